@@ -1,0 +1,263 @@
+//! The approval and its transitions: the whole table, in one `match`.
+//!
+//! Invariants: `rejected`, `expired` and `executed` are never left; `executed` is reached from `approved` only.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+
+/// A point in time, in milliseconds since the Unix epoch. The protocol is told it; it never reads a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+/// A collision-resistant hash of what would run: stack, images, environments, kind. What is hashed, and how,
+/// is the caller's; the protocol only compares two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub [u8; 32]);
+
+/// What an approval may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Promote a whole stack.
+    Stack,
+    /// Provision one resource's twin in another environment.
+    ResourceTwin,
+}
+
+/// The name of an environment: 1 to 64 of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Environment(String);
+
+impl Environment {
+    /// Takes the name as it came in.
+    ///
+    /// # Errors
+    /// [`Refusal::INVALID_ENV`] unless it is 1 to 64 of `[A-Za-z0-9_-]`.
+    pub fn parse(name: impl Into<String>) -> Result<Self, Refusal> {
+        let name = name.into();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
+            Ok(Self(name))
+        } else {
+            Err(Refusal::INVALID_ENV)
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Environment {
+    type Error = Refusal;
+
+    fn try_from(name: String) -> Result<Self, Refusal> {
+        Self::parse(name)
+    }
+}
+
+impl From<Environment> for String {
+    fn from(environment: Environment) -> Self {
+        environment.0
+    }
+}
+
+/// What an approval is bound to and a request must repeat: kind, from and to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Binding {
+    /// What is promoted.
+    pub kind: Kind,
+    /// The environment that it comes from.
+    pub from: Environment,
+    /// The environment that it goes to.
+    pub to: Environment,
+}
+
+/// Where an approval is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Requested; nobody has decided.
+    Pending,
+    /// A human said yes; it may be consumed once.
+    Approved,
+    /// A human said no.
+    Rejected,
+    /// Its window passed before anybody decided.
+    Expired,
+    /// Consumed.
+    Executed,
+}
+
+impl Status {
+    /// Every status, in the order of the table in [`transition`].
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Executed];
+
+    /// Whether no transition leaves it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::Expired | Self::Executed)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Executed => "executed",
+        })
+    }
+}
+
+/// What may happen to an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The operator says yes.
+    Approve,
+    /// The operator or an administrator says no.
+    Reject,
+    /// Somebody touches it and finds its window passed.
+    Expire,
+    /// A promotion uses it.
+    Consume,
+}
+
+impl Event {
+    /// Every event, in the order of the table in [`transition`].
+    pub const ALL: [Self; 4] = [Self::Approve, Self::Reject, Self::Expire, Self::Consume];
+}
+
+/// Whether an approval's time to live has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Window {
+    /// `now < expires_at`.
+    Open,
+    /// `now >= expires_at`.
+    Passed,
+}
+
+/// An event that the table does not allow: somebody else moved the approval, or it is too early or too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Illegal;
+
+/// The transition table. A store applies it as a compare-and-swap on the status, so that of two events that
+/// meet exactly one wins; the loser is told [`Illegal`].
+///
+/// Only a pending approval expires: an approved one past its window stays approved, and it is the *consume*
+/// that has to look at the window ([`crate::protocol::consume`]), because not every order of steps does.
+///
+/// # Errors
+/// [`Illegal`] for every combination that is not an arrow of the diagram in the crate's documentation.
+pub fn transition(status: Status, event: Event, window: Window) -> Result<Status, Illegal> {
+    match (status, event, window) {
+        (Status::Pending, Event::Approve, Window::Open) => Ok(Status::Approved),
+        (Status::Pending, Event::Reject, Window::Open | Window::Passed) => Ok(Status::Rejected),
+        (Status::Pending, Event::Expire, Window::Passed) => Ok(Status::Expired),
+        (Status::Approved, Event::Consume, Window::Open | Window::Passed) => Ok(Status::Executed),
+
+        (Status::Pending, Event::Approve, Window::Passed)
+        | (Status::Pending, Event::Expire, Window::Open)
+        | (Status::Pending, Event::Consume, Window::Open | Window::Passed)
+        | (Status::Approved, Event::Approve | Event::Reject | Event::Expire, Window::Open | Window::Passed)
+        | (
+            Status::Rejected | Status::Expired | Status::Executed,
+            Event::Approve | Event::Reject | Event::Expire | Event::Consume,
+            Window::Open | Window::Passed,
+        ) => Err(Illegal),
+    }
+}
+
+/// What the rules look at. A store's record has more (the token, the payload, who decided and when); none of
+/// that decides anything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: Uuid,
+    /// The team that it belongs to. For every other team it does not exist.
+    pub team: Uuid,
+    /// The e-mail address of whoever asked.
+    pub requested_by: String,
+    /// What it may be used for.
+    pub binding: Binding,
+    /// What was approved.
+    pub digest: Digest,
+    /// Where it is in its life.
+    pub status: Status,
+    /// The end of its window.
+    pub expires_at: Timestamp,
+}
+
+impl Approval {
+    /// Whether the window has passed at `now`.
+    pub fn window(&self, now: Timestamp) -> Window {
+        if now < self.expires_at { Window::Open } else { Window::Passed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_four_kinds_of_arrow_exist() {
+        let mut arrows = Vec::new();
+        for status in Status::ALL {
+            for event in Event::ALL {
+                for window in [Window::Open, Window::Passed] {
+                    if let Ok(next) = transition(status, event, window) {
+                        arrows.push((status, event, window, next));
+                    }
+                }
+            }
+        }
+        assert_eq!(
+            arrows,
+            [
+                (Status::Pending, Event::Approve, Window::Open, Status::Approved),
+                (Status::Pending, Event::Reject, Window::Open, Status::Rejected),
+                (Status::Pending, Event::Reject, Window::Passed, Status::Rejected),
+                (Status::Pending, Event::Expire, Window::Passed, Status::Expired),
+                (Status::Approved, Event::Consume, Window::Open, Status::Executed),
+                (Status::Approved, Event::Consume, Window::Passed, Status::Executed),
+            ]
+        );
+    }
+
+    #[test]
+    fn final_statuses_are_those_that_nothing_leaves() {
+        for status in Status::ALL {
+            let left = Event::ALL.into_iter().any(|event| {
+                [Window::Open, Window::Passed]
+                    .into_iter()
+                    .any(|window| transition(status, event, window).is_ok())
+            });
+            assert_eq!(status.is_final(), !left, "{status}");
+        }
+    }
+
+    #[test]
+    fn environment_names_have_limits() {
+        for good in ["a", "production", "eu-west_1", &"x".repeat(64)] {
+            assert_eq!(Environment::parse(good).map(String::from).as_deref(), Ok(good));
+        }
+        for bad in ["", "a b", "prod/1", "é", &"x".repeat(65)] {
+            assert_eq!(Environment::parse(bad), Err(Refusal::INVALID_ENV), "{bad:?}");
+        }
+    }
+}

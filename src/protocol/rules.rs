@@ -1,0 +1,179 @@
+//! The two rules that read an approval: may this request use it ([`validate`]), and may it be consumed now ([`consume`]).
+//!
+//! Each is a pure function of the approval's row, for a store to call inside its transaction or to be held against
+//! its conditional `UPDATE`.
+
+use uuid::Uuid;
+
+use super::{
+    approval::{Approval, Binding, Digest, Event, Status, Timestamp, Window, transition},
+    flow::{Checks, Guards},
+    refusal::Refusal,
+};
+
+/// What a caller asks for: to use one approval for one promotion.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// The approval that the caller names.
+    pub approval: Uuid,
+    /// The team that the caller belongs to.
+    pub team: Uuid,
+    /// What the caller wants to do.
+    pub binding: Binding,
+}
+
+impl Request {
+    /// Reads the approval's id as it came in.
+    ///
+    /// # Errors
+    /// [`Refusal::INVALID_APPROVAL_ID`] when it is not a UUID.
+    pub fn parse_approval_id(text: &str) -> Result<Uuid, Refusal> {
+        Uuid::try_parse(text).map_err(|_| Refusal::INVALID_APPROVAL_ID)
+    }
+}
+
+/// Applies `checks`, reading only. `digest` is that of what would run, as of this reading.
+///
+/// # Errors
+/// In this order: 404 not found (also for another team's approval), 409 not approved, 400 mismatch, 410 expired,
+/// 409 payload mismatch.
+pub fn validate(
+    approval: Option<&Approval>,
+    checks: Checks,
+    request: &Request,
+    digest: Digest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let approval = approval.ok_or(Refusal::APPROVAL_NOT_FOUND)?;
+    if checks.owner && approval.team != request.team {
+        return Err(Refusal::APPROVAL_NOT_FOUND);
+    }
+    if checks.status && approval.status != Status::Approved {
+        return Err(Refusal::APPROVAL_NOT_APPROVED);
+    }
+    if checks.binding && approval.binding != request.binding {
+        return Err(Refusal::APPROVAL_MISMATCH);
+    }
+    if checks.expiry && approval.window(now) == Window::Passed {
+        return Err(Refusal::APPROVAL_EXPIRED);
+    }
+    if checks.digest && approval.digest != digest {
+        return Err(Refusal::APPROVAL_PAYLOAD_MISMATCH);
+    }
+    Ok(())
+}
+
+/// Whether the approval may become executed under `guards`. `digest` is the one that the promotion holds.
+///
+/// This is the compare of the compare-and-swap. A guard that is left out is not looked at, so without the
+/// `status` guard this is an unconditional update, which executes twice whoever asks twice.
+///
+/// # Errors
+/// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch.
+pub fn consume(approval: &Approval, guards: Guards, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+    let window = approval.window(now);
+    if guards.status && transition(approval.status, Event::Consume, window).is_err() {
+        return Err(Refusal::APPROVAL_ALREADY_EXECUTED);
+    }
+    if guards.expiry && window == Window::Passed {
+        return Err(Refusal::APPROVAL_EXPIRED);
+    }
+    if guards.digest && approval.digest != digest {
+        return Err(Refusal::APPROVAL_PAYLOAD_MISMATCH);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::approval::{Environment, Kind};
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    /// What is wrong with an approval, each paired with the refusal it causes, in the order of precedence.
+    const WRONGS: [(fn(&mut Approval), Refusal); 5] = [
+        (|approval| approval.team = Uuid::from_u128(99), Refusal::APPROVAL_NOT_FOUND),
+        (|approval| approval.status = Status::Executed, Refusal::APPROVAL_NOT_APPROVED),
+        (|approval| approval.binding.kind = Kind::ResourceTwin, Refusal::APPROVAL_MISMATCH),
+        (|approval| approval.expires_at = NOW, Refusal::APPROVAL_EXPIRED),
+        (|approval| approval.digest = Digest([9; 32]), Refusal::APPROVAL_PAYLOAD_MISMATCH),
+    ];
+
+    fn good() -> Approval {
+        Approval {
+            id: Uuid::from_u128(1),
+            team: Uuid::from_u128(2),
+            requested_by: "dev@example.com".into(),
+            binding: Binding {
+                kind: Kind::Stack,
+                from: Environment::parse("staging").expect("a legal name"),
+                to: Environment::parse("production").expect("a legal name"),
+            },
+            digest: Digest([1; 32]),
+            status: Status::Approved,
+            expires_at: Timestamp(1_001),
+        }
+    }
+
+    fn judge(approval: &Approval, checks: Checks) -> Result<(), Refusal> {
+        let request =
+            Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
+        validate(Some(approval), checks, &request, Digest([1; 32]), NOW)
+    }
+
+    #[test]
+    fn of_two_refusals_that_apply_the_earlier_one_is_the_answer() {
+        for (first, (spoil_first, refusal)) in WRONGS.iter().enumerate() {
+            for (spoil_second, _) in &WRONGS[first..] {
+                let mut approval = good();
+                spoil_second(&mut approval);
+                spoil_first(&mut approval);
+                assert_eq!(judge(&approval, Checks::ALL).as_ref(), Err(refusal));
+            }
+        }
+        assert_eq!(judge(&good(), Checks::ALL), Ok(()));
+    }
+
+    #[test]
+    fn a_check_that_is_left_out_is_not_made() {
+        let mut approval = good();
+        WRONGS.iter().for_each(|(spoil, _)| spoil(&mut approval));
+        assert_eq!(judge(&approval, Checks::default()), Ok(()));
+        for (index, (_, refusal)) in WRONGS.iter().enumerate() {
+            let only = |wanted| index == wanted;
+            let checks = Checks {
+                owner: only(0),
+                status: only(1),
+                binding: only(2),
+                expiry: only(3),
+                digest: only(4),
+            };
+            assert_eq!(judge(&approval, checks).as_ref(), Err(refusal));
+        }
+    }
+
+    #[test]
+    fn the_consume_looks_at_status_then_window_then_digest() {
+        let spoilt = |wrongs: &[usize]| {
+            let mut approval = good();
+            wrongs.iter().for_each(|&wrong| WRONGS[wrong].0(&mut approval));
+            approval
+        };
+        let judge = |approval: &Approval, guards| consume(approval, guards, Digest([1; 32]), NOW);
+        assert_eq!(judge(&good(), Guards::ALL), Ok(()));
+        assert_eq!(judge(&spoilt(&[1, 3, 4]), Guards::ALL), Err(Refusal::APPROVAL_ALREADY_EXECUTED));
+        assert_eq!(judge(&spoilt(&[3, 4]), Guards::ALL), Err(Refusal::APPROVAL_EXPIRED));
+        assert_eq!(judge(&spoilt(&[4]), Guards::ALL), Err(Refusal::APPROVAL_PAYLOAD_MISMATCH));
+        assert_eq!(judge(&spoilt(&[1, 3, 4]), Guards::default()), Ok(()), "an unconditional update");
+    }
+
+    #[test]
+    fn an_approval_that_is_not_there_is_not_found_whatever_is_checked() {
+        let request =
+            Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
+        let verdict = validate(None, Checks::default(), &request, Digest([1; 32]), NOW);
+        assert_eq!(verdict, Err(Refusal::APPROVAL_NOT_FOUND));
+        assert_eq!(Request::parse_approval_id("17"), Err(Refusal::INVALID_APPROVAL_ID));
+    }
+}
