@@ -1,1 +1,8 @@
-//! x
+//! What a single-use approval must promise, and the model checker that judges a flow by it.
+
+pub mod explorer;
+pub mod model;
+pub mod properties;
+pub mod recover;
+pub mod verdict;
+pub mod world;

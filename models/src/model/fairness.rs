@@ -1,0 +1,56 @@
+//! The model as the exact explorer takes it: what each state shows, and to whom fairness is owed.
+
+use super::{Action, Model};
+use crate::{
+    explorer::{Explorable, Findings, Mover},
+    properties::{Inevitable, Property, Stage},
+    world::{MAX_CONSUMERS, State},
+};
+
+/// The fairness classes: each consumer's promotion, each consumer's deploy, the worker, the job's deploy.
+const DEPLOYS: u8 = MAX_CONSUMERS as u8;
+const WORKER: u8 = 2 * MAX_CONSUMERS as u8;
+const JOB_DEPLOY: u8 = WORKER + 1;
+
+impl Explorable for Model {
+    fn judge(&self, state: &State) -> Findings {
+        self.with_facts(state, |facts| {
+            let mut findings = Findings::default();
+            for property in Property::ALL {
+                let bit = 1 << *property as u16;
+                if property.is_violated(facts, || self.fresh_succeeds(state)) {
+                    findings.broken |= bit;
+                }
+                if property.is_witnessed(facts) {
+                    findings.witnessed |= bit;
+                }
+            }
+            for inevitable in Inevitable::ALL {
+                if inevitable.is_pending(facts) {
+                    findings.pending |= 1 << inevitable as u8;
+                }
+            }
+            findings
+        })
+    }
+
+    fn mover(&self, state: &State, action: &Action) -> Mover {
+        match *action {
+            action if action.is_harm() => Mover::Harm,
+            Action::Approve
+            | Action::Expire
+            | Action::Reject
+            | Action::ClockPasses
+            | Action::SourceChanges
+            | Action::Crash => Mover::Anybody,
+            Action::Promotion { consumer, .. } => match state.consumers[usize::from(consumer)].stage {
+                Stage::Running => Mover::Owed(consumer),
+                // It need never begin.
+                _ => Mover::Anybody,
+            },
+            Action::DeployEnds { consumer } => Mover::Owed(DEPLOYS + consumer),
+            Action::Lease | Action::LaunchJob => Mover::Owed(WORKER),
+            Action::JobDeployEnds => Mover::Owed(JOB_DEPLOY),
+        }
+    }
+}

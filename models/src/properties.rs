@@ -1,0 +1,322 @@
+//! The properties: each with its sentence, its judgement on a run's [`Facts`], and the witness that shows it was put to the test.
+//!
+//! Every method judges by this file: the model checker on each state, any other on what it recorded of a run.
+
+use std::fmt;
+
+use countersign::protocol::Status;
+
+/// S: nothing bad ever happens. L: something good can always still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Judged on every state.
+    Safety,
+    /// Judged on what is inevitable, or possible, from every state.
+    Liveness,
+}
+
+macro_rules! properties {
+    ($($id:ident $kind:ident $name:literal $sentence:literal;)+) => {
+        /// What an approval gate promises.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Property {
+            $(#[doc = $sentence] $id),+
+        }
+
+        impl Property {
+            /// All of them, in the order of the matrix.
+            pub const ALL: &[Self] = &[$(Self::$id),+];
+            /// The ids of all of them.
+            pub const IDS: &[&str] = &[$(stringify!($id)),+];
+
+            /// `S1`, say.
+            pub fn id(self) -> &'static str {
+                match self { $(Self::$id => stringify!($id)),+ }
+            }
+
+            /// The name in `snake_case`.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$id => $name),+ }
+            }
+
+            /// What it says.
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$id => $sentence),+ }
+            }
+
+            /// Safety or liveness.
+            pub fn kind(self) -> Kind {
+                match self { $(Self::$id => Kind::$kind),+ }
+            }
+        }
+    };
+}
+
+properties! {
+    S1 Safety "no_burn_on_preflight_failure"
+        "A promotion that ends in a preflight refusal has not consumed its approval.";
+    S2 Safety "at_most_one_execution"
+        "Of one approval at most one promotion succeeds, it is executed at most once, and at most one launch takes effect.";
+    S3 Safety "losers_get_409"
+        "When nothing else happens, exactly one of the consumers succeeds and every other one gets a 409.";
+    S4 Safety "executed_implies_approved"
+        "An approval becomes executed from approved only.";
+    S5 Safety "no_execution_after_expiry"
+        "The consume itself refuses once the window has passed.";
+    S6 Safety "executes_what_was_approved"
+        "Whatever is launched has the digest that was approved.";
+    S7 Safety "refusal_leaves_no_trace"
+        "A refused promotion has written neither target nor vault.";
+    S8 Safety "every_transition_audited"
+        "When nothing is under way, an executed approval has exactly one executed event, and any other none.";
+    S9 Safety "final_is_final"
+        "Rejected, expired and executed are never left.";
+    S10 Safety "single_decision"
+        "Of approve, reject and expire exactly one wins.";
+    S11 Safety "one_target_per_env"
+        "Two promotions never create two targets in one environment.";
+    S17 Safety "launched_implies_executed"
+        "Nothing is launched for an approval that is not executed.";
+    L1 Liveness "executed_is_eventually_launched"
+        "Once faults stop, an executed approval's deploy is launched.";
+    L2 Liveness "target_eventually_settles"
+        "Once faults stop, no target stays in building.";
+    L3 Liveness "failed_preflight_is_retryable"
+        "After a preflight refusal, one fresh promotion of what was approved succeeds.";
+    L4 Liveness "contenders_make_progress"
+        "While the approval is approved and unexpired, one fresh promotion of what was approved succeeds.";
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// Where a promotion is, or how it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It has not begun.
+    #[default]
+    Waiting,
+    /// It has begun and not ended.
+    Running,
+    /// 200 or 202.
+    Succeeded,
+    /// Refused by the approval's rules with a 409.
+    Conflict,
+    /// Refused otherwise, but not by the preflight.
+    Refused,
+    /// Refused by the preflight.
+    PreflightRefused,
+    /// Outcome unknown.
+    Unknown,
+    /// Its process died.
+    Killed,
+}
+
+impl Stage {
+    /// Whether the caller was told no.
+    pub fn is_refused(self) -> bool {
+        matches!(self, Self::Conflict | Self::Refused | Self::PreflightRefused)
+    }
+
+    /// Whether it has begun and is over.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+/// What is known of one promotion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromotionFacts {
+    /// Where it is.
+    pub stage: Stage,
+    /// It asks for something else than was approved.
+    pub foreign: bool,
+    /// The approval was approved when it began.
+    pub began_on_approved: bool,
+    /// Its consume took effect.
+    pub consumed: bool,
+    /// It wrote the target or the vault.
+    pub wrote: bool,
+    /// Its next action consumes.
+    pub at_consume: bool,
+    /// Its next action writes the target, and somebody else has created one.
+    pub at_contended_write: bool,
+}
+
+/// What is known of a run so far. Counts saturate at 2.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The approval's status.
+    pub status: Status,
+    /// Its window has passed.
+    pub window_passed: bool,
+    /// The source has changed since the approval.
+    pub drifted: bool,
+    /// How often the approval became executed.
+    pub executions: u8,
+    /// It became executed from neither approved nor executed.
+    pub executed_unapproved: bool,
+    /// It became executed after its window had passed.
+    pub executed_late: bool,
+    /// A final status was left for another one.
+    pub final_left: bool,
+    /// How many of approve, reject and expire won.
+    pub decisions: u8,
+    /// How many executed events were written.
+    pub executed_events: u8,
+    /// How many targets were created.
+    pub targets_created: u8,
+    /// A vault key was written.
+    pub vault_written: bool,
+    /// A bit for each target that is building.
+    pub building: u8,
+    /// How many launches took effect; all under one key count as one.
+    pub launches: u8,
+    /// Something was launched that is not what was approved.
+    pub launched_other: bool,
+    /// Something was launched while the approval was not executed.
+    pub launched_unexecuted: bool,
+    /// A promotion, a job or a deploy is under way.
+    pub under_way: bool,
+    /// There was no fault, crash, expiry, rejection, drift or preflight refusal, and all who began asked for what
+    /// was approved, after it was.
+    pub clean: bool,
+    /// The promotions.
+    pub promotions: &'a [PromotionFacts],
+}
+
+impl Facts<'_> {
+    fn count(&self, wanted: impl Fn(&PromotionFacts) -> bool) -> usize {
+        self.promotions.iter().filter(|promotion| wanted(promotion)).count()
+    }
+
+    fn any(&self, wanted: impl Fn(&PromotionFacts) -> bool) -> bool {
+        self.promotions.iter().any(wanted)
+    }
+
+    fn successes(&self) -> usize {
+        self.count(|promotion| promotion.stage == Stage::Succeeded)
+    }
+
+    /// L1 has yet to be kept.
+    pub fn launch_is_owed(&self) -> bool {
+        self.status == Status::Executed && self.launches == 0
+    }
+
+    /// What a fresh promotion was promised by L3.
+    fn retry_is_promised(&self) -> bool {
+        !self.window_passed
+            && self.any(|promotion| {
+                let others = self.executions.saturating_sub(u8::from(promotion.consumed));
+                promotion.stage == Stage::PreflightRefused && promotion.began_on_approved && others == 0
+            })
+    }
+
+    /// What a fresh promotion was promised by L4.
+    fn progress_is_promised(&self) -> bool {
+        self.status == Status::Approved && !self.window_passed
+    }
+}
+
+impl Property {
+    /// The property of this id.
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|property| property.id() == id)
+    }
+
+    /// Whether this state shows it broken. `fresh_succeeds` tells whether one fresh promotion of what was
+    /// approved, alone, without faults and drift, would succeed here.
+    ///
+    /// L1 and L2 speak of what is inevitable: no single state shows them broken.
+    pub fn is_violated(self, facts: &Facts<'_>, fresh_succeeds: impl Fn() -> bool) -> bool {
+        match self {
+            Self::S1 => facts.any(|one| one.stage == Stage::PreflightRefused && one.consumed),
+            Self::S2 => facts.successes() > 1 || facts.executions > 1 || facts.launches > 1,
+            Self::S3 => {
+                let ended = facts.count(|one| one.stage.has_ended());
+                let told = facts.count(|one| matches!(one.stage, Stage::Succeeded | Stage::Conflict));
+                facts.clean
+                    && (told < ended
+                        || facts.successes() > 1
+                        || (!facts.under_way && ended > 0 && facts.successes() == 0))
+            }
+            Self::S4 => facts.executed_unapproved,
+            Self::S5 => facts.executed_late,
+            Self::S6 => facts.launched_other,
+            Self::S7 => facts.any(|one| one.stage.is_refused() && one.wrote),
+            Self::S8 => {
+                !facts.under_way && facts.executed_events != u8::from(facts.status == Status::Executed)
+            }
+            Self::S9 => facts.final_left,
+            Self::S10 => facts.decisions > 1,
+            Self::S11 => facts.targets_created > 1,
+            Self::S17 => facts.launched_unexecuted,
+            Self::L1 | Self::L2 => false,
+            Self::L3 => facts.retry_is_promised() && !fresh_succeeds(),
+            Self::L4 => facts.progress_is_promised() && !fresh_succeeds(),
+        }
+    }
+
+    /// Whether this state shows that the property was put to the test.
+    pub fn is_witnessed(self, facts: &Facts<'_>) -> bool {
+        let executed = facts.status == Status::Executed;
+        let launched = facts.launches > 0;
+        match self {
+            Self::S1 => facts.any(|one| one.stage == Stage::PreflightRefused && one.began_on_approved),
+            Self::S2 => executed && facts.any(|one| one.at_consume && one.began_on_approved),
+            Self::S3 => {
+                facts.clean && facts.successes() == 1 && facts.any(|one| one.stage == Stage::Conflict)
+            }
+            Self::S4 => executed,
+            Self::S5 => facts.window_passed && facts.any(|one| one.at_consume),
+            Self::S6 => {
+                launched && (facts.drifted || facts.any(|one| one.foreign && one.stage != Stage::Waiting))
+            }
+            Self::S7 => {
+                (facts.targets_created > 0 || facts.vault_written) && facts.any(|one| one.stage.is_refused())
+            }
+            Self::S8 => executed && !facts.under_way,
+            Self::S9 => facts.status.is_final() && facts.any(|one| one.stage.is_refused()),
+            Self::S10 => facts.decisions > 0 && facts.window_passed,
+            Self::S11 => facts.any(|one| one.at_contended_write),
+            Self::S17 => launched,
+            Self::L1 => facts.launch_is_owed(),
+            Self::L2 => facts.building != 0,
+            Self::L3 => facts.retry_is_promised(),
+            Self::L4 => facts.progress_is_promised() && facts.any(|one| one.stage == Stage::Running),
+        }
+    }
+}
+
+/// The properties that say what must come about from every state once faults stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inevitable {
+    /// L1: the launch of an executed approval.
+    Launch,
+    /// L2: the end of building.
+    Settling,
+}
+
+impl Inevitable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Launch, Self::Settling];
+
+    /// The property that it is about.
+    pub fn property(self) -> Property {
+        match self {
+            Self::Launch => Property::L1,
+            Self::Settling => Property::L2,
+        }
+    }
+
+    /// Whether it has yet to come about in this state.
+    pub fn is_pending(self, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::Launch => facts.launch_is_owed(),
+            Self::Settling => facts.building != 0,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The verdict on a flow: what holds within the bounds, what is broken and by which shortest run.
+
+use std::ops::ControlFlow;
+
+use crate::{
+    explorer::{CutOff, Explored, Id, Limits, Progress, explore},
+    model::{Action, Bounds, Model, Scene},
+    properties::{Inevitable, Property},
+    recover::avoidable,
+    world::State,
+};
+
+/// What a flow's author expects, at the default bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// These are broken; all others hold.
+    pub broken: Vec<Property>,
+    /// These hold without being put to the test.
+    pub vacuous: Vec<Property>,
+}
+
+/// What became of one property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No run within the bounds breaks it.
+    Holds,
+    /// This run breaks it, and none is shorter.
+    Broken(Run),
+    /// The exploration was cut off before anything broke it.
+    Unknown,
+}
+
+/// A run that breaks a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// From the initial state, the fewest actions that show it.
+    pub actions: Vec<Action>,
+    /// For L1 and L2: how it goes on from there to where it stays. Fair, and without faults.
+    pub tail: Vec<Action>,
+    /// For L1 and L2: what it does there for ever; empty when nobody who has to move can.
+    pub cycle: Vec<Action>,
+}
+
+impl Run {
+    /// The run in words, without tail and cycle.
+    pub fn scenes(&self, model: &Model) -> Vec<Scene> {
+        narrated(model, &mut model.initial(), &self.actions)
+    }
+
+    /// How it goes on, in words: tail and cycle.
+    pub fn aftermath(&self, model: &Model) -> [Vec<Scene>; 2] {
+        let mut state = model.initial();
+        narrated(model, &mut state, &self.actions);
+        [narrated(model, &mut state, &self.tail), narrated(model, &mut state, &self.cycle)]
+    }
+}
+
+fn narrated(model: &Model, state: &mut State, actions: &[Action]) -> Vec<Scene> {
+    let narrate = |&action: &Action| {
+        let scene = model.narrate(state, action);
+        *state = stateright::Model::next_state(model, state, action).expect("a run's actions are possible");
+        scene
+    };
+    actions.iter().map(narrate).collect()
+}
+
+/// A property's verdict, and whether it is the expected one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The property.
+    pub property: Property,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Something happened that puts it to the test.
+    pub witnessed: bool,
+    /// The verdict is the one that the flow's author expects.
+    pub expected: bool,
+}
+
+/// What was found out about a flow.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Within which bounds.
+    pub bounds: Bounds,
+    /// The number of unique states.
+    pub states: usize,
+    /// The number of edges.
+    pub edges: usize,
+    /// The number of actions to the farthest state.
+    pub depth: usize,
+    /// The memory that states and edges took, in bytes.
+    pub bytes: usize,
+    /// Why it is not complete; none when it is.
+    pub cut_off: Option<CutOff>,
+    /// One for each property.
+    pub judgements: Vec<Judgement>,
+}
+
+impl Report {
+    /// Whether every verdict is the expected one.
+    pub fn is_expected(&self) -> bool {
+        self.judgements.iter().all(|judgement| judgement.expected)
+    }
+
+    /// What was found out about `property`.
+    pub fn of(&self, property: Property) -> &Judgement {
+        &self.judgements[property as usize]
+    }
+}
+
+/// Explores `model` within `limits` and judges every property, on the current rayon pool. `watch` may stop it.
+pub fn verify(
+    model: &Model,
+    expectations: &Expectations,
+    limits: Limits,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Report {
+    let explored = explore(model, limits, watch);
+    let judgements = Property::ALL
+        .iter()
+        .map(|&property| {
+            let verdict = verdict(model, &explored, property);
+            let witnessed = explored.witnessed() >> property as u16 & 1 == 1;
+            let expected = expectations.meet(property, &verdict, witnessed, model.bounds());
+            Judgement { property, verdict, witnessed, expected }
+        })
+        .collect();
+    Report {
+        bounds: model.bounds(),
+        states: explored.states(),
+        edges: explored.edges(),
+        depth: explored.depth(),
+        bytes: explored.bytes(),
+        cut_off: explored.cut_off(),
+        judgements,
+    }
+}
+
+fn verdict(model: &Model, explored: &Explored<State>, property: Property) -> Verdict {
+    let inevitable = Inevitable::ALL.into_iter().find(|inevitable| inevitable.property() == property);
+    if let Some(first) = explored.first_broken(property as usize) {
+        let actions = actions(model, explored, &explored.path_to(first));
+        return Verdict::Broken(Run { actions, tail: Vec::new(), cycle: Vec::new() });
+    }
+    if explored.cut_off().is_some() {
+        return Verdict::Unknown;
+    }
+    match inevitable.and_then(|inevitable| avoidable(explored, inevitable as u8)) {
+        Some(lasso) => Verdict::Broken(Run {
+            actions: actions(model, explored, &lasso.stem),
+            tail: actions(model, explored, &lasso.tail),
+            cycle: actions(model, explored, &lasso.cycle),
+        }),
+        None => Verdict::Holds,
+    }
+}
+
+/// The actions that lead from each of these states to the next.
+fn actions(model: &Model, explored: &Explored<State>, path: &[Id]) -> Vec<Action> {
+    path.windows(2)
+        .map(|pair| {
+            let (from, to) = (explored.state(pair[0]), explored.state(pair[1]));
+            let (_, action) =
+                model.moves(from).find(|(next, _)| next == to).expect("they are an edge of the graph");
+            action
+        })
+        .collect()
+}
+
+impl Expectations {
+    fn meet(&self, property: Property, verdict: &Verdict, witnessed: bool, bounds: Bounds) -> bool {
+        let expected_broken = self.broken.contains(&property);
+        match verdict {
+            Verdict::Unknown => false,
+            Verdict::Broken(_) => expected_broken,
+            // Less happens within smaller bounds, so less is broken.
+            Verdict::Holds if expected_broken => !bounds.reach(Bounds::default()),
+            Verdict::Holds => witnessed || self.vacuous.contains(&property),
+        }
+    }
+}
