@@ -91,8 +91,11 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000);
 
-    /// What is wrong with an approval, each paired with the refusal it causes, in the order of precedence.
-    const WRONGS: [(fn(&mut Approval), Refusal); 5] = [
+    /// Something wrong with an approval, and the refusal that it causes.
+    type Wrong = (fn(&mut Approval), Refusal);
+
+    /// In the order of precedence.
+    const WRONGS: [Wrong; 5] = [
         (|approval| approval.team = Uuid::from_u128(99), Refusal::APPROVAL_NOT_FOUND),
         (|approval| approval.status = Status::Executed, Refusal::APPROVAL_NOT_APPROVED),
         (|approval| approval.binding.kind = Kind::ResourceTwin, Refusal::APPROVAL_MISMATCH),
