@@ -1,3 +1,36 @@
-//! The command line of countersign.
+//! `countersign`: which promises does the order of your approval's steps keep?
 
-fn main() {}
+mod args;
+mod diagram;
+mod exit;
+mod explore;
+mod help;
+mod input;
+mod judge;
+mod matrix;
+mod report;
+mod show;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Args, Command},
+    exit::Exit,
+};
+
+fn main() -> ExitCode {
+    let exit = match Args::parse().command {
+        Command::Verify(args) => verify::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Explore(args) => explore::run(&args),
+        Command::Help(args) => help::run(&args),
+    };
+    exit.unwrap_or_else(|problem| {
+        anstream::eprintln!("{problem}");
+        Exit::BadInput
+    })
+    .into()
+}

@@ -60,10 +60,18 @@ pub struct Findings {
     pub pending: u8,
 }
 
-/// A model whose states can be judged and whose moves have a mover.
-pub trait Explorable: stateright::Model<State: Copy + Eq + Hash + Send + Sync> + Sync {
+/// A model whose states can be judged and packed, and whose moves have a mover.
+pub trait Explorable: stateright::Model + Sync {
+    /// How a state is kept and compared: two states are the same exactly when their packed forms are.
+    type Packed: Copy + Eq + Hash + Send + Sync;
+    /// Packs a state.
+    fn pack(&self, state: &Self::State) -> Self::Packed;
+    /// The state that [`pack`](Self::pack) packed.
+    fn unpack(&self, packed: &Self::Packed) -> Self::State;
     /// What this state shows.
     fn judge(&self, state: &Self::State) -> Findings;
+    /// How much there is to understand in a run to this state: of equally short runs the cheapest is shown.
+    fn cost(&self, state: &Self::State) -> u32;
     /// Who makes this move here.
     fn mover(&self, state: &Self::State, action: &Self::Action) -> Mover;
 }
@@ -153,8 +161,8 @@ struct Shard<S> {
     movers: Vec<u8>,
     /// Where each level begins.
     levels: Vec<u32>,
-    /// The first state that shows each property broken.
-    first_broken: [Option<u32>; 16],
+    /// For each property the first state that shows it broken: level, cost, place.
+    first_broken: [Option<(usize, u32, u32)>; 16],
     witnessed: u16,
 }
 
@@ -191,7 +199,7 @@ struct Expanded<S> {
 }
 
 struct Arrival<S> {
-    state: S,
+    packed: S,
     hash: u64,
     parent: Id,
 }
@@ -201,13 +209,14 @@ pub fn explore<M: Explorable>(
     model: &M,
     limits: Limits,
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Explored<M::State> {
+) -> Explored<M::Packed> {
     let mut explored =
         Explored { shards: (0..SHARDS).map(|_| Shard::default()).collect(), depth: 0, cut_off: None };
     for state in model.init_states() {
-        let hash = HASHER.hash_one(state);
+        let packed = model.pack(&state);
+        let hash = HASHER.hash_one(packed);
         let shard = shard_of(hash);
-        explored.shards[shard].insert(model, shard, Arrival { state, hash, parent: Id::NONE });
+        explored.shards[shard].insert(model, shard, Arrival { packed, hash, parent: Id::NONE });
     }
     loop {
         let frontier: Vec<(usize, usize, usize)> = explored
@@ -252,7 +261,7 @@ fn shard_of(hash: u64) -> usize {
 }
 
 impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
-    fn expand<M: Explorable<State = S>>(&mut self, model: &M, block: &[(usize, usize, usize)]) {
+    fn expand<M: Explorable<Packed = S>>(&mut self, model: &M, block: &[(usize, usize, usize)]) {
         let shards = &self.shards;
         let expanded: Vec<Expanded<S>> = block
             .par_iter()
@@ -329,17 +338,17 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
         self.shards.iter().fold(0, |bits, shard| bits | shard.witnessed)
     }
 
-    /// The first state, fewest actions from the start, that shows the property of this bit broken.
+    /// A state, fewest actions from the start, that shows the property of this bit broken.
     pub fn first_broken(&self, bit: usize) -> Option<Id> {
-        let firsts =
-            self.shards.iter().enumerate().filter_map(|(index, shard)| {
-                shard.first_broken[bit].map(|local| Id::new(index, local as usize))
-            });
-        firsts.min_by_key(|&id| (self.depth_of(id), id))
+        let firsts = self.shards.iter().enumerate().filter_map(|(index, shard)| {
+            let (level, cost, local) = shard.first_broken[bit]?;
+            Some((level, cost, Id::new(index, local as usize)))
+        });
+        firsts.min().map(|(.., id)| id)
     }
 
-    /// The state of this id.
-    pub fn state(&self, id: Id) -> &S {
+    /// The state of this id, packed.
+    pub fn packed(&self, id: Id) -> &S {
         &self.shards[id.shard()].states[id.local()]
     }
 
@@ -384,23 +393,26 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
 }
 
 impl<S: Copy + Eq + Hash> Shard<S> {
-    fn insert<M: Explorable<State = S>>(&mut self, model: &M, index: usize, arrival: Arrival<S>) -> Id {
+    fn insert<M: Explorable<Packed = S>>(&mut self, model: &M, index: usize, arrival: Arrival<S>) -> Id {
         let states = &self.states;
-        let same = |&local: &u32| states[local as usize] == arrival.state;
+        let same = |&local: &u32| states[local as usize] == arrival.packed;
         let rehash = |&local: &u32| HASHER.hash_one(states[local as usize]);
         match self.table.entry(arrival.hash, same, rehash) {
             Entry::Occupied(known) => Id::new(index, *known.get() as usize),
             Entry::Vacant(vacant) => {
                 let id = Id::new(index, states.len());
                 vacant.insert(id.local() as u32);
-                let findings = model.judge(&arrival.state);
-                self.states.push(arrival.state);
+                let state = model.unpack(&arrival.packed);
+                let findings = model.judge(&state);
+                self.states.push(arrival.packed);
                 self.parents.push(arrival.parent);
                 self.pending.push(findings.pending);
                 self.witnessed |= findings.witnessed;
                 let mut broken = findings.broken;
                 while broken != 0 {
-                    self.first_broken[broken.trailing_zeros() as usize].get_or_insert(id.local() as u32);
+                    let first = &mut self.first_broken[broken.trailing_zeros() as usize];
+                    let this = (self.levels.len(), model.cost(&state), id.local() as u32);
+                    *first = Some(first.map_or(this, |first| first.min(this)));
                     broken &= broken - 1;
                 }
                 id
@@ -419,29 +431,30 @@ impl<S: Copy> Copy for Arrival<S> {}
 
 fn expand_chunk<M: Explorable>(
     model: &M,
-    shard: &Shard<M::State>,
+    shard: &Shard<M::Packed>,
     index: usize,
     from: usize,
     to: usize,
-) -> Expanded<M::State> {
+) -> Expanded<M::Packed> {
     let mut expanded = Expanded {
         degrees: Vec::with_capacity(to - from),
         routes: Vec::new(),
         buckets: std::array::from_fn(|_| Vec::new()),
     };
     let mut actions = Vec::new();
-    for (local, state) in (from..to).zip(&shard.states[from..to]) {
-        actions.clear();
+    for (local, packed) in (from..to).zip(&shard.states[from..to]) {
+        let state = &model.unpack(packed);
         model.actions(state, &mut actions);
         let before = expanded.routes.len();
         for action in actions.drain(..) {
             let mover = model.mover(state, &action).packed();
             let Some(next) = model.next_state(state, action) else { continue };
-            let hash = HASHER.hash_one(next);
+            let packed = model.pack(&next);
+            let hash = HASHER.hash_one(packed);
             let to = shard_of(hash);
             expanded.routes.push((to as u8, mover));
             let parent = Id::new(index, local);
-            expanded.buckets[to].push(Arrival { state: next, hash, parent });
+            expanded.buckets[to].push(Arrival { packed, hash, parent });
         }
         expanded.degrees.push((expanded.routes.len() - before) as u32);
     }

@@ -1,6 +1,7 @@
 //! What a single-use approval must promise, and the model checker that judges a flow by it.
 
 pub mod explorer;
+pub mod flows;
 pub mod model;
 pub mod properties;
 pub mod recover;

@@ -178,6 +178,7 @@ impl Model {
         let mut promotions = [PromotionFacts::default(); MAX_CONSUMERS];
         for (index, (facts, one)) in promotions.iter_mut().zip(&state.consumers).enumerate() {
             let running = one.stage == Stage::Running;
+            let may_act = running || one.stage == Stage::Waiting;
             let line = &self.lines[usize::from(one.cursor)];
             *facts = PromotionFacts {
                 stage: one.stage,
@@ -185,7 +186,7 @@ impl Model {
                 began_on_approved: one.began_on_approved,
                 consumed: one.consumed,
                 wrote: one.wrote,
-                at_consume: running && line.consumes,
+                at_consume: may_act && line.consumes,
                 at_contended_write: running
                     && line.writes_target
                     && !one.created

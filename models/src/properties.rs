@@ -44,6 +44,11 @@ macro_rules! properties {
                 match self { $(Self::$id => $sentence),+ }
             }
 
+            /// Whether it says what must come about: only a whole graph shows it broken, no single state.
+            pub fn is_inevitable(self) -> bool {
+                Inevitable::ALL.iter().any(|inevitable| inevitable.property() == self)
+            }
+
             /// Safety or liveness.
             pub fn kind(self) -> Kind {
                 match self { $(Self::$id => Kind::$kind),+ }
@@ -140,7 +145,7 @@ pub struct PromotionFacts {
     pub consumed: bool,
     /// It wrote the target or the vault.
     pub wrote: bool,
-    /// Its next action consumes.
+    /// Its next action consumes. It may be its first.
     pub at_consume: bool,
     /// Its next action writes the target, and somebody else has created one.
     pub at_contended_write: bool,
@@ -266,7 +271,11 @@ impl Property {
         let launched = facts.launches > 0;
         match self {
             Self::S1 => facts.any(|one| one.stage == Stage::PreflightRefused && one.began_on_approved),
-            Self::S2 => executed && facts.any(|one| one.at_consume && one.began_on_approved),
+            Self::S2 => {
+                // One that found it approved and comes too late, or one whose first action it is.
+                let comes_late = |one: &PromotionFacts| one.began_on_approved || one.stage == Stage::Waiting;
+                executed && facts.any(|one| one.at_consume && comes_late(one))
+            }
             Self::S3 => {
                 facts.clean && facts.successes() == 1 && facts.any(|one| one.stage == Stage::Conflict)
             }
@@ -286,7 +295,7 @@ impl Property {
             Self::L1 => facts.launch_is_owed(),
             Self::L2 => facts.building != 0,
             Self::L3 => facts.retry_is_promised(),
-            Self::L4 => facts.progress_is_promised() && facts.any(|one| one.stage == Stage::Running),
+            Self::L4 => facts.progress_is_promised() && facts.any(|one| one.stage != Stage::Waiting),
         }
     }
 }

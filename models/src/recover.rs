@@ -34,8 +34,12 @@ const OUTSIDE: u32 = u32::MAX;
 /// A way in which the good can be avoided, with the shortest stem there is; none when it always comes about.
 /// `bit` tells which good: that of [`Explored::pending`].
 ///
-/// Meaningless on an exploration that was cut off.
-pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(explored: &Explored<S>, bit: u8) -> Option<Lasso> {
+/// Of equally short stems the one to the state of least `cost` is taken. Meaningless on an exploration that was cut off.
+pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
+    explored: &Explored<S>,
+    bit: u8,
+    cost: impl Fn(&S) -> u32,
+) -> Option<Lasso> {
     let region = Region::new(explored, bit);
     let graph = region.graph();
     let mut avoids = vec![false; region.nodes.len()];
@@ -63,7 +67,7 @@ pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(explored: &Explored<S>, bit:
     let candidates = (0..region.nodes.len()).filter(|&node| avoids[node]);
     let first = candidates.min_by_key(|&node| {
         let id = region.nodes[node];
-        (explored.depth_of(id), id)
+        (explored.depth_of(id), cost(explored.packed(id)), id)
     })? as u32;
 
     let tail = region.walk(first, |node| trap_of[node as usize] != OUTSIDE, |_| true);

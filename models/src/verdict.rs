@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    explorer::{CutOff, Explored, Id, Limits, Progress, explore},
+    explorer::{CutOff, Explorable as _, Explored, Id, Limits, Progress, explore},
     model::{Action, Bounds, Model, Scene},
     properties::{Inevitable, Property},
     recover::avoidable,
-    world::State,
+    world::{Packed, State},
 };
 
 /// What a flow's author expects, at the default bounds.
@@ -42,6 +42,10 @@ pub struct Run {
 }
 
 impl Run {
+    fn to(model: &Model, explored: &Explored<Packed>, path: &[Id]) -> Self {
+        Self { actions: actions(model, explored, path), tail: Vec::new(), cycle: Vec::new() }
+    }
+
     /// The run in words, without tail and cycle.
     pub fn scenes(&self, model: &Model) -> Vec<Scene> {
         narrated(model, &mut model.initial(), &self.actions)
@@ -102,6 +106,11 @@ impl Report {
         self.judgements.iter().all(|judgement| judgement.expected)
     }
 
+    /// Whether something was found broken that should hold: certain even when the run was cut off.
+    pub fn has_unexpected_run(&self) -> bool {
+        self.judgements.iter().any(|one| !one.expected && matches!(one.verdict, Verdict::Broken(_)))
+    }
+
     /// What was found out about `property`.
     pub fn of(&self, property: Property) -> &Judgement {
         &self.judgements[property as usize]
@@ -116,10 +125,35 @@ pub fn verify(
     watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Report {
     let explored = explore(model, limits, watch);
+    let lasso = |inevitable: Inevitable| {
+        explored
+            .cut_off()
+            .is_none()
+            .then(|| avoidable(&explored, inevitable as u8, |packed| model.cost(&State::unpack(packed))))
+            .flatten()
+    };
+    let (launch, settling) = rayon::join(|| lasso(Inevitable::Launch), || lasso(Inevitable::Settling));
     let judgements = Property::ALL
         .iter()
         .map(|&property| {
-            let verdict = verdict(model, &explored, property);
+            let lasso = match property {
+                Property::L1 => launch.as_ref(),
+                Property::L2 => settling.as_ref(),
+                _ => None,
+            };
+            let run = match explored.first_broken(property as usize) {
+                Some(first) => Some(Run::to(model, &explored, &explored.path_to(first))),
+                None => lasso.map(|lasso| Run {
+                    tail: actions(model, &explored, &lasso.tail),
+                    cycle: actions(model, &explored, &lasso.cycle),
+                    ..Run::to(model, &explored, &lasso.stem)
+                }),
+            };
+            let verdict = match run {
+                Some(run) => Verdict::Broken(run),
+                None if explored.cut_off().is_some() => Verdict::Unknown,
+                None => Verdict::Holds,
+            };
             let witnessed = explored.witnessed() >> property as u16 & 1 == 1;
             let expected = expectations.meet(property, &verdict, witnessed, model.bounds());
             Judgement { property, verdict, witnessed, expected }
@@ -136,32 +170,13 @@ pub fn verify(
     }
 }
 
-fn verdict(model: &Model, explored: &Explored<State>, property: Property) -> Verdict {
-    let inevitable = Inevitable::ALL.into_iter().find(|inevitable| inevitable.property() == property);
-    if let Some(first) = explored.first_broken(property as usize) {
-        let actions = actions(model, explored, &explored.path_to(first));
-        return Verdict::Broken(Run { actions, tail: Vec::new(), cycle: Vec::new() });
-    }
-    if explored.cut_off().is_some() {
-        return Verdict::Unknown;
-    }
-    match inevitable.and_then(|inevitable| avoidable(explored, inevitable as u8)) {
-        Some(lasso) => Verdict::Broken(Run {
-            actions: actions(model, explored, &lasso.stem),
-            tail: actions(model, explored, &lasso.tail),
-            cycle: actions(model, explored, &lasso.cycle),
-        }),
-        None => Verdict::Holds,
-    }
-}
-
 /// The actions that lead from each of these states to the next.
-fn actions(model: &Model, explored: &Explored<State>, path: &[Id]) -> Vec<Action> {
+fn actions(model: &Model, explored: &Explored<Packed>, path: &[Id]) -> Vec<Action> {
     path.windows(2)
         .map(|pair| {
-            let (from, to) = (explored.state(pair[0]), explored.state(pair[1]));
+            let [from, to] = [pair[0], pair[1]].map(|id| State::unpack(explored.packed(id)));
             let (_, action) =
-                model.moves(from).find(|(next, _)| next == to).expect("they are an edge of the graph");
+                model.moves(&from).find(|(next, _)| *next == to).expect("they are an edge of the graph");
             action
         })
         .collect()

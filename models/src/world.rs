@@ -2,9 +2,13 @@
 //!
 //! The rules are the protocol's; what is here is only the store that they are applied to.
 
+mod packed;
+
 use std::hash::{Hash, Hasher};
 
 use countersign::protocol::{Digest, Status};
+
+pub use packed::Packed;
 
 use crate::properties::Stage;
 
@@ -224,16 +228,6 @@ impl Consumer {
             self.target = None;
         }
     }
-
-    fn packed(&self) -> u32 {
-        let flags = [self.created, self.deploying, self.began_on_approved, self.consumed, self.wrote];
-        let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u32::from(flag));
-        flags << 20
-            | u32::from(self.target.map_or(0, |target| target + 1)) << 16
-            | (self.held as u32) << 12
-            | (self.stage as u32) << 8
-            | u32::from(self.cursor)
-    }
 }
 
 /// One state of the model.
@@ -254,45 +248,9 @@ impl State {
 }
 
 impl Hash for State {
-    /// Hashes a packed form: a few words instead of seventy fields. Equality is on the fields.
+    /// Hashes the packed form: three words instead of seventy fields.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let world = &self.world;
-        let flags = [
-            world.approved,
-            world.window_passed,
-            world.drifted,
-            world.vault_written,
-            world.job.launched,
-            world.executed_unapproved,
-            world.executed_late,
-            world.final_left,
-            world.launched_other,
-            world.launched_unexecuted,
-            world.clean,
-        ];
-        let mut word = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
-        for target in world.targets {
-            word = word << 2 | target as u64;
-        }
-        let small = [
-            world.status as u8,
-            world.executions,
-            world.decisions,
-            world.executed_events,
-            world.unkeyed_launches,
-            world.job.status as u8,
-            world.job.payload as u8,
-            world.job.target.map_or(0, |target| target + 1),
-            world.crashes_left,
-            world.faults_left,
-        ];
-        for value in small {
-            word = word << 4 | u64::from(value & 15);
-        }
-        hasher.write_u64(word);
-        for pair in self.consumers.chunks_exact(2) {
-            hasher.write_u64(u64::from(pair[0].packed()) << 32 | u64::from(pair[1].packed()));
-        }
+        self.pack().hash(hasher);
     }
 }
 

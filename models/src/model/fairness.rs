@@ -4,7 +4,7 @@ use super::{Action, Model};
 use crate::{
     explorer::{Explorable, Findings, Mover},
     properties::{Inevitable, Property, Stage},
-    world::{MAX_CONSUMERS, State},
+    world::{MAX_CONSUMERS, Packed, State},
 };
 
 /// The fairness classes: each consumer's promotion, each consumer's deploy, the worker, the job's deploy.
@@ -13,6 +13,16 @@ const WORKER: u8 = 2 * MAX_CONSUMERS as u8;
 const JOB_DEPLOY: u8 = WORKER + 1;
 
 impl Explorable for Model {
+    type Packed = Packed;
+
+    fn pack(&self, state: &State) -> Packed {
+        state.pack()
+    }
+
+    fn unpack(&self, packed: &Packed) -> State {
+        State::unpack(packed)
+    }
+
     fn judge(&self, state: &State) -> Findings {
         self.with_facts(state, |facts| {
             let mut findings = Findings::default();
@@ -32,6 +42,15 @@ impl Explorable for Model {
             }
             findings
         })
+    }
+
+    /// Crashes and faults first, then how many take part, then who: the first consumers are the plainest.
+    fn cost(&self, state: &State) -> u32 {
+        let harm = u32::from(self.bounds.crashes - state.world.crashes_left)
+            + u32::from(self.bounds.faults - state.world.faults_left);
+        let begun = (0..).zip(&state.consumers).filter(|(_, one)| one.stage != Stage::Waiting);
+        let who = begun.fold(0, |cost, (index, _)| cost + 64 + (1 << index));
+        harm << 16 | who
     }
 
     fn mover(&self, state: &State, action: &Action) -> Mover {

@@ -29,8 +29,22 @@ impl stateright::Model for Drawing {
 }
 
 impl Explorable for Drawing {
+    type Packed = u8;
+
+    fn pack(&self, state: &u8) -> u8 {
+        *state
+    }
+
+    fn unpack(&self, packed: &u8) -> u8 {
+        *packed
+    }
+
     fn judge(&self, state: &u8) -> Findings {
         Findings { pending: u8::from(*state != self.good), ..Findings::default() }
+    }
+
+    fn cost(&self, _: &u8) -> u32 {
+        0
     }
 
     fn mover(&self, _: &u8, (.., mover): &Self::Action) -> Mover {
@@ -41,8 +55,8 @@ impl Explorable for Drawing {
 /// The states of the lasso: stem, tail, cycle.
 fn lasso(edges: &'static [(u8, u8, Mover)], good: u8) -> Option<[Vec<u8>; 3]> {
     let explored = explore(&Drawing { edges, good }, Limits::default(), &mut |_| ControlFlow::Continue(()));
-    let states = |ids: Vec<Id>| ids.into_iter().map(|id| *explored.state(id)).collect();
-    avoidable(&explored, 0).map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
+    let states = |ids: Vec<Id>| ids.into_iter().map(|id| *explored.packed(id)).collect();
+    avoidable(&explored, 0, |_| 0).map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
 }
 
 const LEFT: Mover = Mover::Owed(0);

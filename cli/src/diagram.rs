@@ -1,0 +1,41 @@
+//! A run as a sequence diagram, for the terminal or for a page.
+
+pub(crate) mod mermaid;
+pub(crate) mod terminal;
+
+use countersign_models::model::{Actor, Scene};
+
+/// What is drawn.
+pub(crate) struct Diagram {
+    pub(crate) title: String,
+    pub(crate) scenes: Vec<Scene>,
+    /// How it goes on without faults, for L1 and L2.
+    pub(crate) tail: Vec<Scene>,
+    /// What it does then for ever.
+    pub(crate) cycle: Vec<Scene>,
+}
+
+impl Diagram {
+    /// Those who take part, in the order of the columns.
+    fn actors(&self) -> Vec<Actor> {
+        let scenes = self.scenes.iter().chain(&self.tail).chain(&self.cycle);
+        let mut actors: Vec<Actor> =
+            scenes.flat_map(|scene| [scene.from, scene.to]).filter(|actor| *actor != Actor::World).collect();
+        actors.sort_unstable();
+        actors.dedup();
+        actors
+    }
+
+    /// The scenes with what is said before some of them.
+    fn acts(&self) -> impl Iterator<Item = (Option<&'static str>, &Scene)> {
+        let headed = |scenes: &'_ [Scene], heading: Option<&'static str>| {
+            (0..scenes.len()).map(move |index| heading.filter(|_| index == 0)).collect::<Vec<_>>()
+        };
+        let headings = [
+            headed(&self.scenes, None),
+            headed(&self.tail, Some("and from there, without any fault")),
+            headed(&self.cycle, Some("then, for ever")),
+        ];
+        headings.into_iter().flatten().zip(self.scenes.iter().chain(&self.tail).chain(&self.cycle))
+    }
+}

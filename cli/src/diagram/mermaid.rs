@@ -1,0 +1,71 @@
+//! The diagram in mermaid's language, for a page.
+
+use std::fmt::Write;
+
+use countersign_models::model::{Actor, Scene};
+
+use super::Diagram;
+
+/// The diagram's text.
+pub(crate) fn render(diagram: &Diagram) -> String {
+    let mut out = format!("---\ntitle: \"{}\"\n---\nsequenceDiagram\n    autonumber\n", diagram.title);
+    let actors = diagram.actors();
+    for actor in &actors {
+        let kind = match actor {
+            Actor::Operator | Actor::Administrator => "actor",
+            _ => "participant",
+        };
+        let _ = writeln!(out, "    {kind} {} as {actor}", id(*actor));
+    }
+    for (heading, scene) in diagram.acts() {
+        if let Some(heading) = heading {
+            let _ = writeln!(out, "    Note over {}: {heading}", everybody(&actors));
+        }
+        write_scene(&mut out, scene, &actors);
+    }
+    out
+}
+
+fn write_scene(out: &mut String, scene: &Scene, actors: &[Actor]) {
+    // A semicolon ends a statement, and a hash begins an entity.
+    let text = |text: &str| text.replace([';', '#'], ",");
+    let does = text(&scene.does);
+    if scene.from == Actor::World {
+        let _ = writeln!(out, "    Note over {}: {does}", everybody(actors));
+        return;
+    }
+    let (from, to) = (id(scene.from), id(scene.to));
+    match &scene.result {
+        None => {
+            let _ = writeln!(out, "    {from}->>{to}: {does}");
+        }
+        Some(result) if scene.from == scene.to => {
+            let _ = writeln!(out, "    {from}->>{to}: {does}: {}", text(result));
+        }
+        Some(result) => {
+            let answer = if scene.is_harm { "--x" } else { "-->>" };
+            let _ = writeln!(out, "    {from}->>{to}: {does}\n    {to}{answer}{from}: {}", text(result));
+        }
+    }
+}
+
+fn everybody(actors: &[Actor]) -> String {
+    match actors {
+        [] => String::new(),
+        [one] => id(*one),
+        [first, .., last] => format!("{},{}", id(*first), id(*last)),
+    }
+}
+
+fn id(actor: Actor) -> String {
+    match actor {
+        Actor::Operator => "operator".to_owned(),
+        Actor::Administrator => "administrator".to_owned(),
+        Actor::Consumer { index, .. } => format!("consumer{}", index + 1),
+        Actor::Source => "source".to_owned(),
+        Actor::Store => "store".to_owned(),
+        Actor::Target => "target".to_owned(),
+        Actor::Worker => "worker".to_owned(),
+        Actor::World => "world".to_owned(),
+    }
+}

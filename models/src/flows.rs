@@ -1,0 +1,76 @@
+//! The built-in flows, and how a flow file becomes something to verify.
+
+use countersign::{
+    flow_file::{self, Problem},
+    protocol::Flow,
+};
+
+use crate::{properties::Property, verdict::Expectations};
+
+/// A flow that comes with the crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its file.
+    pub source: &'static str,
+}
+
+macro_rules! built_in {
+    ($($name:literal),+ $(,)?) => {
+        /// All of them: the four orders of a deployment gate, then other kinds of single-use action.
+        pub const BUILT_IN: &[BuiltIn] =
+            &[$(BuiltIn { name: $name, source: include_str!(concat!("../flows/", $name, ".toml")) }),+];
+    };
+}
+
+built_in![
+    "consume-first",
+    "twin-consume-first",
+    "consume-last",
+    "atomic-commit",
+    "coupon-redeem",
+    "magic-link",
+    "oauth-code",
+    "payment-confirm",
+];
+
+/// What a flow file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// In one sentence.
+    pub about: Option<String>,
+    /// The order of the steps.
+    pub flow: Flow,
+    /// What its author expects.
+    pub expectations: Expectations,
+}
+
+impl Subject {
+    /// Reads a flow file.
+    ///
+    /// # Errors
+    /// [`Problem`] says where and what is wrong.
+    pub fn read(file: &[u8]) -> Result<Self, Problem> {
+        let file = flow_file::parse(file, Property::IDS)?;
+        let properties = |ids: &[String]| ids.iter().filter_map(|id| Property::from_id(id)).collect();
+        let expectations = Expectations {
+            broken: properties(&file.expect_broken),
+            vacuous: properties(&file.expect_vacuous),
+        };
+        Ok(Self { about: file.about, flow: file.flow, expectations })
+    }
+}
+
+impl BuiltIn {
+    /// The flow of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        BUILT_IN.iter().copied().find(|flow| flow.name == name)
+    }
+
+    /// What its file says.
+    pub fn subject(self) -> Subject {
+        Subject::read(self.source.as_bytes())
+            .unwrap_or_else(|problem| unreachable!("the file of {} is tested: {problem}", self.name))
+    }
+}
