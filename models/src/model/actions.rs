@@ -74,13 +74,13 @@ impl Model {
     /// What may happen in this state. Some of it turns out not to be possible: then [`apply`](Self::apply) says so.
     pub(super) fn candidates(&self, state: &State, actions: &mut Vec<Action>) {
         let world = &state.world;
-        if world.status == Status::Pending {
-            actions.push(if world.window_passed { Action::Expire } else { Action::Approve });
-            actions.push(Action::Reject);
+        // Whether a decision is legal is for the table of transitions to say.
+        if world.window_passed {
+            actions.push(Action::Expire);
+        } else {
+            actions.extend([Action::Approve, Action::ClockPasses]);
         }
-        if !world.window_passed {
-            actions.push(Action::ClockPasses);
-        }
+        actions.push(Action::Reject);
         if world.approved && !world.drifted {
             actions.push(Action::SourceChanges);
         }

@@ -1,0 +1,200 @@
+//! What is claimed of the built-in flows, from a run: verdicts, lengths, counts, and what a cut-off may not say.
+
+use std::ops::ControlFlow;
+
+use countersign::protocol::Flow;
+use countersign_models::{
+    explorer::{CutOff, Explorable, Limits, explore},
+    flows::{BUILT_IN, BuiltIn},
+    model::{Bounds, Model},
+    properties::Property,
+    verdict::{Report, Verdict, verify},
+    world::State,
+};
+use stateright::{Checker, Model as _};
+
+/// Unique states and edges at the default bounds. A change of the model changes them, and has to say so here.
+const COUNTS: [(&str, usize, usize); 8] = [
+    ("consume-first", 18_621, 65_151),
+    ("twin-consume-first", 15_251, 50_591),
+    ("consume-last", 356_115, 1_672_394),
+    ("atomic-commit", 4_635, 16_626),
+    ("coupon-redeem", 19_248, 74_352),
+    ("magic-link", 2_328, 7_896),
+    ("oauth-code", 30_019, 103_165),
+    ("payment-confirm", 6_696, 23_598),
+];
+
+/// What is broken at the default bounds, each by a shortest run of so many actions.
+const BROKEN: [(&str, &[(Property, usize)]); 4] = {
+    use Property::*;
+    [
+        ("consume-first", &[(S1, 5), (S5, 4), (S6, 9), (S7, 7), (S8, 3), (L1, 3), (L2, 7), (L3, 5)]),
+        ("twin-consume-first", &[(S1, 5), (S5, 4), (S6, 7), (S7, 6), (S8, 3), (L1, 3), (L2, 6), (L3, 5)]),
+        ("consume-last", &[(S5, 8), (S6, 9), (S7, 5), (S8, 7), (S11, 9), (L1, 7), (L2, 5)]),
+        ("atomic-commit", &[]),
+    ]
+};
+
+fn built_in(name: &str) -> BuiltIn {
+    BuiltIn::find(name).expect("a built-in flow")
+}
+
+fn run(flow: BuiltIn, bounds: Bounds, limits: Limits) -> Report {
+    let subject = flow.subject();
+    let model = Model::new(subject.flow, bounds);
+    verify(&model, &subject.expectations, limits, &mut |_| ControlFlow::Continue(()))
+}
+
+fn broken(report: &Report) -> Vec<(Property, usize)> {
+    let length = |verdict: &Verdict| match verdict {
+        Verdict::Broken(run) => Some(run.actions.len()),
+        Verdict::Holds | Verdict::Unknown => None,
+    };
+    report.judgements.iter().filter_map(|one| Some((one.property, length(&one.verdict)?))).collect()
+}
+
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads can be started");
+    pool.install(work)
+}
+
+#[test]
+fn the_four_orders_break_exactly_what_is_published() {
+    for (name, expected) in BROKEN {
+        let report = run(built_in(name), Bounds::default(), Limits::default());
+        assert_eq!(broken(&report), expected, "{name}");
+        assert!(expected.iter().all(|(_, length)| *length <= 10));
+    }
+}
+
+#[test]
+fn every_verdict_on_a_built_in_flow_is_the_one_that_its_file_expects() {
+    for flow in BUILT_IN {
+        let report = run(*flow, Bounds::default(), Limits::default());
+        assert!(report.is_expected(), "{}: {:?}", flow.name, report.judgements);
+    }
+}
+
+#[test]
+fn within_smaller_bounds_a_subset_is_broken() {
+    for (name, expected) in BROKEN {
+        for (consumers, crashes, faults) in [(1, 0, 0), (1, 1, 1), (2, 0, 0), (2, 1, 1), (3, 0, 0), (3, 1, 0)]
+        {
+            let report = run(built_in(name), Bounds { consumers, crashes, faults }, Limits::default());
+            let smaller = broken(&report);
+            let also_expected = |(property, length): &(Property, usize)| {
+                expected.iter().any(|(known, shortest)| known == property && shortest <= length)
+            };
+            assert!(
+                smaller.iter().all(also_expected),
+                "{name} at {consumers}/{crashes}/{faults}: {smaller:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_consumer_cannot_break_one_target_per_env() {
+    let bounds = Bounds { consumers: 1, ..Bounds::default() };
+    let report = run(built_in("consume-last"), bounds, Limits::default());
+    assert_eq!(report.of(Property::S11).verdict, Verdict::Holds);
+    assert!(!report.of(Property::S11).witnessed);
+}
+
+#[test]
+fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
+    assert_eq!(
+        COUNTS.map(|(name, ..)| name).as_slice(),
+        BUILT_IN.iter().map(|flow| flow.name).collect::<Vec<_>>()
+    );
+    for (name, states, edges) in COUNTS {
+        let flow = built_in(name);
+        for threads in [1, 2] {
+            let report = on_threads(threads, || run(flow, Bounds::default(), Limits::default()));
+            assert_eq!((report.states, report.edges), (states, edges), "{name}, ours, {threads} threads");
+            assert_eq!(report.cut_off, None);
+
+            let model = Model::new(flow.subject().flow, Bounds::default());
+            let checker = model.checker().threads(threads).spawn_bfs().join();
+            assert!(checker.is_done());
+            assert_eq!(checker.unique_state_count(), states, "{name}, stateright's, {threads} threads");
+            // Its first property is never discovered, so that it cannot have stopped early.
+            assert!(checker.discovery("every state is visited").is_none());
+        }
+    }
+}
+
+#[test]
+fn stateright_finds_the_same_safety_properties_broken() {
+    for (name, expected) in BROKEN {
+        let model = Model::new(built_in(name).subject().flow, Bounds::default());
+        let checker = model.checker().threads(2).spawn_bfs().join();
+        for property in Property::ALL.iter().filter(|property| !property.is_inevitable()) {
+            let is_broken = expected.iter().any(|(known, _)| known == property);
+            assert_eq!(checker.discovery(property.id()).is_some(), is_broken, "{name} {property}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let judge =
+        |threads| on_threads(threads, || run(built_in("consume-last"), Bounds::default(), Limits::default()));
+    assert_eq!(judge(1).judgements, judge(2).judgements);
+}
+
+#[test]
+fn a_run_that_was_cut_off_never_says_holds() {
+    let none = Limits::default();
+    let cases = [
+        (Limits { max_states: 1_000, ..none }, CutOff::States),
+        (Limits { max_depth: 6, ..none }, CutOff::Depth),
+        (Limits { max_bytes: 100_000, ..none }, CutOff::Memory),
+    ];
+    for flow in ["consume-last", "atomic-commit", "coupon-redeem"] {
+        for (limits, cut_off) in cases {
+            let report = run(built_in(flow), Bounds::default(), limits);
+            assert_eq!(report.cut_off, Some(cut_off), "{flow}");
+            assert!(!report.is_expected());
+            assert!(report.judgements.iter().all(|one| one.verdict != Verdict::Holds), "{flow}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn whoever_watches_can_stop_it_and_then_nothing_holds() {
+    let subject = built_in("atomic-commit").subject();
+    let model = Model::new(subject.flow, Bounds::default());
+    let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Break(()));
+    assert_eq!(report.cut_off, Some(CutOff::Stopped));
+    assert!(report.judgements.iter().all(|one| one.verdict == Verdict::Unknown));
+}
+
+#[test]
+fn a_depth_limit_at_the_farthest_state_cuts_nothing_off() {
+    let flow = built_in("atomic-commit");
+    let depth = run(flow, Bounds::default(), Limits::default()).depth;
+    let at = |max_depth| run(flow, Bounds::default(), Limits { max_depth, ..Limits::default() }).cut_off;
+    assert_eq!([at(depth - 1), at(depth + 1)], [Some(CutOff::Depth), None]);
+}
+
+#[test]
+fn the_flow_that_the_library_ships_is_the_one_in_the_file() {
+    assert_eq!(built_in("atomic-commit").subject().flow, Flow::atomic_commit());
+}
+
+#[test]
+fn packing_a_state_loses_nothing() {
+    for flow in BUILT_IN {
+        let model = Model::new(flow.subject().flow, Bounds { consumers: 2, crashes: 1, faults: 1 });
+        let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
+        for id in explored.ids() {
+            let state = State::unpack(explored.packed(id));
+            assert_eq!(&model.pack(&state), explored.packed(id));
+            for (next, action) in model.moves(&state) {
+                assert!(State::unpack(&next.pack()) == next, "{}: {action:?} in {state:?}", flow.name);
+            }
+        }
+    }
+}
