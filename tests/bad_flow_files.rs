@@ -32,14 +32,14 @@ fn unknown_keys_are_refused_with_the_closest_one() {
     refused(
         "[[step]]\ndo = \"check\"\nrefusal = []\n",
         (3, 1),
-        "the key `refusal`",
+        "the unknown key `refusal`",
         "only `do`, `name`, `refusals` in a check step",
         Some("did you mean `refusals`?"),
     );
     refused(
         "abuot = \"x\"\n",
         (1, 1),
-        "the key `abuot`",
+        "the unknown key `abuot`",
         "only `about`, `expect_broken`, `expect_vacuous`, `step` in a flow file",
         Some("did you mean `about`?"),
     );

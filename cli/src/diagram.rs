@@ -13,6 +13,8 @@ pub(crate) struct Diagram {
     pub(crate) tail: Vec<Scene>,
     /// What it does then for ever.
     pub(crate) cycle: Vec<Scene>,
+    /// Nothing, then, for ever.
+    pub(crate) stays: bool,
 }
 
 impl Diagram {

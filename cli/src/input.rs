@@ -34,6 +34,10 @@ impl BadInput {
     }
 
     fn in_file(path: &str, bytes: &[u8], problem: &Problem) -> Self {
+        if bytes.len() > flow_file::MAX_BYTES {
+            let title = format!("{path}: found {}, expected {}", problem.found, problem.expected);
+            return Self::plain(&title, "`countersign help flows` tells how a flow file is written");
+        }
         // What is not UTF-8 is shown as what it is not, and keeps its place.
         let text = String::from_utf8_lossy(bytes);
         let (line, column) = flow_file::position(bytes, problem.span.start);

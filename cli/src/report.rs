@@ -15,7 +15,11 @@ use crate::judge::Judged;
 /// Prints the shortest run for each broken property, and what else is not as expected.
 pub(crate) fn print_runs(judged: &[Judged]) {
     for judged in judged {
-        let is_told = |one: &&Judgement| matches!(one.verdict, Verdict::Broken(_)) || !one.expected;
+        let is_told = |one: &&Judgement| match one.verdict {
+            Verdict::Broken(_) => true,
+            Verdict::Holds => !one.expected,
+            Verdict::Unknown => false,
+        };
         let told: Vec<&Judgement> = judged.report.judgements.iter().filter(is_told).collect();
         if told.is_empty() {
             continue;

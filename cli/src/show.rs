@@ -28,7 +28,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
     match &judgement.verdict {
         Verdict::Broken(run) => {
             let [tail, cycle] = run.aftermath(&judged.model);
-            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle };
+            let stays = property.is_inevitable() && cycle.is_empty();
+            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays };
             match args.format {
                 DiagramFormat::Mermaid => anstream::print!("{}", mermaid::render(&diagram)),
                 DiagramFormat::Human => {

@@ -4,7 +4,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::{
     Problem,
-    table::{Table, listed, shortened, string},
+    table::{KEYS, Table, listed, shortened, string},
 };
 use crate::protocol::{Checks, Do, Guards, How, Member, Refusal, Step, What};
 
@@ -21,10 +21,7 @@ pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
     }
     let Some(word) = table.word("do", WORDS)? else {
         // A key that is none at all is the likelier mistake.
-        table.only(
-            &["do", "atomic", "name", "checks", "guards", "refusals", "what", "how", "best_effort"],
-            "a step",
-        )?;
+        table.only(KEYS, "a step")?;
         return Err(Problem::new(
             table.place(),
             "a step without `do`",

@@ -9,6 +9,10 @@ use toml::{
 
 use super::Problem;
 
+/// Every key that has a meaning somewhere in a step.
+pub(super) const KEYS: &[&str] =
+    &["do", "atomic", "name", "checks", "guards", "refusals", "what", "how", "best_effort"];
+
 /// A table, with its keys in the order of the file.
 pub(super) struct Table<'t> {
     entries: Vec<Entry<'t>>,
@@ -55,8 +59,9 @@ impl<'t> Table<'t> {
             return Ok(());
         };
         let expected = format!("only {} in {what}", listed(keys));
-        Err(Problem::new(entry.key_span.clone(), format!("the key `{}`", entry.key), expected)
-            .did_you_mean(entry.key, keys))
+        let unknown = if KEYS.contains(&entry.key) { "" } else { "unknown " };
+        let found = format!("the {unknown}key `{}`", shortened(entry.key));
+        Err(Problem::new(entry.key_span.clone(), found, expected).did_you_mean(entry.key, keys))
     }
 
     pub(super) fn string(&self, key: &str) -> Result<Option<&'t str>, Problem> {

@@ -23,6 +23,13 @@ pub(crate) fn render(diagram: &Diagram) -> String {
         }
         write_scene(&mut out, scene, &actors);
     }
+    if diagram.stays {
+        let _ = writeln!(
+            out,
+            "    Note over {}: and so it stays, nobody who has to move can change it",
+            everybody(&actors)
+        );
+    }
     out
 }
 

@@ -29,6 +29,16 @@ pub(crate) fn render(diagram: &Diagram) -> String {
         draw(&mut out, &columns, &actors, number + 1, scene);
     }
     let _ = writeln!(out, "{}", text(&columns.lifelines()));
+    if diagram.stays {
+        let _ = writeln!(
+            out,
+            "{}",
+            columns.across("and so it stays: nobody who has to move can change it").dimmed()
+        );
+    }
+    if actors.iter().any(|actor| matches!(actor, Actor::Consumer { foreign: true, .. })) {
+        let _ = writeln!(out, "* asks for another stack than the approved one");
+    }
     out
 }
 
