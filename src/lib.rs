@@ -1,4 +1,126 @@
-//! A single-use approval gate: an action happens once, after a human said yes, and only if the checks pass.
+//! A single-use approval gate: something happens once, after a human said yes, and only if the checks pass.
+//!
+//! Deploy approvals, one-time tokens, coupons and payment confirms share four steps: validate, check, consume, act.
+//! They share their incidents, too, because of the order of those steps. Here the order is a [`Flow`], one attempt
+//! to use an approval is a [`Promotion`] that drives it, and what runs in production is what was model-checked.
+//!
+//! ```text
+//! pending ──approve (unexpired)──▶ approved ──consume──▶ executed
+//!    ├──reject──▶ rejected
+//!    └──touched after expires_at──▶ expired
+//! ```
+//!
+//! # Building a gate
+//!
+//! The [`protocol`] does no input or output: it asks for one [`Effect`] at a time and is told what became of it.
+//! Whoever drives it brings the store, the clock and the ids. The rules stay the protocol's: the store calls
+//! [`transition`] and [`consume`] inside its transaction, or has to agree with them.
+//!
+//! ```
+//! use countersign::protocol::*;
+//! use uuid::Uuid;
+//!
+//! /// A gate for one approval: what an embedder brings.
+//! struct Gate {
+//!     approval: Approval,
+//!     target: Option<Uuid>,
+//!     launch_jobs: Vec<Digest>,
+//! }
+//!
+//! impl Gate {
+//!     /// Does what one promotion asks for, until it has ended.
+//!     fn promote(&mut self, flow: &Flow, request: &Request, source: Digest, now: Timestamp) -> End {
+//!         let mut promotion = Promotion::begin(flow, request, source);
+//!         while let Some(effect) = promotion.effect() {
+//!             let row = (effect_is_about(&effect) == Some(self.approval.id)).then(|| self.approval.clone());
+//!             let reply = match effect {
+//!                 Effect::Validate { .. } | Effect::ReadApproval { .. } => {
+//!                     Reply::Approval { approval: row.as_ref(), digest: source, now }
+//!                 }
+//!                 Effect::Check => Reply::Read { digest: source },
+//!                 Effect::FindTarget => Reply::Target(self.target),
+//!                 Effect::Commit(commit) => self.commit(commit, now),
+//!                 Effect::Launch { .. } | Effect::Answer => Reply::Done,
+//!             };
+//!             promotion.resume(reply);
+//!         }
+//!         promotion.end().expect("nothing is left to do").clone()
+//!     }
+//!
+//!     /// One transaction: all of it or nothing. A database would hold its locks from here to the end.
+//!     fn commit(&mut self, commit: Commit<'_>, now: Timestamp) -> Reply<'static> {
+//!         let mut written = None;
+//!         for op in commit.ops {
+//!             match op {
+//!                 Op::Consume { guards } => {
+//!                     if let Err(refusal) = consume(&self.approval, *guards, commit.digest, now) {
+//!                         return Reply::NotConsumed(refusal);
+//!                     }
+//!                     self.approval.status = Status::Executed;
+//!                 }
+//!                 Op::WriteTarget { .. } => {
+//!                     let created = self.target.is_none();
+//!                     let id = *self.target.get_or_insert(Uuid::from_u128(7));
+//!                     written = Some(Target { id, created });
+//!                 }
+//!                 Op::Enqueue => self.launch_jobs.push(commit.digest),
+//!                 Op::WriteVault | Op::Audit => {}
+//!             }
+//!         }
+//!         Reply::Committed { target: written }
+//!     }
+//! }
+//!
+//! fn effect_is_about(effect: &Effect<'_>) -> Option<Uuid> {
+//!     match effect {
+//!         Effect::Validate { approval } | Effect::ReadApproval { approval } => Some(*approval),
+//!         _ => None,
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let binding = Binding {
+//!     kind: Kind::Stack,
+//!     from: Environment::parse("staging")?,
+//!     to: Environment::parse("production")?,
+//! };
+//! let (id, team, approved) = (Uuid::from_u128(1), Uuid::from_u128(2), Digest([1; 32]));
+//! let approval = Approval {
+//!     id,
+//!     team,
+//!     requested_by: "dev@example.com".into(),
+//!     binding: binding.clone(),
+//!     digest: approved,
+//!     status: Status::Approved,
+//!     expires_at: Timestamp(1_000),
+//! };
+//! let mut gate = Gate { approval, target: None, launch_jobs: vec![] };
+//! let request = Request { approval: id, team, binding };
+//! let flow = Flow::atomic_commit();
+//!
+//! // What would run now is not what was approved.
+//! let other = gate.promote(&flow, &request, Digest([9; 32]), Timestamp(10));
+//! assert_eq!(other, End::Refused { refusal: Refusal::APPROVAL_PAYLOAD_MISMATCH, preflight: false });
+//!
+//! // The first use wins; every later one is a 409.
+//! assert!(matches!(gate.promote(&flow, &request, approved, Timestamp(20)), End::Succeeded { .. }));
+//! let second = gate.promote(&flow, &request, approved, Timestamp(30));
+//! assert_eq!(second, End::Refused { refusal: Refusal::APPROVAL_NOT_APPROVED, preflight: false });
+//! assert_eq!(gate.launch_jobs, [approved]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `flow-files`: reads a [`Flow`] from a TOML file, with errors that point into it (`countersign::flow_file`).
+//!
+//! [`Flow`]: protocol::Flow
+//! [`Promotion`]: protocol::Promotion
+//! [`Effect`]: protocol::Effect
+//! [`transition`]: protocol::transition
+//! [`consume`]: protocol::consume
+
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
 pub mod protocol;

@@ -9,6 +9,7 @@ use crate::{
     args::ExploreArgs,
     exit::Exit,
     input::{self, BadInput},
+    say::say,
 };
 
 pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
                 "expected an address and a free port, as in `--listen 127.0.0.1:0`",
             )
         })?;
-    anstream::println!("exploring {} on http://{address} (end with Ctrl-C)", named.name);
+    say!("exploring {} on http://{address} (end with Ctrl-C)", named.name);
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
     let model = Model::new(named.subject.flow, args.bounds.bounds());
     let checker = model.checker().threads(threads.map_or(1, std::num::NonZeroUsize::get));

@@ -6,6 +6,7 @@ use crate::{
     args::{Args, HelpArgs},
     exit::Exit,
     input::BadInput,
+    say::say,
 };
 
 /// The page that people read on the web, too.
@@ -15,10 +16,10 @@ pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
     let mut command = Args::command();
     command.build();
     match args.topic.as_deref() {
-        Some("flows") => anstream::println!("{FLOWS}"),
-        None => anstream::println!("{}", command.render_long_help().ansi()),
+        Some("flows") => say!("{FLOWS}"),
+        None => say!("{}", command.render_long_help().ansi()),
         Some(topic) => match command.find_subcommand_mut(topic) {
-            Some(subcommand) => anstream::println!("{}", subcommand.render_long_help().ansi()),
+            Some(subcommand) => say!("{}", subcommand.render_long_help().ansi()),
             None => {
                 let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
                 return Err(BadInput::plain(

@@ -9,6 +9,7 @@ mod input;
 mod judge;
 mod matrix;
 mod report;
+mod say;
 mod show;
 mod verify;
 
@@ -19,6 +20,7 @@ use clap::Parser;
 use crate::{
     args::{Args, Command},
     exit::Exit,
+    say::complain,
 };
 
 fn main() -> ExitCode {
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         Command::Help(args) => help::run(&args),
     };
     exit.unwrap_or_else(|problem| {
-        anstream::eprintln!("{problem}");
+        complain!("{problem}");
         Exit::BadInput
     })
     .into()

@@ -6,10 +6,11 @@ use countersign_models::{properties::Property, verdict::Judgement, verdict::Verd
 use owo_colors::{OwoColorize, Style};
 
 use crate::judge::Judged;
+use crate::say::say;
 
 /// Prints the matrix, and what its signs mean.
 pub(crate) fn print(judged: &[Judged]) {
-    anstream::print!("{}", render(judged));
+    say!("{}", render(judged).trim_end());
 }
 
 const CELL: usize = 10;

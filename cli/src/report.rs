@@ -11,6 +11,7 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use crate::judge::Judged;
+use crate::say::say;
 
 /// Prints the shortest run for each broken property, and what else is not as expected.
 pub(crate) fn print_runs(judged: &[Judged]) {
@@ -24,10 +25,10 @@ pub(crate) fn print_runs(judged: &[Judged]) {
         if told.is_empty() {
             continue;
         }
-        anstream::println!();
+        say!();
         match &judged.about {
-            Some(about) => anstream::println!("{}: {about}", judged.name.bold()),
-            None => anstream::println!("{}", judged.name.bold()),
+            Some(about) => say!("{}: {about}", judged.name.bold()),
+            None => say!("{}", judged.name.bold()),
         }
         for judgement in told {
             print_judgement(judged, judgement);
@@ -42,20 +43,18 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
         Verdict::Broken(run) => {
             let actions = counted(run.actions.len(), "action");
             let unexpected = if judgement.expected { "" } else { ", and that is not expected" };
-            anstream::println!("\n  {} is broken by {actions}{unexpected}", title.red().bold());
-            anstream::println!("  {}", property.sentence().dimmed());
+            say!("\n  {} is broken by {actions}{unexpected}", title.red().bold());
+            say!("  {}", property.sentence().dimmed());
             print_run(judged, property.is_inevitable(), run);
         }
         Verdict::Holds if !judgement.witnessed => {
-            anstream::println!("\n  {} holds, but was never put to the test", title.yellow().bold());
-            anstream::println!(
-                "  larger bounds may put it to the test; if nothing can, list it under `expect_vacuous`"
-            );
+            say!("\n  {} holds, but was never put to the test", title.yellow().bold());
+            say!("  larger bounds may put it to the test; if nothing can, list it under `expect_vacuous`");
         }
         Verdict::Holds => {
-            anstream::println!("\n  {} holds, and was expected to be broken", title.yellow().bold());
+            say!("\n  {} holds, and was expected to be broken", title.yellow().bold());
         }
-        Verdict::Unknown => anstream::println!("\n  {} is not known", title.yellow().bold()),
+        Verdict::Unknown => say!("\n  {} is not known", title.yellow().bold()),
     }
 }
 
@@ -66,16 +65,16 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
         print_scene(number + 1, scene);
     }
     if !tail.is_empty() {
-        anstream::println!("      {}", "and from there, without any fault:".dimmed());
+        say!("      {}", "and from there, without any fault:".dimmed());
     }
     for (number, scene) in tail.iter().enumerate() {
         print_scene(scenes.len() + number + 1, scene);
     }
     if stays && cycle.is_empty() {
-        anstream::println!("      {}", "and so it stays: nobody who has to move can change it".dimmed());
+        say!("      {}", "and so it stays: nobody who has to move can change it".dimmed());
     }
     if !cycle.is_empty() {
-        anstream::println!("      {}", "then, for ever:".dimmed());
+        say!("      {}", "then, for ever:".dimmed());
         for (number, scene) in cycle.iter().enumerate() {
             print_scene(scenes.len() + tail.len() + number + 1, scene);
         }
@@ -85,17 +84,17 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
 fn print_scene(number: usize, scene: &Scene) {
     let text = scene.to_string();
     if scene.is_harm {
-        anstream::println!("  {number:>3} {}", text.yellow());
+        say!("  {number:>3} {}", text.yellow());
     } else {
-        anstream::println!("  {number:>3} {text}");
+        say!("  {number:>3} {text}");
     }
 }
 
 /// Prints the bounds and the counts: nothing is proved without them.
 pub(crate) fn print_summary(judged: &[Judged]) {
-    anstream::println!();
+    say!();
     if let Some(first) = judged.first() {
-        anstream::println!("Within {}:", bounds(first).bold());
+        say!("Within {}:", bounds(first).bold());
     }
     let width = judged.iter().map(|judged| judged.name.chars().count()).max().unwrap_or(0);
     for judged in judged {
@@ -104,7 +103,7 @@ pub(crate) fn print_summary(judged: &[Judged]) {
             None => "every state".green().to_string(),
             Some(cut_off) => format!("{}: {}", "CUT OFF".red().bold(), because(cut_off)),
         };
-        anstream::println!(
+        say!(
             "  {:width$}  {:>11} states  {:>12} edges  depth {:>2}  {:>6.2} s  {state}",
             judged.name,
             HumanCount(report.states as u64).to_string(),
@@ -116,17 +115,14 @@ pub(crate) fn print_summary(judged: &[Judged]) {
     let unexpected: usize = judged.iter().map(unexpected).sum();
     let cut_off = judged.iter().filter(|judged| judged.report.cut_off.is_some()).count();
     if unexpected > 0 {
-        anstream::println!("{}", format!("{} not as expected", counted(unexpected, "verdict")).red().bold());
+        say!("{}", format!("{} not as expected", counted(unexpected, "verdict")).red().bold());
     }
     if cut_off > 0 {
         let flows = counted(cut_off, "flow");
-        anstream::println!(
-            "{}",
-            format!("{flows} cut off: what was not found broken is not known").red().bold()
-        );
+        say!("{}", format!("{flows} cut off: what was not found broken is not known").red().bold());
     }
     if unexpected == 0 && cut_off == 0 {
-        anstream::println!("{}", "Every verdict is as expected".green().bold());
+        say!("{}", "Every verdict is as expected".green().bold());
     }
 }
 
@@ -201,7 +197,7 @@ struct JsonProperty {
 pub(crate) fn print_json(judged: &[Judged]) {
     let report = JsonReport { flows: judged.iter().map(json_flow).collect() };
     match serde_json::to_string_pretty(&report) {
-        Ok(json) => anstream::println!("{json}"),
+        Ok(json) => say!("{json}"),
         Err(error) => unreachable!("numbers and texts can always be written: {error}"),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     input::{self, BadInput},
     judge::{judge, pool},
     report,
+    say::{complain, say},
 };
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
@@ -31,21 +32,21 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
             let stays = property.is_inevitable() && cycle.is_empty();
             let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays };
             match args.format {
-                DiagramFormat::Mermaid => anstream::print!("{}", mermaid::render(&diagram)),
+                DiagramFormat::Mermaid => say!("{}", mermaid::render(&diagram).trim_end()),
                 DiagramFormat::Human => {
-                    anstream::println!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
-                    anstream::print!("{}", terminal::render(&diagram));
-                    anstream::println!("\nNo run within {within} is shorter.");
+                    say!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
+                    say!("{}", terminal::render(&diagram).trim_end());
+                    say!("\nNo run within {within} is shorter.");
                 }
             }
         }
         Verdict::Holds => {
             let untested = if judgement.witnessed { "" } else { ", but was never put to the test" };
-            anstream::eprintln!("{title} holds within {within}{untested}: there is nothing to show");
+            complain!("{title} holds within {within}{untested}: there is nothing to show");
         }
         Verdict::Unknown => {
             let because = judged.report.cut_off.map_or("", report::because);
-            anstream::eprintln!("{title} is not known within {within}: {because}");
+            complain!("{title} is not known within {within}: {because}");
         }
     }
     Ok(exit)
