@@ -53,7 +53,7 @@
 //!         for op in commit.ops {
 //!             match op {
 //!                 Op::Consume { guards } => {
-//!                     if let Err(refusal) = consume(&self.approval, *guards, commit.digest, now) {
+//!                     if let Err(refusal) = consume(self.approval.standing(), *guards, commit.digest, now) {
 //!                         return Reply::NotConsumed(refusal);
 //!                     }
 //!                     self.approval.status = Status::Executed;

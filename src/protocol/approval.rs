@@ -206,6 +206,29 @@ pub struct Approval {
 impl Approval {
     /// Whether the window has passed at `now`.
     pub fn window(&self, now: Timestamp) -> Window {
+        self.standing().window(now)
+    }
+
+    /// The part of it that a consume compares.
+    pub fn standing(&self) -> Standing {
+        Standing { status: self.status, expires_at: self.expires_at, digest: self.digest }
+    }
+}
+
+/// How an approval stands: all that its transitions compare. Only the status ever changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// Where it is in its life.
+    pub status: Status,
+    /// The end of its window.
+    pub expires_at: Timestamp,
+    /// What was approved.
+    pub digest: Digest,
+}
+
+impl Standing {
+    /// Whether the window has passed at `now`.
+    pub fn window(&self, now: Timestamp) -> Window {
         if now < self.expires_at { Window::Open } else { Window::Passed }
     }
 }

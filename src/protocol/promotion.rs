@@ -127,7 +127,9 @@ impl<'a> Promotion<'a> {
             }
             (Line::ReadApproval(guards), Reply::Approval { approval, now, .. }) => {
                 let found = approval.ok_or(Refusal::APPROVAL_NOT_FOUND);
-                self.go_on_if(found.and_then(|approval| consume(approval, *guards, self.at.digest, now)));
+                self.go_on_if(
+                    found.and_then(|approval| consume(approval.standing(), *guards, self.at.digest, now)),
+                );
             }
             (Line::Check, Reply::Read { digest }) => {
                 self.at.digest = digest;

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::{
-    approval::{Approval, Binding, Digest, Event, Status, Timestamp, Window, transition},
+    approval::{Approval, Binding, Digest, Event, Standing, Status, Timestamp, Window, transition},
     flow::{Checks, Guards},
     refusal::Refusal,
 };
@@ -70,7 +70,7 @@ pub fn validate(
 ///
 /// # Errors
 /// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch.
-pub fn consume(approval: &Approval, guards: Guards, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+pub fn consume(approval: Standing, guards: Guards, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
     let window = approval.window(now);
     if guards.status && transition(approval.status, Event::Consume, window).is_err() {
         return Err(Refusal::APPROVAL_ALREADY_EXECUTED);
@@ -163,7 +163,7 @@ mod tests {
             wrongs.iter().for_each(|&wrong| WRONGS[wrong].0(&mut approval));
             approval
         };
-        let judge = |approval: &Approval, guards| consume(approval, guards, Digest([1; 32]), NOW);
+        let judge = |approval: &Approval, guards| consume(approval.standing(), guards, Digest([1; 32]), NOW);
         assert_eq!(judge(&good(), Guards::ALL), Ok(()));
         assert_eq!(judge(&spoilt(&[1, 3, 4]), Guards::ALL), Err(Refusal::APPROVAL_ALREADY_EXECUTED));
         assert_eq!(judge(&spoilt(&[3, 4]), Guards::ALL), Err(Refusal::APPROVAL_EXPIRED));

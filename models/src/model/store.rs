@@ -79,7 +79,7 @@ impl Model {
         for op in commit.ops {
             match op {
                 Op::Consume { guards } => {
-                    let row = &self.approvals[world.status as usize];
+                    let row = self.approvals[world.status as usize].standing();
                     if let Err(refusal) = consume(row, *guards, commit.digest, clock(world.window_passed)) {
                         return Reply::NotConsumed(refusal);
                     }
