@@ -115,6 +115,9 @@
 //!
 //! - `flow-files`: reads a [`Flow`] from a TOML file, with errors that point into it (`countersign::flow_file`).
 //!
+//! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
+//!   `countersign::service`).
+//!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
 //! [`Effect`]: protocol::Effect
@@ -124,3 +127,8 @@
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
 pub mod protocol;
+#[cfg(feature = "service")]
+pub mod service;
+#[cfg(feature = "service")]
+pub mod store;
+pub mod strategy;

@@ -1,9 +1,11 @@
 //! What a single-use approval must promise, and the model checker that judges a flow by it.
 
 pub mod explorer;
+pub mod fixtures;
 pub mod flows;
 pub mod model;
 pub mod properties;
 pub mod recover;
+pub mod replay;
 pub mod verdict;
 pub mod world;

@@ -16,6 +16,7 @@ use countersign::protocol::{
 };
 use uuid::Uuid;
 
+pub(crate) use actions::stage;
 pub use actions::{Action, Outcome};
 pub use narrate::{Actor, Scene};
 

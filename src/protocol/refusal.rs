@@ -34,6 +34,21 @@ refusals! {
     /// From and to are the same environment.
     INVALID_TARGET = 400 "invalid_target";
 
+    /// Promotes are not part of the team's plan.
+    PLAN_REQUIRED = 402 "plan_required";
+    /// No such stack or resource, or another team's: never reveal which.
+    NOT_FOUND = 404 "not_found";
+    /// The source is not in the environment that the request says.
+    ENV_MISMATCH = 409 "env_mismatch";
+    /// The session has no e-mail address.
+    MISSING_EMAIL = 400 "missing_email";
+
+    // The approval's page and the administrator's list.
+    /// The approval's window has passed, it is not pending, or somebody else was quicker.
+    APPROVAL_GONE = 410 "approval_gone";
+    /// The approval to reject is not pending.
+    NOT_PENDING = 409 "not_pending";
+
     // Validate.
     /// The approval's id is not a UUID.
     INVALID_APPROVAL_ID = 400 "invalid_approval_id";

@@ -212,7 +212,8 @@ impl Model {
     }
 }
 
-fn stage(end: &End) -> Stage {
+/// Where this end leaves a promotion.
+pub(crate) fn stage(end: &End) -> Stage {
     match end {
         End::Succeeded { .. } => Stage::Succeeded,
         End::Refused { preflight: true, .. } => Stage::PreflightRefused,

@@ -1,0 +1,82 @@
+//! What tests of a store need: a clock that is moved by hand, ids that count, and futures that never wait.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use countersign::{
+    protocol::Timestamp,
+    store::{Clock, Ids},
+};
+use uuid::Uuid;
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct HandClock(AtomicU64);
+
+impl HandClock {
+    /// A clock that stands at this time.
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.0))
+    }
+
+    /// Moves it to this time.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+
+    /// Moves it on.
+    pub fn advance_ms(&self, ms: u64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Ids that count. Its tokens can be guessed by anybody.
+#[derive(Debug)]
+pub struct CountingIds(AtomicU64);
+
+impl CountingIds {
+    const FIRST: u64 = 0x1000;
+}
+
+impl Default for CountingIds {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::FIRST))
+    }
+}
+
+impl Clone for CountingIds {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::SeqCst)))
+    }
+}
+
+impl Ids for CountingIds {
+    fn next(&self) -> Uuid {
+        Uuid::from_u128(self.0.fetch_add(1, Ordering::SeqCst).into())
+    }
+
+    fn token(&self) -> String {
+        format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// The value of a future that has no reason to wait: of a store in memory, say.
+///
+/// # Panics
+/// When it does wait.
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits, and nobody would wake it"),
+    }
+}

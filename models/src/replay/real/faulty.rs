@@ -1,0 +1,99 @@
+//! A store whose next answer is as the model's action will have it.
+
+use countersign::{
+    protocol::{Commit, Digest, Refusal, Step, Timestamp},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Lease, MemoryStore, Reading, StackStatus,
+        Store, StoreError,
+    },
+    strategy::Strategy,
+};
+use uuid::Uuid;
+
+use crate::model::Outcome;
+
+/// The real store, with something in the way.
+pub(super) struct Faulty<'a, S> {
+    pub(super) store: &'a MemoryStore<S>,
+    pub(super) outcome: Outcome,
+    pub(super) team: Uuid,
+}
+
+impl<S: Strategy + Default> Faulty<'_, S> {
+    /// Does the work during an outage of what the step lists first, if that is the outcome.
+    async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
+        let refusal = step.refusals().next().filter(|_| self.outcome == Outcome::Refuses).cloned();
+        if let Some(refusal) = &refusal {
+            self.store.begin_outage(self.team, refusal.clone());
+        }
+        let done = work.await;
+        if let Some(refusal) = &refusal {
+            self.store.end_outage(self.team, refusal);
+        }
+        done
+    }
+
+    fn is_reached(&self) -> Result<(), StoreError> {
+        if self.outcome == Outcome::Fails { Err(StoreError::NotApplied) } else { Ok(()) }
+    }
+}
+
+impl<S: Strategy + Default> Store for Faulty<'_, S> {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        self.is_reached()?;
+        self.store.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.is_reached()?;
+        self.while_out(step, self.store.check(ask, step)).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.is_reached()?;
+        self.while_out(step, self.store.find_target(ask, step)).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        self.is_reached()?;
+        let committed = self.while_out(step, self.store.commit(ask, step, commit)).await?;
+        if self.outcome == Outcome::LosesAnswer { Err(StoreError::Unknown) } else { Ok(committed) }
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.store.request_approval(ask).await
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.store.decide(decision).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.store.approval(team, id).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        self.store.lease_job(until).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.store.renew_lease(lease, until).await
+    }
+
+    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.store.finish_job(lease).await
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.store.settle(approval, target, status).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.store.audit(approval).await
+    }
+}

@@ -1,0 +1,149 @@
+//! All that can be observed, in the model's words: of a model state, and of the real thing.
+
+use countersign::{
+    protocol::{Digest, Status},
+    store::{AuditKind, JobState, StackStatus, Store},
+    strategy::Strategy,
+};
+use uuid::Uuid;
+
+use super::{Progress, Real, TEAM, VAULT_KEY, environment, is_held, stage};
+use crate::{
+    fixtures::at_once,
+    model::Model,
+    properties::Stage,
+    world::{JobStatus, MAX_CONSUMERS, Payload, State, TargetStatus},
+};
+
+/// What can be seen from outside, and what a promotion would store of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    status: Status,
+    window_passed: bool,
+    /// Of approve, reject and expire, the events.
+    decisions: usize,
+    executed_events: usize,
+    targets: [TargetStatus; MAX_CONSUMERS],
+    vault_written: bool,
+    job: JobStatus,
+    job_carries: Option<(Payload, Option<u8>)>,
+    unkeyed_launches: usize,
+    job_launched: bool,
+    launched_other: bool,
+    consumers: Vec<ObservedConsumer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ObservedConsumer {
+    stage: Stage,
+    deploying: bool,
+    /// Next action, digest, target, whether it created that: while it runs.
+    holds: Option<(u8, Payload, Option<u8>, bool)>,
+}
+
+impl Observed {
+    /// What the model says is to be seen.
+    pub(in crate::replay) fn of_model(model: &Model, state: &State) -> Self {
+        let world = &state.world;
+        let consumers = &state.consumers[..usize::from(model.bounds().consumers)];
+        Self {
+            status: world.status,
+            window_passed: world.window_passed,
+            decisions: world.decisions.into(),
+            executed_events: world.executed_events.into(),
+            targets: world.targets,
+            vault_written: world.vault_written,
+            job: world.job.status,
+            job_carries: (world.job.status != JobStatus::Absent)
+                .then_some((world.job.payload, world.job.target)),
+            unkeyed_launches: world.unkeyed_launches.into(),
+            job_launched: world.job.launched,
+            launched_other: world.launched_other,
+            consumers: consumers
+                .iter()
+                .map(|one| ObservedConsumer {
+                    stage: one.stage,
+                    deploying: one.deploying,
+                    holds: (one.stage == Stage::Running).then_some((
+                        one.cursor,
+                        one.held,
+                        one.target,
+                        one.created,
+                    )),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl<S: Strategy + Default> Real<S> {
+    /// What is to be seen.
+    pub(in crate::replay) fn observe(&self) -> Observed {
+        let id = self.approval.approval.id;
+        let record = at_once(self.store.approval(TEAM, id)).ok().flatten().expect("it was requested");
+        let events = at_once(self.store.audit(id)).expect("nothing fails in memory");
+        let production = environment("production");
+        let stacks = self.store.stacks(TEAM);
+        let targets: Vec<_> = stacks.iter().filter(|stack| stack.env == production).collect();
+        let mut statuses = [TargetStatus::Absent; MAX_CONSUMERS];
+        for (status, target) in statuses.iter_mut().zip(&targets) {
+            *status = match target.status {
+                StackStatus::Building => TargetStatus::Building,
+                StackStatus::Healthy | StackStatus::Failed => TargetStatus::Settled,
+            };
+        }
+        let index = |target: Uuid| targets.iter().position(|other| other.id == target).map(|at| at as u8);
+        let launches = self.deployer.effective();
+        let running = self.deployer.running();
+        let now = countersign::store::Clock::now(&*self.clock);
+        let job = self.store.job(TEAM, id);
+        let count = |wanted: &[AuditKind]| events.iter().filter(|event| wanted.contains(&event.kind)).count();
+        Observed {
+            status: record.approval.status,
+            window_passed: record.approval.expires_at <= now,
+            decisions: count(&[AuditKind::Approved, AuditKind::Rejected, AuditKind::Expired]).min(2),
+            executed_events: count(&[AuditKind::Executed]).min(2),
+            targets: statuses,
+            vault_written: self.store.vault(TEAM, &production, VAULT_KEY).is_some(),
+            job: match job.as_ref().map(|job| job.state) {
+                None => JobStatus::Absent,
+                Some(JobState::Done) => JobStatus::Done,
+                Some(state) if !is_held(state, now) => JobStatus::Ready,
+                Some(_) if running.iter().any(|running| running.launch.key.is_some()) => JobStatus::Running,
+                Some(_) => JobStatus::Leased,
+            },
+            job_carries: job.map(|job| (self.payload(job.digest), job.target.and_then(index))),
+            unkeyed_launches: launches.iter().filter(|launch| launch.key.is_none()).count().min(2),
+            job_launched: launches.iter().any(|launch| launch.key.is_some()),
+            launched_other: launches.iter().any(|launch| launch.digest != self.approval.approval.digest),
+            consumers: self
+                .progress
+                .iter()
+                .zip(&self.deploys)
+                .map(|(progress, deploy)| ObservedConsumer {
+                    stage: stage(progress),
+                    deploying: deploy.is_some(),
+                    holds: match progress {
+                        Progress::Running(at) => Some((
+                            at.cursor,
+                            self.payload(at.digest),
+                            at.target.and_then(|target| index(target.id)),
+                            at.target.is_some_and(|target| target.created),
+                        )),
+                        Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    /// What a digest stands for: the approved payload, another stack's, or else the source as it has become.
+    fn payload(&self, digest: Digest) -> Payload {
+        let foreign = self.asks.len().checked_sub(1).filter(|last| *last > 0);
+        match digest {
+            digest if digest == self.approval.approval.digest => Payload::Approved,
+            digest if foreign.and_then(|last| self.digest_of(last)) == Some(digest) => Payload::Foreign,
+            _ => Payload::Drifted,
+        }
+    }
+}

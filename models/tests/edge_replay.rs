@@ -1,0 +1,83 @@
+//! Every edge of the model's graph, for each built-in flow, done by the real store and driver.
+
+use std::ops::ControlFlow;
+
+use countersign::{
+    protocol::{Refusal, Standing, Status, Timestamp},
+    store::{StackStatus, Store},
+    strategy::{Record, Sharded, Strategy},
+};
+use countersign_models::{
+    explorer::{Limits, explore},
+    fixtures::at_once,
+    flows::{BUILT_IN, BuiltIn},
+    model::{Bounds, Model},
+    replay::{Replayed, replay, replay_with},
+};
+use uuid::Uuid;
+
+const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
+
+fn model(name: &str) -> Model {
+    Model::new(BuiltIn::find(name).expect("it is built in").subject().flow, BOUNDS)
+}
+
+#[test]
+fn every_edge_of_every_built_in_flow_is_what_the_store_does() {
+    for flow in BUILT_IN {
+        let model = model(flow.name);
+        let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
+        let replayed =
+            replay::<Sharded>(&model).unwrap_or_else(|divergence| panic!("{}: {divergence}", flow.name));
+        let all = Replayed { states: explored.states(), edges: explored.edges() };
+        assert_eq!(replayed, all, "{}: every edge, once", flow.name);
+        println!("{}: {} of {} edges replayed, 100 %", flow.name, replayed.edges, all.edges);
+    }
+}
+
+/// Says that it has moved an approval, and has not.
+#[derive(Default)]
+struct Forgetful(Sharded);
+
+impl Strategy for Forgetful {
+    const NAME: &'static str = "forgetful";
+
+    fn insert(&self, id: Uuid, record: Record) -> Uuid {
+        self.0.insert(id, record)
+    }
+
+    fn read(&self, id: Uuid) -> Option<Record> {
+        self.0.read(id)
+    }
+
+    fn update(
+        &self,
+        id: Uuid,
+        _: Timestamp,
+        decide: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Option<Result<Status, Refusal>> {
+        self.0.read(id).map(|record| decide(record.standing))
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
+        self.0.for_each(visit);
+    }
+}
+
+#[test]
+fn a_strategy_that_forgets_is_found_at_the_first_decision() {
+    let divergence = replay::<Forgetful>(&model("atomic-commit")).expect_err("it forgets");
+    assert_eq!(divergence.path.len(), 1, "{divergence}");
+    assert!(divergence.to_string().contains("1 operator approves"));
+}
+
+#[test]
+fn a_target_that_settles_by_itself_is_found_by_a_shortest_path() {
+    let divergence = replay_with::<Sharded>(&model("consume-last"), |real| {
+        at_once(real.store().settle(real.approval(), None, StackStatus::Healthy)).expect("nothing fails");
+    })
+    .expect_err("no target builds");
+    // Without a decision of the operator nobody gets past the validate: it is the write that shows it.
+    assert_eq!(divergence.path.len(), 5, "{divergence}");
+    assert!(divergence.path[4].does.contains("writes the target"), "{divergence}");
+}

@@ -1,0 +1,77 @@
+//! What is checked before an approval is asked for or used: who calls, from where to where.
+
+use crate::{
+    protocol::{Binding, Environment, Kind, Refusal},
+    store::Plan,
+};
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller<'a> {
+    /// What the caller's team pays for.
+    pub plan: Plan,
+    /// The caller's e-mail address, where the session has one.
+    pub email: Option<&'a str>,
+}
+
+/// Admits a request: to promote a source that is in `source_env` (none: there is no such source for this team) from
+/// `from`, if it is given, to `to`.
+///
+/// # Errors
+/// In this order: 402 off-plan, 404 not found, 400 invalid environment, 400 invalid target, 409 mismatch of
+/// environments, 400 missing e-mail.
+pub fn admit(
+    caller: Caller<'_>,
+    kind: Kind,
+    source_env: Option<&Environment>,
+    from: Option<&str>,
+    to: &str,
+) -> Result<Binding, Refusal> {
+    if caller.plan < Plan::Pro {
+        return Err(Refusal::PLAN_REQUIRED);
+    }
+    let source_env = source_env.ok_or(Refusal::NOT_FOUND)?;
+    let from = from.map_or_else(|| Ok(source_env.clone()), Environment::parse)?;
+    let to = Environment::parse(to)?;
+    if from == to {
+        return Err(Refusal::INVALID_TARGET);
+    }
+    if from != *source_env {
+        return Err(Refusal::ENV_MISMATCH);
+    }
+    if caller.email.is_none_or(str::is_empty) {
+        return Err(Refusal::MISSING_EMAIL);
+    }
+    Ok(Binding { kind, from, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLER: Caller<'_> = Caller { plan: Plan::Pro, email: Some("dev@example.com") };
+
+    fn staging() -> Environment {
+        Environment::parse("staging").expect("a legal name")
+    }
+
+    #[test]
+    fn refusals_come_in_their_order() {
+        let judge =
+            |caller, source: Option<&Environment>, from, to| admit(caller, Kind::Stack, source, from, to);
+        let nobody = Caller { plan: Plan::Free, email: None };
+        let nameless = Caller { email: None, ..CALLER };
+        let staging = staging();
+        let here = Some(&staging);
+        assert_eq!(judge(nobody, None, Some("a b"), "a b"), Err(Refusal::PLAN_REQUIRED));
+        assert_eq!(judge(nameless, None, Some("a b"), "a b"), Err(Refusal::NOT_FOUND));
+        assert_eq!(judge(nameless, here, Some("a b"), "qa"), Err(Refusal::INVALID_ENV));
+        assert_eq!(judge(nameless, here, Some("qa"), "a b"), Err(Refusal::INVALID_ENV));
+        assert_eq!(judge(nameless, here, Some("qa"), "qa"), Err(Refusal::INVALID_TARGET));
+        assert_eq!(judge(nameless, here, None, "staging"), Err(Refusal::INVALID_TARGET));
+        assert_eq!(judge(nameless, here, Some("qa"), "production"), Err(Refusal::ENV_MISMATCH));
+        assert_eq!(judge(nameless, here, None, "production"), Err(Refusal::MISSING_EMAIL));
+        let admitted = judge(CALLER, here, None, "production").expect("nothing is wrong");
+        assert_eq!((admitted.from.as_str(), admitted.to.as_str()), ("staging", "production"));
+    }
+}

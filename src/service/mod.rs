@@ -1,0 +1,81 @@
+//! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
+//!
+//! [`promote`] is the endpoint's work; [`step`] is one atomic action of it, for whoever decides what happens in
+//! between. [`work`] is the worker's.
+
+mod admission;
+mod deployer;
+mod worker;
+
+pub use admission::{Caller, admit};
+pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
+pub use worker::{launch, work};
+
+use crate::{
+    protocol::{Digest, Effect, End, Flow, Promotion, Reply},
+    store::{Ask, Committed, Store, StoreError},
+};
+
+/// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
+/// now.
+pub async fn promote<S: Store, D: Deployer>(
+    flow: &Flow,
+    ask: &Ask,
+    source: Digest,
+    store: &S,
+    deployer: &D,
+) -> End {
+    let mut promotion = Promotion::begin(flow, &ask.request, source);
+    loop {
+        step(&mut promotion, ask, store, deployer).await;
+        if let Some(end) = promotion.end() {
+            return end.clone();
+        }
+    }
+}
+
+/// One atomic action: asks the promotion what it wants, has it done, and tells it what became of it. Nothing happens
+/// when it has ended.
+pub async fn step<S: Store, D: Deployer>(promotion: &mut Promotion<'_>, ask: &Ask, store: &S, deployer: &D) {
+    let Some(effect) = promotion.effect() else { return };
+    let step = promotion.step();
+    // The answer is the one effect that belongs to no step.
+    let (Some(step), false) = (step, effect == Effect::Answer) else {
+        promotion.resume(Reply::Done);
+        return;
+    };
+    match effect {
+        Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
+            Ok(reading) => promotion.resume(Reply::Approval {
+                approval: reading.approval.as_ref(),
+                digest: reading.digest,
+                now: reading.now,
+            }),
+            Err(_) => promotion.resume(Reply::Failed),
+        },
+        // A read that failed changed nothing, whatever the store says.
+        Effect::Check => promotion.resume(match store.check(ask, step).await {
+            Ok(Ok(digest)) => Reply::Read { digest },
+            Ok(Err(refusal)) => Reply::Refused(refusal),
+            Err(_) => Reply::Failed,
+        }),
+        Effect::FindTarget => promotion.resume(match store.find_target(ask, step).await {
+            Ok(Ok(target)) => Reply::Target(target),
+            Ok(Err(refusal)) => Reply::Refused(refusal),
+            Err(_) => Reply::Failed,
+        }),
+        Effect::Commit(commit) => promotion.resume(match store.commit(ask, step, commit).await {
+            Ok(Committed::Applied { target }) => Reply::Committed { target },
+            Ok(Committed::Refused(refusal)) => Reply::Refused(refusal),
+            Ok(Committed::NotConsumed(refusal)) => Reply::NotConsumed(refusal),
+            Err(StoreError::NotApplied) => Reply::Failed,
+            Err(StoreError::Unknown) => Reply::Lost,
+        }),
+        Effect::Launch { digest, target } => {
+            let target = target.map(|target| target.id);
+            deployer.launch(Launch { approval: ask.request.approval, key: None, digest, target }).await;
+            promotion.resume(Reply::Done);
+        }
+        Effect::Answer => promotion.resume(Reply::Done),
+    }
+}

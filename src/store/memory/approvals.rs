@@ -1,0 +1,117 @@
+//! Approvals: requested, read, decided.
+
+use std::sync::Arc;
+
+use super::{MemoryStore, locked};
+use crate::{
+    protocol::{Approval, Event, Refusal, Standing, Status, Timestamp, Window, transition},
+    store::{APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Reading, StoreError, Verdict},
+    strategy::{Record, Strategy},
+};
+
+/// Who an event names when it is the link that was used, and not an account.
+const OPERATOR: &str = "operator";
+
+impl<S: Strategy> MemoryStore<S> {
+    /// The record with the status that it has now.
+    pub(super) fn as_it_stands(&self, record: &ApprovalRecord) -> ApprovalRecord {
+        let mut record = record.clone();
+        if let Some(Record { standing, changed_at }) = self.standings.read(record.approval.id) {
+            record.approval.status = standing.status;
+            record.decided_at = (standing.status != Status::Pending).then_some(changed_at);
+        }
+        record
+    }
+
+    pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        let id = ask.request.approval;
+        // A caller without a team has nothing that could run, and finds nothing.
+        let team = self.team(ask.request.team).ok_or(StoreError::NotApplied)?;
+        // Another team's approval is read all the same: whether it may be seen is for the rules to say.
+        let owner = self.team_of_approval(id);
+        let of_another = owner.as_ref().is_some_and(|owner| !Arc::ptr_eq(owner, &team));
+        let foreign =
+            owner.filter(|_| of_another).and_then(|owner| locked(&owner).approvals.get(&id).cloned());
+        let team = locked(&team);
+        if team.is_out(&Refusal::LOOKUP_FAILED) {
+            return Err(StoreError::NotApplied);
+        }
+        let record = foreign.as_ref().or_else(|| team.approvals.get(&id));
+        let approval = record.map(|record| self.as_it_stands(record).approval);
+        Ok(Reading { approval, digest: team.digest(ask), now: self.clock.now() })
+    }
+
+    pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        let team = self.team(ask.request.team).ok_or(StoreError::NotApplied)?;
+        let mut team = locked(&team);
+        let now = self.clock.now();
+        let standing = Standing {
+            status: Status::Pending,
+            expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
+            digest: team.digest(ask),
+        };
+        let id = self.standings.insert(self.ids.next(), Record { standing, changed_at: now });
+        let record = ApprovalRecord {
+            approval: Approval {
+                id,
+                team: ask.request.team,
+                requested_by: ask.by.clone(),
+                binding: ask.binding().clone(),
+                digest: standing.digest,
+                status: standing.status,
+                expires_at: standing.expires_at,
+            },
+            token: self.ids.token(),
+            payload: ask.payload.clone(),
+            created_at: now,
+            decided_at: None,
+        };
+        team.approvals.insert(id, record.clone());
+        team.record(AuditKind::Requested, id, now, &ask.by);
+        drop(team);
+        // Only from now on can it be found.
+        let mut directory = locked(&self.directory);
+        directory.team_of.insert(id, ask.request.team);
+        directory.by_token.insert(record.token.clone(), id);
+        Ok(record)
+    }
+
+    pub(super) fn decide_now(&self, decision: Decision<'_>) -> Result<ApprovalRecord, Refusal> {
+        let (id, by, wanted) = match decision {
+            Decision::Operator { token, verdict } => {
+                let id = locked(&self.directory).by_token.get(token).copied();
+                (id, OPERATOR, verdict)
+            }
+            Decision::Administrator { approval, by } => (Some(approval), by, Verdict::Reject),
+        };
+        let id = id.ok_or(Refusal::NOT_FOUND)?;
+        let team = self.team_of_approval(id).ok_or(Refusal::NOT_FOUND)?;
+        let mut team = locked(&team);
+        let now = self.clock.now();
+        let too_late = match decision {
+            Decision::Operator { .. } => Refusal::APPROVAL_GONE,
+            Decision::Administrator { .. } => Refusal::NOT_PENDING,
+        };
+        let judge = |standing: Standing| {
+            let window = standing.window(now);
+            let event = match (decision, wanted, window) {
+                // Touched by the operator after its end, a pending approval expires.
+                (Decision::Operator { .. }, _, Window::Passed) => Event::Expire,
+                (_, Verdict::Approve, _) => Event::Approve,
+                (_, Verdict::Reject, _) => Event::Reject,
+            };
+            transition(standing.status, event, window).map_err(|_| too_late.clone())
+        };
+        let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
+        let kind = match status {
+            Status::Approved => AuditKind::Approved,
+            Status::Rejected => AuditKind::Rejected,
+            Status::Expired => AuditKind::Expired,
+            Status::Pending | Status::Executed => unreachable!("no decision leads there"),
+        };
+        team.record(kind, id, now, by);
+        let record =
+            team.approvals.get(&id).map(|record| self.as_it_stands(record)).ok_or(Refusal::NOT_FOUND)?;
+        if status == Status::Expired { Err(too_late) } else { Ok(record) }
+    }
+}

@@ -1,0 +1,198 @@
+//! The store in memory: one lock for each team, and the approvals' standings in a compare-and-swap strategy of their own.
+//!
+//! The directory's lock and a team's are never held together. A commit holds its team's lock, looks at the clock once, and makes the
+//! approval's exchange last; whoever reads more than an approval's standing takes the same lock, so that nobody sees
+//! half a commit.
+
+mod approvals;
+mod commit;
+mod outbox;
+mod preflight;
+mod tenants;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use uuid::Uuid;
+
+use super::{
+    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Ids, Job, Lease, Reading, Resource, Stack,
+    StackStatus, Store, StoreError, Team, digest_of,
+};
+use crate::{
+    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    strategy::{Sharded, Strategy},
+};
+
+/// Approvals and everything that they are about, in memory.
+pub struct MemoryStore<S = Sharded> {
+    standings: S,
+    teams: RwLock<BTreeMap<Uuid, Arc<Mutex<TeamState>>>>,
+    directory: Mutex<Directory>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+}
+
+/// Where approvals are to be found.
+#[derive(Clone, Debug, Default)]
+struct Directory {
+    team_of: BTreeMap<Uuid, Uuid>,
+    by_token: BTreeMap<String, Uuid>,
+    /// Approvals with a job, in the order in which the jobs were written.
+    outbox: Vec<Uuid>,
+}
+
+/// All that one lock guards.
+#[derive(Clone, Debug)]
+struct TeamState {
+    team: Team,
+    /// In the order in which they were created.
+    stacks: Vec<Stack>,
+    resources: Vec<Resource>,
+    vault: BTreeMap<(Environment, String), String>,
+    /// The status in these is that of the request; the standing has the real one.
+    approvals: BTreeMap<Uuid, ApprovalRecord>,
+    audit: Vec<AuditEvent>,
+    jobs: BTreeMap<Uuid, Job>,
+    /// What fails at the moment, as the refusal that it causes.
+    outages: BTreeSet<Refusal>,
+}
+
+impl<S: Strategy + Default> MemoryStore<S> {
+    /// An empty store.
+    pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { standings: S::default(), teams: RwLock::default(), directory: Mutex::default(), clock, ids }
+    }
+
+    /// A copy that goes its own way, by another clock. For harnesses that look at more than one continuation.
+    pub fn fork(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        let copy =
+            |(id, team): (&Uuid, &Arc<Mutex<TeamState>>)| (*id, Arc::new(Mutex::new(locked(team).clone())));
+        let fork = Self::new(clock, ids);
+        *fork.teams.write().unwrap_or_else(PoisonError::into_inner) =
+            self.teams.read().unwrap_or_else(PoisonError::into_inner).iter().map(copy).collect();
+        *locked(&fork.directory) = locked(&self.directory).clone();
+        self.standings.for_each(&mut |id, record| {
+            let same = fork.standings.insert(id, record);
+            debug_assert_eq!(id, same, "a copy is filled in the order of the original");
+        });
+        fork
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves nothing half done: changes begin when nothing can go wrong any more.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<S: Strategy> MemoryStore<S> {
+    /// The team of this id, to be locked.
+    fn team(&self, id: Uuid) -> Option<Arc<Mutex<TeamState>>> {
+        self.teams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn team_of_approval(&self, approval: Uuid) -> Option<Arc<Mutex<TeamState>>> {
+        let team = locked(&self.directory).team_of.get(&approval).copied()?;
+        self.team(team)
+    }
+}
+
+impl<S: Strategy> Store for MemoryStore<S> {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        self.reading(ask)
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
+        let team = locked(&team);
+        Ok(match step.refusals().find(|refusal| team.refuses(ask, refusal)) {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(team.digest(ask)),
+        })
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
+        let team = locked(&team);
+        Ok(match step.refusals().find(|refusal| team.is_out(refusal)) {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(team.target(ask)),
+        })
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        self.commit_now(ask, step, commit)
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.request_now(ask)
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        Ok(self.decide_now(decision))
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        let Some(team) = self.team(team) else { return Ok(None) };
+        let team = locked(&team);
+        Ok(team.approvals.get(&id).map(|record| self.as_it_stands(record)))
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        Ok(self.lease_now(until))
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.renew_now(lease, until))
+    }
+
+    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
+        Ok(self.finish_now(lease))
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.settle_now(approval, target, status);
+        Ok(())
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        let Some(team) = self.team_of_approval(approval) else { return Ok(Vec::new()) };
+        let team = locked(&team);
+        Ok(team.audit.iter().filter(|event| event.approval == approval).cloned().collect())
+    }
+}
+
+impl TeamState {
+    fn new(team: Team) -> Self {
+        Self {
+            team,
+            stacks: Vec::new(),
+            resources: Vec::new(),
+            vault: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            audit: Vec::new(),
+            jobs: BTreeMap::new(),
+            outages: BTreeSet::new(),
+        }
+    }
+
+    /// What would run now.
+    fn digest(&self, ask: &Ask) -> Digest {
+        digest_of(ask, self.stack(ask.payload.source).map_or(&[], |stack| &stack.services))
+    }
+
+    fn stack(&self, id: Uuid) -> Option<&Stack> {
+        self.stacks.iter().find(|stack| stack.id == id)
+    }
+
+    fn resource(&self, id: Uuid) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.id == id)
+    }
+}

@@ -1,0 +1,78 @@
+//! The outbox: launch jobs, their leases with fencing numbers, and what a deploy's end settles.
+
+use uuid::Uuid;
+
+use super::{MemoryStore, TeamState, locked};
+use crate::{
+    protocol::Timestamp,
+    store::{Ask, Job, JobState, Lease, StackStatus},
+    strategy::Strategy,
+};
+
+impl<S: Strategy> MemoryStore<S> {
+    pub(super) fn lease_now(&self, until: Timestamp) -> Option<Lease> {
+        let outbox = locked(&self.directory).outbox.clone();
+        outbox.into_iter().find_map(|approval| {
+            let team = self.team_of_approval(approval)?;
+            let mut team = locked(&team);
+            let now = self.clock.now();
+            let job = team.jobs.get_mut(&approval)?;
+            let fence = match job.state {
+                JobState::Ready => 1,
+                JobState::Leased { fence, until } if until <= now => fence + 1,
+                JobState::Leased { .. } | JobState::Done => return None,
+            };
+            job.state = JobState::Leased { fence, until };
+            let Job { approval, digest, target, .. } = *job;
+            Some(Lease { approval, digest, target, fence })
+        })
+    }
+
+    pub(super) fn renew_now(&self, lease: &Lease, until: Timestamp) -> bool {
+        self.holder_moves(lease, JobState::Leased { fence: lease.fence, until })
+    }
+
+    pub(super) fn finish_now(&self, lease: &Lease) -> bool {
+        self.holder_moves(lease, JobState::Done)
+    }
+
+    /// Moves the job if the lease is still the latest.
+    fn holder_moves(&self, lease: &Lease, state: JobState) -> bool {
+        let Some(team) = self.team_of_approval(lease.approval) else { return false };
+        let mut team = locked(&team);
+        match team.jobs.get_mut(&lease.approval) {
+            Some(job) if matches!(job.state, JobState::Leased { fence, .. } if fence == lease.fence) => {
+                job.state = state;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn settle_now(&self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
+        let Some(team) = self.team_of_approval(approval) else { return };
+        let mut team = locked(&team);
+        let Some(target) = target.or_else(|| team.first_target(approval)) else { return };
+        let stacks = team.stacks.iter_mut().filter(|stack| stack.id == target);
+        let building =
+            stacks.map(|stack| &mut stack.status).filter(|status| **status == StackStatus::Building);
+        building.for_each(|building| *building = status);
+        let twins = team.resources.iter_mut().filter(|twin| twin.id == target);
+        let building = twins.map(|twin| &mut twin.status).filter(|status| **status == StackStatus::Building);
+        building.for_each(|building| *building = status);
+    }
+}
+
+impl TeamState {
+    /// The first target in the environment that an approval is for.
+    fn first_target(&self, approval: Uuid) -> Option<Uuid> {
+        let record = self.approvals.get(&approval)?;
+        let request = crate::protocol::Request {
+            approval,
+            team: record.approval.team,
+            binding: record.approval.binding.clone(),
+        };
+        let by = record.approval.requested_by.clone();
+        self.target(&Ask { request, by, payload: record.payload.clone() })
+    }
+}

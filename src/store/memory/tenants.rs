@@ -1,0 +1,125 @@
+//! Teams, stacks, resources and vaults: what there is before anybody promotes, and what can be looked at after.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::{MemoryStore, TeamState, locked};
+use crate::{
+    protocol::{Digest, Environment, Refusal},
+    store::{Ask, EnvVars, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team},
+    strategy::Strategy,
+};
+
+impl<S: Strategy> MemoryStore<S> {
+    /// Adds a team, or changes what it pays for.
+    pub fn put_team(&self, id: Uuid, team: Team) {
+        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
+        let state = teams.entry(id).or_insert_with(|| Arc::new(Mutex::new(TeamState::new(team))));
+        locked(state).team = team;
+    }
+
+    /// Looks at a team's records, or changes them, under its lock; none when there is no such team.
+    fn with_team<T>(&self, team: Uuid, work: impl FnOnce(&mut TeamState) -> T) -> Option<T> {
+        let team = self.team(team)?;
+        let mut team = locked(&team);
+        Some(work(&mut team))
+    }
+
+    /// Deploys a stack of its own; none when there is no such team.
+    pub fn create_stack(
+        &self,
+        team: Uuid,
+        name: &str,
+        env: Environment,
+        services: Vec<Service>,
+        env_vars: EnvVars,
+    ) -> Option<Uuid> {
+        let id = self.ids.next();
+        let status = StackStatus::Healthy;
+        let stack = Stack { id, name: name.to_owned(), env, status, parent: None, services, env_vars };
+        self.with_team(team, |team| team.stacks.push(stack)).map(|()| id)
+    }
+
+    /// Makes a stack a member of another one's family; false when one of the two is not there.
+    pub fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> bool {
+        let adopt = |team: &mut TeamState| {
+            let known = team.stack(parent).is_some();
+            match team.stacks.iter_mut().find(|other| other.id == stack) {
+                Some(stack) if known => {
+                    stack.parent = Some(parent);
+                    true
+                }
+                _ => false,
+            }
+        };
+        self.with_team(team, adopt).unwrap_or(false)
+    }
+
+    /// Provisions a resource; none when there is no such team.
+    pub fn create_resource(
+        &self,
+        team: Uuid,
+        name: &str,
+        kind: ResourceKind,
+        env: Environment,
+    ) -> Option<Uuid> {
+        let id = self.ids.next();
+        let status = StackStatus::Healthy;
+        let resource = Resource { id, name: name.to_owned(), kind, env, root: id, status };
+        self.with_team(team, |team| team.resources.push(resource)).map(|()| id)
+    }
+
+    /// Sets the services of a stack: a new build of it. False when there is none.
+    pub fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> bool {
+        let put = |team: &mut TeamState| match team.stacks.iter_mut().find(|other| other.id == stack) {
+            Some(stack) => {
+                stack.services = services;
+                true
+            }
+            None => false,
+        };
+        self.with_team(team, put).unwrap_or(false)
+    }
+
+    /// Sets a vault key; false when there is no such team.
+    pub fn put_vault(&self, team: Uuid, env: Environment, key: &str, value: &str) -> bool {
+        let put = |team: &mut TeamState| team.vault.insert((env, key.to_owned()), value.to_owned());
+        self.with_team(team, put).is_some()
+    }
+
+    /// The value of a vault key.
+    pub fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
+        self.with_team(team, |team| team.vault.get(&(env.clone(), key.to_owned())).cloned()).flatten()
+    }
+
+    /// A team's stacks, oldest first.
+    pub fn stacks(&self, team: Uuid) -> Vec<Stack> {
+        self.with_team(team, |team| team.stacks.clone()).unwrap_or_default()
+    }
+
+    /// A team's resources, oldest first.
+    pub fn resources(&self, team: Uuid) -> Vec<Resource> {
+        self.with_team(team, |team| team.resources.clone()).unwrap_or_default()
+    }
+
+    /// The launch job of an approval.
+    pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
+        self.with_team(team, |team| team.jobs.get(&approval).cloned()).flatten()
+    }
+
+    /// What `ask` would launch now; none when there is no such team.
+    pub fn digest(&self, ask: &Ask) -> Option<Digest> {
+        self.with_team(ask.request.team, |team| team.digest(ask))
+    }
+
+    /// From now on this part of the platform fails for the team, with this refusal, wherever a step lists it.
+    pub fn begin_outage(&self, team: Uuid, refusal: Refusal) {
+        self.with_team(team, |team| team.outages.insert(refusal));
+    }
+
+    /// It works again.
+    pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
+        self.with_team(team, |team| team.outages.remove(refusal));
+    }
+}

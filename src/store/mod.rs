@@ -1,0 +1,192 @@
+//! What a store keeps and promises: the contract of [`Store`], and the records that it is about.
+//!
+//! A store judges nothing by itself. What may use an approval is [`protocol::consume`](crate::protocol::consume),
+//! what may happen to one is [`protocol::transition`](crate::protocol::transition); a store applies them atomically.
+
+mod digest;
+pub mod memory;
+mod records;
+
+use std::{fmt, future::Future};
+
+pub use digest::digest_of;
+pub use memory::MemoryStore;
+pub use records::{
+    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Job, JobState, Lease, Payload, Plan, Resource,
+    ResourceKind, Service, Stack, StackStatus, Team,
+};
+use uuid::Uuid;
+
+use crate::protocol::{Approval, Commit, Digest, Refusal, Step, Target, Timestamp};
+
+/// The clock. A store reads it inside of its transactions: expiry is judged by the store's clock and no other.
+pub trait Clock: Send + Sync {
+    /// The time.
+    fn now(&self) -> Timestamp;
+}
+
+/// Where new ids come from.
+pub trait Ids: Send + Sync {
+    /// An id that nothing has yet.
+    fn next(&self) -> Uuid;
+    /// A secret that nobody can guess: 32 random bytes, URL-safe.
+    fn token(&self) -> String;
+}
+
+/// The infrastructure failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// And certainly nothing changed.
+    NotApplied,
+    /// And perhaps everything changed.
+    Unknown,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotApplied => "the store failed, and nothing changed",
+            Self::Unknown => "the store failed, and what was asked of it may have happened",
+        })
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What reading an approval gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Its row; none when there is no such approval.
+    pub approval: Option<Approval>,
+    /// The digest of what would run, as of this reading.
+    pub digest: Digest,
+    /// The store's clock, as of this reading.
+    pub now: Timestamp,
+}
+
+/// What became of a commit that the infrastructure did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it happened.
+    Applied {
+        /// The target that it wrote, if it wrote one.
+        target: Option<Target>,
+    },
+    /// A write in it refuses; nothing happened.
+    Refused(Refusal),
+    /// The approval's rules refuse the consume; nothing happened.
+    NotConsumed(Refusal),
+}
+
+/// What a decision about a pending approval is based on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The operator says yes.
+    Approve,
+    /// Somebody says no.
+    Reject,
+}
+
+/// How long an approval can be used, in milliseconds: 24 hours from the request.
+pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What keeps approvals and everything that they are about.
+///
+/// Every method is one atomic action: nobody sees half of it. A method that returns [`StoreError::NotApplied`] after
+/// a change tells the caller that a used approval is unused; when in doubt, it is [`StoreError::Unknown`].
+pub trait Store: Send + Sync {
+    /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
+    ///
+    /// A digest that is older than the row lets through what was not approved.
+    fn read_approval(&self, ask: &Ask) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+
+    /// Judges each of the step's refusals, in their order, on what there is now; with none, the digest of what would
+    /// run. Changes nothing.
+    fn check(
+        &self,
+        ask: &Ask,
+        step: &Step,
+    ) -> impl Future<Output = Result<Result<Digest, Refusal>, StoreError>> + Send;
+
+    /// The target that there is, if any. Changes nothing.
+    fn find_target(
+        &self,
+        ask: &Ask,
+        step: &Step,
+    ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
+
+    /// Does all of the commit or nothing. The consume in it is judged on the approval as it is at that moment, by one
+    /// reading of the store's clock: of two commits that consume one approval at most one is applied.
+    fn commit(
+        &self,
+        ask: &Ask,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
+    /// Writes a pending approval for `ask`, with its event, and returns its record. The token in it is for the
+    /// operator alone.
+    fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<ApprovalRecord, StoreError>> + Send;
+
+    /// The operator or the administrator decides, by compare-and-swap, and the event is written with it. A pending
+    /// approval whose window has passed becomes expired instead when the operator touches it, and the answer is 410.
+    ///
+    /// # Errors
+    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator) when it is not pending, or somebody else
+    /// was quicker.
+    fn decide(
+        &self,
+        decision: Decision<'_>,
+    ) -> impl Future<Output = Result<Result<ApprovalRecord, Refusal>, StoreError>> + Send;
+
+    /// This team's approval of this id.
+    fn approval(
+        &self,
+        team: Uuid,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
+
+    /// The oldest job that nobody holds, now held by the caller until `until`, under a fencing number that is larger
+    /// than any before. Two callers never get the same one unless the first one's lease ran out.
+    fn lease_job(&self, until: Timestamp) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
+
+    /// Extends a lease. False when it has run out and somebody else holds the job: the caller must stop.
+    fn renew_lease(
+        &self,
+        lease: &Lease,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The job is done. False when the lease is not the latest: then nothing changes.
+    fn finish_job(&self, lease: &Lease) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// A deploy has ended: its target, or else its environment's first one, is no longer building.
+    fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The events about an approval, oldest first.
+    fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
+}
+
+/// Who decides what about which approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// Whoever holds the link.
+    Operator {
+        /// The link's token.
+        token: &'a str,
+        /// Yes or no.
+        verdict: Verdict,
+    },
+    /// An administrator says no.
+    Administrator {
+        /// The approval.
+        approval: Uuid,
+        /// Who.
+        by: &'a str,
+    },
+}

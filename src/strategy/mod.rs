@@ -1,0 +1,99 @@
+//! Compare-and-swap strategies: how an approval's status moves exactly once, however many try.
+//!
+//! Each keeps what a transition compares ([`Record`]), and moves the status of one approval atomically. None of them
+//! judges: what may happen is for [`protocol::transition`](crate::protocol::transition) and
+//! [`protocol::consume`](crate::protocol::consume), which [`decide`] and [`consume`] pass to [`Strategy::update`].
+//!
+//! Every strategy is generic over its atomics and locks ([`sync::Primitives`]), so that a model checker of
+//! interleavings runs the same source as production.
+
+mod actor;
+mod index;
+mod one_mutex;
+mod packed;
+mod pointer_swap;
+mod sharded;
+mod slot_in_id;
+pub mod sync;
+mod word;
+
+pub use actor::Actor;
+pub use one_mutex::OneMutex;
+pub use packed::Packed;
+pub use pointer_swap::PointerSwap;
+pub use sharded::Sharded;
+pub use slot_in_id::SlotInId;
+use uuid::Uuid;
+
+use crate::protocol::{self, Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp};
+
+/// What is kept of an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What its transitions compare.
+    pub standing: Standing,
+    /// When its status last changed. Seen together with the status, never without it.
+    pub changed_at: Timestamp,
+}
+
+/// A way to keep the records of approvals, and to move each exactly once.
+pub trait Strategy: Send + Sync {
+    /// What it is called.
+    const NAME: &'static str;
+
+    /// Adds a record, and returns the id under which it is found: `id`, or `id` with a place written into it.
+    ///
+    /// Whoever learns the id finds the whole record. Half a record would be an approval for whatever was in that
+    /// memory before.
+    fn insert(&self, id: Uuid, record: Record) -> Uuid;
+
+    /// The record, as it was at one moment; none when there is no such approval.
+    ///
+    /// A status without its time, or with another one's, is half a commit.
+    fn read(&self, id: Uuid) -> Option<Record>;
+
+    /// Lets `judge` say what becomes of the approval, and makes it so, unless its status has changed since `judge`
+    /// looked: then it judges again. None when there is no such approval.
+    ///
+    /// Of all updates of one approval, each judges the status that the one before has left. To swap what was not
+    /// judged is to execute twice.
+    fn update(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Option<Result<Status, Refusal>>;
+
+    /// Visits every record that was there when it began, in the order in which they were added where the strategy
+    /// knows it. Each is whole; all together they are no snapshot.
+    fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record));
+}
+
+/// Consumes an approval: of all who try, one succeeds.
+///
+/// # Errors
+/// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
+pub fn consume(
+    strategy: &impl Strategy,
+    id: Uuid,
+    guards: Guards,
+    digest: Digest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let judge = |standing| protocol::consume(standing, guards, digest, now).map(|()| Status::Executed);
+    match strategy.update(id, now, judge) {
+        Some(judged) => judged.map(|_| ()),
+        None => Err(Refusal::APPROVAL_NOT_FOUND),
+    }
+}
+
+/// Approves, rejects or expires a pending approval: of all who decide, one does.
+///
+/// # Errors
+/// [`Illegal`] when the table of transitions has no such arrow, or there is no such approval.
+pub fn decide(strategy: &impl Strategy, id: Uuid, event: Event, now: Timestamp) -> Result<Status, Illegal> {
+    let judge = |standing: Standing| {
+        protocol::transition(standing.status, event, standing.window(now)).map_err(|_| Refusal::NOT_PENDING)
+    };
+    strategy.update(id, now, judge).ok_or(Illegal)?.map_err(|_| Illegal)
+}

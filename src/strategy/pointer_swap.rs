@@ -1,0 +1,148 @@
+//! Copy on write: each version of a record is a node of its own, and the pointer to the latest is swapped.
+//!
+//! ```text
+//!              ┌ head ─────┐     ┌ node: executed ┐     ┌ node: approved ┐
+//! id ─▶ Arc ─▶ │ latest ●──┼───▶ │ record         │     │ record         │
+//!              └───────────┘     │ previous ●─────┼───▶ │ previous ●─────┼──▶ null
+//!                                └────────────────┘     └────────────────┘
+//! ```
+//!
+//! A node never changes once its pointer is shared, and lives as long as its head: an approval moves three times at
+//! most, unless a flow updates it unconditionally. So a reader needs no protection, and no address is used twice while
+//! somebody may still compare it.
+
+#![expect(unsafe_code, reason = "nodes are reached through atomic pointers; each use says why it is sound")]
+
+use std::{
+    marker::PhantomData,
+    ptr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use uuid::Uuid;
+
+use super::{
+    Record, Strategy,
+    index::{IdMap, shard_of},
+    sync::{Frozen, Mutex, Pointer, Primitives, Std},
+};
+use crate::protocol::{Refusal, Standing, Status, Timestamp};
+
+/// See the module.
+pub struct PointerSwap<P: Primitives = Std, const SHARDS: usize = 64> {
+    shards: [P::Mutex<IdMap<Arc<Head<P>>>>; SHARDS],
+}
+
+struct Node<P: Primitives> {
+    record: P::Frozen<Record>,
+    previous: *mut Node<P>,
+}
+
+/// Owns the chain of nodes.
+struct Head<P: Primitives> {
+    latest: P::Pointer<Node<P>>,
+    owns: PhantomData<Box<Node<P>>>,
+}
+
+// SAFETY: a head hands out copies of records only, and its nodes are freed by `drop`, which has it alone. That a
+// `Frozen` may be read by several threads at once is its contract.
+unsafe impl<P: Primitives> Send for Head<P> {}
+// SAFETY: as above.
+unsafe impl<P: Primitives> Sync for Head<P> {}
+
+fn node<P: Primitives>(record: Record, previous: *mut Node<P>) -> *mut Node<P> {
+    Box::into_raw(Box::new(Node { record: Frozen::new(record), previous }))
+}
+
+impl<P: Primitives> Head<P> {
+    fn new(record: Record) -> Self {
+        Self { latest: Pointer::new(node(record, ptr::null_mut())), owns: PhantomData }
+    }
+
+    fn latest(&self) -> (*mut Node<P>, Record) {
+        // Acquire: pairs with the swap's release, so that the node is seen as it was before it was shared.
+        let latest = self.latest.load(Ordering::Acquire);
+        (latest, self.record(latest))
+    }
+
+    fn record(&self, node: *mut Node<P>) -> Record {
+        // SAFETY: every pointer that was ever in `latest` came from `node`, and is freed by `drop` alone, which nobody
+        // who has `&self` runs beside.
+        unsafe { (*node).record.get() }
+    }
+
+    fn update(
+        &self,
+        now: Timestamp,
+        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Result<Status, Refusal> {
+        let (mut seen, mut record) = self.latest();
+        loop {
+            let status = judge(record.standing)?;
+            let standing = Standing { status, ..record.standing };
+            let new = node(Record { standing, changed_at: now }, seen);
+            // Release: publishes the node. Acquire on failure: what is there now is read next.
+            match self.latest.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(status),
+                Err(meanwhile) => {
+                    // SAFETY: the swap failed, so nobody else has ever seen this node.
+                    drop(unsafe { Box::from_raw(new) });
+                    (seen, record) = (meanwhile, self.record(meanwhile));
+                }
+            }
+        }
+    }
+}
+
+impl<P: Primitives> Drop for Head<P> {
+    fn drop(&mut self) {
+        // Acquire: whoever swapped last may have been another thread.
+        let mut at = self.latest.load(Ordering::Acquire);
+        while !at.is_null() {
+            // SAFETY: the chain belongs to this head alone, and each of its nodes is in it once.
+            at = unsafe { Box::from_raw(at) }.previous;
+        }
+    }
+}
+
+impl<P: Primitives, const SHARDS: usize> Default for PointerSwap<P, SHARDS> {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::new(IdMap::default())) }
+    }
+}
+
+impl<P: Primitives, const SHARDS: usize> PointerSwap<P, SHARDS> {
+    fn head(&self, id: Uuid) -> Option<Arc<Head<P>>> {
+        self.shards[shard_of(id, SHARDS)].lock().get(&id).cloned()
+    }
+}
+
+impl<P: Primitives, const SHARDS: usize> Strategy for PointerSwap<P, SHARDS> {
+    const NAME: &'static str = "pointer-swap";
+
+    fn insert(&self, id: Uuid, record: Record) -> Uuid {
+        self.shards[shard_of(id, SHARDS)].lock().insert(id, Arc::new(Head::new(record)));
+        id
+    }
+
+    fn read(&self, id: Uuid) -> Option<Record> {
+        self.head(id).map(|head| head.latest().1)
+    }
+
+    fn update(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Option<Result<Status, Refusal>> {
+        self.head(id).map(|head| head.update(now, judge))
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
+        for shard in &self.shards {
+            let heads: Vec<(Uuid, Arc<Head<P>>)> =
+                shard.lock().iter().map(|(id, head)| (*id, Arc::clone(head))).collect();
+            heads.into_iter().for_each(|(id, head)| visit(id, head.latest().1));
+        }
+    }
+}

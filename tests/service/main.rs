@@ -1,0 +1,6 @@
+//! The service driver on the store in memory.
+
+mod finding_11;
+mod platform;
+mod refusals;
+mod state_machine;

@@ -1,0 +1,111 @@
+//! A small platform to promote on: one team, one stack in staging with an approved promote to production.
+
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{Binding, End, Environment, Flow, Kind, Promotion, Request, Status, Timestamp},
+    service::{InMemoryDeployer, promote, step},
+    store::{
+        ApprovalRecord, Ask, AuditKind, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team,
+        Verdict,
+    },
+};
+use countersign_models::fixtures::{CountingIds, HandClock, at_once};
+use uuid::Uuid;
+
+pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
+pub(crate) const OPENS: Timestamp = Timestamp(1_000);
+
+pub(crate) struct Platform {
+    pub(crate) store: MemoryStore,
+    pub(crate) deployer: InMemoryDeployer,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) source: Uuid,
+}
+
+pub(crate) fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+pub(crate) fn service(image_ref: Option<&str>) -> Service {
+    Service { name: "web".to_owned(), image_ref: image_ref.map(str::to_owned), port: Some(80), expose: true }
+}
+
+impl Platform {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(HandClock::at(OPENS));
+        let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));
+        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+        let source = store
+            .create_stack(TEAM, "shop", environment("staging"), vec![service(Some("shop:1"))], EnvVars::new())
+            .expect("the team is there");
+        Self { store, deployer: InMemoryDeployer::default(), clock, source }
+    }
+
+    /// To promote the stack to production with this approval.
+    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+        let binding =
+            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+        Ask {
+            request: Request { approval, team: TEAM, binding },
+            by: "dev@example.com".to_owned(),
+            payload: Payload { source: self.source, name: None, copy_vault: false },
+        }
+    }
+
+    /// A pending approval for what `ask` says.
+    pub(crate) fn requested(&self, ask: &Ask) -> ApprovalRecord {
+        at_once(self.store.request_approval(ask)).expect("nothing fails")
+    }
+
+    pub(crate) fn decide(&self, record: &ApprovalRecord, verdict: Verdict) {
+        let decision = Decision::Operator { token: &record.token, verdict };
+        at_once(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
+    }
+
+    /// An ask with an approval that the operator has given.
+    pub(crate) fn approved(&self) -> Ask {
+        self.approve(self.ask(Uuid::nil()))
+    }
+
+    pub(crate) fn approve(&self, mut ask: Ask) -> Ask {
+        let record = self.requested(&ask);
+        self.decide(&record, Verdict::Approve);
+        ask.request.approval = record.approval.id;
+        ask
+    }
+
+    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> End {
+        let source = self.store.digest(ask).expect("the team is there");
+        at_once(promote(flow, ask, source, &self.store, &self.deployer))
+    }
+
+    /// Begins a promotion and drives it until its next step is the one of this index.
+    pub(crate) fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a Ask, index: usize) -> Promotion<'a> {
+        let source = self.store.digest(ask).expect("the team is there");
+        let mut promotion = Promotion::begin(flow, &ask.request, source);
+        while promotion.step() != flow.steps().get(index) {
+            assert!(promotion.end().is_none(), "it has ended before: {:?}", promotion.end());
+            at_once(step(&mut promotion, ask, &self.store, &self.deployer));
+        }
+        promotion
+    }
+
+    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> End {
+        while promotion.end().is_none() {
+            at_once(step(&mut promotion, ask, &self.store, &self.deployer));
+        }
+        promotion.end().expect("it has ended").clone()
+    }
+
+    pub(crate) fn status(&self, ask: &Ask) -> Status {
+        let record = at_once(self.store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+        record.expect("it was requested").approval.status
+    }
+
+    /// How many events of this kind there are about the approval.
+    pub(crate) fn events(&self, ask: &Ask, kind: AuditKind) -> usize {
+        let events = at_once(self.store.audit(ask.request.approval)).expect("nothing fails");
+        events.iter().filter(|event| event.kind == kind).count()
+    }
+}

@@ -1,0 +1,235 @@
+//! Every refusal can be reached: by what it takes, on the store and the driver, or in the admission before them.
+
+use crate::platform::{Platform, environment, service};
+use countersign::{
+    protocol::{Checks, Do, End, Environment, Flow, Guards, How, Kind, Member, Refusal, Request, Step, What},
+    service::{Caller, admit},
+    store::{Ask, AuditKind, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
+};
+use countersign_models::{fixtures::at_once, flows::BuiltIn};
+use uuid::Uuid;
+
+/// The refusal that a promotion ends in.
+fn refused(end: End) -> Refusal {
+    match end {
+        End::Refused { refusal, .. } | End::Unknown { refusal } => refusal,
+        End::Succeeded { .. } => panic!("it succeeded"),
+    }
+}
+
+/// What `atomic-commit` answers on a platform that was spoiled.
+fn promoted(spoil: impl FnOnce(&Platform, &mut Ask)) -> Refusal {
+    let platform = Platform::new();
+    let mut ask = platform.approved();
+    spoil(&platform, &mut ask);
+    refused(platform.promote(&Flow::atomic_commit(), &ask))
+}
+
+/// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
+fn during_outage(action: Do, refusal: Refusal) -> Refusal {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    platform.store.begin_outage(crate::platform::TEAM, refusal);
+    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
+    let flow = Flow::new(vec![Step::from(action), Step::from(consume)]).expect("a flow");
+    refused(platform.promote(&flow, &ask))
+}
+
+fn write(refusal: Refusal) -> Do {
+    Do::Write { what: What::Target, how: How::AtOnce, best_effort: false, refusals: vec![refusal] }
+}
+
+fn admitted(caller: Caller<'_>, source: Option<&Environment>, from: Option<&str>, to: &str) -> Refusal {
+    admit(caller, Kind::Stack, source, from, to).expect_err("it is refused")
+}
+
+fn twin_that_exists() -> Refusal {
+    let platform = Platform::new();
+    let database = platform
+        .store
+        .create_resource(crate::platform::TEAM, "db", ResourceKind::Postgres, environment("staging"))
+        .expect("the team is there");
+    let twin = || {
+        let mut ask = platform.ask(Uuid::nil());
+        ask.request.binding.kind = Kind::ResourceTwin;
+        ask.payload.source = database;
+        platform.approve(ask)
+    };
+    let flow = BuiltIn::find("twin-consume-first").expect("it is built in").subject().flow;
+    let first = platform.promote(&flow, &twin());
+    assert!(matches!(first, End::Succeeded { target: Some(target) } if target.created));
+    assert_eq!(platform.store.resources(crate::platform::TEAM).len(), 2);
+    refused(platform.promote(&flow, &twin()))
+}
+
+fn decided(spoil: impl FnOnce(&Platform), decision: impl Fn(&str, Uuid) -> Refusal) -> Refusal {
+    let platform = Platform::new();
+    spoil(&platform);
+    let record = platform.requested(&platform.ask(Uuid::nil()));
+    decision(&record.token, record.approval.id)
+}
+
+/// Somebody decides twice.
+fn second_decision(administrator: bool) -> Refusal {
+    let platform = Platform::new();
+    let record = platform.requested(&platform.ask(Uuid::nil()));
+    platform.decide(&record, Verdict::Approve);
+    let decision = if administrator {
+        Decision::Administrator { approval: record.approval.id, by: "admin@example.com" }
+    } else {
+        Decision::Operator { token: &record.token, verdict: Verdict::Reject }
+    };
+    at_once(platform.store.decide(decision)).expect("nothing fails").expect_err("it is decided")
+}
+
+#[test]
+fn every_refusal_can_be_reached() {
+    const CALLER: Caller<'_> = Caller { plan: Plan::Pro, email: Some("dev@example.com") };
+    let staging = environment("staging");
+    let here = Some(&staging);
+    let reached = [
+        admitted(CALLER, here, None, "no blanks"),
+        admitted(CALLER, here, None, "staging"),
+        admitted(Caller { plan: Plan::Free, ..CALLER }, here, None, "production"),
+        admitted(CALLER, None, None, "production"),
+        admitted(CALLER, here, Some("qa"), "production"),
+        admitted(Caller { email: None, ..CALLER }, here, None, "production"),
+        second_decision(false),
+        second_decision(true),
+        Request::parse_approval_id("17").expect_err("it is none"),
+        promoted(|_, ask| ask.request.approval = Uuid::nil()),
+        promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::LOOKUP_FAILED)),
+        promoted(|platform, ask| ask.request.approval = platform.requested(ask).approval.id),
+        promoted(|_, ask| ask.request.binding.to = environment("qa")),
+        promoted(|platform, _| platform.clock.advance_ms(24 * 60 * 60 * 1000)),
+        promoted(|platform, _| {
+            platform.store.put_services(
+                crate::platform::TEAM,
+                platform.source,
+                vec![service(Some("shop:2"))],
+            );
+        }),
+        during_outage(Do::Check { refusals: vec![Refusal::FETCH_FAILED] }, Refusal::FETCH_FAILED),
+        {
+            let platform = Platform::new();
+            platform.store.put_services(crate::platform::TEAM, platform.source, vec![]);
+            refused(platform.promote(&Flow::atomic_commit(), &platform.approved()))
+        },
+        {
+            let platform = Platform::new();
+            platform.store.put_services(crate::platform::TEAM, platform.source, vec![service(None)]);
+            refused(platform.promote(&Flow::atomic_commit(), &platform.approved()))
+        },
+        promoted(|platform, _| {
+            platform.store.put_team(crate::platform::TEAM, Team { plan: Plan::Pro, deployment_cap: 1 });
+        }),
+        during_outage(write(Refusal::CREATE_FAILED), Refusal::CREATE_FAILED),
+        during_outage(write(Refusal::UPDATE_FAILED), Refusal::UPDATE_FAILED),
+        promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::ENV_LOAD_FAILED)),
+        unresolved_vault_reference(),
+        twin_that_exists(),
+        during_outage(write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED),
+        consumed_meanwhile(),
+        promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::EXECUTE_FAILED)),
+        during_outage(Do::Enqueue, Refusal::ENQUEUE_FAILED),
+    ];
+    // The body is the HTTP layer's to read.
+    let expected: Vec<_> =
+        Refusal::WELL_KNOWN.iter().filter(|refusal| **refusal != Refusal::INVALID_BODY).collect();
+    let mut found: Vec<_> = reached.iter().collect();
+    found.sort_by_key(|refusal| Refusal::WELL_KNOWN.iter().position(|known| known == *refusal));
+    assert_eq!(found, expected);
+}
+
+fn unresolved_vault_reference() -> Refusal {
+    let platform = Platform::new();
+    let env_vars = EnvVars::from([("PASSWORD".to_owned(), "vault:DB_PASSWORD".to_owned())]);
+    let source = platform
+        .store
+        .create_stack(
+            crate::platform::TEAM,
+            "api",
+            environment("staging"),
+            vec![service(Some("api:1"))],
+            env_vars,
+        )
+        .expect("the team is there");
+    platform.store.put_vault(crate::platform::TEAM, environment("staging"), "DB_PASSWORD", "secret");
+    let mut ask = platform.ask(Uuid::nil());
+    ask.payload.source = source;
+    let refusal = refused(platform.promote(&Flow::atomic_commit(), &platform.approve(ask.clone())));
+    // Copied along, the reference resolves.
+    ask.payload.copy_vault = true;
+    let end = platform.promote(&Flow::atomic_commit(), &platform.approve(ask));
+    assert!(matches!(end, End::Succeeded { .. }), "{end:?}");
+    let production = environment("production");
+    assert_eq!(
+        platform.store.vault(crate::platform::TEAM, &production, "DB_PASSWORD").as_deref(),
+        Some("secret")
+    );
+    refusal
+}
+
+fn consumed_meanwhile() -> Refusal {
+    let (platform, flow) = (Platform::new(), Flow::atomic_commit());
+    let ask = platform.approved();
+    let late = platform.drive_to(&flow, &ask, 2);
+    assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }));
+    refused(platform.finish(late, &ask))
+}
+
+#[test]
+fn another_teams_approval_answers_as_one_that_does_not_exist() {
+    let platform = Platform::new();
+    let mut ask = platform.approved();
+    let stranger = Uuid::from_u128(0xB);
+    platform.store.put_team(stranger, Team { plan: Plan::Pro, deployment_cap: 10 });
+    ask.request.team = stranger;
+    let theirs = platform.promote(&Flow::atomic_commit(), &ask);
+    ask.request.approval = Uuid::nil();
+    assert_eq!(theirs, platform.promote(&Flow::atomic_commit(), &ask));
+    assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
+}
+
+#[test]
+fn an_operator_who_comes_too_late_makes_it_expired() {
+    let platform = Platform::new();
+    let mut ask = platform.ask(Uuid::nil());
+    let record = platform.requested(&ask);
+    ask.request.approval = record.approval.id;
+    platform.clock.set(record.approval.expires_at);
+    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
+    assert_eq!(answer, Err(Refusal::APPROVAL_GONE));
+    assert_eq!(platform.status(&ask), countersign::protocol::Status::Expired);
+    assert_eq!(platform.events(&ask, AuditKind::Expired), 1);
+}
+
+#[test]
+fn an_unknown_link_is_404() {
+    let unknown = |_: &str, _| {
+        let platform = Platform::new();
+        let decision = Decision::Operator { token: "guessed", verdict: Verdict::Approve };
+        at_once(platform.store.decide(decision)).expect("nothing fails").expect_err("nobody has it")
+    };
+    assert_eq!(decided(|_| {}, unknown), Refusal::NOT_FOUND);
+}
+
+#[test]
+fn a_group_refuses_in_the_order_of_its_members() {
+    let limit = Member::Write { what: What::Target, refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED] };
+    let consume = Member::Consume { guards: Guards::ALL };
+    let refusal = |members: Vec<Member>| {
+        let platform = Platform::new();
+        let ask = platform.ask(Uuid::nil());
+        let pending = platform.requested(&ask);
+        let mut ask = ask;
+        ask.request.approval = pending.approval.id;
+        platform.store.begin_outage(crate::platform::TEAM, Refusal::DEPLOYMENT_LIMIT_REACHED);
+        let validate = Do::Validate { checks: Checks::default() };
+        let flow = Flow::new(vec![validate.into(), Do::Atomic(members).into()]).expect("a flow");
+        refused(platform.promote(&flow, &ask))
+    };
+    assert_eq!(refusal(vec![limit.clone(), consume.clone()]), Refusal::DEPLOYMENT_LIMIT_REACHED);
+    assert_eq!(refusal(vec![consume, limit]), Refusal::APPROVAL_ALREADY_EXECUTED);
+}
