@@ -11,11 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::protocol::Flow;
+use countersign::{protocol::Flow, strategy::Sharded};
 use countersign_models::{
     explorer::{Explored, Limits, explore},
     flows::BuiltIn,
     model::{Action, Bounds, Model},
+    replay::replay,
     world::{Packed, State},
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -117,7 +118,16 @@ fn ratios(_: &mut Criterion) {
     println!("consume-last, 3 consumers, 2 crashes, 2 faults: {states} unique states");
     println!("2 threads / 1 thread, states a second, exact explorer: {:.2}", one / two);
     println!("unique states a second, exact explorer, 2 threads: {:.0}", states as f64 / two);
-    println!("bytes a state, edges included: {}\n", explored.bytes() / states);
+    println!("bytes a state, edges included: {}", explored.bytes() / states);
+
+    let bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
+    let replayed = Model::new(large.flow().clone(), bounds);
+    let edges = replay::<Sharded>(&replayed).expect("the store does what the model says").edges;
+    let (store, _) = in_turns(|| replay::<Sharded>(&replayed).is_ok(), || ());
+    println!(
+        "edges replayed on the store in memory: {edges}, a second, 1 thread: {:.0}\n",
+        edges as f64 / store
+    );
 }
 
 fn exploration(criterion: &mut Criterion) {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use countersign::{
     protocol::{Refusal, Standing, Status, Timestamp},
     store::{StackStatus, Store},
-    strategy::{Record, Sharded, Strategy},
+    strategy::{Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std},
 };
 use countersign_models::{
     explorer::{Limits, explore},
@@ -22,17 +22,45 @@ fn model(name: &str) -> Model {
     Model::new(BuiltIn::find(name).expect("it is built in").subject().flow, BOUNDS)
 }
 
-#[test]
-fn every_edge_of_every_built_in_flow_is_what_the_store_does() {
+fn every_edge_of_every_built_in_flow<S: Strategy + Default>() {
     for flow in BUILT_IN {
         let model = model(flow.name);
         let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
-        let replayed =
-            replay::<Sharded>(&model).unwrap_or_else(|divergence| panic!("{}: {divergence}", flow.name));
+        let replayed = replay::<S>(&model).unwrap_or_else(|divergence| panic!("{}: {divergence}", flow.name));
         let all = Replayed { states: explored.states(), edges: explored.edges() };
         assert_eq!(replayed, all, "{}: every edge, once", flow.name);
-        println!("{}: {} of {} edges replayed, 100 %", flow.name, replayed.edges, all.edges);
+        println!("{} {}: {} of {} edges replayed, 100 %", S::NAME, flow.name, replayed.edges, all.edges);
     }
+}
+
+#[test]
+fn the_store_on_sharded_locks_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<Sharded>();
+}
+
+#[test]
+fn the_store_on_one_mutex_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<OneMutex>();
+}
+
+#[test]
+fn the_store_on_packed_words_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<Packed>();
+}
+
+#[test]
+fn the_store_on_swapped_pointers_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<PointerSwap>();
+}
+
+#[test]
+fn the_store_on_slots_in_ids_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<SlotInId<Std, 4>>();
+}
+
+#[test]
+fn the_store_on_an_actor_does_what_the_model_says() {
+    every_edge_of_every_built_in_flow::<Actor>();
 }
 
 /// Says that it has moved an approval, and has not.

@@ -28,17 +28,17 @@ pub struct Actor<P: Primitives = Std> {
 }
 
 struct Mailbox<P: Primitives> {
-    /// Its waiters are woken when somebody asked or was answered.
-    queue: P::Monitor<Queue>,
+    /// The owner waits for it to change.
+    queue: P::Monitor<Queue<P>>,
 }
 
-#[derive(Default)]
-struct Queue {
-    questions: VecDeque<(u64, Question)>,
-    answers: Vec<(u64, Answer)>,
-    next_ticket: u64,
+struct Queue<P: Primitives> {
+    questions: VecDeque<(Question, Reply<P>)>,
     closed: bool,
 }
+
+/// Where one caller waits for one answer.
+type Reply<P> = Arc<<P as Primitives>::Monitor<Option<Answer>>>;
 
 enum Question {
     Insert(Uuid, Record),
@@ -56,7 +56,8 @@ enum Answer {
 
 impl<P: Primitives> Default for Actor<P> {
     fn default() -> Self {
-        let mailbox = Arc::new(Mailbox { queue: Monitor::new(Queue::default()) });
+        let queue = Queue { questions: VecDeque::new(), closed: false };
+        let mailbox = Arc::new(Mailbox { queue: Monitor::new(queue) });
         let owner = P::spawn({
             let mailbox = Arc::clone(&mailbox);
             move || mailbox.own()
@@ -69,31 +70,36 @@ impl<P: Primitives> Mailbox<P> {
     /// The owner's life.
     fn own(&self) {
         let mut records = IdMap::default();
+        while let Some((question, reply)) = self.next() {
+            *reply.lock() = Some(answer(&mut records, question));
+            reply.notify_all();
+        }
+    }
+
+    /// The next question; none when nobody will ask any more.
+    fn next(&self) -> Option<(Question, Reply<P>)> {
         let mut queue = self.queue.lock();
         loop {
-            if let Some((ticket, question)) = queue.questions.pop_front() {
-                let answer = answer(&mut records, question);
-                queue.answers.push((ticket, answer));
-                self.queue.notify_all();
-            } else if queue.closed {
-                return;
-            } else {
-                queue = self.queue.wait(queue);
+            if let Some(question) = queue.questions.pop_front() {
+                return Some(question);
             }
+            if queue.closed {
+                return None;
+            }
+            queue = self.queue.wait(queue);
         }
     }
 
     fn ask(&self, question: Question) -> Answer {
-        let mut queue = self.queue.lock();
-        let ticket = queue.next_ticket;
-        queue.next_ticket += 1;
-        queue.questions.push_back((ticket, question));
+        let reply: Reply<P> = Arc::new(Monitor::new(None));
+        self.queue.lock().questions.push_back((question, Arc::clone(&reply)));
         self.queue.notify_all();
+        let mut answer = reply.lock();
         loop {
-            if let Some(place) = queue.answers.iter().position(|(other, _)| *other == ticket) {
-                return queue.answers.swap_remove(place).1;
+            if let Some(answer) = answer.take() {
+                return answer;
             }
-            queue = self.queue.wait(queue);
+            answer = reply.wait(answer);
         }
     }
 }

@@ -1,0 +1,253 @@
+//! What meets at one approval, and what may come of it: each scenario is one execution that names its outcome.
+//!
+//! - two consumers, three consumers: exactly one executes, each is the one in some execution, the rest get 409;
+//! - two consumers, an approver before one of them, and a rejecter: approve and reject exclude each other;
+//! - a consumer and the clock: executed before the end of the window, 410 after;
+//! - a consumer and a reader who lists: never half a commit;
+//! - an insertion and a reader: never half a record;
+//! - two real promotions, of which one fails in its preflight: the failing one never consumes.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use countersign::{
+    protocol::{
+        Approval, Binding, Digest, Effect, End, Environment, Event, Flow, Guards, Kind, Op, Promotion,
+        Refusal, Reply, Request, Standing, Status, Timestamp,
+    },
+    strategy::{Record, Strategy, consume, decide, sync::Word},
+};
+use loom::thread;
+use uuid::Uuid;
+
+use crate::primitives::LoomWord;
+
+const DIGEST: Digest = Digest([7; 32]);
+const EXPIRES_AT: Timestamp = Timestamp(100);
+const BEGAN: Timestamp = Timestamp(1);
+/// The places for a slot's number are zero: the first slot does not change it.
+const ID: Uuid = Uuid::from_u128(0xABCD << 64);
+
+/// When consumer `index` consumes: the time in the record tells who it was.
+fn time_of(index: u64) -> Timestamp {
+    Timestamp(10 + index)
+}
+
+fn record(status: Status) -> Record {
+    Record { standing: Standing { status, expires_at: EXPIRES_AT, digest: DIGEST }, changed_at: BEGAN }
+}
+
+fn with_approval<S: Strategy + Default>(status: Status) -> Arc<S> {
+    let strategy = S::default();
+    assert_eq!(strategy.insert(ID, record(status)), ID);
+    Arc::new(strategy)
+}
+
+fn consume_as<S: Strategy>(strategy: &S, index: u64) -> Result<(), Refusal> {
+    consume(strategy, ID, Guards::ALL, DIGEST, time_of(index))
+}
+
+/// The one who has executed it, going by what everybody was told and by what is recorded.
+fn winner<S: Strategy>(strategy: &S, told: &[Result<(), Refusal>]) -> Option<usize> {
+    let executed = told.iter().filter(|told| told.is_ok()).count();
+    assert!(executed <= 1, "executed {executed} times");
+    for refusal in told.iter().filter_map(|told| told.as_ref().err()) {
+        assert_eq!(*refusal, Refusal::APPROVAL_ALREADY_EXECUTED);
+    }
+    let winner = told.iter().position(Result::is_ok);
+    let found = strategy.read(ID).expect("it was inserted");
+    if let Some(index) = winner {
+        assert_eq!(found.standing, record(Status::Executed).standing, "what was inserted, executed");
+        assert_eq!(found.changed_at, time_of(index as u64), "the winner's time");
+    } else {
+        assert_ne!(found.standing.status, Status::Executed, "nobody was told that it is executed");
+    }
+    winner
+}
+
+fn consumers<S: Strategy + Default + 'static>(count: u64) -> String {
+    let strategy = with_approval::<S>(Status::Approved);
+    let others: Vec<_> = (1..count)
+        .map(|index| {
+            let strategy = Arc::clone(&strategy);
+            thread::spawn(move || consume_as(&*strategy, index))
+        })
+        .collect();
+    let mut told = vec![consume_as(&*strategy, 0)];
+    told.extend(others.into_iter().map(|other| other.join().expect("it has not panicked")));
+    let winner = winner(&*strategy, &told).expect("exactly one has executed it");
+    format!("consumer {} executes", winner + 1)
+}
+
+pub(crate) fn two_consumers<S: Strategy + Default + 'static>() -> String {
+    consumers::<S>(2)
+}
+
+pub(crate) fn three_consumers<S: Strategy + Default + 'static>() -> String {
+    consumers::<S>(3)
+}
+
+/// One thread approves and then consumes, one consumes, one rejects.
+pub(crate) fn two_consumers_and_a_rejecter<S: Strategy + Default + 'static>() -> String {
+    let strategy = with_approval::<S>(Status::Pending);
+    let rejecter = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || decide(&*strategy, ID, Event::Reject, Timestamp(5)).is_ok()
+    });
+    let second = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || consume_as(&*strategy, 1)
+    });
+    let approved = decide(&*strategy, ID, Event::Approve, Timestamp(4)).is_ok();
+    let first = consume_as(&*strategy, 0);
+    let rejected = rejecter.join().expect("it has not panicked");
+    let second = second.join().expect("it has not panicked");
+    assert!(approved != rejected, "approved: {approved}, rejected: {rejected}");
+    match winner(&*strategy, &[first, second]) {
+        Some(index) => {
+            assert!(approved, "executed without an approval");
+            format!("approved, consumer {} executes", index + 1)
+        }
+        None => {
+            assert!(rejected, "approved, and nobody has executed it");
+            "rejected".to_owned()
+        }
+    }
+}
+
+pub(crate) fn a_consumer_and_the_clock<S: Strategy + Default + 'static>() -> String {
+    let strategy = with_approval::<S>(Status::Approved);
+    let clock = Arc::new(<LoomWord as Word>::new(EXPIRES_AT.0 - 1));
+    let ticking = thread::spawn({
+        let clock = Arc::clone(&clock);
+        move || clock.store(EXPIRES_AT.0, Ordering::Release)
+    });
+    let now = Timestamp(clock.load(Ordering::Acquire));
+    let told = consume(&*strategy, ID, Guards::ALL, DIGEST, now);
+    ticking.join().expect("it has not panicked");
+    let found = strategy.read(ID).expect("it was inserted");
+    match told {
+        Ok(()) => {
+            assert!(found.standing.status == Status::Executed && found.changed_at < EXPIRES_AT);
+            "in time".to_owned()
+        }
+        Err(refusal) => {
+            assert_eq!(refusal, Refusal::APPROVAL_EXPIRED);
+            assert_eq!(found, record(Status::Approved), "nothing has changed");
+            "too late".to_owned()
+        }
+    }
+}
+
+pub(crate) fn a_consumer_and_a_reader<S: Strategy + Default + 'static>() -> String {
+    let strategy = with_approval::<S>(Status::Approved);
+    // The reader is the thread that is started: of two loads before an exchange loom remembers the last one only, and
+    // would not put the exchange before the first.
+    let reader = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || {
+            let mut seen = Vec::new();
+            strategy.for_each(&mut |id, record| seen.push((id, record)));
+            seen
+        }
+    });
+    assert_eq!(consume_as(&*strategy, 0), Ok(()));
+    let seen = reader.join().expect("it has not panicked");
+    let after = Record { changed_at: time_of(0), ..record(Status::Executed) };
+    match seen.as_slice() {
+        [(ID, seen)] if *seen == record(Status::Approved) => "before".to_owned(),
+        [(ID, seen)] if *seen == after => "after".to_owned(),
+        other => panic!("half a commit: {other:?}"),
+    }
+}
+
+pub(crate) fn an_insertion_and_a_reader<S: Strategy + Default + 'static>() -> String {
+    let strategy = Arc::new(S::default());
+    let inserting = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || strategy.insert(ID, record(Status::Approved))
+    });
+    let seen = strategy.read(ID);
+    assert_eq!(inserting.join().expect("it has not panicked"), ID);
+    match seen {
+        None => "not there".to_owned(),
+        Some(seen) => {
+            assert_eq!(seen, record(Status::Approved), "half a record");
+            "whole".to_owned()
+        }
+    }
+}
+
+fn request() -> Request {
+    let environment = |name| Environment::parse(name).expect("a legal name");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    Request { approval: ID, team: Uuid::from_u128(2), binding }
+}
+
+/// Drives the real promotion to its end on the strategy. Its preflight fails, if it is told to.
+fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> End {
+    let request = request();
+    let now = time_of(index);
+    let mut promotion = Promotion::begin(flow, &request, DIGEST);
+    while let Some(effect) = promotion.effect() {
+        let row = |found: Record| Approval {
+            id: ID,
+            team: request.team,
+            requested_by: "dev@example.com".to_owned(),
+            binding: request.binding.clone(),
+            digest: found.standing.digest,
+            status: found.standing.status,
+            expires_at: found.standing.expires_at,
+        };
+        match effect {
+            Effect::Validate { approval } | Effect::ReadApproval { approval } => {
+                let approval = strategy.read(approval).map(row);
+                promotion.resume(Reply::Approval { approval: approval.as_ref(), digest: DIGEST, now });
+            }
+            Effect::Check if fails => promotion.resume(Reply::Refused(Refusal::NO_SERVICES)),
+            Effect::Check => promotion.resume(Reply::Read { digest: DIGEST }),
+            Effect::FindTarget => promotion.resume(Reply::Target(None)),
+            Effect::Commit(commit) => {
+                let consumes = commit.ops.iter().find_map(|op| match op {
+                    Op::Consume { guards } => Some(*guards),
+                    _ => None,
+                });
+                let consumed = consumes
+                    .map_or(Ok(()), |guards| consume(strategy, commit.approval, guards, commit.digest, now));
+                promotion.resume(match consumed {
+                    Ok(()) => Reply::Committed { target: None },
+                    Err(refusal) => Reply::NotConsumed(refusal),
+                });
+            }
+            Effect::Launch { .. } | Effect::Answer => promotion.resume(Reply::Done),
+        }
+    }
+    promotion.end().expect("nothing is left to do").clone()
+}
+
+/// One promotion fails in its preflight, the other one succeeds, whoever comes first.
+pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'static>() -> String {
+    let strategy = with_approval::<S>(Status::Approved);
+    let failing = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || promote(&*strategy, &Flow::atomic_commit(), 1, true)
+    });
+    let succeeding = promote(&*strategy, &Flow::atomic_commit(), 0, false);
+    let failing = failing.join().expect("it has not panicked");
+    assert!(matches!(succeeding, End::Succeeded { .. }), "{succeeding:?}");
+    let found = strategy.read(ID).expect("it was inserted");
+    assert_eq!((found.standing.status, found.changed_at), (Status::Executed, time_of(0)), "by the other one");
+    match failing {
+        End::Refused { refusal, preflight: true } => format!("fails with {refusal}"),
+        End::Refused { refusal, preflight: false } => format!("comes late: {refusal}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// With nobody beside it, a failing preflight leaves the approval as it was.
+pub(crate) fn a_failing_preflight_alone<S: Strategy + Default + 'static>() -> String {
+    let strategy = with_approval::<S>(Status::Approved);
+    let end = promote(&*strategy, &Flow::atomic_commit(), 0, true);
+    assert_eq!(end, End::Refused { refusal: Refusal::NO_SERVICES, preflight: true });
+    assert_eq!(strategy.read(ID), Some(record(Status::Approved)), "still approved, and untouched");
+    "still approved".to_owned()
+}

@@ -1,0 +1,193 @@
+//! The async driver on the store in memory, polled in any order by shuttle's own executor.
+//!
+//! The driver names no runtime, so that shuttle's futures can run it as they are. Every effect is one poll here: a
+//! store that gives way before each of its actions lets any other promotion go first.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use countersign::{
+    protocol::{
+        Binding, Commit, Digest, End, Environment, Flow, Kind, Refusal, Request, Status, Step, Timestamp,
+    },
+    service::{InMemoryDeployer, promote},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Lease, MemoryStore,
+        Payload, Plan, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
+    },
+};
+use countersign_models::{
+    fixtures::{CountingIds, HandClock, at_once},
+    flows::BuiltIn,
+};
+use shuttle::future;
+use uuid::Uuid;
+
+use crate::Draw;
+
+const TEAM: Uuid = Uuid::from_u128(0xA);
+const PROMOTIONS: usize = 4;
+
+/// Gives way before each action.
+struct Polite(MemoryStore);
+
+impl Store for Polite {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        future::yield_now().await;
+        self.0.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        future::yield_now().await;
+        self.0.check(ask, step).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        future::yield_now().await;
+        self.0.find_target(ask, step).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        future::yield_now().await;
+        self.0.commit(ask, step, commit).await
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.0.request_approval(ask).await
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.0.decide(decision).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.0.approval(team, id).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        self.0.lease_job(until).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.0.renew_lease(lease, until).await
+    }
+
+    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.0.finish_job(lease).await
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.0.settle(approval, target, status).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.0.audit(approval).await
+    }
+}
+
+/// What came of one schedule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Outcome {
+    winner: usize,
+    /// Consumers that found it executed when they validated.
+    late: usize,
+    targets: usize,
+}
+
+fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+fn race(flow: &'static str) -> Outcome {
+    let flow = Arc::new(BuiltIn::find(flow).expect("it is built in").subject().flow);
+    let clock = Arc::new(HandClock::at(Timestamp(1_000)));
+    let store = MemoryStore::new(clock, Arc::new(CountingIds::default()));
+    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+    let image_ref = Some("shop:1".to_owned());
+    let service = Service { name: "web".to_owned(), image_ref, port: None, expose: false };
+    let source = store
+        .create_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new())
+        .expect("the team is there");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let mut ask = Ask {
+        request: Request { approval: Uuid::nil(), team: TEAM, binding },
+        by: "dev@example.com".to_owned(),
+        payload: Payload { source, name: None, copy_vault: false },
+    };
+    let record = at_once(store.request_approval(&ask)).expect("nothing fails");
+    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
+    ask.request.approval = record.approval.id;
+    let digest = store.digest(&ask).expect("the team is there");
+
+    let shared = Arc::new((Polite(store), InMemoryDeployer::default(), ask));
+    let promotions: Vec<_> = (0..PROMOTIONS)
+        .map(|_| {
+            let (flow, shared): (Arc<Flow>, _) = (Arc::clone(&flow), Arc::clone(&shared));
+            future::spawn(async move {
+                let (store, deployer, ask) = &*shared;
+                promote(&flow, ask, digest, store, deployer).await
+            })
+        })
+        .collect();
+    let ends: Vec<End> = promotions
+        .into_iter()
+        .map(|promotion| future::block_on(promotion).expect("it was not aborted"))
+        .collect();
+
+    let winners: Vec<usize> =
+        (0..PROMOTIONS).filter(|index| matches!(ends[*index], End::Succeeded { .. })).collect();
+    assert_eq!(winners.len(), 1, "{ends:?}");
+    let refused = |wanted: &Refusal| {
+        ends.iter().filter(|end| matches!(end, End::Refused { refusal, .. } if refusal == wanted)).count()
+    };
+    let late = refused(&Refusal::APPROVAL_NOT_APPROVED);
+    assert_eq!(
+        late + refused(&Refusal::APPROVAL_ALREADY_EXECUTED),
+        PROMOTIONS - 1,
+        "409 for the others: {ends:?}"
+    );
+    let (Polite(store), _, ask) = &*shared;
+    let approval = at_once(store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+    assert_eq!(approval.expect("it was requested").approval.status, Status::Executed);
+    let events = at_once(store.audit(ask.request.approval)).expect("nothing fails");
+    assert_eq!(events.iter().filter(|event| event.kind == AuditKind::Executed).count(), 1);
+    Outcome { winner: winners[0], late, targets: store.stacks(TEAM).len() - 1 }
+}
+
+fn outcomes(flow: &'static str, draw: Draw) -> BTreeSet<Outcome> {
+    let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
+    draw.check({
+        let outcomes = Arc::clone(&outcomes);
+        move || {
+            let outcome = race(flow);
+            outcomes.lock().expect("nobody panics with it").insert(outcome);
+        }
+    });
+    let outcomes = outcomes.lock().expect("nobody panics with it");
+    outcomes.clone()
+}
+
+#[test]
+fn one_of_four_promotions_succeeds_and_each_does_in_some_schedule() {
+    for draw in [Draw::AtRandom, Draw::ByPct] {
+        let outcomes = outcomes("atomic-commit", draw);
+        let winners: BTreeSet<usize> = outcomes.iter().map(|outcome| outcome.winner).collect();
+        assert_eq!(winners, (0..PROMOTIONS).collect(), "{draw:?}");
+        assert!(outcomes.iter().all(|outcome| outcome.targets == 1), "one target per environment");
+    }
+}
+
+#[test]
+fn the_merged_fix_creates_two_targets_in_some_schedule() {
+    // The control: what the model says of consume-last, the driver does.
+    let outcomes = outcomes("consume-last", Draw::AtRandom);
+    assert!(outcomes.iter().any(|outcome| outcome.targets > 1), "{outcomes:?}");
+}

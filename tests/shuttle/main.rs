@@ -1,0 +1,40 @@
+//! More threads than loom can take: 12 consumers, an operator and 4 rejecters on each strategy, and the async driver.
+//!
+//! Schedules are drawn, at random and by PCT. A schedule that fails is printed by shuttle, and its seed with it, to be
+//! run again with `shuttle::replay`.
+
+mod driver;
+mod primitives;
+mod strategies;
+
+use shuttle::{
+    Config, Runner,
+    scheduler::{PctScheduler, RandomScheduler, Scheduler},
+};
+
+/// Schedules for each strategy and scheduler.
+const SCHEDULES: usize = 10_000;
+/// How many times PCT changes the priorities in a schedule.
+const PCT_DEPTH: usize = 3;
+/// The same schedules in every run.
+const SEED: u64 = 11;
+
+/// How schedules are drawn.
+#[derive(Clone, Copy, Debug)]
+enum Draw {
+    AtRandom,
+    ByPct,
+}
+
+impl Draw {
+    /// Runs the scenario in [`SCHEDULES`] schedules.
+    fn check(self, scenario: impl Fn() + Send + Sync + 'static) {
+        fn run<S: Scheduler + 'static>(scheduler: S, scenario: impl Fn() + Send + Sync + 'static) {
+            Runner::new(scheduler, Config::new()).run(scenario);
+        }
+        match self {
+            Self::AtRandom => run(RandomScheduler::new_from_seed(SEED, SCHEDULES), scenario),
+            Self::ByPct => run(PctScheduler::new_from_seed(SEED, PCT_DEPTH, SCHEDULES), scenario),
+        }
+    }
+}
