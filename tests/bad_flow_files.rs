@@ -217,6 +217,19 @@ fn groups_take_plain_members_only() {
 }
 
 #[test]
+fn texts_that_would_act_on_a_terminal_are_refused() {
+    refused(
+        "about = \"\\u001b[2J\"\n",
+        (1, 9),
+        "the control character \\u{1b}",
+        "text that can be printed",
+        None,
+    );
+    let file = format!("about = \"\"\"two\nlines\tof text\"\"\"\n{CONSUME}");
+    assert_eq!(read(&file).expect("a flow").about.as_deref(), Some("two lines of text"));
+}
+
+#[test]
 fn how_is_for_consume_and_target_only() {
     refused(
         "[[step]]\ndo = \"write\"\nwhat = \"vault\"\nhow = \"read-then-write\"\n",

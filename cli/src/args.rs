@@ -114,9 +114,9 @@ pub(crate) struct RunArgs {
     /// Stop each flow after this long: 90s, 5m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) time: Option<Duration>,
-    /// Stop when states and edges take more than this: 2GiB, 500MB
-    #[arg(long)]
-    memory: Option<ByteSize>,
+    /// Stop when states and edges take more than this: 16GiB, 500MB
+    #[arg(long, default_value = "4GiB")]
+    memory: ByteSize,
     /// Stop after this many unique states
     #[arg(long)]
     max_states: Option<usize>,
@@ -131,7 +131,7 @@ impl RunArgs {
         Limits {
             max_states: self.max_states.unwrap_or(none.max_states),
             max_depth: self.max_depth.unwrap_or(none.max_depth),
-            max_bytes: self.memory.map_or(none.max_bytes, |memory| memory.as_u64() as usize),
+            max_bytes: self.memory.as_u64() as usize,
         }
     }
 }

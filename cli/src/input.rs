@@ -99,7 +99,9 @@ pub(crate) fn flow(name: &str) -> Result<Named, BadInput> {
     match Subject::read(&bytes) {
         Ok(subject) => {
             let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
-            Ok(Named { name: stem.into_owned(), subject })
+            // A file's name may have anything in it, and is printed.
+            let name = stem.replace(char::is_control, "\u{fffd}").replace('"', "'");
+            Ok(Named { name, subject })
         }
         Err(problem) => Err(BadInput::in_file(name, &bytes, &problem)),
     }

@@ -128,6 +128,8 @@ const HASHER: FixedState = FixedState::with_seed(0);
 /// Fixed, so that nothing depends on the number of threads.
 const SHARDS: usize = 16;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+/// More states than this are not numbered, so that no shard runs out of ids.
+const MOST_STATES: usize = 1 << 31;
 /// States that one task expands at a time.
 const CHUNK: usize = 512;
 /// Chunks between two looks at the limits.
@@ -242,7 +244,7 @@ pub fn explore<M: Explorable>(
             explored.expand(model, block);
             let progress = explored.progress();
             explored.cut_off = match () {
-                () if progress.states > limits.max_states => Some(CutOff::States),
+                () if progress.states > limits.max_states.min(MOST_STATES) => Some(CutOff::States),
                 () if progress.bytes > limits.max_bytes => Some(CutOff::Memory),
                 () if watch(progress).is_break() => Some(CutOff::Stopped),
                 () => None,

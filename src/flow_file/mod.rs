@@ -73,7 +73,7 @@ const KEYS: &[&str] = &["about", "expect_broken", "expect_vacuous", "step"];
 fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<FlowFile, Problem> {
     let table = Table::of(document.get_ref(), document.span());
     table.only(KEYS, "a flow file")?;
-    let about = table.string("about")?;
+    let about = table.text("about")?;
     let expect_broken = table.words("expect_broken", known_properties)?.unwrap_or_default();
     let expect_vacuous = table.words("expect_vacuous", known_properties)?.unwrap_or_default();
     let Some(array) = table.tables("step")? else {
@@ -113,7 +113,7 @@ fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<Fl
     })?;
     let strings = |words: Vec<&str>| words.into_iter().map(str::to_owned).collect();
     Ok(FlowFile {
-        about: about.map(str::to_owned),
+        about,
         expect_broken: strings(expect_broken),
         expect_vacuous: strings(expect_vacuous),
         flow,

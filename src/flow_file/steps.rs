@@ -12,12 +12,11 @@ const WORDS: &[&str] = &["validate", "check", "write", "consume", "audit", "enqu
 const MEMBER_WORDS: &[&str] = &["consume", "write", "audit", "enqueue"];
 
 pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
-    let name = |table: &Table<'_>| table.string("name").map(|name| name.map(str::to_owned));
     if table.has("atomic") {
         table.only(&["name", "atomic"], "a group")?;
         let members = table.tables("atomic")?.unwrap_or_default();
         let members = members.iter().map(member).collect::<Result<_, _>>()?;
-        return Ok(Step { name: name(table)?, action: Do::Atomic(members) });
+        return Ok(Step { name: table.text("name")?, action: Do::Atomic(members) });
     }
     let Some(word) = table.word("do", WORDS)? else {
         // A key that is none at all is the likelier mistake.
@@ -46,7 +45,7 @@ pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
         "enqueue" => plain(table, Do::Enqueue)?,
         _ => plain(table, Do::Launch)?,
     };
-    Ok(Step { name: name(table)?, action })
+    Ok(Step { name: table.text("name")?, action })
 }
 
 fn member(table: &Table<'_>) -> Result<Member, Problem> {

@@ -64,8 +64,20 @@ impl<'t> Table<'t> {
         Err(Problem::new(entry.key_span.clone(), found, expected).did_you_mean(entry.key, keys))
     }
 
-    pub(super) fn string(&self, key: &str) -> Result<Option<&'t str>, Problem> {
-        self.get(key).map(string).transpose()
+    /// A text for people, in one line: line ends and tabs become blanks, other control characters are refused, since
+    /// it will be printed.
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, Problem> {
+        let text = |value: &'t Spanned<DeValue<'t>>| {
+            let text = string(value)?.split_whitespace().collect::<Vec<_>>().join(" ");
+            match text.chars().find(|character| character.is_control()) {
+                Some(control) => {
+                    let found = format!("the control character {}", control.escape_unicode());
+                    Err(Problem::new(value.span(), found, "text that can be printed"))
+                }
+                None => Ok(text),
+            }
+        };
+        self.get(key).map(text).transpose()
     }
 
     pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, Problem> {
