@@ -25,7 +25,7 @@ pub(crate) fn print_runs(judged: &[Judged]) {
         if told.is_empty() {
             continue;
         }
-        say!();
+        say!("");
         match &judged.about {
             Some(about) => say!("{}: {about}", judged.name.bold()),
             None => say!("{}", judged.name.bold()),
@@ -92,7 +92,7 @@ fn print_scene(number: usize, scene: &Scene) {
 
 /// Prints the bounds and the counts: nothing is proved without them.
 pub(crate) fn print_summary(judged: &[Judged]) {
-    say!();
+    say!("");
     if let Some(first) = judged.first() {
         say!("Within {}:", bounds(first).bold());
     }

@@ -216,3 +216,16 @@ fn help_flows_is_the_page_in_the_docs() {
     let output = countersign(&["help", "flows"]);
     assert_eq!(stdout(&output).trim(), fs::read_to_string(page).expect("the page").trim());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["verify", "atomic-commit"])
+        .stdout(full)
+        .output()
+        .expect("the binary was built");
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("standard output cannot be written"));
+}
