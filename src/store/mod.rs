@@ -12,8 +12,8 @@ use std::{fmt, future::Future};
 pub use digest::digest_of;
 pub use memory::MemoryStore;
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Job, JobState, Lease, Payload, Plan, Resource,
-    ResourceKind, Service, Stack, StackStatus, Team,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Job, JobState, Lease, Listed, Page, Payload, Place,
+    Plan, Query, Resource, ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
 
@@ -145,6 +145,9 @@ pub trait Store: Send + Sync {
         team: Uuid,
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
+
+    /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
+    fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
     /// The oldest job that nobody holds, now held by the caller until `until`, under a fencing number that is larger
     /// than any before. Two callers never get the same one unless the first one's lease ran out.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Timestamp};
+use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Status, Timestamp};
 
 /// What a team pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,6 +159,62 @@ impl std::fmt::Debug for ApprovalRecord {
             .field("decided_at", &self.decided_at)
             .finish_non_exhaustive()
     }
+}
+
+/// Where an approval stands in a list: those that were created later come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Which of those it is.
+    pub id: Uuid,
+}
+
+/// What a list is to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Of this team only.
+    pub team: Option<Uuid>,
+    /// In this status only.
+    pub status: Option<Status>,
+    /// At most so many; none: [`Query::DEFAULT_LIMIT`]. Never more than [`Query::MAX_LIMIT`].
+    pub limit: Option<usize>,
+    /// Those that follow this place.
+    pub after: Option<Place>,
+}
+
+impl Query {
+    /// How many a list has where nobody says.
+    pub const DEFAULT_LIMIT: usize = 50;
+    /// How many a list has at most.
+    pub const MAX_LIMIT: usize = 200;
+
+    /// How many it has at most.
+    pub fn limit(&self) -> usize {
+        self.limit.unwrap_or(Self::DEFAULT_LIMIT).min(Self::MAX_LIMIT)
+    }
+}
+
+/// An approval in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The approval, without its secret.
+    pub approval: Approval,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When its status last changed; none while it is pending.
+    pub decided_at: Option<Timestamp>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub items: Vec<Listed>,
+    /// How many there are in all, whatever the limit and the place.
+    pub total: usize,
+    /// The place to go on from; none when nothing follows.
+    pub next: Option<Place>,
 }
 
 /// What happened to an approval.

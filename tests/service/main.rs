@@ -1,6 +1,8 @@
 //! The service driver on the store in memory.
 
 mod finding_11;
+mod listing;
+mod outbox;
 mod platform;
 mod refusals;
 mod state_machine;

@@ -14,8 +14,8 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote},
     store::{
-        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Lease, MemoryStore,
-        Payload, Plan, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
+        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Lease, MemoryStore, Page,
+        Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
     },
 };
 use countersign_models::{
@@ -64,6 +64,10 @@ impl Store for Polite {
 
     async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
         self.0.approval(team, id).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.0.list_approvals(query).await
     }
 
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {

@@ -1,11 +1,17 @@
 //! Approvals: requested, read, decided.
 
-use std::sync::Arc;
+use std::{
+    cmp::Reverse,
+    sync::{Arc, PoisonError},
+};
 
 use super::{MemoryStore, locked};
 use crate::{
     protocol::{Approval, Event, Refusal, Standing, Status, Timestamp, Window, transition},
-    store::{APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Reading, StoreError, Verdict},
+    store::{
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
+        StoreError, Verdict,
+    },
     strategy::{Record, Strategy},
 };
 
@@ -39,6 +45,29 @@ impl<S: Strategy> MemoryStore<S> {
         let record = foreign.as_ref().or_else(|| team.approvals.get(&id));
         let approval = record.map(|record| self.as_it_stands(record).approval);
         Ok(Reading { approval, digest: team.digest(ask), now: self.clock.now() })
+    }
+
+    pub(super) fn page(&self, query: &Query) -> Page {
+        let teams: Vec<_> = match query.team {
+            Some(team) => self.team(team).into_iter().collect(),
+            None => self.teams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
+        };
+        let mut found: Vec<(Place, Listed)> = Vec::new();
+        for team in teams {
+            for record in locked(&team).approvals.values().map(|record| self.as_it_stands(record)) {
+                let ApprovalRecord { approval, created_at, decided_at, .. } = record;
+                if query.status.is_none_or(|status| status == approval.status) {
+                    let place = Place { created_at, id: approval.id };
+                    found.push((place, Listed { approval, created_at, decided_at }));
+                }
+            }
+        }
+        found.sort_by_key(|(place, _)| Reverse(*place));
+        let total = found.len();
+        let mut rest = found.into_iter().filter(|(place, _)| query.after.is_none_or(|after| *place < after));
+        let page: Vec<_> = rest.by_ref().take(query.limit()).collect();
+        let next = page.last().map(|(place, _)| *place).filter(|_| rest.next().is_some());
+        Page { items: page.into_iter().map(|(_, listed)| listed).collect(), total, next }
     }
 
     pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {

@@ -18,8 +18,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Ids, Job, Lease, Reading, Resource, Stack,
-    StackStatus, Store, StoreError, Team, digest_of,
+    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Ids, Job, Lease, Page, Query, Reading,
+    Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
 };
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
@@ -138,6 +138,10 @@ impl<S: Strategy> Store for MemoryStore<S> {
         let Some(team) = self.team(team) else { return Ok(None) };
         let team = locked(&team);
         Ok(team.approvals.get(&id).map(|record| self.as_it_stands(record)))
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        Ok(self.page(query))
     }
 
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {

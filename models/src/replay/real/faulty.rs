@@ -3,8 +3,8 @@
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Lease, MemoryStore, Reading, StackStatus,
-        Store, StoreError,
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Lease, MemoryStore, Page, Query, Reading,
+        StackStatus, Store, StoreError,
     },
     strategy::Strategy,
 };
@@ -70,6 +70,10 @@ impl<S: Strategy + Default> Store for Faulty<'_, S> {
 
     async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
         self.store.approval(team, id).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list_approvals(query).await
     }
 
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {

@@ -1,0 +1,89 @@
+//! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
+
+use countersign::{
+    protocol::{End, Flow, Timestamp},
+    service::work,
+    store::{Ask, JobState, StackStatus, Store},
+};
+use countersign_models::fixtures::at_once;
+
+use crate::platform::{OPENS, Platform, TEAM};
+
+fn executed() -> (Platform, Ask) {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), End::Succeeded { .. }));
+    (platform, ask)
+}
+
+fn later(ms: u64) -> Timestamp {
+    Timestamp(OPENS.0 + ms)
+}
+
+#[test]
+fn a_leased_job_is_nobody_elses_until_the_lease_runs_out() {
+    let (platform, _) = executed();
+    let lease = || at_once(platform.store.lease_job(later(100))).expect("nothing fails");
+    let first = lease().expect("there is a job");
+    assert_eq!(lease(), None);
+    platform.clock.advance_ms(99);
+    assert_eq!(lease(), None);
+    platform.clock.advance_ms(1);
+    let second = lease().expect("the lease has run out");
+    assert!(second.fence > first.fence);
+    assert_eq!((second.approval, second.digest, second.target), (first.approval, first.digest, first.target));
+}
+
+#[test]
+fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish() {
+    let (platform, ask) = executed();
+    let lease = |until| at_once(platform.store.lease_job(until)).expect("nothing fails");
+    let stale = lease(later(100)).expect("there is a job");
+    platform.clock.advance_ms(100);
+    let fresh = lease(later(200)).expect("the lease has run out");
+    assert!(!at_once(platform.store.renew_lease(&stale, later(900))).expect("nothing fails"));
+    assert!(!at_once(platform.store.finish_job(&stale)).expect("nothing fails"));
+    let state = || platform.store.job(TEAM, ask.request.approval).expect("there is a job").state;
+    assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(200) });
+    assert!(at_once(platform.store.renew_lease(&fresh, later(900))).expect("nothing fails"));
+    assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(900) });
+    assert!(at_once(platform.store.finish_job(&fresh)).expect("nothing fails"));
+    assert_eq!(state(), JobState::Done);
+    platform.clock.advance_ms(10_000);
+    assert_eq!(lease(later(20_000)), None, "what is done is done");
+}
+
+#[test]
+fn a_job_that_is_launched_twice_is_one_launch() {
+    let (platform, ask) = executed();
+    let worked = |until| at_once(work(&platform.store, &platform.deployer, until)).expect("nothing fails");
+    assert!(worked(later(100)).is_some());
+    platform.deployer.kill();
+    platform.clock.advance_ms(100);
+    let again = worked(later(200)).expect("the lease has run out");
+    assert_eq!(worked(later(200)), None);
+    assert_eq!(platform.deployer.effective().len(), 1, "one key, one launch");
+    let running = platform.deployer.running();
+    assert_eq!(running.len(), 1);
+    let launch = running[0].launch;
+    assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
+}
+
+#[test]
+fn a_deploy_that_ends_settles_its_target_as_it_ended() {
+    for ended in [StackStatus::Healthy, StackStatus::Failed] {
+        let (platform, ask) = executed();
+        let status = || platform.store.stacks(TEAM).last().expect("the target").status;
+        assert_eq!(status(), StackStatus::Building);
+        at_once(work(&platform.store, &platform.deployer, later(100))).expect("nothing fails");
+        let running = platform.deployer.running()[0];
+        let done = platform.deployer.end(running.number).expect("it runs");
+        assert_eq!(platform.deployer.end(running.number), None, "it has ended");
+        let approval = ask.request.approval;
+        at_once(platform.store.settle(approval, done.launch.target, ended)).expect("nothing fails");
+        assert_eq!(status(), ended);
+        // What is not building stays as it is.
+        at_once(platform.store.settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
+        assert_eq!(status(), ended);
+    }
+}
