@@ -275,6 +275,14 @@ mod tests {
     }
 
     #[test]
+    fn names_are_printed_as_they_are_written() {
+        let statuses = Status::ALL.map(|status| status.to_string());
+        assert_eq!(statuses, ["pending", "approved", "rejected", "expired", "executed"]);
+        let environment = Environment::parse("eu-west_1").expect("a legal name");
+        assert_eq!((environment.to_string().as_str(), environment.as_str()), ("eu-west_1", "eu-west_1"));
+    }
+
+    #[test]
     fn environment_names_have_limits() {
         for good in ["a", "production", "eu-west_1", &"x".repeat(64)] {
             assert_eq!(Environment::parse(good).map(String::from).as_deref(), Ok(good));

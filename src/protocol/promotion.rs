@@ -213,3 +213,6 @@ fn unavailable(line: &Line, step: &Step) -> Refusal {
         Do::Atomic(_) | Do::Audit | Do::Launch => Refusal::UPDATE_FAILED,
     }
 }
+
+#[cfg(test)]
+mod tests;
