@@ -19,7 +19,7 @@ Exit codes:
   0  every verdict is the expected one
   1  a verdict is not the expected one
   2  bad usage, or a bad flow file
-  3  a limit stopped it before it was complete";
+  3  a limit stopped it before it was complete, and nothing unexpected was found";
 
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 

@@ -1,8 +1,13 @@
-//! A map by approval id, with a hash that is the same in every run.
+//! Maps by approval id, with a hash that is the same in every run; and one in shards, each under a lock of its own.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
 use uuid::Uuid;
+
+use super::sync::{Mutex, Primitives};
 
 /// A map by id.
 #[expect(
@@ -37,4 +42,35 @@ pub(super) fn shard_of(id: Uuid, shards: usize) -> usize {
     hasher.write(id.as_bytes());
     // The maps take the other bits.
     (hasher.finish() >> 48) as usize % shards
+}
+
+/// Finds what is kept for an id. A shard's lock is held for the lookup alone, and publishes what was inserted: whoever
+/// finds it sees it whole.
+pub(super) struct ShardedIndex<P: Primitives, T: Send + Sync, const SHARDS: usize> {
+    shards: [P::Mutex<IdMap<Arc<T>>>; SHARDS],
+}
+
+impl<P: Primitives, T: Send + Sync, const SHARDS: usize> Default for ShardedIndex<P, T, SHARDS> {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::new(IdMap::default())) }
+    }
+}
+
+impl<P: Primitives, T: Send + Sync, const SHARDS: usize> ShardedIndex<P, T, SHARDS> {
+    pub(super) fn insert(&self, id: Uuid, kept: T) {
+        self.shards[shard_of(id, SHARDS)].lock().insert(id, Arc::new(kept));
+    }
+
+    pub(super) fn get(&self, id: Uuid) -> Option<Arc<T>> {
+        self.shards[shard_of(id, SHARDS)].lock().get(&id).cloned()
+    }
+
+    /// Visits everything, shard by shard, without holding a lock meanwhile.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(Uuid, &T)) {
+        for shard in &self.shards {
+            let kept: Vec<(Uuid, Arc<T>)> =
+                shard.lock().iter().map(|(id, kept)| (*id, Arc::clone(kept))).collect();
+            kept.into_iter().for_each(|(id, kept)| visit(id, &kept));
+        }
+    }
 }

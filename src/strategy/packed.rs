@@ -10,21 +10,21 @@
 //! The map's lock is held for the lookup alone, never while somebody judges or swaps. It also publishes the slot:
 //! whoever finds it sees its digest.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::{IdMap, shard_of},
-    sync::{Mutex, Primitives, Std, Word},
+    index::ShardedIndex,
+    sync::{Primitives, Std, Word},
     word,
 };
 use crate::protocol::{Digest, Refusal, Standing, Status, Timestamp};
 
 /// See the module.
 pub struct Packed<P: Primitives = Std, const SHARDS: usize = 64> {
-    shards: [P::Mutex<IdMap<Arc<Slot<P>>>>; SHARDS],
+    index: ShardedIndex<P, Slot<P>, SHARDS>,
 }
 
 struct Slot<P: Primitives> {
@@ -35,13 +35,7 @@ struct Slot<P: Primitives> {
 
 impl<P: Primitives, const SHARDS: usize> Default for Packed<P, SHARDS> {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(IdMap::default())) }
-    }
-}
-
-impl<P: Primitives, const SHARDS: usize> Packed<P, SHARDS> {
-    fn slot(&self, id: Uuid) -> Option<Arc<Slot<P>>> {
-        self.shards[shard_of(id, SHARDS)].lock().get(&id).cloned()
+        Self { index: ShardedIndex::default() }
     }
 }
 
@@ -64,12 +58,12 @@ impl<P: Primitives, const SHARDS: usize> Strategy for Packed<P, SHARDS> {
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
         let Record { standing: Standing { status, expires_at, digest }, changed_at } = record;
         let word = Word::new(word::pack(status, changed_at));
-        self.shards[shard_of(id, SHARDS)].lock().insert(id, Arc::new(Slot { expires_at, digest, word }));
+        self.index.insert(id, Slot { expires_at, digest, word });
         id
     }
 
     fn read(&self, id: Uuid) -> Option<Record> {
-        self.slot(id)?.read()
+        self.index.get(id)?.read()
     }
 
     fn update(
@@ -78,7 +72,7 @@ impl<P: Primitives, const SHARDS: usize> Strategy for Packed<P, SHARDS> {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
-        let slot = self.slot(id)?;
+        let slot = self.index.get(id)?;
         // Acquire, as in `read`. A loser ends after this load, and has taken the cache line from nobody.
         let mut seen = slot.word.load(Ordering::Acquire);
         loop {
@@ -97,14 +91,10 @@ impl<P: Primitives, const SHARDS: usize> Strategy for Packed<P, SHARDS> {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
-        for shard in &self.shards {
-            let slots: Vec<(Uuid, Arc<Slot<P>>)> =
-                shard.lock().iter().map(|(id, slot)| (*id, Arc::clone(slot))).collect();
-            for (id, slot) in slots {
-                if let Some(record) = slot.read() {
-                    visit(id, record);
-                }
+        self.index.for_each(|id, slot| {
+            if let Some(record) = slot.read() {
+                visit(id, record);
             }
-        }
+        });
     }
 }

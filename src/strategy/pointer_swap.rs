@@ -13,24 +13,20 @@
 
 #![expect(unsafe_code, reason = "nodes are reached through atomic pointers; each use says why it is sound")]
 
-use std::{
-    marker::PhantomData,
-    ptr,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{marker::PhantomData, ptr, sync::atomic::Ordering};
 
 use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::{IdMap, shard_of},
-    sync::{Frozen, Mutex, Pointer, Primitives, Std},
+    index::ShardedIndex,
+    sync::{Frozen, Pointer, Primitives, Std},
 };
 use crate::protocol::{Refusal, Standing, Status, Timestamp};
 
 /// See the module.
 pub struct PointerSwap<P: Primitives = Std, const SHARDS: usize = 64> {
-    shards: [P::Mutex<IdMap<Arc<Head<P>>>>; SHARDS],
+    index: ShardedIndex<P, Head<P>, SHARDS>,
 }
 
 struct Node<P: Primitives> {
@@ -107,13 +103,7 @@ impl<P: Primitives> Drop for Head<P> {
 
 impl<P: Primitives, const SHARDS: usize> Default for PointerSwap<P, SHARDS> {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(IdMap::default())) }
-    }
-}
-
-impl<P: Primitives, const SHARDS: usize> PointerSwap<P, SHARDS> {
-    fn head(&self, id: Uuid) -> Option<Arc<Head<P>>> {
-        self.shards[shard_of(id, SHARDS)].lock().get(&id).cloned()
+        Self { index: ShardedIndex::default() }
     }
 }
 
@@ -121,12 +111,12 @@ impl<P: Primitives, const SHARDS: usize> Strategy for PointerSwap<P, SHARDS> {
     const NAME: &'static str = "pointer-swap";
 
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
-        self.shards[shard_of(id, SHARDS)].lock().insert(id, Arc::new(Head::new(record)));
+        self.index.insert(id, Head::new(record));
         id
     }
 
     fn read(&self, id: Uuid) -> Option<Record> {
-        self.head(id).map(|head| head.latest().1)
+        self.index.get(id).map(|head| head.latest().1)
     }
 
     fn update(
@@ -135,14 +125,10 @@ impl<P: Primitives, const SHARDS: usize> Strategy for PointerSwap<P, SHARDS> {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
-        self.head(id).map(|head| head.update(now, judge))
+        self.index.get(id).map(|head| head.update(now, judge))
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
-        for shard in &self.shards {
-            let heads: Vec<(Uuid, Arc<Head<P>>)> =
-                shard.lock().iter().map(|(id, head)| (*id, Arc::clone(head))).collect();
-            heads.into_iter().for_each(|(id, head)| visit(id, head.latest().1));
-        }
+        self.index.for_each(|id, head| visit(id, head.latest().1));
     }
 }

@@ -89,6 +89,20 @@ fn caught(
     })
 }
 
+/// What three of them have in common: the write does not know of the look.
+fn look_then_write(
+    broken: &impl Strategy,
+    id: Uuid,
+    now: Timestamp,
+    judge: impl Fn(Standing) -> Result<Status, Refusal>,
+) -> Judged {
+    let record = broken.read(id)?;
+    let status = judged!(judge, record.standing);
+    let standing = Standing { status, ..record.standing };
+    broken.insert(id, Record { standing, changed_at: now });
+    Some(Ok(status))
+}
+
 /// Lets go of the lock between the look and the write.
 #[derive(Default)]
 struct CheckThenAct(Lazy<LoomMutex<Option<Record>>>);
@@ -120,11 +134,7 @@ impl Strategy for CheckThenAct {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Judged {
-        let record = self.read(id)?;
-        let status = judged!(judge, record.standing);
-        let standing = Standing { status, ..record.standing };
-        self.insert(id, Record { standing, changed_at: now });
-        Some(Ok(status))
+        look_then_write(self, id, now, judge)
     }
 
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
@@ -254,11 +264,7 @@ impl Strategy for PointerStore {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Judged {
-        let record = self.read(id)?;
-        let status = judged!(judge, record.standing);
-        let standing = Standing { status, ..record.standing };
-        self.insert(id, Record { standing, changed_at: now });
-        Some(Ok(status))
+        look_then_write(self, id, now, judge)
     }
 
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
@@ -335,11 +341,7 @@ impl Strategy for HastyActor {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Judged {
-        let record = self.read(id)?;
-        let status = judged!(judge, record.standing);
-        let standing = Standing { status, ..record.standing };
-        self.insert(id, Record { standing, changed_at: now });
-        Some(Ok(status))
+        look_then_write(self, id, now, judge)
     }
 
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
