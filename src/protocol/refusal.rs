@@ -190,6 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_its_status_and_its_code() {
+        let refusal = Refusal::NO_SERVICES;
+        assert_eq!((refusal.status(), refusal.code()), (412, "no_services"));
+        assert_eq!(refusal.to_string(), "412 no_services");
+        assert_eq!(String::from(refusal.clone()), "412 no_services");
+        assert_eq!(Refusal::try_from("412 no_services".to_owned()), Ok(refusal));
+        // The same code under another status is another refusal.
+        let other = Refusal::parse("413 no_services").expect("a refusal");
+        assert_eq!((other.status(), other.code()), (413, "no_services"));
+        for (invalid, word) in [
+            (InvalidRefusal::Shape, "as in \"412 no_services\""),
+            (InvalidRefusal::Status, "400 to 599"),
+            (InvalidRefusal::Code, "underscores"),
+        ] {
+            assert!(invalid.to_string().contains(word), "{invalid}");
+        }
+    }
+
+    #[test]
     fn what_is_no_refusal_is_told_why() {
         for (text, why) in [
             ("", InvalidRefusal::Shape),

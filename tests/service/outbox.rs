@@ -1,13 +1,16 @@
 //! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
 
 use countersign::{
-    protocol::{End, Flow, Timestamp},
-    service::work,
+    protocol::{Digest, End, Flow, Timestamp},
+    service::{Deployer, InMemoryDeployer, Launch, work},
     store::{Ask, JobState, StackStatus, Store},
 };
 use countersign_models::fixtures::at_once;
+use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};
+
+const APPROVAL: Uuid = Uuid::from_u128(1);
 
 fn executed() -> (Platform, Ask) {
     let platform = Platform::new();
@@ -67,6 +70,32 @@ fn a_job_that_is_launched_twice_is_one_launch() {
     assert_eq!(running.len(), 1);
     let launch = running[0].launch;
     assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
+}
+
+#[test]
+fn launches_without_a_key_are_as_many_as_there_were_calls() {
+    let deployer = InMemoryDeployer::default();
+    let launch = |key, digest| Launch { approval: APPROVAL, key, digest: Digest([digest; 32]), target: None };
+    for (key, digest) in [(None, 1), (None, 1), (Some(APPROVAL), 2), (Some(APPROVAL), 2), (None, 3)] {
+        at_once(deployer.launch(launch(key, digest)));
+    }
+    let launched = [launch(None, 1), launch(None, 1), launch(Some(APPROVAL), 2), launch(None, 3)];
+    assert_eq!(deployer.effective(), launched);
+    let numbers = |deployer: &InMemoryDeployer| -> Vec<u64> {
+        deployer.running().iter().map(|running| running.number).collect()
+    };
+    assert_eq!(numbers(&deployer), [0, 1, 2, 3]);
+    assert_eq!(deployer.end(1).map(|running| running.launch), Some(launch(None, 1)));
+    assert_eq!(numbers(&deployer), [0, 2, 3]);
+
+    let copy = deployer.clone();
+    deployer.kill();
+    assert_eq!((numbers(&deployer), deployer.effective().len()), (vec![], 4), "launched stays launched");
+    assert_eq!(numbers(&copy), [0, 2, 3], "a copy goes its own way");
+    // Another approval's key is another deploy.
+    let other = Launch { key: Some(Uuid::from_u128(9)), ..launch(None, 2) };
+    at_once(copy.launch(other));
+    assert_eq!(copy.effective().len(), 5);
 }
 
 #[test]
