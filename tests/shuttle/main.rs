@@ -32,6 +32,8 @@ impl Draw {
         fn run<S: Scheduler + 'static>(scheduler: S, scenario: impl Fn() + Send + Sync + 'static) {
             Runner::new(scheduler, Config::new()).run(scenario);
         }
+        // Shown when the test fails, beside the schedule that shuttle prints.
+        println!("{self:?}, seed {SEED}");
         match self {
             Self::AtRandom => run(RandomScheduler::new_from_seed(SEED, SCHEDULES), scenario),
             Self::ByPct => run(PctScheduler::new_from_seed(SEED, PCT_DEPTH, SCHEDULES), scenario),
