@@ -12,7 +12,8 @@ use std::{
 use countersign::{
     protocol::{Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp},
     strategy::{
-        Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide, sync::Std,
+        Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
+        sync::{Frozen, Primitives, Std},
     },
 };
 use uuid::Uuid;
@@ -126,6 +127,60 @@ fn of_eight_threads_one_executes_each_approval<S: Strategy + Default + 'static>(
     assert_eq!(refused.load(Ordering::Relaxed), ids.len() * (THREADS as usize - 1));
     let status = |id: &Uuid| strategy.read(*id).map(|record| record.standing.status);
     assert!(ids.iter().all(|id| status(id) == Some(Status::Executed)));
+}
+
+/// The standard primitives, but for frozen values that are counted while they live.
+struct Counting;
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+struct Counted<T>(T);
+
+impl<T: Copy> Frozen<T> for Counted<T> {
+    fn new(value: T) -> Self {
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        Self(value)
+    }
+
+    fn get(&self) -> T {
+        self.0
+    }
+}
+
+impl<T> Drop for Counted<T> {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Primitives for Counting {
+    type Word = <Std as Primitives>::Word;
+    type Pointer<T> = <Std as Primitives>::Pointer<T>;
+    type Frozen<T: Copy + Send + Sync> = Counted<T>;
+    type Mutex<T: Send> = <Std as Primitives>::Mutex<T>;
+    type Monitor<T: Send> = <Std as Primitives>::Monitor<T>;
+    type Thread = <Std as Primitives>::Thread;
+
+    fn spawn(work: impl FnOnce() + Send + 'static) -> Self::Thread {
+        Std::spawn(work)
+    }
+
+    fn join(thread: Self::Thread) {
+        Std::join(thread);
+    }
+}
+
+#[test]
+fn swapped_pointers_free_every_version_at_the_end() {
+    let strategy = PointerSwap::<Counting>::default();
+    let ids = [0, 1, 2].map(|number| strategy.insert(id(number), record(Status::Approved)));
+    for id in ids {
+        assert_eq!(consume(&strategy, id, Guards::ALL, DIGEST, Timestamp(2)), Ok(()));
+        assert!(consume(&strategy, id, Guards::ALL, DIGEST, Timestamp(3)).is_err());
+    }
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 6, "each version lives as long as its approval");
+    drop(strategy);
+    assert_eq!(ALIVE.load(Ordering::SeqCst), 0);
 }
 
 macro_rules! keeps_the_contract {

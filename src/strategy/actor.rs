@@ -175,3 +175,16 @@ impl<P: Primitives> Strategy for Actor<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owners_thread_ends_with_the_actor() {
+        let actor = Actor::<Std>::default();
+        let mailbox = Arc::downgrade(&actor.mailbox);
+        drop(actor);
+        assert!(mailbox.upgrade().is_none(), "the owner still has it");
+    }
+}

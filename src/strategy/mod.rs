@@ -1,8 +1,8 @@
 //! Compare-and-swap strategies: how an approval's status moves exactly once, however many try.
 //!
 //! Each keeps what a transition compares ([`Record`]), and moves the status of one approval atomically. None of them
-//! judges: what may happen is for [`protocol::transition`](crate::protocol::transition) and
-//! [`protocol::consume`](crate::protocol::consume), which [`decide`] and [`consume`] pass to [`Strategy::update`].
+//! judges: what may happen is for [`protocol::transition`] and
+//! [`protocol::consume`], which [`decide`] and [`consume`] pass to [`Strategy::update`].
 //!
 //! Every strategy is generic over its atomics and locks ([`sync::Primitives`]), so that a model checker of
 //! interleavings runs the same source as production.

@@ -192,3 +192,21 @@ impl<P: Primitives, const FIRST: usize> Strategy for SlotInId<P, FIRST> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_one_cache_line() {
+        assert_eq!((size_of::<Slot<Std>>(), align_of::<Slot<Std>>()), (64, 64));
+    }
+
+    #[test]
+    fn slots_follow_one_another_through_the_segments() {
+        let places: Vec<_> = (0..15).map(SlotInId::<Std, 2>::place).collect();
+        let slots_of = |(segment, slots)| (0..slots).map(move |place| (segment, place));
+        let expected: Vec<_> = [2, 4, 8, 1].into_iter().enumerate().flat_map(slots_of).collect();
+        assert_eq!(places, expected);
+    }
+}

@@ -51,17 +51,6 @@ pub trait Word: Send + Sync {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u64, u64>;
-    /// As [`compare_exchange`](Self::compare_exchange), but it may fail for no reason.
-    ///
-    /// # Errors
-    /// What is there: perhaps `current`.
-    fn compare_exchange_weak(
-        &self,
-        current: u64,
-        new: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64>;
 }
 
 /// See [`atomic::AtomicPtr`].
@@ -70,8 +59,6 @@ pub trait Pointer<T>: Send + Sync {
     fn new(pointer: *mut T) -> Self;
     /// Reads it.
     fn load(&self, order: Ordering) -> *mut T;
-    /// Writes it, whatever is there.
-    fn store(&self, pointer: *mut T, order: Ordering);
     /// Writes `new` if `current` is there.
     ///
     /// # Errors
@@ -172,16 +159,6 @@ impl Word for atomic::AtomicU64 {
     ) -> Result<u64, u64> {
         self.compare_exchange(current, new, success, failure)
     }
-
-    fn compare_exchange_weak(
-        &self,
-        current: u64,
-        new: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64> {
-        self.compare_exchange_weak(current, new, success, failure)
-    }
 }
 
 impl<T> Pointer<T> for atomic::AtomicPtr<T> {
@@ -191,10 +168,6 @@ impl<T> Pointer<T> for atomic::AtomicPtr<T> {
 
     fn load(&self, order: Ordering) -> *mut T {
         self.load(order)
-    }
-
-    fn store(&self, pointer: *mut T, order: Ordering) {
-        self.store(pointer, order);
     }
 
     fn compare_exchange(

@@ -40,6 +40,8 @@ mod tests {
                 assert_eq!(unpack(word), Some((status, at)));
             }
         }
+        let late = unpack(pack(Status::Executed, Timestamp(u64::MAX)));
+        assert_eq!(late, Some((Status::Executed, Timestamp(u64::MAX >> 3))), "cut to the end of time");
         assert_eq!(unpack(EMPTY), None);
         assert_eq!(unpack(7), None, "no status has this code");
     }

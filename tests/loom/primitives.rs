@@ -65,19 +65,16 @@ impl Word for LoomWord {
     ) -> Result<u64, u64> {
         self.0.compare_exchange(current, new, success, failure)
     }
-
-    fn compare_exchange_weak(
-        &self,
-        current: u64,
-        new: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64> {
-        self.0.compare_exchange_weak(current, new, success, failure)
-    }
 }
 
 pub(crate) struct LoomPointer<T>(atomic::AtomicPtr<T>);
+
+impl<T> LoomPointer<T> {
+    /// Writes it, whatever is there: what a broken strategy does.
+    pub(crate) fn store(&self, pointer: *mut T, order: Ordering) {
+        self.0.store(pointer, order);
+    }
+}
 
 // SAFETY: an atomic pointer is no more than an address; what is done with it is its user's to justify.
 unsafe impl<T> Send for LoomPointer<T> {}
@@ -91,10 +88,6 @@ impl<T> Pointer<T> for LoomPointer<T> {
 
     fn load(&self, order: Ordering) -> *mut T {
         self.0.load(order)
-    }
-
-    fn store(&self, pointer: *mut T, order: Ordering) {
-        self.0.store(pointer, order);
     }
 
     fn compare_exchange(

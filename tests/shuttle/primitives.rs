@@ -62,10 +62,6 @@ impl Word for ShuttleWord {
     fn compare_exchange(&self, current: u64, new: u64, _: Ordering, _: Ordering) -> Result<u64, u64> {
         self.0.compare_exchange(current, new, Ordering::SeqCst, Ordering::SeqCst)
     }
-
-    fn compare_exchange_weak(&self, current: u64, new: u64, _: Ordering, _: Ordering) -> Result<u64, u64> {
-        self.0.compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::SeqCst)
-    }
 }
 
 pub(crate) struct ShuttlePointer<T>(atomic::AtomicPtr<T>);
@@ -77,10 +73,6 @@ impl<T> Pointer<T> for ShuttlePointer<T> {
 
     fn load(&self, _: Ordering) -> *mut T {
         self.0.load(Ordering::SeqCst)
-    }
-
-    fn store(&self, pointer: *mut T, _: Ordering) {
-        self.0.store(pointer, Ordering::SeqCst);
     }
 
     fn compare_exchange(
