@@ -146,16 +146,17 @@ fn unreadable(name: &str, error: &io::Error) -> BadInput {
     }
 }
 
-/// The property of this id or name.
+/// The property of this id or name, of those that the model judges.
 pub(crate) fn property(text: &str) -> Result<Property, BadInput> {
-    let found = Property::ALL
+    let found = Property::MODELLED
         .iter()
         .copied()
         .find(|property| property.id().eq_ignore_ascii_case(text) || property.name() == text);
     found.ok_or_else(|| {
-        let names = Property::ALL.iter().flat_map(|property| [property.id(), property.name()]);
+        let ids: Vec<_> = Property::MODELLED.iter().map(|property| property.id()).collect();
+        let names = Property::MODELLED.iter().flat_map(|property| [property.id(), property.name()]);
         BadInput::plain(
-            &format!("found the unknown property `{text}`, expected one of {}", Property::IDS.join(", ")),
+            &format!("found the unknown property `{text}`, expected one of {}", ids.join(", ")),
             &match closest(text, names) {
                 Some(close) => format!("did you mean `{close}`?"),
                 None => "`countersign help flows` lists what each of them says".to_owned(),

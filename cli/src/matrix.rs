@@ -30,7 +30,7 @@ fn render(judged: &[Judged]) -> String {
         }
         out.push('\n');
     }
-    for property in Property::ALL {
+    for property in Property::MODELLED {
         let _ = write!(
             out,
             "{} {:width$}",

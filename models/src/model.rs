@@ -21,7 +21,7 @@ pub use actions::{Action, Outcome};
 pub use narrate::{Actor, Scene};
 
 use crate::{
-    properties::{Facts, PromotionFacts, Property, Stage},
+    properties::{Beyond, Facts, PromotionFacts, Property, Stage},
     world::{Consumer, MAX_CONSUMERS, Payload, State, TargetStatus, World},
 };
 
@@ -174,7 +174,8 @@ impl Model {
         self.with_facts(state, |facts| property.is_witnessed(facts))
     }
 
-    fn with_facts<T>(&self, state: &State, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
+    /// Lets `judge` look at what is known in this state.
+    pub fn with_facts<T>(&self, state: &State, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let world = &state.world;
         let mut promotions = [PromotionFacts::default(); MAX_CONSUMERS];
         for (index, (facts, one)) in promotions.iter_mut().zip(&state.consumers).enumerate() {
@@ -218,6 +219,7 @@ impl Model {
             under_way: state.under_way(),
             clean: world.clean,
             promotions: &promotions[..usize::from(self.bounds.consumers)],
+            beyond: Beyond::default(),
         })
     }
 

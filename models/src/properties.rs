@@ -24,7 +24,7 @@ macro_rules! properties {
         }
 
         impl Property {
-            /// All of them, in the order of the matrix.
+            /// All of them.
             pub const ALL: &[Self] = &[$(Self::$id),+];
             /// The ids of all of them.
             pub const IDS: &[&str] = &[$(stringify!($id)),+];
@@ -43,6 +43,10 @@ macro_rules! properties {
             pub fn sentence(self) -> &'static str {
                 match self { $(Self::$id => $sentence),+ }
             }
+
+            /// Those that the model knows enough to judge, in the order of the matrix. The others are about what it
+            /// has one of, or none: teams, keys, instances.
+            pub const MODELLED: &[Self] = Self::ALL.split_at(Self::S12 as usize).0;
 
             /// Whether it says what must come about: only a whole graph shows it broken, no single state.
             pub fn is_inevitable(self) -> bool {
@@ -90,6 +94,12 @@ properties! {
         "After a preflight refusal, one fresh promotion of what was approved succeeds.";
     L4 Liveness "contenders_make_progress"
         "While the approval is approved and unexpired, one fresh promotion of what was approved succeeds.";
+    S12 Safety "foreign_is_absent"
+        "Another team's approval answers exactly as one that does not exist.";
+    S13 Safety "retry_returns_the_same_outcome"
+        "A retry with the same key after an unknown outcome gets the first outcome.";
+    S14 Safety "stale_worker_is_fenced"
+        "A worker whose lease ran out cannot act.";
 }
 
 impl fmt::Display for Property {
@@ -152,7 +162,7 @@ pub struct PromotionFacts {
 }
 
 /// What is known of a run so far. Counts saturate at 2.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The approval's status.
     pub status: Status,
@@ -191,6 +201,27 @@ pub struct Facts<'a> {
     pub clean: bool,
     /// The promotions.
     pub promotions: &'a [PromotionFacts],
+    /// What the model has nothing to say about.
+    pub beyond: Beyond,
+}
+
+/// What is known of a run with several teams, keys, instances and a cap. In the model nothing of it ever happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// A team has more stacks than its plan allows.
+    pub cap_passed: bool,
+    /// A promotion of another team has read the approval.
+    pub stranger_asked: bool,
+    /// It was told something else than that there is none.
+    pub stranger_told: bool,
+    /// A retry with the same key, after an outcome that nobody knew, has ended.
+    pub retried: bool,
+    /// It was told something else than what had happened.
+    pub retry_differs: bool,
+    /// A worker whose lease somebody else had taken over tried to act.
+    pub stale_worker_tried: bool,
+    /// It succeeded.
+    pub stale_worker_acted: bool,
 }
 
 impl Facts<'_> {
@@ -257,7 +288,10 @@ impl Property {
             }
             Self::S9 => facts.final_left,
             Self::S10 => facts.decisions > 1,
-            Self::S11 => facts.targets_created > 1,
+            Self::S11 => facts.targets_created > 1 || facts.beyond.cap_passed,
+            Self::S12 => facts.beyond.stranger_told,
+            Self::S13 => facts.beyond.retry_differs,
+            Self::S14 => facts.beyond.stale_worker_acted,
             Self::S17 => facts.launched_unexecuted,
             Self::L1 | Self::L2 => false,
             Self::L3 => facts.retry_is_promised() && !fresh_succeeds(),
@@ -291,6 +325,9 @@ impl Property {
             Self::S9 => facts.status.is_final() && facts.any(|one| one.stage.is_refused()),
             Self::S10 => facts.decisions > 0 && facts.window_passed,
             Self::S11 => facts.any(|one| one.at_contended_write),
+            Self::S12 => facts.beyond.stranger_asked,
+            Self::S13 => facts.beyond.retried,
+            Self::S14 => facts.beyond.stale_worker_tried,
             Self::S17 => launched,
             Self::L1 => facts.launch_is_owed(),
             Self::L2 => facts.building != 0,

@@ -133,7 +133,7 @@ pub fn verify(
             .flatten()
     };
     let (launch, settling) = rayon::join(|| lasso(Inevitable::Launch), || lasso(Inevitable::Settling));
-    let judgements = Property::ALL
+    let judgements = Property::MODELLED
         .iter()
         .map(|&property| {
             let lasso = match property {

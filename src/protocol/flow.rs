@@ -345,6 +345,14 @@ impl Flow {
         Some((line, &self.steps[usize::from(*step)]))
     }
 
+    /// Whether the consume is the last thing that happens: once it has, nothing is left to do but to answer.
+    ///
+    /// Only then is an executed approval a promotion that has succeeded, and its outcome can be given again.
+    pub fn ends_with_consume(&self) -> bool {
+        let consumes = |op: &Op| matches!(op, Op::Consume { .. });
+        matches!(self.lines.last(), Some((Line::Commit(ops), _)) if ops.iter().any(consumes))
+    }
+
     /// The first line of the step after that of `cursor`.
     pub(super) fn after_step(&self, cursor: u8) -> u8 {
         let cursor = usize::from(cursor);

@@ -87,6 +87,9 @@ refusals! {
     /// The provisioner failed.
     PROVISION_FAILED = 503 "provision_failed";
 
+    /// The idempotency key was used for another request.
+    IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused";
+
     // Consume.
     /// The compare-and-swap changed no row: a concurrent consumer won.
     APPROVAL_ALREADY_EXECUTED = 409 "approval_already_executed";

@@ -1,13 +1,14 @@
 //! Deploys: what a deployer has to do, and one in memory.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
 };
 
 use uuid::Uuid;
 
-use crate::protocol::Digest;
+use crate::{protocol::Digest, store::StackStatus};
 
 /// What is launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,11 @@ pub struct Launch {
 pub trait Deployer: Send + Sync {
     /// Starts a deploy. With a key that was launched before it is the same deploy, which runs again if it was killed.
     fn launch(&self, launch: Launch) -> impl Future<Output = ()> + Send;
+
+    /// How the deploy of this launch has ended; none when it has not within `patience_ms`, or nobody can tell.
+    ///
+    /// It must give way to others while it waits: whoever calls it does so again and again.
+    fn outcome(&self, launch: Launch, patience_ms: u64) -> impl Future<Output = Option<StackStatus>> + Send;
 }
 
 /// A deploy that runs.
@@ -51,6 +57,8 @@ struct State {
     /// Every launch that took effect: all under one key are one.
     effective: Vec<Launch>,
     running: Vec<Running>,
+    /// How the deploys with a key ended, each the last time that it did.
+    ended: Vec<(Uuid, StackStatus)>,
     next: u64,
 }
 
@@ -75,11 +83,16 @@ impl InMemoryDeployer {
         self.state().running.clone()
     }
 
-    /// A deploy ends; none when it does not run.
-    pub fn end(&self, number: u64) -> Option<Running> {
-        let running = &mut self.state().running;
-        let place = running.iter().position(|running| running.number == number)?;
-        Some(running.remove(place))
+    /// A deploy ends like this; none when it does not run.
+    pub fn end(&self, number: u64, ended: StackStatus) -> Option<Running> {
+        let mut state = self.state();
+        let place = state.running.iter().position(|running| running.number == number)?;
+        let running = state.running.remove(place);
+        if let Some(key) = running.launch.key {
+            state.ended.retain(|(other, _)| *other != key);
+            state.ended.push((key, ended));
+        }
+        Some(running)
     }
 
     /// The process dies: nothing runs any more, and what was launched stays launched.
@@ -99,6 +112,27 @@ impl Deployer for InMemoryDeployer {
             let number = state.next;
             state.next += 1;
             state.running.push(Running { launch, number });
+            state.ended.retain(|(key, _)| Some(*key) != launch.key);
         }
     }
+
+    /// Does not wait, but gives way once: it knows no clock.
+    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
+        give_way().await;
+        self.state().ended.iter().find(|(key, _)| Some(*key) == launch.key).map(|(_, ended)| *ended)
+    }
+}
+
+/// Lets whoever else is ready go first.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if gave_way {
+            return Poll::Ready(());
+        }
+        gave_way = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

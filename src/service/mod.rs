@@ -1,15 +1,17 @@
 //! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
 //!
-//! [`promote`] is the endpoint's work; [`step`] is one atomic action of it, for whoever decides what happens in
-//! between. [`work`] is the worker's.
+//! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`step`] is one atomic action of
+//! it, for whoever decides what happens in between. [`work`] is the worker's.
 
 mod admission;
 mod deployer;
+mod once;
 mod worker;
 
 pub use admission::{Caller, admit};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
-pub use worker::{launch, work};
+pub use once::{Answer, promote_once};
+pub use worker::{Terms, Worked, launch, work};
 
 use crate::{
     protocol::{Digest, Effect, End, Flow, Promotion, Reply},

@@ -1,27 +1,68 @@
-//! The worker: leases launch jobs, and launches each under its approval's key.
+//! The worker: leases a launch job, launches it under its approval's key, and sees it through.
 
 use super::{Deployer, Launch};
 use crate::{
     protocol::Timestamp,
-    store::{Lease, Store, StoreError},
+    store::{Clock, Lease, StackStatus, Store, StoreError},
 };
 
-/// Leases one job and launches it; what it holds then, until [`Store::finish_job`]. None when there is nothing to do.
+/// How a worker holds a job.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// The worker's own clock: it says until when a lease is asked for, and decides nothing.
+    pub clock: &'a dyn Clock,
+    /// How long a lease is asked for, in milliseconds.
+    pub lease_ms: u64,
+}
+
+impl Terms<'_> {
+    fn until(&self) -> Timestamp {
+        Timestamp(self.clock.now().0.saturating_add(self.lease_ms))
+    }
+}
+
+/// What became of a worker's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worked {
+    /// There was nothing to do.
+    Nothing,
+    /// A deploy ended, and its job is done.
+    Finished(StackStatus),
+    /// The lease ran out and somebody else has the job: it was left alone.
+    LeaseLost,
+}
+
+/// Leases one job, launches it, and renews the lease until the deploy has ended.
+///
+/// Safe to drop anywhere: when the lease runs out the job is leased again, and its launch is the same launch.
 ///
 /// # Errors
-/// The store's.
+/// The store's. The job comes back when its lease runs out.
 pub async fn work<S: Store, D: Deployer>(
     store: &S,
     deployer: &D,
-    until: Timestamp,
-) -> Result<Option<Lease>, StoreError> {
-    let Some(lease) = store.lease_job(until).await? else { return Ok(None) };
+    terms: Terms<'_>,
+) -> Result<Worked, StoreError> {
+    let Some(lease) = store.lease_job(terms.until()).await? else { return Ok(Worked::Nothing) };
     launch(&lease, deployer).await;
-    Ok(Some(lease))
+    loop {
+        // Twice within a lease, so that one renewal may fail to come through.
+        if let Some(ended) = deployer.outcome(keyed(&lease), terms.lease_ms / 2).await {
+            let holds = store.finish_job(&lease, ended).await?;
+            return Ok(if holds { Worked::Finished(ended) } else { Worked::LeaseLost });
+        }
+        if !store.renew_lease(&lease, terms.until()).await? {
+            return Ok(Worked::LeaseLost);
+        }
+    }
 }
 
 /// Launches a leased job. Safe to repeat: the key makes it the same deploy.
 pub async fn launch<D: Deployer>(lease: &Lease, deployer: &D) {
+    deployer.launch(keyed(lease)).await;
+}
+
+fn keyed(lease: &Lease) -> Launch {
     let Lease { approval, digest, target, .. } = *lease;
-    deployer.launch(Launch { approval, key: Some(approval), digest, target }).await;
+    Launch { approval, key: Some(approval), digest, target }
 }

@@ -12,8 +12,8 @@ use std::{fmt, future::Future};
 pub use digest::digest_of;
 pub use memory::MemoryStore;
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Job, JobState, Lease, Listed, Page, Payload, Place,
-    Plan, Query, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Execution, Job, JobState, Lease, Listed, Page,
+    Payload, Place, Plan, Query, Resource, ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
 
@@ -146,6 +146,13 @@ pub trait Store: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
+    /// The promotion that consumed this team's approval; none while it is not executed.
+    fn execution(
+        &self,
+        team: Uuid,
+        approval: Uuid,
+    ) -> impl Future<Output = Result<Option<Execution>, StoreError>> + Send;
+
     /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
     fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
@@ -160,10 +167,19 @@ pub trait Store: Send + Sync {
         until: Timestamp,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The job is done. False when the lease is not the latest: then nothing changes.
-    fn finish_job(&self, lease: &Lease) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// The job's deploy has ended: the job is done, and its target, or else its environment's first one, is no longer
+    /// building. False when the lease is not the latest: then nothing changes.
+    ///
+    /// A job that is done before its target has settled leaves that target building for ever when the process dies
+    /// in between; a target that anybody may settle is settled by a worker that slept through its lease.
+    fn finish_job(
+        &self,
+        lease: &Lease,
+        ended: StackStatus,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// A deploy has ended: its target, or else its environment's first one, is no longer building.
+    /// A deploy that no job was written for has ended: its target, or else its environment's first one, is no longer
+    /// building.
     fn settle(
         &self,
         approval: Uuid,

@@ -1,10 +1,10 @@
 //! The records: teams, stacks, resources, approvals, events and jobs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Status, Timestamp};
+use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Status, Target, Timestamp};
 
 /// What a team pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +120,8 @@ pub struct Ask {
     pub by: String,
     /// What is to be promoted.
     pub payload: Payload,
+    /// What the caller calls this request, to be told the same outcome when it asks again.
+    pub key: Option<String>,
 }
 
 impl Ask {
@@ -143,10 +145,23 @@ pub struct ApprovalRecord {
     pub token: String,
     /// What was asked for.
     pub payload: Payload,
+    /// The source's services when it was asked for. They are what is approved: what was built since is not.
+    pub services: Arc<[Service]>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When its status last changed; none while it is pending.
     pub decided_at: Option<Timestamp>,
+}
+
+/// The promotion that consumed an approval, as it is written in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// What its caller called it.
+    pub key: Option<String>,
+    /// What it asked for.
+    pub payload: Payload,
+    /// The target that it wrote, if it wrote one.
+    pub target: Option<Target>,
 }
 
 impl std::fmt::Debug for ApprovalRecord {

@@ -5,4 +5,5 @@ mod listing;
 mod outbox;
 mod platform;
 mod refusals;
+mod retry;
 mod state_machine;

@@ -1,11 +1,16 @@
 //! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
 
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
 use countersign::{
     protocol::{Digest, End, Flow, Timestamp},
-    service::{Deployer, InMemoryDeployer, Launch, work},
+    service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, launch, work},
     store::{Ask, JobState, StackStatus, Store},
 };
-use countersign_models::fixtures::at_once;
+use countersign_models::fixtures::{HandClock, at_once};
 use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};
@@ -45,13 +50,15 @@ fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish() {
     platform.clock.advance_ms(100);
     let fresh = lease(later(200)).expect("the lease has run out");
     assert!(!at_once(platform.store.renew_lease(&stale, later(900))).expect("nothing fails"));
-    assert!(!at_once(platform.store.finish_job(&stale)).expect("nothing fails"));
+    assert!(!at_once(platform.store.finish_job(&stale, StackStatus::Healthy)).expect("nothing fails"));
+    let target = || platform.store.stacks(TEAM).last().expect("the target").status;
+    assert_eq!(target(), StackStatus::Building, "a stale worker settles nothing");
     let state = || platform.store.job(TEAM, ask.request.approval).expect("there is a job").state;
     assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(200) });
     assert!(at_once(platform.store.renew_lease(&fresh, later(900))).expect("nothing fails"));
     assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(900) });
-    assert!(at_once(platform.store.finish_job(&fresh)).expect("nothing fails"));
-    assert_eq!(state(), JobState::Done);
+    assert!(at_once(platform.store.finish_job(&fresh, StackStatus::Healthy)).expect("nothing fails"));
+    assert_eq!((state(), target()), (JobState::Done, StackStatus::Healthy));
     platform.clock.advance_ms(10_000);
     assert_eq!(lease(later(20_000)), None, "what is done is done");
 }
@@ -59,7 +66,11 @@ fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish() {
 #[test]
 fn a_job_that_is_launched_twice_is_one_launch() {
     let (platform, ask) = executed();
-    let worked = |until| at_once(work(&platform.store, &platform.deployer, until)).expect("nothing fails");
+    let worked = |until| {
+        let lease = at_once(platform.store.lease_job(until)).expect("nothing fails")?;
+        at_once(launch(&lease, &platform.deployer));
+        Some(lease)
+    };
     assert!(worked(later(100)).is_some());
     platform.deployer.kill();
     platform.clock.advance_ms(100);
@@ -75,17 +86,22 @@ fn a_job_that_is_launched_twice_is_one_launch() {
 #[test]
 fn launches_without_a_key_are_as_many_as_there_were_calls() {
     let deployer = InMemoryDeployer::default();
-    let launch = |key, digest| Launch { approval: APPROVAL, key, digest: Digest([digest; 32]), target: None };
+    let launched_as =
+        |key, digest| Launch { approval: APPROVAL, key, digest: Digest([digest; 32]), target: None };
     for (key, digest) in [(None, 1), (None, 1), (Some(APPROVAL), 2), (Some(APPROVAL), 2), (None, 3)] {
-        at_once(deployer.launch(launch(key, digest)));
+        at_once(deployer.launch(launched_as(key, digest)));
     }
-    let launched = [launch(None, 1), launch(None, 1), launch(Some(APPROVAL), 2), launch(None, 3)];
+    let launched =
+        [launched_as(None, 1), launched_as(None, 1), launched_as(Some(APPROVAL), 2), launched_as(None, 3)];
     assert_eq!(deployer.effective(), launched);
     let numbers = |deployer: &InMemoryDeployer| -> Vec<u64> {
         deployer.running().iter().map(|running| running.number).collect()
     };
     assert_eq!(numbers(&deployer), [0, 1, 2, 3]);
-    assert_eq!(deployer.end(1).map(|running| running.launch), Some(launch(None, 1)));
+    assert_eq!(
+        deployer.end(1, StackStatus::Healthy).map(|running| running.launch),
+        Some(launched_as(None, 1))
+    );
     assert_eq!(numbers(&deployer), [0, 2, 3]);
 
     let copy = deployer.clone();
@@ -93,7 +109,7 @@ fn launches_without_a_key_are_as_many_as_there_were_calls() {
     assert_eq!((numbers(&deployer), deployer.effective().len()), (vec![], 4), "launched stays launched");
     assert_eq!(numbers(&copy), [0, 2, 3], "a copy goes its own way");
     // Another approval's key is another deploy.
-    let other = Launch { key: Some(Uuid::from_u128(9)), ..launch(None, 2) };
+    let other = Launch { key: Some(Uuid::from_u128(9)), ..launched_as(None, 2) };
     at_once(copy.launch(other));
     assert_eq!(copy.effective().len(), 5);
 }
@@ -104,13 +120,19 @@ fn a_deploy_that_ends_settles_its_target_as_it_ended() {
         let (platform, ask) = executed();
         let status = || platform.store.stacks(TEAM).last().expect("the target").status;
         assert_eq!(status(), StackStatus::Building);
-        at_once(work(&platform.store, &platform.deployer, later(100))).expect("nothing fails");
+        let clock = HandClock::at(OPENS);
+        let mut worker =
+            pin!(work(&platform.store, &platform.deployer, Terms { clock: &clock, lease_ms: 100 }));
+        let mut poll = || worker.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending(), "it waits for the deploy");
         let running = platform.deployer.running()[0];
-        let done = platform.deployer.end(running.number).expect("it runs");
-        assert_eq!(platform.deployer.end(running.number), None, "it has ended");
-        let approval = ask.request.approval;
-        at_once(platform.store.settle(approval, done.launch.target, ended)).expect("nothing fails");
+        assert!(platform.deployer.end(running.number, ended).is_some(), "it runs");
+        assert_eq!(platform.deployer.end(running.number, ended), None, "it has ended");
+        assert_eq!(poll(), Poll::Ready(Ok(Worked::Finished(ended))));
         assert_eq!(status(), ended);
+        let approval = ask.request.approval;
+        let job = platform.store.job(TEAM, approval).expect("there is a job");
+        assert_eq!(job.state, JobState::Done);
         // What is not building stays as it is.
         at_once(platform.store.settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
         assert_eq!(status(), ended);

@@ -50,6 +50,7 @@ impl Platform {
             request: Request { approval, team: TEAM, binding },
             by: "dev@example.com".to_owned(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
+            key: None,
         }
     }
 

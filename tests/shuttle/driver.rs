@@ -14,8 +14,9 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote},
     store::{
-        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Lease, MemoryStore, Page,
-        Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
+        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Execution, Lease,
+        MemoryStore, Page, Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team,
+        Verdict,
     },
 };
 use countersign_models::{
@@ -66,6 +67,10 @@ impl Store for Polite {
         self.0.approval(team, id).await
     }
 
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.0.execution(team, approval).await
+    }
+
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
         self.0.list_approvals(query).await
     }
@@ -78,8 +83,8 @@ impl Store for Polite {
         self.0.renew_lease(lease, until).await
     }
 
-    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.0.finish_job(lease).await
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        self.0.finish_job(lease, ended).await
     }
 
     async fn settle(
@@ -124,6 +129,7 @@ fn race(flow: &'static str) -> Outcome {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
         by: "dev@example.com".to_owned(),
         payload: Payload { source, name: None, copy_vault: false },
+        key: None,
     };
     let record = at_once(store.request_approval(&ask)).expect("nothing fails");
     let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };

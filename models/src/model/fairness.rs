@@ -26,7 +26,7 @@ impl Explorable for Model {
     fn judge(&self, state: &State) -> Findings {
         self.with_facts(state, |facts| {
             let mut findings = Findings::default();
-            for property in Property::ALL {
+            for property in Property::MODELLED {
                 let bit = 1 << *property as u16;
                 if property.is_violated(facts, || self.fresh_succeeds(state)) {
                     findings.broken |= bit;

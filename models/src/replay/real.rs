@@ -89,6 +89,7 @@ impl<S: Strategy + Default> Real<S> {
             },
             by: "dev@example.com".to_owned(),
             payload: Payload { source, name: None, copy_vault: true },
+            key: None,
         };
         let approval =
             at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails in memory");
@@ -168,8 +169,9 @@ impl<S: Strategy + Default> Real<S> {
                 let running = self.deployer.running();
                 let keyed = running.iter().find(|running| running.launch.key.is_some());
                 if let (Some(keyed), Some(lease)) = (keyed, self.lease.take()) {
-                    self.end_deploy(keyed.number);
-                    at_once(self.store.finish_job(&lease)).expect("nothing fails in memory");
+                    self.deployer.end(keyed.number, StackStatus::Healthy);
+                    at_once(self.store.finish_job(&lease, StackStatus::Healthy))
+                        .expect("nothing fails in memory");
                 }
             }
             Action::DeployEnds { consumer } => {
@@ -222,7 +224,7 @@ impl<S: Strategy + Default> Real<S> {
 
     /// Its target is healthy from now on.
     fn end_deploy(&self, number: u64) {
-        let Some(running) = self.deployer.end(number) else { return };
+        let Some(running) = self.deployer.end(number, StackStatus::Healthy) else { return };
         // A process knows its own promotion's target, also one that was written after the launch.
         let own = self.deploys.iter().position(|deploy| *deploy == Some(number));
         let known = own.and_then(|consumer| match &self.progress[consumer] {

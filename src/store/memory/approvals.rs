@@ -2,10 +2,10 @@
 
 use std::{
     cmp::Reverse,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{MemoryStore, locked};
+use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Approval, Event, Refusal, Standing, Status, Timestamp, Window, transition},
     store::{
@@ -29,6 +29,12 @@ impl<S: Strategy> MemoryStore<S> {
         record
     }
 
+    /// What the rules look at, as it stands now.
+    fn approval_now(&self, record: &ApprovalRecord) -> Approval {
+        let status = self.standings.read(record.approval.id).map(|record| record.standing.status);
+        Approval { status: status.unwrap_or(record.approval.status), ..record.approval.clone() }
+    }
+
     pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
         let id = ask.request.approval;
         // A caller without a team has nothing that could run, and finds nothing.
@@ -36,14 +42,15 @@ impl<S: Strategy> MemoryStore<S> {
         // Another team's approval is read all the same: whether it may be seen is for the rules to say.
         let owner = self.team_of_approval(id);
         let of_another = owner.as_ref().is_some_and(|owner| !Arc::ptr_eq(owner, &team));
-        let foreign =
-            owner.filter(|_| of_another).and_then(|owner| locked(&owner).approvals.get(&id).cloned());
+        let look = |owner: Arc<Mutex<TeamState>>| {
+            locked(&owner).approvals.get(&id).map(|record| self.approval_now(record))
+        };
+        let foreign = owner.filter(|_| of_another).and_then(look);
         let team = locked(&team);
         if team.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }
-        let record = foreign.as_ref().or_else(|| team.approvals.get(&id));
-        let approval = record.map(|record| self.as_it_stands(record).approval);
+        let approval = foreign.or_else(|| team.approvals.get(&id).map(|record| self.approval_now(record)));
         Ok(Reading { approval, digest: team.digest(ask), now: self.clock.now() })
     }
 
@@ -92,6 +99,9 @@ impl<S: Strategy> MemoryStore<S> {
             },
             token: self.ids.token(),
             payload: ask.payload.clone(),
+            services: team
+                .stack(ask.payload.source)
+                .map_or_else(Arc::default, |stack| stack.services.as_slice().into()),
             created_at: now,
             decided_at: None,
         };

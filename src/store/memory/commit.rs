@@ -5,7 +5,10 @@ use uuid::Uuid;
 use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Commit, Do, Guards, Member, Op, Refusal, Status, Step, Target, Timestamp, consume},
-    store::{Ask, AuditEvent, AuditKind, Committed, Job, JobState, Resource, Stack, StackStatus, StoreError},
+    store::{
+        Ask, AuditEvent, AuditKind, Committed, Execution, Job, JobState, Resource, Stack, StackStatus,
+        StoreError,
+    },
     strategy::Strategy,
 };
 
@@ -119,9 +122,10 @@ impl TeamState {
     ) -> Option<Target> {
         let mut written = None;
         let mut enqueued = false;
+        let mut consumed = false;
         for op in commit.ops {
             match op {
-                Op::Consume { .. } => {}
+                Op::Consume { .. } => consumed = true,
                 Op::WriteTarget { trust_look } => {
                     let found =
                         if *trust_look { commit.target.map(|target| target.id) } else { self.target(ask) };
@@ -129,7 +133,7 @@ impl TeamState {
                     let mine = |known: Target| known.created && known.id == id;
                     let created =
                         found.is_none() || written.is_some_and(mine) || commit.target.is_some_and(mine);
-                    self.write_target(ask, id);
+                    self.write_target(ask, commit, id);
                     written = Some(Target { id, created });
                 }
                 Op::WriteVault => {
@@ -153,11 +157,18 @@ impl TeamState {
         if let (true, Some(job)) = (enqueued, self.jobs.get_mut(&commit.approval)) {
             job.target = written.or(commit.target).map(|target| target.id);
         }
+        if consumed {
+            let (key, payload) = (ask.key.clone(), ask.payload.clone());
+            let target = written.or(commit.target);
+            self.executions.entry(commit.approval).or_insert(Execution { key, payload, target });
+        }
         written
     }
 
     /// Creates or updates the target of this id; it is building then.
-    fn write_target(&mut self, ask: &Ask, id: Uuid) {
+    ///
+    /// A promotion that holds what was approved writes that, and not what the source has become since it looked.
+    fn write_target(&mut self, ask: &Ask, commit: Commit<'_>, id: Uuid) {
         if ask.is_twin() {
             match self.resources.iter_mut().find(|other| other.id == id) {
                 Some(twin) => twin.status = StackStatus::Building,
@@ -167,7 +178,11 @@ impl TeamState {
         }
         let env_vars = self.merged_variables(ask);
         let Some(source) = self.stack(ask.payload.source) else { return };
-        let services = source.services.clone();
+        let approved = self.approvals.get(&commit.approval);
+        let services = match approved.filter(|record| record.approval.digest == commit.digest) {
+            Some(record) => record.services.to_vec(),
+            None => source.services.clone(),
+        };
         let name = ask.payload.name.clone().unwrap_or_else(|| source.name.clone());
         match self.stacks.iter_mut().find(|other| other.id == id) {
             Some(target) => {

@@ -15,11 +15,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
+pub use tenants::Records;
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Ids, Job, Lease, Page, Query, Reading,
-    Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
+    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Execution, Ids, Job, Lease, Page, Query,
+    Reading, Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
 };
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
@@ -56,6 +57,7 @@ struct TeamState {
     approvals: BTreeMap<Uuid, ApprovalRecord>,
     audit: Vec<AuditEvent>,
     jobs: BTreeMap<Uuid, Job>,
+    executions: BTreeMap<Uuid, Execution>,
     /// What fails at the moment, as the refusal that it causes.
     outages: BTreeSet<Refusal>,
 }
@@ -63,7 +65,7 @@ struct TeamState {
 impl<S: Strategy + Default> MemoryStore<S> {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { standings: S::default(), teams: RwLock::default(), directory: Mutex::default(), clock, ids }
+        Self::with_strategy(S::default(), clock, ids)
     }
 
     /// A copy that goes its own way, by another clock. For harnesses that look at more than one continuation.
@@ -88,6 +90,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<S: Strategy> MemoryStore<S> {
+    /// An empty store whose approvals move by this strategy.
+    pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids }
+    }
+
     /// The team of this id, to be locked.
     fn team(&self, id: Uuid) -> Option<Arc<Mutex<TeamState>>> {
         self.teams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
@@ -140,6 +147,12 @@ impl<S: Strategy> Store for MemoryStore<S> {
         Ok(team.approvals.get(&id).map(|record| self.as_it_stands(record)))
     }
 
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        let Some(team) = self.team(team) else { return Ok(None) };
+        let team = locked(&team);
+        Ok(team.executions.get(&approval).cloned())
+    }
+
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
         Ok(self.page(query))
     }
@@ -152,8 +165,8 @@ impl<S: Strategy> Store for MemoryStore<S> {
         Ok(self.renew_now(lease, until))
     }
 
-    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
-        Ok(self.finish_now(lease))
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        Ok(self.finish_now(lease, ended))
     }
 
     async fn settle(
@@ -183,6 +196,7 @@ impl TeamState {
             approvals: BTreeMap::new(),
             audit: Vec::new(),
             jobs: BTreeMap::new(),
+            executions: BTreeMap::new(),
             outages: BTreeSet::new(),
         }
     }

@@ -29,18 +29,30 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     pub(super) fn renew_now(&self, lease: &Lease, until: Timestamp) -> bool {
-        self.holder_moves(lease, JobState::Leased { fence: lease.fence, until })
+        let Some(team) = self.team_of_approval(lease.approval) else { return false };
+        locked(&team).holder_moves(lease, JobState::Leased { fence: lease.fence, until })
     }
 
-    pub(super) fn finish_now(&self, lease: &Lease) -> bool {
-        self.holder_moves(lease, JobState::Done)
-    }
-
-    /// Moves the job if the lease is still the latest.
-    fn holder_moves(&self, lease: &Lease, state: JobState) -> bool {
+    pub(super) fn finish_now(&self, lease: &Lease, ended: StackStatus) -> bool {
         let Some(team) = self.team_of_approval(lease.approval) else { return false };
         let mut team = locked(&team);
-        match team.jobs.get_mut(&lease.approval) {
+        let holds = team.holder_moves(lease, JobState::Done);
+        if holds {
+            team.settle(lease.approval, lease.target, ended);
+        }
+        holds
+    }
+
+    pub(super) fn settle_now(&self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
+        let Some(team) = self.team_of_approval(approval) else { return };
+        locked(&team).settle(approval, target, status);
+    }
+}
+
+impl TeamState {
+    /// Moves the job if the lease is still the latest.
+    fn holder_moves(&mut self, lease: &Lease, state: JobState) -> bool {
+        match self.jobs.get_mut(&lease.approval) {
             Some(job) if matches!(job.state, JobState::Leased { fence, .. } if fence == lease.fence) => {
                 job.state = state;
                 true
@@ -49,21 +61,17 @@ impl<S: Strategy> MemoryStore<S> {
         }
     }
 
-    pub(super) fn settle_now(&self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
-        let Some(team) = self.team_of_approval(approval) else { return };
-        let mut team = locked(&team);
-        let Some(target) = target.or_else(|| team.first_target(approval)) else { return };
-        let stacks = team.stacks.iter_mut().filter(|stack| stack.id == target);
+    fn settle(&mut self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
+        let Some(target) = target.or_else(|| self.first_target(approval)) else { return };
+        let stacks = self.stacks.iter_mut().filter(|stack| stack.id == target);
         let building =
             stacks.map(|stack| &mut stack.status).filter(|status| **status == StackStatus::Building);
         building.for_each(|building| *building = status);
-        let twins = team.resources.iter_mut().filter(|twin| twin.id == target);
+        let twins = self.resources.iter_mut().filter(|twin| twin.id == target);
         let building = twins.map(|twin| &mut twin.status).filter(|status| **status == StackStatus::Building);
         building.for_each(|building| *building = status);
     }
-}
 
-impl TeamState {
     /// The first target in the environment that an approval is for.
     fn first_target(&self, approval: Uuid) -> Option<Uuid> {
         let record = self.approvals.get(&approval)?;
@@ -73,6 +81,6 @@ impl TeamState {
             binding: record.approval.binding.clone(),
         };
         let by = record.approval.requested_by.clone();
-        self.target(&Ask { request, by, payload: record.payload.clone() })
+        self.target(&Ask { request, by, payload: record.payload.clone(), key: None })
     }
 }

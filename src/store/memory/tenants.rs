@@ -1,15 +1,33 @@
 //! Teams, stacks, resources and vaults: what there is before anybody promotes, and what can be looked at after.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use uuid::Uuid;
 
 use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Digest, Environment, Refusal},
-    store::{Ask, EnvVars, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team},
-    strategy::Strategy,
+    store::{
+        Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    },
+    strategy::{Record, Strategy},
 };
+
+/// A team's records, as of one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// The stacks, oldest first.
+    pub stacks: &'a [Stack],
+    /// The events, oldest first.
+    pub audit: &'a [AuditEvent],
+    /// The launch jobs, by approval.
+    pub jobs: &'a BTreeMap<Uuid, Job>,
+    /// The promotions that consumed an approval, by approval.
+    pub executions: &'a BTreeMap<Uuid, Execution>,
+}
 
 impl<S: Strategy> MemoryStore<S> {
     /// Adds a team, or changes what it pays for.
@@ -106,6 +124,23 @@ impl<S: Strategy> MemoryStore<S> {
     /// The launch job of an approval.
     pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
         self.with_team(team, |team| team.jobs.get(&approval).cloned()).flatten()
+    }
+
+    /// How an approval stands now.
+    pub fn standing(&self, approval: Uuid) -> Option<Record> {
+        self.standings.read(approval)
+    }
+
+    /// Looks at a team's records as they are at one moment; none when there is no such team.
+    pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
+        self.with_team(team, |team| {
+            look(Records {
+                stacks: &team.stacks,
+                audit: &team.audit,
+                jobs: &team.jobs,
+                executions: &team.executions,
+            })
+        })
     }
 
     /// What `ask` would launch now; none when there is no such team.

@@ -3,8 +3,8 @@
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Lease, MemoryStore, Page, Query, Reading,
-        StackStatus, Store, StoreError,
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, Lease, MemoryStore, Page, Query,
+        Reading, StackStatus, Store, StoreError,
     },
     strategy::Strategy,
 };
@@ -72,6 +72,10 @@ impl<S: Strategy + Default> Store for Faulty<'_, S> {
         self.store.approval(team, id).await
     }
 
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.store.execution(team, approval).await
+    }
+
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
         self.store.list_approvals(query).await
     }
@@ -84,8 +88,8 @@ impl<S: Strategy + Default> Store for Faulty<'_, S> {
         self.store.renew_lease(lease, until).await
     }
 
-    async fn finish_job(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.store.finish_job(lease).await
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        self.store.finish_job(lease, ended).await
     }
 
     async fn settle(

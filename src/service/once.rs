@@ -1,0 +1,61 @@
+//! A promotion under an idempotency key: whoever asks again is told the same outcome.
+//!
+//! Nothing is kept but what the approval's own execution says, and that is written in the transaction that consumes
+//! it: there is no second record that could disagree, and none that could be left behind in flight. A refusal is
+//! never kept: what was refused can be asked for again.
+
+use super::{Deployer, promote};
+use crate::{
+    protocol::{Digest, End, Flow, Refusal},
+    store::{Ask, Store},
+};
+
+/// What the caller is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// How the promotion ended: this one, or the one that it repeats.
+    pub end: End,
+    /// It is the outcome of an earlier promotion under the same key.
+    pub replayed: bool,
+}
+
+/// As [`promote`], but when the ask has a key, and a promotion under this key has executed the approval, then that
+/// promotion's outcome is given again and nothing happens. The same key for something else is a 422.
+///
+/// Only a flow that [ends with its consume](Flow::ends_with_consume) can promise this: in any other one an executed
+/// approval does not say that its promotion succeeded. There it is [`promote`], and a retry is told 409.
+pub async fn promote_once<S: Store, D: Deployer>(
+    flow: &Flow,
+    ask: &Ask,
+    source: Digest,
+    store: &S,
+    deployer: &D,
+) -> Answer {
+    let repeatable = ask.key.is_some() && flow.ends_with_consume();
+    if repeatable && let Some(end) = earlier(ask, store).await {
+        return Answer { end, replayed: true };
+    }
+    let end = promote(flow, ask, source, store, deployer).await;
+    // A duplicate that was under way at the same time may have been quicker.
+    let lost = matches!(&end, End::Refused { refusal, .. } if refusal.status() == 409);
+    if repeatable
+        && lost
+        && let Some(end) = earlier(ask, store).await
+    {
+        return Answer { end, replayed: true };
+    }
+    Answer { end, replayed: false }
+}
+
+/// What the caller is told because of what its key has done before.
+async fn earlier<S: Store>(ask: &Ask, store: &S) -> Option<End> {
+    let refused = |refusal| End::Refused { refusal, preflight: false };
+    match store.execution(ask.request.team, ask.request.approval).await {
+        Err(_) => Some(refused(Refusal::LOOKUP_FAILED)),
+        Ok(Some(execution)) if execution.key == ask.key && execution.payload == ask.payload => {
+            Some(End::Succeeded { target: execution.target })
+        }
+        Ok(Some(execution)) if execution.key == ask.key => Some(refused(Refusal::IDEMPOTENCY_KEY_REUSED)),
+        Ok(_) => None,
+    }
+}
