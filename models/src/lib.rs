@@ -7,5 +7,6 @@ pub mod model;
 pub mod properties;
 pub mod recover;
 pub mod replay;
+pub mod simulation;
 pub mod verdict;
 pub mod world;

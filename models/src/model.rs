@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 pub(crate) use actions::stage;
 pub use actions::{Action, Outcome};
+pub(crate) use narrate::deed;
 pub use narrate::{Actor, Scene};
 
 use crate::{

@@ -208,6 +208,8 @@ pub struct Facts<'a> {
 /// What is known of a run with several teams, keys, instances and a cap. In the model nothing of it ever happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
+    /// A target that was launched has other services than those that were approved.
+    pub other_services: bool,
     /// A team has more stacks than its plan allows.
     pub cap_passed: bool,
     /// A promotion of another team has read the approval.
@@ -281,7 +283,7 @@ impl Property {
             }
             Self::S4 => facts.executed_unapproved,
             Self::S5 => facts.executed_late,
-            Self::S6 => facts.launched_other,
+            Self::S6 => facts.launched_other || facts.beyond.other_services,
             Self::S7 => facts.any(|one| one.stage.is_refused() && one.wrote),
             Self::S8 => {
                 !facts.under_way && facts.executed_events != u8::from(facts.status == Status::Executed)

@@ -57,7 +57,7 @@ struct State {
     /// Every launch that took effect: all under one key are one.
     effective: Vec<Launch>,
     running: Vec<Running>,
-    /// How the deploys with a key ended, each the last time that it did.
+    /// How the deploys with a key ended.
     ended: Vec<(Uuid, StackStatus)>,
     next: u64,
 }
@@ -89,7 +89,6 @@ impl InMemoryDeployer {
         let place = state.running.iter().position(|running| running.number == number)?;
         let running = state.running.remove(place);
         if let Some(key) = running.launch.key {
-            state.ended.retain(|(other, _)| *other != key);
             state.ended.push((key, ended));
         }
         Some(running)
@@ -108,11 +107,11 @@ impl Deployer for InMemoryDeployer {
         if !state.effective.iter().any(same) {
             state.effective.push(launch);
         }
-        if !state.running.iter().any(|running| same(&running.launch)) {
+        let ended = state.ended.iter().any(|(key, _)| Some(*key) == launch.key);
+        if !ended && !state.running.iter().any(|running| same(&running.launch)) {
             let number = state.next;
             state.next += 1;
             state.running.push(Running { launch, number });
-            state.ended.retain(|(key, _)| Some(*key) != launch.key);
         }
     }
 

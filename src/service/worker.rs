@@ -54,6 +54,8 @@ pub async fn work<S: Store, D: Deployer>(
         if !store.renew_lease(&lease, terms.until()).await? {
             return Ok(Worked::LeaseLost);
         }
+        // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
+        launch(&lease, deployer).await;
     }
 }
 

@@ -129,6 +129,7 @@ fn every_refusal_can_be_reached() {
         unresolved_vault_reference(),
         twin_that_exists(),
         during_outage(write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED),
+        crate::retry::reused_key(),
         consumed_meanwhile(),
         promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::EXECUTE_FAILED)),
         during_outage(Do::Enqueue, Refusal::ENQUEUE_FAILED),

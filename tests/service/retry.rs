@@ -41,14 +41,19 @@ fn the_same_key_gets_the_same_outcome_and_any_other_a_409() {
     }
 }
 
-#[test]
-fn the_same_key_for_something_else_is_422() {
+/// The refusal of a key that was used for another request.
+pub(crate) fn reused_key() -> Refusal {
     let platform = Platform::new();
     let flow = Flow::atomic_commit();
     let ask = under(&platform.approved(), "mine");
     ask_once(&platform, &flow, &ask);
     let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
-    assert_eq!(refused(&ask_once(&platform, &flow, &other)), Some(&Refusal::IDEMPOTENCY_KEY_REUSED));
+    refused(&ask_once(&platform, &flow, &other)).expect("a refusal").clone()
+}
+
+#[test]
+fn the_same_key_for_something_else_is_422() {
+    assert_eq!(reused_key(), Refusal::IDEMPOTENCY_KEY_REUSED);
 }
 
 #[test]

@@ -72,7 +72,8 @@ fn id(actor: Actor) -> String {
         Actor::Source => "source".to_owned(),
         Actor::Store => "store".to_owned(),
         Actor::Target => "target".to_owned(),
-        Actor::Worker => "worker".to_owned(),
+        Actor::Worker { index: 0 } => "worker".to_owned(),
+        Actor::Worker { index } => format!("worker{}", index + 1),
         Actor::World => "world".to_owned(),
     }
 }

@@ -28,7 +28,10 @@ pub enum Actor {
     /// The target stack, and its deploys.
     Target,
     /// Leases jobs and launches them.
-    Worker,
+    Worker {
+        /// Which one, counted from 0.
+        index: u8,
+    },
     /// What nobody does: the clock and the crash.
     World,
 }
@@ -43,7 +46,8 @@ impl fmt::Display for Actor {
             Self::Source => f.write_str("source"),
             Self::Store => f.write_str("store"),
             Self::Target => f.write_str("target"),
-            Self::Worker => f.write_str("worker"),
+            Self::Worker { index: 0 } => f.write_str("worker"),
+            Self::Worker { index } => write!(f, "worker {}", index + 1),
             Self::World => f.write_str("world"),
         }
     }
@@ -112,8 +116,8 @@ impl Model {
             Action::Reject => scene(Actor::Administrator, Actor::Store, "rejects"),
             Action::ClockPasses => scene(Actor::World, Actor::World, "the clock passes expires_at"),
             Action::SourceChanges => scene(Actor::Source, Actor::Source, "gets new images"),
-            Action::Lease => scene(Actor::Worker, Actor::Store, "leases the launch job"),
-            Action::LaunchJob => scene(Actor::Worker, Actor::Target, "launches the deploy under its key"),
+            Action::Lease => scene(Actor::Worker { index: 0 }, Actor::Store, "leases the launch job"),
+            Action::LaunchJob => scene(Actor::Worker { index: 0 }, Actor::Target, "launches the deploy under its key"),
             Action::JobDeployEnds => scene(Actor::Target, Actor::Target, "settles: the job's deploy ends"),
             Action::DeployEnds { consumer } => {
                 let does = format!("settles: the deploy of consumer {} ends", consumer + 1);
@@ -175,7 +179,7 @@ fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> 
 }
 
 /// On whom the effect acts, and what it is called.
-fn deed(effect: &Effect<'_>, step: Option<&Step>, consumer: Actor) -> (Actor, String) {
+pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, consumer: Actor) -> (Actor, String) {
     let name = step.and_then(|step| step.name.as_deref());
     let (to, does) = match effect {
         Effect::Validate { .. } => (Actor::Store, "validates the approval"),

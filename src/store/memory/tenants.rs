@@ -10,8 +10,7 @@ use uuid::Uuid;
 use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Digest, Environment, Refusal},
-    store::{
-        Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    store::{ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team,
     },
     strategy::{Record, Strategy},
 };
@@ -21,6 +20,8 @@ use crate::{
 pub struct Records<'a> {
     /// The stacks, oldest first.
     pub stacks: &'a [Stack],
+    /// The approvals as they were requested. How each stands now, [`MemoryStore::standing`] says.
+    pub approvals: &'a BTreeMap<Uuid, ApprovalRecord>,
     /// The events, oldest first.
     pub audit: &'a [AuditEvent],
     /// The launch jobs, by approval.
@@ -126,6 +127,11 @@ impl<S: Strategy> MemoryStore<S> {
         self.with_team(team, |team| team.jobs.get(&approval).cloned()).flatten()
     }
 
+    /// The most stacks that a team may have; none when there is no such team.
+    pub fn deployment_cap(&self, team: Uuid) -> Option<usize> {
+        self.with_team(team, |team| team.team.deployment_cap)
+    }
+
     /// How an approval stands now.
     pub fn standing(&self, approval: Uuid) -> Option<Record> {
         self.standings.read(approval)
@@ -136,6 +142,7 @@ impl<S: Strategy> MemoryStore<S> {
         self.with_team(team, |team| {
             look(Records {
                 stacks: &team.stacks,
+                approvals: &team.approvals,
                 audit: &team.audit,
                 jobs: &team.jobs,
                 executions: &team.executions,

@@ -1,0 +1,124 @@
+//! One action of a schedule, as it is drawn, written to a file, left out by the shrinker, and played again.
+//!
+//! Actions name clients, approvals and instances by their place in the scenario, never what a run gave an id to:
+//! an action still means the same when others before it are left out.
+
+use serde::{Deserialize, Serialize};
+
+use super::faults::Outcome;
+
+/// One action. Those that are not possible when their turn comes are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// The operator says yes.
+    Approve {
+        /// To which approval.
+        approval: u8,
+    },
+    /// The operator opens the link too late.
+    Expire {
+        /// Of which approval.
+        approval: u8,
+    },
+    /// An administrator says no.
+    Reject {
+        /// To which approval.
+        approval: u8,
+    },
+    /// The clock passes the end of a window.
+    ClockPasses {
+        /// Of which approval.
+        approval: u8,
+    },
+    /// The store's clock jumps.
+    ClockJumps {
+        /// So many milliseconds forwards, or backwards.
+        ms: i64,
+    },
+    /// So much time passes that leases run out.
+    LeasesRunOut,
+    /// The source gets new images.
+    SourceChanges {
+        /// The source of which approval.
+        approval: u8,
+    },
+    /// A client's request has its next effect; the first one begins the promotion.
+    Promotion {
+        /// Whose.
+        client: u8,
+        /// The second of two requests that are under way.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
+        /// What becomes of the effect.
+        #[serde(default, skip_serializing_if = "happens")]
+        outcome: Outcome,
+    },
+    /// The client's request arrives a second time, while the first is under way or after it.
+    Duplicate {
+        /// Whose.
+        client: u8,
+    },
+    /// The client asks again, after an answer that was no success or none at all.
+    Retry {
+        /// Who.
+        client: u8,
+    },
+    /// A message that was late arrives.
+    Arrives {
+        /// The oldest of this client's, or of no client's.
+        client: Option<u8>,
+    },
+    /// An instance's worker has its next effect.
+    Worker {
+        /// Of which instance.
+        instance: u8,
+        /// What becomes of the effect.
+        #[serde(default, skip_serializing_if = "happens")]
+        outcome: Outcome,
+    },
+    /// A deploy that was launched by a worker ends.
+    DeployEnds {
+        /// For which approval.
+        approval: u8,
+        /// Badly.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
+    /// A deploy that was launched by a client's own request ends.
+    ProcessDeployEnds {
+        /// Whose; the oldest of these.
+        client: u8,
+        /// Badly.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
+    /// An instance dies, with its requests, its worker and the deploys that it runs, and starts again.
+    Crash {
+        /// Which one.
+        instance: u8,
+    },
+}
+
+fn happens(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Happens
+}
+
+impl Action {
+    /// The same action without a fault; none when it is nothing but a fault, or has none.
+    pub(super) fn without_fault(self) -> Option<Self> {
+        match self {
+            Self::Promotion { client, duplicate, outcome } if outcome != Outcome::Happens => {
+                Some(Self::Promotion { client, duplicate, outcome: Outcome::Happens })
+            }
+            Self::Worker { instance, outcome } if outcome != Outcome::Happens => {
+                Some(Self::Worker { instance, outcome: Outcome::Happens })
+            }
+            Self::DeployEnds { approval, failed: true } => Some(Self::DeployEnds { approval, failed: false }),
+            Self::ProcessDeployEnds { client, failed: true } => {
+                Some(Self::ProcessDeployEnds { client, failed: false })
+            }
+            _ => None,
+        }
+    }
+}

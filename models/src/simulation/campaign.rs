@@ -1,0 +1,401 @@
+//! A campaign: many seeds, what they found, and what they never came to. Reports of shards add up to that of the whole.
+
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+
+use countersign::protocol::Flow;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Failure, Fault, Found, Mutant, Schedule, Simulation, Taken,
+    conformance::Shadows,
+    schedule::{Drawn, draw},
+    shrink,
+    swarm::Size,
+    world::{Enabled, Ending},
+};
+use crate::properties::Property;
+
+/// Which seeds: from `from` to before `to`, and of these those of one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seeds {
+    /// The first.
+    pub from: u64,
+    /// The one after the last.
+    pub to: u64,
+    /// Which shard, from 0.
+    pub shard: u64,
+    /// Of how many.
+    pub shards: u64,
+}
+
+impl Seeds {
+    /// How many there are.
+    pub fn count(self) -> u64 {
+        let all = self.to.saturating_sub(self.from);
+        all / self.shards + u64::from(all % self.shards > self.shard)
+    }
+
+    fn nth(self, index: u64) -> u64 {
+        self.from + self.shard + index * self.shards
+    }
+
+    /// Whether a seed of one is a seed of the other.
+    fn overlap(self, other: Self) -> bool {
+        let apart = self.to <= other.from || other.to <= self.from;
+        let same_cut = self.shards == other.shards && self.from % self.shards == other.from % other.shards;
+        !apart && !(same_cut && self.shard != other.shard)
+    }
+}
+
+/// What is tested.
+#[derive(Clone)]
+pub struct Campaign {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// What it is called.
+    pub name: String,
+    /// Its file.
+    pub flow_file: String,
+    /// What is broken on purpose.
+    pub mutant: Option<Mutant>,
+}
+
+/// One property that was broken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// By how many of the seeds.
+    pub seeds: u64,
+    /// The first few of them.
+    pub first: Vec<u64>,
+    /// The first few of them whose schedule is in the model's own world.
+    pub first_modelled: Vec<u64>,
+}
+
+impl Finding {
+    /// How many of the first seeds are kept.
+    const KEPT: usize = 8;
+
+    /// So many seeds find it with this probability. Seeds are drawn independently of each other, so the number of
+    /// seeds up to the first that finds it is distributed geometrically.
+    pub fn seeds_to_detection(&self, of: u64, probability: f64) -> u64 {
+        let hit = self.seeds as f64 / of.max(1) as f64;
+        if hit >= 1.0 {
+            return 1;
+        }
+        ((1.0 - probability).ln() / (1.0 - hit).ln()).ceil().max(1.0) as u64
+    }
+}
+
+/// What happened how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// Faults, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Requests, by how they ended.
+    pub endings: BTreeMap<String, u64>,
+    /// Schedules that put a property to the test, by property.
+    pub witnesses: BTreeMap<String, u64>,
+}
+
+impl Coverage {
+    /// What never happened.
+    pub fn missing(&self) -> Vec<String> {
+        let never = |counts: &BTreeMap<String, u64>| -> Vec<String> {
+            counts.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name.clone()).collect()
+        };
+        [never(&self.faults), never(&self.endings), never(&self.witnesses)].concat()
+    }
+}
+
+/// What a campaign came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// The version of countersign that made it.
+    pub version: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The mutant, where it is a control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+    /// The seeds, in order.
+    pub seeds: Vec<Seeds>,
+    /// How many schedules were played. Less than there are seeds when it was stopped.
+    pub schedules: u64,
+    /// Actions that were taken, the heal phases not counted.
+    pub actions: u64,
+    /// The most actions of one schedule.
+    pub longest: u64,
+    /// Schedules in the model's own world.
+    pub modelled: u64,
+    /// Steps of these that were held against the model.
+    pub modelled_steps: u64,
+    /// The first few seeds of schedules that took a step which is no edge of the model, each with what it was.
+    pub divergences: Vec<(u64, String)>,
+    /// What happened how often.
+    pub coverage: Coverage,
+    /// The properties that were broken.
+    pub findings: BTreeMap<String, Finding>,
+}
+
+/// Why reports do not add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmergeable {
+    /// They are about different flows or mutants.
+    Flow,
+    /// They come from different versions.
+    Version,
+    /// A seed is in two of them.
+    Seeds,
+}
+
+impl std::fmt::Display for Unmergeable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Flow => "it is about another flow or mutant than the first",
+            Self::Version => "it comes from another version than the first",
+            Self::Seeds => "it has seeds that another one has, too",
+        })
+    }
+}
+
+impl std::error::Error for Unmergeable {}
+
+impl Report {
+    /// Adds another shard's report.
+    ///
+    /// # Errors
+    /// [`Unmergeable`] says why it cannot be.
+    pub fn merge(&mut self, other: Self) -> Result<(), Unmergeable> {
+        if (&self.flow, &self.mutant) != (&other.flow, &other.mutant) {
+            return Err(Unmergeable::Flow);
+        }
+        if self.version != other.version {
+            return Err(Unmergeable::Version);
+        }
+        let shared = |seeds: &Seeds| other.seeds.iter().any(|others| seeds.overlap(*others));
+        if self.seeds.iter().any(shared) {
+            return Err(Unmergeable::Seeds);
+        }
+        self.add(other);
+        Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.seeds.extend(other.seeds);
+        self.seeds.sort_unstable();
+        self.schedules += other.schedules;
+        self.actions += other.actions;
+        self.longest = self.longest.max(other.longest);
+        self.modelled += other.modelled;
+        self.modelled_steps += other.modelled_steps;
+        self.divergences.extend(other.divergences);
+        self.divergences.sort();
+        self.divergences.truncate(Finding::KEPT);
+        add(&mut self.coverage.faults, other.coverage.faults);
+        add(&mut self.coverage.endings, other.coverage.endings);
+        add(&mut self.coverage.witnesses, other.coverage.witnesses);
+        for (property, finding) in other.findings {
+            let mine = self.findings.entry(property).or_default();
+            mine.seeds += finding.seeds;
+            for (mine, others) in
+                [(&mut mine.first, finding.first), (&mut mine.first_modelled, finding.first_modelled)]
+            {
+                mine.extend(others);
+                mine.sort_unstable();
+                mine.truncate(Finding::KEPT);
+            }
+        }
+    }
+
+    /// The finding about a property.
+    pub fn finding(&self, property: Property) -> Option<&Finding> {
+        self.findings.get(property.id())
+    }
+
+    fn count(&mut self, seed: u64, drawn: &Drawn) {
+        self.schedules += 1;
+        self.actions += drawn.taken.len() as u64;
+        self.longest = self.longest.max(drawn.taken.len() as u64);
+        if drawn.size == Size::Modelled {
+            self.modelled += 1;
+            self.modelled_steps += drawn.taken.len() as u64;
+        }
+        if let Some(divergence) = &drawn.divergence
+            && self.divergences.len() < Finding::KEPT
+        {
+            self.divergences.push((seed, divergence.to_string()));
+        }
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, others: BTreeMap<String, u64>) {
+    for (name, count) in others {
+        *counts.entry(name).or_default() += count;
+    }
+}
+
+/// Counts without names, for the inner loop.
+#[derive(Clone, Default)]
+struct Tally {
+    faults: [u64; Fault::ALL.len()],
+    endings: [u64; Ending::ALL.len()],
+    broken: Vec<(u64, u32, Size)>,
+    witnesses: [u64; Property::ALL.len()],
+}
+
+impl Tally {
+    fn count(&mut self, seed: u64, drawn: &Drawn) {
+        for fault in drawn.taken.iter().filter_map(|taken| taken.fault) {
+            self.faults[fault as usize] += 1;
+        }
+        for (count, endings) in self.endings.iter_mut().zip(drawn.endings) {
+            *count += u64::from(endings);
+        }
+        let Found { broken, witnessed } = drawn.found;
+        for property in Property::ALL {
+            self.witnesses[*property as usize] += u64::from(witnessed >> *property as u32 & 1);
+        }
+        if broken != 0 {
+            self.broken.push((seed, broken, drawn.size));
+        }
+    }
+}
+
+impl Campaign {
+    /// A report with nothing in it.
+    fn report(&self, seeds: Vec<Seeds>) -> Report {
+        let zero = |names: &mut dyn Iterator<Item = &'static str>| {
+            names.map(|name| (name.to_owned(), 0)).collect::<BTreeMap<_, _>>()
+        };
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            flow: self.name.clone(),
+            mutant: self.mutant.map(|mutant| mutant.name().to_owned()),
+            seeds,
+            schedules: 0,
+            actions: 0,
+            longest: 0,
+            modelled: 0,
+            modelled_steps: 0,
+            divergences: Vec::new(),
+            coverage: Coverage {
+                faults: zero(&mut Fault::ALL.iter().map(|fault| fault.name())),
+                endings: zero(&mut Ending::ALL.iter().map(|ending| ending.name())),
+                witnesses: zero(&mut Property::ALL.iter().map(|property| property.id())),
+            },
+            findings: BTreeMap::new(),
+        }
+    }
+
+    /// Plays all seeds, on the current rayon pool. `watch` is told the report so far, and may stop it; then the
+    /// seeds in the report are those that were played.
+    pub fn run(&self, seeds: Seeds, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> Report {
+        /// Seeds in one task.
+        const BLOCK: u64 = 64;
+        /// Tasks between two looks at the clock.
+        const BLOCKS: u64 = 64;
+        let shadows = Shadows::new(&self.flow);
+        let mut report = self.report(vec![seeds]);
+        let count = seeds.count();
+        let mut done = 0;
+        while done < count {
+            let until = count.min(done + BLOCK * BLOCKS);
+            let blocks: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
+            let part = blocks
+                .into_par_iter()
+                .map(|from| self.block(seeds, from..until.min(from + BLOCK), &shadows))
+                .reduce(|| self.report(Vec::new()), |mut one, other| {
+                    one.add(other);
+                    one
+                });
+            report.add(part);
+            done = until;
+            if watch(&report).is_break() && done < count {
+                let last = seeds.nth(done - 1);
+                report.seeds = vec![Seeds { to: last + 1, ..seeds }];
+                break;
+            }
+        }
+        report
+    }
+
+    fn block(&self, seeds: Seeds, places: std::ops::Range<u64>, shadows: &Shadows) -> Report {
+        let mut report = self.report(Vec::new());
+        let mut tally = Tally::default();
+        let mut scratch = Enabled::default();
+        for place in places {
+            let seed = seeds.nth(place);
+            let drawn = draw(&self.flow, seed, self.mutant, shadows, &mut scratch, &mut |_, _| {});
+            report.count(seed, &drawn);
+            tally.count(seed, &drawn);
+        }
+        let named = |names: Vec<&str>, counts: &[u64]| {
+            names.into_iter().map(str::to_owned).zip(counts.iter().copied()).collect()
+        };
+        report.coverage = Coverage {
+            faults: named(Fault::ALL.iter().map(|one| one.name()).collect(), &tally.faults),
+            endings: named(Ending::ALL.iter().map(|one| one.name()).collect(), &tally.endings),
+            witnesses: named(Property::ALL.iter().map(|one| one.id()).collect(), &tally.witnesses),
+        };
+        for (seed, broken, size) in tally.broken {
+            for property in Property::ALL.iter().filter(|property| broken >> **property as u32 & 1 == 1) {
+                let finding = report.findings.entry(property.id().to_owned()).or_default();
+                finding.seeds += 1;
+                if finding.first.len() < Finding::KEPT {
+                    finding.first.push(seed);
+                }
+                if size == Size::Modelled && finding.first_modelled.len() < Finding::KEPT {
+                    finding.first_modelled.push(seed);
+                }
+            }
+        }
+        report
+    }
+
+    /// Plays one seed, and tells `watch` every step.
+    pub fn watch(&self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
+        let shadows = Shadows::new(&self.flow);
+        draw(&self.flow, seed, self.mutant, &shadows, &mut Enabled::default(), watch).found
+    }
+
+    /// The shortest schedule that breaks `property`, of those that the first seeds in the report shrink to.
+    pub fn shrunk(&self, report: &Report, property: Property) -> Option<Failure> {
+        let finding = report.finding(property)?;
+        self.shortest(finding.first.iter().chain(&finding.first_modelled), property)
+    }
+
+    /// As [`shrunk`](Self::shrunk), but only of schedules in the model's own world, with the model's faults.
+    pub fn shrunk_modelled(&self, report: &Report, property: Property) -> Option<Failure> {
+        self.shortest(report.finding(property)?.first_modelled.iter(), property)
+    }
+
+    fn shortest<'s>(&self, seeds: impl Iterator<Item = &'s u64>, property: Property) -> Option<Failure> {
+        let shadows = Shadows::new(&self.flow);
+        let seeds: Vec<u64> = seeds.copied().collect();
+        let failures = seeds.into_par_iter().map(|seed| self.failure(seed, &shadows, property));
+        failures.min_by_key(|failure| (failure.actions.len(), failure.scenario.clients.len(), failure.seed))
+    }
+
+    fn failure(&self, seed: u64, shadows: &Shadows, property: Property) -> Failure {
+        let drawn = draw(&self.flow, seed, self.mutant, shadows, &mut Enabled::default(), &mut |_, _| {});
+        // What was broken in the heal phase is broken by what was done there.
+        let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.healing).collect();
+        let schedule = Schedule { scenario: drawn.scenario, actions };
+        let Schedule { scenario, actions } = shrink(&self.flow, &schedule, self.mutant, property);
+        Failure {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            property: property.id().to_owned(),
+            flow: self.name.clone(),
+            flow_file: self.flow_file.clone(),
+            mutant: self.mutant.map(|mutant| mutant.name().to_owned()),
+            seed,
+            scenario,
+            actions,
+        }
+    }
+}

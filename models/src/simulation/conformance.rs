@@ -1,0 +1,119 @@
+//! Conformance: a run in the model's own world takes only steps that are edges of the model's graph.
+//!
+//! The model goes along as a shadow. Each action of the real thing has to be possible in it, and afterwards all that
+//! the properties look at has to be the same on both sides.
+
+use std::fmt;
+
+use countersign::protocol::Flow;
+
+use super::{Action, Simulation, Taken};
+use crate::{
+    model::{self, Bounds, Model},
+    properties::{Beyond, Facts},
+    world::State,
+};
+
+/// The real thing took a step that is no edge of the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// What it did.
+    pub action: Action,
+    /// What the model says: that it is not possible, or what is known after it.
+    pub expected: String,
+    /// What is really known.
+    pub found: String,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, expected, found } = self;
+        write!(f, "{action:?} is no edge of the model\nexpected {expected}\nfound {found}")
+    }
+}
+
+/// The flow's models, for each number of consumers that a schedule may have.
+pub(super) struct Shadows([Model; 3]);
+
+impl Shadows {
+    pub(super) fn new(flow: &Flow) -> Self {
+        let budget = Bounds::MAX_BUDGET;
+        Self([1, 2, 3].map(|consumers| {
+            Model::new(flow.clone(), Bounds { consumers, crashes: budget, faults: budget })
+        }))
+    }
+
+    pub(super) fn of(&self, consumers: usize) -> Shadow<'_> {
+        Shadow::of(&self.0[consumers - 1])
+    }
+}
+
+/// The model, in the state that the real thing should be in.
+pub(super) struct Shadow<'m> {
+    model: &'m Model,
+    state: State,
+}
+
+impl<'m> Shadow<'m> {
+    pub(super) fn of(model: &'m Model) -> Self {
+        Self { model, state: model.initial() }
+    }
+
+    /// Goes along.
+    ///
+    /// # Errors
+    /// [`Divergence`] when it cannot.
+    pub(super) fn follow(&mut self, taken: &Taken, simulation: &Simulation) -> Result<(), Box<Divergence>> {
+        let diverged = |expected: String, found: String| {
+            Err(Box::new(Divergence { action: taken.action, expected, found }))
+        };
+        if let Some(action) = taken.modelled {
+            match stateright::Model::next_state(self.model, &self.state, action) {
+                Some(next) => self.state = next,
+                None => {
+                    let found = format!("{:?}", simulation.facts(0));
+                    return diverged(format!("no {action:?} in {:?}", self.state), found);
+                }
+            }
+        }
+        // The model says nothing about these.
+        let found = Facts { beyond: Beyond::default(), ..simulation.facts(0) };
+        self.model.with_facts(&self.state, |expected| {
+            if *expected == found {
+                Ok(())
+            } else {
+                diverged(format!("{expected:?}"), format!("{found:?}"))
+            }
+        })
+    }
+}
+
+/// What an action of the model is here, one action or more.
+pub(super) fn played(action: model::Action) -> Vec<Action> {
+    use super::Outcome;
+    let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
+    match action {
+        model::Action::Approve => vec![Action::Approve { approval: 0 }],
+        model::Action::Expire => vec![Action::Expire { approval: 0 }],
+        model::Action::Reject => vec![Action::Reject { approval: 0 }],
+        model::Action::ClockPasses => vec![Action::ClockPasses { approval: 0 }],
+        model::Action::SourceChanges => vec![Action::SourceChanges { approval: 0 }],
+        model::Action::Promotion { consumer, outcome } => {
+            let outcome = match outcome {
+                model::Outcome::Happens => Outcome::Happens,
+                model::Outcome::Refuses => Outcome::Refuses,
+                model::Outcome::Fails => Outcome::FailedBefore,
+                model::Outcome::LosesAnswer => Outcome::AnswerLost,
+            };
+            vec![Action::Promotion { client: consumer, duplicate: false, outcome }]
+        }
+        // After a crash it has to run out before it can be leased again.
+        model::Action::Lease => vec![Action::LeasesRunOut, worker],
+        model::Action::LaunchJob => vec![worker],
+        model::Action::JobDeployEnds => vec![Action::DeployEnds { approval: 0, failed: false }, worker],
+        model::Action::DeployEnds { consumer } => {
+            vec![Action::ProcessDeployEnds { client: consumer, failed: false }]
+        }
+        model::Action::Crash => vec![Action::Crash { instance: 0 }],
+    }
+}

@@ -1,0 +1,84 @@
+//! Every crash that the model knows, really done: a crash before and after every effect of every interleaving of two
+//! consumers who ask for the same and a third who asks for something else. Any of them may never begin.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use countersign::protocol::Flow;
+use rayon::prelude::*;
+
+use super::{
+    Found, Simulation,
+    conformance::{Shadow, played},
+};
+use crate::{
+    explorer::{Limits, explore},
+    model::{Action, Bounds, Model},
+    world::State,
+};
+
+/// What became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CrashPoints {
+    /// The model's states in which the process may crash.
+    pub total: usize,
+    /// Those that were really reached, crashed in, and healed from.
+    pub covered: usize,
+    /// What was found, after the heal phase of each.
+    pub found: Found,
+}
+
+/// Leads the real service to every state of the model (three consumers, one crash, no fault) in which a crash is
+/// possible, crashes, and heals.
+pub fn crash_points(flow: &Arc<Flow>) -> CrashPoints {
+    let model = Model::new(Flow::clone(flow), Bounds { consumers: 3, crashes: 1, faults: 0 });
+    let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
+    let state_of = |id| State::unpack(explored.packed(id));
+    let crashes = |state: &State| model.moves(state).any(|(_, action)| action == Action::Crash);
+    let points: Vec<_> = explored.ids().filter(|id| crashes(&state_of(*id))).collect();
+    let played = points.par_iter().map(|point| {
+        let path = explored.path_to(*point);
+        let states: Vec<State> = path.iter().map(|id| state_of(*id)).collect();
+        let actions = states.windows(2).map(|pair| {
+            let edge = model.moves(&pair[0]).find(|(next, _)| *next == pair[1]);
+            edge.expect("they are an edge of the graph").1
+        });
+        crash_after(flow, &model, &actions.collect::<Vec<_>>())
+    });
+    let none = || CrashPoints { total: points.len(), ..CrashPoints::default() };
+    played.fold(none, CrashPoints::with).reduce(none, |one, other| CrashPoints {
+        total: one.total,
+        covered: one.covered + other.covered,
+        found: one.found.and(other.found),
+    })
+}
+
+impl CrashPoints {
+    fn with(self, found: Option<Found>) -> Self {
+        match found {
+            Some(found) => Self { covered: self.covered + 1, found: self.found.and(found), ..self },
+            None => self,
+        }
+    }
+}
+
+/// None when the real thing did not get there as the model does.
+fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found> {
+    let scenario = super::Scenario::of_model(model.bounds().consumers);
+    let mut simulation = Simulation::new(Arc::clone(flow), &scenario, None);
+    let mut shadow = Shadow::of(model);
+    for action in path.iter().chain([&Action::Crash]) {
+        let mut last = None;
+        for step in played(*action) {
+            // Leases that nobody holds cannot run out: that one may be skipped.
+            last = simulation.take(step).or(last);
+            if let Some(taken) = last.filter(|taken| taken.action == step && taken.modelled != Some(*action)) {
+                // What the model has no word for has to leave everything as it is.
+                shadow.follow(&taken, &simulation).ok()?;
+            }
+        }
+        let taken = last.filter(|taken| taken.modelled == Some(*action))?;
+        shadow.follow(&taken, &simulation).ok()?;
+    }
+    simulation.heal();
+    Some(simulation.found())
+}

@@ -1,0 +1,110 @@
+//! A failure as a small file: all that another machine needs to see the same run.
+
+use std::sync::Arc;
+
+use countersign::{flow_file::Problem, protocol::Flow};
+use serde::{Deserialize, Serialize};
+
+use super::{Action, InvalidScenario, Mutant, Scenario, Schedule, schedule::begin};
+use crate::{flows::Subject, model::Scene, properties::Property};
+
+/// A schedule that breaks a property, with the flow that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// The version of countersign that found it.
+    pub version: String,
+    /// The property's id.
+    pub property: String,
+    /// The flow's name.
+    pub flow: String,
+    /// The flow's file, whole.
+    pub flow_file: String,
+    /// The mutant that was asked for, where it is a control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+    /// The seed that found it; the actions are what is left of its schedule.
+    pub seed: u64,
+    /// Who takes part.
+    pub scenario: Scenario,
+    /// What is done.
+    pub actions: Vec<Action>,
+}
+
+/// Why a failure cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unplayable {
+    /// There is no such property.
+    Property,
+    /// There is no such mutant.
+    Mutant,
+    /// The scenario names what is not there.
+    Scenario(InvalidScenario),
+    /// The flow's file is none.
+    Flow(Problem),
+}
+
+impl std::fmt::Display for Unplayable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Property => f.write_str("`property` names no property"),
+            Self::Mutant => f.write_str("`mutant` names no mutant"),
+            Self::Scenario(invalid) => write!(f, "`scenario`: {invalid}"),
+            Self::Flow(problem) => write!(f, "`flow_file`: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for Unplayable {}
+
+/// What playing a failure again came to.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The property.
+    pub property: Property,
+    /// It was broken again.
+    pub is_broken: bool,
+    /// How many of the actions were possible.
+    pub taken: usize,
+    /// What was done, in words.
+    pub scenes: Vec<Scene>,
+    /// What was done after it, in the heal phase.
+    pub aftermath: Vec<Scene>,
+}
+
+impl Failure {
+    /// The schedule that it is.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { scenario: self.scenario.clone(), actions: self.actions.clone() }
+    }
+
+    /// The flow that it is about.
+    ///
+    /// # Errors
+    /// [`Unplayable::Flow`] when its file is none.
+    pub fn flow(&self) -> Result<Arc<Flow>, Unplayable> {
+        let subject = Subject::read(self.flow_file.as_bytes()).map_err(Unplayable::Flow)?;
+        Ok(Arc::new(subject.flow))
+    }
+
+    /// Plays it again.
+    ///
+    /// # Errors
+    /// [`Unplayable`] says what is wrong with it.
+    pub fn replay(&self) -> Result<Replayed, Unplayable> {
+        let property = Property::from_id(&self.property).ok_or(Unplayable::Property)?;
+        let mutant = match &self.mutant {
+            Some(name) => Some(Mutant::find(name).ok_or(Unplayable::Mutant)?),
+            None => None,
+        };
+        self.scenario.check().map_err(Unplayable::Scenario)?;
+        let flow = self.flow()?;
+        let mut simulation = begin(&flow, &self.scenario, mutant, &self.actions).in_words();
+        let taken = self.actions.iter().filter(|action| simulation.take(**action).is_some()).count();
+        let until = simulation.scenes().len();
+        simulation.heal();
+        let (scenes, aftermath) = simulation.scenes().split_at(until);
+        let is_broken = simulation.found().broken >> property as u32 & 1 == 1;
+        Ok(Replayed { property, is_broken, taken, scenes: scenes.to_vec(), aftermath: aftermath.to_vec() })
+    }
+}

@@ -1,0 +1,129 @@
+//! Faults: what a store, a network, a clock and a process do to the service. Each kind is kept apart.
+//!
+//! The budget of one schedule: at most [`MOST_FAULTS`] faults of all kinds together, of these at most [`MOST_CRASHES`]
+//! crashes. Which kinds are on, and how often they come, is drawn by the seed: a schedule in which everything fails
+//! all the time finds less than one with two kinds of trouble. Deploys that fail, slow deploys and refusals of a
+//! step's own are no faults: they may happen at any time, and cost nothing.
+//!
+//! What is not injected: a store that loses what it has acknowledged (there is no gate on such a store: the
+//! simulator's canary shows that it is noticed), and a deployer that launches one key twice.
+
+use serde::{Deserialize, Serialize};
+
+/// The most faults of one schedule, crashes included.
+pub const MOST_FAULTS: u32 = 6;
+/// The most crashes of one schedule.
+pub const MOST_CRASHES: u32 = 3;
+
+/// How long a slow effect takes, in milliseconds: longer than a lease.
+pub(super) const SLOW_MS: u64 = super::LEASE_MS + 1;
+/// The largest jump of the store's clock, forwards and backwards, in milliseconds.
+pub(super) const JUMP_MS: i64 = 3 * 60 * 60 * 1000;
+/// The most by which an instance's clock is ahead of the store's, or behind it, in milliseconds: longer than a lease.
+pub(super) const SKEW_MS: i64 = 45_000;
+
+/// What becomes of one effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It happens, and is judged by the protocol's rules.
+    #[default]
+    Happens,
+    /// Its step refuses by its own judgement. No fault.
+    Refuses,
+    /// The infrastructure fails, and nothing has changed.
+    FailedBefore,
+    /// It is applied, and the answer is lost.
+    AnswerLost,
+    /// The message is delivered twice; the answer is the first one's.
+    AppliedTwice,
+    /// The answer is lost, and the message is delivered some time later.
+    AppliedLate,
+    /// It takes longer than a lease.
+    Slow,
+    /// The read is of an earlier moment.
+    StaleRead,
+}
+
+impl Outcome {
+    /// As which kind of fault it counts; none when it is no fault.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Self::Happens | Self::Refuses => None,
+            Self::FailedBefore => Some(Fault::FailedBefore),
+            Self::AnswerLost => Some(Fault::AnswerLost),
+            Self::AppliedTwice => Some(Fault::AppliedTwice),
+            Self::AppliedLate => Some(Fault::AppliedLate),
+            Self::Slow => Some(Fault::Slow),
+            Self::StaleRead => Some(Fault::StaleRead),
+        }
+    }
+}
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $kind:ident $name:literal;)+) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Fault {
+            $($(#[doc = $doc])+ $kind),+
+        }
+
+        impl Fault {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+
+            /// What a report calls it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The infrastructure fails, and nothing has changed.
+    FailedBefore "failed before";
+    /// Applied, and the answer is lost.
+    AnswerLost "applied, answer lost";
+    /// Delivered twice.
+    AppliedTwice "applied twice";
+    /// Answered by a timeout, delivered later.
+    AppliedLate "applied late";
+    /// Longer than a lease; a slow check is a slow preflight.
+    Slow "slow effect";
+    /// A read of an earlier moment.
+    StaleRead "stale read";
+    /// An instance dies, with all that it was doing, and starts again.
+    Crash "crash";
+    /// The store's clock jumps.
+    ClockJump "clock jump";
+    /// An instance's clock is wrong when it takes a lease.
+    Skew "clock skew";
+    /// The client's request arrives twice.
+    DuplicatedRequest "duplicated request";
+    /// The client asks again.
+    RetriedRequest "retried request";
+    /// A worker goes on after its lease has run out.
+    PausedWorker "paused worker";
+    /// A deploy fails.
+    FailedDeploy "failed deploy";
+    /// A deploy takes so long that its lease is renewed.
+    SlowDeploy "slow deploy";
+}
+
+impl Fault {
+    /// Its bit in a set.
+    pub(super) fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// The kinds of fault that can become of an effect on the store.
+pub(super) const OF_EFFECTS: [(Fault, Outcome); 6] = [
+    (Fault::FailedBefore, Outcome::FailedBefore),
+    (Fault::AnswerLost, Outcome::AnswerLost),
+    (Fault::AppliedTwice, Outcome::AppliedTwice),
+    (Fault::AppliedLate, Outcome::AppliedLate),
+    (Fault::Slow, Outcome::Slow),
+    (Fault::StaleRead, Outcome::StaleRead),
+];

@@ -1,0 +1,86 @@
+//! The heal phase: faults are off, what was begun goes on to its end, and then everyone asks again.
+//!
+//! L1 and L2 are judged when nothing is under way any more and nobody has asked again yet: a retry may cover up what
+//! nobody would have mended. L3 and L4 are judged by asking.
+
+use countersign::protocol::Refusal;
+
+use super::{Action, Outcome, Simulation};
+use crate::properties::Property;
+
+/// More actions than any schedule needs to come to rest.
+const PATIENCE: u32 = 100_000;
+
+impl Simulation {
+    /// Lets everything come to rest, and judges liveness.
+    pub fn heal(&mut self) {
+        self.begin_to_heal();
+        let at_rest = self.come_to_rest();
+        let overdue = self.ledgers().iter().fold(0, |bits, ledger| bits | ledger.overdue());
+        self.break_promises(overdue);
+        if !at_rest {
+            self.break_promises(1 << Property::L1 as u32 | 1 << Property::L2 as u32);
+            return;
+        }
+        for approval in 0..self.ledgers().len() {
+            let promised = self.ledgers()[approval].promised();
+            if promised != 0 && !self.fresh_succeeds(approval) {
+                self.break_promises(promised);
+            }
+        }
+        self.everyone_asks_again();
+        self.come_to_rest();
+    }
+
+    /// Whether it did.
+    fn come_to_rest(&mut self) -> bool {
+        let mut pending = Vec::new();
+        for _ in 0..PATIENCE {
+            pending.clear();
+            self.pending(&mut pending);
+            let instances = 0..self.scenario().skews_ms.len();
+            let worker = |sim: &Self| {
+                let alive = instances.clone().find(|index| sim.worker_runs(*index));
+                alive.or_else(|| sim.has_job().then_some(0))
+            };
+            let action = if let Some(action) = pending.first() {
+                *action
+            } else if let Some(action) = self.under_way() {
+                action
+            } else if let Some(instance) = worker(self) {
+                Action::Worker { instance: instance as u8, outcome: Outcome::Happens }
+            } else if self.leases_are_held() {
+                Action::LeasesRunOut
+            } else {
+                return true;
+            };
+            if self.take(action).is_none() {
+                // What is pending is possible: this is a worker that has lost its job, and is gone now.
+                continue;
+            }
+        }
+        false
+    }
+
+    /// One fresh promotion of what was approved, without faults and drift. To be refused by the plan's cap is to be
+    /// told the truth, and no broken promise.
+    fn fresh_succeeds(&mut self, approval: usize) -> bool {
+        self.undo_drift(approval);
+        let end = self.ask_afresh(approval);
+        matches!(&end, Ok(())) || matches!(&end, Err(Some(refusal)) if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED)
+    }
+
+    fn everyone_asks_again(&mut self) {
+        for client in 0..self.scenario().clients.len() {
+            let client = client as u8;
+            if self.take(Action::Retry { client }).is_some() {
+                let next = Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
+                for _ in 0..PATIENCE {
+                    if self.take(next).is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

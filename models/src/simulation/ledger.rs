@@ -1,0 +1,249 @@
+//! The ledger of one approval: what is known of it, from what the store really has, in the words that the properties are about.
+
+use countersign::{
+    protocol::{Digest, Status, Timestamp},
+    store::{AuditKind, JobState, StackStatus, memory::Records},
+};
+use uuid::Uuid;
+
+use super::platform::{Changed, Deed};
+use crate::properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Stage};
+
+/// What is known of one approval.
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    pub(super) id: Uuid,
+    pub(super) token: String,
+    pub(super) team: Uuid,
+    /// The stack that it was given for, and the other one of its family.
+    pub(super) sources: [Uuid; 2],
+    pub(super) digest: Digest,
+    pub(super) expires_at: Timestamp,
+    pub(super) status: Status,
+    pub(super) approved: bool,
+    pub(super) drifted: bool,
+    pub(super) clean: bool,
+    pub(super) window_passed: bool,
+    pub(super) job: Option<JobState>,
+    pub(super) promotions: Vec<PromotionFacts>,
+    pub(super) beyond: Beyond,
+    pub(super) under_way: bool,
+    decisions: u8,
+    executions: u8,
+    executed_events: u8,
+    executed_unapproved: bool,
+    executed_late: bool,
+    final_left: bool,
+    targets_created: u8,
+    building: u8,
+    vault_written: bool,
+    wrote_other: bool,
+    unkeyed_launches: u8,
+    launched_keyed: bool,
+    launched_other: bool,
+    launched_unexecuted: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        id: Uuid,
+        token: String,
+        team: Uuid,
+        sources: [Uuid; 2],
+        digest: Digest,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            token,
+            team,
+            sources,
+            digest,
+            expires_at,
+            status: Status::Pending,
+            approved: false,
+            drifted: false,
+            clean: true,
+            window_passed: false,
+            job: None,
+            promotions: Vec::new(),
+            beyond: Beyond::default(),
+            under_way: false,
+            decisions: 0,
+            executions: 0,
+            executed_events: 0,
+            executed_unapproved: false,
+            executed_late: false,
+            final_left: false,
+            targets_created: 0,
+            building: 0,
+            vault_written: false,
+            wrote_other: false,
+            unkeyed_launches: 0,
+            launched_keyed: false,
+            launched_other: false,
+            launched_unexecuted: false,
+        }
+    }
+
+    /// A transaction about this approval has changed something, at this time of the store's clock.
+    pub(super) fn changed(&mut self, changed: Changed, now: Timestamp) {
+        if changed.consumed > 0 {
+            self.executed_unapproved |= !matches!(self.status, Status::Approved | Status::Executed);
+            self.executed_late |= self.expires_at <= now;
+            self.executions = self.executions.saturating_add(changed.consumed).min(2);
+        }
+        self.vault_written |= changed.vault;
+        self.wrote_other |= changed.other_services;
+    }
+
+    /// Something was launched for it.
+    pub(super) fn launched(&mut self, deed: &Deed) {
+        let Some(launch) = deed.launched else { return };
+        match launch.key {
+            Some(_) => self.launched_keyed = true,
+            None => self.unkeyed_launches = (self.unkeyed_launches + 1).min(2),
+        }
+        self.launched_other |= launch.digest != self.digest;
+        self.beyond.other_services |= self.wrote_other;
+        self.launched_unexecuted |= self.status != Status::Executed;
+    }
+
+    /// Its status, as the store has it now.
+    pub(super) fn stands(&mut self, status: Status, now: Timestamp) {
+        self.window_passed = self.expires_at <= now;
+        self.final_left |= self.status.is_final() && status != self.status;
+        self.approved |= status == Status::Approved;
+        self.status = status;
+    }
+
+    /// An event about it was written.
+    pub(super) fn event(&mut self, kind: AuditKind) {
+        match kind {
+            AuditKind::Requested => {}
+            AuditKind::Approved | AuditKind::Rejected | AuditKind::Expired => {
+                self.decisions = (self.decisions + 1).min(2);
+            }
+            AuditKind::Executed => self.executed_events = (self.executed_events + 1).min(2),
+        }
+    }
+
+    /// Its team's stacks and its job, as the store has them now. `cap` is what the plan has room for.
+    pub(super) fn look(&mut self, records: Records<'_>, cap: usize) {
+        let (mut created, mut building) = (0, 0);
+        for stack in records.stacks {
+            // A target is a stack that a promotion has made of one of the two; these are in the other environment.
+            let mine = stack.parent.is_some_and(|parent| self.sources.contains(&parent));
+            if mine && !self.sources.contains(&stack.id) {
+                if stack.status == StackStatus::Building && created < 8 {
+                    building |= 1 << created;
+                }
+                created += 1;
+            }
+        }
+        self.targets_created = created;
+        self.building = building;
+        self.beyond.cap_passed |= records.stacks.len() > cap;
+        self.job = records.jobs.get(&self.id).map(|job| job.state);
+    }
+
+    /// Its launch job has yet to be done.
+    pub(super) fn job_is_open(&self) -> bool {
+        matches!(self.job, Some(JobState::Ready | JobState::Leased { .. }))
+    }
+
+    pub(super) fn has_targets(&self) -> bool {
+        self.targets_created > 0
+    }
+
+    /// A promotion has ended. What no longer matters is forgotten, as in the model.
+    pub(super) fn ended(&mut self, promotion: usize, stage: Stage) {
+        let one = &mut self.promotions[promotion];
+        let kept = *one;
+        *one = PromotionFacts { stage, foreign: kept.foreign, ..PromotionFacts::default() };
+        one.wrote = stage.is_refused() && kept.wrote;
+        if stage == Stage::PreflightRefused {
+            one.consumed = kept.consumed;
+            one.began_on_approved = kept.began_on_approved;
+        }
+        self.clean &= stage != Stage::PreflightRefused;
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts {
+            status: self.status,
+            window_passed: self.window_passed,
+            drifted: self.drifted,
+            executions: self.executions,
+            executed_unapproved: self.executed_unapproved,
+            executed_late: self.executed_late,
+            final_left: self.final_left,
+            decisions: self.decisions,
+            executed_events: self.executed_events,
+            targets_created: self.targets_created,
+            vault_written: self.vault_written,
+            building: self.building,
+            launches: self.unkeyed_launches + u8::from(self.launched_keyed),
+            launched_other: self.launched_other,
+            launched_unexecuted: self.launched_unexecuted,
+            under_way: self.under_way,
+            clean: self.clean,
+            promotions: &self.promotions,
+            beyond: self.beyond,
+        }
+    }
+
+    /// The safety properties that are broken now, and the properties that are put to the test, as sets of bits.
+    /// Liveness is judged when the schedule is over.
+    pub(super) fn judge(&self, known: Found) -> Found {
+        let facts = self.facts();
+        let mut found = known;
+        for property in Property::ALL {
+            let bit = 1 << *property as u32;
+            let liveness = matches!(property, Property::L1 | Property::L2 | Property::L3 | Property::L4);
+            if !liveness && found.broken & bit == 0 && property.is_violated(&facts, || true) {
+                found.broken |= bit;
+            }
+            if found.witnessed & bit == 0 && property.is_witnessed(&facts) {
+                found.witnessed |= bit;
+            }
+        }
+        found
+    }
+
+    /// What has yet to come about, though nothing is under way any more.
+    pub(super) fn overdue(&self) -> u32 {
+        let facts = self.facts();
+        let pending = Inevitable::ALL.into_iter().filter(|inevitable| inevitable.is_pending(&facts));
+        pending.fold(0, |bits, inevitable| bits | 1 << inevitable.property() as u32)
+    }
+
+    /// Of L3 and L4, those that promise that one fresh promotion would succeed now.
+    pub(super) fn promised(&self) -> u32 {
+        let facts = self.facts();
+        let promised = [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
+        promised.fold(0, |bits, property| bits | 1 << property as u32)
+    }
+}
+
+/// Sets of properties, a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Broken.
+    pub broken: u32,
+    /// Put to the test.
+    pub witnessed: u32,
+}
+
+impl Found {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { broken: self.broken | other.broken, witnessed: self.witnessed | other.witnessed }
+    }
+
+    /// The properties that are broken.
+    pub fn broken(self) -> impl Iterator<Item = Property> {
+        Property::ALL.iter().copied().filter(move |property| self.broken >> *property as u32 & 1 == 1)
+    }
+}

@@ -1,0 +1,48 @@
+//! The simulator: the real driver, worker and store, thousands of schedules long, with every fault, reproducible by a seed.
+//!
+//! ```text
+//! seed ─▶ swarm ─▶ scenario, kinds of fault ─▶ scheduler ─▶ actions ─▶ Simulation ─▶ ledgers ─▶ properties
+//!                                                             │            │
+//!                                     shrinker ◀── failure ◀──┘            └─▶ platform: store, deployer, clock
+//! ```
+//!
+//! A [`Simulation`] takes one [`Action`] after another. Everything in it follows from the scenario and the actions: it
+//! reads no clock, draws nothing, and knows no runtime but a poll. What a seed decides, the scheduler decides before,
+//! so that the list of actions alone plays the same run again.
+//!
+//! Judged by the same properties as the model, after every step; liveness when the schedule is over, in a heal phase
+//! without faults.
+
+mod action;
+mod campaign;
+mod conformance;
+mod crash_points;
+mod failure;
+mod faults;
+mod heal;
+mod ledger;
+mod mutants;
+mod platform;
+mod scenario;
+mod schedule;
+mod shrink;
+mod swarm;
+mod task;
+mod world;
+
+pub use action::Action;
+pub use campaign::{Campaign, Coverage, Finding, Report, Seeds, Unmergeable};
+pub use crash_points::{CrashPoints, crash_points};
+pub use failure::{Failure, Replayed, Unplayable};
+pub use conformance::Divergence;
+pub use faults::{Fault, MOST_CRASHES, MOST_FAULTS, Outcome};
+pub use ledger::Found;
+pub use mutants::Mutant;
+pub use scenario::{Client, InvalidScenario, Permission, Scenario, Wants};
+pub use schedule::{Played, Schedule, play};
+pub use shrink::shrink;
+pub use swarm::{Size, Swarm};
+pub use world::{Ending, Simulation, Taken};
+
+/// How long a worker's lease is, in milliseconds.
+pub const LEASE_MS: u64 = 30_000;

@@ -1,0 +1,147 @@
+//! Mutants: platforms that are broken on purpose, each in one way that people really get wrong. The simulator must find each.
+
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
+    strategy::{Record, Sharded, Strategy},
+};
+use uuid::Uuid;
+
+use crate::properties::Property;
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $mutant:ident $name:literal breaks $property:ident;)+) => {
+        /// A deliberately broken platform.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $mutant),+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$mutant),+];
+
+            /// What it is called.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$mutant => $name),+ }
+            }
+
+            /// A property that it breaks under `atomic-commit`.
+            pub fn breaks(self) -> Property {
+                match self { $(Self::$mutant => Property::$property),+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// The canary: what was acknowledged is forgotten when an instance starts again, and a used approval is unused.
+    ForgottenOnRestart "forgotten-on-restart" breaks S9;
+    /// The consume is an update without a condition.
+    UnconditionalUpdate "unconditional-update" breaks S2;
+    /// Nobody looks how many rows the consume has changed.
+    RowCountIgnored "row-count-ignored" breaks S2;
+    /// A rejection is written without a look at the status.
+    RejectOverwrites "reject-overwrites" breaks S10;
+    /// When the answer of the consume is lost, the approval is given back.
+    ClaimReleased "claim-released" breaks S9;
+    /// Who loses the race is told that the server failed.
+    LoserGetsServerError "loser-gets-server-error" breaks S3;
+    /// The commit writes what the source has become, not what was approved.
+    WritesWhatIsThere "writes-what-is-there" breaks S6;
+    /// The executed event is left out.
+    EventLost "event-lost" breaks S8;
+    /// The launch job is left out.
+    JobLost "job-lost" breaks L1;
+    /// The job is done, and its target is left building.
+    NeverSettles "never-settles" breaks L2;
+    /// The plan's cap is looked at before the transaction, and not in it.
+    CapIgnored "cap-ignored" breaks S11;
+    /// Another team's approval is read as if it was one's own.
+    OwnerIgnored "owner-ignored" breaks S12;
+    /// The idempotency key is not looked up.
+    KeyIgnored "key-ignored" breaks S13;
+    /// A worker whose lease ran out may finish the job.
+    Unfenced "unfenced" breaks S14;
+    /// The worker launches without the approval's key.
+    LaunchWithoutKey "launch-without-key" breaks S2;
+}
+
+impl Mutant {
+    /// The mutant of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
+    }
+
+    /// The changes that it makes of those that were asked for.
+    pub(super) fn ops(mutant: Option<Self>, ops: &[Op]) -> Vec<Op> {
+        ops.iter()
+            .filter(|op| match mutant {
+                Some(Self::EventLost) => **op != Op::Audit,
+                Some(Self::JobLost) => **op != Op::Enqueue,
+                _ => true,
+            })
+            .map(|op| match (op, mutant) {
+                (Op::Consume { .. }, Some(Self::UnconditionalUpdate)) => {
+                    Op::Consume { guards: Guards::default() }
+                }
+                _ => *op,
+            })
+            .collect()
+    }
+}
+
+/// The strategy that production has by default, with a mutant's hand on it.
+#[derive(Clone)]
+pub(super) struct Switchable {
+    sound: Arc<Sharded>,
+    mutant: Option<Mutant>,
+}
+
+impl Switchable {
+    pub(super) fn new(mutant: Option<Mutant>) -> Self {
+        Self { sound: Arc::default(), mutant }
+    }
+
+    /// A used approval is unused again, and nobody has decided that.
+    pub(super) fn forget(&self, id: Uuid) {
+        let judge = |standing: Standing| {
+            if standing.status == Status::Executed { Ok(Status::Approved) } else { Err(Refusal::NOT_FOUND) }
+        };
+        self.sound.update(id, Timestamp(0), judge);
+    }
+}
+
+impl Strategy for Switchable {
+    const NAME: &'static str = Sharded::<countersign::strategy::sync::Std>::NAME;
+
+    fn insert(&self, id: Uuid, record: Record) -> Uuid {
+        self.sound.insert(id, record)
+    }
+
+    fn read(&self, id: Uuid) -> Option<Record> {
+        self.sound.read(id)
+    }
+
+    fn update(
+        &self,
+        id: Uuid,
+        now: Timestamp,
+        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Option<Result<Status, Refusal>> {
+        if self.mutant == Some(Mutant::RejectOverwrites) {
+            // Whatever would reject a pending one rejects this one, too.
+            let pending = |standing| Standing { status: Status::Pending, ..standing };
+            return self.sound.update(id, now, |standing| match judge(pending(standing)) {
+                Ok(Status::Rejected) => Ok(Status::Rejected),
+                _ => judge(standing),
+            });
+        }
+        self.sound.update(id, now, judge)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
+        self.sound.for_each(visit);
+    }
+}

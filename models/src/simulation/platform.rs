@@ -1,0 +1,670 @@
+//! The platform as a promotion and a worker see it: the real store in memory and a deployer, with a turnstile before every effect.
+//!
+//! A task that is polled passes the turnstile once, with what is to become of the effect behind it, and waits before the
+//! next one: one poll is one atomic action. What really happened is written down as a [`Deed`].
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+};
+
+use countersign::{
+    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp, flow::Do},
+    service::{Deployer, Launch},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, JobState, Lease, MemoryStore, Page,
+        Plan, Query, Reading, StackStatus, Store, StoreError, Team,
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    faults::{Outcome, SLOW_MS},
+    mutants::{Mutant, Switchable},
+};
+use crate::{
+    fixtures::HandClock,
+    model::{Actor, deed},
+};
+
+/// Where a task waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum At {
+    /// Before a read, an answer, or something of the worker's.
+    #[default]
+    Elsewhere,
+    /// For a deploy to end.
+    Deploy,
+    /// Before a commit, or the look that it trusts.
+    Change {
+        /// It consumes.
+        consumes: bool,
+        /// It writes the target.
+        writes_target: bool,
+    },
+}
+
+/// What one turn of a task did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deed {
+    /// What really became of the effect: a fault that had nothing to hit is none.
+    pub(super) outcome: Outcome,
+    pub(super) changed: Changed,
+    pub(super) launched: Option<Launch>,
+    /// The target that the promotion knows of from now on, if that has changed.
+    pub(super) target: Option<Option<Target>>,
+    /// Something that the model's worker does.
+    pub(super) worker: Option<WorkerDeed>,
+    /// A worker acted on a lease that somebody else has taken over; whether it succeeded.
+    pub(super) stale: Option<bool>,
+    /// On whom it acted, how that is called, and what came of it: for a diagram.
+    pub(super) words: Option<(Actor, String, String)>,
+}
+
+/// What a transaction really changed. Counts, since a message may be delivered twice.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Changed {
+    pub(super) consumed: u8,
+    pub(super) wrote: bool,
+    pub(super) vault: bool,
+    /// A target was written that does not have the services which were approved.
+    pub(super) other_services: bool,
+}
+
+impl Changed {
+    fn add(&mut self, other: Self) {
+        self.consumed += other.consumed;
+        self.wrote |= other.wrote;
+        self.vault |= other.vault;
+        self.other_services |= other.other_services;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WorkerDeed {
+    Leased,
+    Launched,
+    LaunchedAgain,
+    Renewed,
+    Finished,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Attempt { client: u8, attempt: u16 },
+    Worker { instance: u8 },
+}
+
+/// A message that arrives later than its answer was given up.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    pub(super) who: Who,
+    pub(super) message: Message,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    Commit { ask: Ask, step: usize, approval: Uuid, digest: Digest, target: Option<Target>, ops: Vec<Op> },
+    Finish { lease: Lease, ended: StackStatus },
+}
+
+/// A deploy that runs, or has ended and waits for its worker to notice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deploy {
+    pub(super) launch: Launch,
+    pub(super) who: Who,
+    pub(super) instance: u8,
+    pub(super) ended: Option<StackStatus>,
+}
+
+pub(super) struct Control {
+    permit: Option<Outcome>,
+    pub(super) who: Who,
+    pub(super) instance: u8,
+    pub(super) at: At,
+    pub(super) deed: Deed,
+    pub(super) late: Vec<Late>,
+    pub(super) deploys: Vec<Deploy>,
+    /// For stale reads: what was read before the latest change, and after it.
+    readings: Vec<Seen>,
+}
+
+struct Seen {
+    approval: Uuid,
+    source: Uuid,
+    before: Option<Reading>,
+    latest: Reading,
+}
+
+pub(super) struct Platform {
+    pub(super) store: MemoryStore<Switchable>,
+    pub(super) strategy: Switchable,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) mutant: Option<Mutant>,
+    /// Each approval's team.
+    pub(super) owners: Vec<(Uuid, Uuid)>,
+    /// Diagrams are wanted.
+    pub(super) in_words: bool,
+    /// Stale reads may be wanted.
+    pub(super) keeps_readings: bool,
+    control: Mutex<Control>,
+}
+
+impl Platform {
+    pub(super) fn new(
+        store: MemoryStore<Switchable>,
+        strategy: Switchable,
+        clock: Arc<HandClock>,
+        flow: Arc<Flow>,
+        mutant: Option<Mutant>,
+    ) -> Self {
+        let control = Control {
+            permit: None,
+            who: Who::Worker { instance: 0 },
+            instance: 0,
+            at: At::Elsewhere,
+            deed: Deed::default(),
+            late: Vec::new(),
+            deploys: Vec::new(),
+            readings: Vec::new(),
+        };
+        let control = Mutex::new(control);
+        Self {
+            store,
+            strategy,
+            clock,
+            flow,
+            mutant,
+            owners: Vec::new(),
+            in_words: false,
+            keeps_readings: false,
+            control,
+        }
+    }
+
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next task that is polled may pass the turnstile once.
+    pub(super) fn admit(&self, who: Who, instance: u8, outcome: Outcome) {
+        let mut control = self.control();
+        control.permit = Some(outcome);
+        control.who = who;
+        control.instance = instance;
+        control.deed = Deed::default();
+    }
+
+    /// What was done since; none when nobody has passed the turnstile.
+    pub(super) fn done(&self) -> (Option<Deed>, At) {
+        let mut control = self.control();
+        let passed = control.permit.take().is_none();
+        let deed = std::mem::take(&mut control.deed);
+        (passed.then_some(deed), control.at)
+    }
+
+    /// The turnstile.
+    pub(super) async fn pass(&self, at: At) -> Outcome {
+        let outcome = poll_fn(|_| {
+            let mut control = self.control();
+            match control.permit.take() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => {
+                    control.at = at;
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        if outcome == Outcome::Slow {
+            self.clock.advance_ms(SLOW_MS);
+            self.control().deed.outcome = Outcome::Slow;
+        }
+        outcome
+    }
+
+    /// The effect fails before anything happens, if that is to become of it.
+    fn reach(&self, outcome: Outcome) -> Result<(), StoreError> {
+        if outcome == Outcome::FailedBefore {
+            self.control().deed.outcome = outcome;
+            self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
+            return Err(StoreError::NotApplied);
+        }
+        Ok(())
+    }
+
+    fn say(&self, words: impl FnOnce() -> (Actor, String, String)) {
+        if self.in_words {
+            let (to, does, result) = words();
+            let mut control = self.control();
+            match &mut control.deed.words {
+                // What is said first names the deed, what is said last how it ended.
+                Some((_, _, known)) => *known = result,
+                none => *none = Some((to, does, result)),
+            }
+        }
+    }
+
+    fn name(&self, effect: &Effect<'_>, step: Option<&Step>) {
+        self.say(|| {
+            let (to, does) = deed(effect, step, Actor::World);
+            (to, does, "ok".to_owned())
+        });
+    }
+
+    fn answered(&self, result: impl FnOnce() -> String) {
+        self.say(|| (Actor::Store, String::new(), result()));
+    }
+
+    /// The reading of an earlier moment, where there is one; keeps this one for later.
+    fn as_of_before(&self, ask: &Ask, fresh: Reading, stale: bool) -> Reading {
+        if !self.keeps_readings {
+            return fresh;
+        }
+        let mut control = self.control();
+        let (approval, source) = (ask.request.approval, ask.payload.source);
+        let seen = control.readings.iter_mut().find(|seen| seen.approval == approval && seen.source == source);
+        let Some(seen) = seen else {
+            control.readings.push(Seen { approval, source, before: None, latest: fresh.clone() });
+            return fresh;
+        };
+        if (&seen.latest.approval, seen.latest.digest) != (&fresh.approval, fresh.digest) {
+            seen.before = Some(std::mem::replace(&mut seen.latest, fresh.clone()));
+        }
+        let before = seen.before.clone().filter(|_| stale);
+        if before.is_some() {
+            control.deed.outcome = Outcome::StaleRead;
+        }
+        before.unwrap_or(fresh)
+    }
+
+    /// One delivery of a commit.
+    pub(super) fn deliver(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let ops = Mutant::ops(self.mutant, commit.ops);
+        let commit = Commit { ops: &ops, ..commit };
+        let team = ask.request.team;
+        let capless = self.mutant == Some(Mutant::CapIgnored);
+        let cap = |cap| self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap: cap });
+        let before = capless.then(|| self.store.deployment_cap(team)).flatten();
+        if before.is_some() {
+            cap(usize::MAX);
+        }
+        let committed = crate::fixtures::at_once(self.store.commit(ask, step, commit));
+        if let Some(before) = before {
+            cap(before);
+        }
+        if let Ok(Committed::Applied { target }) = &committed {
+            if target.is_some() {
+                self.control().deed.target = Some(*target);
+            }
+            let mut changed = Changed::default();
+            for op in commit.ops {
+                match op {
+                    Op::Consume { .. } => changed.consumed += 1,
+                    Op::WriteTarget { .. } => {
+                        changed.wrote = true;
+                        changed.other_services |= self.wrote_other(ask, target.as_ref());
+                    }
+                    Op::WriteVault => {
+                        changed.wrote = true;
+                        changed.vault = true;
+                    }
+                    Op::Audit | Op::Enqueue => {}
+                }
+            }
+            self.control().deed.changed.add(changed);
+        }
+        committed
+    }
+
+    /// Whether the target that was just written has other services than those that were approved.
+    fn wrote_other(&self, ask: &Ask, target: Option<&Target>) -> bool {
+        let (team, approval) = (ask.request.team, ask.request.approval);
+        let Some(target) = target else { return false };
+        if self.mutant == Some(Mutant::WritesWhatIsThere) {
+            let source = ask.payload.source;
+            let now = self.store.look(team, |records| {
+                let source = records.stacks.iter().find(|stack| stack.id == source);
+                source.map(|stack| stack.services.clone())
+            });
+            if let Some(now) = now.flatten() {
+                self.store.put_services(team, target.id, now);
+            }
+        }
+        let differs = |records: countersign::store::memory::Records<'_>| {
+            let written = records.stacks.iter().find(|stack| stack.id == target.id);
+            let approved = records.approvals.get(&approval);
+            written.zip(approved).is_some_and(|(written, approved)| written.services != *approved.services)
+        };
+        self.store.look(team, differs).unwrap_or(false)
+    }
+
+    /// One delivery of the news that a deploy has ended.
+    pub(super) fn deliver_finish(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        let mut lease = lease.clone();
+        let stale = self.is_stale(&lease);
+        match self.mutant {
+            Some(Mutant::Unfenced) => lease.fence = self.latest_fence(&lease).unwrap_or(lease.fence),
+            // Nothing has this id.
+            Some(Mutant::NeverSettles) => lease.target = Some(Uuid::max()),
+            _ => {}
+        }
+        let done = crate::fixtures::at_once(self.store.finish_job(&lease, ended))?;
+        if stale {
+            self.control().deed.stale = Some(done);
+        }
+        Ok(done)
+    }
+
+    fn latest_fence(&self, lease: &Lease) -> Option<u64> {
+        let (_, team) = self.owners.iter().find(|(approval, _)| *approval == lease.approval)?;
+        match self.store.job(*team, lease.approval)?.state {
+            JobState::Leased { fence, .. } => Some(fence),
+            JobState::Ready | JobState::Done => None,
+        }
+    }
+
+    /// Somebody else has leased the job since.
+    fn is_stale(&self, lease: &Lease) -> bool {
+        self.latest_fence(lease).is_some_and(|latest| latest > lease.fence)
+    }
+
+    pub(super) fn answers_success(&self) {
+        self.say(|| (Actor::World, "answers: success".to_owned(), "ok".to_owned()));
+    }
+
+    /// What is said of the worker: whom it acts on, and what it does.
+    fn worker_says(&self, worker: WorkerDeed, words: &str, result: &str) {
+        self.control().deed.worker = Some(worker);
+        let to = if worker == WorkerDeed::Launched { Actor::Target } else { Actor::Store };
+        self.say(|| (to, words.to_owned(), result.to_owned()));
+    }
+}
+
+/// An event that is lost is swallowed: there is no answer that could be lost.
+fn has_answer(step: &Step) -> bool {
+    step.action != Do::Audit
+}
+
+impl Store for Platform {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Validate { approval: ask.request.approval }, None);
+        self.reach(outcome)?;
+        let mut fresh = self.store.read_approval(ask).await?;
+        if self.mutant == Some(Mutant::OwnerIgnored)
+            && let Some(approval) = &mut fresh.approval
+        {
+            approval.team = ask.request.team;
+        }
+        Ok(self.as_of_before(ask, fresh, outcome == Outcome::StaleRead))
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Check, Some(step));
+        self.reach(outcome)?;
+        let refused = self.begin_outage(ask, step, outcome);
+        let mut checked = self.store.check(ask, step).await?;
+        self.end_outage(ask, refused, checked.is_err());
+        if let (Ok(digest), Outcome::StaleRead) = (&mut checked, outcome)
+            && let Ok(fresh) = self.store.read_approval(ask).await
+        {
+            *digest = self.as_of_before(ask, fresh, true).digest;
+        }
+        self.answer_of(&checked);
+        Ok(checked)
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
+        self.name(&Effect::FindTarget, Some(step));
+        self.reach(outcome)?;
+        let refused = self.begin_outage(ask, step, outcome);
+        let mut found = self.store.find_target(ask, step).await?;
+        self.end_outage(ask, refused, found.is_err());
+        if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
+            // There was none at the beginning.
+            *target = None;
+            self.control().deed.outcome = Outcome::StaleRead;
+        }
+        if let Ok(target) = found {
+            self.control().deed.target = Some(target.map(|id| Target { id, created: false }));
+        }
+        self.answer_of(&found);
+        Ok(found)
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
+        let writes_target = commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
+        let outcome = self.pass(At::Change { consumes, writes_target }).await;
+        self.name(&Effect::Commit(commit), Some(step));
+        self.reach(outcome)?;
+        if outcome == Outcome::AppliedLate && has_answer(step) {
+            let Commit { approval, digest, target, ops } = commit;
+            let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
+            let message =
+                Message::Commit { ask: ask.clone(), step, approval, digest, target, ops: ops.to_vec() };
+            let mut control = self.control();
+            let who = control.who;
+            control.late.push(Late { who, message });
+            control.deed.outcome = outcome;
+            drop(control);
+            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        let refused = self.begin_outage(ask, step, outcome);
+        let committed = self.deliver(ask, step, commit);
+        self.end_outage(ask, refused, matches!(committed, Ok(Committed::Refused(_)) | Err(_)));
+        let committed = committed?;
+        match (&committed, self.mutant) {
+            (Committed::NotConsumed(_), Some(Mutant::RowCountIgnored)) => {
+                return Ok(Committed::Applied { target: None });
+            }
+            (Committed::NotConsumed(_), Some(Mutant::LoserGetsServerError)) => {
+                return Err(StoreError::NotApplied);
+            }
+            _ => {}
+        }
+        match &committed {
+            Committed::Applied { .. } => {}
+            Committed::Refused(refusal) | Committed::NotConsumed(refusal) => {
+                self.answered(|| refusal.to_string());
+                return Ok(committed);
+            }
+        }
+        match outcome {
+            Outcome::AnswerLost if has_answer(step) => {
+                self.control().deed.outcome = outcome;
+                if consumes && self.mutant == Some(Mutant::ClaimReleased) {
+                    self.strategy.forget(commit.approval);
+                }
+                self.answered(|| "fault, applied but the answer is lost".to_owned());
+                Err(StoreError::Unknown)
+            }
+            Outcome::AppliedTwice => {
+                self.control().deed.outcome = outcome;
+                // The second answer is nobody's.
+                self.deliver(ask, step, commit).ok();
+                self.answered(|| "fault, delivered twice".to_owned());
+                Ok(committed)
+            }
+            _ => Ok(committed),
+        }
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.store.request_approval(ask).await
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.store.decide(decision).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.store.approval(team, id).await
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.say(|| (Actor::Store, "looks its key up".to_owned(), "ok".to_owned()));
+        self.reach(outcome)?;
+        if self.mutant == Some(Mutant::KeyIgnored) {
+            return Ok(None);
+        }
+        self.store.execution(team, approval).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list_approvals(query).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Leased, "leases the launch job", "ok");
+        self.reach(outcome)?;
+        let lease = self.store.lease_job(until).await?;
+        if lease.is_some() && outcome == Outcome::AnswerLost {
+            self.control().deed.outcome = outcome;
+            self.answered(|| "fault, leased but the answer is lost".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        Ok(lease)
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Renewed, "renews the lease", "ok");
+        self.reach(outcome)?;
+        let stale = self.is_stale(lease);
+        let renewed = self.store.renew_lease(lease, until).await?;
+        if stale {
+            self.control().deed.stale = Some(renewed);
+        }
+        if !renewed {
+            self.answered(|| "no longer its own".to_owned());
+        }
+        Ok(renewed)
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Finished, "settles the target: the job is done", "ok");
+        self.reach(outcome)?;
+        if outcome == Outcome::AppliedLate {
+            let mut control = self.control();
+            let who = control.who;
+            control.late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
+            control.deed.outcome = outcome;
+            drop(control);
+            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        let finished = self.deliver_finish(lease, ended)?;
+        match outcome {
+            Outcome::AnswerLost => {
+                self.control().deed.outcome = outcome;
+                self.answered(|| "fault, applied but the answer is lost".to_owned());
+                Err(StoreError::Unknown)
+            }
+            Outcome::AppliedTwice => {
+                self.control().deed.outcome = outcome;
+                self.deliver_finish(lease, ended).ok();
+                Ok(finished)
+            }
+            _ => Ok(finished),
+        }
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.store.settle(approval, target, status).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.store.audit(approval).await
+    }
+}
+
+impl Platform {
+    /// What the step lists first fails, if it is to refuse.
+    fn begin_outage(&self, ask: &Ask, step: &Step, outcome: Outcome) -> Option<Refusal> {
+        let refusal = step.refusals().next().filter(|_| outcome == Outcome::Refuses).cloned()?;
+        self.store.begin_outage(ask.request.team, refusal.clone());
+        Some(refusal)
+    }
+
+    /// It works again. If it was refused by its step meanwhile, that is what became of it.
+    fn end_outage(&self, ask: &Ask, outage: Option<Refusal>, refused: bool) {
+        if let Some(refusal) = outage {
+            self.store.end_outage(ask.request.team, &refusal);
+            if refused {
+                self.control().deed.outcome = Outcome::Refuses;
+            }
+        }
+    }
+
+    fn answer_of<T>(&self, judged: &Result<T, Refusal>) {
+        if let Err(refusal) = judged {
+            self.answered(|| refusal.to_string());
+        }
+    }
+}
+
+impl Deployer for Platform {
+    async fn launch(&self, mut launch: Launch) {
+        let outcome = self.pass(At::Elsewhere).await;
+        match launch.key {
+            Some(_) => self.worker_says(WorkerDeed::Launched, "launches the deploy under its key", "ok"),
+            None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
+        }
+        if self.mutant == Some(Mutant::LaunchWithoutKey) {
+            launch.key = None;
+        }
+        let mut control = self.control();
+        control.deed.launched = Some(launch);
+        if launch.key.is_some() && outcome == Outcome::AppliedTwice {
+            // The second one is the same deploy.
+            control.deed.outcome = outcome;
+        }
+        let (who, instance) = (control.who, control.instance);
+        let same = |deploy: &&Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
+        match control.deploys.iter().find(same) {
+            // It runs, or has ended: the same deploy.
+            Some(_) if launch.key.is_some() => control.deed.worker = Some(WorkerDeed::LaunchedAgain),
+            _ => control.deploys.push(Deploy { launch, who, instance, ended: None }),
+        }
+    }
+
+    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
+        let ended = poll_fn(|_| {
+            let mut control = self.control();
+            let mine = |deploy: &&Deploy| deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. });
+            let ended = control.deploys.iter().find(mine).and_then(|deploy| deploy.ended);
+            if ended.is_some() {
+                return Poll::Ready(ended);
+            }
+            match control.permit.take() {
+                // The patience is at its end.
+                Some(_) => Poll::Ready(None),
+                None => {
+                    control.at = At::Deploy;
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        if ended.is_none() {
+            self.say(|| (Actor::Target, "waits for the deploy".to_owned(), "it runs".to_owned()));
+        }
+        ended
+    }
+}

@@ -1,0 +1,126 @@
+//! Who takes part in a schedule: teams, approvals, clients and instances.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wants {
+    /// What was approved.
+    Approved,
+    /// Another stack of the same team and family, under the same approval.
+    OtherStack,
+    /// A stack of another team, under the same approval.
+    OtherTeam,
+}
+
+/// An approval, pending at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permission {
+    /// Whose.
+    pub team: u8,
+    /// For which of the team's families of stacks. Approvals of one family have one target.
+    pub family: u8,
+}
+
+/// Somebody who uses an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Which approval.
+    pub approval: u8,
+    /// What for.
+    pub wants: Wants,
+    /// The instance that serves its requests.
+    pub instance: u8,
+}
+
+/// Who takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// By how much each instance's clock is ahead of the store's, in milliseconds.
+    pub skews_ms: Vec<i64>,
+    /// The approvals.
+    pub approvals: Vec<Permission>,
+    /// The clients. Those of one approval that want what was approved come first.
+    pub clients: Vec<Client>,
+    /// Clients send an idempotency key.
+    pub keys: bool,
+    /// How many targets each team's plan has room for; none: as many as it likes.
+    pub room: Option<u8>,
+}
+
+/// Why a scenario cannot be played.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidScenario(&'static str);
+
+impl fmt::Display for InvalidScenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for InvalidScenario {}
+
+impl Scenario {
+    /// The most instances.
+    pub const MOST_INSTANCES: usize = 8;
+    /// The most approvals.
+    pub const MOST_APPROVALS: usize = 32;
+    /// The most clients.
+    pub const MOST_CLIENTS: usize = 128;
+    /// The most teams, and families of a team.
+    pub const MOST_TEAMS: u8 = 8;
+
+    /// The model's world: one approval, one instance, `consumers` clients of which from two on the last wants another
+    /// stack.
+    pub fn of_model(consumers: u8) -> Self {
+        let client = |index| {
+            let foreign = consumers >= 2 && index == consumers - 1;
+            let wants = if foreign { Wants::OtherStack } else { Wants::Approved };
+            Client { approval: 0, wants, instance: 0 }
+        };
+        Self {
+            skews_ms: vec![0],
+            approvals: vec![Permission { team: 0, family: 0 }],
+            clients: (0..consumers).map(client).collect(),
+            keys: false,
+            room: None,
+        }
+    }
+
+    /// Whether everything that it names is there.
+    ///
+    /// # Errors
+    /// [`InvalidScenario`] says what is not.
+    pub fn check(&self) -> Result<(), InvalidScenario> {
+        let instances = self.skews_ms.len();
+        if !(1..=Self::MOST_INSTANCES).contains(&instances) {
+            return Err(InvalidScenario("expected 1 to 8 instances in `skews_ms`"));
+        }
+        if self.skews_ms.iter().any(|skew| skew.unsigned_abs() > 1_000_000) {
+            return Err(InvalidScenario("expected at most 1000000 milliseconds in `skews_ms`"));
+        }
+        if !(1..=Self::MOST_APPROVALS).contains(&self.approvals.len()) {
+            return Err(InvalidScenario("expected 1 to 32 `approvals`"));
+        }
+        if self.clients.len() > Self::MOST_CLIENTS {
+            return Err(InvalidScenario("expected at most 128 `clients`"));
+        }
+        let most = Self::MOST_TEAMS;
+        if self.approvals.iter().any(|one| one.team >= most || one.family >= most) {
+            return Err(InvalidScenario("expected a `team` and a `family` from 0 to 7 in each of `approvals`"));
+        }
+        let unknown = |client: &Client| {
+            usize::from(client.approval) >= self.approvals.len() || usize::from(client.instance) >= instances
+        };
+        if self.clients.iter().any(unknown) {
+            return Err(InvalidScenario("a client names an `approval` or an `instance` that is not there"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! What is polled: a client's request at the real driver, and an instance's worker. Neither knows that it is simulated.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use countersign::{
+    protocol::{Digest, End, Timestamp},
+    service::{Answer, Terms, Worked, promote_once, work},
+    store::{Ask, Clock, StoreError},
+};
+
+use super::{
+    LEASE_MS,
+    platform::{At, Platform},
+};
+use crate::fixtures::HandClock;
+
+type Task<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// A client's request, up to the answer.
+pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) -> Task<Answer> {
+    let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
+    Box::pin(async move {
+        let answer = promote_once(&platform.flow, &ask, source, &*platform, &*platform).await;
+        if matches!(answer.end, End::Succeeded { .. }) {
+            // Until the client has it, the process may die.
+            platform.answer().await;
+        }
+        answer
+    })
+}
+
+/// One turn of an instance's worker, by the instance's own clock.
+pub(super) fn worker(platform: &Arc<Platform>, skew_ms: i64) -> Task<Result<Worked, StoreError>> {
+    let platform = Arc::clone(platform);
+    Box::pin(async move {
+        let clock = SkewedClock { right: Arc::clone(&platform.clock), skew_ms };
+        work(&*platform, &*platform, Terms { clock: &clock, lease_ms: LEASE_MS }).await
+    })
+}
+
+/// Polls a task once: it goes as far as the next turnstile.
+pub(super) fn poll<T>(task: &mut Task<T>) -> Option<T> {
+    match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// A clock that is ahead of another one, or behind it.
+struct SkewedClock {
+    right: Arc<HandClock>,
+    skew_ms: i64,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.right.now().0.saturating_add_signed(self.skew_ms))
+    }
+}
+
+impl Platform {
+    async fn answer(&self) {
+        self.pass(At::Elsewhere).await;
+        self.answers_success();
+    }
+}

@@ -1,0 +1,120 @@
+//! What may be done next. Some of it turns out not to be possible: then it is not taken.
+
+use super::{
+    Action, Consumer, Deploy, JobState, Outcome, Simulation, Slot, Status, Uuid, Wants, Who,
+};
+
+/// What may be done next, in two kinds.
+#[derive(Debug, Default)]
+pub(in crate::simulation) struct Enabled {
+    /// What goes on by itself.
+    pub(in crate::simulation) ordinary: Vec<Action>,
+    /// What happens now and then.
+    pub(in crate::simulation) rare: Vec<Action>,
+}
+
+impl Simulation {
+    /// All that may be done next. Effects are said to happen; what else may become of them, the scheduler draws.
+    pub(in crate::simulation) fn enabled(&self, enabled: &mut Enabled) {
+        let Enabled { ordinary, rare } = enabled;
+        ordinary.clear();
+        rare.clear();
+        for (index, ledger) in self.ledgers.iter().enumerate() {
+            let approval = index as u8;
+            match ledger.status {
+                Status::Pending if ledger.window_passed => rare.push(Action::Expire { approval }),
+                Status::Pending => ordinary.push(Action::Approve { approval }),
+                _ => {}
+            }
+            rare.push(Action::Reject { approval });
+            if !ledger.window_passed {
+                rare.push(Action::ClockPasses { approval });
+            }
+            if ledger.approved && !ledger.drifted {
+                rare.push(Action::SourceChanges { approval });
+            }
+        }
+        for (index, consumer) in self.consumers.iter().enumerate() {
+            let client = index as u8;
+            for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
+                let next = Action::Promotion { client, duplicate, outcome: Outcome::Happens };
+                match attempt.slot {
+                    // Who comes before the operator learns nothing but that.
+                    Slot::Waiting if !self.ledgers[usize::from(consumer.plan.approval)].approved => {
+                        rare.push(next);
+                    }
+                    Slot::Waiting | Slot::Running(_) => ordinary.push(next),
+                    Slot::Off | Slot::Ended { .. } => {}
+                }
+            }
+            self.again(client, consumer, rare);
+        }
+        for index in 0..self.workers.len() {
+            if self.worker_runs(index) || self.has_job() {
+                ordinary.push(Action::Worker { instance: index as u8, outcome: Outcome::Happens });
+            }
+            rare.push(Action::Crash { instance: index as u8 });
+        }
+        self.pending(ordinary);
+        if self.leases_are_held() {
+            rare.push(Action::LeasesRunOut);
+        }
+    }
+
+    fn again(&self, client: u8, consumer: &Consumer, rare: &mut Vec<Action>) {
+        match (&consumer.attempts[0].slot, &consumer.attempts[1].slot) {
+            (Slot::Running(_), Slot::Off) if consumer.plan.wants != Wants::OtherTeam => {
+                rare.push(Action::Duplicate { client });
+            }
+            (Slot::Ended { succeeded: false }, _) => rare.push(Action::Retry { client }),
+            _ => {}
+        }
+    }
+
+    /// Late messages and deploys.
+    pub(in crate::simulation) fn pending(&self, actions: &mut Vec<Action>) {
+        let control = self.platform.control();
+        for late in &control.late {
+            actions.push(Action::Arrives {
+                client: match late.who {
+                    Who::Attempt { client, .. } => Some(client),
+                    Who::Worker { .. } => None,
+                },
+            });
+        }
+        for Deploy { launch, who, ended, .. } in &control.deploys {
+            match who {
+                Who::Attempt { client, .. } => {
+                    actions.push(Action::ProcessDeployEnds { client: *client, failed: false });
+                }
+                Who::Worker { .. } if ended.is_none() => {
+                    if let Some(approval) = self.place(launch.approval) {
+                        actions.push(Action::DeployEnds { approval, failed: false });
+                    }
+                }
+                Who::Worker { .. } => {}
+            }
+        }
+    }
+
+    fn place(&self, approval: Uuid) -> Option<u8> {
+        self.ledgers.iter().position(|ledger| ledger.id == approval).map(|place| place as u8)
+    }
+
+    /// Whether time has to pass before somebody else can have a job.
+    pub(in crate::simulation) fn leases_are_held(&self) -> bool {
+        let now = self.now();
+        self.ledgers
+            .iter()
+            .any(|ledger| matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until))
+    }
+
+    /// The first request that is under way.
+    pub(in crate::simulation) fn under_way(&self) -> Option<Action> {
+        self.consumers.iter().enumerate().find_map(|(index, consumer)| {
+            let running = |slot: &Slot| matches!(slot, Slot::Running(_));
+            let place = consumer.attempts.iter().position(|attempt| running(&attempt.slot))?;
+            Some(Action::Promotion { client: index as u8, duplicate: place == 1, outcome: Outcome::Happens })
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What was done, in words: for diagrams.
+
+use super::{Actor, Answer, Deed, End, Scene, Simulation, Stage, StoreError, Wants, Worked};
+
+impl Simulation {
+    pub(super) fn push_scene(
+        &mut self,
+        from: Actor,
+        to: Actor,
+        does: String,
+        result: Option<String>,
+        is_harm: bool,
+    ) {
+        if self.platform.in_words {
+            self.scenes.push(Scene { from, to, does, result, is_harm });
+        }
+    }
+
+    /// Something that is about an approval, which is named where there are several.
+    pub(super) fn note(&mut self, from: Actor, to: Actor, approval: u8, does: &str) {
+        if self.platform.in_words {
+            let does = match self.ledgers.len() {
+                1 => does.to_owned(),
+                _ => format!("{does} (approval {})", approval + 1),
+            };
+            self.push_scene(from, to, does, None, false);
+        }
+    }
+
+    pub(super) fn note_client(&mut self, client: u8, does: &str) {
+        if self.platform.in_words {
+            let actor = self.actor(client);
+            self.push_scene(actor, actor, does.to_owned(), None, true);
+        }
+    }
+
+    pub(super) fn harm(&mut self, does: String) {
+        self.push_scene(Actor::World, Actor::World, does, None, true);
+    }
+
+    fn actor(&self, client: u8) -> Actor {
+        let foreign = self.consumers[usize::from(client)].plan.wants != Wants::Approved;
+        Actor::Consumer { index: client, foreign }
+    }
+
+    pub(super) fn describe_promotion(
+        &mut self,
+        client: u8,
+        deed: &Deed,
+        answer: Option<&Answer>,
+        stage: Option<Stage>,
+    ) {
+        if !self.platform.in_words {
+            return;
+        }
+        let from = self.actor(client);
+        let (to, does, result) = match &deed.words {
+            Some((to, does, result)) => (*to, does.clone(), Some(result.clone())),
+            None => (from, "goes on".to_owned(), None),
+        };
+        let to = if to == Actor::World { from } else { to };
+        let ended = answer.and_then(|answer| match &answer.end {
+            End::Refused { refusal, .. } | End::Unknown { refusal } => Some(refusal.to_string()),
+            End::Succeeded { .. } => None,
+        });
+        let result = match (result, ended) {
+            (Some(result), Some(ended)) if result == "ok" || result == ended => Some(ended),
+            (Some(result), Some(ended)) => Some(format!("{result}, {ended}")),
+            (result, ended) => result.or(ended),
+        };
+        let success = stage == Some(Stage::Succeeded);
+        let result = result.filter(|result| !(success && result == "ok"));
+        let is_harm = deed.outcome.fault().is_some();
+        self.push_scene(from, to, does, result, is_harm);
+    }
+
+    pub(super) fn describe_worker(
+        &mut self,
+        instance: u8,
+        deed: &Deed,
+        worked: Option<Result<Worked, StoreError>>,
+    ) {
+        if !self.platform.in_words {
+            return;
+        }
+        let Some((to, does, result)) = deed.words.clone() else { return };
+        let result = match worked {
+            Some(Ok(Worked::LeaseLost)) => Some("its lease is somebody else's now".to_owned()),
+            _ => Some(result).filter(|result| result != "ok"),
+        };
+        let is_harm = deed.outcome.fault().is_some();
+        self.push_scene(Actor::Worker { index: instance }, to, does, result, is_harm);
+    }
+}
