@@ -40,7 +40,7 @@ fn unknown_keys_are_refused_with_the_closest_one() {
         "abuot = \"x\"\n",
         (1, 1),
         "the unknown key `abuot`",
-        "only `about`, `expect_broken`, `expect_vacuous`, `step` in a flow file",
+        "only `about`, `expect_broken`, `expect_broken_in_simulation`, `expect_vacuous`, `step` in a flow file",
         Some("did you mean `about`?"),
     );
     refused(
@@ -397,6 +397,7 @@ fn every_word_is_read_as_what_it_means() {
     let expected = FlowFile {
         about: Some("é, every word".to_owned()),
         expect_broken: vec!["S5".to_owned(), "L1".to_owned()],
+        expect_broken_in_simulation: Vec::new(),
         expect_vacuous: vec!["S1".to_owned()],
         flow: Flow::new(steps).expect("a flow"),
     };

@@ -1,6 +1,6 @@
 //! The command line: what can be asked for, and within which limits.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
@@ -31,6 +31,12 @@ pub(crate) enum Command {
     /// Draw the shortest run that breaks a property, as a sequence diagram
     #[command(after_help = EXIT_CODES)]
     Show(ShowArgs),
+    /// Play the real service under seeds and faults, or add up the reports of shards (`simulate merge`)
+    #[command(after_help = EXIT_CODES)]
+    Simulate(SimulateArgs),
+    /// Play a failure of `simulate` again; or ask whether an audit log was allowed
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
     /// Explain a command, or how flow files are written (`help flows`)
@@ -63,6 +69,87 @@ pub(crate) struct ShowArgs {
     /// A drawing for the terminal, or a mermaid diagram for a page
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DiagramFormat,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct SimulateArgs {
+    #[command(subcommand)]
+    pub(crate) merge: Option<SimulateCommand>,
+    #[arg(help = FLOW, default_value = "atomic-commit")]
+    pub(crate) flow: String,
+    /// From which seed to before which
+    #[arg(long, value_name = "A..B", default_value = "0..100000", value_parser = seeds)]
+    pub(crate) seeds: (u64, u64),
+    /// Only every n-th seed, beginning with the i-th: for campaigns on many machines
+    #[arg(long, value_name = "i/n", default_value = "1/1", value_parser = shard)]
+    pub(crate) shard: (u64, u64),
+    /// Threads [default: one for each core]
+    #[arg(long, value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Stop after this long: 90s, 5m. The report says which seeds were played
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) time: Option<Duration>,
+    /// Where the files of failures go
+    #[arg(long, value_name = "FOLDER", default_value = "failures")]
+    pub(crate) failures: PathBuf,
+    /// Write every step of every schedule to this file, a line of JSON each. On one thread
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Break the platform on purpose, to see that it is noticed: canary, or the name of a mutant
+    #[arg(long, value_name = "MUTANT")]
+    pub(crate) mutant: Option<String>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimulateCommand {
+    /// Add up the reports of shards (`--format json`)
+    Merge(MergeArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MergeArgs {
+    /// The reports
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReplayArgs {
+    /// A failure that `simulate` wrote
+    #[arg(required_unless_present = "audit", conflicts_with_all = ["audit", "flow"])]
+    pub(crate) failure: Option<PathBuf>,
+    /// An audit log, a JSON object on each line: was it allowed?
+    #[arg(long, value_name = "FILE.ndjson")]
+    pub(crate) audit: Option<PathBuf>,
+    /// By which flow it has to be allowed
+    #[arg(long, requires = "audit", default_value = "atomic-commit")]
+    pub(crate) flow: String,
+    /// A drawing for the terminal, or a mermaid diagram for a page
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiagramFormat,
+}
+
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    const EXPECTED: &str = "expected two numbers, the first one smaller, as in 0..100000";
+    let (from, to) = text.split_once("..").ok_or(EXPECTED)?;
+    let number = |text: &str| text.replace('_', "").parse::<u64>().map_err(|_| EXPECTED);
+    let (from, to) = (number(from)?, number(to)?);
+    if from < to { Ok((from, to)) } else { Err(EXPECTED.to_owned()) }
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    const EXPECTED: &str = "expected two numbers from 1, the first one not larger, as in 3/16";
+    let (place, of) = text.split_once('/').ok_or(EXPECTED)?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_| EXPECTED);
+    let (place, of) = (number(place)?, number(of)?);
+    if (1..=of).contains(&place) && of <= 1_000_000 { Ok((place, of)) } else { Err(EXPECTED.to_owned()) }
 }
 
 #[derive(Debug, ClapArgs)]

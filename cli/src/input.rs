@@ -13,6 +13,8 @@ use countersign_models::{
 #[derive(Debug)]
 pub(crate) struct Named {
     pub(crate) name: String,
+    /// Its file, whole.
+    pub(crate) file: String,
     pub(crate) subject: Subject,
 }
 
@@ -95,32 +97,65 @@ pub(crate) fn flow(name: &str) -> Result<Named, BadInput> {
         return Ok(built_in_flow(built_in));
     }
     let path = Path::new(name);
-    let bytes = read(path).map_err(|error| unreadable(name, &error))?;
+    let bytes = read(path, flow_file::MAX_BYTES).map_err(|error| unreadable(name, &error))?;
     match Subject::read(&bytes) {
         Ok(subject) => {
             let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
             // A file's name may have anything in it, and is printed.
             let name = stem.replace(char::is_control, "\u{fffd}").replace('"', "'");
-            Ok(Named { name, subject })
+            Ok(Named { name, file: String::from_utf8_lossy(&bytes).into_owned(), subject })
         }
         Err(problem) => Err(BadInput::in_file(name, &bytes, &problem)),
     }
 }
 
 fn built_in_flow(built_in: BuiltIn) -> Named {
-    Named { name: built_in.name.to_owned(), subject: built_in.subject() }
+    let (name, file) = (built_in.name.to_owned(), built_in.source.to_owned());
+    Named { name, file, subject: built_in.subject() }
 }
 
-/// Reads no more than is needed to see that a file is too long.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads no more than is needed to see that a file is longer than `most` bytes.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
     let file = fs::File::open(path)?;
     if file.metadata()?.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    file.take(flow_file::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The text of a file of at most `most` bytes, of which `what` is expected.
+pub(crate) fn text(path: &Path, most: usize, what: &str) -> Result<String, BadInput> {
+    let name = path.display();
+    let bytes = read(path, most).map_err(|error| {
+        BadInput::plain(&format!("{name}: cannot be read: {error}"), &format!("expected {what}"))
+    })?;
+    if bytes.len() > most {
+        let title = format!("{name}: found more than {most} bytes, expected {what}");
+        return Err(BadInput::plain(&title, "is it the right file?"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let title = format!("{name}:{line}: found a byte that is not UTF-8, expected {what}");
+        BadInput::plain(&title, "is it the right file?")
+    })
+}
+
+/// Reads JSON; what is wrong with it is told by line and column.
+pub(crate) fn json<T: serde::de::DeserializeOwned>(
+    name: &str,
+    text: &str,
+    what: &str,
+) -> Result<T, BadInput> {
+    serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        BadInput::plain(&format!("{name}:{line}:{column}: {message}"), &format!("expected {what}"))
+    })
 }
 
 fn unreadable(name: &str, error: &io::Error) -> BadInput {

@@ -1,9 +1,6 @@
 //! Runs the model checker on a flow, with progress on the terminal and a clock to stop it.
 
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, ops::ControlFlow};
 
 use countersign_models::{
     explorer::Progress,
@@ -16,6 +13,7 @@ use crate::{
     args::RunArgs,
     exit::Exit,
     input::{BadInput, Named},
+    stopwatch::Stopwatch,
 };
 
 /// A flow, its model, and what was found out about it.
@@ -40,8 +38,8 @@ impl Judged {
 }
 
 /// A pool of as many threads as were asked for.
-pub(crate) fn pool(args: &RunArgs) -> Result<rayon::ThreadPool, BadInput> {
-    let threads = args.threads.map_or(0, std::num::NonZeroUsize::get);
+pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, BadInput> {
+    let threads = threads.map_or(0, NonZeroUsize::get);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
         BadInput::plain(&format!("the threads could not be started: {error}"), "try fewer with --threads")
     })
@@ -77,18 +75,4 @@ pub(crate) fn judge(named: Named, bounds: Bounds, args: &RunArgs, pool: &rayon::
 fn spinner() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {prefix:.bold} {msg} ({elapsed})")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-/// The one place that reads the clock.
-struct Stopwatch(Instant);
-
-impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "how long a run takes is measured here, and nowhere else")]
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
 }

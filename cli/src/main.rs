@@ -8,9 +8,12 @@ mod help;
 mod input;
 mod judge;
 mod matrix;
+mod replay;
 mod report;
 mod say;
 mod show;
+mod simulate;
+mod stopwatch;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
     let exit = match Args::parse().command {
         Command::Verify(args) => verify::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Help(args) => help::run(&args),
     };

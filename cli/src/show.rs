@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;
     let property = input::property(&args.property)?;
-    let pool = pool(&args.run)?;
+    let pool = pool(args.run.threads)?;
     let judged = judge(named, args.bounds.bounds(), &args.run, &pool);
     let judgement = judged.report.of(property);
     let within = report::bounds(&judged);

@@ -10,7 +10,7 @@ use crate::{
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let flows = input::flows(&args.flows)?;
-    let pool = pool(&args.run)?;
+    let pool = pool(args.run.threads)?;
     let bounds = args.bounds.bounds();
     let judged: Vec<_> = flows.into_iter().map(|named| judge(named, bounds, &args.run, &pool)).collect();
     match args.format {

@@ -56,6 +56,7 @@ impl Subject {
         let properties = |ids: &[String]| ids.iter().filter_map(|id| Property::from_id(id)).collect();
         let expectations = Expectations {
             broken: properties(&file.expect_broken),
+            broken_in_simulation: properties(&file.expect_broken_in_simulation),
             vacuous: properties(&file.expect_vacuous),
         };
         Ok(Self { about: file.about, flow: file.flow, expectations })

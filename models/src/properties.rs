@@ -260,6 +260,14 @@ impl Facts<'_> {
 }
 
 impl Property {
+    /// All of them, by kind and number.
+    pub fn numbered() -> Vec<Self> {
+        let number = |property: &Self| property.id()[1..].parse::<u8>().unwrap_or(u8::MAX);
+        let mut all = Self::ALL.to_vec();
+        all.sort_by_key(|property| (property.kind() == Kind::Liveness, number(property)));
+        all
+    }
+
     /// The property of this id.
     pub fn from_id(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|property| property.id() == id)

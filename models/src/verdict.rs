@@ -15,6 +15,8 @@ use crate::{
 pub struct Expectations {
     /// These are broken; all others hold.
     pub broken: Vec<Property>,
+    /// These are broken, too, by what only the simulator does.
+    pub broken_in_simulation: Vec<Property>,
     /// These hold without being put to the test.
     pub vacuous: Vec<Property>,
 }

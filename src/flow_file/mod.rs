@@ -23,6 +23,9 @@ pub struct FlowFile {
     pub about: Option<String>,
     /// The ids of the properties that its author expects to be broken.
     pub expect_broken: Vec<String>,
+    /// The ids of those that are broken, too, by what a simulation does and the model does not: messages that arrive
+    /// twice or late, retries, other teams.
+    pub expect_broken_in_simulation: Vec<String>,
     /// The ids of those that its author expects to hold without being put to the test.
     pub expect_vacuous: Vec<String>,
     /// The order of the steps.
@@ -68,13 +71,14 @@ pub fn parse(bytes: &[u8], known_properties: &[&str]) -> Result<FlowFile, Proble
     read(&document, known_properties)
 }
 
-const KEYS: &[&str] = &["about", "expect_broken", "expect_vacuous", "step"];
+const KEYS: &[&str] = &["about", "expect_broken", "expect_broken_in_simulation", "expect_vacuous", "step"];
 
 fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<FlowFile, Problem> {
     let table = Table::of(document.get_ref(), document.span());
     table.only(KEYS, "a flow file")?;
     let about = table.text("about")?;
     let expect_broken = table.words("expect_broken", known_properties)?.unwrap_or_default();
+    let in_simulation = table.words("expect_broken_in_simulation", known_properties)?.unwrap_or_default();
     let expect_vacuous = table.words("expect_vacuous", known_properties)?.unwrap_or_default();
     let Some(array) = table.tables("step")? else {
         return Err(Problem::new(0..0, "a file without steps", "at least one [[step]]").help(EXAMPLE));
@@ -115,6 +119,7 @@ fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<Fl
     Ok(FlowFile {
         about,
         expect_broken: strings(expect_broken),
+        expect_broken_in_simulation: strings(in_simulation),
         expect_vacuous: strings(expect_vacuous),
         flow,
     })

@@ -248,6 +248,10 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Requested, Self::Approved, Self::Rejected, Self::Expired, Self::Executed];
+
     /// Its name in lists.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -117,7 +117,9 @@ impl Model {
             Action::ClockPasses => scene(Actor::World, Actor::World, "the clock passes expires_at"),
             Action::SourceChanges => scene(Actor::Source, Actor::Source, "gets new images"),
             Action::Lease => scene(Actor::Worker { index: 0 }, Actor::Store, "leases the launch job"),
-            Action::LaunchJob => scene(Actor::Worker { index: 0 }, Actor::Target, "launches the deploy under its key"),
+            Action::LaunchJob => {
+                scene(Actor::Worker { index: 0 }, Actor::Target, "launches the deploy under its key")
+            }
             Action::JobDeployEnds => scene(Actor::Target, Actor::Target, "settles: the job's deploy ends"),
             Action::DeployEnds { consumer } => {
                 let does = format!("settles: the deploy of consumer {} ends", consumer + 1);

@@ -37,7 +37,8 @@ impl Seeds {
         all / self.shards + u64::from(all % self.shards > self.shard)
     }
 
-    fn nth(self, index: u64) -> u64 {
+    /// The seed of this place.
+    pub fn nth(self, index: u64) -> u64 {
         self.from + self.shard + index * self.shards
     }
 
@@ -76,7 +77,7 @@ pub struct Finding {
 
 impl Finding {
     /// How many of the first seeds are kept.
-    const KEPT: usize = 8;
+    const KEPT: usize = 16;
 
     /// So many seeds find it with this probability. Seeds are drawn independently of each other, so the number of
     /// seeds up to the first that finds it is distributed geometrically.
@@ -126,7 +127,7 @@ pub struct Report {
     pub seeds: Vec<Seeds>,
     /// How many schedules were played. Less than there are seeds when it was stopped.
     pub schedules: u64,
-    /// Actions that were taken, the heal phases not counted.
+    /// Actions that were taken, those of the heal phases included.
     pub actions: u64,
     /// The most actions of one schedule.
     pub longest: u64,
@@ -219,7 +220,7 @@ impl Report {
 
     fn count(&mut self, seed: u64, drawn: &Drawn) {
         self.schedules += 1;
-        self.actions += drawn.taken.len() as u64;
+        self.actions += (drawn.taken.len() + drawn.healing.len()) as u64;
         self.longest = self.longest.max(drawn.taken.len() as u64);
         if drawn.size == Size::Modelled {
             self.modelled += 1;
@@ -309,10 +310,13 @@ impl Campaign {
             let part = blocks
                 .into_par_iter()
                 .map(|from| self.block(seeds, from..until.min(from + BLOCK), &shadows))
-                .reduce(|| self.report(Vec::new()), |mut one, other| {
-                    one.add(other);
-                    one
-                });
+                .reduce(
+                    || self.report(Vec::new()),
+                    |mut one, other| {
+                        one.add(other);
+                        one
+                    },
+                );
             report.add(part);
             done = until;
             if watch(&report).is_break() && done < count {

@@ -38,9 +38,11 @@ pub(super) struct Shadows([Model; 3]);
 impl Shadows {
     pub(super) fn new(flow: &Flow) -> Self {
         let budget = Bounds::MAX_BUDGET;
-        Self([1, 2, 3].map(|consumers| {
-            Model::new(flow.clone(), Bounds { consumers, crashes: budget, faults: budget })
-        }))
+        Self(
+            [1, 2, 3].map(|consumers| {
+                Model::new(flow.clone(), Bounds { consumers, crashes: budget, faults: budget })
+            }),
+        )
     }
 
     pub(super) fn of(&self, consumers: usize) -> Shadow<'_> {
@@ -79,11 +81,7 @@ impl<'m> Shadow<'m> {
         // The model says nothing about these.
         let found = Facts { beyond: Beyond::default(), ..simulation.facts(0) };
         self.model.with_facts(&self.state, |expected| {
-            if *expected == found {
-                Ok(())
-            } else {
-                diverged(format!("{expected:?}"), format!("{found:?}"))
-            }
+            if *expected == found { Ok(()) } else { diverged(format!("{expected:?}"), format!("{found:?}")) }
         })
     }
 }

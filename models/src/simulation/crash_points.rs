@@ -71,7 +71,8 @@ fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found
         for step in played(*action) {
             // Leases that nobody holds cannot run out: that one may be skipped.
             last = simulation.take(step).or(last);
-            if let Some(taken) = last.filter(|taken| taken.action == step && taken.modelled != Some(*action)) {
+            if let Some(taken) = last.filter(|taken| taken.action == step && taken.modelled != Some(*action))
+            {
                 // What the model has no word for has to leave everything as it is.
                 shadow.follow(&taken, &simulation).ok()?;
             }

@@ -67,7 +67,8 @@ impl Simulation {
     fn fresh_succeeds(&mut self, approval: usize) -> bool {
         self.undo_drift(approval);
         let end = self.ask_afresh(approval);
-        matches!(&end, Ok(())) || matches!(&end, Err(Some(refusal)) if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED)
+        matches!(&end, Ok(()))
+            || matches!(&end, Err(Some(refusal)) if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED)
     }
 
     fn everyone_asks_again(&mut self) {

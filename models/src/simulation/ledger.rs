@@ -221,7 +221,8 @@ impl Ledger {
     /// Of L3 and L4, those that promise that one fresh promotion would succeed now.
     pub(super) fn promised(&self) -> u32 {
         let facts = self.facts();
-        let promised = [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
+        let promised =
+            [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
         promised.fold(0, |bits, property| bits | 1 << property as u32)
     }
 }

@@ -32,9 +32,9 @@ mod world;
 
 pub use action::Action;
 pub use campaign::{Campaign, Coverage, Finding, Report, Seeds, Unmergeable};
+pub use conformance::Divergence;
 pub use crash_points::{CrashPoints, crash_points};
 pub use failure::{Failure, Replayed, Unplayable};
-pub use conformance::Divergence;
 pub use faults::{Fault, MOST_CRASHES, MOST_FAULTS, Outcome};
 pub use ledger::Found;
 pub use mutants::Mutant;

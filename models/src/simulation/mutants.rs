@@ -45,7 +45,7 @@ mutants! {
     /// A rejection is written without a look at the status.
     RejectOverwrites "reject-overwrites" breaks S10;
     /// When the answer of the consume is lost, the approval is given back.
-    ClaimReleased "claim-released" breaks S9;
+    ClaimReleased "claim-released" breaks S2;
     /// Who loses the race is told that the server failed.
     LoserGetsServerError "loser-gets-server-error" breaks S3;
     /// The commit writes what the source has become, not what was approved.

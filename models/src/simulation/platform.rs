@@ -56,6 +56,8 @@ pub(super) struct Deed {
     pub(super) target: Option<Option<Target>>,
     /// Something that the model's worker does.
     pub(super) worker: Option<WorkerDeed>,
+    /// The approval whose job it is about.
+    pub(super) approval: Option<Uuid>,
     /// A worker acted on a lease that somebody else has taken over; whether it succeeded.
     pub(super) stale: Option<bool>,
     /// On whom it acted, how that is called, and what came of it: for a diagram.
@@ -266,7 +268,8 @@ impl Platform {
         }
         let mut control = self.control();
         let (approval, source) = (ask.request.approval, ask.payload.source);
-        let seen = control.readings.iter_mut().find(|seen| seen.approval == approval && seen.source == source);
+        let seen =
+            control.readings.iter_mut().find(|seen| seen.approval == approval && seen.source == source);
         let Some(seen) = seen else {
             control.readings.push(Seen { approval, source, before: None, latest: fresh.clone() });
             return fresh;
@@ -282,7 +285,12 @@ impl Platform {
     }
 
     /// One delivery of a commit.
-    pub(super) fn deliver(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    pub(super) fn deliver(
+        &self,
+        ask: &Ask,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         let ops = Mutant::ops(self.mutant, commit.ops);
         let commit = Commit { ops: &ops, ..commit };
         let team = ask.request.team;
@@ -354,7 +362,9 @@ impl Platform {
         }
         let done = crate::fixtures::at_once(self.store.finish_job(&lease, ended))?;
         if stale {
-            self.control().deed.stale = Some(done);
+            let mut control = self.control();
+            control.deed.stale = Some(done);
+            control.deed.approval = Some(lease.approval);
         }
         Ok(done)
     }
@@ -528,6 +538,7 @@ impl Store for Platform {
         self.worker_says(WorkerDeed::Leased, "leases the launch job", "ok");
         self.reach(outcome)?;
         let lease = self.store.lease_job(until).await?;
+        self.control().deed.approval = lease.as_ref().map(|lease| lease.approval);
         if lease.is_some() && outcome == Outcome::AnswerLost {
             self.control().deed.outcome = outcome;
             self.answered(|| "fault, leased but the answer is lost".to_owned());
@@ -539,6 +550,7 @@ impl Store for Platform {
     async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_says(WorkerDeed::Renewed, "renews the lease", "ok");
+        self.control().deed.approval = Some(lease.approval);
         self.reach(outcome)?;
         let stale = self.is_stale(lease);
         let renewed = self.store.renew_lease(lease, until).await?;
@@ -554,6 +566,7 @@ impl Store for Platform {
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_says(WorkerDeed::Finished, "settles the target: the job is done", "ok");
+        self.control().deed.approval = Some(lease.approval);
         self.reach(outcome)?;
         if outcome == Outcome::AppliedLate {
             let mut control = self.control();
@@ -631,6 +644,7 @@ impl Deployer for Platform {
         }
         let mut control = self.control();
         control.deed.launched = Some(launch);
+        control.deed.approval = Some(launch.approval);
         if launch.key.is_some() && outcome == Outcome::AppliedTwice {
             // The second one is the same deploy.
             control.deed.outcome = outcome;
@@ -647,7 +661,9 @@ impl Deployer for Platform {
     async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
         let ended = poll_fn(|_| {
             let mut control = self.control();
-            let mine = |deploy: &&Deploy| deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. });
+            let mine = |deploy: &&Deploy| {
+                deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. })
+            };
             let ended = control.deploys.iter().find(mine).and_then(|deploy| deploy.ended);
             if ended.is_some() {
                 return Poll::Ready(ended);

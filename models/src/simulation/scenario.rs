@@ -113,7 +113,9 @@ impl Scenario {
         }
         let most = Self::MOST_TEAMS;
         if self.approvals.iter().any(|one| one.team >= most || one.family >= most) {
-            return Err(InvalidScenario("expected a `team` and a `family` from 0 to 7 in each of `approvals`"));
+            return Err(InvalidScenario(
+                "expected a `team` and a `family` from 0 to 7 in each of `approvals`",
+            ));
         }
         let unknown = |client: &Client| {
             usize::from(client.approval) >= self.approvals.len() || usize::from(client.instance) >= instances

@@ -8,7 +8,7 @@ use super::{
     Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Swarm, Taken,
     faults::JUMP_MS,
     swarm::Size,
-    world::{Ending, Enabled},
+    world::{Enabled, Ending},
 };
 use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 
@@ -150,9 +150,13 @@ fn next(
         Action::Promotion { client, duplicate, .. } => {
             Action::Promotion { client, duplicate, outcome: outcome(swarm, may_fault) }
         }
-        Action::Worker { instance, .. } => Action::Worker { instance, outcome: worker_outcome(swarm, may_fault) },
+        Action::Worker { instance, .. } => {
+            Action::Worker { instance, outcome: worker_outcome(swarm, may_fault) }
+        }
         Action::DeployEnds { approval, .. } => Action::DeployEnds { approval, failed: fails(swarm) },
-        Action::ProcessDeployEnds { client, .. } => Action::ProcessDeployEnds { client, failed: fails(swarm) },
+        Action::ProcessDeployEnds { client, .. } => {
+            Action::ProcessDeployEnds { client, failed: fails(swarm) }
+        }
         other => other,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::protocol::Flow;
 
-use super::{Action, Mutant, Scenario, Schedule, play};
+use super::{Action, Mutant, Outcome, Scenario, Schedule, play};
 use crate::properties::Property;
 
 /// The schedule without anything that `property` does not need to be broken: no action can be left out, no fault be
@@ -26,6 +26,7 @@ pub fn shrink(flow: &Arc<Flow>, schedule: &Schedule, mutant: Option<Mutant>, pro
         let before = (best.actions.len(), best.clone());
         without_chunks(&mut best, &broken);
         without_pairs(&mut best, &broken);
+        with_other_outcomes(&mut best, &broken);
         without_faults(&mut best, &broken);
         simpler_scenario(&mut best, &broken);
         if best.actions.len() == before.0 && best == before.1 {
@@ -75,12 +76,36 @@ fn without_pairs(best: &mut Schedule, broken: &Broken<'_>) {
     }
 }
 
+/// Lets another thing become of one action, so that another one can be left out: a fault where two actions used to go
+/// wrong, say.
+fn with_other_outcomes(best: &mut Schedule, broken: &Broken<'_>) {
+    const LONGEST: usize = 24;
+    let mut index = 0;
+    'next: while index < best.actions.len() && best.actions.len() <= LONGEST {
+        if let Action::Promotion { client, duplicate, .. } = best.actions[index] {
+            for outcome in [Outcome::Happens, Outcome::Refuses, Outcome::FailedBefore, Outcome::AnswerLost] {
+                for other in (0..best.actions.len()).filter(|other| *other != index) {
+                    let mut changed = best.clone();
+                    changed.actions[index] = Action::Promotion { client, duplicate, outcome };
+                    changed.actions.remove(other);
+                    if let Some(smaller) = broken(&changed) {
+                        *best = smaller;
+                        continue 'next;
+                    }
+                }
+            }
+        }
+        index += 1;
+    }
+}
+
 fn without_faults(best: &mut Schedule, broken: &Broken<'_>) {
     for index in 0..best.actions.len() {
         let Some(plain) = best.actions.get(index).and_then(|action| action.without_fault()) else { continue };
         let mut simpler = best.clone();
         simpler.actions[index] = plain;
-        if let Some(smaller) = broken(&simpler).filter(|smaller| smaller.actions.len() <= best.actions.len()) {
+        if let Some(smaller) = broken(&simpler).filter(|smaller| smaller.actions.len() <= best.actions.len())
+        {
             *best = smaller;
         }
     }
@@ -100,20 +125,23 @@ fn simpler_scenario(best: &mut Schedule, broken: &Broken<'_>) {
         let mut simpler = best.clone();
         plain(&mut simpler.scenario);
         if simpler.scenario != best.scenario
-            && let Some(smaller) = broken(&simpler).filter(|smaller| smaller.actions.len() <= best.actions.len())
+            && let Some(smaller) =
+                broken(&simpler).filter(|smaller| smaller.actions.len() <= best.actions.len())
         {
             *best = smaller;
         }
     }
     for client in (0..best.scenario.clients.len()).rev() {
         let without = without_client(best, client);
-        if let Some(smaller) = broken(&without).filter(|smaller| smaller.actions.len() <= best.actions.len()) {
+        if let Some(smaller) = broken(&without).filter(|smaller| smaller.actions.len() <= best.actions.len())
+        {
             *best = smaller;
         }
     }
     for approval in (0..best.scenario.approvals.len()).rev() {
         if let Some(without) = without_approval(best, approval)
-            && let Some(smaller) = broken(&without).filter(|smaller| smaller.actions.len() <= best.actions.len())
+            && let Some(smaller) =
+                broken(&without).filter(|smaller| smaller.actions.len() <= best.actions.len())
         {
             *best = smaller;
         }

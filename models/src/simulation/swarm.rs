@@ -85,7 +85,8 @@ impl Swarm {
             Size::Long => (draw_long(&mut dice, faults), 4096),
         };
         let on = |fault: Fault| faults & fault.bit() != 0;
-        let outcomes = OF_EFFECTS.iter().filter(|(fault, _)| on(*fault)).map(|(_, outcome)| *outcome).collect();
+        let outcomes =
+            OF_EFFECTS.iter().filter(|(fault, _)| on(*fault)).map(|(_, outcome)| *outcome).collect();
         let stretch = actions.div_ceil(64);
         Self {
             size,

@@ -3,7 +3,9 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use countersign::{
-    protocol::{Binding, End, Environment, Flow, Kind, Promotion, Refusal, Request, Status, Target, Timestamp},
+    protocol::{
+        Binding, End, Environment, Flow, Kind, Promotion, Refusal, Request, Status, Target, Timestamp,
+    },
     service::{Answer, Worked},
     store::{
         Ask, Clock, Decision, EnvVars, JobState, MemoryStore, Payload, Plan, Service, StackStatus, Store,
@@ -98,6 +100,8 @@ pub struct Simulation {
     images: u64,
     endings: [u32; Ending::ALL.len()],
     answered_last: Option<End>,
+    /// What a worker acted on last.
+    worked_on: Option<usize>,
     /// The actions of the heal phase; none before it.
     healing: Option<Vec<Action>>,
     /// What had yet to come about, or was promised, when the heal phase began.
@@ -151,6 +155,11 @@ impl Simulation {
     /// The properties that were found broken, and put to the test, so far.
     pub fn found(&self) -> Found {
         self.found
+    }
+
+    /// How many approvals there are.
+    pub fn approvals(&self) -> usize {
+        self.ledgers.len()
     }
 
     /// What is known of an approval.
@@ -296,8 +305,35 @@ impl Simulation {
                 Some(Taken { action, fault: Some(Fault::Crash), modelled: Some(model::Action::Crash) })
             }
         };
-        self.observe();
+        if let Some(taken) = &taken {
+            self.observe(self.touched(taken.action));
+        }
         taken
+    }
+
+    /// The approval whose family alone can have changed; none when anything may have.
+    fn touched(&self, action: Action) -> Option<usize> {
+        match action {
+            Action::Approve { approval }
+            | Action::Expire { approval }
+            | Action::Reject { approval }
+            | Action::DeployEnds { approval, .. } => Some(approval.into()),
+            Action::Promotion { outcome: Outcome::Slow, .. }
+            | Action::Worker { outcome: Outcome::Slow, .. } => None,
+            Action::Promotion { client, .. }
+            | Action::Duplicate { client }
+            | Action::Retry { client }
+            | Action::ProcessDeployEnds { client, .. } => {
+                Some(self.consumers[usize::from(client)].plan.approval.into())
+            }
+            Action::Worker { .. } => self.worked_on,
+            Action::ClockPasses { .. }
+            | Action::ClockJumps { .. }
+            | Action::LeasesRunOut
+            | Action::SourceChanges { .. }
+            | Action::Arrives { .. }
+            | Action::Crash { .. } => None,
+        }
     }
 
     fn operator(&self, approval: u8, verdict: Verdict) -> bool {
@@ -308,7 +344,8 @@ impl Simulation {
 
     fn leases_run_out(&mut self) -> Option<()> {
         let now = self.now();
-        let held = |ledger: &Ledger| matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until);
+        let held =
+            |ledger: &Ledger| matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until);
         self.ledgers.iter().any(held).then_some(())?;
         self.platform.clock.advance_ms(LEASE_MS + SKEW_MS.unsigned_abs());
         Some(())
@@ -430,6 +467,8 @@ impl Simulation {
         }
         let (deed, _) = self.platform.done();
         let deed = deed?;
+        self.worked_on =
+            deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
         self.apply_worker(&deed);
         self.describe_worker(instance, &deed, worked);
         let fault = deed.outcome.fault().or(match deed.worker {
@@ -455,7 +494,7 @@ impl Simulation {
             ledger.launched(deed);
         }
         if let Some(acted) = deed.stale {
-            for ledger in &mut self.ledgers {
+            for ledger in self.ledgers.iter_mut().filter(|ledger| Some(ledger.id) == deed.approval) {
                 ledger.beyond.stale_worker_tried = true;
                 ledger.beyond.stale_worker_acted |= acted;
             }
@@ -517,7 +556,9 @@ impl Simulation {
         }
         self.apply_worker(&deed);
         match client {
-            Some(client) => self.note_client(client, "has a late message arrive: it is applied, if it still can be"),
+            Some(client) => {
+                self.note_client(client, "has a late message arrive: it is applied, if it still can be")
+            }
             None => self.note(Actor::Worker { index: 0 }, Actor::Store, 0, "has a late message arrive"),
         }
         Some(())
@@ -525,7 +566,8 @@ impl Simulation {
 
     fn process_deploy_ends(&mut self, client: u8, failed: bool) -> Option<Taken> {
         let mut control = self.platform.control();
-        let mine = |deploy: &Deploy| matches!(deploy.who, Who::Attempt { client: whose, .. } if whose == client);
+        let mine =
+            |deploy: &Deploy| matches!(deploy.who, Who::Attempt { client: whose, .. } if whose == client);
         let place = control.deploys.iter().position(mine)?;
         let deploy = control.deploys.remove(place);
         drop(control);
@@ -576,12 +618,16 @@ impl Simulation {
         Some(())
     }
 
-    /// Looks at all that the store has, brings the ledgers up to date, and judges.
-    fn observe(&mut self) {
+    /// Looks at what the store has, brings the ledgers up to date, and judges: those of one approval's family, or all.
+    fn observe(&mut self, touched: Option<usize>) {
         let now = self.now();
+        let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].sources));
+        let seen_by = |ledger: &Ledger| only.is_none_or(|(_, sources)| ledger.sources == sources);
         let Self { platform, ledgers, consumers, teams, .. } = self;
         let control = platform.control();
-        for (team, seen, cap) in teams {
+        for (team, seen, cap) in
+            teams.iter_mut().filter(|(team, ..)| only.is_none_or(|(only, _)| only == *team))
+        {
             platform.store.look(*team, |records| {
                 for event in &records.audit[*seen..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
@@ -589,12 +635,12 @@ impl Simulation {
                     }
                 }
                 *seen = records.audit.len();
-                for ledger in ledgers.iter_mut().filter(|ledger| ledger.team == *team) {
+                for ledger in ledgers.iter_mut().filter(|ledger| ledger.team == *team && seen_by(ledger)) {
                     ledger.look(records, *cap);
                 }
             });
         }
-        for (index, ledger) in ledgers.iter_mut().enumerate() {
+        for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, ledger)| seen_by(ledger)) {
             let Some(record) = platform.store.standing(ledger.id) else { continue };
             let had_passed = ledger.window_passed;
             ledger.stands(record.standing.status, now);
@@ -628,7 +674,7 @@ impl Simulation {
             ledger.under_way = running || deploys || late || ledger.job_is_open();
         }
         drop(control);
-        for ledger in &self.ledgers {
+        for ledger in self.ledgers.iter().filter(|ledger| seen_by(ledger)) {
             self.found = ledger.judge(self.found);
         }
     }
@@ -758,9 +804,10 @@ impl Simulation {
     /// one.
     pub(super) fn ask_afresh(&mut self, approval: usize) -> Result<(), Option<Refusal>> {
         let ledger = &mut self.ledgers[approval];
-        let known = self.consumers.iter().find(|one| {
-            usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved
-        });
+        let known = self
+            .consumers
+            .iter()
+            .find(|one| usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved);
         let Some(known) = known else { return Ok(()) };
         let plan = known.plan;
         let ask = Arc::new(Ask { key: None, ..Ask::clone(&known.ask) });

@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Digest, Environment, Refusal},
-    store::{ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    store::{
+        ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack,
+        StackStatus, Team,
     },
     strategy::{Record, Strategy},
 };

@@ -1,8 +1,6 @@
 //! What may be done next. Some of it turns out not to be possible: then it is not taken.
 
-use super::{
-    Action, Consumer, Deploy, JobState, Outcome, Simulation, Slot, Status, Uuid, Wants, Who,
-};
+use super::{Action, Consumer, Deploy, JobState, Outcome, Simulation, Slot, Status, Uuid, Wants, Who};
 
 /// What may be done next, in two kinds.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The world before the first action: teams with their stacks, pending approvals, clients that have not begun.
 
 use super::{
-    Arc, At, Attempt, Ask, BEGIN, BETWEEN_REQUESTS_MS, Binding, Consumer, CountingIds, EnvVars, Flow, Found,
+    Arc, Ask, At, Attempt, BEGIN, BETWEEN_REQUESTS_MS, Binding, Consumer, CountingIds, EnvVars, Flow, Found,
     HandClock, Kind, Ledger, MemoryStore, Mutant, Payload, Plan, Platform, Promotion, Request, Scenario,
     Simulation, Slot, Store, Switchable, Team, Uuid, VAULT_KEY, Wants, at_once, begin_facts, environment,
     services, team_id,
@@ -21,11 +21,8 @@ impl Setup {
     pub(super) fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
         let clock = Arc::new(HandClock::at(BEGIN));
         let strategy = Switchable::new(mutant);
-        let store = MemoryStore::with_strategy(
-            strategy.clone(),
-            clock.clone(),
-            Arc::new(CountingIds::default()),
-        );
+        let store =
+            MemoryStore::with_strategy(strategy.clone(), clock.clone(), Arc::new(CountingIds::default()));
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         let platform = Platform::new(store, strategy, clock, flow, mutant);
@@ -91,7 +88,8 @@ impl Setup {
             }
             let sources = self.stacks(permission.team, permission.family);
             let ask = self.ask(Uuid::nil(), permission.team, sources[0], None);
-            let record = at_once(self.platform.store.request_approval(&ask)).expect("nothing fails in memory");
+            let record =
+                at_once(self.platform.store.request_approval(&ask)).expect("nothing fails in memory");
             let approval = record.approval;
             ledgers.push(Ledger::new(
                 approval.id,
@@ -120,7 +118,14 @@ impl Setup {
             let ask = Arc::new(self.ask(ledger.id, team, source, key));
             let facts = begin_facts(ledger, client.wants, begins_at);
             let attempts = [Attempt::new(Slot::Waiting, facts), Attempt::new(Slot::Off, None)];
-            consumers.push(Consumer { plan: *client, ask, attempts, consumed: None, unknown: false, retries: 0 });
+            consumers.push(Consumer {
+                plan: *client,
+                ask,
+                attempts,
+                consumed: None,
+                unknown: false,
+                retries: 0,
+            });
         }
         let workers = self.scenario.skews_ms.iter().map(|_| None).collect();
         let Self { scenario, platform, teams, .. } = self;
@@ -136,11 +141,12 @@ impl Setup {
             images: 1,
             endings: Default::default(),
             answered_last: None,
+            worked_on: None,
             healing: None,
             owed: 0,
             scenes: Vec::new(),
         };
-        simulation.observe();
+        simulation.observe(None);
         simulation
     }
 }

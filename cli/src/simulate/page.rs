@@ -1,0 +1,194 @@
+//! The report of a campaign, for people.
+
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+
+use countersign_models::{
+    explorer::Limits,
+    model::{Bounds, Model},
+    properties::Property,
+    verdict::{Expectations, Report as Verified, Verdict, verify},
+};
+use indicatif::HumanCount;
+use owo_colors::OwoColorize;
+
+use super::document::{Document, Shrunk, file_name};
+use crate::{diagram::Diagram, diagram::terminal, say::say};
+
+pub(super) fn print(document: &Document, failures: Option<&Path>) {
+    header(document);
+    let verified = (!document.shrunk.is_empty()).then(|| model_lengths(document)).flatten();
+    for property in Property::numbered() {
+        line(document, property, verified.as_ref());
+    }
+    coverage(document);
+    for id in &document.unexpected {
+        if let Some(shrunk) = document.shrunk.get(id) {
+            draw(shrunk);
+        }
+    }
+    summary(document, failures);
+}
+
+fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
+
+fn header(document: &Document) {
+    let report = &document.report;
+    let mutant = report.mutant.as_ref().map_or(String::new(), |mutant| format!(" on the mutant {mutant}"));
+    let seeds: Vec<String> = report
+        .seeds
+        .iter()
+        .map(|seeds| match seeds.shards {
+            1 => format!("{}..{}", seeds.from, seeds.to),
+            shards => format!("{}..{} shard {}/{shards}", seeds.from, seeds.to, seeds.shard + 1),
+        })
+        .collect();
+    say!("\n{}{mutant}, seeds {}", report.flow.bold(), seeds.join(", "));
+    let rate = |number: u64| count((number as f64 / document.seconds.max(0.001)) as u64);
+    say!(
+        "{} schedules ({} a second), {} steps ({} a second), the longest of {}\n",
+        count(report.schedules),
+        rate(report.schedules),
+        count(report.actions),
+        rate(report.actions),
+        count(report.longest),
+    );
+}
+
+/// How long the model's shortest runs are, to compare.
+fn model_lengths(document: &Document) -> Option<Verified> {
+    let model = Model::new(document.subject()?.flow, Bounds::default());
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let report = verify(&model, &Expectations::default(), Limits::default(), go_on);
+    report.cut_off.is_none().then_some(report)
+}
+
+fn line(document: &Document, property: Property, verified: Option<&Verified>) {
+    let title = format!("{:>3} {:33}", property.id(), property.name());
+    let report = &document.report;
+    let tested = report.coverage.witnesses.get(property.id()).copied().unwrap_or(0);
+    let expected = document.is_expected_broken(property);
+    let Some(finding) = report.finding(property) else {
+        let sign = match (tested, expected) {
+            (_, true) => "? not found broken, though it is expected to be".yellow().to_string(),
+            (0, false) => "○ never put to the test".yellow().to_string(),
+            _ => format!("{} put to the test by {}", "✓".green(), schedules(tested)),
+        };
+        say!("  {title} {sign}");
+        return;
+    };
+    let mark = if expected { "✗".red().to_string() } else { "✗ !".red().bold().to_string() };
+    let lengths = document.shrunk.get(property.id()).map_or(String::new(), |shrunk| {
+        format!(
+            "median {} to detection, 99 % by {}; {}",
+            seeds(shrunk.median_seeds),
+            seeds(shrunk.p99_seeds),
+            lengths(shrunk, property, verified),
+        )
+    });
+    say!("  {title} {mark} broken by {}: {lengths}", schedules(finding.seeds));
+}
+
+/// How short it got, and how short the model's shortest run is.
+fn lengths(shrunk: &Shrunk, property: Property, verified: Option<&Verified>) -> String {
+    let length = shrunk.failure.actions.len();
+    let model = verified.filter(|_| Property::MODELLED.contains(&property)).and_then(|report| match &report
+        .of(property)
+        .verdict
+    {
+        Verdict::Broken(run) => Some(run.actions.len()),
+        Verdict::Holds | Verdict::Unknown => None,
+    });
+    let known_faults =
+        shrunk.modelled.map_or(String::new(), |modelled| format!(", {modelled} with its faults"));
+    match model {
+        Some(model) if model == length => format!("shrunk to {length} actions, as the model's shortest"),
+        Some(model) => format!("shrunk to {length} actions (the model's shortest: {model}{known_faults})"),
+        None => format!("shrunk to {length} actions (by what the model does not have)"),
+    }
+}
+
+fn schedules(number: u64) -> String {
+    format!("{} schedule{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+fn seeds(number: u64) -> String {
+    format!("{} seed{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+fn coverage(document: &Document) {
+    let report = &document.report;
+    let listed = |counts: &BTreeMap<String, u64>| {
+        let one = |(name, number): (&String, &u64)| format!("{name} {}", count(*number));
+        counts.iter().map(one).collect::<Vec<_>>().join(" · ")
+    };
+    say!("");
+    say!("  {}     {}", "faults".bold(), listed(&report.coverage.faults));
+    say!("  {}    {}", "endings".bold(), listed(&report.coverage.endings));
+    let edges = format!(
+        "{} steps of {} in the model's own world",
+        count(report.modelled_steps),
+        schedules(report.modelled)
+    );
+    match report.divergences.first() {
+        None => say!("  {}      {edges}: every one an edge of its graph", "model".bold()),
+        Some((seed, what)) => {
+            say!("  {}      {edges}; {}", "model".bold(), "not all are edges of its graph:".red().bold());
+            say!("  seed {seed}: {what}");
+        }
+    }
+    if document.crash_points > 0 {
+        say!(
+            "  {}    {} of {} points at which the model can crash, crashed and healed",
+            "crashes".bold(),
+            count(document.crash_points_covered as u64),
+            count(document.crash_points as u64),
+        );
+    }
+    match document.canary_seeds {
+        Some(by) => say!("  {}     noticed after {}", "canary".bold(), seeds(by)),
+        None => say!("  {}     {}", "canary".bold(), "NOT NOTICED: do not trust this run".red().bold()),
+    }
+}
+
+fn draw(shrunk: &Shrunk) {
+    let failure = &shrunk.failure;
+    let Ok(replayed) = failure.replay() else { return };
+    let title = format!("{}: {} {}", failure.flow, replayed.property.id(), replayed.property.name());
+    say!("\n{}\n{}\n", title.bold(), replayed.property.sentence().dimmed());
+    let diagram =
+        Diagram { title, scenes: replayed.scenes, tail: Vec::new(), cycle: Vec::new(), stays: false };
+    say!("{}", terminal::render(&diagram).trim_end());
+}
+
+fn summary(document: &Document, failures: Option<&Path>) {
+    say!("");
+    if let (Some(folder), false) = (failures, document.shrunk.is_empty()) {
+        for failure in document.failures() {
+            let path = folder.join(file_name(failure));
+            say!("  countersign replay {}", path.display());
+        }
+        say!("");
+    }
+    if !document.not_covered.is_empty() {
+        let missing = document.not_covered.join(", ");
+        say!("{}", format!("Not covered, because it never happened: {missing}").yellow().bold());
+    }
+    if document.crash_points_covered < document.crash_points {
+        say!("{}", "Not every point of crash was reached".yellow().bold());
+    }
+    let diverges = !document.report.divergences.is_empty() && document.report.mutant.is_none();
+    if diverges {
+        say!("{}", "The service did what its model does not".red().bold());
+    }
+    match document.unexpected.as_slice() {
+        [] if diverges => {}
+        [] if document.shrunk.is_empty() => say!("{}", "No schedule broke anything".green().bold()),
+        [] => say!("{}", "Nothing was broken but what is expected to be".green().bold()),
+        found => {
+            let found = found.join(", ");
+            say!("{}", format!("Broken, and not expected to be: {found}").red().bold());
+        }
+    }
+}

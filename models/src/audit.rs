@@ -1,0 +1,186 @@
+//! An audit log held against the model: could this have happened under this flow?
+//!
+//! A log shows little: of each approval, which events were written and when. Everything else may have happened in
+//! between. So the model is taken along in every state that it may be in; an event that no such state leads to was not
+//! allowed.
+
+use countersign::{
+    protocol::{Flow, Timestamp},
+    store::{APPROVAL_WINDOW_MS, AuditKind},
+};
+use hashbrown::{HashMap, HashSet};
+
+use crate::{
+    model::{Bounds, Model},
+    world::{Packed, State},
+};
+
+type States = HashSet<Packed, foldhash::fast::FixedState>;
+
+/// What a log may show of an approval's next event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Sight {
+    kind: AuditKind,
+    window_passed: bool,
+}
+
+/// Holds the events of one approval after another against a flow.
+pub struct Auditor {
+    model: Model,
+    /// What is known already: after these events, these states, or none.
+    known: HashMap<Vec<Sight>, States, foldhash::fast::FixedState>,
+}
+
+/// An event that nothing allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAllowed {
+    /// The first event is not the request.
+    NoRequest,
+    /// After the events before it, the event of this place cannot follow.
+    Event(usize),
+}
+
+impl Auditor {
+    /// For a flow, within the default bounds. A flow that executes an approval more than twice is not followed further:
+    /// the model counts to two.
+    pub fn new(flow: Flow) -> Self {
+        Self { model: Model::new(flow, Bounds::default()), known: HashMap::default() }
+    }
+
+    /// Whether the events of one approval, in their order, could have been written.
+    ///
+    /// # Errors
+    /// [`NotAllowed`] says which is the first that could not.
+    pub fn judge(&mut self, events: &[(AuditKind, Timestamp)]) -> Result<(), NotAllowed> {
+        let Some(((AuditKind::Requested, requested_at), rest)) = events.split_first() else {
+            return if events.is_empty() { Ok(()) } else { Err(NotAllowed::NoRequest) };
+        };
+        let expires_at = Timestamp(requested_at.0.saturating_add(APPROVAL_WINDOW_MS));
+        let sights: Vec<Sight> =
+            rest.iter().map(|(kind, at)| Sight { kind: *kind, window_passed: expires_at <= *at }).collect();
+        for end in 1..=sights.len() {
+            if self.after(&sights[..end]).is_empty() {
+                return Err(NotAllowed::Event(end));
+            }
+        }
+        Ok(())
+    }
+
+    /// The states that the model may be in right after the last of these.
+    fn after(&mut self, sights: &[Sight]) -> &States {
+        if !self.known.contains_key(sights) {
+            let states = match sights.split_last() {
+                None => States::from_iter([self.model.initial().pack()]),
+                Some((last, before)) => {
+                    let before = self.after(before).clone();
+                    self.step(before, *last)
+                }
+            };
+            self.known.insert(sights.to_vec(), states);
+        }
+        &self.known[sights]
+    }
+
+    /// From any of these states, by whatever shows in no log, to right after this event.
+    fn step(&self, mut states: States, sight: Sight) -> States {
+        let mut after = States::default();
+        let mut open: Vec<Packed> = states.iter().copied().collect();
+        while let Some(packed) = open.pop() {
+            let state = State::unpack(&packed);
+            for (next, _) in self.model.moves(&state) {
+                match event(&state, &next) {
+                    Some(kind) if kind == sight.kind && next.world.window_passed == sight.window_passed => {
+                        after.insert(next.pack());
+                    }
+                    Some(_) => {}
+                    None => {
+                        let packed = next.pack();
+                        if states.insert(packed) {
+                            open.push(packed);
+                        }
+                    }
+                }
+            }
+        }
+        after
+    }
+}
+
+/// The event that is written between these two states.
+fn event(before: &State, after: &State) -> Option<AuditKind> {
+    use countersign::protocol::Status;
+    let (before, after) = (&before.world, &after.world);
+    if after.executed_events > before.executed_events {
+        return Some(AuditKind::Executed);
+    }
+    if after.decisions == before.decisions {
+        return None;
+    }
+    match after.status {
+        Status::Approved => Some(AuditKind::Approved),
+        Status::Rejected => Some(AuditKind::Rejected),
+        Status::Expired => Some(AuditKind::Expired),
+        Status::Pending | Status::Executed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flows::BuiltIn;
+
+    const REQUESTED: (AuditKind, Timestamp) = (AuditKind::Requested, Timestamp(0));
+    const LATE: u64 = APPROVAL_WINDOW_MS;
+
+    fn judge(flow: &str, events: &[(AuditKind, u64)]) -> Result<(), NotAllowed> {
+        let flow = BuiltIn::find(flow).expect("it is built in").subject().flow;
+        let rest = events.iter().map(|(kind, at)| (*kind, Timestamp(*at)));
+        Auditor::new(flow).judge(&[REQUESTED].into_iter().chain(rest).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_the_shipped_order_does_is_allowed() {
+        use AuditKind::*;
+        for events in [
+            &[][..],
+            &[(Approved, 1)],
+            &[(Approved, 1), (Executed, LATE - 1)],
+            &[(Rejected, 1)],
+            &[(Rejected, LATE)],
+            &[(Expired, LATE)],
+        ] {
+            assert_eq!(judge("atomic-commit", events), Ok(()), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_it_never_does_is_found_by_its_place() {
+        use AuditKind::*;
+        for (events, place) in [
+            (&[(Executed, 1)][..], 1),
+            (&[(Approved, LATE)], 1),
+            (&[(Expired, 1)], 1),
+            (&[(Rejected, 1), (Executed, 2)], 2),
+            (&[(Approved, 1), (Rejected, 2)], 2),
+            (&[(Approved, 1), (Executed, LATE)], 2),
+            (&[(Approved, 1), (Executed, 2), (Executed, 3)], 3),
+        ] {
+            assert_eq!(judge("atomic-commit", events), Err(NotAllowed::Event(place)), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn another_order_allows_what_it_does() {
+        use AuditKind::*;
+        // The merged fix does not look at the clock when it consumes.
+        assert_eq!(judge("consume-last", &[(Approved, 1), (Executed, LATE)]), Ok(()));
+        assert_eq!(judge("consume-last", &[(Executed, 1)]), Err(NotAllowed::Event(1)));
+    }
+
+    #[test]
+    fn a_log_that_does_not_begin_with_the_request_is_none() {
+        let mut auditor = Auditor::new(Flow::atomic_commit());
+        assert_eq!(auditor.judge(&[(AuditKind::Approved, Timestamp(1))]), Err(NotAllowed::NoRequest));
+        assert_eq!(auditor.judge(&[]), Ok(()));
+    }
+}

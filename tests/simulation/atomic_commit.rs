@@ -1,0 +1,50 @@
+//! The order that is shipped: no schedule breaks it, every kind of trouble came, and each step is an edge of the model.
+
+use countersign_models::simulation::{Size, Swarm, crash_points};
+
+use crate::{campaign, found, run, seeds};
+
+#[test]
+fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
+    let report = run(&campaign("atomic-commit", None), seeds(0, 50_000));
+    assert_eq!(found(&report), Vec::<&str>::new());
+    assert_eq!(report.coverage.missing(), Vec::<String>::new(), "what never happened was not tested");
+    assert_eq!(report.divergences, []);
+    assert_eq!((report.schedules, report.modelled > 10_000), (50_000, true));
+    assert!(report.longest > 1_000, "some schedules are thousands of actions long: {}", report.longest);
+}
+
+#[test]
+fn it_survives_a_crash_before_and_after_every_effect() {
+    let points = crash_points(&campaign("atomic-commit", None).flow);
+    assert_eq!((points.covered, points.total), (865, 865));
+    assert_eq!(points.found.broken().count(), 0);
+}
+
+#[test]
+fn a_crash_at_the_wrong_moment_is_found_in_the_merged_fix() {
+    // The control: the same walk through the same kind of graph.
+    let points = crash_points(&campaign("consume-first", None).flow);
+    assert_eq!((points.covered, points.total), (3_531, 3_531));
+    let broken: Vec<&str> = points.found.broken().map(|property| property.id()).collect();
+    assert_eq!(broken, ["S1", "S5", "S6", "S7", "S8", "L1", "L2", "L3"]);
+}
+
+#[test]
+fn a_swarm_keeps_to_the_stated_fault_budget() {
+    use countersign_models::simulation::{Fault, MOST_CRASHES, MOST_FAULTS};
+    let campaign = campaign("atomic-commit", None);
+    let mut most = 0;
+    for seed in (0..4_000).filter(|seed| Swarm::of(*seed).size != Size::Long) {
+        let (mut faults, mut crashes) = (0, 0);
+        campaign.watch(seed, &mut |taken, _| {
+            // These come of the others, or of the world, and cost nothing.
+            let free = [Fault::Skew, Fault::PausedWorker, Fault::FailedDeploy, Fault::SlowDeploy];
+            faults += u32::from(taken.fault.is_some_and(|fault| !free.contains(&fault)));
+            crashes += u32::from(taken.fault == Some(Fault::Crash));
+        });
+        assert!(faults <= MOST_FAULTS && crashes <= MOST_CRASHES, "seed {seed}: {faults}, {crashes}");
+        most = most.max(faults);
+    }
+    assert_eq!(most, MOST_FAULTS, "the budget is used");
+}

@@ -1,0 +1,103 @@
+//! The simulator can fail: every mutant and every known-bad order is found, and a wrong model is noticed.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use countersign_models::{
+    explorer::Limits,
+    flows::{BUILT_IN, BuiltIn},
+    model::{Bounds, Model},
+    properties::Property,
+    simulation::Mutant,
+    verdict::{Verdict, verify},
+};
+
+use crate::{campaign, campaign_of, found, run, seeds};
+
+const SEEDS: u64 = 30_000;
+
+#[test]
+fn every_mutant_is_found() {
+    for mutant in Mutant::ALL {
+        let report = run(&campaign("atomic-commit", Some(*mutant)), seeds(0, SEEDS));
+        assert!(report.finding(mutant.breaks()).is_some(), "{}: {:?}", mutant.name(), found(&report));
+    }
+}
+
+#[test]
+fn the_canary_is_noticed_in_every_flow() {
+    for flow in BUILT_IN {
+        let report = run(&campaign(flow.name, Some(Mutant::ForgottenOnRestart)), seeds(0, 4_096));
+        assert!(report.finding(Mutant::ForgottenOnRestart.breaks()).is_some(), "{}", flow.name);
+    }
+}
+
+/// What the model says of a flow at the default bounds: the lengths of the shortest runs.
+fn modelled(flow: BuiltIn) -> BTreeMap<&'static str, usize> {
+    let subject = flow.subject();
+    let model = Model::new(subject.flow, Bounds::default());
+    let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
+    let lengths = report.judgements.iter().filter_map(|one| match &one.verdict {
+        Verdict::Broken(run) => Some((one.property.id(), run.actions.len())),
+        Verdict::Holds | Verdict::Unknown => None,
+    });
+    lengths.collect()
+}
+
+#[test]
+fn every_known_bad_order_is_found_and_shrinks_to_the_models_shortest_run() {
+    for flow in BUILT_IN {
+        let expectations = flow.subject().expectations;
+        let campaign = campaign(flow.name, None);
+        let report = run(&campaign, seeds(0, SEEDS));
+        let expected = expectations.broken.iter().chain(&expectations.broken_in_simulation);
+        let mut expected: Vec<&str> = expected.map(|property| property.id()).collect();
+        expected.sort_unstable();
+        assert_eq!(found(&report), expected, "{}", flow.name);
+        assert_eq!(report.divergences, [], "{}", flow.name);
+        for (id, length) in modelled(*flow) {
+            let property = Property::from_id(id).expect("it is one");
+            // Among the first seeds that find it is one in the model's own world; S3 is too rare there.
+            let Some(shrunk) = campaign.shrunk_modelled(&report, property) else {
+                assert_eq!(id, "S3", "{}", flow.name);
+                continue;
+            };
+            assert_eq!(shrunk.actions.len(), length, "{} {id}", flow.name);
+        }
+    }
+}
+
+const VALIDATE: &str = r#"{ do = "validate", checks = ["owner", "status", "binding", "expiry", "digest"] }"#;
+const COMMIT: &str = r#"{ atomic = [
+    { do = "consume", guards = ["status", "expiry", "digest"] },
+    { do = "write", what = "target" },
+    { do = "audit" },
+    { do = "enqueue" },
+] }"#;
+
+fn breaks(property: Property, steps: &[&str]) {
+    let file = format!("step = [{}]", steps.join(", "));
+    let report = run(&campaign_of("control", &file, None), seeds(0, SEEDS));
+    assert!(report.finding(property).is_some(), "{property}: {:?}", found(&report));
+}
+
+#[test]
+fn the_models_own_controls_are_found_here_too() {
+    breaks(Property::L4, &[VALIDATE, COMMIT, VALIDATE]);
+    breaks(Property::S17, &[VALIDATE, r#"{ do = "launch" }"#, COMMIT]);
+    let write = r#"{ do = "write", what = "target", how = "read-then-write" }"#;
+    breaks(Property::S11, &[VALIDATE, write, COMMIT]);
+    let unguarded = COMMIT.replace(r#"["status", "expiry", "digest"]"#, r#"["expiry", "digest"]"#);
+    breaks(Property::S2, &[VALIDATE, &unguarded]);
+    breaks(Property::S4, &[&unguarded]);
+    let ownerless = VALIDATE.replace(r#""owner", "#, "").replace(r#", "digest""#, "");
+    breaks(Property::S12, &[&ownerless, COMMIT]);
+}
+
+#[test]
+fn a_step_that_is_no_edge_of_the_model_is_noticed() {
+    // These mutants change what a step does in the model's own world.
+    for mutant in [Mutant::UnconditionalUpdate, Mutant::JobLost, Mutant::EventLost, Mutant::RowCountIgnored] {
+        let report = run(&campaign("atomic-commit", Some(mutant)), seeds(0, SEEDS));
+        assert_ne!(report.divergences, [], "{}", mutant.name());
+    }
+}
