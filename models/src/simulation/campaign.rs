@@ -221,7 +221,7 @@ impl Report {
     fn count(&mut self, seed: u64, drawn: &Drawn) {
         self.schedules += 1;
         self.actions += (drawn.taken.len() + drawn.healing.len()) as u64;
-        self.longest = self.longest.max(drawn.taken.len() as u64);
+        self.longest = self.longest.max((drawn.taken.len() + drawn.healing.len()) as u64);
         if drawn.size == Size::Modelled {
             self.modelled += 1;
             self.modelled_steps += drawn.taken.len() as u64;

@@ -1,0 +1,169 @@
+//! The same scenario on tokio: a store that dozes for a random time before each effect, on a clock that is paused.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use countersign::{
+    protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
+    service::{InMemoryDeployer, Terms, launch, promote_once},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, Page,
+        Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
+    },
+};
+use countersign_models::fixtures::{CountingIds, HandClock, at_once};
+use uuid::Uuid;
+
+use crate::{CLIENTS, Dice};
+
+const TEAM: Uuid = Uuid::from_u128(0xA);
+
+pub(crate) struct Dozing {
+    store: MemoryStore,
+    dice: Mutex<Dice>,
+}
+
+impl Dozing {
+    async fn doze(&self) {
+        let ms = self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(1_000);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+impl Store for Dozing {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        self.doze().await;
+        self.store.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.doze().await;
+        self.store.check(ask, step).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.doze().await;
+        self.store.find_target(ask, step).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        self.doze().await;
+        self.store.commit(ask, step, commit).await
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.store.request_approval(ask).await
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.store.decide(decision).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.store.approval(team, id).await
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.store.execution(team, approval).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list_approvals(query).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        self.doze().await;
+        self.store.lease_job(until).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.doze().await;
+        self.store.renew_lease(lease, until).await
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        self.doze().await;
+        self.store.finish_job(lease, ended).await
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.store.settle(approval, target, status).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.store.audit(approval).await
+    }
+}
+
+fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+/// One schedule, from an empty store to the end of the deploy.
+pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64) {
+    let clock = Arc::new(HandClock::at(Timestamp(1_000)));
+    let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));
+    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+    store.put_vault(TEAM, environment("staging"), "KEY", "value");
+    let image_ref = Some("shop:1".to_owned());
+    let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
+    let stack = |name: &str| {
+        let created =
+            store.create_stack(TEAM, name, environment("staging"), services.clone(), EnvVars::new());
+        created.expect("the team is there")
+    };
+    let (approved, other) = (stack("approved"), stack("other"));
+    store.adopt_stack(TEAM, other, approved);
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let ask = |source, approval| Ask {
+        request: Request { approval, team: TEAM, binding: binding.clone() },
+        by: "dev@example.com".to_owned(),
+        payload: Payload { source, name: None, copy_vault: true },
+        key: None,
+    };
+    let record = at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails");
+    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
+    let id = record.approval.id;
+    let world = Arc::new((Dozing { store, dice: Mutex::new(Dice(seed)) }, InMemoryDeployer::default()));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let ask = ask(if client == CLIENTS - 1 { other } else { approved }, id);
+            let (flow, world) = (Arc::clone(flow), Arc::clone(&world));
+            tokio::spawn(async move {
+                world.0.doze().await;
+                let source = world.0.store.digest(&ask).expect("the team is there");
+                promote_once(&flow, &ask, source, &world.0, &world.1).await
+            })
+        })
+        .collect();
+    let worker = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            let terms = Terms { clock: &*clock, lease_ms: 30_000 };
+            let (store, deployer) = &*world;
+            let lease = loop {
+                let until = Timestamp(terms.clock.now().0 + terms.lease_ms);
+                if let Some(lease) = store.lease_job(until).await.expect("nothing fails") {
+                    break lease;
+                }
+            };
+            store.doze().await;
+            launch(&lease, deployer).await;
+            let running = deployer.running()[0].number;
+            deployer.end(running, StackStatus::Healthy);
+            assert_eq!(store.finish_job(&lease, StackStatus::Healthy).await, Ok(true));
+        })
+    };
+    for client in clients {
+        client.await.expect("it does not panic");
+    }
+    worker.await.expect("it does not panic");
+}

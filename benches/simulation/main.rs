@@ -1,0 +1,101 @@
+//! What the simulator's own executor is worth: the same scenario on it, and on tokio with its clock paused.
+//!
+//! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
+//! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker.
+//! The simulator also keeps its ledgers and judges every property after every step; tokio judges nothing.
+
+mod dozing;
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use countersign::protocol::Flow;
+use countersign_models::simulation::{Action, Campaign, Outcome, Scenario, Seeds, Simulation};
+
+const CLIENTS: u8 = 3;
+const ROUNDS: u32 = 5;
+const SCHEDULES: u64 = 20_000;
+
+/// Draws that are good enough to mix an order.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+fn simulated(flow: &Arc<Flow>, seed: u64) -> u64 {
+    let mut dice = Dice(seed);
+    let mut simulation = Simulation::new(Arc::clone(flow), &Scenario::of_model(CLIENTS), None);
+    let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
+    let movers = u64::from(CLIENTS) + 1;
+    loop {
+        // Somebody, or else whoever comes next.
+        let first = dice.below(movers);
+        let taken = (0..movers).find_map(|next| match ((first + next) % movers) as u8 {
+            CLIENTS => simulation.take(Action::Worker { instance: 0, outcome: Outcome::Happens }),
+            client => {
+                simulation.take(Action::Promotion { client, duplicate: false, outcome: Outcome::Happens })
+            }
+        });
+        // The deploy ends at once.
+        let ended = simulation.take(Action::DeployEnds { approval: 0, failed: false });
+        steps += u64::from(taken.is_some()) + u64::from(ended.is_some());
+        if taken.is_none() && ended.is_none() {
+            break;
+        }
+    }
+    assert!(simulation.facts(0).executions == 1 && simulation.found().broken == 0);
+    steps
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "this is a benchmark")]
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn a_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
+
+fn main() {
+    let flow = Arc::new(Flow::atomic_commit());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime can be started");
+    println!("{:>12} {:>12} {:>8}", "simulator/s", "tokio/s", "ratio");
+    for _ in 0..ROUNDS {
+        let ours = timed(|| {
+            for seed in 0..SCHEDULES {
+                black_box(simulated(&flow, seed));
+            }
+        });
+        let theirs = timed(|| {
+            for seed in 0..SCHEDULES / 4 {
+                runtime.block_on(dozing::schedule(&flow, seed));
+            }
+        });
+        let (ours, theirs) = (a_second(SCHEDULES, ours), a_second(SCHEDULES / 4, theirs));
+        println!("{ours:>12.0} {theirs:>12.0} {:>8.1}", ours / theirs);
+    }
+    let file = countersign_models::flows::BuiltIn::find("atomic-commit").expect("it is built in").source;
+    let campaign =
+        Campaign { flow, name: "atomic-commit".to_owned(), flow_file: file.to_owned(), mutant: None };
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
+    let seeds = Seeds { from: 0, to: 100_000, shard: 0, shards: 1 };
+    let mut steps = 0;
+    let time = timed(|| {
+        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+        steps = one.install(|| campaign.run(seeds, go_on)).actions;
+    });
+    println!("a campaign on one thread: {:.2} million steps a second", a_second(steps, time) / 1e6);
+}
