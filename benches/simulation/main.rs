@@ -67,11 +67,10 @@ fn a_second(count: u64, time: Duration) -> f64 {
 
 fn main() {
     let flow = Arc::new(Flow::atomic_commit());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime can be started");
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().expect("a runtime can be started")
+    };
     println!("{:>12} {:>12} {:>8}", "simulator/s", "tokio/s", "ratio");
     for _ in 0..ROUNDS {
         let ours = timed(|| {
@@ -81,7 +80,7 @@ fn main() {
         });
         let theirs = timed(|| {
             for seed in 0..SCHEDULES / 4 {
-                runtime.block_on(dozing::schedule(&flow, seed));
+                runtime().block_on(dozing::schedule(&flow, seed));
             }
         });
         let (ours, theirs) = (a_second(SCHEDULES, ours), a_second(SCHEDULES / 4, theirs));

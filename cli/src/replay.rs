@@ -4,7 +4,7 @@ mod audit;
 
 use std::path::Path;
 
-use countersign_models::simulation::Failure;
+use countersign_models::{properties::Kind, simulation::Failure};
 use owo_colors::OwoColorize;
 
 use crate::{
@@ -34,13 +34,23 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     let replayed = failure.replay().map_err(|why| BadInput::plain(&format!("{name}: {why}"), WHAT))?;
     let property = replayed.property;
     let title = format!("{}: {} {}", failure.flow, property.id(), property.name());
-    let diagram =
-        Diagram { title, scenes: replayed.scenes, tail: Vec::new(), cycle: Vec::new(), stays: false };
+    // A safety property is broken where the actions end; a liveness property by all that comes after.
+    let is_liveness = property.kind() == Kind::Liveness;
+    let tail = if is_liveness { replayed.aftermath } else { Vec::new() };
+    let stays = property.is_inevitable();
+    let diagram = Diagram { title, scenes: replayed.scenes, tail, cycle: Vec::new(), stays };
     match format {
         DiagramFormat::Mermaid => say!("{}", mermaid::render(&diagram).trim_end()),
         DiagramFormat::Human => {
             say!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
             say!("{}", terminal::render(&diagram).trim_end());
+            for (instance, skew_ms) in
+                failure.scenario.skews_ms.iter().enumerate().filter(|(_, ms)| **ms != 0)
+            {
+                let side = if *skew_ms < 0 { "behind" } else { "ahead of" };
+                let seconds = skew_ms.unsigned_abs() as f64 / 1000.0;
+                say!("the clock of instance {} is {seconds:.1} s {side} the store's", instance + 1);
+            }
         }
     }
     let this = env!("CARGO_PKG_VERSION");

@@ -46,7 +46,7 @@ impl Seeds {
     fn overlap(self, other: Self) -> bool {
         let apart = self.to <= other.from || other.to <= self.from;
         let same_cut = self.shards == other.shards && self.from % self.shards == other.from % other.shards;
-        !apart && !(same_cut && self.shard != other.shard)
+        !(apart || (same_cut && self.shard != other.shard))
     }
 }
 

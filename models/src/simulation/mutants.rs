@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
-    strategy::{Record, Sharded, Strategy},
+    strategy::{Record, Sharded, Strategy, sync::Std},
 };
 use uuid::Uuid;
 
@@ -92,10 +92,13 @@ impl Mutant {
     }
 }
 
+/// Of one shard: nobody else is there, and sixty-three more take longer to build than a schedule to play.
+type Sound = Sharded<Std, 1>;
+
 /// The strategy that production has by default, with a mutant's hand on it.
 #[derive(Clone)]
 pub(super) struct Switchable {
-    sound: Arc<Sharded>,
+    sound: Arc<Sound>,
     mutant: Option<Mutant>,
 }
 
@@ -114,7 +117,7 @@ impl Switchable {
 }
 
 impl Strategy for Switchable {
-    const NAME: &'static str = Sharded::<countersign::strategy::sync::Std>::NAME;
+    const NAME: &'static str = Sound::NAME;
 
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
         self.sound.insert(id, record)

@@ -3,6 +3,9 @@
 //! A task that is polled passes the turnstile once, with what is to become of the effect behind it, and waits before the
 //! next one: one poll is one atomic action. What really happened is written down as a [`Deed`].
 
+mod deployer;
+mod store;
+
 use std::{
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,11 +13,10 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp, flow::Do},
-    service::{Deployer, Launch},
+    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target},
+    service::Launch,
     store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, JobState, Lease, MemoryStore, Page,
-        Plan, Query, Reading, StackStatus, Store, StoreError, Team,
+        Ask, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError, Team,
     },
 };
 use uuid::Uuid;
@@ -24,7 +26,7 @@ use super::{
     mutants::{Mutant, Switchable},
 };
 use crate::{
-    fixtures::HandClock,
+    fixtures::{HandClock, at_once},
     model::{Actor, deed},
 };
 
@@ -300,7 +302,7 @@ impl Platform {
         if before.is_some() {
             cap(usize::MAX);
         }
-        let committed = crate::fixtures::at_once(self.store.commit(ask, step, commit));
+        let committed = at_once(self.store.commit(ask, step, commit));
         if let Some(before) = before {
             cap(before);
         }
@@ -360,7 +362,7 @@ impl Platform {
             Some(Mutant::NeverSettles) => lease.target = Some(Uuid::max()),
             _ => {}
         }
-        let done = crate::fixtures::at_once(self.store.finish_job(&lease, ended))?;
+        let done = at_once(self.store.finish_job(&lease, ended))?;
         if stale {
             let mut control = self.control();
             control.deed.stale = Some(done);
@@ -394,219 +396,6 @@ impl Platform {
     }
 }
 
-/// An event that is lost is swallowed: there is no answer that could be lost.
-fn has_answer(step: &Step) -> bool {
-    step.action != Do::Audit
-}
-
-impl Store for Platform {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Validate { approval: ask.request.approval }, None);
-        self.reach(outcome)?;
-        let mut fresh = self.store.read_approval(ask).await?;
-        if self.mutant == Some(Mutant::OwnerIgnored)
-            && let Some(approval) = &mut fresh.approval
-        {
-            approval.team = ask.request.team;
-        }
-        Ok(self.as_of_before(ask, fresh, outcome == Outcome::StaleRead))
-    }
-
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Check, Some(step));
-        self.reach(outcome)?;
-        let refused = self.begin_outage(ask, step, outcome);
-        let mut checked = self.store.check(ask, step).await?;
-        self.end_outage(ask, refused, checked.is_err());
-        if let (Ok(digest), Outcome::StaleRead) = (&mut checked, outcome)
-            && let Ok(fresh) = self.store.read_approval(ask).await
-        {
-            *digest = self.as_of_before(ask, fresh, true).digest;
-        }
-        self.answer_of(&checked);
-        Ok(checked)
-    }
-
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
-        self.name(&Effect::FindTarget, Some(step));
-        self.reach(outcome)?;
-        let refused = self.begin_outage(ask, step, outcome);
-        let mut found = self.store.find_target(ask, step).await?;
-        self.end_outage(ask, refused, found.is_err());
-        if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
-            // There was none at the beginning.
-            *target = None;
-            self.control().deed.outcome = Outcome::StaleRead;
-        }
-        if let Ok(target) = found {
-            self.control().deed.target = Some(target.map(|id| Target { id, created: false }));
-        }
-        self.answer_of(&found);
-        Ok(found)
-    }
-
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
-        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
-        let writes_target = commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
-        let outcome = self.pass(At::Change { consumes, writes_target }).await;
-        self.name(&Effect::Commit(commit), Some(step));
-        self.reach(outcome)?;
-        if outcome == Outcome::AppliedLate && has_answer(step) {
-            let Commit { approval, digest, target, ops } = commit;
-            let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
-            let message =
-                Message::Commit { ask: ask.clone(), step, approval, digest, target, ops: ops.to_vec() };
-            let mut control = self.control();
-            let who = control.who;
-            control.late.push(Late { who, message });
-            control.deed.outcome = outcome;
-            drop(control);
-            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
-            return Err(StoreError::Unknown);
-        }
-        let refused = self.begin_outage(ask, step, outcome);
-        let committed = self.deliver(ask, step, commit);
-        self.end_outage(ask, refused, matches!(committed, Ok(Committed::Refused(_)) | Err(_)));
-        let committed = committed?;
-        match (&committed, self.mutant) {
-            (Committed::NotConsumed(_), Some(Mutant::RowCountIgnored)) => {
-                return Ok(Committed::Applied { target: None });
-            }
-            (Committed::NotConsumed(_), Some(Mutant::LoserGetsServerError)) => {
-                return Err(StoreError::NotApplied);
-            }
-            _ => {}
-        }
-        match &committed {
-            Committed::Applied { .. } => {}
-            Committed::Refused(refusal) | Committed::NotConsumed(refusal) => {
-                self.answered(|| refusal.to_string());
-                return Ok(committed);
-            }
-        }
-        match outcome {
-            Outcome::AnswerLost if has_answer(step) => {
-                self.control().deed.outcome = outcome;
-                if consumes && self.mutant == Some(Mutant::ClaimReleased) {
-                    self.strategy.forget(commit.approval);
-                }
-                self.answered(|| "fault, applied but the answer is lost".to_owned());
-                Err(StoreError::Unknown)
-            }
-            Outcome::AppliedTwice => {
-                self.control().deed.outcome = outcome;
-                // The second answer is nobody's.
-                self.deliver(ask, step, commit).ok();
-                self.answered(|| "fault, delivered twice".to_owned());
-                Ok(committed)
-            }
-            _ => Ok(committed),
-        }
-    }
-
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        self.store.request_approval(ask).await
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.store.decide(decision).await
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        self.store.approval(team, id).await
-    }
-
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.say(|| (Actor::Store, "looks its key up".to_owned(), "ok".to_owned()));
-        self.reach(outcome)?;
-        if self.mutant == Some(Mutant::KeyIgnored) {
-            return Ok(None);
-        }
-        self.store.execution(team, approval).await
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        self.store.list_approvals(query).await
-    }
-
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Leased, "leases the launch job", "ok");
-        self.reach(outcome)?;
-        let lease = self.store.lease_job(until).await?;
-        self.control().deed.approval = lease.as_ref().map(|lease| lease.approval);
-        if lease.is_some() && outcome == Outcome::AnswerLost {
-            self.control().deed.outcome = outcome;
-            self.answered(|| "fault, leased but the answer is lost".to_owned());
-            return Err(StoreError::Unknown);
-        }
-        Ok(lease)
-    }
-
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Renewed, "renews the lease", "ok");
-        self.control().deed.approval = Some(lease.approval);
-        self.reach(outcome)?;
-        let stale = self.is_stale(lease);
-        let renewed = self.store.renew_lease(lease, until).await?;
-        if stale {
-            self.control().deed.stale = Some(renewed);
-        }
-        if !renewed {
-            self.answered(|| "no longer its own".to_owned());
-        }
-        Ok(renewed)
-    }
-
-    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Finished, "settles the target: the job is done", "ok");
-        self.control().deed.approval = Some(lease.approval);
-        self.reach(outcome)?;
-        if outcome == Outcome::AppliedLate {
-            let mut control = self.control();
-            let who = control.who;
-            control.late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
-            control.deed.outcome = outcome;
-            drop(control);
-            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
-            return Err(StoreError::Unknown);
-        }
-        let finished = self.deliver_finish(lease, ended)?;
-        match outcome {
-            Outcome::AnswerLost => {
-                self.control().deed.outcome = outcome;
-                self.answered(|| "fault, applied but the answer is lost".to_owned());
-                Err(StoreError::Unknown)
-            }
-            Outcome::AppliedTwice => {
-                self.control().deed.outcome = outcome;
-                self.deliver_finish(lease, ended).ok();
-                Ok(finished)
-            }
-            _ => Ok(finished),
-        }
-    }
-
-    async fn settle(
-        &self,
-        approval: Uuid,
-        target: Option<Uuid>,
-        status: StackStatus,
-    ) -> Result<(), StoreError> {
-        self.store.settle(approval, target, status).await
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store.audit(approval).await
-    }
-}
-
 impl Platform {
     /// What the step lists first fails, if it is to refuse.
     fn begin_outage(&self, ask: &Ask, step: &Step, outcome: Outcome) -> Option<Refusal> {
@@ -629,58 +418,5 @@ impl Platform {
         if let Err(refusal) = judged {
             self.answered(|| refusal.to_string());
         }
-    }
-}
-
-impl Deployer for Platform {
-    async fn launch(&self, mut launch: Launch) {
-        let outcome = self.pass(At::Elsewhere).await;
-        match launch.key {
-            Some(_) => self.worker_says(WorkerDeed::Launched, "launches the deploy under its key", "ok"),
-            None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
-        }
-        if self.mutant == Some(Mutant::LaunchWithoutKey) {
-            launch.key = None;
-        }
-        let mut control = self.control();
-        control.deed.launched = Some(launch);
-        control.deed.approval = Some(launch.approval);
-        if launch.key.is_some() && outcome == Outcome::AppliedTwice {
-            // The second one is the same deploy.
-            control.deed.outcome = outcome;
-        }
-        let (who, instance) = (control.who, control.instance);
-        let same = |deploy: &&Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
-        match control.deploys.iter().find(same) {
-            // It runs, or has ended: the same deploy.
-            Some(_) if launch.key.is_some() => control.deed.worker = Some(WorkerDeed::LaunchedAgain),
-            _ => control.deploys.push(Deploy { launch, who, instance, ended: None }),
-        }
-    }
-
-    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
-        let ended = poll_fn(|_| {
-            let mut control = self.control();
-            let mine = |deploy: &&Deploy| {
-                deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. })
-            };
-            let ended = control.deploys.iter().find(mine).and_then(|deploy| deploy.ended);
-            if ended.is_some() {
-                return Poll::Ready(ended);
-            }
-            match control.permit.take() {
-                // The patience is at its end.
-                Some(_) => Poll::Ready(None),
-                None => {
-                    control.at = At::Deploy;
-                    Poll::Pending
-                }
-            }
-        })
-        .await;
-        if ended.is_none() {
-            self.say(|| (Actor::Target, "waits for the deploy".to_owned(), "it runs".to_owned()));
-        }
-        ended
     }
 }

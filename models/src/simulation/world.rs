@@ -3,14 +3,9 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use countersign::{
-    protocol::{
-        Binding, End, Environment, Flow, Kind, Promotion, Refusal, Request, Status, Target, Timestamp,
-    },
-    service::{Answer, Worked},
-    store::{
-        Ask, Clock, Decision, EnvVars, JobState, MemoryStore, Payload, Plan, Service, StackStatus, Store,
-        StoreError, Team, Verdict,
-    },
+    protocol::{End, Environment, Flow, Status, Timestamp},
+    service::Worked,
+    store::{Clock, Decision, JobState, Service, StackStatus, Store, StoreError, Verdict},
 };
 use uuid::Uuid;
 
@@ -18,21 +13,15 @@ use super::{
     Action, LEASE_MS,
     faults::{Fault, Outcome, SKEW_MS},
     ledger::{Found, Ledger},
-    mutants::{Mutant, Switchable},
-    platform::{At, Deed, Deploy, Message, Platform, Who, WorkerDeed},
-    scenario::{Client, Scenario, Wants},
-    task,
+    mutants::Mutant,
+    platform::{At, Deploy, Platform, Who},
+    scenario::Scenario,
 };
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::at_once,
     model::{self, Actor, Scene},
-    properties::{Facts, PromotionFacts, Stage},
+    properties::Facts,
 };
-
-const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
-/// Between two requests for an approval: windows do not end all at once.
-const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
-const VAULT_KEY: &str = "KEY";
 
 /// What taking an action came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,46 +34,7 @@ pub struct Taken {
     pub(super) modelled: Option<model::Action>,
 }
 
-enum Slot {
-    /// There is no second request.
-    Off,
-    /// It has not begun.
-    Waiting,
-    Running(Pin<Box<dyn Future<Output = Answer>>>),
-    Ended {
-        succeeded: bool,
-    },
-}
-
-/// One of the two requests of a client that may be under way.
-struct Attempt {
-    slot: Slot,
-    /// Its place in the ledger; none for another team's.
-    facts: Option<usize>,
-    at: At,
-    target: Option<Target>,
-    /// It began after an outcome of its client that nobody knew.
-    is_retry: bool,
-    /// When it began, its client had consumed the approval.
-    had_consumed: bool,
-}
-
-impl Attempt {
-    fn new(slot: Slot, facts: Option<usize>) -> Self {
-        Self { slot, facts, at: At::Elsewhere, target: None, is_retry: false, had_consumed: false }
-    }
-}
-
-struct Consumer {
-    plan: Client,
-    ask: Arc<Ask>,
-    attempts: [Attempt; 2],
-    /// Under its key the approval was consumed, with this target.
-    consumed: Option<Option<Uuid>>,
-    /// An answer was lost, or its request's process has died.
-    unknown: bool,
-    retries: u8,
-}
+type Worker = Pin<Box<dyn Future<Output = Result<Worked, StoreError>>>>;
 
 /// A scenario under way.
 pub struct Simulation {
@@ -92,7 +42,7 @@ pub struct Simulation {
     platform: Arc<Platform>,
     ledgers: Vec<Ledger>,
     consumers: Vec<Consumer>,
-    workers: Vec<Option<Pin<Box<dyn Future<Output = Result<Worked, StoreError>>>>>>,
+    workers: Vec<Option<Worker>>,
     /// Each team with the events that have been seen and the stacks that its plan has room for.
     teams: Vec<(Uuid, usize, usize)>,
     begins_at: At,
@@ -363,480 +313,19 @@ impl Simulation {
         }
         Some(())
     }
-
-    /// The source is again what was approved.
-    pub(super) fn undo_drift(&mut self, approval: usize) {
-        let ledger = &self.ledgers[approval];
-        self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
-    }
-
-    fn duplicate(&mut self, client: u8) -> Option<()> {
-        let consumer = self.consumers.get_mut(usize::from(client))?;
-        let begun = matches!(consumer.attempts[0].slot, Slot::Running(_) | Slot::Ended { .. });
-        let fits = begun && matches!(consumer.attempts[1].slot, Slot::Off);
-        (fits && consumer.plan.wants != Wants::OtherTeam).then_some(())?;
-        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
-        consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
-        ledger.clean = false;
-        self.note_client(client, "sends its request a second time");
-        Some(())
-    }
-
-    fn retry(&mut self, client: u8) -> Option<()> {
-        const MOST_RETRIES: u8 = 3;
-        let consumer = self.consumers.get_mut(usize::from(client))?;
-        let failed = matches!(consumer.attempts[0].slot, Slot::Ended { succeeded: false });
-        (failed && consumer.retries < MOST_RETRIES).then_some(())?;
-        consumer.retries += 1;
-        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
-        let is_retry = consumer.unknown;
-        consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
-        ledger.clean = false;
-        self.note_client(client, "asks again");
-        Some(())
-    }
-
-    fn promotion(&mut self, client: u8, duplicate: bool, outcome: Outcome) -> Option<Taken> {
-        let consumer = self.consumers.get_mut(usize::from(client))?;
-        let plan = consumer.plan;
-        let ledger = &mut self.ledgers[usize::from(plan.approval)];
-        let attempt = &mut consumer.attempts[usize::from(duplicate)];
-        if matches!(attempt.slot, Slot::Waiting) {
-            let source = self.platform.store.digest(&consumer.ask)?;
-            attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
-            attempt.had_consumed = consumer.consumed.is_some();
-            if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
-                facts.stage = Stage::Running;
-                facts.began_on_approved = ledger.status == Status::Approved;
-            }
-            ledger.clean &= ledger.approved && plan.wants == Wants::Approved;
-        }
-        let Slot::Running(request) = &mut attempt.slot else { return None };
-        let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
-        self.platform.admit(who, plan.instance, outcome);
-        let answer = task::poll(request);
-        let (deed, at) = self.platform.done();
-        let deed = deed.expect("a request passes the turnstile whenever it is polled");
-        let now = self.platform.clock.now();
-        attempt.at = at;
-        if let Some(target) = deed.target {
-            let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
-            attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
-            let mut control = self.platform.control();
-            for deploy in control.deploys.iter_mut().filter(|deploy| deploy.who == who) {
-                deploy.launch.target = attempt.target.map(|target| target.id);
-            }
-        }
-        if deed.changed.consumed > 0 {
-            consumer.consumed = Some(attempt.target.map(|target| target.id));
-        }
-        if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
-            facts.consumed |= deed.changed.consumed > 0;
-            facts.wrote |= deed.changed.wrote;
-        }
-        ledger.changed(deed.changed, now);
-        ledger.launched(&deed);
-        ledger.clean &= deed.outcome.fault().is_none();
-        let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
-        if let (Some(answer), Some(stage)) = (&answer, stage) {
-            self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
-            self.answered_last = Some(answer.end.clone());
-        }
-        self.describe_promotion(client, &deed, answer.as_ref(), stage);
-        Some(Taken {
-            action: Action::Promotion { client, duplicate, outcome: deed.outcome },
-            fault: deed.outcome.fault(),
-            modelled: modelled(client, deed.outcome),
-        })
-    }
-
-    fn worker(&mut self, instance: u8, outcome: Outcome) -> Option<Taken> {
-        let index = usize::from(instance);
-        let skew_ms = *self.scenario.skews_ms.get(index)?;
-        if self.workers[index].is_none() {
-            self.has_job().then_some(())?;
-            self.workers[index] = Some(task::worker(&self.platform, skew_ms));
-        }
-        let worker = self.workers[index].as_mut()?;
-        self.platform.admit(Who::Worker { instance }, instance, outcome);
-        let worked = task::poll(worker);
-        if worked.is_some() {
-            self.workers[index] = None;
-        }
-        let (deed, _) = self.platform.done();
-        let deed = deed?;
-        self.worked_on =
-            deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
-        self.apply_worker(&deed);
-        self.describe_worker(instance, &deed, worked);
-        let fault = deed.outcome.fault().or(match deed.worker {
-            _ if deed.stale.is_some() => Some(Fault::PausedWorker),
-            Some(WorkerDeed::Leased) if skew_ms != 0 => Some(Fault::Skew),
-            Some(WorkerDeed::Renewed) => Some(Fault::SlowDeploy),
-            _ => None,
-        });
-        let modelled = match deed.worker {
-            Some(WorkerDeed::Leased) => Some(model::Action::Lease),
-            Some(WorkerDeed::Launched) => Some(model::Action::LaunchJob),
-            Some(WorkerDeed::Finished) => Some(model::Action::JobDeployEnds),
-            Some(WorkerDeed::Renewed | WorkerDeed::LaunchedAgain) | None => None,
-        };
-        Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
-    }
-
-    fn apply_worker(&mut self, deed: &Deed) {
-        let harmed = deed.outcome.fault().is_some();
-        if let Some(launch) = deed.launched
-            && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
-        {
-            ledger.launched(deed);
-        }
-        if let Some(acted) = deed.stale {
-            for ledger in self.ledgers.iter_mut().filter(|ledger| Some(ledger.id) == deed.approval) {
-                ledger.beyond.stale_worker_tried = true;
-                ledger.beyond.stale_worker_acted |= acted;
-            }
-        }
-        if harmed {
-            self.ledgers.iter_mut().for_each(|ledger| ledger.clean = false);
-        }
-    }
-
-    /// Whether a worker would find something to do.
-    pub(super) fn has_job(&self) -> bool {
-        let now = self.now();
-        self.ledgers.iter().any(|ledger| match ledger.job {
-            Some(JobState::Ready) => true,
-            Some(JobState::Leased { until, .. }) => until <= now,
-            Some(JobState::Done) | None => false,
-        })
-    }
-
-    pub(super) fn worker_runs(&self, instance: usize) -> bool {
-        self.workers[instance].is_some()
-    }
-
-    fn arrives(&mut self, client: Option<u8>) -> Option<()> {
-        let mut control = self.platform.control();
-        let place = control.late.iter().position(|late| match (late.who, client) {
-            (Who::Attempt { client: whose, .. }, Some(client)) => whose == client,
-            (Who::Worker { .. }, None) => true,
-            _ => false,
-        })?;
-        let late = control.late.remove(place);
-        control.deed = Deed::default();
-        control.who = late.who;
-        drop(control);
-        match late.message {
-            Message::Finish { lease, ended } => {
-                self.platform.deliver_finish(&lease, ended).ok();
-            }
-            Message::Commit { ask, step, approval, digest, target, ops } => {
-                let flow = Arc::clone(&self.platform.flow);
-                let commit = countersign::protocol::Commit { approval, digest, target, ops: &ops };
-                self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
-            }
-        }
-        let deed = std::mem::take(&mut self.platform.control().deed);
-        let now = self.now();
-        if let Who::Attempt { client, attempt } = late.who {
-            let consumer = &mut self.consumers[usize::from(client)];
-            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-            ledger.changed(deed.changed, now);
-            if deed.changed.consumed > 0 {
-                consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
-            }
-            if let Some(facts) = ledger.promotions.get_mut(usize::from(attempt)) {
-                let matters = facts.stage == Stage::Running || facts.stage.is_refused();
-                facts.wrote |= deed.changed.wrote && matters;
-                facts.consumed |= deed.changed.consumed > 0 && matters;
-            }
-        }
-        self.apply_worker(&deed);
-        match client {
-            Some(client) => {
-                self.note_client(client, "has a late message arrive: it is applied, if it still can be")
-            }
-            None => self.note(Actor::Worker { index: 0 }, Actor::Store, 0, "has a late message arrive"),
-        }
-        Some(())
-    }
-
-    fn process_deploy_ends(&mut self, client: u8, failed: bool) -> Option<Taken> {
-        let mut control = self.platform.control();
-        let mine =
-            |deploy: &Deploy| matches!(deploy.who, Who::Attempt { client: whose, .. } if whose == client);
-        let place = control.deploys.iter().position(mine)?;
-        let deploy = control.deploys.remove(place);
-        drop(control);
-        let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
-        let launch = deploy.launch;
-        at_once(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
-        let does = format!("settles: the deploy of consumer {} ends", client + 1);
-        self.push_scene(Actor::Target, Actor::Target, does, None, false);
-        Some(Taken {
-            action: Action::ProcessDeployEnds { client, failed },
-            fault: failed.then_some(Fault::FailedDeploy),
-            modelled: Some(model::Action::DeployEnds { consumer: client }),
-        })
-    }
-
-    fn crash(&mut self, instance: u8) -> Option<()> {
-        let index = usize::from(instance);
-        let dies = |consumer: &Consumer| {
-            let running = |attempt: &Attempt| matches!(attempt.slot, Slot::Running(_));
-            consumer.plan.instance == instance && consumer.attempts.iter().any(running)
-        };
-        let mut control = self.platform.control();
-        let deploys = control.deploys.iter().any(|deploy| deploy.instance == instance);
-        let busy = deploys || self.workers.get(index)?.is_some() || self.consumers.iter().any(dies);
-        busy.then_some(())?;
-        control.deploys.retain(|deploy| deploy.instance != instance);
-        drop(control);
-        self.workers[index] = None;
-        for consumer in self.consumers.iter_mut().filter(|consumer| consumer.plan.instance == instance) {
-            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-            for attempt in &mut consumer.attempts {
-                if matches!(attempt.slot, Slot::Running(_)) {
-                    attempt.slot = Slot::Ended { succeeded: false };
-                    consumer.unknown = true;
-                    self.endings[Ending::Killed as usize] += 1;
-                    if let Some(facts) = attempt.facts {
-                        ledger.ended(facts, Stage::Killed);
-                    }
-                }
-            }
-        }
-        for ledger in &mut self.ledgers {
-            ledger.clean = false;
-            if self.platform.mutant == Some(Mutant::ForgottenOnRestart) {
-                self.platform.strategy.forget(ledger.id);
-            }
-        }
-        Some(())
-    }
-
-    /// Looks at what the store has, brings the ledgers up to date, and judges: those of one approval's family, or all.
-    fn observe(&mut self, touched: Option<usize>) {
-        let now = self.now();
-        let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].sources));
-        let seen_by = |ledger: &Ledger| only.is_none_or(|(_, sources)| ledger.sources == sources);
-        let Self { platform, ledgers, consumers, teams, .. } = self;
-        let control = platform.control();
-        for (team, seen, cap) in
-            teams.iter_mut().filter(|(team, ..)| only.is_none_or(|(only, _)| only == *team))
-        {
-            platform.store.look(*team, |records| {
-                for event in &records.audit[*seen..] {
-                    if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
-                        ledger.event(event.kind);
-                    }
-                }
-                *seen = records.audit.len();
-                for ledger in ledgers.iter_mut().filter(|ledger| ledger.team == *team && seen_by(ledger)) {
-                    ledger.look(records, *cap);
-                }
-            });
-        }
-        for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, ledger)| seen_by(ledger)) {
-            let Some(record) = platform.store.standing(ledger.id) else { continue };
-            let had_passed = ledger.window_passed;
-            ledger.stands(record.standing.status, now);
-            ledger.clean &= had_passed || !ledger.window_passed;
-            let has_targets = ledger.has_targets();
-            let mut running = false;
-            for consumer in consumers.iter().filter(|one| usize::from(one.plan.approval) == index) {
-                for attempt in &consumer.attempts {
-                    if !matches!(attempt.slot, Slot::Running(_)) {
-                        continue;
-                    }
-                    running = true;
-                    let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) else {
-                        continue;
-                    };
-                    let At::Change { consumes, writes_target } = attempt.at else {
-                        (facts.at_consume, facts.at_contended_write) = (false, false);
-                        continue;
-                    };
-                    facts.at_consume = consumes;
-                    let created = attempt.target.is_some_and(|target| target.created);
-                    facts.at_contended_write = writes_target && !created && has_targets;
-                }
-            }
-            let runs = |deploy: &Deploy| deploy.launch.approval == ledger.id && deploy.ended.is_none();
-            let deploys = control.deploys.iter().any(runs);
-            let late = control.late.iter().any(|late| match &late.message {
-                Message::Commit { approval, .. } => *approval == ledger.id,
-                Message::Finish { lease, .. } => lease.approval == ledger.id,
-            });
-            ledger.under_way = running || deploys || late || ledger.job_is_open();
-        }
-        drop(control);
-        for ledger in self.ledgers.iter().filter(|ledger| seen_by(ledger)) {
-            self.found = ledger.judge(self.found);
-        }
-    }
 }
 
-/// A promotion that has not begun gets its place in the ledger; another team's has none.
-fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> Option<usize> {
-    let foreign = match wants {
-        Wants::Approved => false,
-        Wants::OtherStack => true,
-        Wants::OtherTeam => return None,
-    };
-    let at_consume = matches!(begins_at, At::Change { consumes: true, .. });
-    ledger.promotions.push(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() });
-    Some(ledger.promotions.len() - 1)
-}
+impl Simulation {}
 
-/// How a request ended, for the coverage of a campaign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// 200 or 202.
-    Succeeded,
-    /// 200 or 202 again, under the same key.
-    Replayed,
-    /// 409 by the approval's rules.
-    Conflict,
-    /// Any other refusal by the approval's rules.
-    Refused,
-    /// Refused by the preflight.
-    PreflightRefused,
-    /// Outcome unknown.
-    Unknown,
-    /// Its process died.
-    Killed,
-}
-
-impl Ending {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Succeeded,
-        Self::Replayed,
-        Self::Conflict,
-        Self::Refused,
-        Self::PreflightRefused,
-        Self::Unknown,
-        Self::Killed,
-    ];
-
-    /// What a report calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Replayed => "same outcome again",
-            Self::Conflict => "409",
-            Self::Refused => "refused otherwise",
-            Self::PreflightRefused => "preflight refusal",
-            Self::Unknown => "outcome unknown",
-            Self::Killed => "killed",
-        }
-    }
-
-    fn of(stage: Stage, replayed: bool) -> Self {
-        match stage {
-            Stage::Succeeded if replayed => Self::Replayed,
-            Stage::Succeeded => Self::Succeeded,
-            Stage::Conflict => Self::Conflict,
-            Stage::PreflightRefused => Self::PreflightRefused,
-            Stage::Unknown => Self::Unknown,
-            Stage::Killed => Self::Killed,
-            Stage::Refused | Stage::Waiting | Stage::Running => Self::Refused,
-        }
-    }
-}
-
-/// What a client's answer means, for the ledger and for the client itself.
-fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answer: &Answer) -> Stage {
-    let attempt = &mut consumer.attempts[usize::from(duplicate)];
-    let stage = model::stage(&answer.end);
-    let succeeded = stage == Stage::Succeeded;
-    attempt.slot = Slot::Ended { succeeded };
-    if let Some(facts) = attempt.facts {
-        // To be told again what one has done oneself is no second success.
-        let again = answer.replayed && succeeded && consumer.consumed.is_some();
-        ledger.ended(facts, if again { Stage::Unknown } else { stage });
-    } else {
-        let told = match &answer.end {
-            End::Succeeded { .. } => true,
-            End::Refused { refusal, preflight: false } => {
-                refusal.status() < 500 && *refusal != countersign::protocol::Refusal::APPROVAL_NOT_FOUND
-            }
-            End::Refused { preflight: true, .. } | End::Unknown { .. } => false,
-        };
-        ledger.beyond.stranger_asked = true;
-        ledger.beyond.stranger_told |= told;
-    }
-    let has_key = consumer.ask.key.is_some();
-    if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
-        let differs = match &answer.end {
-            End::Succeeded { target } => {
-                let target = target.map(|target| target.id);
-                attempt.had_consumed && consumer.consumed != Some(target)
-            }
-            // A server error is no outcome: one asks again.
-            End::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
-            End::Unknown { .. } => false,
-        };
-        ledger.beyond.retried |= stage != Stage::Unknown;
-        ledger.beyond.retry_differs |= differs;
-    }
-    consumer.unknown |= stage == Stage::Unknown;
-    stage
-}
-
-fn modelled(consumer: u8, outcome: Outcome) -> Option<model::Action> {
-    let outcome = match outcome {
-        Outcome::Happens => model::Outcome::Happens,
-        Outcome::Refuses => model::Outcome::Refuses,
-        Outcome::FailedBefore => model::Outcome::Fails,
-        Outcome::AnswerLost => model::Outcome::LosesAnswer,
-        Outcome::AppliedTwice | Outcome::AppliedLate | Outcome::Slow | Outcome::StaleRead => return None,
-    };
-    Some(model::Action::Promotion { consumer, outcome })
-}
-
-impl Simulation {
-    /// A client that was not there before asks for what was approved, and is served to the end. The refusal, if it is
-    /// one.
-    pub(super) fn ask_afresh(&mut self, approval: usize) -> Result<(), Option<Refusal>> {
-        let ledger = &mut self.ledgers[approval];
-        let known = self
-            .consumers
-            .iter()
-            .find(|one| usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved);
-        let Some(known) = known else { return Ok(()) };
-        let plan = known.plan;
-        let ask = Arc::new(Ask { key: None, ..Ask::clone(&known.ask) });
-        let Some(source) = self.platform.store.digest(&ask) else { return Ok(()) };
-        let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
-        let mut attempt = Attempt::new(Slot::Waiting, facts);
-        attempt.slot = Slot::Running(task::request(&self.platform, &ask, source));
-        if let Some(facts) = facts {
-            ledger.promotions[facts].stage = Stage::Running;
-        }
-        ledger.clean = false;
-        let attempts = [attempt, Attempt::new(Slot::Off, None)];
-        self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
-        let place = self.consumers.len() - 1;
-        self.answered_last = None;
-        while let Slot::Running(_) = self.consumers[place].attempts[0].slot {
-            self.take(Action::Promotion { client: place as u8, duplicate: false, outcome: Outcome::Happens });
-        }
-        match self.answered_last.take() {
-            Some(End::Succeeded { .. }) => Ok(()),
-            Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Err(Some(refusal)),
-            None => Err(None),
-        }
-    }
-}
-
+mod clients;
 mod enabled;
+mod ending;
+mod instances;
+mod observe;
 mod scenes;
 mod setup;
 
+use clients::{Attempt, Consumer, Slot};
 pub(super) use enabled::Enabled;
-use setup::Setup;
+pub use ending::Ending;
+use setup::{BEGIN, Setup};

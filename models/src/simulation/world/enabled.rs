@@ -1,6 +1,13 @@
 //! What may be done next. Some of it turns out not to be possible: then it is not taken.
 
-use super::{Action, Consumer, Deploy, JobState, Outcome, Simulation, Slot, Status, Uuid, Wants, Who};
+use countersign::{protocol::Status, store::JobState};
+use uuid::Uuid;
+
+use super::{Consumer, Simulation, Slot};
+use crate::simulation::{
+    Action, Outcome, Wants,
+    platform::{Deploy, Who},
+};
 
 /// What may be done next, in two kinds.
 #[derive(Debug, Default)]

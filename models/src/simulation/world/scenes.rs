@@ -1,6 +1,17 @@
 //! What was done, in words: for diagrams.
 
-use super::{Actor, Answer, Deed, End, Scene, Simulation, Stage, StoreError, Wants, Worked};
+use countersign::{
+    protocol::End,
+    service::{Answer, Worked},
+    store::StoreError,
+};
+
+use super::Simulation;
+use crate::{
+    model::{Actor, Scene},
+    properties::Stage,
+    simulation::{Wants, platform::Deed},
+};
 
 impl Simulation {
     pub(super) fn push_scene(

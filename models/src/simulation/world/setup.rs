@@ -1,12 +1,28 @@
 //! The world before the first action: teams with their stacks, pending approvals, clients that have not begun.
 
-use super::{
-    Arc, Ask, At, Attempt, BEGIN, BETWEEN_REQUESTS_MS, Binding, Consumer, CountingIds, EnvVars, Flow, Found,
-    HandClock, Kind, Ledger, MemoryStore, Mutant, Payload, Plan, Platform, Promotion, Request, Scenario,
-    Simulation, Slot, Store, Switchable, Team, Uuid, VAULT_KEY, Wants, at_once, begin_facts, environment,
-    services, team_id,
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{Binding, Digest, Effect, Flow, Kind, Op, Promotion, Request, Timestamp},
+    store::{Ask, EnvVars, MemoryStore, Payload, Plan, Store, Team},
 };
-use countersign::protocol::{Digest, Effect, Op};
+use uuid::Uuid;
+
+use super::{Attempt, Consumer, Simulation, Slot, clients::begin_facts, environment, services, team_id};
+use crate::{
+    fixtures::{CountingIds, HandClock, at_once},
+    simulation::{
+        Found, Mutant, Scenario, Wants,
+        ledger::Ledger,
+        mutants::Switchable,
+        platform::{At, Platform},
+    },
+};
+
+pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
+/// Between two requests for an approval: windows do not end all at once.
+const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
+const VAULT_KEY: &str = "KEY";
 
 pub(super) struct Setup {
     scenario: Scenario,

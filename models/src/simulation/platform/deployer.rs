@@ -1,0 +1,68 @@
+//! The deployer that they see: deploys run until an action ends them, and one key is one deploy.
+
+use std::{future::poll_fn, task::Poll};
+
+use countersign::{
+    protocol::Effect,
+    service::{Deployer, Launch},
+    store::StackStatus,
+};
+
+use super::{At, Deploy, Platform, Who, WorkerDeed};
+use crate::{
+    model::Actor,
+    simulation::{Mutant, Outcome},
+};
+
+impl Deployer for Platform {
+    async fn launch(&self, mut launch: Launch) {
+        let outcome = self.pass(At::Elsewhere).await;
+        match launch.key {
+            Some(_) => self.worker_says(WorkerDeed::Launched, "launches the deploy under its key", "ok"),
+            None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
+        }
+        if self.mutant == Some(Mutant::LaunchWithoutKey) {
+            launch.key = None;
+        }
+        let mut control = self.control();
+        control.deed.launched = Some(launch);
+        control.deed.approval = Some(launch.approval);
+        if launch.key.is_some() && outcome == Outcome::AppliedTwice {
+            // The second one is the same deploy.
+            control.deed.outcome = outcome;
+        }
+        let (who, instance) = (control.who, control.instance);
+        let same = |deploy: &&Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
+        match control.deploys.iter().find(same) {
+            // It runs, or has ended: the same deploy.
+            Some(_) if launch.key.is_some() => control.deed.worker = Some(WorkerDeed::LaunchedAgain),
+            _ => control.deploys.push(Deploy { launch, who, instance, ended: None }),
+        }
+    }
+
+    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
+        let ended = poll_fn(|_| {
+            let mut control = self.control();
+            let mine = |deploy: &&Deploy| {
+                deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. })
+            };
+            let ended = control.deploys.iter().find(mine).and_then(|deploy| deploy.ended);
+            if ended.is_some() {
+                return Poll::Ready(ended);
+            }
+            match control.permit.take() {
+                // The patience is at its end.
+                Some(_) => Poll::Ready(None),
+                None => {
+                    control.at = At::Deploy;
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        if ended.is_none() {
+            self.say(|| (Actor::Target, "waits for the deploy".to_owned(), "it runs".to_owned()));
+        }
+        ended
+    }
+}

@@ -1,0 +1,229 @@
+//! The store that the driver and the worker see: the real one behind the turnstile, with faults in between.
+
+use countersign::{
+    protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, Timestamp, flow::Do},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, Lease, Page, Query, Reading,
+        StackStatus, Store, StoreError,
+    },
+};
+use uuid::Uuid;
+
+use super::{At, Late, Message, Platform, WorkerDeed};
+use crate::{
+    model::Actor,
+    simulation::{Mutant, Outcome},
+};
+
+/// An event that is lost is swallowed: there is no answer that could be lost.
+fn has_answer(step: &Step) -> bool {
+    step.action != Do::Audit
+}
+
+impl Store for Platform {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Validate { approval: ask.request.approval }, None);
+        self.reach(outcome)?;
+        let mut fresh = self.store.read_approval(ask).await?;
+        if self.mutant == Some(Mutant::OwnerIgnored)
+            && let Some(approval) = &mut fresh.approval
+        {
+            approval.team = ask.request.team;
+        }
+        Ok(self.as_of_before(ask, fresh, outcome == Outcome::StaleRead))
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Check, Some(step));
+        self.reach(outcome)?;
+        let refused = self.begin_outage(ask, step, outcome);
+        let mut checked = self.store.check(ask, step).await?;
+        self.end_outage(ask, refused, checked.is_err());
+        if let (Ok(digest), Outcome::StaleRead) = (&mut checked, outcome)
+            && let Ok(fresh) = self.store.read_approval(ask).await
+        {
+            *digest = self.as_of_before(ask, fresh, true).digest;
+        }
+        self.answer_of(&checked);
+        Ok(checked)
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
+        self.name(&Effect::FindTarget, Some(step));
+        self.reach(outcome)?;
+        let refused = self.begin_outage(ask, step, outcome);
+        let mut found = self.store.find_target(ask, step).await?;
+        self.end_outage(ask, refused, found.is_err());
+        if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
+            // There was none at the beginning.
+            *target = None;
+            self.control().deed.outcome = Outcome::StaleRead;
+        }
+        if let Ok(target) = found {
+            self.control().deed.target = Some(target.map(|id| Target { id, created: false }));
+        }
+        self.answer_of(&found);
+        Ok(found)
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
+        let writes_target = commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
+        let outcome = self.pass(At::Change { consumes, writes_target }).await;
+        self.name(&Effect::Commit(commit), Some(step));
+        self.reach(outcome)?;
+        if outcome == Outcome::AppliedLate && has_answer(step) {
+            let Commit { approval, digest, target, ops } = commit;
+            let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
+            let message =
+                Message::Commit { ask: ask.clone(), step, approval, digest, target, ops: ops.to_vec() };
+            let mut control = self.control();
+            let who = control.who;
+            control.late.push(Late { who, message });
+            control.deed.outcome = outcome;
+            drop(control);
+            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        let refused = self.begin_outage(ask, step, outcome);
+        let committed = self.deliver(ask, step, commit);
+        self.end_outage(ask, refused, matches!(committed, Ok(Committed::Refused(_)) | Err(_)));
+        let committed = committed?;
+        match (&committed, self.mutant) {
+            (Committed::NotConsumed(_), Some(Mutant::RowCountIgnored)) => {
+                return Ok(Committed::Applied { target: None });
+            }
+            (Committed::NotConsumed(_), Some(Mutant::LoserGetsServerError)) => {
+                return Err(StoreError::NotApplied);
+            }
+            _ => {}
+        }
+        match &committed {
+            Committed::Applied { .. } => {}
+            Committed::Refused(refusal) | Committed::NotConsumed(refusal) => {
+                self.answered(|| refusal.to_string());
+                return Ok(committed);
+            }
+        }
+        match outcome {
+            Outcome::AnswerLost if has_answer(step) => {
+                self.control().deed.outcome = outcome;
+                if consumes && self.mutant == Some(Mutant::ClaimReleased) {
+                    self.strategy.forget(commit.approval);
+                }
+                self.answered(|| "fault, applied but the answer is lost".to_owned());
+                Err(StoreError::Unknown)
+            }
+            Outcome::AppliedTwice => {
+                self.control().deed.outcome = outcome;
+                // The second answer is nobody's.
+                self.deliver(ask, step, commit).ok();
+                self.answered(|| "fault, delivered twice".to_owned());
+                Ok(committed)
+            }
+            _ => Ok(committed),
+        }
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        self.store.request_approval(ask).await
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.store.decide(decision).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.store.approval(team, id).await
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.say(|| (Actor::Store, "looks its key up".to_owned(), "ok".to_owned()));
+        self.reach(outcome)?;
+        if self.mutant == Some(Mutant::KeyIgnored) {
+            return Ok(None);
+        }
+        self.store.execution(team, approval).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.store.list_approvals(query).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Leased, "leases the launch job", "ok");
+        self.reach(outcome)?;
+        let lease = self.store.lease_job(until).await?;
+        self.control().deed.approval = lease.as_ref().map(|lease| lease.approval);
+        if lease.is_some() && outcome == Outcome::AnswerLost {
+            self.control().deed.outcome = outcome;
+            self.answered(|| "fault, leased but the answer is lost".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        Ok(lease)
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Renewed, "renews the lease", "ok");
+        self.control().deed.approval = Some(lease.approval);
+        self.reach(outcome)?;
+        let stale = self.is_stale(lease);
+        let renewed = self.store.renew_lease(lease, until).await?;
+        if stale {
+            self.control().deed.stale = Some(renewed);
+        }
+        if !renewed {
+            self.answered(|| "no longer its own".to_owned());
+        }
+        Ok(renewed)
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.worker_says(WorkerDeed::Finished, "settles the target: the job is done", "ok");
+        self.control().deed.approval = Some(lease.approval);
+        self.reach(outcome)?;
+        if outcome == Outcome::AppliedLate {
+            let mut control = self.control();
+            let who = control.who;
+            control.late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
+            control.deed.outcome = outcome;
+            drop(control);
+            self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
+            return Err(StoreError::Unknown);
+        }
+        let finished = self.deliver_finish(lease, ended)?;
+        match outcome {
+            Outcome::AnswerLost => {
+                self.control().deed.outcome = outcome;
+                self.answered(|| "fault, applied but the answer is lost".to_owned());
+                Err(StoreError::Unknown)
+            }
+            Outcome::AppliedTwice => {
+                self.control().deed.outcome = outcome;
+                self.deliver_finish(lease, ended).ok();
+                Ok(finished)
+            }
+            _ => Ok(finished),
+        }
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.store.settle(approval, target, status).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.store.audit(approval).await
+    }
+}

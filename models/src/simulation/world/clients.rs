@@ -1,0 +1,268 @@
+//! What clients do: begin, go on, send again, ask again; and what their answers mean.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use countersign::{
+    protocol::{End, Refusal, Status, Target},
+    service::Answer,
+    store::{Ask, Clock, StackStatus, Store},
+};
+use uuid::Uuid;
+
+use super::{Ending, Simulation, Taken, services};
+use crate::{
+    fixtures::at_once,
+    model::{self, Actor},
+    properties::{PromotionFacts, Stage},
+    simulation::{
+        Action, Client, Fault, Outcome, Wants,
+        ledger::Ledger,
+        platform::{At, Deploy, Who},
+        task,
+    },
+};
+
+pub(super) enum Slot {
+    /// There is no second request.
+    Off,
+    /// It has not begun.
+    Waiting,
+    Running(Pin<Box<dyn Future<Output = Answer>>>),
+    Ended {
+        succeeded: bool,
+    },
+}
+
+/// One of the two requests of a client that may be under way.
+pub(super) struct Attempt {
+    pub(super) slot: Slot,
+    /// Its place in the ledger; none for another team's.
+    pub(super) facts: Option<usize>,
+    pub(super) at: At,
+    pub(super) target: Option<Target>,
+    /// It began after an outcome of its client that nobody knew.
+    pub(super) is_retry: bool,
+    /// When it began, its client had consumed the approval.
+    pub(super) had_consumed: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(slot: Slot, facts: Option<usize>) -> Self {
+        Self { slot, facts, at: At::Elsewhere, target: None, is_retry: false, had_consumed: false }
+    }
+}
+
+pub(super) struct Consumer {
+    pub(super) plan: Client,
+    pub(super) ask: Arc<Ask>,
+    pub(super) attempts: [Attempt; 2],
+    /// Under its key the approval was consumed, with this target.
+    pub(super) consumed: Option<Option<Uuid>>,
+    /// An answer was lost, or its request's process has died.
+    pub(super) unknown: bool,
+    pub(super) retries: u8,
+}
+
+impl Simulation {
+    pub(super) fn duplicate(&mut self, client: u8) -> Option<()> {
+        let consumer = self.consumers.get_mut(usize::from(client))?;
+        let begun = matches!(consumer.attempts[0].slot, Slot::Running(_) | Slot::Ended { .. });
+        let fits = begun && matches!(consumer.attempts[1].slot, Slot::Off);
+        (fits && consumer.plan.wants != Wants::OtherTeam).then_some(())?;
+        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
+        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
+        consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
+        ledger.clean = false;
+        self.note_client(client, "sends its request a second time");
+        Some(())
+    }
+
+    pub(super) fn retry(&mut self, client: u8) -> Option<()> {
+        const MOST_RETRIES: u8 = 3;
+        let consumer = self.consumers.get_mut(usize::from(client))?;
+        let failed = matches!(consumer.attempts[0].slot, Slot::Ended { succeeded: false });
+        (failed && consumer.retries < MOST_RETRIES).then_some(())?;
+        consumer.retries += 1;
+        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
+        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
+        let is_retry = consumer.unknown;
+        consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
+        ledger.clean = false;
+        self.note_client(client, "asks again");
+        Some(())
+    }
+
+    pub(super) fn promotion(&mut self, client: u8, duplicate: bool, outcome: Outcome) -> Option<Taken> {
+        let consumer = self.consumers.get_mut(usize::from(client))?;
+        let plan = consumer.plan;
+        let ledger = &mut self.ledgers[usize::from(plan.approval)];
+        let attempt = &mut consumer.attempts[usize::from(duplicate)];
+        if matches!(attempt.slot, Slot::Waiting) {
+            let source = self.platform.store.digest(&consumer.ask)?;
+            attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
+            attempt.had_consumed = consumer.consumed.is_some();
+            if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
+                facts.stage = Stage::Running;
+                facts.began_on_approved = ledger.status == Status::Approved;
+            }
+            ledger.clean &= ledger.approved && plan.wants == Wants::Approved;
+        }
+        let Slot::Running(request) = &mut attempt.slot else { return None };
+        let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
+        self.platform.admit(who, plan.instance, outcome);
+        let answer = task::poll(request);
+        let (deed, at) = self.platform.done();
+        let deed = deed.expect("a request passes the turnstile whenever it is polled");
+        let now = self.platform.clock.now();
+        attempt.at = at;
+        if let Some(target) = deed.target {
+            let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
+            attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
+            let mut control = self.platform.control();
+            for deploy in control.deploys.iter_mut().filter(|deploy| deploy.who == who) {
+                deploy.launch.target = attempt.target.map(|target| target.id);
+            }
+        }
+        if deed.changed.consumed > 0 {
+            consumer.consumed = Some(attempt.target.map(|target| target.id));
+        }
+        if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
+            facts.consumed |= deed.changed.consumed > 0;
+            facts.wrote |= deed.changed.wrote;
+        }
+        ledger.changed(deed.changed, now);
+        ledger.launched(&deed);
+        ledger.clean &= deed.outcome.fault().is_none();
+        let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
+        if let (Some(answer), Some(stage)) = (&answer, stage) {
+            self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
+            self.answered_last = Some(answer.end.clone());
+        }
+        self.describe_promotion(client, &deed, answer.as_ref(), stage);
+        Some(Taken {
+            action: Action::Promotion { client, duplicate, outcome: deed.outcome },
+            fault: deed.outcome.fault(),
+            modelled: modelled(client, deed.outcome),
+        })
+    }
+
+    pub(super) fn process_deploy_ends(&mut self, client: u8, failed: bool) -> Option<Taken> {
+        let mut control = self.platform.control();
+        let mine =
+            |deploy: &Deploy| matches!(deploy.who, Who::Attempt { client: whose, .. } if whose == client);
+        let place = control.deploys.iter().position(mine)?;
+        let deploy = control.deploys.remove(place);
+        drop(control);
+        let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
+        let launch = deploy.launch;
+        at_once(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
+        let does = format!("settles: the deploy of consumer {} ends", client + 1);
+        self.push_scene(Actor::Target, Actor::Target, does, None, false);
+        Some(Taken {
+            action: Action::ProcessDeployEnds { client, failed },
+            fault: failed.then_some(Fault::FailedDeploy),
+            modelled: Some(model::Action::DeployEnds { consumer: client }),
+        })
+    }
+
+    /// The source is again what was approved.
+    pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
+        let ledger = &self.ledgers[approval];
+        self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
+    }
+
+    /// A client that was not there before asks for what was approved, and is served to the end. The refusal, if it is
+    /// one.
+    pub(in crate::simulation) fn ask_afresh(&mut self, approval: usize) -> Result<(), Option<Refusal>> {
+        let ledger = &mut self.ledgers[approval];
+        let known = self
+            .consumers
+            .iter()
+            .find(|one| usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved);
+        let Some(known) = known else { return Ok(()) };
+        let plan = known.plan;
+        let ask = Arc::new(Ask { key: None, ..Ask::clone(&known.ask) });
+        let Some(source) = self.platform.store.digest(&ask) else { return Ok(()) };
+        let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
+        let mut attempt = Attempt::new(Slot::Waiting, facts);
+        attempt.slot = Slot::Running(task::request(&self.platform, &ask, source));
+        if let Some(facts) = facts {
+            ledger.promotions[facts].stage = Stage::Running;
+        }
+        ledger.clean = false;
+        let attempts = [attempt, Attempt::new(Slot::Off, None)];
+        self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
+        let place = self.consumers.len() - 1;
+        self.answered_last = None;
+        while let Slot::Running(_) = self.consumers[place].attempts[0].slot {
+            self.take(Action::Promotion { client: place as u8, duplicate: false, outcome: Outcome::Happens });
+        }
+        match self.answered_last.take() {
+            Some(End::Succeeded { .. }) => Ok(()),
+            Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Err(Some(refusal)),
+            None => Err(None),
+        }
+    }
+}
+
+/// A promotion that has not begun gets its place in the ledger; another team's has none.
+pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> Option<usize> {
+    let foreign = match wants {
+        Wants::Approved => false,
+        Wants::OtherStack => true,
+        Wants::OtherTeam => return None,
+    };
+    let at_consume = matches!(begins_at, At::Change { consumes: true, .. });
+    ledger.promotions.push(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() });
+    Some(ledger.promotions.len() - 1)
+}
+
+/// What a client's answer means, for the ledger and for the client itself.
+fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answer: &Answer) -> Stage {
+    let attempt = &mut consumer.attempts[usize::from(duplicate)];
+    let stage = model::stage(&answer.end);
+    let succeeded = stage == Stage::Succeeded;
+    attempt.slot = Slot::Ended { succeeded };
+    if let Some(facts) = attempt.facts {
+        // To be told again what one has done oneself is no second success.
+        let again = answer.replayed && succeeded && consumer.consumed.is_some();
+        ledger.ended(facts, if again { Stage::Unknown } else { stage });
+    } else {
+        let told = match &answer.end {
+            End::Succeeded { .. } => true,
+            End::Refused { refusal, preflight: false } => {
+                refusal.status() < 500 && *refusal != Refusal::APPROVAL_NOT_FOUND
+            }
+            End::Refused { preflight: true, .. } | End::Unknown { .. } => false,
+        };
+        ledger.beyond.stranger_asked = true;
+        ledger.beyond.stranger_told |= told;
+    }
+    let has_key = consumer.ask.key.is_some();
+    if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
+        let differs = match &answer.end {
+            End::Succeeded { target } => {
+                let target = target.map(|target| target.id);
+                attempt.had_consumed && consumer.consumed != Some(target)
+            }
+            // A server error is no outcome: one asks again.
+            End::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
+            End::Unknown { .. } => false,
+        };
+        ledger.beyond.retried |= stage != Stage::Unknown;
+        ledger.beyond.retry_differs |= differs;
+    }
+    consumer.unknown |= stage == Stage::Unknown;
+    stage
+}
+
+fn modelled(consumer: u8, outcome: Outcome) -> Option<model::Action> {
+    let outcome = match outcome {
+        Outcome::Happens => model::Outcome::Happens,
+        Outcome::Refuses => model::Outcome::Refuses,
+        Outcome::FailedBefore => model::Outcome::Fails,
+        Outcome::AnswerLost => model::Outcome::LosesAnswer,
+        Outcome::AppliedTwice | Outcome::AppliedLate | Outcome::Slow | Outcome::StaleRead => return None,
+    };
+    Some(model::Action::Promotion { consumer, outcome })
+}

@@ -1,0 +1,60 @@
+//! How a request ended, for the coverage of a campaign.
+
+use crate::properties::Stage;
+
+/// How a request ended, for the coverage of a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// 200 or 202.
+    Succeeded,
+    /// 200 or 202 again, under the same key.
+    Replayed,
+    /// 409 by the approval's rules.
+    Conflict,
+    /// Any other refusal by the approval's rules.
+    Refused,
+    /// Refused by the preflight.
+    PreflightRefused,
+    /// Outcome unknown.
+    Unknown,
+    /// Its process died.
+    Killed,
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Succeeded,
+        Self::Replayed,
+        Self::Conflict,
+        Self::Refused,
+        Self::PreflightRefused,
+        Self::Unknown,
+        Self::Killed,
+    ];
+
+    /// What a report calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Replayed => "same outcome again",
+            Self::Conflict => "409",
+            Self::Refused => "refused otherwise",
+            Self::PreflightRefused => "preflight refusal",
+            Self::Unknown => "outcome unknown",
+            Self::Killed => "killed",
+        }
+    }
+
+    pub(super) fn of(stage: Stage, replayed: bool) -> Self {
+        match stage {
+            Stage::Succeeded if replayed => Self::Replayed,
+            Stage::Succeeded => Self::Succeeded,
+            Stage::Conflict => Self::Conflict,
+            Stage::PreflightRefused => Self::PreflightRefused,
+            Stage::Unknown => Self::Unknown,
+            Stage::Killed => Self::Killed,
+            Stage::Refused | Stage::Waiting | Stage::Running => Self::Refused,
+        }
+    }
+}

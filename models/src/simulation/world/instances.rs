@@ -1,0 +1,165 @@
+//! What instances do: their workers, messages that arrive late, crashes.
+
+use std::sync::Arc;
+
+use countersign::{protocol::Commit, store::JobState};
+
+use super::{Consumer, Ending, Simulation, Slot, Taken, clients::Attempt};
+use crate::{
+    model::{self, Actor},
+    properties::Stage,
+    simulation::{
+        Action, Fault, Mutant, Outcome,
+        platform::{Deed, Message, Who, WorkerDeed},
+        task,
+    },
+};
+
+impl Simulation {
+    pub(super) fn worker(&mut self, instance: u8, outcome: Outcome) -> Option<Taken> {
+        let index = usize::from(instance);
+        let skew_ms = *self.scenario.skews_ms.get(index)?;
+        if self.workers[index].is_none() {
+            self.has_job().then_some(())?;
+            self.workers[index] = Some(task::worker(&self.platform, skew_ms));
+        }
+        let worker = self.workers[index].as_mut()?;
+        self.platform.admit(Who::Worker { instance }, instance, outcome);
+        let worked = task::poll(worker);
+        if worked.is_some() {
+            self.workers[index] = None;
+        }
+        let (deed, _) = self.platform.done();
+        let deed = deed?;
+        self.worked_on =
+            deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
+        self.apply_worker(&deed);
+        self.describe_worker(instance, &deed, worked);
+        let fault = deed.outcome.fault().or(match deed.worker {
+            _ if deed.stale.is_some() => Some(Fault::PausedWorker),
+            Some(WorkerDeed::Leased) if skew_ms != 0 => Some(Fault::Skew),
+            Some(WorkerDeed::Renewed) => Some(Fault::SlowDeploy),
+            _ => None,
+        });
+        let modelled = match deed.worker {
+            Some(WorkerDeed::Leased) => Some(model::Action::Lease),
+            Some(WorkerDeed::Launched) => Some(model::Action::LaunchJob),
+            Some(WorkerDeed::Finished) => Some(model::Action::JobDeployEnds),
+            Some(WorkerDeed::Renewed | WorkerDeed::LaunchedAgain) | None => None,
+        };
+        Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
+    }
+
+    pub(super) fn apply_worker(&mut self, deed: &Deed) {
+        let harmed = deed.outcome.fault().is_some();
+        if let Some(launch) = deed.launched
+            && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
+        {
+            ledger.launched(deed);
+        }
+        if let Some(acted) = deed.stale {
+            for ledger in self.ledgers.iter_mut().filter(|ledger| Some(ledger.id) == deed.approval) {
+                ledger.beyond.stale_worker_tried = true;
+                ledger.beyond.stale_worker_acted |= acted;
+            }
+        }
+        if harmed {
+            self.ledgers.iter_mut().for_each(|ledger| ledger.clean = false);
+        }
+    }
+
+    /// Whether a worker would find something to do.
+    pub(in crate::simulation) fn has_job(&self) -> bool {
+        let now = self.now();
+        self.ledgers.iter().any(|ledger| match ledger.job {
+            Some(JobState::Ready) => true,
+            Some(JobState::Leased { until, .. }) => until <= now,
+            Some(JobState::Done) | None => false,
+        })
+    }
+
+    pub(in crate::simulation) fn worker_runs(&self, instance: usize) -> bool {
+        self.workers[instance].is_some()
+    }
+
+    pub(super) fn arrives(&mut self, client: Option<u8>) -> Option<()> {
+        let mut control = self.platform.control();
+        let place = control.late.iter().position(|late| match (late.who, client) {
+            (Who::Attempt { client: whose, .. }, Some(client)) => whose == client,
+            (Who::Worker { .. }, None) => true,
+            _ => false,
+        })?;
+        let late = control.late.remove(place);
+        control.deed = Deed::default();
+        control.who = late.who;
+        drop(control);
+        match late.message {
+            Message::Finish { lease, ended } => {
+                self.platform.deliver_finish(&lease, ended).ok();
+            }
+            Message::Commit { ask, step, approval, digest, target, ops } => {
+                let flow = Arc::clone(&self.platform.flow);
+                let commit = Commit { approval, digest, target, ops: &ops };
+                self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
+            }
+        }
+        let deed = std::mem::take(&mut self.platform.control().deed);
+        let now = self.now();
+        if let Who::Attempt { client, attempt } = late.who {
+            let consumer = &mut self.consumers[usize::from(client)];
+            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
+            ledger.changed(deed.changed, now);
+            if deed.changed.consumed > 0 {
+                consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
+            }
+            if let Some(facts) = ledger.promotions.get_mut(usize::from(attempt)) {
+                let matters = facts.stage == Stage::Running || facts.stage.is_refused();
+                facts.wrote |= deed.changed.wrote && matters;
+                facts.consumed |= deed.changed.consumed > 0 && matters;
+            }
+        }
+        self.apply_worker(&deed);
+        match client {
+            Some(client) => {
+                self.note_client(client, "has a late message arrive: it is applied, if it still can be");
+            }
+            None => self.note(Actor::Worker { index: 0 }, Actor::Store, 0, "has a late message arrive"),
+        }
+        Some(())
+    }
+
+    pub(super) fn crash(&mut self, instance: u8) -> Option<()> {
+        let index = usize::from(instance);
+        let dies = |consumer: &Consumer| {
+            let running = |attempt: &Attempt| matches!(attempt.slot, Slot::Running(_));
+            consumer.plan.instance == instance && consumer.attempts.iter().any(running)
+        };
+        let mut control = self.platform.control();
+        let deploys = control.deploys.iter().any(|deploy| deploy.instance == instance);
+        let busy = deploys || self.workers.get(index)?.is_some() || self.consumers.iter().any(dies);
+        busy.then_some(())?;
+        control.deploys.retain(|deploy| deploy.instance != instance);
+        drop(control);
+        self.workers[index] = None;
+        for consumer in self.consumers.iter_mut().filter(|consumer| consumer.plan.instance == instance) {
+            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
+            for attempt in &mut consumer.attempts {
+                if matches!(attempt.slot, Slot::Running(_)) {
+                    attempt.slot = Slot::Ended { succeeded: false };
+                    consumer.unknown = true;
+                    self.endings[Ending::Killed as usize] += 1;
+                    if let Some(facts) = attempt.facts {
+                        ledger.ended(facts, Stage::Killed);
+                    }
+                }
+            }
+        }
+        for ledger in &mut self.ledgers {
+            ledger.clean = false;
+            if self.platform.mutant == Some(Mutant::ForgottenOnRestart) {
+                self.platform.strategy.forget(ledger.id);
+            }
+        }
+        Some(())
+    }
+}
