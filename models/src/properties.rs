@@ -48,6 +48,30 @@ macro_rules! properties {
             /// has one of, or none: teams, keys, instances.
             pub const MODELLED: &[Self] = Self::ALL.split_at(Self::S12 as usize).0;
 
+            /// Those of `wanted` (a bit for each) that this state shows broken. Liveness is not judged.
+            pub fn violated(facts: &Facts<'_>, wanted: u32) -> u32 {
+                let mut broken = 0;
+                $(
+                    let bit = 1 << Self::$id as u32;
+                    if wanted & bit != 0 && matches!(Kind::$kind, Kind::Safety) && Self::$id.is_violated(facts, || true) {
+                        broken |= bit;
+                    }
+                )+
+                broken
+            }
+
+            /// Those of `wanted` that this state puts to the test.
+            pub fn witnessed(facts: &Facts<'_>, wanted: u32) -> u32 {
+                let mut witnessed = 0;
+                $(
+                    let bit = 1 << Self::$id as u32;
+                    if wanted & bit != 0 && Self::$id.is_witnessed(facts) {
+                        witnessed |= bit;
+                    }
+                )+
+                witnessed
+            }
+
             /// Whether it says what must come about: only a whole graph shows it broken, no single state.
             pub fn is_inevitable(self) -> bool {
                 Inevitable::ALL.iter().any(|inevitable| inevitable.property() == self)
@@ -277,6 +301,7 @@ impl Property {
     /// approved, alone, without faults and drift, would succeed here.
     ///
     /// L1 and L2 speak of what is inevitable: no single state shows them broken.
+    #[inline]
     pub fn is_violated(self, facts: &Facts<'_>, fresh_succeeds: impl Fn() -> bool) -> bool {
         match self {
             Self::S1 => facts.any(|one| one.stage == Stage::PreflightRefused && one.consumed),
@@ -310,6 +335,7 @@ impl Property {
     }
 
     /// Whether this state shows that the property was put to the test.
+    #[inline]
     pub fn is_witnessed(self, facts: &Facts<'_>) -> bool {
         let executed = facts.status == Status::Executed;
         let launched = facts.launches > 0;

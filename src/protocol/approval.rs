@@ -2,7 +2,7 @@
 //!
 //! Invariants: `rejected`, `expired` and `executed` are never left; `executed` is reached from `approved` only.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -33,7 +33,7 @@ pub enum Kind {
 /// The name of an environment: 1 to 64 of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Environment(String);
+pub struct Environment(Arc<str>);
 
 impl Environment {
     /// Takes the name as it came in.
@@ -44,7 +44,7 @@ impl Environment {
         let name = name.into();
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(Refusal::INVALID_ENV)
         }
@@ -72,7 +72,7 @@ impl TryFrom<String> for Environment {
 
 impl From<Environment> for String {
     fn from(environment: Environment) -> Self {
-        environment.0
+        environment.0.as_ref().to_owned()
     }
 }
 

@@ -197,18 +197,10 @@ impl Ledger {
     /// Liveness is judged when the schedule is over.
     pub(super) fn judge(&self, known: Found) -> Found {
         let facts = self.facts();
-        let mut found = known;
-        for property in Property::ALL {
-            let bit = 1 << *property as u32;
-            let liveness = matches!(property, Property::L1 | Property::L2 | Property::L3 | Property::L4);
-            if !liveness && found.broken & bit == 0 && property.is_violated(&facts, || true) {
-                found.broken |= bit;
-            }
-            if found.witnessed & bit == 0 && property.is_witnessed(&facts) {
-                found.witnessed |= bit;
-            }
+        Found {
+            broken: known.broken | Property::violated(&facts, !known.broken),
+            witnessed: known.witnessed | Property::witnessed(&facts, !known.witnessed),
         }
-        found
     }
 
     /// What has yet to come about, though nothing is under way any more.

@@ -46,7 +46,7 @@ impl<S: Strategy> MemoryStore<S> {
             locked(&owner).approvals.get(&id).map(|record| self.approval_now(record))
         };
         let foreign = owner.filter(|_| of_another).and_then(look);
-        let team = locked(&team);
+        let mut team = locked(&team);
         if team.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }

@@ -177,6 +177,7 @@ impl TeamState {
             return;
         }
         let env_vars = self.merged_variables(ask);
+        self.sources_changed();
         let Some(source) = self.stack(ask.payload.source) else { return };
         let approved = self.approvals.get(&commit.approval);
         let services = match approved.filter(|record| record.approval.digest == commit.digest) {

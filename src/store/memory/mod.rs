@@ -19,11 +19,11 @@ pub use tenants::Records;
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Execution, Ids, Job, Lease, Page, Query,
-    Reading, Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
+    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Execution, Ids, Job, Lease, Page, Payload,
+    Query, Reading, Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
 };
 use crate::{
-    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    protocol::{Binding, Commit, Digest, Environment, Refusal, Step, Timestamp},
     strategy::{Sharded, Strategy},
 };
 
@@ -58,6 +58,8 @@ struct TeamState {
     audit: Vec<AuditEvent>,
     jobs: BTreeMap<Uuid, Job>,
     executions: BTreeMap<Uuid, Execution>,
+    /// What was asked for lately, with its digest, until a source changes.
+    digests: Vec<(Payload, Binding, Digest)>,
     /// What fails at the moment, as the refusal that it causes.
     outages: BTreeSet<Refusal>,
 }
@@ -113,7 +115,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
-        let team = locked(&team);
+        let mut team = locked(&team);
         Ok(match step.refusals().find(|refusal| team.refuses(ask, refusal)) {
             Some(refusal) => Err(refusal.clone()),
             None => Ok(team.digest(ask)),
@@ -197,13 +199,33 @@ impl TeamState {
             audit: Vec::new(),
             jobs: BTreeMap::new(),
             executions: BTreeMap::new(),
+            digests: Vec::new(),
             outages: BTreeSet::new(),
         }
     }
 
     /// What would run now.
-    fn digest(&self, ask: &Ask) -> Digest {
-        digest_of(ask, self.stack(ask.payload.source).map_or(&[], |stack| &stack.services))
+    fn digest(&mut self, ask: &Ask) -> Digest {
+        /// More than there are consumers of one approval.
+        const KEPT: usize = 16;
+        let known = self
+            .digests
+            .iter()
+            .find(|(payload, binding, _)| *payload == ask.payload && *binding == *ask.binding());
+        if let Some((_, _, digest)) = known {
+            return *digest;
+        }
+        let digest = digest_of(ask, self.stack(ask.payload.source).map_or(&[], |stack| &stack.services));
+        if self.digests.len() >= KEPT {
+            self.digests.remove(0);
+        }
+        self.digests.push((ask.payload.clone(), ask.binding().clone(), digest));
+        digest
+    }
+
+    /// The services of a stack have changed: what was known of digests may be of another one.
+    fn sources_changed(&mut self) {
+        self.digests.clear();
     }
 
     fn stack(&self, id: Uuid) -> Option<&Stack> {

@@ -59,7 +59,11 @@ impl<S: Strategy> MemoryStore<S> {
         let id = self.ids.next();
         let status = StackStatus::Healthy;
         let stack = Stack { id, name: name.to_owned(), env, status, parent: None, services, env_vars };
-        self.with_team(team, |team| team.stacks.push(stack)).map(|()| id)
+        self.with_team(team, |team| {
+            team.stacks.push(stack);
+            team.sources_changed();
+            id
+        })
     }
 
     /// Makes a stack a member of another one's family; false when one of the two is not there.
@@ -96,6 +100,7 @@ impl<S: Strategy> MemoryStore<S> {
         let put = |team: &mut TeamState| match team.stacks.iter_mut().find(|other| other.id == stack) {
             Some(stack) => {
                 stack.services = services;
+                team.sources_changed();
                 true
             }
             None => false,
