@@ -105,7 +105,7 @@ impl<S: Strategy> MemoryStore<S> {
             created_at: now,
             decided_at: None,
         };
-        team.approvals.insert(id, record.clone());
+        team.approvals.insert(id, Arc::new(record.clone()));
         team.record(AuditKind::Requested, id, now, &ask.by);
         drop(team);
         // Only from now on can it be found.

@@ -1,5 +1,7 @@
 //! The commit: judged in full, then the approval's exchange, then changes that cannot fail.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{MemoryStore, TeamState, locked};
@@ -144,11 +146,13 @@ impl TeamState {
                 Op::Audit => self.record(AuditKind::Executed, commit.approval, now, &ask.by),
                 Op::Enqueue => {
                     enqueued = !self.jobs.contains_key(&commit.approval);
-                    self.jobs.entry(commit.approval).or_insert_with(|| Job {
-                        approval: commit.approval,
-                        digest: commit.digest,
-                        target: None,
-                        state: JobState::Ready,
+                    self.jobs.entry(commit.approval).or_insert_with(|| {
+                        Box::new(Job {
+                            approval: commit.approval,
+                            digest: commit.digest,
+                            target: None,
+                            state: JobState::Ready,
+                        })
                     });
                 }
             }
@@ -160,7 +164,9 @@ impl TeamState {
         if consumed {
             let (key, payload) = (ask.key.clone(), ask.payload.clone());
             let target = written.or(commit.target);
-            self.executions.entry(commit.approval).or_insert(Execution { key, payload, target });
+            self.executions
+                .entry(commit.approval)
+                .or_insert_with(|| Arc::new(Execution { key, payload, target }));
         }
         written
     }

@@ -45,7 +45,7 @@ struct Directory {
     outbox: Vec<Uuid>,
 }
 
-/// All that one lock guards.
+/// All that one lock guards. What is large is boxed: a map's node has room for eleven.
 #[derive(Clone, Debug)]
 struct TeamState {
     team: Team,
@@ -54,10 +54,10 @@ struct TeamState {
     resources: Vec<Resource>,
     vault: BTreeMap<(Environment, String), String>,
     /// The status in these is that of the request; the standing has the real one.
-    approvals: BTreeMap<Uuid, ApprovalRecord>,
+    approvals: BTreeMap<Uuid, Arc<ApprovalRecord>>,
     audit: Vec<AuditEvent>,
-    jobs: BTreeMap<Uuid, Job>,
-    executions: BTreeMap<Uuid, Execution>,
+    jobs: BTreeMap<Uuid, Box<Job>>,
+    executions: BTreeMap<Uuid, Arc<Execution>>,
     /// What was asked for lately, with its digest, until a source changes.
     digests: Vec<(Payload, Binding, Digest)>,
     /// What fails at the moment, as the refusal that it causes.
@@ -152,7 +152,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
     async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
         let Some(team) = self.team(team) else { return Ok(None) };
         let team = locked(&team);
-        Ok(team.executions.get(&approval).cloned())
+        Ok(team.executions.get(&approval).map(|execution| Execution::clone(execution)))
     }
 
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {

@@ -23,7 +23,7 @@ impl<S: Strategy> MemoryStore<S> {
                 JobState::Leased { .. } | JobState::Done => return None,
             };
             job.state = JobState::Leased { fence, until };
-            let Job { approval, digest, target, .. } = *job;
+            let Job { approval, digest, target, .. } = **job;
             Some(Lease { approval, digest, target, fence })
         })
     }

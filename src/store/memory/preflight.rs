@@ -35,7 +35,7 @@ impl TeamState {
 
     /// Whether the part of the platform that this refusal speaks of is down.
     pub(super) fn is_out(&self, refusal: &Refusal) -> bool {
-        self.outages.contains(refusal)
+        !self.outages.is_empty() && self.outages.contains(refusal)
     }
 
     /// Whether one more target would pass the plan's cap. Twins are not counted.
@@ -98,6 +98,13 @@ impl TeamState {
     }
 
     fn vault_refs_resolve(&self, ask: &Ask) -> bool {
+        // Most variables speak of no vault.
+        let speaks_of_it = |stack: &Stack| stack.env_vars.values().any(|value| value.starts_with(VAULT));
+        let target = self.target(ask);
+        let stacks = [Some(ask.payload.source), target].into_iter().flatten();
+        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_it) {
+            return true;
+        }
         let to = &ask.binding().to;
         let copied = self.vault_keys_to_copy(ask);
         self.merged_variables(ask).values().filter_map(|value| value.strip_prefix(VAULT)).all(|key| {

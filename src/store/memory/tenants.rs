@@ -23,13 +23,13 @@ pub struct Records<'a> {
     /// The stacks, oldest first.
     pub stacks: &'a [Stack],
     /// The approvals as they were requested. How each stands now, [`MemoryStore::standing`] says.
-    pub approvals: &'a BTreeMap<Uuid, ApprovalRecord>,
+    pub approvals: &'a BTreeMap<Uuid, Arc<ApprovalRecord>>,
     /// The events, oldest first.
     pub audit: &'a [AuditEvent],
     /// The launch jobs, by approval.
-    pub jobs: &'a BTreeMap<Uuid, Job>,
+    pub jobs: &'a BTreeMap<Uuid, Box<Job>>,
     /// The promotions that consumed an approval, by approval.
-    pub executions: &'a BTreeMap<Uuid, Execution>,
+    pub executions: &'a BTreeMap<Uuid, Arc<Execution>>,
 }
 
 impl<S: Strategy> MemoryStore<S> {
@@ -131,7 +131,7 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// The launch job of an approval.
     pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        self.with_team(team, |team| team.jobs.get(&approval).cloned()).flatten()
+        self.with_team(team, |team| team.jobs.get(&approval).map(|job| Job::clone(job))).flatten()
     }
 
     /// The most stacks that a team may have; none when there is no such team.
