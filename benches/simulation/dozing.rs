@@ -7,13 +7,16 @@ use std::{
 
 use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
-    service::{InMemoryDeployer, Terms, launch, promote_once},
+    service::{Deployer, Launch, Terms, Worked, promote_once, work},
     store::{
         ApprovalRecord, Ask, AuditEvent, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, Page,
         Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, at_once};
+use countersign_models::{
+    fixtures::{CountingIds, HandClock, at_once},
+    simulation::LEASE_MS,
+};
 use uuid::Uuid;
 
 use crate::{CLIENTS, Dice};
@@ -106,8 +109,34 @@ fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
 
-/// One schedule, from an empty store to the end of the deploy.
-pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64) {
+/// A deployer whose deploys take their time.
+struct Slow {
+    world: Arc<Dozing>,
+    renewals: u32,
+    patience: Mutex<u32>,
+}
+
+impl Deployer for Slow {
+    async fn launch(&self, _: Launch) {
+        self.world.doze().await;
+    }
+
+    /// Ends after so many renewals of the lease.
+    async fn outcome(&self, _: Launch, patience_ms: u64) -> Option<StackStatus> {
+        {
+            let mut waited = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+            if *waited == self.renewals {
+                return Some(StackStatus::Healthy);
+            }
+            *waited += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(patience_ms)).await;
+        None
+    }
+}
+
+/// One schedule, from an empty store to the end of the deploy, before which the lease is renewed so many times.
+pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let clock = Arc::new(HandClock::at(Timestamp(1_000)));
     let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));
     store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
@@ -132,36 +161,25 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64) {
     let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
     at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;
-    let world = Arc::new((Dozing { store, dice: Mutex::new(Dice(seed)) }, InMemoryDeployer::default()));
+    let world = Arc::new(Dozing { store, dice: Mutex::new(Dice(seed)) });
+    let slow = Slow { world: Arc::clone(&world), renewals, patience: Mutex::new(0) };
+    let deployer = Arc::new(slow);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
             let ask = ask(if client == CLIENTS - 1 { other } else { approved }, id);
-            let (flow, world) = (Arc::clone(flow), Arc::clone(&world));
+            let (flow, world, deployer) = (Arc::clone(flow), Arc::clone(&world), Arc::clone(&deployer));
             tokio::spawn(async move {
-                world.0.doze().await;
-                let source = world.0.store.digest(&ask).expect("the team is there");
-                promote_once(&flow, &ask, source, &world.0, &world.1).await
+                world.doze().await;
+                let source = world.store.digest(&ask).expect("the team is there");
+                promote_once(&flow, &ask, source, &*world, &*deployer).await
             })
         })
         .collect();
-    let worker = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move {
-            let terms = Terms { clock: &*clock, lease_ms: 30_000 };
-            let (store, deployer) = &*world;
-            let lease = loop {
-                let until = Timestamp(terms.clock.now().0 + terms.lease_ms);
-                if let Some(lease) = store.lease_job(until).await.expect("nothing fails") {
-                    break lease;
-                }
-            };
-            store.doze().await;
-            launch(&lease, deployer).await;
-            let running = deployer.running()[0].number;
-            deployer.end(running, StackStatus::Healthy);
-            assert_eq!(store.finish_job(&lease, StackStatus::Healthy).await, Ok(true));
-        })
-    };
+    let worker = tokio::spawn(async move {
+        let terms = Terms { clock: &*clock, lease_ms: LEASE_MS };
+        // Until there is a job.
+        while work(&*world, &*deployer, terms).await == Ok(Worked::Nothing) {}
+    });
     for client in clients {
         client.await.expect("it does not panic");
     }

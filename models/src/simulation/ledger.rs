@@ -99,7 +99,7 @@ impl Ledger {
 
     /// Something was launched for it.
     pub(super) fn launched(&mut self, deed: &Deed) {
-        let Some(launch) = deed.launched else { return };
+        let Some(launch) = &deed.launched else { return };
         match launch.key {
             Some(_) => self.launched_keyed = true,
             None => self.unkeyed_launches = (self.unkeyed_launches + 1).min(2),

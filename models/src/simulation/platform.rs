@@ -47,13 +47,13 @@ pub(super) enum At {
     },
 }
 
-/// What one turn of a task did.
+/// What one turn of a task did. Moved about at every step: what is rare in it is boxed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deed {
     /// What really became of the effect: a fault that had nothing to hit is none.
     pub(super) outcome: Outcome,
     pub(super) changed: Changed,
-    pub(super) launched: Option<Launch>,
+    pub(super) launched: Option<Box<Launch>>,
     /// The target that the promotion knows of from now on, if that has changed.
     pub(super) target: Option<Option<Target>>,
     /// Something that the model's worker does.
@@ -63,7 +63,7 @@ pub(super) struct Deed {
     /// A worker acted on a lease that somebody else has taken over; whether it succeeded.
     pub(super) stale: Option<bool>,
     /// On whom it acted, how that is called, and what came of it: for a diagram.
-    pub(super) words: Option<(Actor, String, String)>,
+    pub(super) words: Option<Box<(Actor, String, String)>>,
 }
 
 /// What a transaction really changed. Counts, since a message may be delivered twice.
@@ -246,8 +246,8 @@ impl Platform {
             let mut control = self.control();
             match &mut control.deed.words {
                 // What is said first names the deed, what is said last how it ended.
-                Some((_, _, known)) => *known = result,
-                none => *none = Some((to, does, result)),
+                Some(words) => words.2 = result,
+                none => *none = Some(Box::new((to, does, result))),
             }
         }
     }

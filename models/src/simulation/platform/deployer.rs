@@ -25,7 +25,7 @@ impl Deployer for Platform {
             launch.key = None;
         }
         let mut control = self.control();
-        control.deed.launched = Some(launch);
+        control.deed.launched = Some(Box::new(launch));
         control.deed.approval = Some(launch.approval);
         if launch.key.is_some() && outcome == Outcome::AppliedTwice {
             // The second one is the same deploy.

@@ -52,7 +52,7 @@ impl Simulation {
 
     pub(super) fn apply_worker(&mut self, deed: &Deed) {
         let harmed = deed.outcome.fault().is_some();
-        if let Some(launch) = deed.launched
+        if let Some(launch) = &deed.launched
             && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
         {
             ledger.launched(deed);

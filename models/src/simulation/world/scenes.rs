@@ -66,7 +66,7 @@ impl Simulation {
         }
         let from = self.actor(client);
         let (to, does, result) = match &deed.words {
-            Some((to, does, result)) => (*to, does.clone(), Some(result.clone())),
+            Some(words) => (words.0, words.1.clone(), Some(words.2.clone())),
             None => (from, "goes on".to_owned(), None),
         };
         let to = if to == Actor::World { from } else { to };
@@ -94,7 +94,7 @@ impl Simulation {
         if !self.platform.in_words {
             return;
         }
-        let Some((to, does, result)) = deed.words.clone() else { return };
+        let Some((to, does, result)) = deed.words.as_deref().cloned() else { return };
         let result = match worked {
             Some(Ok(Worked::LeaseLost)) => Some("its lease is somebody else's now".to_owned()),
             _ => Some(result).filter(|result| result != "ok"),
