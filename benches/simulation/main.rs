@@ -32,25 +32,31 @@ impl Dice {
     }
 }
 
-fn simulated(flow: &Arc<Flow>, seed: u64, renewals: u32) -> u64 {
+fn simulated(flow: &Arc<Flow>, scenario: &Scenario, seed: u64, renewals: u32) -> u64 {
     let mut dice = Dice(seed);
-    let mut simulation = Simulation::new(Arc::clone(flow), &Scenario::of_model(CLIENTS), None);
+    let mut simulation = Simulation::new(Arc::clone(flow), scenario, None);
     let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
-    let movers = u64::from(CLIENTS) + 1;
+    let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
+    let request = |client| Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
+    let mut requests: Vec<u8> = (0..CLIENTS).collect();
     let mut renewed = 0;
     loop {
-        // Somebody, or else whoever comes next.
-        let first = dice.below(movers);
-        let taken = (0..movers).find_map(|next| match ((first + next) % movers) as u8 {
-            CLIENTS => simulation.take(Action::Worker { instance: 0, outcome: Outcome::Happens }),
-            client => {
-                simulation.take(Action::Promotion { client, duplicate: false, outcome: Outcome::Happens })
+        // Any request that has not ended, or the worker; it has nothing to do before somebody has committed.
+        let mover = dice.below(requests.len() as u64 + 1) as usize;
+        let taken = match requests.get(mover) {
+            Some(client) => simulation.take(request(*client)),
+            None => simulation.take(worker),
+        };
+        match taken {
+            Some(taken) => {
+                steps += 1;
+                renewed += u32::from(taken.fault == Some(Fault::SlowDeploy));
             }
-        });
-        let Some(taken) = taken else { break };
-        steps += 1;
-        if taken.fault == Some(Fault::SlowDeploy) {
-            renewed += 1;
+            None if mover < requests.len() => {
+                requests.remove(mover);
+            }
+            None if requests.is_empty() => break,
+            None => {}
         }
         if renewed == renewals {
             steps += u64::from(simulation.take(Action::DeployEnds { approval: 0, failed: false }).is_some());
@@ -73,6 +79,7 @@ fn a_second(count: u64, time: Duration) -> f64 {
 
 fn main() {
     let flow = Arc::new(Flow::atomic_commit());
+    let scenario = Scenario::of_model(CLIENTS);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().expect("a runtime can be started")
@@ -84,7 +91,7 @@ fn main() {
         for _ in 0..ROUNDS {
             let ours = timed(|| {
                 for seed in 0..schedules {
-                    black_box(simulated(&flow, seed, renewals));
+                    black_box(simulated(&flow, &scenario, seed, renewals));
                 }
             });
             let theirs = timed(|| {

@@ -17,6 +17,7 @@ use countersign::{
     service::Launch,
     store::{
         Ask, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError, Team,
+        memory::Records,
     },
 };
 use uuid::Uuid;
@@ -53,6 +54,8 @@ pub(super) struct Deed {
     /// What really became of the effect: a fault that had nothing to hit is none.
     pub(super) outcome: Outcome,
     pub(super) changed: Changed,
+    /// A transaction was sent to the store: it may have changed.
+    pub(super) sent: bool,
     pub(super) launched: Option<Box<Launch>>,
     /// The target that the promotion knows of from now on, if that has changed.
     pub(super) target: Option<Option<Target>>,
@@ -199,7 +202,6 @@ impl Platform {
         control.permit = Some(outcome);
         control.who = who;
         control.instance = instance;
-        control.deed = Deed::default();
     }
 
     /// What was done since; none when nobody has passed the turnstile.
@@ -293,6 +295,7 @@ impl Platform {
         step: &Step,
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
+        self.control().deed.sent = true;
         let ops = Mutant::ops(self.mutant, commit.ops);
         let commit = Commit { ops: &ops, ..commit };
         let team = ask.request.team;
@@ -344,7 +347,7 @@ impl Platform {
                 self.store.put_services(team, target.id, now);
             }
         }
-        let differs = |records: countersign::store::memory::Records<'_>| {
+        let differs = |records: Records<'_>| {
             let written = records.stacks.iter().find(|stack| stack.id == target.id);
             let approved = records.approvals.get(&approval);
             written.zip(approved).is_some_and(|(written, approved)| written.services != *approved.services)
@@ -373,7 +376,8 @@ impl Platform {
 
     fn latest_fence(&self, lease: &Lease) -> Option<u64> {
         let (_, team) = self.owners.iter().find(|(approval, _)| *approval == lease.approval)?;
-        match self.store.job(*team, lease.approval)?.state {
+        let state = |records: Records<'_>| records.jobs.get(&lease.approval).map(|job| job.state);
+        match self.store.look(*team, state)?? {
             JobState::Leased { fence, .. } => Some(fence),
             JobState::Ready | JobState::Done => None,
         }
@@ -388,11 +392,13 @@ impl Platform {
         self.say(|| (Actor::World, "answers: success".to_owned(), "ok".to_owned()));
     }
 
-    /// What is said of the worker: whom it acts on, and what it does.
-    fn worker_says(&self, worker: WorkerDeed, words: &str, result: &str) {
-        self.control().deed.worker = Some(worker);
-        let to = if worker == WorkerDeed::Launched { Actor::Target } else { Actor::Store };
-        self.say(|| (to, words.to_owned(), result.to_owned()));
+    /// What the worker does, to which job, and what is said of it.
+    fn worker_does(&self, worker: WorkerDeed, approval: Option<Uuid>, words: &str) {
+        let mut control = self.control();
+        control.deed.worker = Some(worker);
+        control.deed.approval = approval;
+        drop(control);
+        self.say(|| (Actor::Store, words.to_owned(), "ok".to_owned()));
     }
 }
 

@@ -1,6 +1,10 @@
 //! The simulation itself: takes one action after another, and keeps the ledgers.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
 
 use countersign::{
     protocol::{End, Environment, Flow, Status, Timestamp},
@@ -50,6 +54,8 @@ pub struct Simulation {
     images: u64,
     endings: [u32; Ending::ALL.len()],
     answered_last: Option<End>,
+    /// How far what was done last reaches.
+    reach: Reach,
     /// What a worker acted on last.
     worked_on: Option<usize>,
     /// The actions of the heal phase; none before it.
@@ -62,6 +68,11 @@ pub struct Simulation {
 fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
+
+/// Where every source is.
+static STAGING: LazyLock<Environment> = LazyLock::new(|| environment("staging"));
+/// Where every target is.
+static PRODUCTION: LazyLock<Environment> = LazyLock::new(|| environment("production"));
 
 fn services(image: u64) -> Vec<Service> {
     let image_ref = Some(format!("shop:{image}"));
@@ -162,6 +173,7 @@ impl Simulation {
     }
 
     fn act(&mut self, action: Action) -> Option<Taken> {
+        self.reach = Reach::Store;
         let plain = |modelled| Some(Taken { action, fault: None, modelled });
         let taken = match action {
             Action::Approve { approval } => {
@@ -256,7 +268,9 @@ impl Simulation {
             }
         };
         if let Some(taken) = &taken {
-            self.observe(self.touched(taken.action));
+            if self.reach != Reach::Nothing {
+                self.observe(self.touched(taken.action), self.reach);
+            }
         }
         taken
     }
@@ -328,4 +342,5 @@ mod setup;
 use clients::{Attempt, Consumer, Slot};
 pub(super) use enabled::Enabled;
 pub use ending::Ending;
+use observe::Reach;
 use setup::{BEGIN, Setup};

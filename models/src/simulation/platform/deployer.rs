@@ -17,27 +17,32 @@ use crate::{
 impl Deployer for Platform {
     async fn launch(&self, mut launch: Launch) {
         let outcome = self.pass(At::Elsewhere).await;
+        let keyed = launch.key.is_some();
         match launch.key {
-            Some(_) => self.worker_says(WorkerDeed::Launched, "launches the deploy under its key", "ok"),
+            Some(_) => {
+                self.say(|| (Actor::Target, "launches the deploy under its key".to_owned(), "ok".to_owned()));
+            }
             None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
         }
         if self.mutant == Some(Mutant::LaunchWithoutKey) {
             launch.key = None;
         }
         let mut control = self.control();
-        control.deed.launched = Some(Box::new(launch));
         control.deed.approval = Some(launch.approval);
         if launch.key.is_some() && outcome == Outcome::AppliedTwice {
             // The second one is the same deploy.
             control.deed.outcome = outcome;
         }
-        let (who, instance) = (control.who, control.instance);
-        let same = |deploy: &&Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
-        match control.deploys.iter().find(same) {
-            // It runs, or has ended: the same deploy.
-            Some(_) if launch.key.is_some() => control.deed.worker = Some(WorkerDeed::LaunchedAgain),
-            _ => control.deploys.push(Deploy { launch, who, instance, ended: None }),
+        let same = |deploy: &Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
+        if control.deploys.iter().any(same) {
+            // It runs, or has ended: the same deploy, and nothing new is launched.
+            control.deed.worker = Some(WorkerDeed::LaunchedAgain);
+            return;
         }
+        control.deed.worker = keyed.then_some(WorkerDeed::Launched);
+        control.deed.launched = Some(Box::new(launch));
+        let (who, instance) = (control.who, control.instance);
+        control.deploys.push(Deploy { launch, who, instance, ended: None });
     }
 
     async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {

@@ -156,7 +156,7 @@ impl Store for Platform {
 
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Leased, "leases the launch job", "ok");
+        self.worker_does(WorkerDeed::Leased, None, "leases the launch job");
         self.reach(outcome)?;
         let lease = self.store.lease_job(until).await?;
         self.control().deed.approval = lease.as_ref().map(|lease| lease.approval);
@@ -170,8 +170,7 @@ impl Store for Platform {
 
     async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Renewed, "renews the lease", "ok");
-        self.control().deed.approval = Some(lease.approval);
+        self.worker_does(WorkerDeed::Renewed, Some(lease.approval), "renews the lease");
         self.reach(outcome)?;
         let stale = self.is_stale(lease);
         let renewed = self.store.renew_lease(lease, until).await?;
@@ -186,8 +185,7 @@ impl Store for Platform {
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_says(WorkerDeed::Finished, "settles the target: the job is done", "ok");
-        self.control().deed.approval = Some(lease.approval);
+        self.worker_does(WorkerDeed::Finished, Some(lease.approval), "settles the target: the job is done");
         self.reach(outcome)?;
         if outcome == Outcome::AppliedLate {
             let mut control = self.control();

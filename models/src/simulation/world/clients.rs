@@ -9,7 +9,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{Ending, Simulation, Taken, services};
+use super::{Ending, Reach, Simulation, Taken, services};
 use crate::{
     fixtures::at_once,
     model::{self, Actor},
@@ -133,6 +133,9 @@ impl Simulation {
         ledger.changed(deed.changed, now);
         ledger.launched(&deed);
         ledger.clean &= deed.outcome.fault().is_none();
+        if !deed.sent && deed.launched.is_none() {
+            self.reach = Reach::Promotion;
+        }
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.endings[Ending::of(stage, answer.replayed) as usize] += 1;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{protocol::Commit, store::JobState};
 
-use super::{Consumer, Ending, Simulation, Slot, Taken, clients::Attempt};
+use super::{Consumer, Ending, Reach, Simulation, Slot, Taken, clients::Attempt};
 use crate::{
     model::{self, Actor},
     properties::Stage,
@@ -34,6 +34,12 @@ impl Simulation {
         self.worked_on =
             deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
         self.apply_worker(&deed);
+        let unharmed = deed.outcome.fault().is_none() && deed.stale.is_none() && worked.is_none();
+        self.reach = match deed.worker {
+            None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
+            Some(WorkerDeed::Renewed) if unharmed => Reach::Lease,
+            _ => Reach::Store,
+        };
         self.describe_worker(instance, &deed, worked);
         let fault = deed.outcome.fault().or(match deed.worker {
             _ if deed.stale.is_some() => Some(Fault::PausedWorker),

@@ -1,22 +1,45 @@
 //! Brings the ledgers up to date with what the store really has, and judges.
 
+use uuid::Uuid;
+
 use super::{Simulation, Slot};
 use crate::simulation::{
     ledger::Ledger,
     platform::{At, Deploy, Message},
 };
 
+/// How far what was done reaches: no need to look at more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nothing that a property looks at: a worker that waits.
+    Nothing,
+    /// A lease got longer.
+    Lease,
+    /// A promotion has read something, or has ended.
+    Promotion,
+    /// Whatever the store has.
+    Store,
+}
+
 impl Simulation {
     /// Looks at what the store has, brings the ledgers up to date, and judges: those of one approval's family, or all.
-    pub(super) fn observe(&mut self, touched: Option<usize>) {
+    pub(super) fn observe(&mut self, touched: Option<usize>, reach: Reach) {
+        match (reach, touched) {
+            (Reach::Lease, Some(approval)) => {
+                let Self { platform, ledgers, .. } = self;
+                let ledger = &mut ledgers[approval];
+                platform.store.look(ledger.team, |records| ledger.look_at_job(records));
+                return;
+            }
+            (Reach::Nothing | Reach::Lease | Reach::Promotion | Reach::Store, _) => {}
+        }
         let now = self.now();
         let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].sources));
         let seen_by = |ledger: &Ledger| only.is_none_or(|(_, sources)| ledger.sources == sources);
         let Self { platform, ledgers, consumers, teams, .. } = self;
         let control = platform.control();
-        for (team, seen, cap) in
-            teams.iter_mut().filter(|(team, ..)| only.is_none_or(|(only, _)| only == *team))
-        {
+        let looked_at = |team: &Uuid| reach != Reach::Promotion && only.is_none_or(|(only, _)| only == *team);
+        for (team, seen, cap) in teams.iter_mut().filter(|(team, ..)| looked_at(team)) {
             platform.store.look(*team, |records| {
                 for event in &records.audit[*seen..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {

@@ -8,7 +8,9 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{Attempt, Consumer, Simulation, Slot, clients::begin_facts, environment, services, team_id};
+use super::{
+    Attempt, Consumer, PRODUCTION, Reach, STAGING, Simulation, Slot, clients::begin_facts, services, team_id,
+};
 use crate::{
     fixtures::{CountingIds, HandClock, at_once},
     simulation::{
@@ -39,8 +41,7 @@ impl Setup {
         let strategy = Switchable::new(mutant);
         let store =
             MemoryStore::with_strategy(strategy.clone(), clock.clone(), Arc::new(CountingIds::default()));
-        let binding =
-            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+        let binding = Binding { kind: Kind::Stack, from: STAGING.clone(), to: PRODUCTION.clone() };
         let platform = Platform::new(store, strategy, clock, flow, mutant);
         let mut setup =
             Self { scenario: scenario.clone(), platform, binding, families: Vec::new(), teams: Vec::new() };
@@ -62,12 +63,11 @@ impl Setup {
             let id = team_id(team);
             if !self.teams.iter().any(|(known, ..)| *known == id) {
                 store.put_team(id, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-                store.put_vault(id, environment("staging"), VAULT_KEY, "value");
+                store.put_vault(id, STAGING.clone(), VAULT_KEY, "value");
                 self.teams.push((id, 0, usize::MAX));
             }
             let stack = |name: &str| {
-                let created =
-                    store.create_stack(id, name, environment("staging"), services(1), EnvVars::new());
+                let created = store.create_stack(id, name, STAGING.clone(), services(1), EnvVars::new());
                 created.expect("the team is there")
             };
             let stacks = [stack("approved"), stack("other")];
@@ -157,12 +157,13 @@ impl Setup {
             images: 1,
             endings: Default::default(),
             answered_last: None,
+            reach: Reach::Store,
             worked_on: None,
             healing: None,
             owed: 0,
             scenes: Vec::new(),
         };
-        simulation.observe(None);
+        simulation.observe(None, Reach::Store);
         simulation
     }
 }
