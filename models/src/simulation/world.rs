@@ -267,10 +267,10 @@ impl Simulation {
                 Some(Taken { action, fault: Some(Fault::Crash), modelled: Some(model::Action::Crash) })
             }
         };
-        if let Some(taken) = &taken {
-            if self.reach != Reach::Nothing {
-                self.observe(self.touched(taken.action), self.reach);
-            }
+        if let Some(taken) = &taken
+            && self.reach != Reach::Nothing
+        {
+            self.observe(self.touched(taken.action), self.reach);
         }
         taken
     }
