@@ -21,6 +21,19 @@ Exit codes:
   2  bad usage, or a bad flow file
   3  a limit stopped it before it was complete, and nothing unexpected was found";
 
+const SIMULATE_EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing was broken but what is expected to be, and everything that can happen has happened
+  1  something was broken that should hold, a step was no edge of the model, or the canary was not noticed
+  2  bad usage, a bad flow file or a bad report
+  3  nothing unexpected was found, but something never happened: more seeds may cover it";
+
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is broken any more; all of the log was allowed
+  1  it is broken again; something in the log was not allowed
+  2  bad usage, a bad failure or a bad log";
+
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
@@ -32,10 +45,10 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Show(ShowArgs),
     /// Play the real service under seeds and faults, or add up the reports of shards (`simulate merge`)
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = SIMULATE_EXIT_CODES)]
     Simulate(SimulateArgs),
     /// Play a failure of `simulate` again; or ask whether an audit log was allowed
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = REPLAY_EXIT_CODES)]
     Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),

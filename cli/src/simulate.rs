@@ -34,12 +34,12 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
     }
     let pool = pool(args.threads)?;
     let document = pool.install(|| play(&named, &campaign, seeds, args));
-    let failures = document.failures();
-    keep(&args.failures, &failures)?;
+    // First what was found: it is not lost when its files cannot be written.
     match args.format {
         Format::Human => page::print(&document, Some(&args.failures)),
         Format::Json => document.print(),
     }
+    keep(&args.failures, &document.failures())?;
     Ok(document.exit())
 }
 

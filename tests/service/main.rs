@@ -1,5 +1,6 @@
 //! The service driver on the store in memory.
 
+mod digest;
 mod finding_11;
 mod listing;
 mod outbox;
@@ -7,3 +8,4 @@ mod platform;
 mod refusals;
 mod retry;
 mod state_machine;
+mod worker;

@@ -47,8 +47,8 @@ fn header(document: &Document) {
     say!("\n{}{mutant}, seeds {}", report.flow.bold(), seeds.join(", "));
     let rate = |number: u64| count((number as f64 / document.seconds.max(0.001)) as u64);
     say!(
-        "{} schedules ({} a second), {} steps ({} a second), the longest of {}\n",
-        count(report.schedules),
+        "{} ({} a second), {} steps ({} a second), the longest of {}\n",
+        schedules(report.schedules),
         rate(report.schedules),
         count(report.actions),
         rate(report.actions),
@@ -100,21 +100,26 @@ fn lengths(shrunk: &Shrunk, property: Property, verified: Option<&Verified>) -> 
         Verdict::Broken(run) => Some(run.actions.len()),
         Verdict::Holds | Verdict::Unknown => None,
     });
+    let actions = counted(length as u64, "action");
     let known_faults =
         shrunk.modelled.map_or(String::new(), |modelled| format!(", {modelled} with its faults"));
     match model {
-        Some(model) if model == length => format!("shrunk to {length} actions, as the model's shortest"),
-        Some(model) => format!("shrunk to {length} actions (the model's shortest: {model}{known_faults})"),
-        None => format!("shrunk to {length} actions (by what the model does not have)"),
+        Some(model) if model == length => format!("shrunk to {actions}, as the model's shortest"),
+        Some(model) => format!("shrunk to {actions} (the model's shortest: {model}{known_faults})"),
+        None => format!("shrunk to {actions} (by what the model does not have)"),
     }
 }
 
 fn schedules(number: u64) -> String {
-    format!("{} schedule{}", count(number), if number == 1 { "" } else { "s" })
+    counted(number, "schedule")
 }
 
 fn seeds(number: u64) -> String {
-    format!("{} seed{}", count(number), if number == 1 { "" } else { "s" })
+    counted(number, "seed")
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
 fn coverage(document: &Document) {

@@ -1,0 +1,111 @@
+//! The worker, poll by poll: it waits, renews, launches again what died, and leaves a job alone that is no longer its own.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+};
+
+use countersign::{
+    protocol::{End, Flow, Timestamp},
+    service::{Terms, Worked, work},
+    store::{Ask, JobState, StackStatus, Store},
+};
+use countersign_models::fixtures::{HandClock, at_once};
+
+use crate::platform::{OPENS, Platform, TEAM};
+
+const LEASE_MS: u64 = 100;
+
+fn executed() -> (Platform, Ask) {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), End::Succeeded { .. }));
+    (platform, ask)
+}
+
+fn poll<T>(task: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn state(platform: &Platform, ask: &Ask) -> JobState {
+    platform.store.job(TEAM, ask.request.approval).expect("there is a job").state
+}
+
+fn target(platform: &Platform) -> StackStatus {
+    platform.store.stacks(TEAM).last().expect("the target").status
+}
+
+fn until(ms: u64) -> Timestamp {
+    Timestamp(OPENS.0 + ms)
+}
+
+#[test]
+fn without_a_job_there_is_nothing_to_do() {
+    let platform = Platform::new();
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    assert_eq!(at_once(work(&platform.store, &platform.deployer, terms)), Ok(Worked::Nothing));
+}
+
+#[test]
+fn a_lease_is_renewed_for_as_long_as_the_deploy_runs() {
+    let (platform, ask) = executed();
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
+    for waited in [0, 60, 120, 180] {
+        // Longer than a lease in all, and never so long at once.
+        platform.clock.set(until(waited));
+        assert!(poll(&mut worker).is_pending());
+        let JobState::Leased { fence, until: ends } = state(&platform, &ask) else { panic!("it is leased") };
+        assert_eq!((fence, ends), (1, until(waited + LEASE_MS)), "after {waited} ms");
+    }
+    assert_eq!(platform.deployer.effective().len(), 1);
+    platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Failed);
+    assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::Finished(StackStatus::Failed))));
+    assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Failed));
+}
+
+#[test]
+fn a_deploy_that_died_is_launched_again_and_is_the_same_launch() {
+    let (platform, _) = executed();
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
+    assert!(poll(&mut worker).is_pending());
+    platform.deployer.kill();
+    assert_eq!(platform.deployer.running(), []);
+    assert!(poll(&mut worker).is_pending());
+    assert_eq!(platform.deployer.running().len(), 1, "it runs again");
+    assert_eq!(platform.deployer.effective().len(), 1, "and is one launch");
+}
+
+#[test]
+fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
+    for deploy_ends in [false, true] {
+        let (platform, ask) = executed();
+        let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+        let mut sleeper = pin!(work(&platform.store, &platform.deployer, terms));
+        assert!(poll(&mut sleeper).is_pending());
+        platform.clock.set(until(LEASE_MS));
+        let other = at_once(platform.store.lease_job(until(900))).expect("nothing fails");
+        let other = other.expect("the lease has run out");
+        if deploy_ends {
+            platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
+        }
+        assert_eq!(poll(&mut sleeper), Poll::Ready(Ok(Worked::LeaseLost)));
+        let held = JobState::Leased { fence: other.fence, until: until(900) };
+        assert_eq!((state(&platform, &ask), target(&platform)), (held, StackStatus::Building));
+    }
+}
+
+#[test]
+fn until_when_a_lease_runs_is_asked_for_by_the_workers_clock_and_judged_by_the_stores() {
+    let (platform, ask) = executed();
+    // Behind by more than a lease: what it asks for is over when it gets it.
+    let behind = HandClock::at(Timestamp(OPENS.0 - 500));
+    let terms = Terms { clock: &behind, lease_ms: LEASE_MS };
+    let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
+    assert!(poll(&mut worker).is_pending());
+    assert!(at_once(platform.store.lease_job(until(100))).expect("nothing fails").is_some());
+    assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
+    assert!(matches!(state(&platform, &ask), JobState::Leased { fence: 2, .. }));
+}
