@@ -3,15 +3,17 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
+    sync::Mutex,
     task::{Context, Poll, Waker},
 };
 
 use countersign::{
     protocol::{End, Flow, Timestamp},
-    service::{Terms, Worked, work},
+    service::{Deployer, Launch, Terms, Worked, launch, work},
     store::{Ask, JobState, StackStatus, Store},
 };
 use countersign_models::fixtures::{HandClock, at_once};
+use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};
 
@@ -108,4 +110,49 @@ fn until_when_a_lease_runs_is_asked_for_by_the_workers_clock_and_judged_by_the_s
     assert!(at_once(platform.store.lease_job(until(100))).expect("nothing fails").is_some());
     assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
     assert!(matches!(state(&platform, &ask), JobState::Leased { fence: 2, .. }));
+}
+
+#[test]
+fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
+    let (platform, ask) = executed();
+    let lease = at_once(platform.store.lease_job(until(100))).expect("nothing fails").expect("a job");
+    at_once(launch(&lease, &platform.deployer));
+    platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
+    // The worker dies before it has written that down, and another one comes.
+    platform.clock.set(until(100));
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let mut other = pin!(work(&platform.store, &platform.deployer, terms));
+    assert!(poll(&mut other).is_pending());
+    assert_eq!(platform.deployer.running(), [], "it has ended, and is the same deploy");
+    assert_eq!(poll(&mut other), Poll::Ready(Ok(Worked::Finished(StackStatus::Healthy))));
+    assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Healthy));
+    // Another key is another deploy, whatever has ended.
+    let key = Some(Uuid::from_u128(77));
+    let another = Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target };
+    at_once(platform.deployer.launch(another));
+    assert_eq!(platform.deployer.running().len(), 1);
+}
+
+/// Remembers how long it was to be waited for.
+#[derive(Default)]
+struct Patient(Mutex<Vec<u64>>);
+
+impl Deployer for Patient {
+    async fn launch(&self, _: Launch) {}
+
+    async fn outcome(&self, _: Launch, patience_ms: u64) -> Option<StackStatus> {
+        let mut waited = self.0.lock().expect("nobody panics with it");
+        waited.push(patience_ms);
+        (waited.len() == 3).then_some(StackStatus::Healthy)
+    }
+}
+
+#[test]
+fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
+    let (platform, _) = executed();
+    let deployer = Patient::default();
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let worked = at_once(work(&platform.store, &deployer, terms));
+    assert_eq!(worked, Ok(Worked::Finished(StackStatus::Healthy)));
+    assert_eq!(*deployer.0.lock().expect("nobody panics with it"), [LEASE_MS / 2; 3]);
 }
