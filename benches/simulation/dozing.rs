@@ -9,8 +9,8 @@ use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
     service::{Deployer, Launch, Terms, Worked, promote_once, work},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, Page,
-        Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team, Verdict,
+        Ask, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, Payload, Plan, Reading, Service,
+        StackStatus, Store, StoreError, Team, Verdict,
     },
 };
 use countersign_models::{
@@ -56,26 +56,6 @@ impl Store for Dozing {
         self.store.commit(ask, step, commit).await
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        self.store.request_approval(ask).await
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.store.decide(decision).await
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        self.store.approval(team, id).await
-    }
-
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        self.store.execution(team, approval).await
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        self.store.list_approvals(query).await
-    }
-
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
         self.doze().await;
         self.store.lease_job(until).await
@@ -91,18 +71,11 @@ impl Store for Dozing {
         self.store.finish_job(lease, ended).await
     }
 
-    async fn settle(
-        &self,
-        approval: Uuid,
-        target: Option<Uuid>,
-        status: StackStatus,
-    ) -> Result<(), StoreError> {
-        self.store.settle(approval, target, status).await
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.store.execution(team, approval).await
     }
 
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store.audit(approval).await
-    }
+    countersign_models::decisions_pass_through!(store);
 }
 
 fn environment(name: &str) -> Environment {

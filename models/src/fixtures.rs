@@ -13,6 +13,97 @@ use countersign::{
 };
 use uuid::Uuid;
 
+/// Within an `impl Store`: what neither a promotion nor a worker asks for goes straight to the store in this field.
+#[macro_export]
+macro_rules! decisions_pass_through {
+    ($store:tt) => {
+        async fn request_approval(
+            &self,
+            ask: &::countersign::store::Ask,
+        ) -> Result<::countersign::store::ApprovalRecord, ::countersign::store::StoreError> {
+            self.$store.request_approval(ask).await
+        }
+
+        async fn decide(
+            &self,
+            decision: ::countersign::store::Decision<'_>,
+        ) -> Result<
+            Result<::countersign::store::ApprovalRecord, ::countersign::protocol::Refusal>,
+            ::countersign::store::StoreError,
+        > {
+            self.$store.decide(decision).await
+        }
+
+        async fn approval(
+            &self,
+            team: ::uuid::Uuid,
+            id: ::uuid::Uuid,
+        ) -> Result<Option<::countersign::store::ApprovalRecord>, ::countersign::store::StoreError> {
+            self.$store.approval(team, id).await
+        }
+
+        async fn list_approvals(
+            &self,
+            query: &::countersign::store::Query,
+        ) -> Result<::countersign::store::Page, ::countersign::store::StoreError> {
+            self.$store.list_approvals(query).await
+        }
+
+        async fn settle(
+            &self,
+            approval: ::uuid::Uuid,
+            target: Option<::uuid::Uuid>,
+            status: ::countersign::store::StackStatus,
+        ) -> Result<(), ::countersign::store::StoreError> {
+            self.$store.settle(approval, target, status).await
+        }
+
+        async fn audit(
+            &self,
+            approval: ::uuid::Uuid,
+        ) -> Result<Vec<::countersign::store::AuditEvent>, ::countersign::store::StoreError> {
+            self.$store.audit(approval).await
+        }
+    };
+}
+
+/// Within an `impl Store`: what a worker and a retry ask for goes straight to the store in this field.
+#[macro_export]
+macro_rules! jobs_pass_through {
+    ($store:tt) => {
+        async fn execution(
+            &self,
+            team: ::uuid::Uuid,
+            approval: ::uuid::Uuid,
+        ) -> Result<Option<::countersign::store::Execution>, ::countersign::store::StoreError> {
+            self.$store.execution(team, approval).await
+        }
+
+        async fn lease_job(
+            &self,
+            until: ::countersign::protocol::Timestamp,
+        ) -> Result<Option<::countersign::store::Lease>, ::countersign::store::StoreError> {
+            self.$store.lease_job(until).await
+        }
+
+        async fn renew_lease(
+            &self,
+            lease: &::countersign::store::Lease,
+            until: ::countersign::protocol::Timestamp,
+        ) -> Result<bool, ::countersign::store::StoreError> {
+            self.$store.renew_lease(lease, until).await
+        }
+
+        async fn finish_job(
+            &self,
+            lease: &::countersign::store::Lease,
+            ended: ::countersign::store::StackStatus,
+        ) -> Result<bool, ::countersign::store::StoreError> {
+            self.$store.finish_job(lease, ended).await
+        }
+    };
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
 pub struct HandClock(AtomicU64);

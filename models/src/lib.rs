@@ -1,6 +1,7 @@
 //! What a single-use approval must promise, and the model checker that judges a flow by it.
 
 pub mod audit;
+pub mod controls;
 pub mod explorer;
 pub mod fixtures;
 pub mod flows;

@@ -14,9 +14,8 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote},
     store::{
-        ApprovalRecord, Ask, AuditEvent, AuditKind, Committed, Decision, EnvVars, Execution, Lease,
-        MemoryStore, Page, Payload, Plan, Query, Reading, Service, StackStatus, Store, StoreError, Team,
-        Verdict,
+        Ask, AuditKind, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service, Store,
+        StoreError, Team, Verdict,
     },
 };
 use countersign_models::{
@@ -55,50 +54,8 @@ impl Store for Polite {
         self.0.commit(ask, step, commit).await
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        self.0.request_approval(ask).await
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.0.decide(decision).await
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        self.0.approval(team, id).await
-    }
-
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        self.0.execution(team, approval).await
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        self.0.list_approvals(query).await
-    }
-
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
-        self.0.lease_job(until).await
-    }
-
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
-        self.0.renew_lease(lease, until).await
-    }
-
-    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
-        self.0.finish_job(lease, ended).await
-    }
-
-    async fn settle(
-        &self,
-        approval: Uuid,
-        target: Option<Uuid>,
-        status: StackStatus,
-    ) -> Result<(), StoreError> {
-        self.0.settle(approval, target, status).await
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.0.audit(approval).await
-    }
+    countersign_models::decisions_pass_through!(0);
+    countersign_models::jobs_pass_through!(0);
 }
 
 /// What came of one schedule.

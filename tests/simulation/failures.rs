@@ -33,7 +33,7 @@ fn every_kept_failure_fails_again() {
 }
 
 /// So many were kept: of each known-bad deployment flow and of each mutant, the properties that are broken.
-const KEPT: usize = 42;
+const KEPT: usize = 43;
 
 #[test]
 fn nothing_can_be_left_out_of_a_kept_failure() {

@@ -44,6 +44,8 @@ mutants! {
     RowCountIgnored "row-count-ignored" breaks S2;
     /// A rejection is written without a look at the status.
     RejectOverwrites "reject-overwrites" breaks S10;
+    /// An approval is written without a look at the status.
+    ApproveOverwrites "approve-overwrites" breaks S10;
     /// When the answer of the consume is lost, the approval is given back.
     ClaimReleased "claim-released" breaks S2;
     /// Who loses the race is told that the server failed.
@@ -133,15 +135,17 @@ impl Strategy for Switchable {
         now: Timestamp,
         judge: impl Fn(Standing) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
-        if self.mutant == Some(Mutant::RejectOverwrites) {
-            // Whatever would reject a pending one rejects this one, too.
-            let pending = |standing| Standing { status: Status::Pending, ..standing };
-            return self.sound.update(id, now, |standing| match judge(pending(standing)) {
-                Ok(Status::Rejected) => Ok(Status::Rejected),
-                _ => judge(standing),
-            });
-        }
-        self.sound.update(id, now, judge)
+        let overwrites = match self.mutant {
+            Some(Mutant::RejectOverwrites) => Status::Rejected,
+            Some(Mutant::ApproveOverwrites) => Status::Approved,
+            _ => return self.sound.update(id, now, judge),
+        };
+        // Whatever would do this to a pending one does it to this one, too.
+        let pending = |standing| Standing { status: Status::Pending, ..standing };
+        self.sound.update(id, now, |standing| match judge(pending(standing)) {
+            Ok(status) if status == overwrites => Ok(status),
+            _ => judge(standing),
+        })
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {

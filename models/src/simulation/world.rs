@@ -178,8 +178,8 @@ impl Simulation {
         let taken = match action {
             Action::Approve { approval } => {
                 let ledger = self.ledgers.get(usize::from(approval))?;
-                let open = ledger.status == Status::Pending && !ledger.window_passed;
-                (open && self.operator(approval, Verdict::Approve)).then_some(())?;
+                // Whether it is pending is for the store to say.
+                (!ledger.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
                 self.note(Actor::Operator, Actor::Store, approval, "approves");
                 plain(Some(model::Action::Approve))
             }

@@ -1,11 +1,8 @@
 //! A store whose next answer is as the model's action will have it.
 
 use countersign::{
-    protocol::{Commit, Digest, Refusal, Step, Timestamp},
-    store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, Lease, MemoryStore, Page, Query,
-        Reading, StackStatus, Store, StoreError,
-    },
+    protocol::{Commit, Digest, Refusal, Step},
+    store::{Ask, Committed, MemoryStore, Reading, Store, StoreError},
     strategy::Strategy,
 };
 use uuid::Uuid;
@@ -60,48 +57,6 @@ impl<S: Strategy + Default> Store for Faulty<'_, S> {
         if self.outcome == Outcome::LosesAnswer { Err(StoreError::Unknown) } else { Ok(committed) }
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        self.store.request_approval(ask).await
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.store.decide(decision).await
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        self.store.approval(team, id).await
-    }
-
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        self.store.execution(team, approval).await
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        self.store.list_approvals(query).await
-    }
-
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
-        self.store.lease_job(until).await
-    }
-
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
-        self.store.renew_lease(lease, until).await
-    }
-
-    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
-        self.store.finish_job(lease, ended).await
-    }
-
-    async fn settle(
-        &self,
-        approval: Uuid,
-        target: Option<Uuid>,
-        status: StackStatus,
-    ) -> Result<(), StoreError> {
-        self.store.settle(approval, target, status).await
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store.audit(approval).await
-    }
+    crate::decisions_pass_through!(store);
+    crate::jobs_pass_through!(store);
 }

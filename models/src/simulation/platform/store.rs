@@ -2,10 +2,7 @@
 
 use countersign::{
     protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, Timestamp, flow::Do},
-    store::{
-        ApprovalRecord, Ask, AuditEvent, Committed, Decision, Execution, Lease, Page, Query, Reading,
-        StackStatus, Store, StoreError,
-    },
+    store::{Ask, Committed, Execution, Lease, Reading, StackStatus, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -128,18 +125,6 @@ impl Store for Platform {
         }
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        self.store.request_approval(ask).await
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.store.decide(decision).await
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        self.store.approval(team, id).await
-    }
-
     async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.say(|| (Actor::Store, "looks its key up".to_owned(), "ok".to_owned()));
@@ -148,10 +133,6 @@ impl Store for Platform {
             return Ok(None);
         }
         self.store.execution(team, approval).await
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        self.store.list_approvals(query).await
     }
 
     async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
@@ -212,16 +193,5 @@ impl Store for Platform {
         }
     }
 
-    async fn settle(
-        &self,
-        approval: Uuid,
-        target: Option<Uuid>,
-        status: StackStatus,
-    ) -> Result<(), StoreError> {
-        self.store.settle(approval, target, status).await
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store.audit(approval).await
-    }
+    crate::decisions_pass_through!(store);
 }

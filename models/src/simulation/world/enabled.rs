@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Consumer, Simulation, Slot};
 use crate::simulation::{
-    Action, Outcome, Wants,
+    Action, Mutant, Outcome, Wants,
     platform::{Deploy, Who},
 };
 
@@ -29,6 +29,9 @@ impl Simulation {
             match ledger.status {
                 Status::Pending if ledger.window_passed => rare.push(Action::Expire { approval }),
                 Status::Pending => ordinary.push(Action::Approve { approval }),
+                _ if self.platform.mutant == Some(Mutant::ApproveOverwrites) => {
+                    rare.push(Action::Approve { approval });
+                }
                 _ => {}
             }
             rare.push(Action::Reject { approval });
