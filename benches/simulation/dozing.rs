@@ -14,7 +14,7 @@ use countersign::{
     },
 };
 use countersign_models::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::{CountingIds, HandClock, at_once, token_of},
     simulation::LEASE_MS,
 };
 use uuid::Uuid;
@@ -131,7 +131,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
         key: None,
     };
     let record = at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails");
-    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;
     let world = Arc::new(Dozing { store, dice: Mutex::new(Dice(seed)) });

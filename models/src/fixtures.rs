@@ -104,6 +104,11 @@ macro_rules! jobs_pass_through {
     };
 }
 
+/// The token that [`CountingIds`] gives an approval.
+pub fn token_of(approval: Uuid) -> String {
+    format!("token-{approval}")
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
 pub struct HandClock(AtomicU64);
@@ -156,8 +161,8 @@ impl Ids for CountingIds {
         Uuid::from_u128(self.0.fetch_add(1, Ordering::SeqCst).into())
     }
 
-    fn token(&self) -> String {
-        format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst))
+    fn token(&self, approval: Uuid) -> String {
+        token_of(approval)
     }
 }
 

@@ -4,20 +4,25 @@
 //! what may happen to one is [`protocol::transition`](crate::protocol::transition); a store applies them atomically.
 
 mod digest;
+mod estate;
 pub mod memory;
 mod records;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
 
 use std::{fmt, future::Future};
 
-pub use digest::digest_of;
+pub use digest::{TokenHash, digest_of};
+pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, EnvVars, Execution, Job, JobState, Lease, Listed, Page,
-    Payload, Place, Plan, Query, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
+    Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Resource,
+    ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
 
-use crate::protocol::{Approval, Commit, Digest, Refusal, Step, Target, Timestamp};
+use crate::protocol::{Approval, Commit, Digest, Environment, Refusal, Step, Target, Timestamp};
 
 /// The clock. A store reads it inside of its transactions: expiry is judged by the store's clock and no other.
 pub trait Clock: Send + Sync {
@@ -29,8 +34,11 @@ pub trait Clock: Send + Sync {
 pub trait Ids: Send + Sync {
     /// An id that nothing has yet.
     fn next(&self) -> Uuid;
-    /// A secret that nobody can guess: 32 random bytes, URL-safe.
-    fn token(&self) -> String;
+    /// The secret in an approval's link: 32 bytes, URL-safe, that nobody without the server's own secret can guess.
+    ///
+    /// It is the same whenever it is asked for, so that whoever sends the link need not be told it: a store keeps
+    /// a hash of it and nothing else.
+    fn token(&self, approval: Uuid) -> String;
 }
 
 /// The infrastructure failed.
@@ -124,8 +132,10 @@ pub trait Store: Send + Sync {
         commit: Commit<'_>,
     ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
-    /// Writes a pending approval for `ask`, with its event, and returns its record. The token in it is for the
-    /// operator alone.
+    /// Writes a pending approval for `ask`, with its event and the notice for the operator, and returns its record.
+    ///
+    /// When the ask has a key under which the team has asked for an approval before, that one is returned and nothing
+    /// is written: a request that is repeated because its answer was lost must not send a second link.
     fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<ApprovalRecord, StoreError>> + Send;
 
     /// The operator or the administrator decides, by compare-and-swap, and the event is written with it. A pending
@@ -139,7 +149,7 @@ pub trait Store: Send + Sync {
         decision: Decision<'_>,
     ) -> impl Future<Output = Result<Result<ApprovalRecord, Refusal>, StoreError>> + Send;
 
-    /// This team's approval of this id.
+    /// This team's approval of this id, as it stands now.
     fn approval(
         &self,
         team: Uuid,
@@ -203,9 +213,132 @@ pub enum Decision<'a> {
     },
     /// An administrator says no.
     Administrator {
+        /// The administrator's team. Another team's approval does not exist.
+        team: Uuid,
         /// The approval.
         approval: Uuid,
         /// Who.
         by: &'a str,
     },
+}
+
+/// What teams have beside approvals: stacks, resources and vaults. For every other team they do not exist.
+pub trait Tenants: Send + Sync {
+    /// Adds a team, or changes what it pays for.
+    fn put_team(&self, id: Uuid, team: Team) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Deploys a stack that is nobody's copy.
+    ///
+    /// # Errors
+    /// 402 when it would pass the plan's cap: counting and creating are one action.
+    fn create_stack(
+        &self,
+        team: Uuid,
+        stack: NewStack,
+    ) -> impl Future<Output = Result<Result<Stack, Refusal>, StoreError>> + Send;
+
+    /// The stack of this slug.
+    fn stack(&self, team: Uuid, slug: &str)
+    -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// The stacks of the family that this root is the first of, oldest first.
+    fn family(&self, team: Uuid, root: Uuid) -> impl Future<Output = Result<Vec<Stack>, StoreError>> + Send;
+
+    /// A new build of one service; the stack as it is then. None when there is no such stack or service.
+    fn put_image(
+        &self,
+        team: Uuid,
+        slug: &str,
+        service: &str,
+        image_ref: &str,
+    ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// Sets those variables that have a value and removes the others; the stack as it is then.
+    fn patch_env(
+        &self,
+        team: Uuid,
+        slug: &str,
+        changes: &std::collections::BTreeMap<String, Option<String>>,
+    ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// Sets a vault key.
+    fn put_vault(
+        &self,
+        team: Uuid,
+        env: &Environment,
+        key: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Provisions a resource that is nobody's twin.
+    fn create_resource(
+        &self,
+        team: Uuid,
+        resource: NewResource,
+    ) -> impl Future<Output = Result<Resource, StoreError>> + Send;
+
+    /// The resource of this id.
+    fn resource(
+        &self,
+        team: Uuid,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<Resource>, StoreError>> + Send;
+}
+
+/// What the platform itself asks for: whoever shows the approval's page, sends links, deploys, or answers a retry.
+pub trait Operations: Send + Sync {
+    /// The approval whose link has this token, as it stands now. Changes nothing.
+    fn approval_by_token(
+        &self,
+        token: &str,
+    ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
+
+    /// Any team's approval, as it stands now: for a deployer, which has to know what was approved.
+    fn any_approval(
+        &self,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
+
+    /// The oldest notice that is due, held until `until` under a larger fencing number than before. Notices of
+    /// approvals that are no longer pending are done.
+    fn lease_notice(
+        &self,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<Option<Notice>, StoreError>> + Send;
+
+    /// The notice was sent, or has to be tried again but not before that time. False when the lease is not the latest.
+    fn settle_notice(
+        &self,
+        notice: &Notice,
+        state: NoticeState,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The caller wants to work on a request under an idempotency key until `until`. `request` is a digest of it.
+    ///
+    /// A key that is never released and never runs out would be wedged: nobody could ask again.
+    fn claim_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        request: Digest,
+        until: Timestamp,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+
+    /// The work is over. `keep`: from now on the key is this request's, and whoever asks again is to be told the same;
+    /// otherwise it is as if it had never been used.
+    fn release_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        keep: bool,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Writes down how a deploy ended.
+    fn log_deploy(&self, log: DeployLog) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How the deploys for an approval ended, oldest first.
+    fn deploy_logs(&self, approval: Uuid) -> impl Future<Output = Result<Vec<DeployLog>, StoreError>> + Send;
+
+    /// Whether the store answers, and takes writes.
+    fn is_ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

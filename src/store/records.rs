@@ -64,12 +64,37 @@ pub struct Stack {
     pub env: Environment,
     /// Where it is.
     pub status: StackStatus,
-    /// The stack that it was promoted from. Those with one root are a family.
+    /// The stack that it was promoted from.
     pub parent: Option<Uuid>,
+    /// The first of its family: itself, unless it was promoted.
+    pub root: Uuid,
     /// Its services.
     pub services: Vec<Service>,
     /// Its variables.
     pub env_vars: EnvVars,
+}
+
+impl Stack {
+    /// What it is called in addresses: unlike its name, nobody else's in the team.
+    pub fn slug(&self) -> String {
+        let (_, low) = self.id.as_u64_pair();
+        format!("{}-{:012x}", simplified(&self.name), low & 0xFFFF_FFFF_FFFF)
+    }
+}
+
+/// A name with nothing in it but small letters, digits and single dashes.
+fn simplified(name: &str) -> String {
+    const LONGEST: usize = 40;
+    let mut simple = String::new();
+    for letter in name.chars().take(LONGEST) {
+        if letter.is_ascii_alphanumeric() {
+            simple.push(letter.to_ascii_lowercase());
+        } else if !simple.is_empty() && !simple.ends_with('-') {
+            simple.push('-');
+        }
+    }
+    let simple = simple.trim_end_matches('-');
+    if simple.is_empty() { "stack".to_owned() } else { simple.to_owned() }
 }
 
 /// What a resource is.
@@ -136,13 +161,11 @@ impl Ask {
     }
 }
 
-/// An approval with all that is kept of it. The token is in it: it is for the operator's link and nothing else.
-#[derive(Clone, PartialEq, Eq)]
+/// An approval with all that is kept of it, but the hash of its link's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRecord {
     /// What the rules look at.
     pub approval: Approval,
-    /// The secret in the operator's link: 32 random bytes, URL-safe.
-    pub token: String,
     /// What was asked for.
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
@@ -162,18 +185,8 @@ pub struct Execution {
     pub payload: Payload,
     /// The target that it wrote, if it wrote one.
     pub target: Option<Target>,
-}
-
-impl std::fmt::Debug for ApprovalRecord {
-    /// All but the token.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApprovalRecord")
-            .field("approval", &self.approval)
-            .field("payload", &self.payload)
-            .field("created_at", &self.created_at)
-            .field("decided_at", &self.decided_at)
-            .finish_non_exhaustive()
-    }
+    /// The keys that it copied into the vault.
+    pub vault_keys: Vec<String>,
 }
 
 /// Where an approval stands in a list: those that were created later come first.
@@ -321,4 +334,72 @@ pub struct Lease {
     pub target: Option<Uuid>,
     /// The fencing number.
     pub fence: u64,
+}
+
+/// A link that has to be sent to the operator, held by whoever sends it until the lease runs out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The approval that it is about.
+    pub record: ApprovalRecord,
+    /// How often it was tried before.
+    pub attempts: u32,
+    /// The fencing number.
+    pub fence: u64,
+}
+
+/// Where a notice is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeState {
+    /// To be sent, but not before this time: that of a lease, or of a pause after a failure.
+    Due(Timestamp),
+    /// Sent, or nobody is waiting for it any more.
+    Done,
+}
+
+/// What became of a wish to use an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The caller has it until its time runs out, or it is released.
+    Granted,
+    /// Somebody else has it for the same request.
+    InFlight,
+    /// It is another request's.
+    OtherRequest,
+}
+
+/// What a deploy has printed, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeployLog {
+    /// The approval that it was for.
+    pub approval: Uuid,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The exit code; none when a signal ended it, or it could not be started.
+    pub exit_code: Option<i32>,
+    /// What it printed, cut to the last of it.
+    pub output: String,
+}
+
+/// A stack to be deployed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewStack {
+    /// What it is called.
+    pub name: String,
+    /// Where it runs.
+    pub env: Environment,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// Its variables.
+    pub env_vars: EnvVars,
+}
+
+/// A resource to be provisioned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewResource {
+    /// What it is called.
+    pub name: String,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Where it is.
+    pub env: Environment,
 }

@@ -10,7 +10,7 @@ use countersign::{
         Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, at_once};
+use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
 use uuid::Uuid;
 
 pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
@@ -60,7 +60,7 @@ impl Platform {
     }
 
     pub(crate) fn decide(&self, record: &ApprovalRecord, verdict: Verdict) {
-        let decision = Decision::Operator { token: &record.token, verdict };
+        let decision = Decision::Operator { token: &token_of(record.approval.id), verdict };
         at_once(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
     }
 

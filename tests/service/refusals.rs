@@ -6,7 +6,10 @@ use countersign::{
     service::{Caller, admit},
     store::{Ask, AuditKind, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
 };
-use countersign_models::{fixtures::at_once, flows::BuiltIn};
+use countersign_models::{
+    fixtures::{at_once, token_of},
+    flows::BuiltIn,
+};
 use uuid::Uuid;
 
 /// The refusal that a promotion ends in.
@@ -66,7 +69,7 @@ fn decided(spoil: impl FnOnce(&Platform), decision: impl Fn(&str, Uuid) -> Refus
     let platform = Platform::new();
     spoil(&platform);
     let record = platform.requested(&platform.ask(Uuid::nil()));
-    decision(&record.token, record.approval.id)
+    decision(&token_of(record.approval.id), record.approval.id)
 }
 
 /// Somebody decides twice.
@@ -75,9 +78,13 @@ fn second_decision(administrator: bool) -> Refusal {
     let record = platform.requested(&platform.ask(Uuid::nil()));
     platform.decide(&record, Verdict::Approve);
     let decision = if administrator {
-        Decision::Administrator { approval: record.approval.id, by: "admin@example.com" }
+        Decision::Administrator {
+            team: record.approval.team,
+            approval: record.approval.id,
+            by: "admin@example.com",
+        }
     } else {
-        Decision::Operator { token: &record.token, verdict: Verdict::Reject }
+        Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Reject }
     };
     at_once(platform.store.decide(decision)).expect("nothing fails").expect_err("it is decided")
 }
@@ -199,7 +206,7 @@ fn an_operator_who_comes_too_late_makes_it_expired() {
     let record = platform.requested(&ask);
     ask.request.approval = record.approval.id;
     platform.clock.set(record.approval.expires_at);
-    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
     assert_eq!(answer, Err(Refusal::APPROVAL_GONE));
     assert_eq!(platform.status(&ask), countersign::protocol::Status::Expired);

@@ -5,7 +5,7 @@ use countersign::{
     protocol::{End, Event, Flow, Refusal, Status, Timestamp, Window, transition},
     store::{APPROVAL_WINDOW_MS, Ask, AuditKind, Decision, Store, Verdict},
 };
-use countersign_models::fixtures::at_once;
+use countersign_models::fixtures::{at_once, token_of};
 use proptest::prelude::*;
 
 /// What somebody does. Approvals are meant by their number, round and round those that there are.
@@ -102,7 +102,7 @@ fn run(acts: &[Act]) -> Result<(), TestCaseError> {
                 ask.request.approval = record.approval.id;
                 approvals.push(Expected {
                     ask,
-                    token: record.token,
+                    token: token_of(record.approval.id),
                     status: Status::Pending,
                     expires_at: Timestamp(now.0 + APPROVAL_WINDOW_MS),
                     moves: vec![AuditKind::Requested],
@@ -131,8 +131,11 @@ fn run(acts: &[Act]) -> Result<(), TestCaseError> {
             Act::Administrator { approval } => {
                 let Some(index) = meant(*approval) else { continue };
                 let expected = &mut approvals[index];
-                let decision =
-                    Decision::Administrator { approval: expected.ask.request.approval, by: "admin" };
+                let decision = Decision::Administrator {
+                    team: expected.ask.request.team,
+                    approval: expected.ask.request.approval,
+                    by: "admin",
+                };
                 let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
                 let moved = expected.happen(Event::Reject, now);
                 prop_assert_eq!(answer.map(|_| ()), if moved { Ok(()) } else { Err(Refusal::NOT_PENDING) });

@@ -19,7 +19,7 @@ use countersign::{
     },
 };
 use countersign_models::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::{CountingIds, HandClock, at_once, token_of},
     flows::BuiltIn,
 };
 use shuttle::future;
@@ -89,7 +89,7 @@ fn race(flow: &'static str) -> Outcome {
         key: None,
     };
     let record = at_once(store.request_approval(&ask)).expect("nothing fails");
-    let decision = Decision::Operator { token: &record.token, verdict: Verdict::Approve };
+    let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
     ask.request.approval = record.approval.id;
     let digest = store.digest(&ask).expect("the team is there");

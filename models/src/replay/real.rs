@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::faulty::Faulty;
 pub use self::observed::Observed;
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::{CountingIds, HandClock, at_once, token_of},
     model::{Action, Model},
     properties::Stage,
 };
@@ -143,7 +143,11 @@ impl<S: Strategy + Default> Real<S> {
             // The operator opens the link after its end, and says yes in vain.
             Action::Expire => self.operator(Verdict::Approve),
             Action::Reject => {
-                let decision = Decision::Administrator { approval: self.approval(), by: "admin@example.com" };
+                let decision = Decision::Administrator {
+                    team: TEAM,
+                    approval: self.approval(),
+                    by: "admin@example.com",
+                };
                 at_once(self.store.decide(decision)).expect("nothing fails in memory").ok();
             }
             Action::ClockPasses => {
@@ -184,7 +188,7 @@ impl<S: Strategy + Default> Real<S> {
     }
 
     fn operator(&self, verdict: Verdict) {
-        let decision = Decision::Operator { token: &self.approval.token, verdict };
+        let decision = Decision::Operator { token: &token_of(self.approval()), verdict };
         // Too late is an answer, too.
         at_once(self.store.decide(decision)).expect("nothing fails in memory").ok();
     }

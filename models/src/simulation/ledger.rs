@@ -13,7 +13,6 @@ use crate::properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Sta
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
     pub(super) id: Uuid,
-    pub(super) token: String,
     pub(super) team: Uuid,
     /// The stack that it was given for, and the other one of its family.
     pub(super) sources: [Uuid; 2],
@@ -47,7 +46,6 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(
         id: Uuid,
-        token: String,
         team: Uuid,
         sources: [Uuid; 2],
         digest: Digest,
@@ -55,7 +53,6 @@ impl Ledger {
     ) -> Self {
         Self {
             id,
-            token,
             team,
             sources,
             digest,

@@ -22,7 +22,7 @@ use super::{
     scenario::Scenario,
 };
 use crate::{
-    fixtures::at_once,
+    fixtures::{at_once, token_of},
     model::{self, Actor, Scene},
     properties::Facts,
 };
@@ -197,8 +197,10 @@ impl Simulation {
                 plain(Some(model::Action::Expire))
             }
             Action::Reject { approval } => {
-                let id = self.ledgers.get(usize::from(approval))?.id;
-                let decision = Decision::Administrator { approval: id, by: "admin@example.com" };
+                let ledger = self.ledgers.get(usize::from(approval))?;
+                let (team, approval_id) = (ledger.team, ledger.id);
+                let decision =
+                    Decision::Administrator { team, approval: approval_id, by: "admin@example.com" };
                 at_once(self.platform.store.decide(decision)).ok()?.ok()?;
                 self.ledgers[usize::from(approval)].clean = false;
                 self.note(Actor::Administrator, Actor::Store, approval, "rejects");
@@ -301,8 +303,8 @@ impl Simulation {
     }
 
     fn operator(&self, approval: u8, verdict: Verdict) -> bool {
-        let token = &self.ledgers[usize::from(approval)].token;
-        let decision = Decision::Operator { token, verdict };
+        let token = token_of(self.ledgers[usize::from(approval)].id);
+        let decision = Decision::Operator { token: &token, verdict };
         matches!(at_once(self.platform.store.decide(decision)), Ok(Ok(_)))
     }
 

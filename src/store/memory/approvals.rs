@@ -5,12 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{MemoryStore, TeamState, locked};
+use uuid::Uuid;
+
+use super::{MemoryStore, TeamState, locked, operations::NoticeRow};
 use crate::{
     protocol::{Approval, Event, Refusal, Standing, Status, Timestamp, Window, transition},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
-        StoreError, Verdict,
+        StoreError, TokenHash, Verdict,
     },
     strategy::{Record, Strategy},
 };
@@ -47,7 +49,7 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let foreign = owner.filter(|_| of_another).and_then(look);
         let mut team = locked(&team);
-        if team.is_out(&Refusal::LOOKUP_FAILED) {
+        if team.estate.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }
         let approval = foreign.or_else(|| team.approvals.get(&id).map(|record| self.approval_now(record)));
@@ -80,6 +82,10 @@ impl<S: Strategy> MemoryStore<S> {
     pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
         let team = self.team(ask.request.team).ok_or(StoreError::NotApplied)?;
         let mut team = locked(&team);
+        let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key));
+        if let Some(record) = asked_before.and_then(|id| team.approvals.get(id)) {
+            return Ok(self.as_it_stands(record));
+        }
         let now = self.clock.now();
         let standing = Standing {
             status: Status::Pending,
@@ -97,34 +103,42 @@ impl<S: Strategy> MemoryStore<S> {
                 status: standing.status,
                 expires_at: standing.expires_at,
             },
-            token: self.ids.token(),
             payload: ask.payload.clone(),
-            services: team
-                .stack(ask.payload.source)
-                .map_or_else(Arc::default, |stack| stack.services.as_slice().into()),
+            services: team.estate.services_to_approve(ask),
             created_at: now,
             decided_at: None,
         };
         team.approvals.insert(id, Arc::new(record.clone()));
         team.record(AuditKind::Requested, id, now, &ask.by);
+        team.notices.insert(id, NoticeRow::new(now));
+        if let Some(key) = &ask.key {
+            team.asked_under.insert(key.clone(), id);
+        }
         drop(team);
+        let token = TokenHash::of(&self.ids.token(id));
         // Only from now on can it be found.
         let mut directory = locked(&self.directory);
         directory.team_of.insert(id, ask.request.team);
-        directory.by_token.insert(record.token.clone(), id);
+        directory.by_token.insert(token, id);
+        directory.notices.push(id);
         Ok(record)
+    }
+
+    pub(super) fn id_of_token(&self, token: &str) -> Option<Uuid> {
+        locked(&self.directory).by_token.get(&TokenHash::of(token)).copied()
     }
 
     pub(super) fn decide_now(&self, decision: Decision<'_>) -> Result<ApprovalRecord, Refusal> {
         let (id, by, wanted) = match decision {
-            Decision::Operator { token, verdict } => {
-                let id = locked(&self.directory).by_token.get(token).copied();
-                (id, OPERATOR, verdict)
-            }
-            Decision::Administrator { approval, by } => (Some(approval), by, Verdict::Reject),
+            Decision::Operator { token, verdict } => (self.id_of_token(token), OPERATOR, verdict),
+            Decision::Administrator { approval, by, .. } => (Some(approval), by, Verdict::Reject),
         };
         let id = id.ok_or(Refusal::NOT_FOUND)?;
-        let team = self.team_of_approval(id).ok_or(Refusal::NOT_FOUND)?;
+        let owner = locked(&self.directory).team_of.get(&id).copied().ok_or(Refusal::NOT_FOUND)?;
+        if matches!(decision, Decision::Administrator { team, .. } if team != owner) {
+            return Err(Refusal::NOT_FOUND);
+        }
+        let team = self.team(owner).ok_or(Refusal::NOT_FOUND)?;
         let mut team = locked(&team);
         let now = self.clock.now();
         let too_late = match decision {

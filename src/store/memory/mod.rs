@@ -6,12 +6,12 @@
 
 mod approvals;
 mod commit;
+mod operations;
 mod outbox;
-mod preflight;
 mod tenants;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
@@ -19,11 +19,12 @@ pub use tenants::Records;
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, Clock, Committed, Decision, Execution, Ids, Job, Lease, Page, Payload,
-    Query, Reading, Resource, Stack, StackStatus, Store, StoreError, Team, digest_of,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
+    Ids, Job, Lease, Page, Payload, Query, Reading, StackStatus, Store, StoreError, Team, TokenHash,
+    digest_of,
 };
 use crate::{
-    protocol::{Binding, Commit, Digest, Environment, Refusal, Step, Timestamp},
+    protocol::{Binding, Commit, Digest, Refusal, Step, Timestamp},
     strategy::{Sharded, Strategy},
 };
 
@@ -40,19 +41,17 @@ pub struct MemoryStore<S = Sharded> {
 #[derive(Clone, Debug, Default)]
 struct Directory {
     team_of: BTreeMap<Uuid, Uuid>,
-    by_token: BTreeMap<String, Uuid>,
+    by_token: BTreeMap<TokenHash, Uuid>,
     /// Approvals with a job, in the order in which the jobs were written.
     outbox: Vec<Uuid>,
+    /// Approvals with a notice, in the order in which they were asked for.
+    notices: Vec<Uuid>,
 }
 
 /// All that one lock guards. What is large is boxed: a map's node has room for eleven.
 #[derive(Clone, Debug)]
 struct TeamState {
-    team: Team,
-    /// In the order in which they were created.
-    stacks: Vec<Stack>,
-    resources: Vec<Resource>,
-    vault: BTreeMap<(Environment, String), String>,
+    estate: Estate,
     /// The status in these is that of the request; the standing has the real one.
     approvals: BTreeMap<Uuid, Arc<ApprovalRecord>>,
     audit: Vec<AuditEvent>,
@@ -60,8 +59,11 @@ struct TeamState {
     executions: BTreeMap<Uuid, Arc<Execution>>,
     /// What was asked for lately, with its digest, until a source changes.
     digests: Vec<(Payload, Binding, Digest)>,
-    /// What fails at the moment, as the refusal that it causes.
-    outages: BTreeSet<Refusal>,
+    /// The approvals that were asked for under a key.
+    asked_under: BTreeMap<String, Uuid>,
+    keys: BTreeMap<String, operations::KeyState>,
+    notices: BTreeMap<Uuid, operations::NoticeRow>,
+    deploy_logs: Vec<DeployLog>,
 }
 
 impl<S: Strategy + Default> MemoryStore<S> {
@@ -116,7 +118,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
         let mut team = locked(&team);
-        Ok(match step.refusals().find(|refusal| team.refuses(ask, refusal)) {
+        Ok(match step.refusals().find(|refusal| team.estate.refuses(ask, refusal)) {
             Some(refusal) => Err(refusal.clone()),
             None => Ok(team.digest(ask)),
         })
@@ -125,9 +127,9 @@ impl<S: Strategy> Store for MemoryStore<S> {
     async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
         let team = locked(&team);
-        Ok(match step.refusals().find(|refusal| team.is_out(refusal)) {
+        Ok(match step.refusals().find(|refusal| team.estate.is_out(refusal)) {
             Some(refusal) => Err(refusal.clone()),
-            None => Ok(team.target(ask)),
+            None => Ok(team.estate.target(ask)),
         })
     }
 
@@ -191,16 +193,16 @@ impl<S: Strategy> Store for MemoryStore<S> {
 impl TeamState {
     fn new(team: Team) -> Self {
         Self {
-            team,
-            stacks: Vec::new(),
-            resources: Vec::new(),
-            vault: BTreeMap::new(),
+            estate: Estate::new(team),
             approvals: BTreeMap::new(),
             audit: Vec::new(),
             jobs: BTreeMap::new(),
             executions: BTreeMap::new(),
             digests: Vec::new(),
-            outages: BTreeSet::new(),
+            asked_under: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            deploy_logs: Vec::new(),
         }
     }
 
@@ -215,7 +217,7 @@ impl TeamState {
         if let Some((_, _, digest)) = known {
             return *digest;
         }
-        let digest = digest_of(ask, self.stack(ask.payload.source).map_or(&[], |stack| &stack.services));
+        let digest = digest_of(ask, self.estate.source_services(ask));
         if self.digests.len() >= KEPT {
             self.digests.remove(0);
         }
@@ -228,11 +230,11 @@ impl TeamState {
         self.digests.clear();
     }
 
-    fn stack(&self, id: Uuid) -> Option<&Stack> {
-        self.stacks.iter().find(|stack| stack.id == id)
-    }
-
-    fn resource(&self, id: Uuid) -> Option<&Resource> {
-        self.resources.iter().find(|resource| resource.id == id)
+    /// Writes an event about an approval.
+    fn record(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: &str) {
+        let Some(record) = self.approvals.get(&approval) else { return };
+        let binding = record.approval.binding.clone();
+        let requested_by = record.approval.requested_by.clone();
+        self.audit.push(AuditEvent { kind, approval, at, by: by.to_owned(), binding, requested_by });
     }
 }

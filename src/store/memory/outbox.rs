@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::Timestamp,
-    store::{Ask, Job, JobState, Lease, StackStatus},
+    store::{Estate, Job, JobState, Lease, StackStatus},
     strategy::Strategy,
 };
 
@@ -61,26 +61,9 @@ impl TeamState {
         }
     }
 
-    fn settle(&mut self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
-        let Some(target) = target.or_else(|| self.first_target(approval)) else { return };
-        let stacks = self.stacks.iter_mut().filter(|stack| stack.id == target);
-        let building =
-            stacks.map(|stack| &mut stack.status).filter(|status| **status == StackStatus::Building);
-        building.for_each(|building| *building = status);
-        let twins = self.resources.iter_mut().filter(|twin| twin.id == target);
-        let building = twins.map(|twin| &mut twin.status).filter(|status| **status == StackStatus::Building);
-        building.for_each(|building| *building = status);
-    }
-
-    /// The first target in the environment that an approval is for.
-    fn first_target(&self, approval: Uuid) -> Option<Uuid> {
-        let record = self.approvals.get(&approval)?;
-        let request = crate::protocol::Request {
-            approval,
-            team: record.approval.team,
-            binding: record.approval.binding.clone(),
-        };
-        let by = record.approval.requested_by.clone();
-        self.target(&Ask { request, by, payload: record.payload.clone(), key: None })
+    fn settle(&mut self, approval: Uuid, target: Option<Uuid>, ended: StackStatus) {
+        if let Some(record) = self.approvals.get(&approval) {
+            self.estate.settle(&Estate::asked(record), target, ended);
+        }
     }
 }

@@ -11,8 +11,8 @@ use super::{MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Digest, Environment, Refusal},
     store::{
-        ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, Resource, ResourceKind, Service, Stack,
-        StackStatus, Team,
+        ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, NewResource, NewStack, Resource,
+        ResourceKind, Service, Stack, StackStatus, StoreError, Team, Tenants,
     },
     strategy::{Record, Strategy},
 };
@@ -37,7 +37,7 @@ impl<S: Strategy> MemoryStore<S> {
     pub fn put_team(&self, id: Uuid, team: Team) {
         let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
         let state = teams.entry(id).or_insert_with(|| Arc::new(Mutex::new(TeamState::new(team))));
-        locked(state).team = team;
+        locked(state).estate.team = team;
     }
 
     /// Looks at a team's records, or changes them, under its lock; none when there is no such team.
@@ -58,9 +58,10 @@ impl<S: Strategy> MemoryStore<S> {
     ) -> Option<Uuid> {
         let id = self.ids.next();
         let status = StackStatus::Healthy;
-        let stack = Stack { id, name: name.to_owned(), env, status, parent: None, services, env_vars };
+        let stack =
+            Stack { id, name: name.to_owned(), env, status, parent: None, root: id, services, env_vars };
         self.with_team(team, |team| {
-            team.stacks.push(stack);
+            team.estate.stacks.push(stack);
             team.sources_changed();
             id
         })
@@ -68,17 +69,7 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// Makes a stack a member of another one's family; false when one of the two is not there.
     pub fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> bool {
-        let adopt = |team: &mut TeamState| {
-            let known = team.stack(parent).is_some();
-            match team.stacks.iter_mut().find(|other| other.id == stack) {
-                Some(stack) if known => {
-                    stack.parent = Some(parent);
-                    true
-                }
-                _ => false,
-            }
-        };
-        self.with_team(team, adopt).unwrap_or(false)
+        self.with_team(team, |team| team.estate.adopt(stack, parent)).unwrap_or(false)
     }
 
     /// Provisions a resource; none when there is no such team.
@@ -92,12 +83,12 @@ impl<S: Strategy> MemoryStore<S> {
         let id = self.ids.next();
         let status = StackStatus::Healthy;
         let resource = Resource { id, name: name.to_owned(), kind, env, root: id, status };
-        self.with_team(team, |team| team.resources.push(resource)).map(|()| id)
+        self.with_team(team, |team| team.estate.resources.push(resource)).map(|()| id)
     }
 
     /// Sets the services of a stack: a new build of it. False when there is none.
     pub fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> bool {
-        let put = |team: &mut TeamState| match team.stacks.iter_mut().find(|other| other.id == stack) {
+        let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
             Some(stack) => {
                 stack.services = services;
                 team.sources_changed();
@@ -110,23 +101,23 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// Sets a vault key; false when there is no such team.
     pub fn put_vault(&self, team: Uuid, env: Environment, key: &str, value: &str) -> bool {
-        let put = |team: &mut TeamState| team.vault.insert((env, key.to_owned()), value.to_owned());
+        let put = |team: &mut TeamState| team.estate.vault.insert((env, key.to_owned()), value.to_owned());
         self.with_team(team, put).is_some()
     }
 
     /// The value of a vault key.
     pub fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
-        self.with_team(team, |team| team.vault.get(&(env.clone(), key.to_owned())).cloned()).flatten()
+        self.with_team(team, |team| team.estate.vault.get(&(env.clone(), key.to_owned())).cloned()).flatten()
     }
 
     /// A team's stacks, oldest first.
     pub fn stacks(&self, team: Uuid) -> Vec<Stack> {
-        self.with_team(team, |team| team.stacks.clone()).unwrap_or_default()
+        self.with_team(team, |team| team.estate.stacks.clone()).unwrap_or_default()
     }
 
     /// A team's resources, oldest first.
     pub fn resources(&self, team: Uuid) -> Vec<Resource> {
-        self.with_team(team, |team| team.resources.clone()).unwrap_or_default()
+        self.with_team(team, |team| team.estate.resources.clone()).unwrap_or_default()
     }
 
     /// The launch job of an approval.
@@ -136,7 +127,7 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// The most stacks that a team may have; none when there is no such team.
     pub fn deployment_cap(&self, team: Uuid) -> Option<usize> {
-        self.with_team(team, |team| team.team.deployment_cap)
+        self.with_team(team, |team| team.estate.team.deployment_cap)
     }
 
     /// How an approval stands now.
@@ -148,7 +139,7 @@ impl<S: Strategy> MemoryStore<S> {
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
             look(Records {
-                stacks: &team.stacks,
+                stacks: &team.estate.stacks,
                 approvals: &team.approvals,
                 audit: &team.audit,
                 jobs: &team.jobs,
@@ -164,11 +155,113 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// From now on this part of the platform fails for the team, with this refusal, wherever a step lists it.
     pub fn begin_outage(&self, team: Uuid, refusal: Refusal) {
-        self.with_team(team, |team| team.outages.insert(refusal));
+        self.with_team(team, |team| team.estate.outages.insert(refusal));
     }
 
     /// It works again.
     pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.with_team(team, |team| team.outages.remove(refusal));
+        self.with_team(team, |team| team.estate.outages.remove(refusal));
+    }
+}
+
+impl<S: Strategy> Tenants for MemoryStore<S> {
+    async fn put_team(&self, id: Uuid, team: Team) -> Result<(), StoreError> {
+        MemoryStore::put_team(self, id, team);
+        Ok(())
+    }
+
+    async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
+        let id = self.ids.next();
+        let NewStack { name, env, services, env_vars } = stack;
+        let stack =
+            Stack { id, name, env, status: StackStatus::Healthy, parent: None, root: id, services, env_vars };
+        let create = |team: &mut TeamState| {
+            if team.estate.has_no_room() {
+                return Err(Refusal::DEPLOYMENT_LIMIT_REACHED);
+            }
+            team.estate.stacks.push(stack.clone());
+            team.sources_changed();
+            Ok(stack)
+        };
+        self.with_team(team, create).ok_or(StoreError::NotApplied)
+    }
+
+    async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
+        let find = |team: &mut TeamState| team.by_slug(slug).cloned();
+        Ok(self.with_team(team, find).flatten())
+    }
+
+    async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {
+        let members = |team: &mut TeamState| {
+            team.estate.stacks.iter().filter(|stack| stack.root == root).cloned().collect()
+        };
+        Ok(self.with_team(team, members).unwrap_or_default())
+    }
+
+    async fn put_image(
+        &self,
+        team: Uuid,
+        slug: &str,
+        service: &str,
+        image_ref: &str,
+    ) -> Result<Option<Stack>, StoreError> {
+        let put = |team: &mut TeamState| {
+            let stack = team.by_slug(slug)?;
+            stack.services.iter_mut().find(|other| other.name == service)?.image_ref =
+                Some(image_ref.to_owned());
+            let stack = stack.clone();
+            team.sources_changed();
+            Some(stack)
+        };
+        Ok(self.with_team(team, put).flatten())
+    }
+
+    async fn patch_env(
+        &self,
+        team: Uuid,
+        slug: &str,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Option<Stack>, StoreError> {
+        let patch = |team: &mut TeamState| {
+            let stack = team.by_slug(slug)?;
+            for (name, value) in changes {
+                match value {
+                    Some(value) => stack.env_vars.insert(name.clone(), value.clone()),
+                    None => stack.env_vars.remove(name),
+                };
+            }
+            Some(stack.clone())
+        };
+        Ok(self.with_team(team, patch).flatten())
+    }
+
+    async fn put_vault(
+        &self,
+        team: Uuid,
+        env: &Environment,
+        key: &str,
+        value: &str,
+    ) -> Result<(), StoreError> {
+        let there = MemoryStore::put_vault(self, team, env.clone(), key, value);
+        if there { Ok(()) } else { Err(StoreError::NotApplied) }
+    }
+
+    async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {
+        let id = self.ids.next();
+        let NewResource { name, kind, env } = resource;
+        let resource = Resource { id, name, kind, env, root: id, status: StackStatus::Healthy };
+        let create = |team: &mut TeamState| team.estate.resources.push(resource.clone());
+        self.with_team(team, create).ok_or(StoreError::NotApplied)?;
+        Ok(resource)
+    }
+
+    async fn resource(&self, team: Uuid, id: Uuid) -> Result<Option<Resource>, StoreError> {
+        Ok(self.with_team(team, |team| team.estate.resource(id).cloned()).flatten())
+    }
+}
+
+impl TeamState {
+    fn by_slug(&mut self, slug: &str) -> Option<&mut Stack> {
+        self.estate.stacks.iter_mut().find(|stack| stack.slug() == slug)
     }
 }

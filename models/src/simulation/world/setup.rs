@@ -109,7 +109,6 @@ impl Setup {
             let approval = record.approval;
             ledgers.push(Ledger::new(
                 approval.id,
-                record.token,
                 approval.team,
                 sources,
                 approval.digest,

@@ -1,0 +1,338 @@
+//! What a team has, as far as one ask is about it: when preflight refuses, and what a commit writes.
+//!
+//! The platform's rules stand here once for every store: a store in a database loads what the ask is about, lets this
+//! judge and change it, and writes down what has changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team};
+use crate::protocol::{Commit, Do, Environment, Member, Op, Refusal, Step, Target};
+
+/// What begins the value of a variable that stands for a vault key.
+const VAULT: &str = "vault:";
+
+/// What a team has: all of it, or what one ask is about.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    /// What the team pays for.
+    pub team: Team,
+    /// In the order in which they were created.
+    pub stacks: Vec<Stack>,
+    /// How many stacks the team has beside these.
+    pub other_stacks: usize,
+    /// In the order in which they were created.
+    pub resources: Vec<Resource>,
+    /// The vault of each environment.
+    pub vault: BTreeMap<(Environment, String), String>,
+    /// What fails at the moment, as the refusal that it causes. For harnesses.
+    pub outages: BTreeSet<Refusal>,
+}
+
+/// What a commit has made of an estate, and what else it writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The stack or the twin that it wrote.
+    pub target: Option<Target>,
+    /// The keys that it copied into the vault of the target's environment.
+    pub vault_keys: Vec<String>,
+    /// The approval is consumed.
+    pub consumed: bool,
+    /// How many executed events it writes.
+    pub events: u8,
+    /// It writes the launch job, unless there is one.
+    pub enqueued: bool,
+}
+
+impl Estate {
+    /// Of a team that has nothing yet.
+    pub fn new(team: Team) -> Self {
+        Self {
+            team,
+            stacks: Vec::new(),
+            other_stacks: 0,
+            resources: Vec::new(),
+            vault: BTreeMap::new(),
+            outages: BTreeSet::new(),
+        }
+    }
+
+    /// The stack of this id.
+    pub fn stack(&self, id: Uuid) -> Option<&Stack> {
+        self.stacks.iter().find(|stack| stack.id == id)
+    }
+
+    /// The resource of this id.
+    pub fn resource(&self, id: Uuid) -> Option<&Resource> {
+        self.resources.iter().find(|resource| resource.id == id)
+    }
+
+    /// The services of what `ask` would launch.
+    pub fn source_services(&self, ask: &Ask) -> &[Service] {
+        self.stack(ask.payload.source).map_or(&[], |stack| &stack.services)
+    }
+
+    /// Whether this refusal applies now. One that the platform does not know applies during an outage only.
+    pub fn refuses(&self, ask: &Ask, refusal: &Refusal) -> bool {
+        self.is_out(refusal)
+            || match refusal {
+                refusal if *refusal == Refusal::NO_SERVICES => {
+                    self.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
+                }
+                refusal if *refusal == Refusal::MISSING_IMAGE_REF => {
+                    let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
+                    self.stack(ask.payload.source).is_some_and(missing)
+                }
+                refusal if *refusal == Refusal::VAULT_REF_FAILED => !self.vault_refs_resolve(ask),
+                refusal if *refusal == Refusal::TWIN_EXISTS => ask.is_twin() && self.target(ask).is_some(),
+                refusal if *refusal == Refusal::NOT_FOUND => !self.source_exists(ask),
+                refusal if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED => {
+                    self.target(ask).is_none() && self.is_full(ask)
+                }
+                _ => false,
+            }
+    }
+
+    /// Whether the part of the platform that this refusal speaks of is down.
+    pub fn is_out(&self, refusal: &Refusal) -> bool {
+        !self.outages.is_empty() && self.outages.contains(refusal)
+    }
+
+    /// Whether a part that this commit needs is down, so that it certainly changes nothing.
+    pub fn is_down(&self, commit: Commit<'_>) -> bool {
+        commit.ops.iter().any(|op| match op {
+            Op::Consume { .. } => self.is_out(&Refusal::EXECUTE_FAILED),
+            Op::Enqueue => self.is_out(&Refusal::ENQUEUE_FAILED),
+            Op::WriteTarget { .. } | Op::WriteVault | Op::Audit => false,
+        })
+    }
+
+    /// Why the change at this place of the commit refuses by its own judgement, if it does.
+    pub fn write_refused(&self, ask: &Ask, step: &Step, commit: Commit<'_>, place: usize) -> Option<Refusal> {
+        let own = || own_refusals(step, place).iter().find(|refusal| self.refuses(ask, refusal)).cloned();
+        match commit.ops.get(place)? {
+            Op::WriteTarget { trust_look } => own().or_else(|| {
+                let target =
+                    if *trust_look { commit.target.map(|target| target.id) } else { self.target(ask) };
+                (target.is_none() && self.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
+            }),
+            Op::WriteVault => own(),
+            Op::Consume { .. } | Op::Audit | Op::Enqueue => None,
+        }
+    }
+
+    /// Whether one more target would pass the plan's cap. Twins are not counted.
+    pub fn is_full(&self, ask: &Ask) -> bool {
+        !ask.is_twin() && self.has_no_room()
+    }
+
+    /// Whether one more stack would pass the plan's cap.
+    pub fn has_no_room(&self) -> bool {
+        self.stacks.len() + self.other_stacks >= self.team.deployment_cap
+    }
+
+    fn source_exists(&self, ask: &Ask) -> bool {
+        let source = ask.payload.source;
+        if ask.is_twin() { self.resource(source).is_some() } else { self.stack(source).is_some() }
+    }
+
+    /// The target that there is: the first of the source's family in the environment.
+    pub fn target(&self, ask: &Ask) -> Option<Uuid> {
+        let to = &ask.binding().to;
+        if ask.is_twin() {
+            let root = self.resource(ask.payload.source)?.root;
+            let twin = |other: &&Resource| other.root == root && other.env == *to;
+            return self.resources.iter().find(twin).map(|twin| twin.id);
+        }
+        let root = self.stack(ask.payload.source)?.root;
+        self.stacks.iter().find(|other| other.env == *to && other.root == root).map(|other| other.id)
+    }
+
+    /// The variables that the target would have: its own win over the source's.
+    fn merged_variables(&self, ask: &Ask) -> EnvVars {
+        let mut merged =
+            self.stack(ask.payload.source).map(|source| source.env_vars.clone()).unwrap_or_default();
+        if let Some(target) = self.target(ask).and_then(|target| self.stack(target)) {
+            merged.extend(target.env_vars.clone());
+        }
+        merged
+    }
+
+    /// The vault keys that a copy would bring into the target's environment. None that is there is overwritten.
+    fn vault_keys_to_copy(&self, ask: &Ask) -> Vec<(String, String)> {
+        if !ask.payload.copy_vault {
+            return Vec::new();
+        }
+        let binding = ask.binding();
+        let missing = |key: &String| !self.vault.contains_key(&(binding.to.clone(), key.clone()));
+        self.vault
+            .iter()
+            .filter(|((env, key), _)| *env == binding.from && missing(key))
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    fn vault_refs_resolve(&self, ask: &Ask) -> bool {
+        // Most variables speak of no vault.
+        let speaks_of_it = |stack: &Stack| stack.env_vars.values().any(|value| value.starts_with(VAULT));
+        let target = self.target(ask);
+        let stacks = [Some(ask.payload.source), target].into_iter().flatten();
+        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_it) {
+            return true;
+        }
+        let to = &ask.binding().to;
+        let copied = self.vault_keys_to_copy(ask);
+        self.merged_variables(ask).values().filter_map(|value| value.strip_prefix(VAULT)).all(|key| {
+            self.vault.contains_key(&(to.clone(), key.to_owned()))
+                || copied.iter().any(|(copy, _)| copy == key)
+        })
+    }
+
+    /// Everything of a commit but the approval, its event and its job. Nothing here can fail: what could refuse was
+    /// asked before. `approved` is the record of the commit's approval.
+    pub fn apply(
+        &mut self,
+        ask: &Ask,
+        commit: Commit<'_>,
+        approved: Option<&ApprovalRecord>,
+        new_id: &mut dyn FnMut() -> Uuid,
+    ) -> Applied {
+        let mut applied = Applied::default();
+        for op in commit.ops {
+            match op {
+                Op::Consume { .. } => applied.consumed = true,
+                Op::WriteTarget { trust_look } => {
+                    let found =
+                        if *trust_look { commit.target.map(|target| target.id) } else { self.target(ask) };
+                    let id = found.unwrap_or_else(&mut *new_id);
+                    let mine = |known: Target| known.created && known.id == id;
+                    let created = found.is_none()
+                        || applied.target.is_some_and(mine)
+                        || commit.target.is_some_and(mine);
+                    self.write_target(ask, commit, approved, id);
+                    applied.target = Some(Target { id, created });
+                }
+                Op::WriteVault => {
+                    for (key, value) in self.vault_keys_to_copy(ask) {
+                        applied.vault_keys.push(key.clone());
+                        self.vault.insert((ask.binding().to.clone(), key), value);
+                    }
+                }
+                Op::Audit => applied.events += 1,
+                Op::Enqueue => applied.enqueued = true,
+            }
+        }
+        applied
+    }
+
+    /// Creates or updates the target of this id; it is building then.
+    ///
+    /// A promotion that holds what was approved writes that, and not what the source has become since it looked.
+    fn write_target(&mut self, ask: &Ask, commit: Commit<'_>, approved: Option<&ApprovalRecord>, id: Uuid) {
+        if ask.is_twin() {
+            match self.resources.iter_mut().find(|other| other.id == id) {
+                Some(twin) => twin.status = StackStatus::Building,
+                None => self.create_twin(ask, id),
+            }
+            return;
+        }
+        let env_vars = self.merged_variables(ask);
+        let Some(source) = self.stack(ask.payload.source) else { return };
+        let services = match approved.filter(|record| record.approval.digest == commit.digest) {
+            Some(record) => record.services.to_vec(),
+            None => source.services.clone(),
+        };
+        let (name, root) = (ask.payload.name.as_ref().unwrap_or(&source.name).clone(), source.root);
+        match self.stacks.iter_mut().find(|other| other.id == id) {
+            Some(target) => {
+                target.services = services;
+                target.env_vars = env_vars;
+                target.status = StackStatus::Building;
+            }
+            None => self.stacks.push(Stack {
+                id,
+                name,
+                env: ask.binding().to.clone(),
+                status: StackStatus::Building,
+                parent: Some(ask.payload.source),
+                root,
+                services,
+                env_vars,
+            }),
+        }
+    }
+
+    fn create_twin(&mut self, ask: &Ask, id: Uuid) {
+        let Some(source) = self.resource(ask.payload.source) else { return };
+        let twin = Resource {
+            id,
+            name: ask.payload.name.clone().unwrap_or_else(|| source.name.clone()),
+            kind: source.kind,
+            env: ask.binding().to.clone(),
+            root: source.root,
+            status: StackStatus::Building,
+        };
+        self.resources.push(twin);
+    }
+
+    /// A deploy has ended: its target, or else the first one of what the approval asked for, is no longer building.
+    /// The id of what has changed, if anything has.
+    pub fn settle(&mut self, asked: &Ask, target: Option<Uuid>, ended: StackStatus) -> Option<Uuid> {
+        let target = target.or_else(|| self.target(asked))?;
+        let stacks = self.stacks.iter_mut().map(|stack| (stack.id, &mut stack.status));
+        let twins = self.resources.iter_mut().map(|twin| (twin.id, &mut twin.status));
+        let (_, building) =
+            stacks.chain(twins).find(|(id, status)| *id == target && **status == StackStatus::Building)?;
+        *building = ended;
+        Some(target)
+    }
+
+    /// Makes a stack, and with it those that came from it, a member of another one's family. False when one of the two
+    /// is not there.
+    pub fn adopt(&mut self, stack: Uuid, parent: Uuid) -> bool {
+        let Some(root) = self.stack(parent).map(|parent| parent.root) else { return false };
+        if self.stack(stack).is_none() {
+            return false;
+        }
+        for member in self.stacks.iter_mut().filter(|member| member.id == stack || member.root == stack) {
+            member.root = root;
+            if member.id == stack {
+                member.parent = Some(parent);
+            }
+        }
+        true
+    }
+
+    /// What an approval asked for, as a request of its own.
+    pub fn asked(record: &ApprovalRecord) -> Ask {
+        let crate::protocol::Approval { id, team, binding, requested_by, .. } = &record.approval;
+        let request = crate::protocol::Request { approval: *id, team: *team, binding: binding.clone() };
+        Ask { request, by: requested_by.clone(), payload: record.payload.clone(), key: None }
+    }
+
+    /// The services of a source as they are approved.
+    pub fn services_to_approve(&self, ask: &Ask) -> Arc<[Service]> {
+        self.source_services(ask).into()
+    }
+}
+
+/// The refusals that belong to this change of the step.
+fn own_refusals(step: &Step, op: usize) -> &[Refusal] {
+    match &step.action {
+        Do::Write { refusals, .. } => refusals,
+        Do::Atomic(members) => match members.get(op) {
+            Some(Member::Write { refusals, .. }) => refusals,
+            _ => &[],
+        },
+        Do::Validate { .. }
+        | Do::Check { .. }
+        | Do::Consume { .. }
+        | Do::Audit
+        | Do::Enqueue
+        | Do::Launch => &[],
+    }
+}
