@@ -192,7 +192,7 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> E
         let row = |found: Record| Approval {
             id: ID,
             team: request.team,
-            requested_by: "dev@example.com".to_owned(),
+            requested_by: "dev@example.com".into(),
             binding: request.binding.clone(),
             digest: found.standing.digest,
             status: found.standing.status,

@@ -87,7 +87,7 @@ impl<S: Strategy + Default> Real<S> {
                     to: environment("production"),
                 },
             },
-            by: "dev@example.com".to_owned(),
+            by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
             key: None,
         };
