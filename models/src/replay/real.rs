@@ -192,7 +192,7 @@ impl Real {
         let mut promotion = match &self.progress[consumer] {
             Progress::Waiting => {
                 let source = records.stacks.iter().find(|stack| stack.id == ask.payload.source);
-                let services = source.map(|source| source.services.as_slice()).unwrap_or_default();
+                let services = source.map(|source| &*source.services).unwrap_or_default();
                 Promotion::begin(model.flow(), &ask.request, digest_of(ask, services))
             }
             Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, *at),
