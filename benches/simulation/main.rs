@@ -15,7 +15,7 @@ use std::{
 };
 
 use countersign::protocol::Flow;
-use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Simulation};
+use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Stage};
 
 const CLIENTS: u8 = 3;
 const ROUNDS: u32 = 5;
@@ -32,9 +32,9 @@ impl Dice {
     }
 }
 
-fn simulated(flow: &Arc<Flow>, scenario: &Scenario, seed: u64, renewals: u32) -> u64 {
+fn simulated(stage: &mut Stage, scenario: &Scenario, seed: u64, renewals: u32) -> u64 {
     let mut dice = Dice(seed);
-    let mut simulation = Simulation::new(Arc::clone(flow), scenario, None);
+    let mut simulation = stage.begin(scenario);
     let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
     let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
     let request = |client| Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
@@ -80,6 +80,7 @@ fn a_second(count: u64, time: Duration) -> f64 {
 fn main() {
     let flow = Arc::new(Flow::atomic_commit());
     let scenario = Scenario::of_model(CLIENTS);
+    let mut stage = Stage::new(Arc::clone(&flow), None);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().expect("a runtime can be started")
@@ -91,7 +92,7 @@ fn main() {
         for _ in 0..ROUNDS {
             let ours = timed(|| {
                 for seed in 0..schedules {
-                    black_box(simulated(&flow, &scenario, seed, renewals));
+                    black_box(simulated(&mut stage, &scenario, seed, renewals));
                 }
             });
             let theirs = timed(|| {

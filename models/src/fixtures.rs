@@ -106,7 +106,12 @@ macro_rules! jobs_pass_through {
 
 /// The token that [`CountingIds`] gives an approval.
 pub fn token_of(approval: Uuid) -> String {
-    format!("token-{approval}")
+    const PREFIX: &str = "token-";
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let mut token = String::with_capacity(PREFIX.len() + text.len());
+    token.push_str(PREFIX);
+    token.push_str(approval.hyphenated().encode_lower(&mut text));
+    token
 }
 
 /// A clock that stands still until it is moved.

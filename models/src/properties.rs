@@ -322,13 +322,13 @@ impl Property {
         match self {
             Self::S1 => facts.any(|one| one.stage == Stage::PreflightRefused && one.consumed),
             Self::S2 => facts.successes() > 1 || facts.executions > 1 || facts.launches > 1,
+            Self::S3 if !facts.clean => false,
             Self::S3 => {
                 let ended = facts.count(|one| one.stage.has_ended());
                 let told = facts.count(|one| matches!(one.stage, Stage::Succeeded | Stage::Conflict));
-                facts.clean
-                    && (told < ended
-                        || facts.successes() > 1
-                        || (!facts.under_way && ended > 0 && facts.successes() == 0))
+                told < ended
+                    || facts.successes() > 1
+                    || (!facts.under_way && ended > 0 && facts.successes() == 0)
             }
             Self::S4 => facts.executed_unapproved,
             Self::S5 => facts.executed_late,

@@ -1,18 +1,22 @@
 //! A campaign: many seeds, what they found, and what they never came to. Reports of shards add up to that of the whole.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use countersign::protocol::Flow;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failure, Fault, Found, Mutant, Schedule, Simulation, Taken,
+    Failure, Fault, Found, Mutant, Schedule, Simulation, Stage, Taken,
     conformance::Shadows,
     schedule::{Drawn, draw},
     shrink,
     swarm::Size,
-    world::{Enabled, Ending},
+    world::Ending,
 };
 use crate::properties::Property;
 
@@ -301,22 +305,28 @@ impl Campaign {
         /// Tasks between two looks at the clock.
         const BLOCKS: u64 = 64;
         let shadows = Shadows::new(&self.flow);
+        // Whoever plays a block takes one, and gives it back.
+        let stages = Mutex::new(Vec::new());
+        let stages = || stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let block = |from, until: u64| {
+            let mut stage = stages().pop().unwrap_or_else(|| self.stage());
+            let report = self.block(seeds, from..until.min(from + BLOCK), &shadows, &mut stage);
+            stages().push(stage);
+            report
+        };
         let mut report = self.report(vec![seeds]);
         let count = seeds.count();
         let mut done = 0;
         while done < count {
             let until = count.min(done + BLOCK * BLOCKS);
             let blocks: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
-            let part = blocks
-                .into_par_iter()
-                .map(|from| self.block(seeds, from..until.min(from + BLOCK), &shadows))
-                .reduce(
-                    || self.report(Vec::new()),
-                    |mut one, other| {
-                        one.add(other);
-                        one
-                    },
-                );
+            let part = blocks.into_par_iter().map(|from| block(from, until)).reduce(
+                || self.report(Vec::new()),
+                |mut one, other| {
+                    one.add(other);
+                    one
+                },
+            );
             report.add(part);
             done = until;
             if watch(&report).is_break() && done < count {
@@ -328,13 +338,23 @@ impl Campaign {
         report
     }
 
-    fn block(&self, seeds: Seeds, places: std::ops::Range<u64>, shadows: &Shadows) -> Report {
+    /// A stage of its own, down to the flow: threads that count references to one flow wait for each other.
+    fn stage(&self) -> Stage {
+        Stage::new(Arc::new(Flow::clone(&self.flow)), self.mutant)
+    }
+
+    fn block(
+        &self,
+        seeds: Seeds,
+        places: std::ops::Range<u64>,
+        shadows: &Shadows,
+        stage: &mut Stage,
+    ) -> Report {
         let mut report = self.report(Vec::new());
         let mut tally = Tally::default();
-        let mut scratch = Enabled::default();
         for place in places {
             let seed = seeds.nth(place);
-            let drawn = draw(&self.flow, seed, self.mutant, shadows, &mut scratch, &mut |_, _| {});
+            let drawn = draw(stage, seed, shadows, &mut |_, _| {});
             report.count(seed, &drawn);
             tally.count(seed, &drawn);
         }
@@ -365,7 +385,7 @@ impl Campaign {
     /// Plays one seed, and tells `watch` every step.
     pub fn watch(&self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
         let shadows = Shadows::new(&self.flow);
-        draw(&self.flow, seed, self.mutant, &shadows, &mut Enabled::default(), watch).found
+        draw(&mut self.stage(), seed, &shadows, watch).found
     }
 
     /// The shortest schedule that breaks `property`, of those that the first seeds in the report shrink to.
@@ -387,7 +407,7 @@ impl Campaign {
     }
 
     fn failure(&self, seed: u64, shadows: &Shadows, property: Property) -> Failure {
-        let drawn = draw(&self.flow, seed, self.mutant, shadows, &mut Enabled::default(), &mut |_, _| {});
+        let drawn = draw(&mut self.stage(), seed, shadows, &mut |_, _| {});
         // What was broken in the heal phase is broken by what was done there.
         let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.healing).collect();
         let schedule = Schedule { scenario: drawn.scenario, actions };

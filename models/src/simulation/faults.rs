@@ -46,6 +46,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Happens,
+        Self::Refuses,
+        Self::FailedBefore,
+        Self::AnswerLost,
+        Self::AppliedTwice,
+        Self::AppliedLate,
+        Self::Slow,
+        Self::StaleRead,
+    ];
+
     /// As which kind of fault it counts; none when it is no fault.
     pub fn fault(self) -> Option<Fault> {
         match self {

@@ -38,7 +38,7 @@ impl Simulation {
         for _ in 0..PATIENCE {
             pending.clear();
             self.pending(&mut pending);
-            let instances = 0..self.scenario().skews_ms.len();
+            let instances = 0..self.instances();
             let worker = |sim: &Self| {
                 let alive = instances.clone().find(|index| sim.worker_runs(*index));
                 alive.or_else(|| sim.has_job().then_some(0))
@@ -72,7 +72,7 @@ impl Simulation {
     }
 
     fn everyone_asks_again(&mut self) {
-        for client in 0..self.scenario().clients.len() {
+        for client in 0..self.clients() {
             let client = client as u8;
             if self.take(Action::Retry { client }).is_some() {
                 let next = Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };

@@ -14,6 +14,8 @@ use crate::properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Sta
 pub(super) struct Ledger {
     pub(super) id: Uuid,
     pub(super) team: Uuid,
+    /// Which family of stacks it is about. Approvals of one family have one target.
+    pub(super) family: usize,
     /// The stack that it was given for, and the other one of its family.
     pub(super) sources: [Uuid; 2],
     pub(super) digest: Digest,
@@ -27,6 +29,10 @@ pub(super) struct Ledger {
     pub(super) promotions: Vec<PromotionFacts>,
     pub(super) beyond: Beyond,
     pub(super) under_way: bool,
+    /// How many requests for it are under way.
+    pub(super) requests: usize,
+    /// What it was judged by last.
+    judged: Option<Packed>,
     decisions: u8,
     executions: u8,
     executed_events: u8,
@@ -47,6 +53,7 @@ impl Ledger {
     pub(super) fn new(
         id: Uuid,
         team: Uuid,
+        family: usize,
         sources: [Uuid; 2],
         digest: Digest,
         expires_at: Timestamp,
@@ -54,6 +61,7 @@ impl Ledger {
         Self {
             id,
             team,
+            family,
             sources,
             digest,
             expires_at,
@@ -66,6 +74,8 @@ impl Ledger {
             promotions: Vec::new(),
             beyond: Beyond::default(),
             under_way: false,
+            requests: 0,
+            judged: None,
             decisions: 0,
             executions: 0,
             executed_events: 0,
@@ -141,6 +151,7 @@ impl Ledger {
         self.targets_created = created;
         self.building = building;
         self.beyond.cap_passed |= records.stacks.len() > cap;
+        self.job = records.job_state(self.id);
     }
 
     /// Its launch job has yet to be done.
@@ -191,7 +202,14 @@ impl Ledger {
 
     /// The safety properties that are broken now, and the properties that are put to the test, as sets of bits.
     /// Liveness is judged when the schedule is over.
-    pub(super) fn judge(&self, known: Found) -> Found {
+    pub(super) fn judge(&mut self, known: Found) -> Found {
+        let facts = self.facts();
+        // What is as it was when it was judged last has nothing new to show.
+        let packed = packed(&facts);
+        if packed.is_some() && packed == self.judged {
+            return known;
+        }
+        self.judged = packed;
         let facts = self.facts();
         Found {
             broken: known.broken | Property::violated(&facts, !known.broken),
@@ -213,6 +231,104 @@ impl Ledger {
             [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
         promised.fold(0, |bits, property| bits | 1 << property as u32)
     }
+}
+
+/// All that the properties look at, in a form that is quickly compared.
+type Packed = (u64, u128);
+
+/// Different facts are packed differently; none when there is too much to be packed.
+fn packed(facts: &Facts<'_>) -> Option<Packed> {
+    // All of them by name: a fact that is added is missed here first.
+    let Facts {
+        status,
+        window_passed,
+        drifted,
+        executions,
+        executed_unapproved,
+        executed_late,
+        final_left,
+        decisions,
+        executed_events,
+        targets_created,
+        vault_written,
+        building,
+        launches,
+        launched_other,
+        launched_unexecuted,
+        under_way,
+        clean,
+        promotions,
+        beyond,
+    } = *facts;
+    let Beyond {
+        other_services,
+        cap_passed,
+        stranger_asked,
+        stranger_told,
+        retried,
+        retry_differs,
+        stale_worker_tried,
+        stale_worker_acted,
+        looked_at,
+        moved_by_a_look,
+        searched,
+        token_found,
+    } = beyond;
+    const MOST: usize = 10;
+    if promotions.len() > MOST {
+        return None;
+    }
+    let bits = |flags: &[bool]| flags.iter().fold(0, |bits, flag| bits << 1 | u64::from(*flag));
+    let counts = u64::from_le_bytes([
+        executions,
+        decisions,
+        executed_events,
+        targets_created,
+        building,
+        launches,
+        status as u8,
+        0,
+    ]);
+    let flags = bits(&[
+        window_passed,
+        drifted,
+        executed_unapproved,
+        executed_late,
+        final_left,
+        vault_written,
+        launched_other,
+        launched_unexecuted,
+        under_way,
+        clean,
+        other_services,
+        cap_passed,
+        stranger_asked,
+        stranger_told,
+        retried,
+        retry_differs,
+        stale_worker_tried,
+        stale_worker_acted,
+        looked_at,
+        moved_by_a_look,
+        searched,
+        token_found,
+    ]);
+    // Ten bits for each promotion, of which the first says that there is one.
+    let mut all = u128::from(flags);
+    for one in promotions {
+        let PromotionFacts {
+            stage,
+            foreign,
+            began_on_approved,
+            consumed,
+            wrote,
+            at_consume,
+            at_contended_write,
+        } = *one;
+        let one = bits(&[true, foreign, began_on_approved, consumed, wrote, at_consume, at_contended_write]);
+        all = all << 10 | u128::from(one << 3 | stage as u64);
+    }
+    Some((counts, all))
 }
 
 /// Sets of properties, a bit for each.

@@ -42,7 +42,7 @@ pub use scenario::{Client, InvalidScenario, Permission, Scenario, Wants};
 pub use schedule::{Played, Schedule, play};
 pub use shrink::shrink;
 pub use swarm::{Size, Swarm};
-pub use world::{Ending, Simulation, Taken};
+pub use world::{Ending, Simulation, Stage, Taken};
 
 /// How long a worker's lease is, in milliseconds.
 pub const LEASE_MS: u64 = 30_000;

@@ -1,6 +1,6 @@
 //! Mutants: platforms that are broken on purpose, each in one way that people really get wrong. The simulator must find each.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use countersign::{
     protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
@@ -77,7 +77,10 @@ impl Mutant {
     }
 
     /// The changes that it makes of those that were asked for.
-    pub(super) fn ops(mutant: Option<Self>, ops: &[Op]) -> Vec<Op> {
+    pub(super) fn ops(mutant: Option<Self>, ops: &[Op]) -> Cow<'_, [Op]> {
+        if !matches!(mutant, Some(Self::EventLost | Self::JobLost | Self::UnconditionalUpdate)) {
+            return Cow::Borrowed(ops);
+        }
         ops.iter()
             .filter(|op| match mutant {
                 Some(Self::EventLost) => **op != Op::Audit,
@@ -107,6 +110,11 @@ pub(super) struct Switchable {
 impl Switchable {
     pub(super) fn new(mutant: Option<Mutant>) -> Self {
         Self { sound: Arc::default(), mutant }
+    }
+
+    /// The same, with nothing in it.
+    pub(super) fn emptied(&self) -> Self {
+        Self::new(self.mutant)
     }
 
     /// A used approval is unused again, and nobody has decided that.

@@ -5,12 +5,9 @@
 
 mod deployer;
 mod store;
+mod turnstile;
 
-use std::{
-    future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign::{
     protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target},
@@ -20,6 +17,7 @@ use countersign::{
         memory::Records,
     },
 };
+use turnstile::Turnstile;
 use uuid::Uuid;
 
 use super::{
@@ -126,12 +124,9 @@ pub(super) struct Deploy {
     pub(super) ended: Option<StackStatus>,
 }
 
+/// What is under way beside the tasks.
+#[derive(Default)]
 pub(super) struct Control {
-    permit: Option<Outcome>,
-    pub(super) who: Who,
-    pub(super) instance: u8,
-    pub(super) at: At,
-    pub(super) deed: Deed,
     pub(super) late: Vec<Late>,
     pub(super) deploys: Vec<Deploy>,
     /// For stale reads: what was read before the latest change, and after it.
@@ -155,6 +150,8 @@ pub(super) struct Platform {
     pub(super) in_words: bool,
     /// Stale reads may be wanted.
     pub(super) keeps_readings: bool,
+    turnstile: Turnstile,
+    deed: Mutex<Deed>,
     control: Mutex<Control>,
 }
 
@@ -166,56 +163,63 @@ impl Platform {
         flow: Arc<Flow>,
         mutant: Option<Mutant>,
     ) -> Self {
-        let control = Control {
-            permit: None,
-            who: Who::Worker { instance: 0 },
-            instance: 0,
-            at: At::Elsewhere,
-            deed: Deed::default(),
-            late: Vec::new(),
-            deploys: Vec::new(),
-            readings: Vec::new(),
-        };
-        let control = Mutex::new(control);
-        Self { store, strategy, clock, flow, mutant, in_words: false, keeps_readings: false, control }
+        Self {
+            store,
+            strategy,
+            clock,
+            flow,
+            mutant,
+            in_words: false,
+            keeps_readings: false,
+            turnstile: Turnstile::default(),
+            deed: Mutex::default(),
+            control: Mutex::default(),
+        }
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is done now, to be written down.
+    fn deed(&self) -> MutexGuard<'_, Deed> {
+        self.turnstile.note();
+        self.deed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was written down since.
+    pub(super) fn take_deed(&self) -> Deed {
+        if self.turnstile.was_noted() {
+            std::mem::take(&mut *self.deed.lock().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Deed::default()
+        }
+    }
+
     /// The next task that is polled may pass the turnstile once.
     pub(super) fn admit(&self, who: Who, instance: u8, outcome: Outcome) {
-        let mut control = self.control();
-        control.permit = Some(outcome);
-        control.who = who;
-        control.instance = instance;
+        self.turnstile.admit(who, instance, outcome);
+    }
+
+    /// Something arrives that this one has sent.
+    pub(super) fn act_for(&self, who: Who) {
+        let (_, instance) = self.turnstile.turn();
+        self.turnstile.set_turn(who, instance);
     }
 
     /// What was done since; none when nobody has passed the turnstile.
     pub(super) fn done(&self) -> (Option<Deed>, At) {
-        let mut control = self.control();
-        let passed = control.permit.take().is_none();
-        let deed = std::mem::take(&mut control.deed);
-        (passed.then_some(deed), control.at)
+        let passed = self.turnstile.take_permit().is_none();
+        let deed = self.take_deed();
+        (passed.then_some(deed), self.turnstile.at())
     }
 
     /// The turnstile.
     pub(super) async fn pass(&self, at: At) -> Outcome {
-        let outcome = poll_fn(|_| {
-            let mut control = self.control();
-            match control.permit.take() {
-                Some(outcome) => Poll::Ready(outcome),
-                None => {
-                    control.at = at;
-                    Poll::Pending
-                }
-            }
-        })
-        .await;
+        let outcome = self.turnstile.pass(at).await;
         if outcome == Outcome::Slow {
             self.clock.advance_ms(SLOW_MS);
-            self.control().deed.outcome = Outcome::Slow;
+            self.deed().outcome = Outcome::Slow;
         }
         outcome
     }
@@ -223,7 +227,7 @@ impl Platform {
     /// The effect fails before anything happens, if that is to become of it.
     fn reach(&self, outcome: Outcome) -> Result<(), StoreError> {
         if outcome == Outcome::FailedBefore {
-            self.control().deed.outcome = outcome;
+            self.deed().outcome = outcome;
             self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
             return Err(StoreError::NotApplied);
         }
@@ -233,8 +237,8 @@ impl Platform {
     fn say(&self, words: impl FnOnce() -> (Actor, String, String)) {
         if self.in_words {
             let (to, does, result) = words();
-            let mut control = self.control();
-            match &mut control.deed.words {
+            let mut deed = self.deed();
+            match &mut deed.words {
                 // What is said first names the deed, what is said last how it ended.
                 Some(words) => words.2 = result,
                 none => *none = Some(Box::new((to, does, result))),
@@ -271,7 +275,7 @@ impl Platform {
         }
         let before = seen.before.clone().filter(|_| stale);
         if before.is_some() {
-            control.deed.outcome = Outcome::StaleRead;
+            self.deed().outcome = Outcome::StaleRead;
         }
         before.unwrap_or(fresh)
     }
@@ -283,7 +287,6 @@ impl Platform {
         step: &Step,
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
-        self.control().deed.sent = true;
         let ops = Mutant::ops(self.mutant, commit.ops);
         let commit = Commit { ops: &ops, ..commit };
         let team = ask.request.team;
@@ -298,9 +301,6 @@ impl Platform {
             cap(before);
         }
         if let Ok(Committed::Applied { target }) = &committed {
-            if target.is_some() {
-                self.control().deed.target = Some(*target);
-            }
             let mut changed = Changed::default();
             for op in commit.ops {
                 match op {
@@ -316,7 +316,14 @@ impl Platform {
                     Op::Audit | Op::Enqueue => {}
                 }
             }
-            self.control().deed.changed.add(changed);
+            let mut deed = self.deed();
+            deed.sent = true;
+            deed.changed.add(changed);
+            if target.is_some() {
+                deed.target = Some(*target);
+            }
+        } else {
+            self.deed().sent = true;
         }
         committed
     }
@@ -355,9 +362,9 @@ impl Platform {
         }
         let done = at_once(self.store.finish_job(&lease, ended))?;
         if stale {
-            let mut control = self.control();
-            control.deed.stale = Some(done);
-            control.deed.approval = Some(lease.approval);
+            let mut deed = self.deed();
+            deed.stale = Some(done);
+            deed.approval = Some(lease.approval);
         }
         Ok(done)
     }
@@ -380,10 +387,10 @@ impl Platform {
 
     /// What the worker does, to which job, and what is said of it.
     fn worker_does(&self, worker: WorkerDeed, approval: Option<Uuid>, words: &str) {
-        let mut control = self.control();
-        control.deed.worker = Some(worker);
-        control.deed.approval = approval;
-        drop(control);
+        let mut deed = self.deed();
+        deed.worker = Some(worker);
+        deed.approval = approval;
+        drop(deed);
         self.say(|| (Actor::Store, words.to_owned(), "ok".to_owned()));
     }
 }
@@ -401,7 +408,7 @@ impl Platform {
         if let Some(refusal) = outage {
             self.store.end_outage(ask.request.team, &refusal);
             if refused {
-                self.control().deed.outcome = Outcome::Refuses;
+                self.deed().outcome = Outcome::Refuses;
             }
         }
     }

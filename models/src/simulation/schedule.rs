@@ -5,10 +5,8 @@ use std::sync::Arc;
 use countersign::protocol::Flow;
 
 use super::{
-    Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Swarm, Taken,
-    faults::JUMP_MS,
-    swarm::Size,
-    world::{Enabled, Ending},
+    Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Stage, Swarm, Taken, faults::JUMP_MS,
+    swarm::Size, world::Ending,
 };
 use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 
@@ -69,15 +67,14 @@ pub(super) struct Drawn {
 
 /// Draws a schedule from the seed while it is played, heals, and judges.
 pub(super) fn draw(
-    flow: &Arc<Flow>,
+    stage: &mut Stage,
     seed: u64,
-    mutant: Option<Mutant>,
     shadows: &Shadows,
-    scratch: &mut Enabled,
     watch: &mut dyn FnMut(&Taken, &Simulation),
 ) -> Drawn {
     let mut swarm = Swarm::of(seed);
-    let mut simulation = Simulation::new(Arc::clone(flow), &swarm.scenario, mutant);
+    let mut simulation = stage.begin(&swarm.scenario);
+    let mut scratch = Vec::with_capacity(32);
     if swarm.has(Fault::StaleRead) {
         simulation = simulation.with_stale_reads();
     }
@@ -92,7 +89,7 @@ pub(super) fn draw(
         }
         let may_fault = faults < swarm.most_faults;
         let may_crash = may_fault && crashes < swarm.most_crashes;
-        let Some(action) = next(&mut swarm, &simulation, scratch, may_fault, may_crash) else { break };
+        let Some(action) = next(&mut swarm, &simulation, &mut scratch, may_fault, may_crash) else { break };
         let Some(done) = simulation.take(action) else { continue };
         faults += u32::from(done.fault.is_some_and(is_budgeted));
         crashes += u32::from(done.fault == Some(Fault::Crash));
@@ -122,30 +119,30 @@ fn is_budgeted(fault: Fault) -> bool {
 fn next(
     swarm: &mut Swarm,
     simulation: &Simulation,
-    enabled: &mut Enabled,
+    scratch: &mut Vec<Action>,
     may_fault: bool,
     may_crash: bool,
 ) -> Option<Action> {
-    simulation.enabled(enabled);
-    let keep = |action: &Action, swarm: &Swarm| match action {
-        Action::Crash { .. } => may_crash && swarm.has(Fault::Crash),
-        Action::Duplicate { .. } => may_fault && swarm.has(Fault::DuplicatedRequest),
-        Action::Retry { .. } => may_fault && swarm.has(Fault::RetriedRequest),
-        _ => true,
-    };
-    enabled.rare.retain(|action| keep(action, swarm));
+    simulation.ordinary(scratch);
     // When nothing goes on by itself, the schedule may be over.
-    if enabled.ordinary.is_empty() && !simulation.leases_are_held() && swarm.dice.one_in(2) {
+    if scratch.is_empty() && !simulation.leases_are_held() && swarm.dice.one_in(2) {
         return None;
     }
-    let is_rare = swarm.dice.one_in(swarm.rare_odds) || enabled.ordinary.is_empty();
+    let is_rare = swarm.dice.one_in(swarm.rare_odds) || scratch.is_empty();
     if is_rare && may_fault && swarm.has(Fault::ClockJump) && swarm.dice.one_in(16) {
         return Some(Action::ClockJumps { ms: i64::from(swarm.dice.below(JUMP_MS as u32 * 2)) - JUMP_MS });
     }
     if is_rare {
-        return swarm.dice.pick(&enabled.rare);
+        simulation.rare(scratch);
+        scratch.retain(|action| match action {
+            Action::Crash { .. } => may_crash && swarm.has(Fault::Crash),
+            Action::Duplicate { .. } => may_fault && swarm.has(Fault::DuplicatedRequest),
+            Action::Retry { .. } => may_fault && swarm.has(Fault::RetriedRequest),
+            _ => true,
+        });
+        return swarm.dice.pick(scratch);
     }
-    let action = swarm.dice.pick(&enabled.ordinary)?;
+    let action = swarm.dice.pick(scratch)?;
     Some(match action {
         Action::Promotion { client, duplicate, .. } => {
             Action::Promotion { client, duplicate, outcome: outcome(swarm, may_fault) }
@@ -186,5 +183,28 @@ fn worker_outcome(swarm: &mut Swarm, may_fault: bool) -> Outcome {
 impl Shadows {
     fn shadow(&self, consumers: usize) -> Shadow<'_> {
         self.of(consumers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_was_played_on_is_as_good_as_new() {
+        let flow = Arc::new(Flow::atomic_commit());
+        let shadows = Shadows::new(&flow);
+        let mut used = Stage::new(Arc::clone(&flow), None);
+        for seed in 0..2_000 {
+            let mut told = Vec::new();
+            let mut play = |stage: &mut Stage| {
+                let drawn = draw(stage, seed, &shadows, &mut |taken, simulation| {
+                    told.push((*taken, format!("{:?}", simulation.facts(0))));
+                });
+                (std::mem::take(&mut told), drawn.taken, drawn.healing, drawn.found, drawn.endings)
+            };
+            let again = play(&mut used);
+            assert_eq!(play(&mut Stage::new(Arc::clone(&flow), None)), again, "seed {seed}");
+        }
     }
 }

@@ -1,10 +1,6 @@
 //! The simulation itself: takes one action after another, and keeps the ledgers.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, LazyLock},
-};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use countersign::{
     protocol::{End, Environment, Flow, Status, Timestamp},
@@ -42,7 +38,10 @@ type Worker = Pin<Box<dyn Future<Output = Result<Worked, StoreError>>>>;
 
 /// A scenario under way.
 pub struct Simulation {
-    scenario: Scenario,
+    /// By how much each instance's clock is ahead.
+    skews_ms: Vec<i64>,
+    /// How many clients the scenario has. Those that come in the heal phase are not counted.
+    clients: usize,
     platform: Arc<Platform>,
     ledgers: Vec<Ledger>,
     consumers: Vec<Consumer>,
@@ -56,6 +55,8 @@ pub struct Simulation {
     answered_last: Option<End>,
     /// How far what was done last reaches.
     reach: Reach,
+    /// The client's request that was polled last, if that was what was done.
+    acted: Option<(u8, bool)>,
     /// What a worker acted on last.
     worked_on: Option<usize>,
     /// The actions of the heal phase; none before it.
@@ -68,11 +69,6 @@ pub struct Simulation {
 fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
-
-/// Where every source is.
-static STAGING: LazyLock<Environment> = LazyLock::new(|| environment("staging"));
-/// Where every target is.
-static PRODUCTION: LazyLock<Environment> = LazyLock::new(|| environment("production"));
 
 fn services(image: u64) -> Vec<Service> {
     let image_ref = Some(format!("shop:{image}"));
@@ -89,7 +85,7 @@ impl Simulation {
     /// # Panics
     /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
     pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
-        Setup::new(flow, scenario, mutant).simulation()
+        Stage::new(flow, mutant).begin_afresh(scenario)
     }
 
     /// Keeps a [`Scene`] of every action from now on.
@@ -128,8 +124,12 @@ impl Simulation {
         self.ledgers[approval].facts()
     }
 
-    pub(super) fn scenario(&self) -> &Scenario {
-        &self.scenario
+    pub(super) fn clients(&self) -> usize {
+        self.clients
+    }
+
+    pub(super) fn instances(&self) -> usize {
+        self.skews_ms.len()
     }
 
     pub(super) fn ledgers(&self) -> &[Ledger] {
@@ -174,6 +174,7 @@ impl Simulation {
 
     fn act(&mut self, action: Action) -> Option<Taken> {
         self.reach = Reach::Store;
+        self.acted = None;
         let plain = |modelled| Some(Taken { action, fault: None, modelled });
         let taken = match action {
             Action::Approve { approval } => {
@@ -331,8 +332,6 @@ impl Simulation {
     }
 }
 
-impl Simulation {}
-
 mod clients;
 mod enabled;
 mod ending;
@@ -342,7 +341,7 @@ mod scenes;
 mod setup;
 
 use clients::{Attempt, Consumer, Slot};
-pub(super) use enabled::Enabled;
 pub use ending::Ending;
 use observe::Reach;
-use setup::{BEGIN, Setup};
+use setup::BEGIN;
+pub use setup::Stage;

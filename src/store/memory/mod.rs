@@ -125,7 +125,14 @@ impl<S: Strategy + Default> MemoryStore<S> {
 
     /// A copy that goes its own way, by another clock. For harnesses that look at more than one continuation.
     pub fn fork(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let fork = Self::new(clock, ids);
+        self.fork_with(S::default(), clock, ids)
+    }
+}
+
+impl<S: Strategy> MemoryStore<S> {
+    /// As [`fork`](MemoryStore::fork), with a strategy that has nothing in it yet.
+    pub fn fork_with(&self, standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        let fork = Self::with_strategy(standings, clock, ids);
         let teams: IdMap<Arc<Tenant>> = self
             .teams()
             .values()

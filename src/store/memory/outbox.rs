@@ -48,6 +48,10 @@ impl Directory {
         }
     }
 
+    pub(super) fn job_state(&self, approval: Uuid) -> Option<JobState> {
+        self.filed.get(&approval)?.job.as_ref().map(|row| row.job.state)
+    }
+
     /// The job, if the lease is still the latest.
     fn held(&mut self, lease: &Lease) -> Option<&mut JobRow> {
         let row = self.filed.get_mut(&lease.approval)?.job.as_mut()?;

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, Tenant, locked};
+use super::{Directory, Folder, MemoryStore, TeamState, Tenant, locked};
 use crate::{
     protocol::{Digest, Environment, Refusal, Timestamp},
     store::{
@@ -25,12 +25,18 @@ pub struct Records<'a> {
     /// The events, oldest first.
     pub events: &'a [Event],
     approvals: &'a IdMap<Box<Folder>>,
+    directory: &'a Directory,
 }
 
 impl Records<'_> {
     /// The approval as it was requested. How it stands now, [`MemoryStore::standing`] says.
     pub fn approval(&self, id: Uuid) -> Option<&ApprovalRecord> {
         self.approvals.get(&id).map(|folder| &folder.record)
+    }
+
+    /// Where an approval's launch job is; none when there is none.
+    pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
+        self.directory.job_state(approval)
     }
 }
 
@@ -138,8 +144,7 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        let directory = locked(&self.directory);
-        directory.filed.get(&approval)?.job.as_ref().map(|row| row.job.state)
+        locked(&self.directory).job_state(approval)
     }
 
     /// The most stacks that a team may have; none when there is no such team.
@@ -155,7 +160,12 @@ impl<S: Strategy> MemoryStore<S> {
     /// Looks at a team's records as they are at one moment; none when there is no such team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
-            look(Records { stacks: &team.estate.stacks, events: &team.events, approvals: &team.approvals })
+            look(Records {
+                stacks: &team.estate.stacks,
+                events: &team.events,
+                approvals: &team.approvals,
+                directory: &locked(&self.directory),
+            })
         })
     }
 

@@ -28,26 +28,27 @@ impl Deployer for Platform {
             launch.key = None;
         }
         let mut control = self.control();
-        control.deed.approval = Some(launch.approval);
+        let mut deed = self.deed();
+        deed.approval = Some(launch.approval);
         if launch.key.is_some() && outcome == Outcome::AppliedTwice {
             // The second one is the same deploy.
-            control.deed.outcome = outcome;
+            deed.outcome = outcome;
         }
         let same = |deploy: &Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
         if control.deploys.iter().any(same) {
             // It runs, or has ended: the same deploy, and nothing new is launched.
-            control.deed.worker = Some(WorkerDeed::LaunchedAgain);
+            deed.worker = Some(WorkerDeed::LaunchedAgain);
             return;
         }
-        control.deed.worker = keyed.then_some(WorkerDeed::Launched);
-        control.deed.launched = Some(Box::new(launch));
-        let (who, instance) = (control.who, control.instance);
+        deed.worker = keyed.then_some(WorkerDeed::Launched);
+        deed.launched = Some(Box::new(launch));
+        let (who, instance) = self.turnstile.turn();
         control.deploys.push(Deploy { launch, who, instance, ended: None });
     }
 
     async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
         let ended = poll_fn(|_| {
-            let mut control = self.control();
+            let control = self.control();
             let mine = |deploy: &&Deploy| {
                 deploy.launch.approval == launch.approval && matches!(deploy.who, Who::Worker { .. })
             };
@@ -55,11 +56,11 @@ impl Deployer for Platform {
             if ended.is_some() {
                 return Poll::Ready(ended);
             }
-            match control.permit.take() {
+            match self.turnstile.take_permit() {
                 // The patience is at its end.
                 Some(_) => Poll::Ready(None),
                 None => {
-                    control.at = At::Deploy;
+                    self.turnstile.wait(At::Deploy);
                     Poll::Pending
                 }
             }

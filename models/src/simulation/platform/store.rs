@@ -57,10 +57,10 @@ impl Store for Platform {
         if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
             // There was none at the beginning.
             *target = None;
-            self.control().deed.outcome = Outcome::StaleRead;
+            self.deed().outcome = Outcome::StaleRead;
         }
         if let Ok(target) = found {
-            self.control().deed.target = Some(target.map(|id| Target { id, created: false }));
+            self.deed().target = Some(target.map(|id| Target { id, created: false }));
         }
         self.answer_of(&found);
         Ok(found)
@@ -77,11 +77,9 @@ impl Store for Platform {
             let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
             let message =
                 Message::Commit { ask: ask.clone(), step, approval, digest, target, ops: ops.to_vec() };
-            let mut control = self.control();
-            let who = control.who;
-            control.late.push(Late { who, message });
-            control.deed.outcome = outcome;
-            drop(control);
+            let (who, _) = self.turnstile.turn();
+            self.control().late.push(Late { who, message });
+            self.deed().outcome = outcome;
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::Unknown);
         }
@@ -107,7 +105,7 @@ impl Store for Platform {
         }
         match outcome {
             Outcome::AnswerLost if has_answer(step) => {
-                self.control().deed.outcome = outcome;
+                self.deed().outcome = outcome;
                 if consumes && self.mutant == Some(Mutant::ClaimReleased) {
                     self.strategy.forget(commit.approval);
                 }
@@ -115,7 +113,7 @@ impl Store for Platform {
                 Err(StoreError::Unknown)
             }
             Outcome::AppliedTwice => {
-                self.control().deed.outcome = outcome;
+                self.deed().outcome = outcome;
                 // The second answer is nobody's.
                 self.deliver(ask, step, commit).ok();
                 self.answered(|| "fault, delivered twice".to_owned());
@@ -140,9 +138,9 @@ impl Store for Platform {
         self.worker_does(WorkerDeed::Leased, None, "leases the launch job");
         self.reach(outcome)?;
         let lease = self.store.lease_job(until).await?;
-        self.control().deed.approval = lease.as_ref().map(|lease| lease.approval);
+        self.deed().approval = lease.as_ref().map(|lease| lease.approval);
         if lease.is_some() && outcome == Outcome::AnswerLost {
-            self.control().deed.outcome = outcome;
+            self.deed().outcome = outcome;
             self.answered(|| "fault, leased but the answer is lost".to_owned());
             return Err(StoreError::Unknown);
         }
@@ -156,7 +154,7 @@ impl Store for Platform {
         let stale = self.is_stale(lease);
         let renewed = self.store.renew_lease(lease, until).await?;
         if stale {
-            self.control().deed.stale = Some(renewed);
+            self.deed().stale = Some(renewed);
         }
         if !renewed {
             self.answered(|| "no longer its own".to_owned());
@@ -169,23 +167,21 @@ impl Store for Platform {
         self.worker_does(WorkerDeed::Finished, Some(lease.approval), "settles the target: the job is done");
         self.reach(outcome)?;
         if outcome == Outcome::AppliedLate {
-            let mut control = self.control();
-            let who = control.who;
-            control.late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
-            control.deed.outcome = outcome;
-            drop(control);
+            let (who, _) = self.turnstile.turn();
+            self.control().late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
+            self.deed().outcome = outcome;
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::Unknown);
         }
         let finished = self.deliver_finish(lease, ended)?;
         match outcome {
             Outcome::AnswerLost => {
-                self.control().deed.outcome = outcome;
+                self.deed().outcome = outcome;
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::Unknown)
             }
             Outcome::AppliedTwice => {
-                self.control().deed.outcome = outcome;
+                self.deed().outcome = outcome;
                 self.deliver_finish(lease, ended).ok();
                 Ok(finished)
             }

@@ -101,6 +101,7 @@ impl Simulation {
             let source = self.platform.store.digest(&consumer.ask)?;
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
+            ledger.requests += 1;
             if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
                 facts.stage = Stage::Running;
                 facts.began_on_approved = ledger.status == Status::Approved;
@@ -115,6 +116,7 @@ impl Simulation {
         let deed = deed.expect("a request passes the turnstile whenever it is polled");
         let now = self.platform.clock.now();
         attempt.at = at;
+        self.acted = Some((client, duplicate));
         if let Some(target) = deed.target {
             let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
             attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
@@ -192,6 +194,7 @@ impl Simulation {
         if let Some(facts) = facts {
             ledger.promotions[facts].stage = Stage::Running;
         }
+        ledger.requests += 1;
         ledger.clean = false;
         let attempts = [attempt, Attempt::new(Slot::Off, None)];
         self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
@@ -226,6 +229,7 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
     let stage = model::stage(&answer.end);
     let succeeded = stage == Stage::Succeeded;
     attempt.slot = Slot::Ended { succeeded };
+    ledger.requests -= 1;
     if let Some(facts) = attempt.facts {
         // To be told again what one has done oneself is no second success.
         let again = answer.replayed && succeeded && consumer.consumed.is_some();

@@ -9,26 +9,46 @@ use crate::simulation::{
     platform::{Deploy, Who},
 };
 
-/// What may be done next, in two kinds.
-#[derive(Debug, Default)]
-pub(in crate::simulation) struct Enabled {
-    /// What goes on by itself.
-    pub(in crate::simulation) ordinary: Vec<Action>,
-    /// What happens now and then.
-    pub(in crate::simulation) rare: Vec<Action>,
-}
-
 impl Simulation {
-    /// All that may be done next. Effects are said to happen; what else may become of them, the scheduler draws.
-    pub(in crate::simulation) fn enabled(&self, enabled: &mut Enabled) {
-        let Enabled { ordinary, rare } = enabled;
+    /// What goes on by itself. Effects are said to happen; what else may become of them, the scheduler draws.
+    pub(in crate::simulation) fn ordinary(&self, ordinary: &mut Vec<Action>) {
         ordinary.clear();
+        for (index, ledger) in self.ledgers.iter().enumerate() {
+            if ledger.status == Status::Pending && !ledger.window_passed {
+                ordinary.push(Action::Approve { approval: index as u8 });
+            }
+        }
+        for (index, consumer) in self.consumers.iter().enumerate() {
+            let client = index as u8;
+            for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
+                // Who comes before the operator learns nothing but that.
+                let waits_in_vain = || !self.ledgers[usize::from(consumer.plan.approval)].approved;
+                match attempt.slot {
+                    Slot::Waiting if waits_in_vain() => {}
+                    Slot::Waiting | Slot::Running(_) => {
+                        ordinary.push(Action::Promotion { client, duplicate, outcome: Outcome::Happens });
+                    }
+                    Slot::Off | Slot::Ended { .. } => {}
+                }
+            }
+        }
+        let has_job = self.has_job();
+        for index in 0..self.workers.len() {
+            if has_job || self.worker_runs(index) {
+                ordinary.push(Action::Worker { instance: index as u8, outcome: Outcome::Happens });
+            }
+        }
+        self.pending(ordinary);
+    }
+
+    /// What happens now and then.
+    pub(in crate::simulation) fn rare(&self, rare: &mut Vec<Action>) {
         rare.clear();
         for (index, ledger) in self.ledgers.iter().enumerate() {
             let approval = index as u8;
             match ledger.status {
                 Status::Pending if ledger.window_passed => rare.push(Action::Expire { approval }),
-                Status::Pending => ordinary.push(Action::Approve { approval }),
+                Status::Pending => {}
                 _ if self.platform.mutant == Some(Mutant::ApproveOverwrites) => {
                     rare.push(Action::Approve { approval });
                 }
@@ -45,25 +65,14 @@ impl Simulation {
         for (index, consumer) in self.consumers.iter().enumerate() {
             let client = index as u8;
             for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
-                let next = Action::Promotion { client, duplicate, outcome: Outcome::Happens };
-                match attempt.slot {
-                    // Who comes before the operator learns nothing but that.
-                    Slot::Waiting if !self.ledgers[usize::from(consumer.plan.approval)].approved => {
-                        rare.push(next);
-                    }
-                    Slot::Waiting | Slot::Running(_) => ordinary.push(next),
-                    Slot::Off | Slot::Ended { .. } => {}
+                let approved = self.ledgers[usize::from(consumer.plan.approval)].approved;
+                if matches!(attempt.slot, Slot::Waiting) && !approved {
+                    rare.push(Action::Promotion { client, duplicate, outcome: Outcome::Happens });
                 }
             }
             self.again(client, consumer, rare);
         }
-        for index in 0..self.workers.len() {
-            if self.worker_runs(index) || self.has_job() {
-                ordinary.push(Action::Worker { instance: index as u8, outcome: Outcome::Happens });
-            }
-            rare.push(Action::Crash { instance: index as u8 });
-        }
-        self.pending(ordinary);
+        rare.extend((0..self.workers.len()).map(|index| Action::Crash { instance: index as u8 }));
         if self.leases_are_held() {
             rare.push(Action::LeasesRunOut);
         }

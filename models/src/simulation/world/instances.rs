@@ -18,7 +18,7 @@ use crate::{
 impl Simulation {
     pub(super) fn worker(&mut self, instance: u8, outcome: Outcome) -> Option<Taken> {
         let index = usize::from(instance);
-        let skew_ms = *self.scenario.skews_ms.get(index)?;
+        let skew_ms = *self.skews_ms.get(index)?;
         if self.workers[index].is_none() {
             self.has_job().then_some(())?;
             self.workers[index] = Some(task::worker(&self.platform, skew_ms));
@@ -96,9 +96,9 @@ impl Simulation {
             _ => false,
         })?;
         let late = control.late.remove(place);
-        control.deed = Deed::default();
-        control.who = late.who;
         drop(control);
+        self.platform.take_deed();
+        self.platform.act_for(late.who);
         match late.message {
             Message::Finish { lease, ended } => {
                 self.platform.deliver_finish(&lease, ended).ok();
@@ -109,7 +109,7 @@ impl Simulation {
                 self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
             }
         }
-        let deed = std::mem::take(&mut self.platform.control().deed);
+        let deed = self.platform.take_deed();
         let now = self.now();
         if let Who::Attempt { client, attempt } = late.who {
             let consumer = &mut self.consumers[usize::from(client)];
@@ -154,6 +154,7 @@ impl Simulation {
                     attempt.slot = Slot::Ended { succeeded: false };
                     consumer.unknown = true;
                     self.endings[Ending::Killed as usize] += 1;
+                    ledger.requests -= 1;
                     if let Some(facts) = attempt.facts {
                         ledger.ended(facts, Stage::Killed);
                     }

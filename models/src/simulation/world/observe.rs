@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Simulation, Slot};
+use super::{Attempt, Simulation, Slot};
 use crate::simulation::{
     ledger::Ledger,
     platform::{At, Deploy, Message},
@@ -34,10 +34,9 @@ impl Simulation {
             (Reach::Nothing | Reach::Lease | Reach::Promotion | Reach::Store, _) => {}
         }
         let now = self.now();
-        let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].sources));
-        let seen_by = |ledger: &Ledger| only.is_none_or(|(_, sources)| ledger.sources == sources);
+        let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].family));
+        let seen_by = |ledger: &Ledger| only.is_none_or(|(_, family)| ledger.family == family);
         let Self { platform, ledgers, consumers, teams, .. } = self;
-        let control = platform.control();
         let looked_at = |team: &Uuid| reach != Reach::Promotion && only.is_none_or(|(only, _)| only == *team);
         for (team, seen, cap) in teams.iter_mut().filter(|(team, ..)| looked_at(team)) {
             platform.store.look(*team, |records| {
@@ -47,50 +46,56 @@ impl Simulation {
                     }
                 }
                 *seen = records.events.len();
-                for ledger in ledgers.iter_mut().filter(|ledger| ledger.team == *team && seen_by(ledger)) {
+                for (index, ledger) in ledgers.iter_mut().enumerate() {
+                    if ledger.team != *team || !seen_by(ledger) {
+                        continue;
+                    }
+                    let had_targets = ledger.has_targets();
                     ledger.look(records, *cap);
+                    if ledger.has_targets() != had_targets {
+                        let mine = consumers.iter().filter(|one| usize::from(one.plan.approval) == index);
+                        mine.flat_map(|one| &one.attempts).for_each(|attempt| stands(attempt, ledger));
+                    }
                 }
             });
         }
-        for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, ledger)| seen_by(ledger)) {
-            if reach != Reach::Promotion {
-                ledger.job = platform.store.job_state(ledger.id);
-            }
+        if let Some((client, duplicate)) = self.acted {
+            let consumer = &consumers[usize::from(client)];
+            let ledger = &mut ledgers[usize::from(consumer.plan.approval)];
+            stands(&consumer.attempts[usize::from(duplicate)], ledger);
+        }
+        let control = platform.control();
+        for ledger in ledgers.iter_mut().filter(|ledger| seen_by(ledger)) {
             let Some(record) = platform.store.standing(ledger.id) else { continue };
             let had_passed = ledger.window_passed;
             ledger.stands(record.standing.status, now);
             ledger.clean &= had_passed || !ledger.window_passed;
-            let has_targets = ledger.has_targets();
-            let mut running = false;
-            for consumer in consumers.iter().filter(|one| usize::from(one.plan.approval) == index) {
-                for attempt in &consumer.attempts {
-                    if !matches!(attempt.slot, Slot::Running(_)) {
-                        continue;
-                    }
-                    running = true;
-                    let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) else {
-                        continue;
-                    };
-                    let At::Change { consumes, writes_target } = attempt.at else {
-                        (facts.at_consume, facts.at_contended_write) = (false, false);
-                        continue;
-                    };
-                    facts.at_consume = consumes;
-                    let created = attempt.target.is_some_and(|target| target.created);
-                    facts.at_contended_write = writes_target && !created && has_targets;
-                }
-            }
             let runs = |deploy: &Deploy| deploy.launch.approval == ledger.id && deploy.ended.is_none();
-            let deploys = control.deploys.iter().any(runs);
-            let late = control.late.iter().any(|late| match &late.message {
-                Message::Commit { approval, .. } => *approval == ledger.id,
-                Message::Finish { lease, .. } => lease.approval == ledger.id,
-            });
-            ledger.under_way = running || deploys || late || ledger.job_is_open();
-        }
-        drop(control);
-        for ledger in self.ledgers.iter().filter(|ledger| seen_by(ledger)) {
+            let late = || {
+                control.late.iter().any(|late| match &late.message {
+                    Message::Commit { approval, .. } => *approval == ledger.id,
+                    Message::Finish { lease, .. } => lease.approval == ledger.id,
+                })
+            };
+            ledger.under_way =
+                ledger.requests > 0 || ledger.job_is_open() || control.deploys.iter().any(runs) || late();
             self.found = ledger.judge(self.found);
         }
     }
+}
+
+/// Where a request stands, for its place in the ledger.
+fn stands(attempt: &Attempt, ledger: &mut Ledger) {
+    if !matches!(attempt.slot, Slot::Running(_)) {
+        return;
+    }
+    let has_targets = ledger.has_targets();
+    let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) else { return };
+    let At::Change { consumes, writes_target } = attempt.at else {
+        (facts.at_consume, facts.at_contended_write) = (false, false);
+        return;
+    };
+    facts.at_consume = consumes;
+    let created = attempt.target.is_some_and(|target| target.created);
+    facts.at_contended_write = writes_target && !created && has_targets;
 }

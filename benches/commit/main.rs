@@ -1,0 +1,170 @@
+//! What the commit of `atomic-commit` costs in memory, against the bare consume in it, on a million approvals in one run.
+//!
+//! `cargo bench --bench commit` prints nanoseconds for each, and what they are of the bare consume: the default
+//! strategy's consume and nothing else; the commit, which also judges and writes the target, copies the vault, writes
+//! the event and the job under its team's lock; and the whole promotion by the driver, from its first read to its
+//! answer. A million approvals in ten thousand teams, each of one stack, in an order that was shuffled.
+//!
+//! The three take turns, some ten thousand approvals at a time, so that whatever else the machine does slows all of
+//! them. Nobody else is there: this is the cost of the work, not of the contention.
+
+use std::{
+    fmt,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use countersign::{
+    protocol::{
+        Binding, Checkpoint, Digest, Effect, End, Environment, Flow, Guards, Kind, Promotion, Request,
+        Timestamp,
+    },
+    service::{InMemoryDeployer, promote},
+    store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
+    strategy::{self, Sharded, Strategy},
+};
+use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use uuid::Uuid;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const TEAMS: u128 = 10_000;
+const OF_A_TEAM: usize = 100;
+/// How many are done in a row.
+const CHUNK: usize = 10_000;
+
+/// Draws that are good enough to mix an order.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            all.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// A million approvals, given.
+struct Given {
+    store: MemoryStore,
+    bare: Sharded,
+    asks: Vec<Ask>,
+}
+
+impl Given {
+    fn new(teams: u128) -> Self {
+        let store = MemoryStore::new(Arc::new(HandClock::at(NOW)), Arc::new(CountingIds::default()));
+        let environment = |name| Environment::parse(name).expect("a legal name");
+        let (staging, production) = (environment("staging"), environment("production"));
+        let binding = Binding { kind: Kind::Stack, from: staging.clone(), to: production };
+        let mut asks = Vec::new();
+        for team in 1..=teams {
+            let team = Uuid::from_u128(team << 64);
+            store.put_team(team, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+            store.put_vault(team, staging.clone(), "KEY", "value");
+            let image_ref = Some("shop:1".to_owned());
+            let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
+            let source = store.create_stack(team, "shop", staging.clone(), services, EnvVars::new());
+            let source = source.expect("the team is there");
+            let by: Arc<str> = "dev@example.com".into();
+            for _ in 0..OF_A_TEAM {
+                let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
+                let payload = Payload { source, name: None, copy_vault: true };
+                let mut ask = Ask { request, by: Arc::clone(&by), payload, key: None };
+                let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory");
+                ask.request.approval = record.approval.id;
+                asks.push(ask);
+            }
+        }
+        let mut dice = Dice(1);
+        dice.shuffle(&mut asks);
+        let bare = Sharded::default();
+        for ask in &asks {
+            let token = token_of(ask.request.approval);
+            let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
+            at_once(store.decide(decision)).expect("nothing fails in memory").expect("it is pending");
+            let standing = store.standing(ask.request.approval).expect("it was asked for");
+            bare.insert(ask.request.approval, standing);
+        }
+        dice.shuffle(&mut asks);
+        Self { store, bare, asks }
+    }
+
+    /// Each with the digest that whoever looks before it commits holds.
+    fn with_digests<'a>(&self, asks: &'a [Ask]) -> Vec<(&'a Ask, Digest)> {
+        asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
+    }
+}
+
+/// What one kind of work took.
+struct Taken {
+    what: &'static str,
+    /// For each chunk, nanoseconds for one.
+    each: Vec<f64>,
+}
+
+impl Taken {
+    fn add(&mut self, chunk: &[(&Ask, Digest)], mut work: impl FnMut(&Ask, Digest) -> bool) {
+        #[expect(clippy::disallowed_methods, reason = "this is a benchmark")]
+        let start = Instant::now();
+        let mut done = 0;
+        for (ask, digest) in chunk {
+            done += usize::from(black_box(work(ask, *digest)));
+        }
+        let took: Duration = start.elapsed();
+        assert_eq!(done, chunk.len(), "every one of these succeeds once");
+        self.each.push(took.as_nanos() as f64 / chunk.len() as f64);
+    }
+
+    fn median(&self) -> f64 {
+        let mut sorted = self.each.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>24} {:>8.0}", self.what, self.median())
+    }
+}
+
+fn main() {
+    let is_test = std::env::args().any(|argument| argument == "--test");
+    let flow = Flow::atomic_commit();
+    let given = Given::new(if is_test { 10 } else { TEAMS });
+    let deployer = InMemoryDeployer::default();
+    let [mut bare, mut commit, mut whole] =
+        ["bare consume", "commit of atomic-commit", "the whole promotion"]
+            .map(|what| Taken { what, each: Vec::new() });
+    let chunks: Vec<_> = given.asks.chunks(if is_test { 100 } else { CHUNK }).collect();
+    for chunks in chunks.chunks_exact(2) {
+        let [one, other] = [chunks[0], chunks[1]].map(|asks| given.with_digests(asks));
+        bare.add(&one, |ask, digest| {
+            strategy::consume(&given.bare, ask.request.approval, Guards::ALL, digest, NOW).is_ok()
+        });
+        commit.add(&one, |ask, digest| {
+            // After validate and plan.
+            let at = Checkpoint { cursor: 2, digest, target: None };
+            let promotion = Promotion::restore(&flow, &ask.request, at);
+            let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
+                return false;
+            };
+            let committed = at_once(given.store.commit(ask, step, commit));
+            matches!(committed, Ok(Committed::Applied { target: Some(_) }))
+        });
+        whole.add(&other, |ask, digest| {
+            let ended = at_once(promote(&flow, ask, digest, &given.store, &deployer));
+            matches!(ended, End::Succeeded { target: Some(_) })
+        });
+    }
+    println!("{:>24} {:>8} {:>8}", "", "ns", "of bare");
+    for taken in [&bare, &commit, &whole] {
+        println!("{taken} {:>8.2}", taken.median() / bare.median());
+    }
+}
