@@ -77,6 +77,8 @@ pub enum Dialect {
 pub enum Mode {
     /// It only reads, as of one moment.
     Read,
+    /// It only reads, and is one statement: no transaction has to be opened around it.
+    OneRead,
     /// It may write; several statements in one transaction.
     Write,
     /// It may write, and is one statement: no transaction has to be opened around it.
