@@ -10,6 +10,7 @@ pub(super) enum Act {
     Request(Wish, Option<u8>),
     Decide { approval: usize, yes: bool },
     RejectAsAdministrator { approval: usize, ours: bool },
+    ApproveByRule { approval: usize, ours: bool },
     Look { approval: usize, ours: bool },
     Read { wish: Wish, approval: usize, ours: bool },
     Check { wish: Wish, refusals: Vec<Refusal> },
@@ -127,6 +128,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
             approval,
             ours
         }),
+        (approval(), any::<bool>()).prop_map(|(approval, ours)| Act::ApproveByRule { approval, ours }),
         wish().prop_map(Act::FindTarget),
         (
             option::of(any::<bool>()),

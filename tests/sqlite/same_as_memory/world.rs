@@ -104,6 +104,10 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let (team, approval) = (OF_TEAM[usize::from(*ours)], self.approval(*approval).1.id);
                 told(store.decide(Decision::Administrator { team, approval, by: "boss" }).await)
             }
+            Act::ApproveByRule { approval, ours } => {
+                let (team, approval) = (OF_TEAM[usize::from(*ours)], self.approval(*approval).1.id);
+                told(store.decide(Decision::Policy { team, approval, by: "rule" }).await)
+            }
             Act::Look { approval, ours } => {
                 let (team, id) = (OF_TEAM[usize::from(*ours)], self.approval(*approval).1.id);
                 told((
@@ -227,7 +231,11 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let value =
                     value.map(|value| if value > 1 { format!("vault:{value}") } else { value.to_string() });
                 let patched = store.patch_env(TEAM, &slug, &[(name.to_string(), value)].into()).await;
-                told((patched, store.stack(OTHERS, &slug).await, store.stack(TEAM, &slug).await))
+                let id = self.source(*source).id;
+                told((
+                    (patched, store.stack(OTHERS, &slug).await, store.stack(TEAM, &slug).await),
+                    (store.stack_by_id(OTHERS, id).await, store.stack_by_id(TEAM, id).await),
+                ))
             }
             Act::PutVault { env, key } => {
                 told(store.put_vault(TEAM, &environment_of(*env), &key.to_string(), "value").await)
