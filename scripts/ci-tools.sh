@@ -10,6 +10,7 @@ command -v pgbench > /dev/null || missing+=(postgresql-contrib)
 command -v chromium > /dev/null || missing+=(chromium)
 command -v chromedriver > /dev/null || missing+=(chromium-driver)
 command -v valgrind > /dev/null || missing+=(valgrind)
+command -v jq > /dev/null || missing+=(jq)
 python3 -c 'import venv, ensurepip' 2> /dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ]; then
     apt-get update -qq >&2
