@@ -17,6 +17,7 @@ use std::{
 use countersign::protocol::Timestamp;
 use countersign_models::properties::Property;
 
+use countersign_test_cluster::Cluster;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     stores::Database,
 };
 
-const TEAM: &str = "0a0a0a0a-0000-4000-8000-000000000001";
+pub(crate) const TEAM: &str = "0a0a0a0a-0000-4000-8000-000000000001";
 const STRANGERS: &str = "0b0b0b0b-0000-4000-8000-000000000002";
 /// Clients' lives that go on at the same time.
 const AT_ONCE: usize = 4;
@@ -40,20 +41,21 @@ pub(crate) fn config(mail: &Path, sink: &Path) -> String {
     format!(
         r#"
 [deployer]
-kind = "command"
-argv = ["sh", "{sink}"]
+command = ["sh", "{sink}"]
 
 [notifier]
-kind = "mail"
-dir = "{mail}"
+folder = "{mail}"
 
-[worker]
-lease_ms = {LEASE_MS}
+[workers]
+lease = "{LEASE_MS}ms"
+poll = "50ms"
 
-[limits]
-approve_per_second = 100000
+[http]
+page_requests_per_second = 100000
+key_lease = "{LEASE_MS}ms"
 
-[tenants."{TEAM}"]
+[[tenant]]
+team = "{TEAM}"
 plan = "pro"
 deployment_cap = 1000000
 "#
@@ -235,6 +237,15 @@ fn nothing_is_lost_on_sqlite() -> Result<(), Failed> {
     Ok(())
 }
 
+fn nothing_is_lost_on_postgresql(cluster: &Arc<Cluster>) -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    let database = Database::Postgres { cluster: Arc::clone(cluster), name: "killed" };
+    database.create();
+    let campaign = Campaign::new(home.path(), database, 3, "atomic-commit");
+    nothing_is_lost(&campaign.run(kills_wanted(100)));
+    Ok(())
+}
+
 fn the_merged_fix_loses_something() -> Result<(), Failed> {
     let home = tempfile::tempdir()?;
     let campaign = Campaign::new(home.path(), Database::Sqlite, 1, "consume-last");
@@ -243,7 +254,7 @@ fn the_merged_fix_loses_something() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The claims.
+/// The claims that need no database server.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("nothing_is_lost_on_sqlite_however_often_it_is_killed", nothing_is_lost_on_sqlite),
@@ -252,4 +263,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             the_merged_fix_loses_something,
         ),
     ]
+}
+
+/// Those that need PostgreSQL.
+pub(crate) fn on_postgresql(cluster: &Arc<Cluster>) -> Vec<Trial> {
+    let cluster = Arc::clone(cluster);
+    vec![Trial::test("nothing_is_lost_when_three_instances_on_one_postgresql_are_killed", move || {
+        nothing_is_lost_on_postgresql(&cluster)
+    })]
 }

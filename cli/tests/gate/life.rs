@@ -1,6 +1,6 @@
 //! The life of one approval: asked for, decided, used by several clients at once, whatever dies meanwhile.
 
-use std::{sync::atomic::Ordering, thread};
+use std::{path::Path, sync::atomic::Ordering, thread};
 
 use countersign::{
     protocol::{Status, Timestamp},
@@ -102,7 +102,7 @@ impl Campaign {
         assert_eq!(asked.status, 202, "{}", asked.body);
         let id = asked.text("approval_id");
         let mut life = Life {
-            token: self.link(&id),
+            token: link(&self.service.home.join("mail"), &id),
             slug: slug.clone(),
             image: format!("{name}:1"),
             evidence: Evidence {
@@ -248,30 +248,6 @@ impl Campaign {
         })
     }
 
-    /// The token that the operator was sent.
-    fn link(&self, id: &str) -> String {
-        let mail = self.service.home.join("mail");
-        for _ in 0..3_000 {
-            for file in std::fs::read_dir(&mail).expect("it is there").flatten() {
-                let text = std::fs::read_to_string(file.path())
-                    .unwrap_or_default()
-                    .replace("=\r\n", "")
-                    .replace("=\n", "");
-                let token = text.split_once("/approve/").map(|(_, rest)| {
-                    let end = rest.find(|letter: char| {
-                        !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_'
-                    });
-                    rest[..end.unwrap_or(rest.len())].to_owned()
-                });
-                if let Some(token) = token.filter(|_| text.contains(id)) {
-                    return token;
-                }
-            }
-            pause(20);
-        }
-        panic!("no mail for {id} is ever written");
-    }
-
     /// Whether its deploy, if it has one, is over.
     pub(crate) fn is_at_rest(&self, life: &Life) -> bool {
         let family = self.family(life);
@@ -327,4 +303,27 @@ impl Campaign {
         evidence.beyond.token_found = self.exposed(&life.token);
         (format!("{} {:?}", life.id, evidence), life.evidence.clone(), life.fresh_succeeds)
     }
+}
+
+/// The token that the operator was sent.
+pub(crate) fn link(mail: &Path, id: &str) -> String {
+    for _ in 0..3_000 {
+        for file in std::fs::read_dir(mail).expect("it is there").flatten() {
+            let text = std::fs::read_to_string(file.path())
+                .unwrap_or_default()
+                .replace("=\r\n", "")
+                .replace("=\n", "");
+            let token = text.split_once("/approve/").map(|(_, rest)| {
+                let end = rest.find(|letter: char| {
+                    !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_'
+                });
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            });
+            if let Some(token) = token.filter(|_| text.contains(id)) {
+                return token;
+            }
+        }
+        pause(20);
+    }
+    panic!("no mail for {id} is ever written");
 }
