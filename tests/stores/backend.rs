@@ -13,6 +13,9 @@ use uuid::Uuid;
 pub(crate) trait Backend: Send + Sync + 'static {
     type Store: Store + Tenants + Operations + 'static;
 
+    /// How many arbitrary sequences of acts it is put through.
+    const SEQUENCES: usize;
+
     fn store(&self) -> &Self::Store;
 
     /// Moves the store's clock.
@@ -63,8 +66,10 @@ pub(crate) trait Maker: Send + Sync + 'static {
 pub(crate) struct Executor(pub(crate) Arc<tokio::runtime::Runtime>);
 
 impl Executor {
-    pub(crate) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    pub(crate) fn named(name: &str) -> Self {
+        const THREADS: usize = 4;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(THREADS).thread_name(name).enable_all().build();
         Self(Arc::new(runtime.expect("threads can be started")))
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct InDatabase<E: Engine, D> {
 impl<E: Engine, D: Database> Backend for InDatabase<E, D> {
     type Store = SqlStore<E>;
 
+    const SEQUENCES: usize = 40;
+
     fn store(&self) -> &SqlStore<E> {
         &self.store
     }
@@ -124,9 +126,7 @@ impl<E: Engine, D: Database> OnRig<E, D> {
 
     fn dump(&mut self) -> Dump {
         let known = self.known.get_mut().expect("nobody panics with it");
-        known
-            .get_or_insert_with(|| self.executor.handle().block_on(self.backend.database.read()))
-            .clone()
+        known.get_or_insert_with(|| self.executor.handle().block_on(self.backend.database.read())).clone()
     }
 }
 

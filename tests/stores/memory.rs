@@ -22,6 +22,12 @@ pub(crate) struct Memory<S> {
 
 pub(crate) struct InMemory<S>(PhantomData<fn() -> S>);
 
+impl<S> Clone for InMemory<S> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl<S> Default for InMemory<S> {
     fn default() -> Self {
         Self(PhantomData)
@@ -43,6 +49,8 @@ impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
 
 impl<S: Strategy + Default + 'static> Backend for Memory<S> {
     type Store = MemoryStore<S>;
+
+    const SEQUENCES: usize = 2_000;
 
     fn store(&self) -> &MemoryStore<S> {
         &self.store

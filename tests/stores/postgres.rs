@@ -16,10 +16,10 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::CountingIds;
-use countersign_test_cluster::Cluster;
 use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
 
 use crate::{
+    Postgres,
     backend::Maker,
     database::{CLOCK, Database, Dump, InDatabase, TABLES, reading},
     world::OPENS,
@@ -28,10 +28,8 @@ use crate::{
 /// Makes stores on a cluster.
 #[derive(Clone)]
 pub(crate) struct InPostgres {
-    pub(crate) cluster: Arc<Cluster>,
-    pub(crate) cas: Cas,
-    /// Another file than the strategy's own.
-    pub(crate) consume: Option<&'static str>,
+    cluster: Postgres,
+    cas: Cas,
 }
 
 /// Everything about the database but the store.
@@ -49,8 +47,8 @@ pub(crate) fn new_schema() -> String {
 }
 
 impl InPostgres {
-    pub(crate) fn new(cluster: Arc<Cluster>, cas: Cas) -> Self {
-        Self { cluster, cas, consume: None }
+    pub(crate) fn new(cluster: Postgres, cas: Cas) -> Self {
+        Self { cluster, cas }
     }
 }
 
@@ -65,11 +63,9 @@ impl Maker for InPostgres {
         let schema = new_schema();
         let options =
             PostgresOptions { schema: Some(schema.clone()), cas: self.cas, ..PostgresOptions::default() };
-        let (url, ids) = (self.cluster.url(), Arc::new(CountingIds::default()));
-        let store = match self.consume {
-            Some(consume) => PostgresStore::connect_with(&url, ids, &options, consume).await,
-            None => PostgresStore::connect(&url, ids, &options).await,
-        };
+        let url = self.cluster.as_ref().expect("no case is run without it").url();
+        let ids = Arc::new(CountingIds::default());
+        let store = PostgresStore::connect(&url, ids, &options).await;
         let store = store.unwrap_or_else(|error| panic!("{error}"));
         InDatabase { store, database: Admin::new(&url, &schema).await.expect("the server answers") }
     }
@@ -104,7 +100,8 @@ impl Admin {
 /// A function that replaces the rows of those tables that its arguments have rows for.
 fn writing() -> String {
     let arguments = vec!["TEXT"; TABLES.len()].join(", ");
-    let mut sql = format!("CREATE FUNCTION write_rows({arguments}) RETURNS VOID LANGUAGE plpgsql AS $$ BEGIN\n");
+    let mut sql =
+        format!("CREATE FUNCTION write_rows({arguments}) RETURNS VOID LANGUAGE plpgsql AS $$ BEGIN\n");
     for (number, table) in TABLES.iter().enumerate() {
         let argument = number + 1;
         writeln!(
@@ -131,7 +128,8 @@ impl Database for Admin {
 
     async fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) {
         let texts: Vec<Option<&str>> = tables.iter().map(Option::as_deref).collect();
-        let arguments: Vec<&(dyn ToSql + Sync)> = texts.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
+        let arguments: Vec<&(dyn ToSql + Sync)> =
+            texts.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
         self.client.execute(&self.writing, &arguments).await.expect("the server answers");
     }
 }

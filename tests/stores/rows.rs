@@ -64,9 +64,8 @@ pub(crate) fn records(dump: &Dump, about: &About) -> Records {
         .iter()
         .find(|row| row.id("id") == Some(about.approval) && row.id("team") == Some(about.team))
         .expect("it was requested");
-    let of_approval = |name| {
-        table(dump, name).into_iter().filter(|row| row.id("approval") == Some(about.approval))
-    };
+    let of_approval =
+        |name| table(dump, name).into_iter().filter(|row| row.id("approval") == Some(about.approval));
     let mut events: Vec<(u64, AuditKind)> = of_approval("audit")
         .map(|row| {
             let kind = AuditKind::ALL.into_iter().find(|kind| row.text("kind") == Some(kind.as_str()));
@@ -131,10 +130,9 @@ fn job(row: &Row) -> Job {
         target: row.id("target"),
         state: match row.text("state") {
             Some("ready") => JobState::Ready,
-            Some("leased") => JobState::Leased {
-                fence: row.number("fence"),
-                until: Timestamp(row.number("leased_until")),
-            },
+            Some("leased") => {
+                JobState::Leased { fence: row.number("fence"), until: Timestamp(row.number("leased_until")) }
+            }
             Some("done") => JobState::Done,
             other => panic!("{other:?} is no job's state"),
         },

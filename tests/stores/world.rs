@@ -7,8 +7,8 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote, step},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, Service, Stack,
-        Store, StoreError, Team, Tenants, Verdict, digest_of,
+        ApprovalRecord, Ask, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, Service,
+        Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
     },
 };
 use countersign_models::{fixtures::token_of, flows::BuiltIn};
@@ -103,11 +103,7 @@ impl<B: Backend> World<B> {
         self.store().request_approval(ask).await.expect("nothing fails")
     }
 
-    pub(crate) async fn operator(
-        &self,
-        approval: Uuid,
-        verdict: Verdict,
-    ) -> Result<ApprovalRecord, Refusal> {
+    pub(crate) async fn operator(&self, approval: Uuid, verdict: Verdict) -> Result<ApprovalRecord, Refusal> {
         let token = token_of(approval);
         self.store().decide(Decision::Operator { token: &token, verdict }).await.expect("nothing fails")
     }

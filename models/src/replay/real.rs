@@ -90,13 +90,12 @@ impl Real {
                     to: environment("production"),
                 },
             },
-            by: "dev@example.com".to_owned(),
+            by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
             key: None,
         };
-        let record = rig
-            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil())))
-            .expect("nothing fails");
+        let record =
+            rig.wait(rig.store().request_approval(&ask(approved.id, Uuid::nil()))).expect("nothing fails");
         let id = record.approval.id;
         let consumers = model.bounds().consumers;
         let source = |consumer| if model.is_foreign(consumer) { other.id } else { approved.id };
@@ -192,7 +191,7 @@ impl Real {
         let mut promotion = match &self.progress[consumer] {
             Progress::Waiting => {
                 let source = records.stacks.iter().find(|stack| stack.id == ask.payload.source);
-                let services = source.map(|source| source.services.as_slice()).unwrap_or_default();
+                let services = source.map(|source| &*source.services).unwrap_or_default();
                 Promotion::begin(model.flow(), &ask.request, digest_of(ask, services))
             }
             Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, *at),

@@ -2,9 +2,7 @@
 
 use countersign::{
     protocol::{Refusal, Status},
-    store::{
-        APPROVAL_WINDOW_MS, Ask, AuditEvent, AuditKind, Decision, Operations, Query, Store, Verdict,
-    },
+    store::{APPROVAL_WINDOW_MS, Ask, AuditEvent, AuditKind, Decision, Operations, Query, Store, Verdict},
 };
 use countersign_models::fixtures::token_of;
 use uuid::Uuid;

@@ -5,8 +5,8 @@ use countersign::{
         Checks, Commit, Digest, Do, Flow, Guards, How, Kind, Member, Op, Refusal, Status, Step, Target, What,
     },
     store::{
-        APPROVAL_WINDOW_MS, Ask, AuditKind, Committed, JobState, NewResource, ResourceKind, StackStatus, Store,
-        StoreError, Tenants,
+        APPROVAL_WINDOW_MS, Ask, AuditKind, Committed, JobState, NewResource, ResourceKind, StackStatus,
+        Store, StoreError, Tenants,
     },
 };
 use uuid::Uuid;
@@ -28,7 +28,12 @@ async fn digest<B: Backend>(world: &World<B>, ask: &Ask) -> Digest {
 }
 
 /// One write of the target, alone.
-async fn write_target<B: Backend>(world: &World<B>, ask: &Ask, trust_look: bool, target: Option<Target>) -> Target {
+async fn write_target<B: Backend>(
+    world: &World<B>,
+    ask: &Ask,
+    trust_look: bool,
+    target: Option<Target>,
+) -> Target {
     let how = if trust_look { How::ReadThenWrite } else { How::AtOnce };
     let step = Step::from(Do::Write { what: What::Target, how, best_effort: false, refusals: Vec::new() });
     let ops = [Op::WriteTarget { trust_look }];
@@ -168,14 +173,16 @@ pub(super) async fn a_commit_writes_all_of_it<B: Backend>(world: &World<B>) {
     assert_eq!((target.parent, target.root), (Some(world.source.id), world.source.id));
     assert_eq!((&target.services, &target.env_vars), (&world.source.services, &world.source.env_vars));
     let job = world.backend.job(TEAM, ask.request.approval).await.expect("there is a job");
-    assert_eq!((job.digest, job.target, job.state), (record.approval.digest, Some(target.id), JobState::Ready));
     assert_eq!(
-        world.events(&ask).await,
-        [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]
+        (job.digest, job.target, job.state),
+        (record.approval.digest, Some(target.id), JobState::Ready)
     );
+    assert_eq!(world.events(&ask).await, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
 }
 
-pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win<B: Backend>(world: &World<B>) {
+pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win<B: Backend>(
+    world: &World<B>,
+) {
     let flow = flow("atomic-commit");
     let patch = async |slug: &str, pairs: &[(&str, &str)]| {
         let changes = pairs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
@@ -254,7 +261,8 @@ pub(super) async fn vault_keys_are_copied_and_none_is_overwritten<B: Backend>(wo
 }
 
 pub(super) async fn a_twin_is_created_once<B: Backend>(world: &World<B>) {
-    let new = NewResource { name: "db".to_owned(), kind: ResourceKind::Postgres, env: environment("staging") };
+    let new =
+        NewResource { name: "db".to_owned(), kind: ResourceKind::Postgres, env: environment("staging") };
     let database = world.store().create_resource(TEAM, new).await.expect("nothing fails");
     let twin = async || {
         let mut ask = world.ask(Uuid::nil());

@@ -58,7 +58,9 @@ pub(super) async fn case_2_a_source_with_no_services_is_412_and_leaves_the_appro
     a_bad_source(world, vec![], Refusal::NO_SERVICES).await;
 }
 
-pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409<B: Backend>(
+pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409<
+    B: Backend,
+>(
     world: &World<B>,
 ) {
     for (number, name) in ["consume-first", "consume-last", "atomic-commit"].into_iter().enumerate() {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Digest, End, Guards, Refusal, Status},
-    store::{
-        Ask, AuditKind, Claim, Committed, Operations, StackStatus, Store, Tenants, Verdict,
-    },
+    store::{Ask, AuditKind, Claim, Committed, Operations, StackStatus, Store, Tenants, Verdict},
 };
 use tokio::sync::Barrier;
 use uuid::Uuid;
