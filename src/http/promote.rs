@@ -2,6 +2,8 @@
 //!
 //! The work runs on a task of its own: a caller who hangs up does not stop it half-way.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::State,
@@ -123,7 +125,7 @@ pub(super) async fn provision_twin<B: Backend, D: Deployer + 'static>(
     let binding = admit(session.caller(), Kind::ResourceTwin, Some(&resource.env), None, &asked.env)?;
     let payload = Payload { source: resource.id, name: asked.name, copy_vault: false };
     let order = Order::new(&session, binding, payload, asked.approval_id.as_deref(), &keyed)?;
-    let done = order.carry_out(&app, session.team, keyed, body, Vec::new()).await?;
+    let done = order.carry_out(&app, session.team, keyed, body, Arc::from([])).await?;
     Ok(done.answer(resource.id.to_string(), |target, env, _, done| {
         let view = TwinView {
             ok: true,
@@ -168,8 +170,8 @@ impl Order {
     ) -> Result<Self, Problem> {
         let named = approval.map(Request::parse_approval_id).transpose()?;
         let request = Request { approval: named.unwrap_or(Uuid::nil()), team: session.team, binding };
-        let by = session.email.clone().unwrap_or_default();
-        let key = keyed.key.as_ref().map(|key| key.as_str().to_owned());
+        let by = session.email.as_deref().unwrap_or_default().into();
+        let key = keyed.key.as_ref().map(|key| key.as_str().into());
         Ok(Self { ask: Ask { request, by, payload, key }, has_approval: named.is_some() })
     }
 
@@ -180,7 +182,7 @@ impl Order {
         team: Uuid,
         keyed: Keyed,
         body: Body,
-        services: Vec<Service>,
+        services: Arc<[Service]>,
     ) -> Result<Done, Problem> {
         let mine = app.clone();
         app.detached(async move {

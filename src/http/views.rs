@@ -244,7 +244,7 @@ impl From<&Listed> for ListedView {
             from_env: approval.binding.from.to_string(),
             to_env: approval.binding.to.to_string(),
             status: approval.status.to_string(),
-            requested_by_email: approval.requested_by.clone(),
+            requested_by_email: approval.requested_by.to_string(),
             created_at: rfc3339(*created_at),
             expires_at: rfc3339(approval.expires_at),
             decided_at: decided_at.map(rfc3339),
@@ -305,10 +305,10 @@ impl From<&AuditEvent> for EventView {
             kind: event.kind.as_str(),
             approval_id: event.approval,
             at: rfc3339(event.at),
-            by: event.by.clone(),
+            by: event.by.to_string(),
             from_env: event.binding.from.to_string(),
             to_env: event.binding.to.to_string(),
-            requested_by_email: event.requested_by.clone(),
+            requested_by_email: event.requested_by.to_string(),
             approval_kind: kind_name(event.binding.kind),
         }
     }

@@ -39,7 +39,10 @@ pub async fn promote_at_once<S: Store, D: Deployer>(
     let mut tries = 1;
     loop {
         // No caller's key has a blank in it.
-        let key = ask.key.as_ref().map(|key| if tries == 1 { key.clone() } else { format!("{key} {tries}") });
+        let key = ask
+            .key
+            .as_ref()
+            .map(|key| if tries == 1 { key.clone() } else { format!("{key} {tries}").into() });
         let requested = match request_once(&Ask { key, ..ask.clone() }, store).await? {
             Ok(Requested { record, .. }) => record.approval,
             Err(refusal) => return Ok(Err(refusal)),
