@@ -118,6 +118,9 @@
 //! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
 //!   `countersign::service`).
 //!
+//! - `serve`: what one running instance is made of, on tokio: the real clock, the workers, the deployer, the notifier
+//!   (`countersign::instance`).
+//!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
 //! [`Effect`]: protocol::Effect
@@ -126,6 +129,8 @@
 
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
+#[cfg(feature = "serve")]
+pub mod instance;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

@@ -1,7 +1,8 @@
 //! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
 //!
 //! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`step`] is one atomic action of
-//! it, for whoever decides what happens in between. [`work`] is the worker's.
+//! it, for whoever decides what happens in between. [`work`] is the worker's, [`take`], [`see_through`] and
+//! [`give_back`] its parts, for one that may have to stop in between.
 
 mod admission;
 mod deployer;
@@ -11,7 +12,7 @@ mod worker;
 pub use admission::{Caller, admit};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use once::{Answer, promote_once};
-pub use worker::{Terms, Worked, launch, work};
+pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
     protocol::{Digest, Effect, End, Flow, Promotion, Reply},
