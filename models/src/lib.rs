@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod controls;
+pub mod evidence;
 pub mod explorer;
 pub mod fixtures;
 pub mod flows;

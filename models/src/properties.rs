@@ -48,6 +48,9 @@ macro_rules! properties {
             /// has one of, or none: teams, keys, instances.
             pub const MODELLED: &[Self] = Self::ALL.split_at(Self::S12 as usize).0;
 
+            /// Those that the simulator can judge, too. The others are about a surface: links, pages, logs.
+            pub const SIMULATED: &[Self] = Self::ALL.split_at(Self::S15 as usize).0;
+
             /// Those of `wanted` (a bit for each) that this state shows broken. Liveness is not judged.
             pub fn violated(facts: &Facts<'_>, wanted: u32) -> u32 {
                 let mut broken = 0;
@@ -124,6 +127,10 @@ properties! {
         "A retry with the same key after an unknown outcome gets the first outcome.";
     S14 Safety "stale_worker_is_fenced"
         "A worker whose lease ran out cannot act.";
+    S15 Safety "safe_methods_change_nothing"
+        "No GET or HEAD moves an approval.";
+    S16 Safety "token_is_never_shown"
+        "No token is in a list, an audit event, a log line or an error.";
 }
 
 impl fmt::Display for Property {
@@ -229,7 +236,8 @@ pub struct Facts<'a> {
     pub beyond: Beyond,
 }
 
-/// What is known of a run with several teams, keys, instances and a cap. In the model nothing of it ever happens.
+/// What is known of a run with several teams, keys, instances, a cap and a surface. In the model nothing of it ever
+/// happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beyond {
     /// A target that was launched has other services than those that were approved.
@@ -248,6 +256,14 @@ pub struct Beyond {
     pub stale_worker_tried: bool,
     /// It succeeded.
     pub stale_worker_acted: bool,
+    /// Somebody opened the link, or anything else by a method that is safe, while the approval was pending.
+    pub looked_at: bool,
+    /// And it was not pending any more, though nobody had decided.
+    pub moved_by_a_look: bool,
+    /// Lists, events, logs and errors were searched for the link's token.
+    pub searched: bool,
+    /// It was found.
+    pub token_found: bool,
 }
 
 impl Facts<'_> {
@@ -327,6 +343,8 @@ impl Property {
             Self::S12 => facts.beyond.stranger_told,
             Self::S13 => facts.beyond.retry_differs,
             Self::S14 => facts.beyond.stale_worker_acted,
+            Self::S15 => facts.beyond.moved_by_a_look,
+            Self::S16 => facts.beyond.token_found,
             Self::S17 => facts.launched_unexecuted,
             Self::L1 | Self::L2 => false,
             Self::L3 => facts.retry_is_promised() && !fresh_succeeds(),
@@ -364,6 +382,8 @@ impl Property {
             Self::S12 => facts.beyond.stranger_asked,
             Self::S13 => facts.beyond.retried,
             Self::S14 => facts.beyond.stale_worker_tried,
+            Self::S15 => facts.beyond.looked_at,
+            Self::S16 => facts.beyond.searched,
             Self::S17 => launched,
             Self::L1 => facts.launch_is_owed(),
             Self::L2 => facts.building != 0,

@@ -243,8 +243,8 @@ impl Estate {
         let env_vars = self.merged_variables(ask);
         let Some(source) = self.stack(ask.payload.source) else { return };
         let services = match approved.filter(|record| record.approval.digest == commit.digest) {
-            Some(record) => record.services.to_vec(),
-            None => source.services.clone(),
+            Some(record) => Arc::clone(&record.services),
+            None => Arc::clone(&source.services),
         };
         let (name, root) = (ask.payload.name.as_ref().unwrap_or(&source.name).clone(), source.root);
         match self.stacks.iter_mut().find(|other| other.id == id) {
@@ -316,7 +316,7 @@ impl Estate {
 
     /// The services of a source as they are approved.
     pub fn services_to_approve(&self, ask: &Ask) -> Arc<[Service]> {
-        self.source_services(ask).into()
+        self.stack(ask.payload.source).map_or_else(|| Arc::from([]), |stack| Arc::clone(&stack.services))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{diagram::Diagram, diagram::terminal, say::say};
 pub(super) fn print(document: &Document, failures: Option<&Path>) {
     header(document);
     let verified = (!document.shrunk.is_empty()).then(|| model_lengths(document)).flatten();
-    for property in Property::numbered() {
+    for property in Property::numbered().into_iter().filter(|one| Property::SIMULATED.contains(one)) {
         line(document, property, verified.as_ref());
     }
     coverage(document);

@@ -246,7 +246,7 @@ struct Tally {
     faults: [u64; Fault::ALL.len()],
     endings: [u64; Ending::ALL.len()],
     broken: Vec<(u64, u32, Size)>,
-    witnesses: [u64; Property::ALL.len()],
+    witnesses: [u64; Property::SIMULATED.len()],
 }
 
 impl Tally {
@@ -258,7 +258,7 @@ impl Tally {
             *count += u64::from(endings);
         }
         let Found { broken, witnessed } = drawn.found;
-        for property in Property::ALL {
+        for property in Property::SIMULATED {
             self.witnesses[*property as usize] += u64::from(witnessed >> *property as u32 & 1);
         }
         if broken != 0 {
@@ -287,7 +287,7 @@ impl Campaign {
             coverage: Coverage {
                 faults: zero(&mut Fault::ALL.iter().map(|fault| fault.name())),
                 endings: zero(&mut Ending::ALL.iter().map(|ending| ending.name())),
-                witnesses: zero(&mut Property::ALL.iter().map(|property| property.id())),
+                witnesses: zero(&mut Property::SIMULATED.iter().map(|property| property.id())),
             },
             findings: BTreeMap::new(),
         }
@@ -344,10 +344,11 @@ impl Campaign {
         report.coverage = Coverage {
             faults: named(Fault::ALL.iter().map(|one| one.name()).collect(), &tally.faults),
             endings: named(Ending::ALL.iter().map(|one| one.name()).collect(), &tally.endings),
-            witnesses: named(Property::ALL.iter().map(|one| one.id()).collect(), &tally.witnesses),
+            witnesses: named(Property::SIMULATED.iter().map(|one| one.id()).collect(), &tally.witnesses),
         };
         for (seed, broken, size) in tally.broken {
-            for property in Property::ALL.iter().filter(|property| broken >> **property as u32 & 1 == 1) {
+            for property in Property::SIMULATED.iter().filter(|property| broken >> **property as u32 & 1 == 1)
+            {
                 let finding = report.findings.entry(property.id().to_owned()).or_default();
                 finding.seeds += 1;
                 if finding.first.len() < Finding::KEPT {

@@ -1,0 +1,332 @@
+//! What can be told of an approval from outside, put into the words of the properties.
+//!
+//! Whoever tests a running service sees answers, audit events, targets and a deploy sink, and no state. An answer is
+//! taken for what it is: 2xx happened, 4xx is an observation, everything else may or may not have happened.
+
+use countersign::{
+    protocol::{Refusal, Status, Timestamp},
+    store::AuditKind,
+};
+
+use crate::properties::{Beyond, Facts, PromotionFacts, Property, Stage};
+
+/// What a client was told, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// 200, 201 or 202: the status and the body.
+    Success(u16, String),
+    /// 4xx: the status and the code.
+    Refusal(u16, String),
+    /// A 5xx, a timeout or a broken connection.
+    Nothing,
+}
+
+/// One client: all that it was told under its idempotency key, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// It asks for something else than was approved.
+    pub foreign: bool,
+    /// It began when the approval was approved.
+    pub began_on_approved: bool,
+    /// What it was told.
+    pub told: Vec<Told>,
+}
+
+/// All that can be told of one approval when nothing is under way any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Its status.
+    pub status: Status,
+    /// The end of its window.
+    pub expires_at: Timestamp,
+    /// Its window has passed.
+    pub window_passed: bool,
+    /// The source has changed since it was asked for.
+    pub drifted: bool,
+    /// The statuses that were seen while it went on, in order.
+    pub seen: Vec<Status>,
+    /// Its audit events, oldest first.
+    pub events: Vec<(AuditKind, Timestamp)>,
+    /// Who tried to use it.
+    pub clients: Vec<Client>,
+    /// The targets that its family has in the environment.
+    pub targets: usize,
+    /// A target or the vault is not as it was before anybody tried.
+    pub wrote: bool,
+    /// Targets that are still building.
+    pub building: usize,
+    /// The launches that took effect; all under one key are one.
+    pub launches: usize,
+    /// One of them launched something else than was approved.
+    pub launched_other: bool,
+    /// A process died, or an answer was lost, while somebody tried.
+    pub disturbed: bool,
+    /// What is known beyond the approval itself. What the clients tell about retries is added.
+    pub beyond: Beyond,
+}
+
+/// Refusals by the preflight that can be told from the answer.
+const PREFLIGHT: [Refusal; 5] = [
+    Refusal::NO_SERVICES,
+    Refusal::MISSING_IMAGE_REF,
+    Refusal::DEPLOYMENT_LIMIT_REACHED,
+    Refusal::VAULT_REF_FAILED,
+    Refusal::TWIN_EXISTS,
+];
+
+impl Client {
+    fn successes(&self) -> impl Iterator<Item = &Told> {
+        self.told.iter().filter(|told| matches!(told, Told::Success(..)))
+    }
+
+    /// How it ended. Whoever was told of a success once has succeeded, whatever it was told after.
+    pub fn stage(&self) -> Stage {
+        if self.successes().next().is_some() {
+            return Stage::Succeeded;
+        }
+        let last = self.told.iter().rev().find(|told| !matches!(told, Told::Nothing));
+        match last {
+            Some(Told::Refusal(_, code)) if PREFLIGHT.iter().any(|refusal| refusal.code() == code) => {
+                Stage::PreflightRefused
+            }
+            Some(Told::Refusal(409, _)) => Stage::Conflict,
+            Some(Told::Refusal(..)) => Stage::Refused,
+            Some(Told::Success(..) | Told::Nothing) | None if self.told.is_empty() => Stage::Waiting,
+            Some(Told::Success(..) | Told::Nothing) | None => Stage::Unknown,
+        }
+    }
+
+    /// It asked again after it did not know.
+    fn has_retried(&self) -> bool {
+        let unknown = self.told.iter().position(|told| *told == Told::Nothing);
+        unknown.is_some_and(|at| self.told[at..].iter().any(|told| *told != Told::Nothing))
+    }
+
+    /// It was told of its success, and then something else.
+    fn was_told_otherwise(&self) -> bool {
+        let mut successes = self.successes();
+        let Some(first) = successes.next() else { return false };
+        let after = self.told.iter().skip_while(|told| *told != first);
+        after.into_iter().any(|told| !matches!(told, Told::Nothing) && !is_same(first, told))
+    }
+}
+
+/// Whether two answers tell the same outcome.
+fn is_same(first: &Told, other: &Told) -> bool {
+    matches!((first, other), (Told::Success(a, one), Told::Success(b, two)) if a == b && one == two)
+}
+
+fn saturated(count: usize) -> u8 {
+    count.min(2) as u8
+}
+
+impl Evidence {
+    /// The properties that this shows broken, and those that it puts to the test, as sets of bits. `fresh_succeeds`
+    /// tells whether one fresh promotion of what was approved has succeeded; none: nobody has tried.
+    pub fn judge(&self, fresh_succeeds: Option<bool>) -> crate::simulation::Found {
+        let promotions: Vec<PromotionFacts> =
+            self.clients.iter().map(|client| self.promotion(client)).collect();
+        let facts = self.facts(&promotions);
+        let fresh = || fresh_succeeds.unwrap_or(true);
+        let mut broken = 0;
+        let mut witnessed = 0;
+        for property in Property::ALL {
+            let owed = crate::properties::Inevitable::ALL
+                .into_iter()
+                .any(|inevitable| inevitable.property() == *property && inevitable.is_pending(&facts));
+            broken |= u32::from(owed || property.is_violated(&facts, fresh)) << *property as u32;
+            witnessed |= u32::from(self.is_witnessed(*property, &facts)) << *property as u32;
+        }
+        crate::simulation::Found { broken, witnessed }
+    }
+
+    /// From outside nobody sees who stands before which step: that several have tried has to do.
+    fn is_witnessed(&self, property: Property, facts: &Facts<'_>) -> bool {
+        let executed = facts.status == Status::Executed;
+        let tried = |wanted: fn(&Client) -> bool| self.clients.iter().filter(|client| wanted(client)).count();
+        match property {
+            Property::S2 => executed && tried(|client| client.began_on_approved) > 1,
+            Property::S5 => self.window_passed && tried(|client| client.stage() != Stage::Waiting) > 0,
+            Property::S7 => tried(|client| client.stage().is_refused()) > 0,
+            Property::S11 => self.targets > 0 && tried(|client| client.began_on_approved) > 1,
+            Property::L1 | Property::L2 => executed,
+            _ => property.is_witnessed(facts),
+        }
+    }
+
+    fn facts<'a>(&self, promotions: &'a [PromotionFacts]) -> Facts<'a> {
+        let count = |wanted: AuditKind| self.events.iter().filter(|(kind, _)| *kind == wanted).count();
+        let executed_events = count(AuditKind::Executed);
+        let executed = self.status == Status::Executed;
+        let successes = promotions.iter().filter(|one| one.stage == Stage::Succeeded).count();
+        let approved_first = self.events.iter().take_while(|(kind, _)| *kind != AuditKind::Executed);
+        let was_approved = approved_first.into_iter().any(|(kind, _)| *kind == AuditKind::Approved);
+        let left = |pair: &[Status]| pair[0].is_final() && pair[1] != pair[0];
+        let ends: Vec<Status> = self.seen.iter().copied().chain([self.status]).collect();
+        let lost = executed && successes == 0 && promotions.iter().any(|one| one.stage != Stage::Waiting);
+        let mut beyond = self.beyond;
+        beyond.retried |= self.clients.iter().any(Client::has_retried);
+        beyond.retry_differs |= self.clients.iter().any(Client::was_told_otherwise) || lost;
+        Facts {
+            status: self.status,
+            window_passed: self.window_passed,
+            drifted: self.drifted,
+            executions: saturated(executed_events.max(usize::from(executed))),
+            executed_unapproved: executed && !was_approved,
+            executed_late: self
+                .events
+                .iter()
+                .any(|(kind, at)| *kind == AuditKind::Executed && *at >= self.expires_at),
+            final_left: ends.windows(2).any(left),
+            decisions: saturated(
+                count(AuditKind::Approved) + count(AuditKind::Rejected) + count(AuditKind::Expired),
+            ),
+            executed_events: saturated(executed_events),
+            targets_created: saturated(self.targets),
+            vault_written: false,
+            building: saturated(self.building),
+            launches: saturated(self.launches),
+            launched_other: self.launched_other,
+            launched_unexecuted: self.launches > 0 && !executed,
+            under_way: false,
+            clean: !self.disturbed
+                && !self.window_passed
+                && !self.drifted
+                && self.status != Status::Rejected
+                && promotions
+                    .iter()
+                    .all(|one| !one.foreign && one.stage != Stage::PreflightRefused && one.began_on_approved),
+            promotions,
+            beyond,
+        }
+    }
+
+    fn promotion(&self, client: &Client) -> PromotionFacts {
+        let stage = client.stage();
+        let executed = self.status == Status::Executed;
+        // Somebody has to have done it. Who was told of a success has; otherwise whoever does not know may have.
+        let by_another = self.clients.iter().any(|other| {
+            other != client && matches!(other.stage(), Stage::Succeeded | Stage::Unknown | Stage::Killed)
+        });
+        PromotionFacts {
+            stage,
+            foreign: client.foreign,
+            began_on_approved: client.began_on_approved,
+            consumed: stage == Stage::Succeeded || (executed && !by_another),
+            wrote: stage.is_refused() && self.wrote && !executed,
+            at_consume: false,
+            at_contended_write: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound() -> Evidence {
+        let at = Timestamp;
+        let told = |told| Client { told: vec![told], began_on_approved: true, foreign: false };
+        Evidence {
+            status: Status::Executed,
+            expires_at: at(100),
+            window_passed: false,
+            drifted: false,
+            seen: vec![Status::Pending, Status::Approved],
+            events: vec![
+                (AuditKind::Requested, at(1)),
+                (AuditKind::Approved, at(2)),
+                (AuditKind::Executed, at(3)),
+            ],
+            clients: vec![
+                told(Told::Success(202, "body".into())),
+                told(Told::Refusal(409, "approval_already_executed".into())),
+            ],
+            targets: 1,
+            wrote: true,
+            building: 0,
+            launches: 1,
+            launched_other: false,
+            disturbed: false,
+            beyond: Beyond::default(),
+        }
+    }
+
+    /// Something that must not be, and the property that it breaks.
+    type Wrong = (fn(&mut Evidence), Property);
+
+    const WRONGS: [Wrong; 18] = [
+        (
+            |all| {
+                all.clients = vec![Client {
+                    told: vec![Told::Refusal(412, "no_services".into())],
+                    began_on_approved: true,
+                    foreign: false,
+                }];
+            },
+            Property::S1,
+        ),
+        (|all| all.launches = 2, Property::S2),
+        (|all| all.clients[1].told = all.clients[0].told.clone(), Property::S2),
+        (|all| all.clients[1].told = vec![Told::Refusal(404, "approval_not_found".into())], Property::S3),
+        (|all| all.events.retain(|(kind, _)| *kind != AuditKind::Approved), Property::S4),
+        (|all| all.events[2].1 = Timestamp(100), Property::S5),
+        (|all| all.launched_other = true, Property::S6),
+        (
+            |all| {
+                all.status = Status::Approved;
+                all.clients.remove(0);
+            },
+            Property::S7,
+        ),
+        (|all| all.events.truncate(2), Property::S8),
+        (|all| all.seen.push(Status::Rejected), Property::S9),
+        (|all| all.events.push((AuditKind::Rejected, Timestamp(4))), Property::S10),
+        (|all| all.targets = 2, Property::S11),
+        (|all| all.beyond.stranger_told = true, Property::S12),
+        (|all| all.clients[0].told.push(Told::Refusal(409, "approval_not_approved".into())), Property::S13),
+        (|all| all.beyond.moved_by_a_look = true, Property::S15),
+        (|all| all.beyond.token_found = true, Property::S16),
+        (|all| all.launches = 0, Property::L1),
+        (|all| all.building = 1, Property::L2),
+    ];
+
+    #[test]
+    fn a_sound_run_breaks_nothing() {
+        assert_eq!(sound().judge(None).broken, 0);
+    }
+
+    #[test]
+    fn each_wrong_is_seen_by_its_property() {
+        for (place, (spoil, property)) in WRONGS.iter().enumerate() {
+            let mut evidence = sound();
+            spoil(&mut evidence);
+            let found = evidence.judge(None);
+            assert!(found.broken().any(|broken| broken == *property), "wrong {place} breaks {property}");
+        }
+    }
+
+    #[test]
+    fn an_approval_that_cannot_be_used_after_a_failed_preflight_breaks_l3_and_l4() {
+        let mut evidence = sound();
+        evidence.status = Status::Approved;
+        evidence.events.pop();
+        (evidence.wrote, evidence.targets, evidence.launches) = (false, 0, 0);
+        evidence.clients = vec![Client {
+            told: vec![Told::Refusal(412, "no_services".into())],
+            began_on_approved: true,
+            foreign: false,
+        }];
+        assert_eq!(evidence.judge(Some(true)).broken, 0);
+        let broken: Vec<_> = evidence.judge(Some(false)).broken().collect();
+        assert_eq!(broken, [Property::L3, Property::L4]);
+    }
+
+    #[test]
+    fn a_success_that_nobody_was_ever_told_of_breaks_s13() {
+        let mut evidence = sound();
+        evidence.clients.remove(0);
+        evidence.clients[0].told.insert(0, Told::Nothing);
+        assert!(evidence.judge(None).broken().any(|broken| broken == Property::S13));
+    }
+}
