@@ -60,7 +60,7 @@ impl Platform {
         let binding = Binding { kind: Kind::Stack, from, to };
         let mut ask = Ask {
             request: Request { approval: Uuid::nil(), team: TEAM, binding },
-            by: REQUESTER.to_owned(),
+            by: REQUESTER.into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,
         };

@@ -76,7 +76,7 @@ impl Plan {
             from: approval.binding.from.to_string(),
             target: PlanTarget { id: launch.target, name: payload.name.clone(), env: to.clone() },
             to,
-            requested_by: approval.requested_by.clone(),
+            requested_by: approval.requested_by.to_string(),
             services: as_approved.then(|| record.services.iter().map(PlanService::of).collect()),
         }
     }
