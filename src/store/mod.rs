@@ -144,8 +144,8 @@ pub trait Store: Send + Sync {
     /// approval whose window has passed becomes expired instead when the operator touches it, and the answer is 410.
     ///
     /// # Errors
-    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator) when it is not pending, or somebody else
-    /// was quicker.
+    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator, or a rule) when it is not pending, or
+    /// somebody else was quicker.
     fn decide(
         &self,
         decision: Decision<'_>,
@@ -222,6 +222,15 @@ pub enum Decision<'a> {
         /// Who.
         by: &'a str,
     },
+    /// Nobody has to be asked: a rule of the platform says yes to what the team has just asked for.
+    Policy {
+        /// The team that asks. Another team's approval does not exist.
+        team: Uuid,
+        /// The approval.
+        approval: Uuid,
+        /// What the rule is called in the audit.
+        by: &'a str,
+    },
 }
 
 /// What teams have beside approvals: stacks, resources and vaults. For every other team they do not exist.
@@ -242,6 +251,13 @@ pub trait Tenants: Send + Sync {
     /// The stack of this slug.
     fn stack(&self, team: Uuid, slug: &str)
     -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// The stack of this id.
+    fn stack_by_id(
+        &self,
+        team: Uuid,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
 
     /// The stacks of the family that this root is the first of, oldest first.
     fn family(&self, team: Uuid, root: Uuid) -> impl Future<Output = Result<Vec<Stack>, StoreError>> + Send;

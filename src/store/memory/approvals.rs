@@ -132,10 +132,15 @@ impl<S: Strategy> MemoryStore<S> {
         let (id, by, wanted) = match decision {
             Decision::Operator { token, verdict } => (self.id_of_token(token), OPERATOR, verdict),
             Decision::Administrator { approval, by, .. } => (Some(approval), by, Verdict::Reject),
+            Decision::Policy { approval, by, .. } => (Some(approval), by, Verdict::Approve),
         };
         let id = id.ok_or(Refusal::NOT_FOUND)?;
         let owner = locked(&self.directory).team_of.get(&id).copied().ok_or(Refusal::NOT_FOUND)?;
-        if matches!(decision, Decision::Administrator { team, .. } if team != owner) {
+        let owned_by = match decision {
+            Decision::Operator { .. } => None,
+            Decision::Administrator { team, .. } | Decision::Policy { team, .. } => Some(team),
+        };
+        if owned_by.is_some_and(|team| team != owner) {
             return Err(Refusal::NOT_FOUND);
         }
         let team = self.team(owner).ok_or(Refusal::NOT_FOUND)?;
@@ -143,7 +148,7 @@ impl<S: Strategy> MemoryStore<S> {
         let now = self.clock.now();
         let too_late = match decision {
             Decision::Operator { .. } => Refusal::APPROVAL_GONE,
-            Decision::Administrator { .. } => Refusal::NOT_PENDING,
+            Decision::Administrator { .. } | Decision::Policy { .. } => Refusal::NOT_PENDING,
         };
         let judge = |standing: Standing| {
             let window = standing.window(now);

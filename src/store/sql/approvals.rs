@@ -162,6 +162,7 @@ impl Request {
 pub(super) enum Decider {
     Operator { token: TokenHash, verdict: Verdict },
     Administrator { team: Uuid, approval: Uuid, by: String },
+    Policy { team: Uuid, approval: Uuid, by: String },
 }
 
 impl From<Decision<'_>> for Decider {
@@ -171,6 +172,7 @@ impl From<Decision<'_>> for Decider {
             Decision::Administrator { team, approval, by } => {
                 Self::Administrator { team, approval, by: by.to_owned() }
             }
+            Decision::Policy { team, approval, by } => Self::Policy { team, approval, by: by.to_owned() },
         }
     }
 }
@@ -179,14 +181,14 @@ impl Decider {
     fn by(&self) -> &str {
         match self {
             Self::Operator { .. } => OPERATOR,
-            Self::Administrator { by, .. } => by,
+            Self::Administrator { by, .. } | Self::Policy { by, .. } => by,
         }
     }
 
     fn too_late(&self) -> Refusal {
         match self {
             Self::Operator { .. } => Refusal::APPROVAL_GONE,
-            Self::Administrator { .. } => Refusal::NOT_PENDING,
+            Self::Administrator { .. } | Self::Policy { .. } => Refusal::NOT_PENDING,
         }
     }
 
@@ -195,14 +197,15 @@ impl Decider {
         match (self, window) {
             // Touched by the operator after its end, a pending approval expires.
             (Self::Operator { .. }, Window::Passed) => Event::Expire,
-            (Self::Operator { verdict: Verdict::Approve, .. }, Window::Open) => Event::Approve,
+            (Self::Operator { verdict: Verdict::Approve, .. }, Window::Open)
+            | (Self::Policy { .. }, Window::Open | Window::Passed) => Event::Approve,
             (Self::Operator { verdict: Verdict::Reject, .. }, Window::Open)
             | (Self::Administrator { .. }, Window::Open | Window::Passed) => Event::Reject,
         }
     }
 }
 
-/// The operator or the administrator decides.
+/// The operator, the administrator or a rule decides.
 pub(super) struct Decide(pub(super) Decider);
 
 impl Work for Decide {
@@ -230,7 +233,7 @@ impl Work for Decide {
             Decider::Operator { token, .. } => {
                 session.query(BY_TOKEN, &[super::Value::Bytes(token.0.to_vec())]).await?
             }
-            Decider::Administrator { team, approval, .. } => {
+            Decider::Administrator { team, approval, .. } | Decider::Policy { team, approval, .. } => {
                 session.query(BY_ID, &values![*approval, *team]).await?
             }
         };

@@ -15,7 +15,8 @@ use super::{
     outbox::{FinishJob, LeaseJob, RenewLease, Settle},
     preflight::{Check, FindTarget, Outages},
     tenants::{
-        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutTeam, PutVault,
+        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, FindStackById,
+        PutTeam, PutVault,
     },
 };
 use crate::{
@@ -142,6 +143,10 @@ impl<E: Engine> Tenants for SqlStore<E> {
 
     async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
         self.engine.perform(FindStack { team, slug: slug.to_owned() }).await
+    }
+
+    async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
+        self.engine.perform(FindStackById { team, id }).await
     }
 
     async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {

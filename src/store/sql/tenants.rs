@@ -102,6 +102,26 @@ async fn by_slug<S: Session>(session: &mut S, team: Uuid, slug: &str) -> Result<
     rows.into_iter().next().map(|row| Columns::of(row).stack()).transpose()
 }
 
+/// The stack of an id.
+pub(super) struct FindStackById {
+    pub(super) team: Uuid,
+    pub(super) id: Uuid,
+}
+
+impl Work for FindStackById {
+    type Output = Option<Stack>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE id = $1 AND team = $2");
+        let rows = session.query(FIND, &values![self.id, self.team]).await?;
+        rows.into_iter().next().map(|row| Columns::of(row).stack()).transpose().map(Done::Keep)
+    }
+}
+
 /// The stacks of a family.
 pub(super) struct Family {
     pub(super) team: Uuid,
