@@ -83,7 +83,7 @@ fn number_bits(words: usize) -> u32 {
 /// The words of a table, each once, in the order in which they are searched for a hash.
 #[inline]
 fn search<W>(table: &[W], hash: u64) -> impl Iterator<Item = &W> {
-    let mut next = ((hash >> 32) * table.len() as u64 >> 32) as usize;
+    let mut next = (((hash >> 32) * table.len() as u64) >> 32) as usize;
     (0..table.len()).filter_map(move |_| {
         let word = table.get(next);
         next = if next + 1 == table.len() { 0 } else { next + 1 };

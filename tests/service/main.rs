@@ -7,5 +7,4 @@ mod outbox;
 mod platform;
 mod refusals;
 mod retry;
-mod state_machine;
 mod worker;
