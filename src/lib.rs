@@ -130,9 +130,9 @@
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
 #[cfg(feature = "serve")]
-pub mod instance;
-#[cfg(feature = "serve")]
 pub mod http;
+#[cfg(feature = "serve")]
+pub mod instance;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;
