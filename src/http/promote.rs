@@ -125,7 +125,7 @@ pub(super) async fn provision_twin<B: Backend, D: Deployer + 'static>(
     let binding = admit(session.caller(), Kind::ResourceTwin, Some(&resource.env), None, &asked.env)?;
     let payload = Payload { source: resource.id, name: asked.name, copy_vault: false };
     let order = Order::new(&session, binding, payload, asked.approval_id.as_deref(), &keyed)?;
-    let done = order.carry_out(&app, session.team, keyed, body, Arc::from([])).await?;
+    let done = order.carry_out(&app, session.team, keyed, body, Arc::default()).await?;
     Ok(done.answer(resource.id.to_string(), |target, env, _, done| {
         let view = TwinView {
             ok: true,

@@ -3,9 +3,12 @@
 //! A store judges nothing by itself. What may use an approval is [`protocol::consume`](crate::protocol::consume),
 //! what may happen to one is [`protocol::transition`](crate::protocol::transition); a store applies them atomically.
 
+mod decision;
 mod digest;
 mod estate;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod records;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
@@ -14,6 +17,7 @@ pub mod sqlite;
 
 use std::{fmt, future::Future};
 
+pub use decision::{Decider, Decision, Verdict};
 pub use digest::{TokenHash, digest_of};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
@@ -86,15 +90,6 @@ pub enum Committed {
     Refused(Refusal),
     /// The approval's rules refuse the consume; nothing happened.
     NotConsumed(Refusal),
-}
-
-/// What a decision about a pending approval is based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The operator says yes.
-    Approve,
-    /// Somebody says no.
-    Reject,
 }
 
 /// How long an approval can be used, in milliseconds: 24 hours from the request.
@@ -201,36 +196,6 @@ pub trait Store: Send + Sync {
 
     /// The events about an approval, oldest first.
     fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
-}
-
-/// Who decides what about which approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision<'a> {
-    /// Whoever holds the link.
-    Operator {
-        /// The link's token.
-        token: &'a str,
-        /// Yes or no.
-        verdict: Verdict,
-    },
-    /// An administrator says no.
-    Administrator {
-        /// The administrator's team. Another team's approval does not exist.
-        team: Uuid,
-        /// The approval.
-        approval: Uuid,
-        /// Who.
-        by: &'a str,
-    },
-    /// Nobody has to be asked: a rule of the platform says yes to what the team has just asked for.
-    Policy {
-        /// The team that asks. Another team's approval does not exist.
-        team: Uuid,
-        /// The approval.
-        approval: Uuid,
-        /// What the rule is called in the audit.
-        by: &'a str,
-    },
 }
 
 /// What teams have beside approvals: stacks, resources and vaults. For every other team they do not exist.

@@ -9,5 +9,5 @@ mod outbox;
 mod platform;
 mod refusals;
 mod retry;
-mod state_machine;
+mod twins;
 mod worker;
