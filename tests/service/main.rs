@@ -9,4 +9,5 @@ mod outbox;
 mod platform;
 mod refusals;
 mod retry;
+mod twins;
 mod worker;
