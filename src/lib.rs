@@ -118,6 +118,8 @@
 //! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
 //!   `countersign::service`).
 //!
+//! - `sqlite`: a store in a SQLite file (`countersign::store::sqlite`).
+//!
 //! - `serve`: what one running instance is made of, on tokio: the gate over HTTP (`countersign::http`), the real clock,
 //!   the workers, the deployer, the notifier (`countersign::instance`).
 //!
