@@ -6,7 +6,10 @@ use countersign::{
     protocol::{Environment, Refusal, Timestamp},
     store::{Job, Resource, Service, Stack},
 };
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 use crate::erased::{Erased, Later};
@@ -54,19 +57,35 @@ pub(crate) trait Maker: Send + Sync {
     fn make(&self) -> Later<'_, Arc<dyn Backend>>;
 }
 
-/// What runs the futures of all stores: with threads of its own, so that those who compete do so really.
+/// What runs the futures of stores.
 #[derive(Clone)]
 pub(crate) struct Executor(Arc<Runtime>);
 
 impl Executor {
+    /// With threads of its own, so that those who compete do so really.
     pub(crate) fn named(name: &str) -> Self {
         const THREADS: usize = 4;
         let mut builder = Builder::new_multi_thread();
-        let runtime = builder.worker_threads(THREADS).thread_name(name).enable_all().build();
-        Self(Arc::new(runtime.expect("threads can be started")))
+        Self::built(builder.worker_threads(THREADS).thread_name(name))
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        self.0.handle()
+    /// On the thread that waits. One after another is faster so.
+    pub(crate) fn alone() -> Self {
+        Self::built(&mut Builder::new_current_thread())
+    }
+
+    fn built(builder: &mut Builder) -> Self {
+        Self(Arc::new(builder.enable_all().build().expect("a runtime can be had")))
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.block_on(work)
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.0.spawn(work)
     }
 }

@@ -218,7 +218,7 @@ impl OnRig {
 
     fn dump(&mut self) -> Dump {
         let known = self.known.get_mut().expect("nobody panics with it");
-        let read = || self.executor.handle().block_on(self.backend.database.read());
+        let read = || self.executor.block_on(self.backend.database.read());
         known.get_or_insert_with(read).clone()
     }
 }
@@ -233,7 +233,7 @@ impl Rig for OnRig {
 
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         *self.known.lock().expect("nobody panics with it") = None;
-        self.executor.handle().block_on(work)
+        self.executor.block_on(work)
     }
 
     fn save(&mut self) -> Dump {
@@ -247,7 +247,7 @@ impl Rig for OnRig {
             *differs = (saved != current).then(|| Arc::clone(saved));
         }
         if differ.iter().any(Option::is_some) {
-            self.executor.handle().block_on(self.backend.database.write(differ));
+            self.executor.block_on(self.backend.database.write(differ));
         }
         *self.known.get_mut().expect("nobody panics with it") = Some(saved.clone());
     }

@@ -83,7 +83,7 @@ fn in_databases(makers: &[Arc<dyn DatabaseMaker>], executor: &Executor) -> Vec<T
     for maker in makers {
         let of_any_store: Arc<dyn Maker> = Arc::new(Arc::clone(maker));
         trials.extend(contract(&of_any_store, executor));
-        trials.extend(replay::trials(maker, executor));
+        trials.extend(replay::trials(maker));
     }
     trials.extend(makers.first().into_iter().flat_map(controls::trials));
     trials
@@ -95,7 +95,7 @@ fn contract(maker: &Arc<dyn Maker>, executor: &Executor) -> Vec<Trial> {
     let trial = |claim: Claim| {
         let (maker, executor) = (Arc::clone(maker), executor.clone());
         Trial::test(format!("{store}::{strategy}::{}", claim.name), move || {
-            executor.handle().block_on(async {
+            executor.block_on(async {
                 let world = World::new(maker.make().await).await;
                 (claim.run)(Arc::new(world)).await;
             });

@@ -19,14 +19,15 @@ use crate::{
 const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
 
 /// A replay for each of the built-in flows.
-pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>, executor: &Executor) -> Vec<Trial> {
+pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
     let trial = |name: &'static str| {
-        let (maker, executor) = (Arc::clone(maker), executor.clone());
+        let maker = Arc::clone(maker);
         let (store, strategy) = maker.names();
         Trial::test(format!("{store}::{strategy}::edges_of::{name}"), move || {
             let explored = explore(&model(name), Limits::default(), &mut |_| ControlFlow::Continue(()));
             let all = Replayed { states: explored.states(), edges: explored.edges() };
-            let backend = executor.handle().block_on(maker.make(None));
+            let executor = Executor::alone();
+            let backend = executor.block_on(maker.make(None));
             let replayed =
                 every_edge(backend, name, &executor).map_err(|divergence| divergence.to_string())?;
             if replayed != all {

@@ -21,6 +21,8 @@ use crate::{backend::Backend, erased::Erased};
 pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
 /// Another one, that has nothing.
 pub(crate) const STRANGERS: Uuid = Uuid::from_u128(0xB);
+/// What nothing is called. Ids that count do not come so far, whatever a strategy writes into them.
+pub(crate) const UNKNOWN: Uuid = Uuid::from_u128(0xFFFF << 64 | 0xFFFF);
 pub(crate) const OPENS: Timestamp = Timestamp(1_000);
 
 pub(crate) struct World {

@@ -27,6 +27,24 @@ impl Mistake {
         }
     }
 
+    /// The claims that do not hold because of it, among others. A group of changes is judged once more before its
+    /// consume: those claims that are about groups need not notice.
+    pub(crate) fn makes_false(self) -> &'static [&'static str] {
+        match self {
+            Self::ForgetsTheStatus => &[
+                "a_lost_consume_changes_nothing",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+            Self::IgnoresTheCount => &[
+                "a_consume_is_refused_in_the_order_of_the_rules",
+                "a_guard_that_is_left_out_is_not_looked_at",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+        }
+    }
+
     /// The same store, with this mistake in its conditional update.
     pub(crate) fn put_into<E: Engine>(self, store: SqlStore<E>) -> SqlStore<Through<E>> {
         let right = store.consume().statement("consume").expect("the conditional update has one");

@@ -7,7 +7,7 @@ use countersign::{
 use countersign_models::fixtures::token_of;
 use uuid::Uuid;
 
-use crate::world::{OPENS, STRANGERS, TEAM, World, flow, later, succeeded};
+use crate::world::{OPENS, STRANGERS, TEAM, UNKNOWN, World, flow, later, succeeded};
 
 pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for(world: &World) {
     let mut ask = world.ask(Uuid::nil());
@@ -77,7 +77,7 @@ pub(super) async fn an_administrator_rejects_for_the_own_team_only(world: &World
     let ask = world.pending(world.ask(Uuid::nil())).await;
     let id = ask.request.approval;
     assert_eq!(world.administrator(STRANGERS, id).await, Err(Refusal::NOT_FOUND));
-    assert_eq!(world.administrator(TEAM, Uuid::from_u128(77)).await, Err(Refusal::NOT_FOUND));
+    assert_eq!(world.administrator(TEAM, UNKNOWN).await, Err(Refusal::NOT_FOUND));
     assert_eq!(world.status(&ask).await, Status::Pending);
     let rejected = world.administrator(TEAM, id).await.expect("it is pending");
     assert_eq!((rejected.approval.status, rejected.decided_at), (Status::Rejected, Some(OPENS)));
@@ -107,7 +107,7 @@ pub(super) async fn an_administrator_may_reject_what_nobody_has_touched_in_time(
 
 pub(super) async fn an_unknown_link_is_404(world: &World) {
     world.pending(world.ask(Uuid::nil())).await;
-    for token in ["guessed", "", &token_of(Uuid::nil())] {
+    for token in ["guessed", "", &token_of(UNKNOWN)] {
         let decision = Decision::Operator { token, verdict: Verdict::Approve };
         assert_eq!(world.store().decide(decision).await, Ok(Err(Refusal::NOT_FOUND)));
         assert_eq!(world.store().approval_by_token(token).await, Ok(None));
@@ -133,7 +133,7 @@ pub(super) async fn every_event_says_who_did_what_to_what(world: &World) {
         event(AuditKind::Executed, later(5), "release@example.com"),
     ];
     assert_eq!(world.store().audit(ask.request.approval).await, Ok(events.to_vec()));
-    assert_eq!(world.store().audit(Uuid::from_u128(77)).await, Ok(Vec::new()));
+    assert_eq!(world.store().audit(UNKNOWN).await, Ok(Vec::new()));
 }
 
 pub(super) async fn another_teams_approval_is_absent(world: &World) {

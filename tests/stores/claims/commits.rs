@@ -11,7 +11,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{OPENS, TEAM, World, environment, flow, later, refused, succeeded};
+use crate::world::{OPENS, TEAM, UNKNOWN, World, environment, flow, later, refused, succeeded};
 
 const WRONG: Digest = Digest([9; 32]);
 const APPLIED: Result<Committed, StoreError> = Ok(Committed::Applied { target: None });
@@ -38,7 +38,7 @@ async fn write_target(world: &World, ask: &Ask, trust_look: bool, target: Option
 }
 
 pub(super) async fn a_consume_is_refused_in_the_order_of_the_rules(world: &World) {
-    let unknown = world.ask(Uuid::from_u128(77));
+    let unknown = world.ask(UNKNOWN);
     let consumed = world.consume(&unknown, Guards::ALL, WRONG).await;
     assert_eq!(consumed, not_consumed(Refusal::APPROVAL_NOT_FOUND));
     let (open, late, used) = (world.approved().await, world.approved().await, world.approved().await);

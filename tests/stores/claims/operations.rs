@@ -6,7 +6,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{STRANGERS, TEAM, World, later};
+use crate::world::{STRANGERS, TEAM, UNKNOWN, World, later};
 
 const REQUEST: Digest = Digest([1; 32]);
 const OTHER: Digest = Digest([2; 32]);
@@ -130,8 +130,8 @@ pub(super) async fn deploy_logs_are_kept_in_their_order(world: &World) {
         world.store().log_deploy(log.clone()).await.expect("nothing fails");
     }
     assert_eq!(world.store().deploy_logs(approval).await, Ok(logs.to_vec()));
-    assert_eq!(world.store().deploy_logs(Uuid::from_u128(77)).await, Ok(Vec::new()));
-    let of_nothing = DeployLog { approval: Uuid::from_u128(77), ..logs[0].clone() };
+    assert_eq!(world.store().deploy_logs(UNKNOWN).await, Ok(Vec::new()));
+    let of_nothing = DeployLog { approval: UNKNOWN, ..logs[0].clone() };
     assert_eq!(world.store().log_deploy(of_nothing).await, Err(StoreError::NotApplied));
 }
 

@@ -6,7 +6,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{TEAM, World, environment, flow, later, succeeded};
+use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
 
 /// An approval that was executed, with a job.
 async fn executed(world: &World) -> Ask {
@@ -103,7 +103,7 @@ pub(super) async fn what_is_not_building_stays_as_it_is(world: &World) {
         let settled = world.store().settle(ask.request.approval, None, StackStatus::Healthy).await;
         assert_eq!((settled, target(world).await), (Ok(()), ended));
     }
-    let settled = world.store().settle(Uuid::from_u128(77), None, StackStatus::Failed).await;
+    let settled = world.store().settle(UNKNOWN, None, StackStatus::Failed).await;
     assert_eq!(settled, Ok(()), "of nothing");
 }
 

@@ -7,7 +7,7 @@ use countersign::{
 use uuid::Uuid;
 
 use crate::world::{
-    STRANGERS, TEAM, World, environment, flow, later, new_stack, refused, service, succeeded,
+    STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, refused, service, succeeded,
 };
 
 /// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
@@ -71,7 +71,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
     let lookup_failed = {
         world.backend.begin_outage(TEAM, &Refusal::LOOKUP_FAILED);
         let mut ask = world.ask(Uuid::nil());
-        ask.request.approval = Uuid::from_u128(77);
+        ask.request.approval = UNKNOWN;
         let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
         world.backend.end_outage(TEAM, &Refusal::LOOKUP_FAILED);
         refusal
@@ -98,7 +98,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
         refusal
     };
     let reached = [
-        (promoted(world, |ask| ask.request.approval = Uuid::nil()).await, Refusal::APPROVAL_NOT_FOUND),
+        (promoted(world, |ask| ask.request.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
         (lookup_failed, Refusal::LOOKUP_FAILED),
         (refused(world.promote(&flow("atomic-commit"), &pending).await), Refusal::APPROVAL_NOT_APPROVED),
         (promoted(world, |ask| ask.request.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
@@ -127,7 +127,7 @@ pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist(wo
     let mut ask = world.approved().await;
     ask.request.team = STRANGERS;
     let theirs = world.promote(&flow("atomic-commit"), &ask).await;
-    ask.request.approval = Uuid::nil();
+    ask.request.approval = UNKNOWN;
     assert_eq!(theirs, world.promote(&flow("atomic-commit"), &ask).await);
     assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
 }
@@ -143,7 +143,7 @@ pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     // Whose source is another team's has no target either.
     ask.request.team = STRANGERS;
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
-    let elsewhere = Payload { source: Uuid::from_u128(77), ..ask.payload.clone() };
+    let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };
     let nothing = Ask { payload: elsewhere, ..ask.clone() };
     assert_eq!(world.store().find_target(&nothing, &step).await, Ok(Ok(None)));
 }
