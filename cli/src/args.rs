@@ -1,10 +1,14 @@
 //! The command line: what can be asked for, and within which limits.
 
+mod serving;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use countersign_models::{explorer::Limits, model::Bounds, world::MAX_CONSUMERS};
+
+pub(crate) use self::serving::{DemoArgs, LogFormat, ServeArgs, TokenArgs};
 
 /// Which promises does the order of your approval's steps keep? And which run breaks each of the others?
 #[derive(Debug, Parser)]
@@ -52,7 +56,14 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
-    /// Explain a command, or how flow files are written (`help flows`)
+    /// Run the gate: HTTP, workers, and links to operators
+    #[command(after_help = serving::SERVE_EXIT_CODES)]
+    Serve(ServeArgs),
+    /// Print a bearer token for the gate's API, for development
+    Token(TokenArgs),
+    /// Walk through a promote in a minute: ask, approve, promote, and the loser's 409
+    Demo(DemoArgs),
+    /// Explain a command, how flow files are written (`help flows`), or how `serve` is configured (`help config`)
     Help(HelpArgs),
 }
 
@@ -181,7 +192,7 @@ pub(crate) struct ExploreArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HelpArgs {
-    /// `flows`, or a command
+    /// `flows`, `config`, or a command
     pub(crate) topic: Option<String>,
 }
 

@@ -21,6 +21,8 @@ pub mod sync;
 mod word;
 
 pub use actor::Actor;
+#[cfg(feature = "service")]
+pub(crate) use hash::{IdMap, RandomMap};
 pub use one_mutex::OneMutex;
 pub use packed::Packed;
 pub use pointer_swap::PointerSwap;
@@ -29,6 +31,9 @@ pub use slot_in_id::SlotInId;
 use uuid::Uuid;
 
 use crate::protocol::{self, Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp};
+
+/// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
+pub type DefaultStrategy = Packed;
 
 /// What is kept of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +82,7 @@ pub trait Strategy: Send + Sync {
 ///
 /// # Errors
 /// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
+#[inline]
 pub fn consume(
     strategy: &impl Strategy,
     id: Uuid,

@@ -9,10 +9,11 @@ use super::{
     commit::put_stack,
     preflight::{Needs, Outages, digest_now, load},
     rows::{Columns, first, resource_columns, stack_columns, values},
+    tenants::by_id,
 };
 use crate::{
-    protocol::{Digest, Environment, Refusal, Timestamp},
-    store::{Ask, Job, JobState, Resource, Service, Stack, StoreError},
+    protocol::{Commit, Digest, Do, Environment, Guards, How, Op, Refusal, Step, Timestamp},
+    store::{Ask, Committed, Job, JobState, Resource, Service, Stack, Store, StoreError},
 };
 
 impl<E: Engine> SqlStore<E> {
@@ -34,6 +35,21 @@ impl<E: Engine> SqlStore<E> {
     pub(super) fn outages_of(&self, team: Uuid) -> Outages {
         let outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         outages.get(&team).cloned().unwrap_or_default()
+    }
+
+    /// The consume of an approval and nothing else. For benchmarks.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn consume_alone(
+        &self,
+        ask: &Ask,
+        digest: Digest,
+        guards: Guards,
+    ) -> Result<Committed, StoreError> {
+        let step = Step::from(Do::Consume { guards, how: How::AtOnce });
+        let ops = &[Op::Consume { guards }];
+        self.commit(ask, &step, Commit { approval: ask.request.approval, digest, target: None, ops }).await
     }
 
     /// A team's stacks, oldest first.
@@ -182,10 +198,10 @@ impl Work for PutServices {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE id = $1 AND team = $2");
-        let rows = session.query(FIND, &values![self.stack, self.team]).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(false)) };
-        let stack = Stack { services: self.services.as_slice().into(), ..Columns::of(row).stack()? };
+        let Some(stack) = by_id(session, self.team, self.stack).await? else {
+            return Ok(Done::Undo(false));
+        };
+        let stack = Stack { services: self.services.as_slice().into(), ..stack };
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(true))
     }
