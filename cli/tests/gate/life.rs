@@ -314,9 +314,8 @@ pub(crate) fn link(mail: &Path, id: &str) -> String {
                 .replace("=\r\n", "")
                 .replace("=\n", "");
             let token = text.split_once("/approve/").map(|(_, rest)| {
-                let end = rest.find(|letter: char| {
-                    !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_'
-                });
+                let end = rest
+                    .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_');
                 rest[..end.unwrap_or(rest.len())].to_owned()
             });
             if let Some(token) = token.filter(|_| text.contains(id)) {
