@@ -18,7 +18,7 @@ use crate::input::BadInput;
 
 /// A store, of whichever kind.
 pub(crate) enum Opened {
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
 }
@@ -32,7 +32,7 @@ impl Opened {
         listener: TcpListener,
     ) -> Result<Gate, BadInput> {
         match self {
-            Self::Memory(store) => Gate::open(settings, Arc::new(store), ids, listener),
+            Self::Memory(store) => Gate::open(settings, Arc::<MemoryStore>::from(store), ids, listener),
             Self::Sqlite(store) => Gate::open(settings, Arc::new(store), ids, listener),
             Self::Postgres(store) => Gate::open(settings, Arc::new(store), ids, listener),
         }
@@ -46,7 +46,7 @@ pub(crate) async fn open(settings: &Settings, ids: Arc<SecretIds>) -> Result<Ope
         BadInput::plain(&format!("{address}: the store cannot be opened: {error}"), help)
     };
     match address {
-        StoreAddress::Memory => Ok(Opened::Memory(MemoryStore::new(Arc::new(WallClock), ids))),
+        StoreAddress::Memory => Ok(Opened::Memory(Box::new(MemoryStore::new(Arc::new(WallClock), ids)))),
         StoreAddress::Sqlite(path) => {
             let options = SqliteOptions { cas: settings.cas, ..SqliteOptions::default() };
             let store = SqliteStore::open(path, Arc::new(WallClock), ids, options);
