@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Runs from its start.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
