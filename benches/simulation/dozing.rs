@@ -126,7 +126,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = |source, approval| Ask {
         request: Request { approval, team: TEAM, binding: binding.clone() },
-        by: "dev@example.com".to_owned(),
+        by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };

@@ -128,7 +128,7 @@ impl Model {
         let approvals = Status::ALL.map(|status| Approval {
             id,
             team,
-            requested_by: "dev@example.com".to_owned(),
+            requested_by: "dev@example.com".into(),
             binding: binding.clone(),
             digest: Payload::Approved.digest(),
             status,

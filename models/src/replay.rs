@@ -4,15 +4,22 @@
 //! store, the outbox, the deploys and the promotions has to be what the model says. Worlds are taken level by level,
 //! so that the first divergence has a shortest path.
 
+mod faulty;
+mod memory;
+mod observed;
 mod real;
+mod rig;
 
 use std::{collections::VecDeque, fmt, rc::Rc};
 
 use countersign::strategy::Strategy;
 use hashbrown::HashSet;
+use uuid::Uuid;
 
-pub use real::Observed;
+pub use memory::InMemory;
+pub use observed::Observed;
 use real::Real;
+pub use rig::{About, Records, Rig};
 
 use crate::{
     model::{Action, Model, Scene},
@@ -57,41 +64,56 @@ struct Trail {
     before: Option<Rc<Trail>>,
 }
 
+/// A state of the model, and the real world that corresponds to it.
+struct Node<Saved> {
+    state: State,
+    real: Real,
+    records: Records,
+    saved: Saved,
+    trail: Option<Rc<Trail>>,
+}
+
 /// Replays every edge of `model` against a store in memory with the strategy `S`.
 ///
 /// # Errors
 /// The first [`Divergence`].
 pub fn replay<S: Strategy + Default>(model: &Model) -> Result<Replayed, Box<Divergence>> {
-    replay_with::<S>(model, |_| {})
+    replay_on(model, &mut InMemory::<S>::default(), |_, _| {})
 }
 
-/// As [`replay`], but `spoil` may do something to the real store after each action: for tests that show that a
-/// divergence is found.
+/// Replays every edge of `model` against an empty store on its rig. `spoil` may do something to the store after each
+/// action, and is told which approval it is about: for tests that show that a divergence is found.
 ///
 /// # Errors
 /// The first [`Divergence`].
-pub fn replay_with<S: Strategy + Default>(
+pub fn replay_on<R: Rig>(
     model: &Model,
-    spoil: impl Fn(&Real<S>),
+    rig: &mut R,
+    spoil: impl Fn(&R, Uuid),
 ) -> Result<Replayed, Box<Divergence>> {
     let mut known = HashSet::with_hasher(foldhash::fast::FixedState::default());
     known.insert(model.initial().pack());
-    let mut queue = VecDeque::from([(model.initial(), Real::<S>::new(model), None::<Rc<Trail>>)]);
+    let real = Real::new(model, rig);
+    let records = rig.look(&real.about());
+    let first = Node { state: model.initial(), real, records, saved: rig.save(), trail: None };
+    let mut queue = VecDeque::from([first]);
     let mut edges = 0;
-    while let Some((state, real, trail)) = queue.pop_front() {
-        for (next, action) in model.moves(&state) {
-            let mut after = real.fork();
-            after.act(model, action);
-            spoil(&after);
+    while let Some(node) = queue.pop_front() {
+        for (next, action) in model.moves(&node.state) {
+            let mut real = node.real.clone();
+            rig.restore(&node.saved);
+            real.act(model, action, rig, &node.records);
+            spoil(rig, real.approval);
             edges += 1;
-            let (expected, found) = (Observed::of_model(model, &next), after.observe());
+            let records = rig.look(&real.about());
+            let (expected, found) = (Observed::of_model(model, &next), real.observe(&records));
             if expected != found {
-                let path = narrated(model, action, trail.as_deref());
+                let path = narrated(model, action, node.trail.as_deref());
                 return Err(Box::new(Divergence { path, expected, found }));
             }
             if known.insert(next.pack()) {
-                let trail = Trail { action, before: trail.clone() };
-                queue.push_back((next, after, Some(Rc::new(trail))));
+                let trail = Some(Rc::new(Trail { action, before: node.trail.clone() }));
+                queue.push_back(Node { state: next, real, records, saved: rig.save(), trail });
             }
         }
     }

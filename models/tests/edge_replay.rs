@@ -12,7 +12,7 @@ use countersign_models::{
     fixtures::at_once,
     flows::{BUILT_IN, BuiltIn},
     model::{Bounds, Model},
-    replay::{Replayed, replay, replay_with},
+    replay::{InMemory, Replayed, Rig, replay, replay_on},
 };
 use uuid::Uuid;
 
@@ -101,8 +101,9 @@ fn a_strategy_that_forgets_is_found_at_the_first_decision() {
 
 #[test]
 fn a_target_that_settles_by_itself_is_found_by_a_shortest_path() {
-    let divergence = replay_with::<Sharded>(&model("consume-last"), |real| {
-        at_once(real.store().settle(real.approval(), None, StackStatus::Healthy)).expect("nothing fails");
+    let mut rig = InMemory::<Sharded>::default();
+    let divergence = replay_on(&model("consume-last"), &mut rig, |rig, approval| {
+        at_once(rig.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
     })
     .expect_err("no target builds");
     // Without a decision of the operator nobody gets past the validate: it is the write that shows it.

@@ -192,7 +192,8 @@ pub struct Approval {
     /// The team that it belongs to. For every other team it does not exist.
     pub team: Uuid,
     /// The e-mail address of whoever asked.
-    pub requested_by: String,
+    #[serde(with = "shared_text")]
+    pub requested_by: Arc<str>,
     /// What it may be used for.
     pub binding: Binding,
     /// What was approved.
@@ -230,6 +231,21 @@ impl Standing {
     /// Whether the window has passed at `now`.
     pub fn window(&self, now: Timestamp) -> Window {
         if now < self.expires_at { Window::Open } else { Window::Passed }
+    }
+}
+
+/// Text that is shared is written and read as any other.
+mod shared_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Into::into)
     }
 }
 

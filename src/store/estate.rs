@@ -135,6 +135,11 @@ impl Estate {
         self.stacks.len() + self.other_stacks >= self.team.deployment_cap
     }
 
+    /// Whether a variable of these stacks stands for a vault key: most speak of no vault.
+    pub fn speaks_of_vault(&self) -> bool {
+        self.stacks.iter().any(speaks_of_vault)
+    }
+
     fn source_exists(&self, ask: &Ask) -> bool {
         let source = ask.payload.source;
         if ask.is_twin() { self.resource(source).is_some() } else { self.stack(source).is_some() }
@@ -177,11 +182,9 @@ impl Estate {
     }
 
     fn vault_refs_resolve(&self, ask: &Ask) -> bool {
-        // Most variables speak of no vault.
-        let speaks_of_it = |stack: &Stack| stack.env_vars.values().any(|value| value.starts_with(VAULT));
         let target = self.target(ask);
         let stacks = [Some(ask.payload.source), target].into_iter().flatten();
-        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_it) {
+        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
             return true;
         }
         let to = &ask.binding().to;
@@ -243,8 +246,8 @@ impl Estate {
         let env_vars = self.merged_variables(ask);
         let Some(source) = self.stack(ask.payload.source) else { return };
         let services = match approved.filter(|record| record.approval.digest == commit.digest) {
-            Some(record) => record.services.to_vec(),
-            None => source.services.clone(),
+            Some(record) => Arc::clone(&record.services),
+            None => Arc::clone(&source.services),
         };
         let (name, root) = (ask.payload.name.as_ref().unwrap_or(&source.name).clone(), source.root);
         match self.stacks.iter_mut().find(|other| other.id == id) {
@@ -316,8 +319,12 @@ impl Estate {
 
     /// The services of a source as they are approved.
     pub fn services_to_approve(&self, ask: &Ask) -> Arc<[Service]> {
-        self.source_services(ask).into()
+        self.stack(ask.payload.source).map_or_else(|| Arc::from([]), |stack| Arc::clone(&stack.services))
     }
+}
+
+fn speaks_of_vault(stack: &Stack) -> bool {
+    stack.env_vars.values().any(|value| value.starts_with(VAULT))
 }
 
 /// The refusals that belong to this change of the step.

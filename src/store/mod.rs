@@ -9,6 +9,8 @@ pub mod memory;
 mod records;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::{fmt, future::Future};
 

@@ -69,7 +69,7 @@ pub struct Stack {
     /// The first of its family: itself, unless it was promoted.
     pub root: Uuid,
     /// Its services.
-    pub services: Vec<Service>,
+    pub services: Arc<[Service]>,
     /// Its variables.
     pub env_vars: EnvVars,
 }
@@ -142,11 +142,11 @@ pub struct Ask {
     /// The caller's team, the binding, and the approval that the caller names.
     pub request: Request,
     /// The e-mail address of the caller.
-    pub by: String,
+    pub by: Arc<str>,
     /// What is to be promoted.
     pub payload: Payload,
     /// What the caller calls this request, to be told the same outcome when it asks again.
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
 }
 
 impl Ask {
@@ -180,7 +180,7 @@ pub struct ApprovalRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
     /// What its caller called it.
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// What it asked for.
     pub payload: Payload,
     /// The target that it wrote, if it wrote one.
@@ -287,11 +287,11 @@ pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// Who did it.
-    pub by: String,
+    pub by: Arc<str>,
     /// What the approval is bound to.
     pub binding: Binding,
     /// Who had asked for it.
-    pub requested_by: String,
+    pub requested_by: Arc<str>,
 }
 
 /// Where a launch job is.

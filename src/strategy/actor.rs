@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::IdMap,
+    hash::IdMap,
     sync::{Monitor, Primitives, Std},
 };
 use crate::protocol::{Refusal, Standing, Status, Timestamp};

@@ -8,11 +8,14 @@
 //! interleavings runs the same source as production.
 
 mod actor;
+mod arena;
+mod hash;
 mod index;
 mod one_mutex;
 mod packed;
 mod pointer_swap;
 mod sharded;
+mod slot;
 mod slot_in_id;
 pub mod sync;
 mod word;
@@ -41,7 +44,8 @@ pub trait Strategy: Send + Sync {
     /// What it is called.
     const NAME: &'static str;
 
-    /// Adds a record, and returns the id under which it is found: `id`, or `id` with a place written into it.
+    /// Adds a record, and returns the id under which it is found: `id`, or `id` with a place written into it. An id is
+    /// added once.
     ///
     /// Whoever learns the id finds the whole record. Half a record would be an approval for whatever was in that
     /// memory before.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::IdMap,
+    hash::IdMap,
     sync::{Mutex, Primitives, Std},
 };
 use crate::protocol::{Refusal, Standing, Status, Timestamp};

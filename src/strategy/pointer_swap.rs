@@ -1,10 +1,10 @@
 //! Copy on write: each version of a record is a node of its own, and the pointer to the latest is swapped.
 //!
 //! ```text
-//!              ┌ head ─────┐     ┌ node: executed ┐     ┌ node: approved ┐
-//! id ─▶ Arc ─▶ │ latest ●──┼───▶ │ record         │     │ record         │
-//!              └───────────┘     │ previous ●─────┼───▶ │ previous ●─────┼──▶ null
-//!                                └────────────────┘     └────────────────┘
+//!                ┌ head ─────┐     ┌ node: executed ┐     ┌ node: approved ┐
+//! id ─▶ index ─▶ │ id        │     │ record         │     │ record         │
+//!                │ latest ●──┼───▶ │ previous ●─────┼───▶ │ previous ●─────┼──▶ null
+//!                └───────────┘     └────────────────┘     └────────────────┘
 //! ```
 //!
 //! A node never changes once its pointer is shared, and lives as long as its head: an approval moves three times at
@@ -19,14 +19,15 @@ use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::ShardedIndex,
+    index::{Index, Place},
+    slot::IdWords,
     sync::{Frozen, Pointer, Primitives, Std},
 };
 use crate::protocol::{Refusal, Standing, Status, Timestamp};
 
-/// See the module.
-pub struct PointerSwap<P: Primitives = Std, const SHARDS: usize = 64> {
-    index: ShardedIndex<P, Head<P>, SHARDS>,
+/// See the module. `FIRST` is the number of approvals that it has room for before it grows.
+pub struct PointerSwap<P: Primitives = Std, const FIRST: usize = 16> {
+    index: Index<P, Head<P>, FIRST>,
 }
 
 struct Node<P: Primitives> {
@@ -34,8 +35,9 @@ struct Node<P: Primitives> {
     previous: *mut Node<P>,
 }
 
-/// Owns the chain of nodes.
+/// Owns the chain of nodes. It has one from when it is filled.
 struct Head<P: Primitives> {
+    id: IdWords<P>,
     latest: P::Pointer<Node<P>>,
     owns: PhantomData<Box<Node<P>>>,
 }
@@ -50,9 +52,26 @@ fn node<P: Primitives>(record: Record, previous: *mut Node<P>) -> *mut Node<P> {
     Box::into_raw(Box::new(Node { record: Frozen::new(record), previous }))
 }
 
+impl<P: Primitives> Default for Head<P> {
+    fn default() -> Self {
+        Self { id: IdWords::default(), latest: Pointer::new(ptr::null_mut()), owns: PhantomData }
+    }
+}
+
+impl<P: Primitives> Place for Head<P> {
+    fn is_of(&self, id: Uuid) -> bool {
+        self.id.are_of(id)
+    }
+}
+
 impl<P: Primitives> Head<P> {
-    fn new(record: Record) -> Self {
-        Self { latest: Pointer::new(node(record, ptr::null_mut())), owns: PhantomData }
+    fn fill(&self, id: Uuid, record: Record) {
+        self.id.write(id);
+        let first = node(record, ptr::null_mut());
+        // Relaxed: the index publishes it. It belongs to whoever fills it, so that nobody is in the way.
+        let filled =
+            self.latest.compare_exchange(ptr::null_mut(), first, Ordering::Relaxed, Ordering::Relaxed);
+        assert!(filled.is_ok(), "a place is filled once");
     }
 
     fn latest(&self) -> (*mut Node<P>, Record) {
@@ -62,8 +81,8 @@ impl<P: Primitives> Head<P> {
     }
 
     fn record(&self, node: *mut Node<P>) -> Record {
-        // SAFETY: every pointer that was ever in `latest` came from `node`, and is freed by `drop` alone, which nobody
-        // who has `&self` runs beside.
+        // SAFETY: the index shares a head when it is filled, and never before. Every pointer that was in `latest` since
+        // then came from `node`, and is freed by `drop` alone, which nobody who has `&self` runs beside.
         unsafe { (*node).record.get() }
     }
 
@@ -101,17 +120,17 @@ impl<P: Primitives> Drop for Head<P> {
     }
 }
 
-impl<P: Primitives, const SHARDS: usize> Default for PointerSwap<P, SHARDS> {
+impl<P: Primitives, const FIRST: usize> Default for PointerSwap<P, FIRST> {
     fn default() -> Self {
-        Self { index: ShardedIndex::default() }
+        Self { index: Index::default() }
     }
 }
 
-impl<P: Primitives, const SHARDS: usize> Strategy for PointerSwap<P, SHARDS> {
+impl<P: Primitives, const FIRST: usize> Strategy for PointerSwap<P, FIRST> {
     const NAME: &'static str = "pointer-swap";
 
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
-        self.index.insert(id, Head::new(record));
+        self.index.insert(id, |head| head.fill(id, record));
         id
     }
 
@@ -129,6 +148,6 @@ impl<P: Primitives, const SHARDS: usize> Strategy for PointerSwap<P, SHARDS> {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
-        self.index.for_each(|id, head| visit(id, head.latest().1));
+        self.index.for_each(|head| visit(head.id.read(), head.latest().1));
     }
 }

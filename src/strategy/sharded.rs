@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Record, Strategy,
-    index::{IdMap, shard_of},
+    hash::{IdMap, shard_of},
     one_mutex::update_locked,
     sync::{Mutex, Primitives, Std},
 };

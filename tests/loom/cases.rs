@@ -5,8 +5,8 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{explore, primitives::Loom, scenarios::*};
 
-/// Shards and slots that a scenario with one approval needs.
-const FEW: usize = 2;
+/// Shards and slots that a scenario needs.
+pub(crate) const FEW: usize = 2;
 
 struct Case {
     scenario: &'static str,
@@ -15,7 +15,7 @@ struct Case {
 }
 
 /// A strategy's cases, in the order of [`PINNED`].
-fn cases<S: Strategy + Default + 'static>() -> [Case; 8] {
+fn cases<S: Strategy + Default + 'static>() -> [Case; 11] {
     let case = |scenario, run, outcomes| Case { scenario, run, outcomes };
     [
         case("two_consumers", two_consumers::<S>, &["consumer 1 executes", "consumer 2 executes"]),
@@ -33,6 +33,17 @@ fn cases<S: Strategy + Default + 'static>() -> [Case; 8] {
         case("a_consumer_and_a_reader", a_consumer_and_a_reader::<S>, &["after", "before"]),
         case("an_insertion_and_a_reader", an_insertion_and_a_reader::<S>, &["not there", "whole"]),
         case(
+            "a_growth_and_a_reader_of_what_was_there",
+            a_growth_and_a_reader_of_what_was_there::<S>,
+            &["found"],
+        ),
+        case(
+            "a_growth_and_a_reader_of_what_comes",
+            a_growth_and_a_reader_of_what_comes::<S>,
+            &["not there", "whole"],
+        ),
+        case("two_insertions", two_insertions::<S>, &["2 are there"]),
+        case(
             "a_failing_preflight_beside_a_success",
             a_failing_preflight_beside_a_success::<S>,
             &["comes late: 409 approval_not_approved", "fails with 412 no_services"],
@@ -42,7 +53,7 @@ fn cases<S: Strategy + Default + 'static>() -> [Case; 8] {
 }
 
 /// The preemption bound, if there has to be one, and the least number of executions, for each of the cases.
-type Pinned = [(Option<usize>, usize); 8];
+type Pinned = [(Option<usize>, usize); 11];
 
 /// All of them, and so many at least.
 const fn all(executions: usize) -> (Option<usize>, usize) {
@@ -55,10 +66,14 @@ const fn preempted(bound: usize, executions: usize) -> (Option<usize>, usize) {
 }
 
 /// A lock leaves little to interleave.
-const LOCKED: Pinned = [all(4), all(94), all(330), all(6), all(4), all(4), all(9), all(1)];
-/// A lock for the lookup, and an atomic.
-const LOOKED_UP: Pinned = [all(25), all(9_189), all(69_504), all(6), all(14), all(4), all(24), all(1)];
-const SLOTTED: Pinned = [all(7), all(559), all(3_585), all(6), all(6), all(6), all(6), all(1)];
+const LOCKED: Pinned =
+    [all(4), all(94), all(330), all(6), all(4), all(4), all(4), all(4), all(4), all(9), all(1)];
+/// An index without locks, and an atomic.
+const INDEXED: Pinned =
+    [all(7), all(559), all(3_585), all(6), all(6), all(14), all(6), all(14), all(6), all(6), all(1)];
+/// An atomic, found without a look at anything else.
+const SLOTTED: Pinned =
+    [all(7), all(559), all(3_585), all(6), all(6), all(6), all(1), all(6), all(4), all(6), all(1)];
 /// One thread more than the others have, and two monitors for each question.
 const ASKED: Pinned = [
     preempted(2, 15_964),
@@ -67,6 +82,9 @@ const ASKED: Pinned = [
     preempted(2, 837),
     preempted(2, 2_472),
     preempted(2, 349),
+    preempted(1, 44),
+    preempted(1, 44),
+    preempted(1, 48),
     preempted(1, 327),
     preempted(2, 109),
 ];
@@ -77,8 +95,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         of::<Actor<Loom>>(ASKED),
         of::<OneMutex<Loom>>(LOCKED),
         of::<Sharded<Loom, FEW>>(LOCKED),
-        of::<Packed<Loom, FEW>>(LOOKED_UP),
-        of::<PointerSwap<Loom, FEW>>(LOOKED_UP),
+        of::<Packed<Loom, FEW>>(INDEXED),
+        of::<PointerSwap<Loom, FEW>>(INDEXED),
         of::<SlotInId<Loom, FEW>>(SLOTTED),
     ]
     .into_iter()

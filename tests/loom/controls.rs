@@ -72,7 +72,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// loom has to find what is wrong, and to say so.
-fn caught(
+pub(crate) fn caught(
     name: &'static str,
     complaint: &'static str,
     scenario: impl Fn() -> String + Copy + Send + Sync + 'static,

@@ -7,6 +7,7 @@ mod cases;
 mod controls;
 mod primitives;
 mod scenarios;
+mod weakened;
 
 use std::{
     collections::BTreeSet,
@@ -47,6 +48,7 @@ fn explore(bound: Option<usize>, scenario: impl Fn() -> String + Send + Sync + '
 }
 
 fn main() {
-    let trials: Vec<Trial> = cases::trials().into_iter().chain(controls::trials()).collect();
+    let trials: Vec<Trial> =
+        cases::trials().into_iter().chain(controls::trials()).chain(weakened::trials()).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

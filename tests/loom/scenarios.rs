@@ -5,6 +5,8 @@
 //! - a consumer and the clock: executed before the end of the window, 410 after;
 //! - a consumer and a reader who lists: never half a commit;
 //! - an insertion and a reader: never half a record;
+//! - an insertion that outgrows what there was, and a reader: what was there before is found all the while;
+//! - two insertions: both are found whole;
 //! - two real promotions, of which one fails in its preflight: the failing one never consumes.
 
 use std::sync::{Arc, atomic::Ordering};
@@ -26,6 +28,8 @@ const EXPIRES_AT: Timestamp = Timestamp(100);
 const BEGAN: Timestamp = Timestamp(1);
 /// The places for a slot's number are zero: the first slot does not change it.
 const ID: Uuid = Uuid::from_u128(0xABCD << 64);
+/// The second slot's number is in it already.
+const SECOND: Uuid = Uuid::from_u128(0xBCDE << 64 | 1);
 
 /// When consumer `index` consumes: the time in the record tells who it was.
 fn time_of(index: u64) -> Timestamp {
@@ -177,6 +181,55 @@ pub(crate) fn an_insertion_and_a_reader<S: Strategy + Default + 'static>() -> St
     }
 }
 
+/// With room for two, the index makes a larger table for the second one. loom remembers the last load of a word alone:
+/// so each reader reads once.
+fn growth<S: Strategy + Default + 'static>(read: impl Fn(&S) -> Option<Record>) -> Option<Record> {
+    let strategy = with_approval::<S>(Status::Approved);
+    let inserting = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || strategy.insert(SECOND, record(Status::Pending))
+    });
+    let seen = read(&*strategy);
+    assert_eq!(inserting.join().expect("it has not panicked"), SECOND);
+    assert_eq!(strategy.read(ID), Some(record(Status::Approved)), "it is still there");
+    assert_eq!(strategy.read(SECOND), Some(record(Status::Pending)), "whoever learns of it finds it");
+    seen
+}
+
+pub(crate) fn a_growth_and_a_reader_of_what_was_there<S: Strategy + Default + 'static>() -> String {
+    assert_eq!(
+        growth::<S>(|strategy| strategy.read(ID)),
+        Some(record(Status::Approved)),
+        "it was there before"
+    );
+    "found".to_owned()
+}
+
+pub(crate) fn a_growth_and_a_reader_of_what_comes<S: Strategy + Default + 'static>() -> String {
+    match growth::<S>(|strategy| strategy.read(SECOND)) {
+        None => "not there".to_owned(),
+        Some(seen) => {
+            assert_eq!(seen, record(Status::Pending), "half a record");
+            "whole".to_owned()
+        }
+    }
+}
+
+pub(crate) fn two_insertions<S: Strategy + Default + 'static>() -> String {
+    let strategy = Arc::new(S::default());
+    let inserting = thread::spawn({
+        let strategy = Arc::clone(&strategy);
+        move || strategy.insert(SECOND, record(Status::Pending))
+    });
+    let first = strategy.insert(ID, record(Status::Approved));
+    let second = inserting.join().expect("it has not panicked");
+    assert_eq!(strategy.read(first), Some(record(Status::Approved)), "the first is whole");
+    assert_eq!(strategy.read(second), Some(record(Status::Pending)), "the second is whole");
+    let mut visited = 0;
+    strategy.for_each(&mut |_, _| visited += 1);
+    format!("{visited} are there")
+}
+
 fn request() -> Request {
     let environment = |name| Environment::parse(name).expect("a legal name");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
@@ -192,7 +245,7 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> E
         let row = |found: Record| Approval {
             id: ID,
             team: request.team,
-            requested_by: "dev@example.com".to_owned(),
+            requested_by: "dev@example.com".into(),
             binding: request.binding.clone(),
             digest: found.standing.digest,
             status: found.standing.status,

@@ -39,7 +39,7 @@ fn every_part_of_a_request_is_in_its_digest() {
         assert_eq!(digest(&platform, one), digest(&platform, one));
     }
     // Who asks, and under which approval and key, is not what runs.
-    let same = Ask { by: "somebody else".to_owned(), key: Some("mine".to_owned()), ..ask.clone() };
+    let same = Ask { by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
     assert_eq!(digest(&platform, &same), digest(&platform, &ask));
 }
 

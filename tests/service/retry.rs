@@ -15,7 +15,7 @@ fn ask_once(platform: &Platform, flow: &Flow, ask: &Ask) -> Answer {
 }
 
 fn under(ask: &Ask, key: &str) -> Ask {
-    Ask { key: Some(key.to_owned()), ..ask.clone() }
+    Ask { key: Some(key.into()), ..ask.clone() }
 }
 
 fn refused(answer: &Answer) -> Option<&Refusal> {
@@ -89,7 +89,7 @@ fn a_build_between_plan_and_commit_is_not_what_is_written() {
     at_once(step(&mut promotion, &ask, &platform.store, &platform.deployer));
     assert!(matches!(platform.finish(promotion, &ask), End::Succeeded { .. }));
     let stacks = platform.store.stacks(TEAM);
-    assert_eq!(stacks.last().expect("the target").services, [service(Some("shop:1"))]);
+    assert_eq!(stacks.last().expect("the target").services[..], [service(Some("shop:1"))]);
     let job = platform.store.job(TEAM, ask.request.approval).expect("there is a job");
     let record = at_once(countersign::store::Store::approval(&platform.store, TEAM, ask.request.approval));
     assert_eq!(job.digest, record.expect("nothing fails").expect("it is there").approval.digest);

@@ -84,7 +84,7 @@ fn race(flow: &'static str) -> Outcome {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = Ask {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
-        by: "dev@example.com".to_owned(),
+        by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };

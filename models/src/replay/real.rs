@@ -1,7 +1,4 @@
-//! The real thing: a store in memory, its deployer and its clock, with promotions that are driven one action at a time.
-
-mod faulty;
-mod observed;
+//! The real world around a store: its deployer, and promotions that are driven one action at a time.
 
 use std::sync::Arc;
 
@@ -9,18 +6,16 @@ use countersign::{
     protocol::{Binding, Checkpoint, Digest, End, Environment, Kind, Promotion, Request, Timestamp},
     service::{InMemoryDeployer, launch, step},
     store::{
-        ApprovalRecord, Ask, Clock, Decision, EnvVars, JobState, Lease, MemoryStore, Payload, Plan, Service,
-        StackStatus, Store, Team, Verdict,
+        Ask, Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, Service, Stack, StackStatus, Store,
+        Team, Tenants, Verdict, digest_of,
     },
-    strategy::Strategy,
 };
 use uuid::Uuid;
 
-use self::faulty::Faulty;
-pub use self::observed::Observed;
+use super::{About, Records, Rig, faulty::Faulty};
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once, token_of},
-    model::{Action, Model},
+    fixtures::token_of,
+    model::{Action, Model, Outcome},
     properties::Stage,
 };
 
@@ -31,52 +26,60 @@ const LEASE_MS: u64 = 30_000;
 
 /// One promotion, between two actions.
 #[derive(Clone, Debug)]
-enum Progress {
+pub(super) enum Progress {
     Waiting,
     Running(Checkpoint),
     Ended(End),
     Killed,
 }
 
-/// The real world.
-pub struct Real<S> {
-    store: MemoryStore<S>,
-    deployer: InMemoryDeployer,
-    clock: Arc<HandClock>,
-    ids: Arc<CountingIds>,
-    approval: ApprovalRecord,
+/// All that is real and not in the store.
+#[derive(Clone)]
+pub(super) struct Real {
+    pub(super) deployer: InMemoryDeployer,
+    pub(super) approval: Uuid,
+    expires_at: Timestamp,
+    /// What was approved.
+    pub(super) approved: Digest,
+    /// What the consumer who asks for another stack would launch.
+    pub(super) foreign: Option<Digest>,
+    /// The source's name in addresses.
+    slug: Arc<str>,
     /// What each consumer asks for.
     asks: Arc<[Ask]>,
-    progress: Vec<Progress>,
+    pub(super) progress: Vec<Progress>,
     /// The deploy that each consumer's process has launched and that runs.
-    deploys: Vec<Option<u64>>,
+    pub(super) deploys: Vec<Option<u64>>,
     lease: Option<Lease>,
 }
 
-fn environment(name: &str) -> Environment {
+pub(super) fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
 
-fn services(image: &str) -> Vec<Service> {
-    let image_ref = Some(image.to_owned());
-    vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }]
-}
+const SERVICE: &str = "web";
 
-impl<S: Strategy + Default> Real<S> {
+impl Real {
     /// A pending approval, two stacks of one family in staging, a vault key, and nothing in production.
-    pub(super) fn new(model: &Model) -> Self {
-        let clock = Arc::new(HandClock::at(OPENS));
-        let ids = Arc::new(CountingIds::default());
-        let store = MemoryStore::<S>::new(clock.clone(), ids.clone());
-        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-        store.put_vault(TEAM, environment("staging"), VAULT_KEY, "value");
-        let stack = |name: &str| {
-            let created =
-                store.create_stack(TEAM, name, environment("staging"), services("v1"), EnvVars::new());
-            created.expect("the team is there")
+    pub(super) fn new<R: Rig>(model: &Model, rig: &mut R) -> Self {
+        rig.set_clock(OPENS);
+        let team = Team { plan: Plan::Pro, deployment_cap: 1_000 };
+        rig.wait(rig.store().put_team(TEAM, team)).expect("nothing fails");
+        rig.wait(rig.store().put_vault(TEAM, &environment("staging"), VAULT_KEY, "value"))
+            .expect("nothing fails");
+        let stack = |name: &str| -> Stack {
+            let image_ref = Some("v1".to_owned());
+            let service = Service { name: SERVICE.to_owned(), image_ref, port: Some(80), expose: true };
+            let stack = NewStack {
+                name: name.to_owned(),
+                env: environment("staging"),
+                services: vec![service],
+                env_vars: EnvVars::new(),
+            };
+            rig.wait(rig.store().create_stack(TEAM, stack)).expect("nothing fails").expect("there is room")
         };
         let (approved, other) = (stack("approved"), stack("other"));
-        store.adopt_stack(TEAM, other, approved);
+        rig.adopt_stack(TEAM, other.id, approved.id);
         let ask = |source, approval| Ask {
             request: Request {
                 approval,
@@ -87,86 +90,71 @@ impl<S: Strategy + Default> Real<S> {
                     to: environment("production"),
                 },
             },
-            by: "dev@example.com".to_owned(),
+            by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
             key: None,
         };
-        let approval =
-            at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails in memory");
-        let id = approval.approval.id;
+        let record = rig
+            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil())))
+            .expect("nothing fails");
+        let id = record.approval.id;
         let consumers = model.bounds().consumers;
-        let source = |consumer| if model.is_foreign(consumer) { other } else { approved };
+        let source = |consumer| if model.is_foreign(consumer) { other.id } else { approved.id };
+        let asks: Arc<[Ask]> = (0..consumers).map(|consumer| ask(source(consumer), id)).collect();
+        let foreign = asks.iter().find(|ask| ask.payload.source == other.id);
         Self {
-            store,
             deployer: InMemoryDeployer::default(),
-            clock,
-            ids,
-            approval,
-            asks: (0..consumers).map(|consumer| ask(source(consumer), id)).collect(),
+            approval: id,
+            expires_at: record.approval.expires_at,
+            approved: record.approval.digest,
+            foreign: foreign.map(|ask| digest_of(ask, &other.services)),
+            slug: approved.slug().into(),
+            asks,
             progress: vec![Progress::Waiting; consumers.into()],
             deploys: vec![None; consumers.into()],
             lease: None,
         }
     }
 
-    /// The store, for a test to tamper with.
-    pub fn store(&self) -> &MemoryStore<S> {
-        &self.store
+    /// What of the store is to be compared.
+    pub(super) fn about(&self) -> About {
+        About { team: TEAM, approval: self.approval, env: environment("production"), key: VAULT_KEY }
     }
 
-    /// The approval that it is all about.
-    pub fn approval(&self) -> Uuid {
-        self.approval.approval.id
-    }
-
-    /// A copy that goes its own way.
-    pub(super) fn fork(&self) -> Self {
-        let clock = Arc::new(HandClock::at(self.clock.now()));
-        let ids = Arc::new(CountingIds::clone(&self.ids));
-        Self {
-            store: self.store.fork(clock.clone(), ids.clone()),
-            deployer: self.deployer.clone(),
-            clock,
-            ids,
-            approval: self.approval.clone(),
-            asks: Arc::clone(&self.asks),
-            progress: self.progress.clone(),
-            deploys: self.deploys.clone(),
-            lease: self.lease.clone(),
-        }
-    }
-
-    /// Takes the action, really.
-    pub(super) fn act(&mut self, model: &Model, action: Action) {
+    /// Takes the action, really. `records` is what the store has before it.
+    pub(super) fn act<R: Rig>(&mut self, model: &Model, action: Action, rig: &mut R, records: &Records) {
         match action {
-            Action::Approve => self.operator(Verdict::Approve),
+            Action::Approve => self.operator(rig, Verdict::Approve),
             // The operator opens the link after its end, and says yes in vain.
-            Action::Expire => self.operator(Verdict::Approve),
+            Action::Expire => self.operator(rig, Verdict::Approve),
             Action::Reject => {
-                let decision = Decision::Administrator {
-                    team: TEAM,
-                    approval: self.approval(),
-                    by: "admin@example.com",
-                };
-                at_once(self.store.decide(decision)).expect("nothing fails in memory").ok();
+                let decision =
+                    Decision::Administrator { team: TEAM, approval: self.approval, by: "admin@example.com" };
+                rig.wait(rig.store().decide(decision)).expect("nothing fails").ok();
             }
             Action::ClockPasses => {
-                self.clock.set(self.approval.approval.expires_at);
+                rig.set_clock(self.expires_at);
                 // The worker is alive, and renews what it holds.
-                self.renew();
+                if let Some(lease) = &self.lease {
+                    rig.wait(rig.store().renew_lease(lease, lease_end(self.expires_at)))
+                        .expect("nothing fails");
+                }
             }
             Action::SourceChanges => {
-                let source = self.approval.payload.source;
-                self.store.put_services(TEAM, source, services("v2"));
+                rig.wait(rig.store().put_image(TEAM, &self.slug, SERVICE, "v2"))
+                    .expect("nothing fails")
+                    .expect("the source is there");
             }
-            Action::Promotion { consumer, outcome } => self.promote(model, consumer.into(), outcome),
+            Action::Promotion { consumer, outcome } => {
+                self.promote(model, consumer.into(), outcome, rig, records);
+            }
             Action::Lease => {
-                let until = self.lease_end();
-                self.lease = at_once(self.store.lease_job(until)).expect("nothing fails in memory");
+                let until = lease_end(records.now);
+                self.lease = rig.wait(rig.store().lease_job(until)).expect("nothing fails");
             }
             Action::LaunchJob => {
                 if let Some(lease) = &self.lease {
-                    at_once(launch(lease, &self.deployer));
+                    rig.wait(launch(lease, &self.deployer));
                 }
             }
             Action::JobDeployEnds => {
@@ -174,48 +162,45 @@ impl<S: Strategy + Default> Real<S> {
                 let keyed = running.iter().find(|running| running.launch.key.is_some());
                 if let (Some(keyed), Some(lease)) = (keyed, self.lease.take()) {
                     self.deployer.end(keyed.number, StackStatus::Healthy);
-                    at_once(self.store.finish_job(&lease, StackStatus::Healthy))
-                        .expect("nothing fails in memory");
+                    rig.wait(rig.store().finish_job(&lease, StackStatus::Healthy)).expect("nothing fails");
                 }
             }
             Action::DeployEnds { consumer } => {
                 if let Some(number) = self.deploys[usize::from(consumer)].take() {
-                    self.end_deploy(number);
+                    self.end_deploy(usize::from(consumer), number, rig);
                 }
             }
-            Action::Crash => self.crash(),
+            Action::Crash => self.crash(rig, records),
         }
     }
 
-    fn operator(&self, verdict: Verdict) {
-        let decision = Decision::Operator { token: &token_of(self.approval()), verdict };
+    fn operator<R: Rig>(&self, rig: &R, verdict: Verdict) {
+        let decision = Decision::Operator { token: &token_of(self.approval), verdict };
         // Too late is an answer, too.
-        at_once(self.store.decide(decision)).expect("nothing fails in memory").ok();
+        rig.wait(rig.store().decide(decision)).expect("nothing fails").ok();
     }
 
-    fn lease_end(&self) -> Timestamp {
-        Timestamp(self.clock.now().0 + LEASE_MS)
-    }
-
-    fn renew(&self) {
-        if let Some(lease) = &self.lease {
-            at_once(self.store.renew_lease(lease, self.lease_end())).expect("nothing fails in memory");
-        }
-    }
-
-    fn promote(&mut self, model: &Model, consumer: usize, outcome: crate::model::Outcome) {
+    fn promote<R: Rig>(
+        &mut self,
+        model: &Model,
+        consumer: usize,
+        outcome: Outcome,
+        rig: &R,
+        records: &Records,
+    ) {
         let ask = &self.asks[consumer];
         let mut promotion = match &self.progress[consumer] {
             Progress::Waiting => {
-                let source = self.store.digest(ask).expect("the team is there");
-                Promotion::begin(model.flow(), &ask.request, source)
+                let source = records.stacks.iter().find(|stack| stack.id == ask.payload.source);
+                let services = source.map(|source| &*source.services).unwrap_or_default();
+                Promotion::begin(model.flow(), &ask.request, digest_of(ask, services))
             }
             Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, *at),
             Progress::Ended(_) | Progress::Killed => return,
         };
         let deploys = self.deployer.running().len();
-        let faulty = Faulty { store: &self.store, outcome, team: TEAM };
-        at_once(step(&mut promotion, ask, &faulty, &self.deployer));
+        let faulty = Faulty { store: rig.store(), rig, outcome, team: TEAM };
+        rig.wait(step(&mut promotion, ask, &faulty, &self.deployer));
         let running = self.deployer.running();
         if running.len() > deploys {
             self.deploys[consumer] = running.last().map(|running| running.number);
@@ -227,20 +212,19 @@ impl<S: Strategy + Default> Real<S> {
     }
 
     /// Its target is healthy from now on.
-    fn end_deploy(&self, number: u64) {
+    fn end_deploy<R: Rig>(&self, consumer: usize, number: u64, rig: &R) {
         let Some(running) = self.deployer.end(number, StackStatus::Healthy) else { return };
         // A process knows its own promotion's target, also one that was written after the launch.
-        let own = self.deploys.iter().position(|deploy| *deploy == Some(number));
-        let known = own.and_then(|consumer| match &self.progress[consumer] {
+        let known = match &self.progress[consumer] {
             Progress::Running(at) => at.target.map(|target| target.id),
-            _ => None,
-        });
+            Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
+        };
         let target = known.or(running.launch.target);
-        at_once(self.store.settle(running.launch.approval, target, StackStatus::Healthy))
-            .expect("nothing fails in memory");
+        rig.wait(rig.store().settle(running.launch.approval, target, StackStatus::Healthy))
+            .expect("nothing fails");
     }
 
-    fn crash(&mut self) {
+    fn crash<R: Rig>(&mut self, rig: &mut R, records: &Records) {
         for progress in &mut self.progress {
             if matches!(progress, Progress::Running(_)) {
                 *progress = Progress::Killed;
@@ -250,16 +234,16 @@ impl<S: Strategy + Default> Real<S> {
         self.deployer.kill();
         // Nobody renews the lease, and it runs out.
         if self.lease.take().is_some() {
-            self.clock.advance_ms(LEASE_MS);
+            rig.set_clock(lease_end(records.now));
         }
-    }
-
-    fn digest_of(&self, consumer: usize) -> Option<Digest> {
-        self.asks.get(consumer).and_then(|ask| self.store.digest(ask))
     }
 }
 
-fn stage(progress: &Progress) -> Stage {
+fn lease_end(now: Timestamp) -> Timestamp {
+    Timestamp(now.0 + LEASE_MS)
+}
+
+pub(super) fn stage(progress: &Progress) -> Stage {
     match progress {
         Progress::Waiting => Stage::Waiting,
         Progress::Running(_) => Stage::Running,
@@ -268,6 +252,6 @@ fn stage(progress: &Progress) -> Stage {
     }
 }
 
-fn is_held(state: JobState, now: Timestamp) -> bool {
+pub(super) fn is_held(state: JobState, now: Timestamp) -> bool {
     matches!(state, JobState::Leased { until, .. } if now < until)
 }

@@ -341,7 +341,7 @@ impl Platform {
             let source = ask.payload.source;
             let now = self.store.look(team, |records| {
                 let source = records.stacks.iter().find(|stack| stack.id == source);
-                source.map(|stack| stack.services.clone())
+                source.map(|stack| Arc::clone(&stack.services))
             });
             if let Some(now) = now.flatten() {
                 self.store.put_services(team, target.id, now);
@@ -350,7 +350,7 @@ impl Platform {
         let differs = |records: Records<'_>| {
             let written = records.stacks.iter().find(|stack| stack.id == target.id);
             let approved = records.approvals.get(&approval);
-            written.zip(approved).is_some_and(|(written, approved)| written.services != *approved.services)
+            written.zip(approved).is_some_and(|(written, approved)| written.services != approved.services)
         };
         self.store.look(team, differs).unwrap_or(false)
     }

@@ -18,7 +18,7 @@ fn request() -> Request {
 
 fn approval(status: Status) -> Approval {
     let Request { approval: id, team, binding } = request();
-    let requested_by = "dev@example.com".to_owned();
+    let requested_by = "dev@example.com".into();
     Approval { id, team, requested_by, binding, digest: READ, status, expires_at: Timestamp(100) }
 }
 

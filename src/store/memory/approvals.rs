@@ -162,7 +162,7 @@ impl<S: Strategy> MemoryStore<S> {
             Status::Expired => AuditKind::Expired,
             Status::Pending | Status::Executed => unreachable!("no decision leads there"),
         };
-        team.record(kind, id, now, by);
+        team.record(kind, id, now, &by.into());
         let record =
             team.approvals.get(&id).map(|record| self.as_it_stands(record)).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(too_late) } else { Ok(record) }

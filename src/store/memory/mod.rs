@@ -60,7 +60,7 @@ struct TeamState {
     /// What was asked for lately, with its digest, until a source changes.
     digests: Vec<(Payload, Binding, Digest)>,
     /// The approvals that were asked for under a key.
-    asked_under: BTreeMap<String, Uuid>,
+    asked_under: BTreeMap<Arc<str>, Uuid>,
     keys: BTreeMap<String, operations::KeyState>,
     notices: BTreeMap<Uuid, operations::NoticeRow>,
     deploy_logs: Vec<DeployLog>,
@@ -231,10 +231,10 @@ impl TeamState {
     }
 
     /// Writes an event about an approval.
-    fn record(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: &str) {
+    fn record(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: &Arc<str>) {
         let Some(record) = self.approvals.get(&approval) else { return };
         let binding = record.approval.binding.clone();
         let requested_by = record.approval.requested_by.clone();
-        self.audit.push(AuditEvent { kind, approval, at, by: by.to_owned(), binding, requested_by });
+        self.audit.push(AuditEvent { kind, approval, at, by: Arc::clone(by), binding, requested_by });
     }
 }

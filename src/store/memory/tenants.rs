@@ -53,13 +53,13 @@ impl<S: Strategy> MemoryStore<S> {
         team: Uuid,
         name: &str,
         env: Environment,
-        services: Vec<Service>,
+        services: impl Into<Arc<[Service]>>,
         env_vars: EnvVars,
     ) -> Option<Uuid> {
         let id = self.ids.next();
         let status = StackStatus::Healthy;
-        let stack =
-            Stack { id, name: name.to_owned(), env, status, parent: None, root: id, services, env_vars };
+        let (name, services) = (name.to_owned(), services.into());
+        let stack = Stack { id, name, env, status, parent: None, root: id, services, env_vars };
         self.with_team(team, |team| {
             team.estate.stacks.push(stack);
             team.sources_changed();
@@ -87,7 +87,8 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     /// Sets the services of a stack: a new build of it. False when there is none.
-    pub fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> bool {
+    pub fn put_services(&self, team: Uuid, stack: Uuid, services: impl Into<Arc<[Service]>>) -> bool {
+        let services = services.into();
         let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
             Some(stack) => {
                 stack.services = services;
@@ -173,8 +174,8 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
     async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
         let id = self.ids.next();
         let NewStack { name, env, services, env_vars } = stack;
-        let stack =
-            Stack { id, name, env, status: StackStatus::Healthy, parent: None, root: id, services, env_vars };
+        let (status, services) = (StackStatus::Healthy, services.into());
+        let stack = Stack { id, name, env, status, parent: None, root: id, services, env_vars };
         let create = |team: &mut TeamState| {
             if team.estate.has_no_room() {
                 return Err(Refusal::DEPLOYMENT_LIMIT_REACHED);
@@ -207,8 +208,9 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
     ) -> Result<Option<Stack>, StoreError> {
         let put = |team: &mut TeamState| {
             let stack = team.by_slug(slug)?;
-            stack.services.iter_mut().find(|other| other.name == service)?.image_ref =
-                Some(image_ref.to_owned());
+            let mut services = stack.services.to_vec();
+            services.iter_mut().find(|other| other.name == service)?.image_ref = Some(image_ref.to_owned());
+            stack.services = services.into();
             let stack = stack.clone();
             team.sources_changed();
             Some(stack)

@@ -87,10 +87,10 @@ impl Setup {
         found.expect("every family that is named is there").1
     }
 
-    fn ask(&self, approval: Uuid, team: u8, source: Uuid, key: Option<String>) -> Ask {
+    fn ask(&self, approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
         Ask {
             request: Request { approval, team: team_id(team), binding: self.binding.clone() },
-            by: "dev@example.com".to_owned(),
+            by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
             key,
         }
@@ -129,7 +129,7 @@ impl Setup {
                     (team, self.stacks(team, 0)[0])
                 }
             };
-            let key = self.scenario.keys.then(|| format!("key-{index}"));
+            let key = self.scenario.keys.then(|| format!("key-{index}").into());
             let ask = Arc::new(self.ask(ledger.id, team, source, key));
             let facts = begin_facts(ledger, client.wants, begins_at);
             let attempts = [Attempt::new(Slot::Waiting, facts), Attempt::new(Slot::Off, None)];

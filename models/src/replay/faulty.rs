@@ -2,30 +2,31 @@
 
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step},
-    store::{Ask, Committed, MemoryStore, Reading, Store, StoreError},
-    strategy::Strategy,
+    store::{Ask, Committed, Reading, Store, StoreError},
 };
 use uuid::Uuid;
 
+use super::Rig;
 use crate::model::Outcome;
 
 /// The real store, with something in the way.
-pub(super) struct Faulty<'a, S> {
-    pub(super) store: &'a MemoryStore<S>,
+pub(super) struct Faulty<'a, R: Rig> {
+    pub(super) store: &'a R::Store,
+    pub(super) rig: &'a R,
     pub(super) outcome: Outcome,
     pub(super) team: Uuid,
 }
 
-impl<S: Strategy + Default> Faulty<'_, S> {
+impl<R: Rig> Faulty<'_, R> {
     /// Does the work during an outage of what the step lists first, if that is the outcome.
     async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
         let refusal = step.refusals().next().filter(|_| self.outcome == Outcome::Refuses).cloned();
         if let Some(refusal) = &refusal {
-            self.store.begin_outage(self.team, refusal.clone());
+            self.rig.begin_outage(self.team, refusal).await;
         }
         let done = work.await;
         if let Some(refusal) = &refusal {
-            self.store.end_outage(self.team, refusal);
+            self.rig.end_outage(self.team, refusal).await;
         }
         done
     }
@@ -35,7 +36,7 @@ impl<S: Strategy + Default> Faulty<'_, S> {
     }
 }
 
-impl<S: Strategy + Default> Store for Faulty<'_, S> {
+impl<R: Rig> Store for Faulty<'_, R> {
     async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
         self.is_reached()?;
         self.store.read_approval(ask).await

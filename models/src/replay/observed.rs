@@ -2,14 +2,15 @@
 
 use countersign::{
     protocol::{Digest, Status},
-    store::{AuditKind, JobState, StackStatus, Store},
-    strategy::Strategy,
+    store::{AuditKind, JobState, StackStatus},
 };
 use uuid::Uuid;
 
-use super::{Progress, Real, TEAM, VAULT_KEY, environment, is_held, stage};
+use super::{
+    Records,
+    real::{Progress, Real, environment, is_held, stage},
+};
 use crate::{
-    fixtures::at_once,
     model::Model,
     properties::Stage,
     world::{JobStatus, MAX_CONSUMERS, Payload, State, TargetStatus},
@@ -43,7 +44,7 @@ struct ObservedConsumer {
 
 impl Observed {
     /// What the model says is to be seen.
-    pub(in crate::replay) fn of_model(model: &Model, state: &State) -> Self {
+    pub(super) fn of_model(model: &Model, state: &State) -> Self {
         let world = &state.world;
         let consumers = &state.consumers[..usize::from(model.bounds().consumers)];
         Self {
@@ -76,15 +77,11 @@ impl Observed {
     }
 }
 
-impl<S: Strategy + Default> Real<S> {
-    /// What is to be seen.
-    pub(in crate::replay) fn observe(&self) -> Observed {
-        let id = self.approval.approval.id;
-        let record = at_once(self.store.approval(TEAM, id)).ok().flatten().expect("it was requested");
-        let events = at_once(self.store.audit(id)).expect("nothing fails in memory");
+impl Real {
+    /// What is to be seen of it and of its store.
+    pub(super) fn observe(&self, records: &Records) -> Observed {
         let production = environment("production");
-        let stacks = self.store.stacks(TEAM);
-        let targets: Vec<_> = stacks.iter().filter(|stack| stack.env == production).collect();
+        let targets: Vec<_> = records.stacks.iter().filter(|stack| stack.env == production).collect();
         let mut statuses = [TargetStatus::Absent; MAX_CONSUMERS];
         for (status, target) in statuses.iter_mut().zip(&targets) {
             *status = match target.status {
@@ -95,27 +92,26 @@ impl<S: Strategy + Default> Real<S> {
         let index = |target: Uuid| targets.iter().position(|other| other.id == target).map(|at| at as u8);
         let launches = self.deployer.effective();
         let running = self.deployer.running();
-        let now = countersign::store::Clock::now(&*self.clock);
-        let job = self.store.job(TEAM, id);
-        let count = |wanted: &[AuditKind]| events.iter().filter(|event| wanted.contains(&event.kind)).count();
+        let count = |wanted: &[AuditKind]| records.events.iter().filter(|kind| wanted.contains(kind)).count();
+        let job = records.job.as_ref();
         Observed {
-            status: record.approval.status,
-            window_passed: record.approval.expires_at <= now,
+            status: records.status,
+            window_passed: records.expires_at <= records.now,
             decisions: count(&[AuditKind::Approved, AuditKind::Rejected, AuditKind::Expired]).min(2),
             executed_events: count(&[AuditKind::Executed]).min(2),
             targets: statuses,
-            vault_written: self.store.vault(TEAM, &production, VAULT_KEY).is_some(),
-            job: match job.as_ref().map(|job| job.state) {
+            vault_written: records.vault.is_some(),
+            job: match job.map(|job| job.state) {
                 None => JobStatus::Absent,
                 Some(JobState::Done) => JobStatus::Done,
-                Some(state) if !is_held(state, now) => JobStatus::Ready,
+                Some(state) if !is_held(state, records.now) => JobStatus::Ready,
                 Some(_) if running.iter().any(|running| running.launch.key.is_some()) => JobStatus::Running,
                 Some(_) => JobStatus::Leased,
             },
             job_carries: job.map(|job| (self.payload(job.digest), job.target.and_then(index))),
             unkeyed_launches: launches.iter().filter(|launch| launch.key.is_none()).count().min(2),
             job_launched: launches.iter().any(|launch| launch.key.is_some()),
-            launched_other: launches.iter().any(|launch| launch.digest != self.approval.approval.digest),
+            launched_other: launches.iter().any(|launch| launch.digest != self.approved),
             consumers: self
                 .progress
                 .iter()
@@ -139,10 +135,9 @@ impl<S: Strategy + Default> Real<S> {
 
     /// What a digest stands for: the approved payload, another stack's, or else the source as it has become.
     fn payload(&self, digest: Digest) -> Payload {
-        let foreign = self.asks.len().checked_sub(1).filter(|last| *last > 0);
         match digest {
-            digest if digest == self.approval.approval.digest => Payload::Approved,
-            digest if foreign.and_then(|last| self.digest_of(last)) == Some(digest) => Payload::Foreign,
+            digest if digest == self.approved => Payload::Approved,
+            digest if self.foreign == Some(digest) => Payload::Foreign,
             _ => Payload::Drifted,
         }
     }

@@ -1,0 +1,77 @@
+//! What a store needs to be replayed on: hands that move its clock and its outages, and a way back to where it was.
+
+use std::future::Future;
+
+use countersign::{
+    protocol::{Environment, Refusal, Status, Timestamp},
+    store::{AuditKind, Job, Stack, Store, Tenants},
+};
+use uuid::Uuid;
+
+/// A store on a rig. Nobody else uses it meanwhile.
+pub trait Rig: Sync {
+    /// What is replayed.
+    type Store: Store + Tenants;
+    /// All that is in the store, and its clock's time.
+    type Saved;
+
+    /// The store.
+    fn store(&self) -> &Self::Store;
+
+    /// Waits for the store to do something.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T;
+
+    /// What is in the store now. Until something is restored, nobody asks it anything.
+    fn save(&mut self) -> Self::Saved;
+
+    /// Takes the store and its clock back to where they were. The ids that it has given may stay given.
+    fn restore(&mut self, saved: &Self::Saved);
+
+    /// Moves the store's clock.
+    fn set_clock(&mut self, now: Timestamp);
+
+    /// Makes a stack a member of another one's family.
+    fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid);
+
+    /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
+    fn begin_outage(&self, team: Uuid, refusal: &Refusal) -> impl Future<Output = ()> + Send;
+
+    /// It works again.
+    fn end_outage(&self, team: Uuid, refusal: &Refusal) -> impl Future<Output = ()> + Send;
+
+    /// What can be seen of it. It should not be the store's own reading, so that a store
+    /// that writes something else than it reads is found.
+    fn look(&mut self, about: &About) -> Records;
+}
+
+/// What is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The team.
+    pub team: Uuid,
+    /// Its approval.
+    pub approval: Uuid,
+    /// The environment that is promoted to.
+    pub env: Environment,
+    /// The key in that environment's vault.
+    pub key: &'static str,
+}
+
+/// What is in a store that has one team with one approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// The approval's status.
+    pub status: Status,
+    /// The approval's end.
+    pub expires_at: Timestamp,
+    /// The events about the approval, oldest first.
+    pub events: Vec<AuditKind>,
+    /// The team's stacks, oldest first.
+    pub stacks: Vec<Stack>,
+    /// The value of the vault's key.
+    pub vault: Option<String>,
+    /// The approval's job.
+    pub job: Option<Job>,
+}

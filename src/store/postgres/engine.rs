@@ -1,0 +1,109 @@
+//! Runs works on PostgreSQL: each in a transaction, again after a collision, and on another connection when the server
+//! has closed the first one.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{
+    pool::Pool,
+    session::{Ended, PgSession},
+    wire::Wire,
+};
+use crate::store::{
+    StoreError,
+    sql::{Done, Engine, SqlError, Work},
+};
+
+/// How often a work is tried again that met others. Under the strategies that let transactions collide, the unluckiest
+/// of 32 on one row needs a few dozen.
+const MOST_COLLISIONS: u32 = 200;
+
+/// How many dead connections a work puts up with.
+const MOST_CONNECTIONS: u32 = 3;
+
+/// Runs works on PostgreSQL.
+pub struct PostgresEngine {
+    pool: Pool,
+}
+
+impl PostgresEngine {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+}
+
+/// What one attempt has come to.
+enum Attempt<T> {
+    Done(T),
+    /// Not done, for this reason.
+    Not(Ended),
+}
+
+impl Engine for PostgresEngine {
+    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        for _ in 0..MOST_CONNECTIONS {
+            let mut borrowed = self.pool.borrow().await.ok_or(StoreError::NotApplied)?;
+            let mut collisions = 0;
+            let ended = loop {
+                match attempt(&mut borrowed.wire, &work).await {
+                    Attempt::Done(output) => {
+                        borrowed.give_back();
+                        return Ok(output);
+                    }
+                    Attempt::Not(Ended::Conflict) if collisions < MOST_COLLISIONS => {
+                        collisions += 1;
+                        step_aside(collisions, borrowed.wire.number()).await;
+                    }
+                    Attempt::Not(ended) => break ended,
+                }
+            };
+            match ended {
+                Ended::Conflict | Ended::Failed | Ended::Done => {
+                    borrowed.give_back();
+                    return Err(StoreError::NotApplied);
+                }
+                Ended::Unknown => {
+                    self.pool.forget_idle();
+                    return Err(StoreError::Unknown);
+                }
+                Ended::Disconnected => self.pool.forget_idle(),
+            }
+        }
+        Err(StoreError::NotApplied)
+    }
+}
+
+async fn attempt<W: Work>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
+    let mut session = PgSession::new(wire, work.mode());
+    match work.run(&mut session).await {
+        Ok(Done::Keep(output)) => match session.keep().await {
+            Ended::Done => Attempt::Done(output),
+            ended => Attempt::Not(ended),
+        },
+        Ok(Done::Undo(output)) => match session.undo().await {
+            Ended::Done => Attempt::Done(output),
+            ended => Attempt::Not(ended),
+        },
+        // The session knows better than the work why it could not go on, if it was the session's doing.
+        Err(error) => match (session.undo().await, error) {
+            (Ended::Done, SqlError::Conflict) => Attempt::Not(Ended::Conflict),
+            (Ended::Done, SqlError::Failed(StoreError::NotApplied)) => Attempt::Not(Ended::Failed),
+            (Ended::Done, SqlError::Failed(StoreError::Unknown)) => Attempt::Not(Ended::Unknown),
+            (ended, _) => Attempt::Not(ended),
+        },
+    }
+}
+
+/// Lets the others go first for a while. How long differs from connection to connection, so that those who have
+/// collided do not do so again in step.
+async fn step_aside(collisions: u32, number: u32) {
+    const AT_ONCE: u32 = 2;
+    const LONGEST_MS: u32 = 32;
+    if collisions <= AT_ONCE {
+        tokio::task::yield_now().await;
+        return;
+    }
+    let most = (1 << (collisions - AT_ONCE).min(8)).min(LONGEST_MS);
+    sleep(Duration::from_millis((1 + number.wrapping_add(collisions.wrapping_mul(7)) % most).into())).await;
+}

@@ -1,0 +1,65 @@
+//! Brings the tables up to date, one instance at a time.
+
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::{OpenError, PostgresOptions, quoted, wire::driven};
+use crate::store::sql::migrations::{Migration, to_apply};
+
+/// All of them, oldest first.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+
+/// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
+const LOCK: i64 = 0x636f_756e_7465_7273;
+
+/// The oldest server that will do, as the server writes it.
+const OLDEST: i32 = 120_000;
+
+/// Makes the schema and the tables, or what they lack. Whoever comes second waits, and finds nothing left to do.
+pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Result<(), OpenError> {
+    let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
+    let (mut client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
+    // The connection ends with this, and the lock with the connection.
+    driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options.schema.as_deref())).await
+}
+
+async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+    let version = client.query_one("SELECT current_setting('server_version_num')::INT, version()", &[]).await;
+    let version = version.map_err(OpenError::Server)?;
+    if version.get::<_, i32>(0) < OLDEST {
+        return Err(OpenError::TooOld(version.get(1)));
+    }
+    let mut setup = format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK});");
+    if let Some(schema) = schema {
+        let schema = quoted(schema);
+        setup.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema};"));
+    }
+    client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+    for migration in to_apply(MIGRATIONS, &applied(client).await?).map_err(OpenError::Schema)? {
+        let transaction = client.transaction().await.map_err(OpenError::Server)?;
+        transaction.batch_execute(migration.sql).await.map_err(OpenError::Server)?;
+        transaction
+            .execute(
+                "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, countersign_now())",
+                &[&migration.version, &migration.name],
+            )
+            .await
+            .map_err(OpenError::Server)?;
+        transaction.commit().await.map_err(OpenError::Server)?;
+    }
+    Ok(())
+}
+
+/// The versions of the migrations that the tables have seen.
+async fn applied(client: &Client) -> Result<Vec<i64>, OpenError> {
+    const THERE: &str = "SELECT count(*) FROM pg_catalog.pg_class \
+        JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace \
+        WHERE relname = 'migrations' AND nspname = current_schema()";
+    let there = client.query_one(THERE, &[]).await.map_err(OpenError::Server)?;
+    if there.get::<_, i64>(0) == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = client.query("SELECT version FROM migrations ORDER BY version", &[]).await;
+    Ok(rows.map_err(OpenError::Server)?.iter().map(|row| row.get(0)).collect())
+}

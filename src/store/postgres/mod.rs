@@ -1,0 +1,187 @@
+//! The store in PostgreSQL, which several instances share: how to connect to it, and what it is to be like.
+//!
+//! There is no TLS: reach the server over a Unix socket, or over a network that nobody else is on. A URL that demands
+//! TLS is refused.
+
+mod engine;
+mod migrate;
+mod pool;
+mod session;
+mod value;
+mod wire;
+
+use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use tokio_postgres::{Config, Error as ServerError};
+
+pub use engine::PostgresEngine;
+
+use self::{migrate::migrate, pool::Pool, wire::Wire};
+use super::{
+    Ids,
+    sql::{Cas, Consume, MissingStatement, SchemaError, SqlStore},
+};
+
+/// A store in PostgreSQL.
+pub type PostgresStore = SqlStore<PostgresEngine>;
+
+/// Whether a commit waits until it is on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SynchronousCommit {
+    /// As the server is configured, which is on unless somebody has changed it there.
+    #[default]
+    AsConfigured,
+    /// It does.
+    On,
+    /// It does not. **Not single-use after a crash**: the server may forget the last commits, and an approval that was
+    /// executed is approved again.
+    Off,
+}
+
+/// What a store in PostgreSQL is to be like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// The schema that has the tables, made if there is none; none: wherever the server looks first.
+    pub schema: Option<String>,
+    /// How many connections there are at most.
+    pub connections: NonZeroUsize,
+    /// How long a connection is waited for.
+    pub connect_timeout: Duration,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+    /// Whether a commit waits until it is on the disk.
+    pub synchronous_commit: SynchronousCommit,
+    /// How an approval is consumed.
+    pub cas: Cas,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+        Self {
+            schema: None,
+            connections: CONNECTIONS,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+            synchronous_commit: SynchronousCommit::default(),
+            cas: Cas::ConditionalUpdate,
+        }
+    }
+}
+
+/// Why there is no store.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The URL is none of PostgreSQL's.
+    Url(ServerError),
+    /// The server cannot be reached, lets nobody in, or does not do what it is told.
+    Server(ServerError),
+    /// It does not answer in time.
+    TimedOut,
+    /// It is older than PostgreSQL 12.
+    TooOld(String),
+    /// Its tables are not those that this version knows.
+    Schema(SchemaError),
+    /// A consume's file lacks a statement.
+    Statement(MissingStatement),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => write!(f, "not a PostgreSQL URL: {}", Causes(error)),
+            Self::Server(error) => write!(f, "PostgreSQL: {}", Causes(error)),
+            Self::TimedOut => f.write_str("PostgreSQL does not answer in time"),
+            Self::TooOld(version) => write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do"),
+            Self::Schema(error) => error.fmt(f),
+            Self::Statement(missing) => missing.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// An error and what caused it, in one line. Neither has the password in it.
+struct Causes<'a>(&'a ServerError);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl SqlStore<PostgresEngine> {
+    /// Connects to the server, and brings its tables up to date; several may do so at once. The server's clock decides
+    /// what has expired.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn connect(url: &str, ids: Arc<dyn Ids>, options: &PostgresOptions) -> Result<Self, OpenError> {
+        let consume = match options.cas {
+            Cas::ConditionalUpdate => include_str!("consume/conditional_update.sql"),
+            Cas::VersionColumn => include_str!("consume/version_column.sql"),
+            Cas::ForUpdate => include_str!("consume/for_update.sql"),
+            Cas::Serializable => include_str!("consume/serializable.sql"),
+            Cas::AdvisoryLock => include_str!("consume/advisory_lock.sql"),
+            Cas::ConsumptionRow => include_str!("consume/consumption_row.sql"),
+        };
+        Self::connect_with(url, ids, options, consume).await
+    }
+
+    /// As [`connect`](Self::connect), but an approval is consumed by these statements: for harnesses that show that a
+    /// broken one is found.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn connect_with(
+        url: &str,
+        ids: Arc<dyn Ids>,
+        options: &PostgresOptions,
+        consume: &'static str,
+    ) -> Result<Self, OpenError> {
+        let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
+        let mut config: Config = url.parse().map_err(OpenError::Url)?;
+        config.connect_timeout(options.connect_timeout);
+        if config.get_application_name().is_none() {
+            config.application_name("countersign");
+        }
+        migrate(&config, options).await?;
+        // The server gives up first, so that its answer is that nothing happened.
+        let patience = options.statement_timeout + Duration::from_secs(2);
+        let size = options.connections.get();
+        let pool = Pool::new(config, setup(options), size, options.connect_timeout, patience);
+        Ok(Self::new(PostgresEngine::new(pool), ids, consume))
+    }
+}
+
+/// What every connection is told first.
+fn setup(options: &PostgresOptions) -> String {
+    let timeout_ms = options.statement_timeout.as_millis();
+    let mut setup = format!(
+        "SET default_transaction_isolation = 'read committed'; \
+         SET statement_timeout = {timeout_ms}; \
+         SET idle_in_transaction_session_timeout = {timeout_ms}; \
+         SET client_min_messages = warning; \
+         SET jit = off;"
+    );
+    if let Some(schema) = &options.schema {
+        setup.push_str(&format!("SET search_path = {};", quoted(schema)));
+    }
+    match options.synchronous_commit {
+        SynchronousCommit::AsConfigured => {}
+        SynchronousCommit::On => setup.push_str("SET synchronous_commit = on;"),
+        SynchronousCommit::Off => setup.push_str("SET synchronous_commit = off;"),
+    }
+    setup
+}
+
+/// A name as it stands in a statement.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,82 @@
+//! The connections: so many at most, each used by one work at a time, and thrown away when there is any doubt about it.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
+use tokio_postgres::Config;
+
+use super::wire::Wire;
+
+/// Connections that are open and that nobody uses; the one that was used last is used first.
+pub(super) struct Pool {
+    config: Config,
+    /// What makes a connection ready for use.
+    setup: String,
+    places: Semaphore,
+    /// How many connections there have been.
+    opened: AtomicU32,
+    idle: Mutex<Vec<Wire>>,
+    /// How long whoever wants a connection waits for one.
+    wait: Duration,
+    /// How long an answer of the server's is waited for.
+    patience: Duration,
+}
+
+/// A connection in use. It is closed when this is dropped, unless it is given back: what a work that was dropped half
+/// way has left on it nobody knows.
+pub(super) struct Borrowed<'a> {
+    pub(super) wire: Wire,
+    pool: &'a Pool,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Pool {
+    pub(super) fn new(config: Config, setup: String, size: usize, wait: Duration, patience: Duration) -> Self {
+        let (places, opened) = (Semaphore::new(size), AtomicU32::default());
+        Self { config, setup, places, opened, idle: Mutex::default(), wait, patience }
+    }
+
+    /// A connection that the server has not closed as far as anybody can tell; none when there is none to be had.
+    pub(super) async fn borrow(&self) -> Option<Borrowed<'_>> {
+        /// The server may have gone without a word, but hardly since so short a time ago.
+        const FRESH: Duration = Duration::from_secs(1);
+        let place = timeout(self.wait, self.places.acquire()).await.ok()?.ok()?;
+        loop {
+            let Some(mut wire) = self.idle().pop() else { break };
+            if wire.is_open() && (wire.seen_at.elapsed() < FRESH || wire.answers().await) {
+                return Some(Borrowed { wire, pool: self, _place: place });
+            }
+        }
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let connecting = Wire::connect(&self.config, &self.setup, self.patience, number);
+        let wire = timeout(self.wait, connecting).await.ok()?.ok()?;
+        Some(Borrowed { wire, pool: self, _place: place })
+    }
+
+    /// The server has closed a connection: it has not closed that one alone.
+    pub(super) fn forget_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Wire>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Borrowed<'_> {
+    /// It is as it was.
+    pub(super) fn give_back(self) {
+        let Self { mut wire, pool, _place } = self;
+        wire.seen_at = Instant::now();
+        pool.idle().push(wire);
+    }
+}

@@ -1,0 +1,223 @@
+//! One connection: driven by whoever waits for its answer, with the statements that it has prepared.
+//!
+//! The task that asks also does the reading and the writing. A task of its own for each connection would mean two
+//! changes of task for each statement, which cost more than the statement's own work on either side.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{
+    Client, Config, Error, NoTls, Row, Statement,
+    error::{Severity, SqlState},
+    types::ToSql,
+};
+
+use crate::store::sql::Value;
+
+/// The half of a connection that reads and writes. It resolves when the connection is no more.
+pub(super) type Link = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Why there was no answer, or not the one that was hoped for.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server refused the statement: it has certainly not been carried out.
+    Refused(SqlState),
+    /// The connection is no more, or the answer has not come in time: nobody knows.
+    Broken,
+}
+
+/// A connection.
+pub(super) struct Wire {
+    client: Client,
+    /// None as soon as it is known to be no more.
+    link: Option<Link>,
+    prepared: BTreeMap<&'static str, Statement>,
+    patience: Duration,
+    number: u32,
+    /// When it was last seen to be alive.
+    pub(super) seen_at: Instant,
+}
+
+impl Wire {
+    /// Connects, and prepares the session with these statements. Every answer is waited for so long at most.
+    pub(super) async fn connect(
+        config: &Config,
+        setup: &str,
+        patience: Duration,
+        number: u32,
+    ) -> Result<Self, Error> {
+        let (client, link) = config.connect(NoTls).await?;
+        let mut wire = Self {
+            client,
+            link: Some(Box::pin(link)),
+            prepared: BTreeMap::new(),
+            patience,
+            number,
+            seen_at: Instant::now(),
+        };
+        let Self { client, link, .. } = &mut wire;
+        driven(link, client.batch_execute(setup)).await?;
+        Ok(wire)
+    }
+
+    /// Whether nothing says that the server has closed it.
+    pub(super) fn is_open(&mut self) -> bool {
+        self.turn();
+        self.link.is_some()
+    }
+
+    /// Reads and writes what can be read and written without waiting.
+    fn turn(&mut self) {
+        if let Some(link) = &mut self.link
+            && link.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        {
+            self.link = None;
+        }
+    }
+
+    /// What tells it from others.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Asks the server whether it is there.
+    pub(super) async fn answers(&mut self) -> bool {
+        self.run("").await.is_ok()
+    }
+
+    /// Carries out statements without parameters.
+    pub(super) async fn run(&mut self, statements: &str) -> Result<(), Failure> {
+        let Self { client, link, patience, .. } = self;
+        let done = in_time(*patience, link, client.batch_execute(statements)).await;
+        self.noted(done)
+    }
+
+    /// Sends statements whose answer nobody needs. Whoever uses the connection next finds them carried out.
+    pub(super) fn post(&mut self, statements: &str) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match pin!(self.client.batch_execute(statements)).poll(&mut nobody) {
+            Poll::Ready(Err(_)) => self.link = None,
+            Poll::Ready(Ok(())) | Poll::Pending => self.turn(),
+        }
+    }
+
+    /// Carries out a statement, and returns its rows.
+    pub(super) async fn query(
+        &mut self,
+        begin: Option<&str>,
+        statement: &Statement,
+        parameters: &[Value],
+    ) -> Result<Vec<Row>, Failure> {
+        let parameters = bound(parameters);
+        let Self { client, link, patience, .. } = self;
+        let rows = async { client.query(statement, &parameters).await };
+        let done = in_time(*patience, link, after(client, begin, rows)).await;
+        self.noted(done)
+    }
+
+    /// Carries out a statement, and returns how many rows it changed.
+    pub(super) async fn execute(
+        &mut self,
+        begin: Option<&str>,
+        statement: &Statement,
+        parameters: &[Value],
+    ) -> Result<u64, Failure> {
+        let parameters = bound(parameters);
+        let Self { client, link, patience, .. } = self;
+        let changed = async { client.execute(statement, &parameters).await };
+        let done = in_time(*patience, link, after(client, begin, changed)).await;
+        self.noted(done)
+    }
+
+    /// The statement as this connection knows it. Preparing changes nothing, and needs no transaction.
+    pub(super) async fn prepare(&mut self, sql: &'static str) -> Result<Statement, Failure> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        let Self { client, link, patience, .. } = self;
+        let done = in_time(*patience, link, client.prepare(sql)).await;
+        let statement = self.noted(done)?;
+        self.prepared.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn noted<T>(&mut self, done: Result<T, Option<Error>>) -> Result<T, Failure> {
+        let failure = match done {
+            Ok(value) => return Ok(value),
+            Err(error) => error.as_ref().and_then(Error::as_db_error).map_or(Failure::Broken, |refusal| {
+                match refusal.parsed_severity() {
+                    // The session ends with it; whether before or after its work was done is not said.
+                    Some(Severity::Fatal | Severity::Panic) => Failure::Broken,
+                    _ => Failure::Refused(refusal.code().clone()),
+                }
+            }),
+        };
+        if matches!(failure, Failure::Broken) {
+            self.link = None;
+        }
+        Err(failure)
+    }
+}
+
+/// The parameters as the client wants them.
+fn bound(parameters: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    parameters.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+/// Sends `begin`, if there is one, and the statement right behind it, without waiting in between.
+async fn after<T>(
+    client: &Client,
+    begin: Option<&str>,
+    statement: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let Some(begin) = begin else { return statement.await };
+    let mut begin = pin!(client.batch_execute(begin));
+    let mut statement = pin!(statement);
+    let mut begun = None;
+    poll_fn(|context| {
+        if begun.is_none() {
+            match begin.as_mut().poll(context) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => begun = Some(()),
+                Poll::Pending => {}
+            }
+        }
+        // Its answer comes after the other one.
+        statement.as_mut().poll(context)
+    })
+    .await
+}
+
+/// As [`driven`], but no error means that the time is over.
+async fn in_time<T>(
+    patience: Duration,
+    link: &mut Option<Link>,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Option<Error>> {
+    match timeout(patience, driven(link, asked)).await {
+        Ok(done) => done.map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+/// Lets the connection read and write for as long as this answer is waited for.
+pub(super) async fn driven<T>(link: &mut Option<Link>, asked: impl Future<Output = T>) -> T {
+    let mut asked = pin!(asked);
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = asked.as_mut().poll(context) {
+            return Poll::Ready(answer);
+        }
+        if link.as_mut().is_some_and(|link| link.as_mut().poll(context).is_ready()) {
+            // What still waits for it is told that it is closed.
+            *link = None;
+        }
+        asked.as_mut().poll(context)
+    })
+    .await
+}

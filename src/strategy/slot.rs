@@ -1,0 +1,156 @@
+//! A record in one cache line, made of atomic words, of which one ever changes once the slot is shared.
+//!
+//! ```text
+//! ┌ word ───────────────────┬ id ─────┬ expires_at ┬ digest ──────────────┐  64 bytes
+//! │ changed_at │ status  (8) │ 16      │ 8          │ 32                   │
+//! └─────────────────────────┴─────────┴────────────┴──────────────────────┘
+//! ```
+//!
+//! The word is written last, and is zero before: whoever sees it sees the rest.
+
+use std::sync::atomic::Ordering;
+
+use uuid::Uuid;
+
+use super::{
+    Record, index,
+    sync::{Primitives, Word},
+    word,
+};
+use crate::protocol::{Digest, Refusal, Standing, Status, Timestamp};
+
+const DIGEST_WORDS: usize = size_of::<Digest>() / size_of::<u64>();
+
+/// See the module.
+#[repr(align(64))]
+pub(super) struct Slot<P: Primitives> {
+    word: P::Word,
+    id: IdWords<P>,
+    expires_at: P::Word,
+    digest: [P::Word; DIGEST_WORDS],
+}
+
+impl<P: Primitives> Default for Slot<P> {
+    fn default() -> Self {
+        Self {
+            word: Word::new(word::EMPTY),
+            id: IdWords::default(),
+            expires_at: Word::new(0),
+            digest: std::array::from_fn(|_| Word::new(0)),
+        }
+    }
+}
+
+impl<P: Primitives> Slot<P> {
+    /// Fills it. Once, by whoever it was given to.
+    pub(super) fn fill(&self, id: Uuid, record: Record) {
+        let Record { standing: Standing { status, expires_at, digest }, changed_at } = record;
+        // Relaxed: nobody looks at these before the word is there.
+        self.id.write(id);
+        self.expires_at.store(expires_at.0, Ordering::Relaxed);
+        for (word, bytes) in self.digest.iter().zip(digest.0.chunks_exact(size_of::<u64>())) {
+            let mut eight = [0; size_of::<u64>()];
+            eight.copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(eight), Ordering::Relaxed);
+        }
+        // Release: publishes all of the above.
+        self.word.store(word::pack(status, changed_at), Ordering::Release);
+    }
+
+    /// The word, as it is now.
+    pub(super) fn look(&self) -> u64 {
+        // Acquire: pairs with the release in `fill`, and with that of the swap: whoever sees it executed sees what the
+        // winner did before.
+        self.word.load(Ordering::Acquire)
+    }
+
+    /// Whether it is that of this id. For whoever has seen a word there that is not empty.
+    pub(super) fn is_of(&self, id: Uuid) -> bool {
+        self.id.are_of(id)
+    }
+
+    /// The id, and the record as it is now.
+    pub(super) fn read(&self) -> Option<(Uuid, Record)> {
+        let record = self.record(self.look())?;
+        Some((self.id.read(), record))
+    }
+
+    /// The record with this word.
+    pub(super) fn record(&self, word: u64) -> Option<Record> {
+        let (status, changed_at) = word::unpack(word)?;
+        let mut digest = Digest([0; size_of::<Digest>()]);
+        // Relaxed, here and below: written before the word, and never again.
+        for (bytes, word) in digest.0.chunks_exact_mut(size_of::<u64>()).zip(&self.digest) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        }
+        let expires_at = Timestamp(self.expires_at.load(Ordering::Relaxed));
+        Some(Record { standing: Standing { status, expires_at, digest }, changed_at })
+    }
+
+    /// [`Strategy::update`](super::Strategy::update), for whoever has just seen this word.
+    ///
+    /// A loser ends after that look, and has taken the cache line from nobody.
+    pub(super) fn update(
+        &self,
+        mut seen: u64,
+        now: Timestamp,
+        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    ) -> Option<Result<Status, Refusal>> {
+        loop {
+            let status = match judge(self.record(seen)?.standing) {
+                Ok(status) => status,
+                Err(refusal) => return Some(Err(refusal)),
+            };
+            let new = word::pack(status, now);
+            // Release: what was done before the swap is seen by whoever sees the new status. Acquire on failure: what
+            // is there now is judged next.
+            match self.word.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(Ok(status)),
+                Err(meanwhile) => seen = meanwhile,
+            }
+        }
+    }
+}
+
+impl<P: Primitives> index::Place for Slot<P> {
+    fn is_of(&self, id: Uuid) -> bool {
+        self.is_of(id)
+    }
+}
+
+/// An id in two words. Relaxed: whoever shares it orders it.
+pub(super) struct IdWords<P: Primitives>([P::Word; 2]);
+
+impl<P: Primitives> Default for IdWords<P> {
+    fn default() -> Self {
+        Self([Word::new(0), Word::new(0)])
+    }
+}
+
+impl<P: Primitives> IdWords<P> {
+    pub(super) fn write(&self, id: Uuid) {
+        let (high, low) = id.as_u64_pair();
+        self.0[0].store(high, Ordering::Relaxed);
+        self.0[1].store(low, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Uuid {
+        let [high, low] = [&self.0[0], &self.0[1]].map(|word| word.load(Ordering::Relaxed));
+        Uuid::from_u64_pair(high, low)
+    }
+
+    pub(super) fn are_of(&self, id: Uuid) -> bool {
+        self.read() == id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::sync::Std;
+
+    #[test]
+    fn a_slot_is_one_cache_line() {
+        assert_eq!((size_of::<Slot<Std>>(), align_of::<Slot<Std>>()), (64, 64));
+    }
+}
