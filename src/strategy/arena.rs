@@ -38,7 +38,7 @@ impl<T: Default, const FIRST: usize> Arena<T, FIRST> {
     }
 
     /// Which segment a place is in, and where.
-    fn locate(number: u32) -> (usize, usize) {
+    pub(super) fn locate(number: u32) -> (usize, usize) {
         let chunk = number as usize / FIRST + 1;
         let segment = chunk.ilog2() as usize;
         (segment, number as usize - FIRST * ((1 << segment) - 1))

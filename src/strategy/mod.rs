@@ -30,6 +30,9 @@ use uuid::Uuid;
 
 use crate::protocol::{self, Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp};
 
+/// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
+pub type DefaultStrategy = Packed;
+
 /// What is kept of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {

@@ -66,7 +66,7 @@ impl<P: Primitives> Slot<P> {
 
     /// Whether it is that of this id. For whoever has seen a word there that is not empty.
     pub(super) fn is_of(&self, id: Uuid) -> bool {
-        self.id.are_of(id)
+        self.id.read() == id
     }
 
     /// The id, and the record as it is now.
@@ -113,8 +113,8 @@ impl<P: Primitives> Slot<P> {
 }
 
 impl<P: Primitives> index::Place for Slot<P> {
-    fn is_of(&self, id: Uuid) -> bool {
-        self.is_of(id)
+    fn id(&self) -> Uuid {
+        self.id.read()
     }
 }
 
@@ -137,10 +137,6 @@ impl<P: Primitives> IdWords<P> {
     pub(super) fn read(&self) -> Uuid {
         let [high, low] = [&self.0[0], &self.0[1]].map(|word| word.load(Ordering::Relaxed));
         Uuid::from_u64_pair(high, low)
-    }
-
-    pub(super) fn are_of(&self, id: Uuid) -> bool {
-        self.read() == id
     }
 }
 
