@@ -10,7 +10,7 @@ use countersign_models::fixtures::block_on;
 use crate::platform::{Platform, TEAM};
 
 fn under(ask: &Ask, key: &str) -> Ask {
-    Ask { key: Some(key.to_owned()), ..ask.clone() }
+    Ask { key: Some(key.into()), ..ask.clone() }
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Platform {
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         Ask {
             request: Request { approval, team: TEAM, binding },
-            by: "dev@example.com".to_owned(),
+            by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,
         }

@@ -94,9 +94,8 @@ impl Real {
             payload: Payload { source, name: None, copy_vault: true },
             key: None,
         };
-        let record = rig
-            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil())))
-            .expect("nothing fails");
+        let record =
+            rig.wait(rig.store().request_approval(&ask(approved.id, Uuid::nil()))).expect("nothing fails");
         let id = record.approval.id;
         let consumers = model.bounds().consumers;
         let source = |consumer| if model.is_foreign(consumer) { other.id } else { approved.id };

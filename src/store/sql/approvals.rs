@@ -51,9 +51,9 @@ impl Work for ReadApproval {
             return Ok(Done::Keep(None));
         };
         let mut columns = Columns::of(row);
-        let (now, services) = (columns.take()?, columns.take::<Option<Vec<Service>>>()?);
+        let (now, services) = (columns.take()?, columns.take::<Option<Arc<[Service]>>>()?);
         // A twin's source is a resource: it has no services.
-        let services = services.filter(|_| !ask.is_twin()).unwrap_or_default();
+        let services = services.filter(|_| !ask.is_twin()).unwrap_or_else(|| Arc::from([]));
         let approval = if columns.is_null() { None } else { Some(columns.approval()?.approval) };
         Ok(Done::Keep(Some(Reading { approval, digest: digest_of(ask, &services), now })))
     }

@@ -199,7 +199,7 @@ pub(super) async fn put_stack<S: Session>(
                        env_vars = excluded.env_vars WHERE stacks.team = excluded.team";
     let Stack { id, name, env, status, parent, root, services, env_vars } = stack;
     let parameters =
-        values![*id, team, &stack.slug(), name, env, *status, *parent, *root, services.as_slice(), env_vars,];
+        values![*id, team, &stack.slug(), name, env, *status, *parent, *root, services, env_vars,];
     session.execute(PUT, &parameters).await.map(drop)
 }
 

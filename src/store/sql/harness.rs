@@ -185,7 +185,7 @@ impl Work for PutServices {
         const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE id = $1 AND team = $2");
         let rows = session.query(FIND, &values![self.stack, self.team]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(false)) };
-        let stack = Stack { services: self.services.clone(), ..Columns::of(row).stack()? };
+        let stack = Stack { services: self.services.as_slice().into(), ..Columns::of(row).stack()? };
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(true))
     }

@@ -72,7 +72,7 @@ impl Columns {
         Ok(ApprovalRecord {
             approval: Approval { id, team, requested_by, binding, digest, status, expires_at },
             payload: Payload { source: self.take()?, name: self.take()?, copy_vault: self.take()? },
-            services: self.take::<Vec<Service>>()?.into(),
+            services: self.take()?,
             created_at: self.take()?,
             decided_at: self.take()?,
         })
@@ -163,6 +163,12 @@ impl FromValue for String {
     }
 }
 
+impl FromValue for Arc<str> {
+    fn from_value(value: Value) -> Option<Self> {
+        String::from_value(value).map(Self::from)
+    }
+}
+
 impl FromValue for Uuid {
     fn from_value(value: Value) -> Option<Self> {
         match value {
@@ -186,7 +192,7 @@ impl FromValue for Environment {
     }
 }
 
-impl FromValue for Vec<Service> {
+impl FromValue for Arc<[Service]> {
     fn from_value(value: Value) -> Option<Self> {
         let documents: Vec<ServiceDocument> = serde_json::from_str(&String::from_value(value)?).ok()?;
         Some(documents.into_iter().map(Service::from).collect())
@@ -205,7 +211,7 @@ impl FromValue for Execution {
         let ExecutionDocument { key, source, name, copy_vault, target, created, vault_keys } = document;
         let payload = Payload { source, name, copy_vault };
         let target = target.map(|id| Target { id, created });
-        Some(Self { key, payload, target, vault_keys })
+        Some(Self { key: key.map(Arc::from), payload, target, vault_keys })
     }
 }
 
@@ -224,6 +230,12 @@ impl From<&str> for Value {
 impl From<&String> for Value {
     fn from(text: &String) -> Self {
         Self::Text(text.clone())
+    }
+}
+
+impl From<&Arc<str>> for Value {
+    fn from(text: &Arc<str>) -> Self {
+        (**text).into()
     }
 }
 
@@ -270,15 +282,9 @@ impl From<&Environment> for Value {
     }
 }
 
-impl From<&[Service]> for Value {
-    fn from(services: &[Service]) -> Self {
-        document(&services.iter().map(ServiceDocument::from).collect::<Vec<_>>())
-    }
-}
-
 impl From<&Arc<[Service]>> for Value {
     fn from(services: &Arc<[Service]>) -> Self {
-        (**services).into()
+        document(&services.iter().map(ServiceDocument::from).collect::<Vec<_>>())
     }
 }
 
@@ -292,7 +298,7 @@ impl From<&Execution> for Value {
     fn from(execution: &Execution) -> Self {
         let Execution { key, payload, target, vault_keys } = execution;
         document(&ExecutionDocument {
-            key: key.clone(),
+            key: key.as_deref().map(str::to_owned),
             source: payload.source,
             name: payload.name.clone(),
             copy_vault: payload.copy_vault,
@@ -415,7 +421,7 @@ mod tests {
 
     #[test]
     fn documents_read_back() {
-        let services = vec![
+        let services = Arc::from([
             Service {
                 name: "w\"eb\u{0}".into(),
                 image_ref: Some("a:1".into()),
@@ -423,8 +429,8 @@ mod tests {
                 expose: true,
             },
             Service { name: String::new(), image_ref: None, port: None, expose: false },
-        ];
-        assert_eq!(back::<Vec<Service>>(services.as_slice()), Some(services));
+        ]);
+        assert_eq!(back::<Arc<[Service]>>(&services), Some(services));
         let variables = EnvVars::from([("A".to_owned(), "vault:B".to_owned())]);
         assert_eq!(back::<EnvVars>(&variables), Some(variables));
         let execution = Execution {
@@ -441,7 +447,7 @@ mod tests {
         assert_eq!(back::<Status>("gone"), None);
         assert_eq!(back::<u64>(-1_i64), None);
         assert_eq!(back::<Environment>("a b"), None);
-        assert_eq!(back::<Vec<Service>>("[{}]"), None);
+        assert_eq!(back::<Arc<[Service]>>("[{}]"), None);
         assert_eq!(Uuid::from_value(Value::Bytes(vec![1; 15])), None);
         assert_eq!(Digest::from_value(Value::Bytes(vec![1; 31])), None);
         assert_eq!(Columns::of(vec![]).take::<bool>(), Err(UNREADABLE));

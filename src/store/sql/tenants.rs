@@ -63,6 +63,7 @@ impl Work for CreateStack {
         }
         let id = self.ids.next();
         let NewStack { name, env, services, env_vars } = self.stack.clone();
+        let services = services.into();
         let stack =
             Stack { id, name, env, status: StackStatus::Healthy, parent: None, root: id, services, env_vars };
         put_stack(session, self.team, &stack).await?;
@@ -152,10 +153,12 @@ impl Work for ChangeStack {
         };
         match &self.change {
             Change::Image { service, image_ref } => {
-                let Some(service) = stack.services.iter_mut().find(|other| other.name == *service) else {
+                let mut services = stack.services.to_vec();
+                let Some(service) = services.iter_mut().find(|other| other.name == *service) else {
                     return Ok(Done::Undo(None));
                 };
                 service.image_ref = Some(image_ref.clone());
+                stack.services = services.into();
             }
             Change::Variables(changes) => {
                 for (name, value) in changes {
