@@ -1,6 +1,7 @@
 //! `countersign`: which promises does the order of your approval's steps keep?
 
 mod args;
+mod bench;
 mod diagram;
 mod exit;
 mod explore;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Help(args) => help::run(&args),
     };
     exit.unwrap_or_else(|problem| {

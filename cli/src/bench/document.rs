@@ -78,6 +78,16 @@ pub(crate) enum Scenario {
     Arrivals,
 }
 
+impl Scenario {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Distinct => "distinct",
+            Self::Hot => "hot",
+            Self::Arrivals => "arrivals",
+        }
+    }
+}
+
 /// One contender in one scenario with so many clients.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

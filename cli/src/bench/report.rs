@@ -6,6 +6,7 @@ mod markdown;
 mod memory;
 mod page;
 mod tables;
+mod terminal;
 mod view;
 mod words;
 
@@ -21,7 +22,7 @@ use crate::{
     say::say,
 };
 
-pub(crate) use figures::{micros, number, times};
+pub(crate) use terminal::text;
 
 /// The longest file.
 const MOST: usize = 64 << 20;
