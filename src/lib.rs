@@ -118,6 +118,8 @@
 //! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
 //!   `countersign::service`).
 //!
+//! - `serve`: a running instance, with the gate over HTTP (`countersign::http`).
+//!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
 //! [`Effect`]: protocol::Effect
@@ -126,6 +128,8 @@
 
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
+#[cfg(feature = "serve")]
+pub mod http;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

@@ -30,20 +30,22 @@ fn bytes_per_record<S: Strategy + Default>(records: usize) -> f64 {
     (bytes_in_use() + given_back - before) as f64 / records as f64
 }
 
+fn takes<S: Strategy + Default>(records: usize, pinned: f64) {
+    let bytes = bytes_per_record::<S>(records);
+    assert!((pinned - 1.0..=pinned).contains(&bytes), "{}: {bytes:.1} bytes, pinned at {pinned}", S::NAME);
+    println!("{}: {bytes:.1} bytes a record", S::NAME);
+}
+
 /// One test: the counter is that of the whole process.
 #[test]
 fn a_record_takes_no_more_than_it_is_said_to() {
-    let takes = |name: &str, bytes: f64, pinned: f64| {
-        assert!((pinned - 1.0..=pinned).contains(&bytes), "{name}: {bytes:.1} bytes, pinned at {pinned}");
-        println!("{name}: {bytes:.1} bytes a record");
-    };
-    takes(SlotInId::NAME, bytes_per_record::<SlotInId>(MILLION), 68.0);
-    takes(Packed::NAME, bytes_per_record::<Packed>(MILLION), 80.0);
-    takes(PointerSwap::NAME, bytes_per_record::<PointerSwap>(MILLION), 102.0);
-    takes(Sharded::NAME, bytes_per_record::<Sharded>(MILLION), 154.0);
-    takes(OneMutex::NAME, bytes_per_record::<OneMutex>(MILLION), 154.0);
+    takes::<SlotInId>(MILLION, 68.0);
+    takes::<Packed>(MILLION, 80.0);
+    takes::<PointerSwap>(MILLION, 102.0);
+    takes::<Sharded>(MILLION, 154.0);
+    takes::<OneMutex>(MILLION, 154.0);
     // One question for each record: a sixteenth of them, for which its map is as full.
-    takes(Actor::NAME, bytes_per_record::<Actor>(MILLION / 16), 154.0);
+    takes::<Actor>(MILLION / 16, 154.0);
 
     let default = bytes_per_record::<DefaultStrategy>(MILLION);
     assert!(default <= 136.0, "the default takes {default:.1} bytes a record");

@@ -1,7 +1,10 @@
 //! How many instructions a try takes, counted by callgrind: the same on any machine, so that CI can hold it to a limit.
 //!
 //! `scripts/instructions.sh` runs it, prints the counts, and fails where one passes its limit. A limit is for all
-//! [`TRIES`] tries together. Raise one in the commit that makes it necessary, and say why.
+//! [`TRIES`] tries together, five in a hundred above what was counted: a compiler's next version may take so many more.
+//! Raise one in the commit that makes it necessary, and say why.
+
+#![expect(missing_docs, reason = "what the macros of gungraun make has none")]
 
 #[path = "../contenders/mod.rs"]
 mod contenders;
@@ -65,17 +68,17 @@ macro_rules! count {
 
 // An actor's tries are made in two threads, and counted in neither as a whole: it has no limit.
 count! {
-    slot_in_id "slot-in-id": wins in 1_000, loses in 1_000, looks in 1_000;
-    packed "packed": wins in 1_000, loses in 1_000, looks in 1_000;
-    pointer_swap "pointer-swap": wins in 1_000, loses in 1_000, looks in 1_000;
-    sharded "sharded": wins in 1_000, loses in 1_000, looks in 1_000;
-    one_mutex "one-mutex": wins in 1_000, loses in 1_000, looks in 1_000;
-    bare_cas "bare-cas": wins in 1_000, loses in 1_000, looks in 1_000;
-    frozen_cas "frozen-cas": wins in 1_000, loses in 1_000, looks in 1_000;
-    frozen_load_cas "frozen-load-cas": wins in 1_000, loses in 1_000, looks in 1_000;
-    dashmap "dashmap": wins in 1_000, loses in 1_000, looks in 1_000;
-    papaya "papaya": wins in 1_000, loses in 1_000, looks in 1_000;
-    scc "scc": wins in 1_000, loses in 1_000, looks in 1_000;
+    slot_in_id "slot-in-id": wins in 85, loses in 72, looks in 76;
+    packed "packed": wins in 165, loses in 154, looks in 162;
+    pointer_swap "pointer-swap": wins in 388, loses in 172, looks in 158;
+    sharded "sharded": wins in 199, loses in 190, looks in 146;
+    one_mutex "one-mutex": wins in 182, loses in 173, looks in 132;
+    bare_cas "bare-cas": wins in 16, loses in 16, looks in 16;
+    frozen_cas "frozen-cas": wins in 85, loses in 85, looks in 91;
+    frozen_load_cas "frozen-load-cas": wins in 98, loses in 84, looks in 91;
+    dashmap "dashmap": wins in 129, loses in 112, looks in 129;
+    papaya "papaya": wins in 165, loses in 149, looks in 166;
+    scc "scc": wins in 198, loses in 182, looks in 171;
 }
 
 library_benchmark_group!(name = consume, benchmarks = [winner, loser, validate]);

@@ -25,6 +25,7 @@ impl<T, const FIRST: usize> Default for Arena<T, FIRST> {
 
 impl<T: Default, const FIRST: usize> Arena<T, FIRST> {
     /// The place, if it has been made.
+    #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let (segment, place) = Self::locate(number);
         self.segments.get(segment)?.get()?.get(place)

@@ -81,10 +81,14 @@ fn number_bits(words: usize) -> u32 {
 }
 
 /// The words of a table, each once, in the order in which they are searched for a hash.
+#[inline]
 fn search<W>(table: &[W], hash: u64) -> impl Iterator<Item = &W> {
-    let begin = ((hash >> 32) * table.len() as u64 >> 32) as usize;
-    let (before, after) = table.split_at(begin);
-    after.iter().chain(before)
+    let mut next = (((hash >> 32) * table.len() as u64) >> 32) as usize;
+    (0..table.len()).filter_map(move |_| {
+        let word = table.get(next);
+        next = if next + 1 == table.len() { 0 } else { next + 1 };
+        word
+    })
 }
 
 /// Writes the entry of a place where its search will find it.
@@ -113,6 +117,7 @@ impl<P: Primitives, T: Place, const FIRST: usize> Default for Index<P, T, FIRST>
 
 impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
     /// The place of an id.
+    #[inline]
     pub(super) fn get(&self, id: Uuid) -> Option<&T> {
         let Finding { tables_made, tables, places } = &self.finding.0;
         // Acquire: the entries that were made before the table was published are there.

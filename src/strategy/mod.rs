@@ -80,6 +80,7 @@ pub trait Strategy: Send + Sync {
 ///
 /// # Errors
 /// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
+#[inline]
 pub fn consume(
     strategy: &impl Strategy,
     id: Uuid,

@@ -76,6 +76,7 @@ impl<P: Primitives> Slot<P> {
     }
 
     /// The record with this word.
+    #[inline(always)]
     pub(super) fn record(&self, word: u64) -> Option<Record> {
         let (status, changed_at) = word::unpack(word)?;
         let mut digest = Digest([0; size_of::<Digest>()]);
@@ -90,6 +91,10 @@ impl<P: Primitives> Slot<P> {
     /// [`Strategy::update`](super::Strategy::update), for whoever has just seen this word.
     ///
     /// A loser ends after that look, and has taken the cache line from nobody.
+    ///
+    /// Inlined, so that the digest stays in registers: written to the stack by words and read back by halves it would
+    /// have to wait for the store buffer.
+    #[inline(always)]
     pub(super) fn update(
         &self,
         mut seen: u64,

@@ -192,6 +192,10 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         Ok(self.with_team(team, find).flatten())
     }
 
+    async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
+        Ok(self.with_team(team, |team| team.estate.stack(id).cloned()).flatten())
+    }
+
     async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {
         let members = |team: &mut TeamState| {
             team.estate.stacks.iter().filter(|stack| stack.root == root).cloned().collect()

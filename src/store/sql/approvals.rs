@@ -10,15 +10,12 @@ use super::{
     rows::{Columns, UNREADABLE, approval_columns, first, values},
 };
 use crate::{
-    protocol::{Approval, Binding, Event, Refusal, Standing, Status, Timestamp, Window, transition},
+    protocol::{Approval, Binding, Refusal, Status, Timestamp},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decision, Execution, Ids, Listed,
-        Page, Place, Query, Reading, Service, TokenHash, Verdict, digest_of,
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decider, Decision, Execution, Ids,
+        Listed, Page, Place, Query, Reading, Service, TokenHash, digest_of,
     },
 };
-
-/// Who an event names when it is the link that was used, and not an account.
-const OPERATOR: &str = "operator";
 
 /// Reads an approval, what would run, and the clock, in one statement.
 pub(super) struct ReadApproval {
@@ -158,52 +155,30 @@ impl Request {
     }
 }
 
-/// Who decides, kept until the work is run.
-pub(super) enum Decider {
-    Operator { token: TokenHash, verdict: Verdict },
-    Administrator { team: Uuid, approval: Uuid, by: String },
+/// Somebody decides.
+pub(super) struct Decide {
+    decider: Decider,
+    which: Pending,
+    by: String,
 }
 
-impl From<Decision<'_>> for Decider {
+/// The approval that is decided about.
+enum Pending {
+    WithToken(TokenHash),
+    OfTeam { team: Uuid, id: Uuid },
+}
+
+impl From<Decision<'_>> for Decide {
     fn from(decision: Decision<'_>) -> Self {
-        match decision {
-            Decision::Operator { token, verdict } => Self::Operator { token: TokenHash::of(token), verdict },
-            Decision::Administrator { team, approval, by } => {
-                Self::Administrator { team, approval, by: by.to_owned() }
+        let which = match decision {
+            Decision::Operator { token, .. } => Pending::WithToken(TokenHash::of(token)),
+            Decision::Administrator { team, approval, .. } | Decision::Policy { team, approval, .. } => {
+                Pending::OfTeam { team, id: approval }
             }
-        }
+        };
+        Self { decider: decision.decider(), which, by: decision.by().to_owned() }
     }
 }
-
-impl Decider {
-    fn by(&self) -> &str {
-        match self {
-            Self::Operator { .. } => OPERATOR,
-            Self::Administrator { by, .. } => by,
-        }
-    }
-
-    fn too_late(&self) -> Refusal {
-        match self {
-            Self::Operator { .. } => Refusal::APPROVAL_GONE,
-            Self::Administrator { .. } => Refusal::NOT_PENDING,
-        }
-    }
-
-    /// What it comes to when the approval's window is like this.
-    fn event(&self, window: Window) -> Event {
-        match (self, window) {
-            // Touched by the operator after its end, a pending approval expires.
-            (Self::Operator { .. }, Window::Passed) => Event::Expire,
-            (Self::Operator { verdict: Verdict::Approve, .. }, Window::Open) => Event::Approve,
-            (Self::Operator { verdict: Verdict::Reject, .. }, Window::Open)
-            | (Self::Administrator { .. }, Window::Open | Window::Passed) => Event::Reject,
-        }
-    }
-}
-
-/// The operator or the administrator decides.
-pub(super) struct Decide(pub(super) Decider);
 
 impl Work for Decide {
     type Output = Result<ApprovalRecord, Refusal>;
@@ -226,43 +201,29 @@ impl Work for Decide {
         // The status is compared again, with all that it was judged by: of two that decide exactly one wins.
         const MOVE: &str = "UPDATE approvals SET status = $1, decided_at = $2, version = version + 1 \
                             WHERE id = $3 AND status = $4";
-        let rows = match &self.0 {
-            Decider::Operator { token, .. } => {
+        let rows = match &self.which {
+            Pending::WithToken(token) => {
                 session.query(BY_TOKEN, &[super::Value::Bytes(token.0.to_vec())]).await?
             }
-            Decider::Administrator { team, approval, .. } => {
-                session.query(BY_ID, &values![*approval, *team]).await?
-            }
+            Pending::OfTeam { team, id } => session.query(BY_ID, &values![*id, *team]).await?,
         };
         let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Err(Refusal::NOT_FOUND))) };
         let mut columns = Columns::of(row);
         let (now, mut record) = (columns.take::<Timestamp>()?, columns.approval()?);
-        let too_late = self.0.too_late();
-        let Standing { status, .. } = record.approval.standing();
-        let window = record.approval.window(now);
-        let Ok(next) = transition(status, self.0.event(window), window) else {
-            return Ok(Done::Undo(Err(too_late)));
+        let status = record.approval.status;
+        let next = match self.decider.judge(record.approval.standing(), now) {
+            Ok(next) => next,
+            Err(refusal) => return Ok(Done::Undo(Err(refusal))),
         };
         let id = record.approval.id;
         if session.execute(MOVE, &values![next, now, id, status]).await? == 0 {
-            return Ok(Done::Undo(Err(too_late)));
+            return Ok(Done::Undo(Err(self.decider.too_late())));
         }
-        let Some(kind) = event_of(next) else { return Err(UNREADABLE) };
-        write_event(session, kind, id, now, self.0.by()).await?;
+        let Some(kind) = AuditKind::of(next) else { return Err(UNREADABLE) };
+        write_event(session, kind, id, now, &self.by).await?;
         record.approval.status = next;
         record.decided_at = Some(now);
-        Ok(Done::Keep(if next == Status::Expired { Err(too_late) } else { Ok(record) }))
-    }
-}
-
-/// The event of a move to this status.
-fn event_of(status: Status) -> Option<AuditKind> {
-    match status {
-        Status::Pending => None,
-        Status::Approved => Some(AuditKind::Approved),
-        Status::Rejected => Some(AuditKind::Rejected),
-        Status::Expired => Some(AuditKind::Expired),
-        Status::Executed => Some(AuditKind::Executed),
+        Ok(Done::Keep(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     preflight::{Check, FindTarget, Outages},
     tenants::{
         Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutTeam, PutVault,
+        StackName,
     },
 };
 use crate::{
@@ -89,7 +90,7 @@ impl<E: Engine> Store for SqlStore<E> {
     }
 
     async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        self.engine.perform(Decide(decision.into())).await
+        self.engine.perform(Decide::from(decision)).await
     }
 
     async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
@@ -141,7 +142,11 @@ impl<E: Engine> Tenants for SqlStore<E> {
     }
 
     async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
-        self.engine.perform(FindStack { team, slug: slug.to_owned() }).await
+        self.engine.perform(FindStack { team, by: StackName::Slug(slug.to_owned()) }).await
+    }
+
+    async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
+        self.engine.perform(FindStack { team, by: StackName::Id(id) }).await
     }
 
     async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {

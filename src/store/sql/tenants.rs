@@ -78,10 +78,16 @@ async fn find_team<S: Session>(session: &mut S, id: Uuid) -> Result<Option<Team>
     Ok(Some(Team { plan: columns.take()?, deployment_cap: columns.take()? }))
 }
 
-/// The stack of a slug.
+/// The stack of a slug, or of an id.
 pub(super) struct FindStack {
     pub(super) team: Uuid,
-    pub(super) slug: String,
+    pub(super) by: StackName,
+}
+
+/// What a stack is looked up by.
+pub(super) enum StackName {
+    Slug(String),
+    Id(Uuid),
 }
 
 impl Work for FindStack {
@@ -92,8 +98,17 @@ impl Work for FindStack {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        by_slug(session, self.team, &self.slug).await.map(Done::Keep)
+        match &self.by {
+            StackName::Slug(slug) => by_slug(session, self.team, slug).await.map(Done::Keep),
+            StackName::Id(id) => by_id(session, self.team, *id).await.map(Done::Keep),
+        }
     }
+}
+
+async fn by_id<S: Session>(session: &mut S, team: Uuid, id: Uuid) -> Result<Option<Stack>, SqlError> {
+    const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE team = $1 AND id = $2");
+    let rows = session.query(FIND, &values![team, id]).await?;
+    rows.into_iter().next().map(|row| Columns::of(row).stack()).transpose()
 }
 
 async fn by_slug<S: Session>(session: &mut S, team: Uuid, slug: &str) -> Result<Option<Stack>, SqlError> {

@@ -1,0 +1,4 @@
+//! The gate over HTTP, on a store in memory.
+
+mod gate;
+mod promote;
