@@ -7,6 +7,8 @@ mod decision;
 mod digest;
 mod estate;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod records;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
