@@ -11,10 +11,9 @@ mod contenders;
 
 use std::hint::black_box;
 
-use contenders::{ENTRIES, Runner, ids};
+use contenders::{Built, ENTRIES, ids};
 use countersign::protocol::Timestamp;
 use gungraun::{Callgrind, EventKind, prelude::*};
-use uuid::Uuid;
 
 /// How many tries are counted, each at another of so many approvals.
 const TRIES: usize = 1_000;
@@ -22,13 +21,13 @@ const TRIES: usize = 1_000;
 const NOW: Timestamp = Timestamp(10);
 
 /// A contender with approvals that nobody has touched.
-fn fresh(name: &str) -> (Box<dyn Runner>, Vec<Uuid>) {
+fn fresh(name: &str) -> Built {
     let entry = ENTRIES.iter().find(|entry| entry.name == name).expect("it is in the list");
     (entry.build)(&ids(TRIES))
 }
 
 /// A contender with approvals that all have been consumed.
-fn used(name: &str) -> (Box<dyn Runner>, Vec<Uuid>) {
+fn used(name: &str) -> Built {
     let (runner, ids) = fresh(name);
     assert_eq!(runner.consume_all(&ids, NOW), TRIES);
     (runner, ids)
@@ -47,21 +46,21 @@ macro_rules! count {
     ($($name:ident $text:literal: wins in $winner:literal, loses in $loser:literal, looks in $look:literal;)+) => {
         #[library_benchmark]
         $(#[bench::$name(args = (fresh($text)), config = at_most($winner))])+
-        fn winner((runner, ids): (Box<dyn Runner>, Vec<Uuid>)) -> (usize, Box<dyn Runner>, Vec<Uuid>) {
+        fn winner((runner, ids): Built) -> (usize, Built) {
             // Given back, so that it is dropped where nobody counts.
-            (black_box(runner.consume_all(&ids, NOW)), runner, ids)
+            (black_box(runner.consume_all(&ids, NOW)), (runner, ids))
         }
 
         #[library_benchmark]
         $(#[bench::$name(args = (used($text)), config = at_most($loser))])+
-        fn loser((runner, ids): (Box<dyn Runner>, Vec<Uuid>)) -> (usize, Box<dyn Runner>, Vec<Uuid>) {
-            (black_box(runner.consume_all(&ids, NOW)), runner, ids)
+        fn loser((runner, ids): Built) -> (usize, Built) {
+            (black_box(runner.consume_all(&ids, NOW)), (runner, ids))
         }
 
         #[library_benchmark]
         $(#[bench::$name(args = (fresh($text)), config = at_most($look))])+
-        fn validate((runner, ids): (Box<dyn Runner>, Vec<Uuid>)) -> (usize, Box<dyn Runner>, Vec<Uuid>) {
-            (black_box(runner.validate_all(&ids, NOW)), runner, ids)
+        fn validate((runner, ids): Built) -> (usize, Built) {
+            (black_box(runner.validate_all(&ids, NOW)), (runner, ids))
         }
     };
 }

@@ -65,14 +65,17 @@ pub(crate) struct Entry {
     /// Built anew instead of reset, because it keeps every version.
     pub(crate) rebuilt: bool,
     /// Builds it.
-    pub(crate) build: fn(&[Uuid]) -> (Box<dyn Runner>, Vec<Uuid>),
+    pub(crate) build: fn(&[Uuid]) -> Built,
 }
 
 const fn entry<C: Contender>(name: &'static str, kind: Kind) -> Entry {
     Entry { name, kind, thinned: 1, rebuilt: false, build: boxed::<C> }
 }
 
-fn boxed<C: Contender>(ids: &[Uuid]) -> (Box<dyn Runner>, Vec<Uuid>) {
+/// A contender, and the ids under which its approvals are found.
+pub(crate) type Built = (Box<dyn Runner>, Vec<Uuid>);
+
+fn boxed<C: Contender>(ids: &[Uuid]) -> Built {
     let (contender, ids) = C::build(ids);
     (Box::new(contender), ids)
 }
@@ -221,7 +224,7 @@ impl Draw {
 
     /// A number below this one.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        (u128::from(self.word()) * end as u128 >> 64) as usize
+        ((u128::from(self.word()) * end as u128) >> 64) as usize
     }
 
     /// A number from 0 to 1.

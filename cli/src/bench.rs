@@ -59,8 +59,7 @@ fn found() -> Vec<StoreChoice> {
 fn entries(names: &[String]) -> Result<Option<Vec<Entry>>, BadInput> {
     let find = |name: &String| {
         Entry::find(name).ok_or_else(|| {
-            let known: Vec<&str> =
-                countersign::store::sql::Cas::ALL.iter().map(|cas| cas.as_str()).collect();
+            let known: Vec<&str> = countersign::store::sql::Cas::ALL.iter().map(|cas| cas.as_str()).collect();
             let title = format!("found the unknown strategy `{name}`, expected one of {}", known.join(", "));
             BadInput::plain(&title, "without --strategy all of them are measured")
         })

@@ -56,7 +56,7 @@ pub enum Decider {
 }
 
 /// Who an event names when it is the link that was used, and not an account.
-const OPERATOR: &str = "operator";
+pub(super) const OPERATOR: &str = "operator";
 
 impl Decision<'_> {
     /// In what role it is decided.
@@ -68,12 +68,17 @@ impl Decision<'_> {
         }
     }
 
+    /// The account, or the rule, that decides; none when it is the link that is used.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Operator { .. } => None,
+            Self::Administrator { by, .. } | Self::Policy { by, .. } => Some(by),
+        }
+    }
+
     /// Whom the event names.
     pub fn by(&self) -> &str {
-        match self {
-            Self::Operator { .. } => OPERATOR,
-            Self::Administrator { by, .. } | Self::Policy { by, .. } => by,
-        }
+        self.account().unwrap_or(OPERATOR)
     }
 }
 

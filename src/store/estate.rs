@@ -173,12 +173,20 @@ impl Estate {
             return Vec::new();
         }
         let binding = ask.binding();
-        let missing = |key: &String| !self.vault.contains_key(&(binding.to.clone(), key.clone()));
-        self.vault
-            .iter()
-            .filter(|((env, key), _)| *env == binding.from && missing(key))
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect()
+        // Both in the order of their keys.
+        let mut there = self.vault_of(&binding.to).map(|(key, _)| key).peekable();
+        let mut is_there = |key: &String| {
+            while there.next_if(|other| *other < key).is_some() {}
+            there.peek() == Some(&key)
+        };
+        let missing = self.vault_of(&binding.from).filter(|(key, _)| !is_there(key));
+        missing.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The keys and values of an environment's vault, in the order of the keys.
+    fn vault_of(&self, env: &Environment) -> impl Iterator<Item = (&String, &String)> {
+        let from = self.vault.range((env.clone(), String::new())..);
+        from.take_while(move |((other, _), _)| other == env).map(|((_, key), value)| (key, value))
     }
 
     fn vault_refs_resolve(&self, ask: &Ask) -> bool {
@@ -249,23 +257,26 @@ impl Estate {
             Some(record) => Arc::clone(&record.services),
             None => Arc::clone(&source.services),
         };
-        let (name, root) = (ask.payload.name.as_ref().unwrap_or(&source.name).clone(), source.root);
-        match self.stacks.iter_mut().find(|other| other.id == id) {
-            Some(target) => {
+        match self.stacks.iter().position(|other| other.id == id) {
+            Some(place) => {
+                let target = &mut self.stacks[place];
                 target.services = services;
                 target.env_vars = env_vars;
                 target.status = StackStatus::Building;
             }
-            None => self.stacks.push(Stack {
-                id,
-                name,
-                env: ask.binding().to.clone(),
-                status: StackStatus::Building,
-                parent: Some(ask.payload.source),
-                root,
-                services,
-                env_vars,
-            }),
+            None => {
+                let target = Stack {
+                    id,
+                    name: ask.payload.name.as_ref().unwrap_or(&source.name).clone(),
+                    env: ask.binding().to.clone(),
+                    status: StackStatus::Building,
+                    parent: Some(ask.payload.source),
+                    root: source.root,
+                    services,
+                    env_vars,
+                };
+                self.stacks.push(target);
+            }
         }
     }
 
@@ -286,6 +297,11 @@ impl Estate {
     /// The id of what has changed, if anything has.
     pub fn settle(&mut self, asked: &Ask, target: Option<Uuid>, ended: StackStatus) -> Option<Uuid> {
         let target = target.or_else(|| self.target(asked))?;
+        self.end_building(target, ended)
+    }
+
+    /// This one is no longer building. Its id, if it was.
+    pub fn end_building(&mut self, target: Uuid, ended: StackStatus) -> Option<Uuid> {
         let stacks = self.stacks.iter_mut().map(|stack| (stack.id, &mut stack.status));
         let twins = self.resources.iter_mut().map(|twin| (twin.id, &mut twin.status));
         let (_, building) =

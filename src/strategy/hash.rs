@@ -4,19 +4,22 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use uuid::Uuid;
 
-/// A map by id.
+/// A map by something that looks random, and that nobody outside chooses.
 #[expect(
     clippy::disallowed_types,
     reason = "its hash has a fixed key: this is the one place that makes such maps"
 )]
-pub(super) type IdMap<T> = std::collections::HashMap<Uuid, T, BuildHasherDefault<IdHasher>>;
+pub(crate) type RandomMap<K, T> = std::collections::HashMap<K, T, BuildHasherDefault<IdHasher>>;
+
+/// A map by id.
+pub(crate) type IdMap<T> = RandomMap<Uuid, T>;
 
 /// An odd number whose bits look random: 2⁶⁴ divided by the golden ratio.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Folds the sixteen bytes of an id. Ids are random, and given out by the server: nobody chooses their collisions.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

@@ -1,6 +1,9 @@
 //! A gate in this process: the whole surface on a store in memory, and callers of two teams.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
     Router,
@@ -9,7 +12,7 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use countersign::{
-    http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, router},
+    http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, openapi, router},
     protocol::{Environment, Timestamp},
     service::InMemoryDeployer,
     store::{EnvVars, MemoryStore, Plan, Service, Team},
@@ -181,13 +184,17 @@ impl Gate {
         Self { store, clock, router: router(app.clone()), app, slug, source }
     }
 
+    /// What comes back. It is of a kind that the description has.
     pub(crate) async fn send(&self, call: Call) -> Answer {
         let request = call.request.body(call.body).expect("a request");
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.expect("a router does not fail");
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).expect("text");
-        Answer { status: parts.status, headers: parts.headers, text }
+        let answer = Answer { status: parts.status, headers: parts.headers, text };
+        assert!(is_described(&method, &path, &answer), "{method} {path}: {answer:?} is not described");
+        answer
     }
 
     pub(crate) fn promote_path(&self) -> String {
@@ -241,4 +248,28 @@ impl Gate {
 pub(crate) fn id_in(answer: &Answer, name: &str) -> Uuid {
     let value = &answer.json()[name];
     value.as_str().and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no {name}: {}", answer.text))
+}
+
+/// What the surface says about itself.
+pub(crate) static DESCRIPTION: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(&openapi::<MemoryStore, InMemoryDeployer>()).expect("it is JSON"));
+
+/// Whether the description has an answer of this status and this type. What it has no route for is not its affair.
+fn is_described(method: &str, path: &str, answer: &Answer) -> bool {
+    let parts: Vec<_> = path.split('/').collect();
+    let matches = |template: &str| {
+        let template: Vec<_> = template.split('/').collect();
+        template.len() == parts.len()
+            && template.iter().zip(&parts).all(|(a, b)| (a.starts_with('{') && !b.is_empty()) || a == b)
+    };
+    let method = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };
+    let paths = DESCRIPTION["paths"].as_object().expect("paths");
+    let Some((_, operations)) = paths.iter().find(|(template, _)| matches(template)) else { return true };
+    let Some(operation) = operations.get(&method) else { return true };
+    let response = &operation["responses"][answer.status.as_str()];
+    let kind = answer.header("content-type").map(|kind| kind.split(';').next().unwrap_or_default());
+    match kind {
+        None => response.is_object(),
+        Some(kind) => response["content"].get(kind).is_some(),
+    }
 }

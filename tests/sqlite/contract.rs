@@ -1,9 +1,9 @@
 //! What the contract asks of any store, asked of this one, in a file and in memory.
 
 use countersign::{
-    protocol::{End, Flow, Refusal, Status, Target, Timestamp},
-    service::{Answer, InMemoryDeployer, Terms, work},
-    store::{Ask, AuditKind, JobState, StackStatus, Store, Tenants},
+    protocol::{End, Flow, Refusal, Status, Target},
+    service::Answer,
+    store::{Ask, AuditKind, JobState, Store, Tenants},
 };
 use countersign_models::fixtures::block_on;
 

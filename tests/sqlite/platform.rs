@@ -47,7 +47,11 @@ impl Platform {
 
     pub(crate) fn at(path: &Path, options: SqliteOptions) -> Self {
         let clock = Arc::new(HandClock::at(OPENS));
-        let store = open(path, &clock, options).expect("it can be opened");
+        Self::on(open(path, &clock, options).expect("it can be opened"), clock)
+    }
+
+    /// With a team and a stack in this store.
+    pub(crate) fn on(store: SqliteStore, clock: Arc<HandClock>) -> Self {
         let team = Team { plan: Plan::Pro, deployment_cap: 10 };
         block_on(store.put_team(TEAM, team)).expect("nothing fails");
         let stack = NewStack {

@@ -9,7 +9,7 @@ use super::{
     document::{Kind, Run, Scenario, rounded},
     gate::Template,
     load::{Consumer, Load, Stop},
-    tally::{Ended, Tries},
+    tally::{Ended, Judgement, Tries},
 };
 use crate::input::BadInput;
 
@@ -136,8 +136,7 @@ impl Measurement {
         bed: &mut B,
         consumer: Arc<C>,
         counts: Option<Arc<Counts>>,
-        label: Label,
-    ) -> Result<Run, BadInput> {
+    ) -> Result<Pass, BadInput> {
         let warm = self.warm_up();
         let warming = match self.scenario {
             Scenario::Hot => Scenario::Hot,
@@ -145,25 +144,19 @@ impl Measurement {
         };
         let log = bed.log_position().await?;
         let warm_up = self.load(warming, (FIRST, warm)).run(&consumer).await;
-        let log = bed.log_position().await?.saturating_sub(log);
+        let log_bytes = bed.log_position().await?.saturating_sub(log);
         let counted = counts.as_ref().map(|counts| (counts.retries(), counts.round_trips()));
         let rest = self.approvals.saturating_sub(warm);
         let tries = self.load(self.scenario, (FIRST + warm, rest)).run(&consumer).await;
-        let per_win = |number: u64| rounded(number as f64 / tries.count(Ended::Won).max(1) as f64);
         let counted = counts.zip(counted).map(|(counts, (retries, round_trips))| {
-            (per_win(counts.retries() - retries), per_win(counts.round_trips() - round_trips))
+            (counts.retries() - retries, counts.round_trips() - round_trips)
         });
         // A store finishes what was sent to it before it is gone.
         drop(consumer);
         let executed = bed.executed().await?;
-        let mut run = run_of(B::NAME, self, label, &tries);
         let all = Tries { all: [warm_up.all.as_slice(), tries.all.as_slice()].concat(), wall: tries.wall };
-        judge(&mut run, &all, executed);
-        run.retries_per_win = counted.map(|counted| counted.0);
-        run.round_trips_per_win = counted.map(|counted| counted.1);
-        let won = warm_up.count(Ended::Won);
-        run.wal_bytes_per_win = (won > 0).then(|| rounded(log as f64 / won as f64));
-        Ok(run)
+        let log = Some((log_bytes, warm_up.count(Ended::Won)));
+        Ok(Pass { judgement: all.judge(executed), tries, executed, counted, log })
     }
 
     pub(crate) fn load(&self, scenario: Scenario, approvals: (u32, u32)) -> Load {
@@ -178,9 +171,38 @@ impl Measurement {
     }
 }
 
-/// The figures that follow from the tries alone.
-pub(crate) fn run_of(store: &str, measurement: &Measurement, label: Label, tries: &Tries) -> Run {
+/// One of the passes that a run is made of.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    pub(crate) tries: Tries,
+    pub(crate) judgement: Judgement,
+    pub(crate) executed: u64,
+    /// Retries and round trips.
+    pub(crate) counted: Option<(u64, u64)>,
+    /// What the log grew by, and with how many wins.
+    pub(crate) log: Option<(u64, u64)>,
+}
+
+/// A run of these passes, which were measured in between those of others: what changes on the machine meanwhile happens
+/// to all of them.
+pub(crate) fn run_of(store: &str, measurement: &Measurement, label: Label, passes: Vec<Pass>) -> Run {
+    let sum = |of: fn(&Pass) -> u64| passes.iter().map(of).sum::<u64>();
+    let (won_again, never_won) = (sum(|pass| pass.judgement.won_again), sum(|pass| pass.judgement.never_won));
+    let executed_in_store = sum(|pass| pass.executed);
+    let exactly_one_winner = passes.iter().all(|pass| pass.judgement.is_exactly_one_winner());
+    let pairs = |of: fn(&Pass) -> Option<(u64, u64)>| {
+        let pairs: Option<Vec<(u64, u64)>> = passes.iter().map(of).collect();
+        pairs.map(|pairs| pairs.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)))
+    };
+    let (counted, log) = (pairs(|pass| pass.counted), pairs(|pass| pass.log));
+    let mut tries = Tries::default();
+    for pass in passes {
+        tries.wall += pass.tries.wall;
+        tries.all.extend(pass.tries.all);
+    }
     let seconds = tries.wall.as_secs_f64();
+    let wins = tries.count(Ended::Won);
+    let each = |number: u64, of: u64| rounded(number as f64 / of as f64);
     Run {
         store: store.to_owned(),
         contender: label.contender,
@@ -191,7 +213,7 @@ pub(crate) fn run_of(store: &str, measurement: &Measurement, label: Label, tries
         clients: measurement.clients,
         rate_per_second: measurement.rate.filter(|_| measurement.scenario == Scenario::Arrivals),
         seconds: rounded(seconds),
-        wins: tries.count(Ended::Won),
+        wins,
         losses: tries.count(Ended::Lost),
         errors: tries.errors(),
         wins_per_second: rounded(tries.wins_per_second()),
@@ -199,21 +221,12 @@ pub(crate) fn run_of(store: &str, measurement: &Measurement, label: Label, tries
         winner: tries.latency(Ended::Won),
         loser: tries.latency(Ended::Lost),
         win_share: tries.win_share(measurement.clients),
-        exactly_one_winner: false,
-        won_again: 0,
-        never_won: 0,
-        executed_in_store: 0,
-        retries_per_win: None,
-        round_trips_per_win: None,
-        wal_bytes_per_win: None,
+        exactly_one_winner,
+        won_again,
+        never_won,
+        executed_in_store,
+        retries_per_win: counted.filter(|_| wins > 0).map(|counted| each(counted.0, wins)),
+        round_trips_per_win: counted.filter(|_| wins > 0).map(|counted| each(counted.1, wins)),
+        wal_bytes_per_win: log.filter(|log| log.1 > 0).map(|log| each(log.0, log.1)),
     }
-}
-
-/// Says in the run whether every approval that was tried has exactly one winner.
-pub(crate) fn judge(run: &mut Run, tries: &Tries, executed: u64) {
-    let judgement = tries.judge(executed);
-    run.exactly_one_winner = judgement.is_exactly_one_winner();
-    run.won_again = judgement.won_again;
-    run.never_won = judgement.never_won;
-    run.executed_in_store = executed;
 }

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     autocommit::Autocommit,
-    bed::{self, Bed, Entry, FIRST, Label, Measurement},
+    bed::{self, Bed, Entry, FIRST, Label, Measurement, Pass},
     comparisons,
     counting::Statement,
     document::{DEFAULT, Document, Kind, Run, SCHEMA, Scenario, Settings},
@@ -36,7 +36,12 @@ pub(crate) struct Campaign {
     pub(crate) stop: Stop,
     pub(crate) bar: ProgressBar,
     pub(crate) document: Document,
+    /// The most approvals a second that were seen, by store, scenario and number of clients.
+    seen: BTreeMap<(&'static str, Scenario, usize), f64>,
 }
+
+/// Each contender is measured so often, in between the others.
+const PASSES: u32 = 3;
 
 /// More than this is not filled for one measurement, however fast the store is.
 const MOST_APPROVALS: u32 = 400_000;
@@ -74,6 +79,7 @@ impl Campaign {
             // Drawn on standard error, and only where that is a terminal.
             bar: ProgressBar::new(0).with_style(style()),
             document,
+            seen: BTreeMap::new(),
         }
     }
 
@@ -85,6 +91,8 @@ impl Campaign {
                 stop.store(true, Ordering::Relaxed);
             }
         });
+        // So that it has begun to listen.
+        tokio::task::yield_now().await;
         for store in stores {
             if self.is_stopped() {
                 break;
@@ -154,36 +162,65 @@ impl Campaign {
                 all.filter(B::takes).collect()
             }
         };
-        let mut plan = Vec::new();
-        for scenario in [Scenario::Distinct, Scenario::Hot] {
+        for scenario in [Scenario::Distinct, Scenario::Hot, Scenario::Arrivals] {
+            let most = self.clients.last().copied().into_iter().collect();
+            let clients = if scenario == Scenario::Arrivals { most } else { self.clients.clone() };
+            let mut plan = Vec::new();
             for entry in &entries {
-                plan.extend(self.clients.iter().map(|clients| (*entry, scenario, *clients)));
+                // How long it takes to be forgotten at a fixed rate is nothing that anybody asks.
+                if entry.durable || scenario != Scenario::Arrivals {
+                    plan.extend(clients.iter().map(|clients| (*entry, *clients)));
+                }
+            }
+            self.scenario(bed, scenario, &plan).await?;
+        }
+        Ok(())
+    }
+
+    /// Each of them once a pass.
+    async fn scenario<B: Bed>(
+        &mut self,
+        bed: &mut B,
+        scenario: Scenario,
+        plan: &[(Entry, usize)],
+    ) -> Result<(), BadInput> {
+        self.bar.inc_length(u64::from(PASSES) * plan.len() as u64);
+        let mut passes: Vec<Vec<Pass>> = plan.iter().map(|_| Vec::new()).collect();
+        for _ in 0..PASSES {
+            for ((entry, clients), passes) in plan.iter().zip(&mut passes) {
+                let measurement = self.measurement(B::NAME, scenario, *clients);
+                self.say::<B>(entry.name, &measurement);
+                bed.fill(measurement.approvals).await?;
+                let store = bed.open(entry, *clients).await?;
+                let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
+                let counts = Arc::clone(gate.counts());
+                let pass = measurement.take(bed, gate, Some(counts)).await?;
+                // What was cut short is no measurement.
+                if self.is_stopped() {
+                    return Ok(());
+                }
+                self.note(B::NAME, &measurement, &pass);
+                passes.push(pass);
             }
         }
-        if let Some(most) = self.clients.last() {
-            let durable = entries.iter().filter(|entry| entry.durable);
-            plan.extend(durable.map(|entry| (*entry, Scenario::Arrivals, *most)));
-        }
-        self.bar.inc_length(plan.len() as u64);
-        for (entry, scenario, clients) in plan {
-            if self.is_stopped() {
-                break;
-            }
-            let measurement = self.measurement(B::NAME, scenario, clients);
-            self.say::<B>(entry.name, &measurement);
-            bed.fill(measurement.approvals).await?;
-            let store = bed.open(&entry, clients).await?;
-            let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
-            let counts = Arc::clone(gate.counts());
-            let label = label(bed, &entry);
-            let mut run = measurement.take(bed, gate, Some(counts), label).await?;
+        for ((entry, clients), passes) in plan.iter().zip(passes) {
+            let measurement = self.measurement(B::NAME, scenario, *clients);
+            let mut run = bed::run_of(B::NAME, &measurement, label(bed, entry), passes);
             if B::NAME == Sqlite::NAME {
                 // It is part of the program.
                 run.round_trips_per_win = None;
             }
-            self.add(run);
+            self.document.runs.push(run);
         }
         Ok(())
+    }
+
+    /// Remembers how fast this store can be.
+    fn note(&mut self, store: &'static str, measurement: &Measurement, pass: &Pass) {
+        let rate = pass.tries.wins_per_second();
+        let seen = self.seen.entry((store, measurement.scenario, measurement.clients)).or_default();
+        *seen = seen.max(rate);
+        self.bar.inc(1);
     }
 
     fn say<B: Bed>(&self, name: &str, measurement: &Measurement) {
@@ -192,23 +229,14 @@ impl Campaign {
         self.bar.tick();
     }
 
-    /// What was cut short is no measurement.
-    pub(crate) fn add(&mut self, run: Run) {
-        if !self.is_stopped() {
-            self.document.runs.push(run);
-            self.bar.inc(1);
-        }
-    }
-
     /// With as many approvals as it may need, by what was seen of this store so far.
-    pub(crate) fn measurement(&self, store: &str, scenario: Scenario, clients: usize) -> Measurement {
+    pub(crate) fn measurement(&self, store: &'static str, scenario: Scenario, clients: usize) -> Measurement {
         /// Approvals a second, as long as nothing is known.
         const GUESS: f64 = 6_000.0;
-        let seen = self.document.runs.iter().filter(|run| run.store == store && run.scenario == scenario);
-        let of_clients = seen.clone().filter(|run| run.clients == clients);
-        let fastest = of_clients.map(|run| run.wins_per_second).fold(0.0, f64::max);
+        let fastest = self.seen.get(&(store, scenario, clients)).copied().unwrap_or(0.0);
         // Another contender may be faster than all that were seen, but not by much.
-        let expected = if fastest > 0.0 { fastest * 2.5 } else { GUESS * if clients > 1 { 3.0 } else { 1.0 } };
+        let expected =
+            if fastest > 0.0 { fastest * 2.5 } else { GUESS * if clients > 1 { 3.0 } else { 1.0 } };
         let rate = self.rate.unwrap_or_else(|| self.half_of_the_first(store, clients));
         let each = match scenario {
             Scenario::Arrivals => rate,
@@ -217,21 +245,20 @@ impl Campaign {
         let mut measurement = Measurement {
             scenario,
             clients,
-            time: self.time,
+            time: self.time / PASSES,
             approvals: 0,
             rate: Some(rate),
             stop: Arc::clone(&self.stop),
         };
-        let approvals = (each * self.time.as_secs_f64()) as u32 + clients as u32;
+        let approvals = (each * measurement.time.as_secs_f64()) as u32 + clients as u32;
         measurement.approvals = measurement.warm_up() + approvals.clamp(1, MOST_APPROVALS);
         measurement
     }
 
     /// A rate that the first contender can keep up with easily.
     fn half_of_the_first(&self, store: &str, clients: usize) -> f64 {
-        let is_it = |run: &&Run| {
-            run.store == store && run.scenario == Scenario::Distinct && run.clients == clients
-        };
+        let is_it =
+            |run: &&Run| run.store == store && run.scenario == Scenario::Distinct && run.clients == clients;
         let first = self.document.runs.iter().find(is_it).map_or(100.0, |run| run.wins_per_second / 2.0);
         let step = 10_f64.powf(first.max(10.0).log10().floor() - 1.0);
         ((first / step).round() * step).max(1.0)
@@ -247,20 +274,25 @@ impl Campaign {
         if self.is_stopped() {
             return Ok(());
         }
-        self.bar.inc_length(1);
-        let mut measurement = self.measurement(Sqlite::NAME, scenario, clients);
-        measurement.approvals = measurement.approvals.min(20_000);
-        self.say::<Sqlite>("autocommit", &measurement);
-        bed.fill(measurement.approvals).await?;
-        let open = Autocommit::open(bed.path(), clients, statement, id_of(FIRST));
-        let open = Arc::new(open.map_err(|error| failed("autocommit", &error))?);
-        let label = Label { contender: "autocommit".to_owned(), kind: Kind::Baseline, ..label(bed, &Entry::default_one()) };
-        let mut run = measurement.take(bed, open, None, label).await?;
-        if clients > 1 {
-            // Those who wait long are so few wins that the log has begun anew, or so slow that it has hardly begun.
-            run.wal_bytes_per_win = None;
+        self.bar.inc_length(PASSES.into());
+        let mut passes = Vec::new();
+        for _ in 0..PASSES {
+            let mut measurement = self.measurement(Sqlite::NAME, scenario, clients);
+            measurement.approvals = measurement.approvals.min(20_000);
+            self.say::<Sqlite>("autocommit", &measurement);
+            bed.fill(measurement.approvals).await?;
+            let open = Autocommit::open(bed.path(), clients, statement, id_of(FIRST));
+            let open = Arc::new(open.map_err(|error| failed("autocommit", &error))?);
+            let pass = measurement.take(bed, open, None).await?;
+            if self.is_stopped() {
+                return Ok(());
+            }
+            passes.push(pass);
+            self.bar.inc(1);
         }
-        self.add(run);
+        let measurement = self.measurement(Sqlite::NAME, scenario, clients);
+        let label = baseline("autocommit", bed);
+        self.document.runs.push(bed::run_of(Sqlite::NAME, &measurement, label, passes));
         Ok(())
     }
 
@@ -274,33 +306,41 @@ impl Campaign {
         if self.is_stopped() {
             return Ok(());
         }
-        self.bar.inc_length(1);
+        self.bar.inc_length(PASSES.into());
         let measurement = self.measurement(Postgres::NAME, Scenario::Distinct, clients);
-        self.say::<Postgres>("pgbench", &measurement);
         let of_ours = self.document.runs.iter().find(|run| {
             run.store == Postgres::NAME
                 && run.contender == DEFAULT
                 && run.scenario == Scenario::Distinct
                 && run.clients == clients
         });
-        let each = of_ours.map_or(1_000, |run| run.wins as u32 / clients as u32).max(10);
-        bed.fill(each * clients as u32).await?;
+        let each = of_ours.map_or(1_000, |run| run.wins as u32 / clients as u32 / PASSES).max(10);
         let script = Script::new(std::slice::from_ref(statement), id_of(FIRST), false);
-        let tries = pgbench.run(&script, Plan { clients, each, first: FIRST });
-        if self.is_stopped() {
-            return Ok(());
+        let mut passes = Vec::new();
+        for _ in 0..PASSES {
+            self.say::<Postgres>("pgbench", &measurement);
+            bed.fill(each * clients as u32).await?;
+            let tries = pgbench.run(&script, Plan { clients, each, first: FIRST });
+            if self.is_stopped() {
+                return Ok(());
+            }
+            let tries = tries.map_err(|error| failed("pgbench", &error))?;
+            let executed = bed.executed().await?;
+            let counted = Some((0, tries.all.len() as u64));
+            passes.push(Pass { judgement: tries.judge(executed), tries, executed, counted, log: None });
+            self.bar.inc(1);
         }
-        let tries = tries.map_err(|error| failed("pgbench", &error))?;
-        let label = Label { contender: "pgbench".to_owned(), kind: Kind::Baseline, ..label(bed, &Entry::default_one()) };
-        let mut run = bed::run_of(Postgres::NAME, &measurement, label, &tries);
-        bed::judge(&mut run, &tries, bed.executed().await?);
-        run.round_trips_per_win = Some(1.0);
-        self.add(run);
+        let label = baseline("pgbench", bed);
+        self.document.runs.push(bed::run_of(Postgres::NAME, &measurement, label, passes));
         Ok(())
     }
 }
 
-pub(crate) fn label<B: Bed>(bed: &B, entry: &Entry) -> Label {
+fn baseline<B: Bed>(name: &str, bed: &B) -> Label {
+    Label { contender: name.to_owned(), kind: Kind::Baseline, ..label(bed, &Entry::default_one()) }
+}
+
+fn label<B: Bed>(bed: &B, entry: &Entry) -> Label {
     let (durability, single_use_after_a_crash) = bed.durability(entry);
     Label { contender: entry.name.to_owned(), kind: entry.kind, durability, single_use_after_a_crash }
 }

@@ -32,7 +32,11 @@ const GROUPED: &str = "consumes";
 /// The statement by which our store has just consumed the first approval.
 pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInput> {
     let mut statements = recorded(bed, Act::Consume, 0).await?;
-    if statements.len() == 1 { Ok(statements.remove(0)) } else { Err(failed("the consume", &"is not one statement")) }
+    if statements.len() == 1 {
+        Ok(statements.remove(0))
+    } else {
+        Err(failed("the consume", &"is not one statement"))
+    }
 }
 
 /// What is sent for one approval, when so many before it have been through.
@@ -170,7 +174,9 @@ pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> 
     let mut batch_rates = Vec::new();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: 1, act: Act::Consume, statements: &consume };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else { return Ok(()) };
+        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+            return Ok(());
+        };
         alone.add(p50(&ours), theirs.as_ref().and_then(p50).map(|p50| p50 - cast_us));
         let batches = (ours.all.len() as u32 / BATCH).clamp(8, 200);
         bed.fill((batches + 1) * BATCH).await?;
@@ -191,19 +197,29 @@ pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> 
     let mut rates = Vec::new();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: CLIENTS, act: Act::Consume, statements: &consume };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else { return Ok(()) };
+        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+            return Ok(());
+        };
         rates.push(ours.wins_per_second());
         crowd.add(Some(ours.wins_per_second()), theirs.map(|tries| tries.wins_per_second()));
     }
     campaign.document.comparisons.extend(crowd.end(about(CONSUME, CLIENTS, "a second", false, AGAINST)));
     let rows = Rounds { ours: batch_rates, theirs: rates };
     let against = "consumes one by one, 32 clients";
-    campaign.document.comparisons.extend(rows.end(about("rows in batches of 64", 1, "a second", false, against)));
+    campaign.document.comparisons.extend(rows.end(about(
+        "rows in batches of 64",
+        1,
+        "a second",
+        false,
+        against,
+    )));
 
     let mut whole = Rounds::default();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: 1, act: Act::Commit, statements: &commit };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else { return Ok(()) };
+        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+            return Ok(());
+        };
         whole.add(p50(&ours), theirs.as_ref().and_then(p50).map(|p50| p50 - cast_us));
     }
     let against = "pgbench, the same statements in one transaction";
@@ -229,7 +245,9 @@ impl Round<'_> {
     ) -> Result<Option<(Tries, Option<Tries>)>, BadInput> {
         let Self { number, clients, act, statements } = *self;
         let what = if act == Act::Commit { COMMIT } else { CONSUME };
-        campaign.bar.set_message(format!("postgres against pgbench, {what} × {clients}, round {}", number + 1));
+        campaign
+            .bar
+            .set_message(format!("postgres against pgbench, {what} × {clients}, round {}", number + 1));
         let each = self.each(campaign);
         let (warm_up, count) = (WARM_UP.max(clients as u32), each * clients as u32);
         bed.fill(warm_up + 2 * count).await?;
@@ -289,7 +307,11 @@ pub(crate) fn goals(comparisons: &[Comparison]) -> Vec<Goal> {
     };
     let mut goals = Vec::new();
     if let Some(one) = find(Postgres::NAME, CONSUME, 1) {
-        goals.push(Goal::at_most("PostgreSQL: one consume, 1 client, p50 / pgbench's".to_owned(), 1.25, one.ratio));
+        goals.push(Goal::at_most(
+            "PostgreSQL: one consume, 1 client, p50 / pgbench's".to_owned(),
+            1.25,
+            one.ratio,
+        ));
     }
     if let Some(one) = find(Postgres::NAME, CONSUME, 32) {
         let goal = "PostgreSQL: consumes a second, 32 clients / pgbench's".to_owned();

@@ -173,11 +173,23 @@ pub(crate) struct Goal {
 
 impl Goal {
     pub(crate) fn at_most(goal: String, limit: f64, measured: f64) -> Self {
-        Self { goal, at_most: Some(limit), at_least: None, measured: rounded(measured), met: measured <= limit }
+        Self {
+            goal,
+            at_most: Some(limit),
+            at_least: None,
+            measured: rounded(measured),
+            met: measured <= limit,
+        }
     }
 
     pub(crate) fn at_least(goal: String, limit: f64, measured: f64) -> Self {
-        Self { goal, at_most: None, at_least: Some(limit), measured: rounded(measured), met: measured >= limit }
+        Self {
+            goal,
+            at_most: None,
+            at_least: Some(limit),
+            measured: rounded(measured),
+            met: measured >= limit,
+        }
     }
 
     /// What the limit is, in words.

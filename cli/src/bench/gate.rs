@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
-    protocol::{
-        Binding, Commit, Digest, Environment, Flow, Guards, Kind as About, Op, Request, Step,
-    },
+    protocol::{Binding, Commit, Digest, Environment, Flow, Guards, Kind as About, Op, Request, Step},
     store::{
-        Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, Team, Tenants, Verdict,
+        Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, Team, Tenants,
+        Verdict,
         sql::{Engine, SqlStore},
     },
 };

@@ -18,7 +18,8 @@ pub(crate) fn machine() -> Machine {
 
 /// Of this program, and of SQLite, which is part of it.
 pub(crate) fn versions() -> BTreeMap<String, String> {
-    let build = if cfg!(debug_assertions) { "with debug assertions: do not publish its figures" } else { "release" };
+    let build =
+        if cfg!(debug_assertions) { "with debug assertions: do not publish its figures" } else { "release" };
     [
         ("countersign", env!("CARGO_PKG_VERSION")),
         ("countersign's build", build),

@@ -228,7 +228,9 @@ mod tests {
 
     #[test]
     fn each_approval_is_asked_for_by_one_client_or_by_all() {
-        for (scenario, tried) in [(Scenario::Distinct, 400), (Scenario::Hot, 1_600), (Scenario::Arrivals, 400)] {
+        for (scenario, tried) in
+            [(Scenario::Distinct, 400), (Scenario::Hot, 1_600), (Scenario::Arrivals, 400)]
+        {
             let (tries, executed) = run(scenario, Table::default());
             assert_eq!((tries.all.len(), executed), (tried, 400), "{scenario:?}");
             assert!(tries.judge(executed).is_exactly_one_winner(), "{scenario:?}");
@@ -266,16 +268,13 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (time, stop) = (Duration::from_secs(60), Stop::default());
         // All of them are due at once, and there is one client.
-        let load = Load {
-            scenario: Scenario::Arrivals,
-            clients: 1,
-            time,
-            approvals: (0, 20),
-            rate: 1e6,
-            stop,
-        };
+        let load =
+            Load { scenario: Scenario::Arrivals, clients: 1, time, approvals: (0, 20), rate: 1e6, stop };
         let tries = runtime.block_on(load.run(&Arc::new(Slow)));
         let slowest = tries.all.iter().map(|one| one.took).max().expect("twenty of them");
-        assert!(slowest >= Duration::from_millis(190), "the last one has waited for all the others: {slowest:?}");
+        assert!(
+            slowest >= Duration::from_millis(190),
+            "the last one has waited for all the others: {slowest:?}"
+        );
     }
 }

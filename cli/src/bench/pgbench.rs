@@ -58,7 +58,8 @@ impl Script {
         for part in parts {
             let digits = part.len() - part.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
             let (number, rest) = part.split_at(digits);
-            let value = number.parse::<usize>().ok().and_then(|number| parameters.get(number.checked_sub(1)?));
+            let value =
+                number.parse::<usize>().ok().and_then(|number| parameters.get(number.checked_sub(1)?));
             let name = format!("s{place}_{number}");
             let text = match value {
                 // A dollar that begins no parameter.
@@ -116,7 +117,14 @@ impl Pgbench {
             .arg(format!("--transactions={}", plan.each))
             .arg("--file")
             .arg(&file)
-            .args(["-D", "done=-1", "-D", &format!("first={}", plan.first), "-D", &format!("each={}", plan.each)]);
+            .args([
+                "-D",
+                "done=-1",
+                "-D",
+                &format!("first={}", plan.first),
+                "-D",
+                &format!("each={}", plan.each),
+            ]);
         for (name, value) in &script.variables {
             command.arg("-D").arg(format!("{name}={value}"));
         }
@@ -133,7 +141,8 @@ impl Pgbench {
                 all.extend(read(&fs::read_to_string(path)?, plan)?);
             }
         }
-        let rate = rate(&said).ok_or_else(|| io::Error::other("pgbench does not say how many a second it did"))?;
+        let rate =
+            rate(&said).ok_or_else(|| io::Error::other("pgbench does not say how many a second it did"))?;
         let wall = Duration::from_secs_f64(all.len() as f64 / rate);
         Ok(Tries { all, wall })
     }
@@ -168,14 +177,19 @@ mod tests {
     #[test]
     fn a_script_has_the_very_statement_with_its_parameters_as_variables() {
         let recorded = Uuid::from_u128(9);
-        let parameters =
-            vec![Value::Text("executed".into()), Value::Id(recorded), Value::Bytes(vec![7, 255]), Value::Null];
+        let parameters = vec![
+            Value::Text("executed".into()),
+            Value::Id(recorded),
+            Value::Bytes(vec![7, 255]),
+            Value::Null,
+        ];
         let statement = ("UPDATE a SET s = $1, e = $4\nWHERE id = $2 AND d = $3 AND s <> $1", parameters);
         let script = Script::new(&[statement], recorded, false);
         assert!(script.text.ends_with(
             "UPDATE a SET s = :s0_1, e = NULL\nWHERE id = lpad(:id, 32, '0')::UUID AND d = :s0_3 AND s <> :s0_1;\n"
         ));
-        let variables = [("s0_1", "executed"), ("s0_3", "\\x07ff")].map(|(name, value)| (name.into(), value.into()));
+        let variables =
+            [("s0_1", "executed"), ("s0_3", "\\x07ff")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(script.variables, variables);
     }
 
@@ -192,7 +206,10 @@ mod tests {
         assert_eq!(tries.iter().map(|one| one.approval).collect::<Vec<_>>(), [100, 113]);
         assert_eq!(tries[0].took, Duration::from_micros(513));
         assert!(read("progress", plan).is_err());
-        assert_eq!(rate("latency average = 1 ms\ntps = 1234.5 (without initial connection time)\n"), Some(1234.5));
+        assert_eq!(
+            rate("latency average = 1 ms\ntps = 1234.5 (without initial connection time)\n"),
+            Some(1234.5)
+        );
         let older = "tps = 12.0 (including connections establishing)\ntps = 13.5 (excluding connections establishing)\n";
         assert_eq!(rate(older), Some(13.5));
     }

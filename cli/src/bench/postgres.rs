@@ -97,11 +97,8 @@ impl Postgres {
         let client = connected(&self.url).await?;
         client.batch_execute(&format!("SET search_path = {SCHEMA}")).await.map_err(said)?;
         let statement = client.prepare(include_str!("batch.sql")).await.map_err(said)?;
-        let digest: Vec<u8> = client
-            .query_one("SELECT digest FROM approvals LIMIT 1", &[])
-            .await
-            .map_err(said)?
-            .get(0);
+        let digest: Vec<u8> =
+            client.query_one("SELECT digest FROM approvals LIMIT 1", &[]).await.map_err(said)?.get(0);
         let digests = vec![digest; rows as usize];
         let mut tries = Vec::new();
         for batch in 0..batches {

@@ -32,7 +32,10 @@ impl Sqlite {
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, BadInput> {
         match path {
             Some(path) if path.exists() => Err(BadInput::plain(
-                &format!("{}: there is such a file already, and a measurement would overwrite it", path.display()),
+                &format!(
+                    "{}: there is such a file already, and a measurement would overwrite it",
+                    path.display()
+                ),
                 "name one that does not exist: it is made, measured and removed",
             )),
             Some(path) => Ok(Self { path: path.to_owned(), template: None, _folder: None }),
@@ -58,9 +61,8 @@ impl Sqlite {
     fn copy(&self, template: &Template, approvals: u32) -> rusqlite::Result<()> {
         let connection = Connection::open(&self.path)?;
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-        connection.create_scalar_function("id_of", 1, flags, |call| {
-            Ok(id_of(call.get(0)?).as_bytes().to_vec())
-        })?;
+        connection
+            .create_scalar_function("id_of", 1, flags, |call| Ok(id_of(call.get(0)?).as_bytes().to_vec()))?;
         connection.create_scalar_function("hash_of", 1, flags, |call| {
             Ok(id_of(call.get(0)?).as_bytes().repeat(2))
         })?;
@@ -147,9 +149,7 @@ impl Bed for Sqlite {
 
     async fn executed(&mut self) -> Result<u64, BadInput> {
         const COUNT: &str = "SELECT count(*) FROM approvals WHERE status = 'executed'";
-        let count = |connection: Connection| {
-            connection.query_one(COUNT, [], |row| row.get::<_, i64>(0))
-        };
+        let count = |connection: Connection| connection.query_one(COUNT, [], |row| row.get::<_, i64>(0));
         let counted = Connection::open(&self.path).and_then(count);
         counted.map(i64::unsigned_abs).map_err(|error| failed("the approvals cannot be counted", &error))
     }

@@ -115,8 +115,7 @@ struct Approval {
 /// What these took; nothing when there are none.
 pub(crate) fn latency(took: impl Iterator<Item = Duration>) -> Option<Latency> {
     /// Where the curve has its points.
-    const CURVE: [f64; 13] =
-        [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.99, 100.0];
+    const CURVE: [f64; 13] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.99, 100.0];
     const DIGITS: u8 = 3;
     let mut histogram = Histogram::<u64>::new(DIGITS).ok()?;
     for took in took {
@@ -158,7 +157,8 @@ mod tests {
 
     #[test]
     fn one_winner_each_is_right_whoever_it_was() {
-        let right = tries(&[(1, 0, Ended::Won), (1, 1, Ended::Lost), (2, 1, Ended::Won), (2, 0, Ended::Lost)]);
+        let right =
+            tries(&[(1, 0, Ended::Won), (1, 1, Ended::Lost), (2, 1, Ended::Won), (2, 0, Ended::Lost)]);
         assert!(right.judge(2).is_exactly_one_winner());
         assert_eq!(right.win_share(2), [0.5, 0.5]);
     }

@@ -141,11 +141,6 @@ impl Ledger {
         self.targets_created = created;
         self.building = building;
         self.beyond.cap_passed |= records.stacks.len() > cap;
-        self.look_at_job(records);
-    }
-
-    pub(super) fn look_at_job(&mut self, records: Records<'_>) {
-        self.job = records.jobs.get(&self.id).map(|job| job.state);
     }
 
     /// Its launch job has yet to be done.

@@ -151,8 +151,6 @@ pub(super) struct Platform {
     pub(super) clock: Arc<HandClock>,
     pub(super) flow: Arc<Flow>,
     pub(super) mutant: Option<Mutant>,
-    /// Each approval's team.
-    pub(super) owners: Vec<(Uuid, Uuid)>,
     /// Diagrams are wanted.
     pub(super) in_words: bool,
     /// Stale reads may be wanted.
@@ -179,17 +177,7 @@ impl Platform {
             readings: Vec::new(),
         };
         let control = Mutex::new(control);
-        Self {
-            store,
-            strategy,
-            clock,
-            flow,
-            mutant,
-            owners: Vec::new(),
-            in_words: false,
-            keeps_readings: false,
-            control,
-        }
+        Self { store, strategy, clock, flow, mutant, in_words: false, keeps_readings: false, control }
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {
@@ -349,7 +337,7 @@ impl Platform {
         }
         let differs = |records: Records<'_>| {
             let written = records.stacks.iter().find(|stack| stack.id == target.id);
-            let approved = records.approvals.get(&approval);
+            let approved = records.approval(approval);
             written.zip(approved).is_some_and(|(written, approved)| written.services != approved.services)
         };
         self.store.look(team, differs).unwrap_or(false)
@@ -375,9 +363,7 @@ impl Platform {
     }
 
     fn latest_fence(&self, lease: &Lease) -> Option<u64> {
-        let (_, team) = self.owners.iter().find(|(approval, _)| *approval == lease.approval)?;
-        let state = |records: Records<'_>| records.jobs.get(&lease.approval).map(|job| job.state);
-        match self.store.look(*team, state)?? {
+        match self.store.job_state(lease.approval)? {
             JobState::Leased { fence, .. } => Some(fence),
             JobState::Ready | JobState::Done => None,
         }

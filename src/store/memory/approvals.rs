@@ -1,13 +1,10 @@
 //! Approvals: requested, read, decided.
 
-use std::{
-    cmp::Reverse,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{cmp::Reverse, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{MemoryStore, TeamState, locked, operations::NoticeRow};
+use super::{Folder, MemoryStore, TeamState, locked};
 use crate::{
     protocol::{Approval, Refusal, Standing, Status, Timestamp},
     store::{
@@ -28,39 +25,48 @@ impl<S: Strategy> MemoryStore<S> {
         record
     }
 
+    /// The record of one of the team's approvals, as it stands now.
+    pub(super) fn record(&self, team: &TeamState, id: Uuid) -> Option<ApprovalRecord> {
+        team.approvals.get(&id).map(|folder| self.as_it_stands(&folder.record))
+    }
+
     /// What the rules look at, as it stands now.
-    fn approval_now(&self, record: &ApprovalRecord) -> Approval {
-        let status = self.standings.read(record.approval.id).map(|record| record.standing.status);
-        Approval { status: status.unwrap_or(record.approval.status), ..record.approval.clone() }
+    fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<Approval> {
+        let record = &team.approvals.get(&id)?.record;
+        let status = self.standings.read(id).map(|record| record.standing.status);
+        Some(Approval { status: status.unwrap_or(record.approval.status), ..record.approval.clone() })
     }
 
     pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
         let id = ask.request.approval;
+        let teams = self.teams();
         // A caller without a team has nothing that could run, and finds nothing.
-        let team = self.team(ask.request.team).ok_or(StoreError::NotApplied)?;
-        // Another team's approval is read all the same: whether it may be seen is for the rules to say.
-        let owner = self.team_of_approval(id);
-        let of_another = owner.as_ref().is_some_and(|owner| !Arc::ptr_eq(owner, &team));
-        let look = |owner: Arc<Mutex<TeamState>>| {
-            locked(&owner).approvals.get(&id).map(|record| self.approval_now(record))
-        };
-        let foreign = owner.filter(|_| of_another).and_then(look);
-        let mut team = locked(&team);
+        let tenant = teams.get(&ask.request.team).ok_or(StoreError::NotApplied)?;
+        let mut team = tenant.state();
         if team.estate.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }
-        let approval = foreign.or_else(|| team.approvals.get(&id).map(|record| self.approval_now(record)));
+        let mut approval = self.approval_now(&team, id);
+        if approval.is_none() {
+            // Another team's approval is read all the same: whether it may be seen is for the rules to say. No two
+            // teams' locks are held together.
+            drop(team);
+            let foreign = self.owner(id).and_then(|owner| self.approval_now(&owner.state(), id));
+            team = tenant.state();
+            approval = foreign;
+        }
         Ok(Reading { approval, digest: team.digest(ask), now: self.clock.now() })
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {
         let teams: Vec<_> = match query.team {
-            Some(team) => self.team(team).into_iter().collect(),
-            None => self.teams.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
+            Some(team) => self.teams().get(&team).cloned().into_iter().collect(),
+            None => self.teams().values().cloned().collect(),
         };
         let mut found: Vec<(Place, Listed)> = Vec::new();
         for team in teams {
-            for record in locked(&team).approvals.values().map(|record| self.as_it_stands(record)) {
+            let team = team.state();
+            for record in team.approvals.values().map(|folder| self.as_it_stands(&folder.record)) {
                 let ApprovalRecord { approval, created_at, decided_at, .. } = record;
                 if query.status.is_none_or(|status| status == approval.status) {
                     let place = Place { created_at, id: approval.id };
@@ -77,11 +83,11 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        let team = self.team(ask.request.team).ok_or(StoreError::NotApplied)?;
-        let mut team = locked(&team);
-        let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key));
-        if let Some(record) = asked_before.and_then(|id| team.approvals.get(id)) {
-            return Ok(self.as_it_stands(record));
+        let owner = self.teams().get(&ask.request.team).cloned().ok_or(StoreError::NotApplied)?;
+        let mut team = owner.state();
+        let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
+        if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
+            return Ok(record);
         }
         let now = self.clock.now();
         let standing = Standing {
@@ -105,19 +111,16 @@ impl<S: Strategy> MemoryStore<S> {
             created_at: now,
             decided_at: None,
         };
-        team.approvals.insert(id, Arc::new(record.clone()));
-        team.record(AuditKind::Requested, id, now, &ask.by);
-        team.notices.insert(id, NoticeRow::new(now));
+        let folder = Folder { record: record.clone(), last_event: None, execution: None };
+        team.approvals.insert(id, Box::new(folder));
+        team.write_event(AuditKind::Requested, id, now, Some(Arc::clone(&ask.by)));
         if let Some(key) = &ask.key {
             team.asked_under.insert(key.clone(), id);
         }
         drop(team);
         let token = TokenHash::of(&self.ids.token(id));
         // Only from now on can it be found.
-        let mut directory = locked(&self.directory);
-        directory.team_of.insert(id, ask.request.team);
-        directory.by_token.insert(token, id);
-        directory.notices.push(id);
+        locked(&self.directory).file(id, owner, token, now);
         Ok(record)
     }
 
@@ -133,21 +136,19 @@ impl<S: Strategy> MemoryStore<S> {
             }
         };
         let id = id.ok_or(Refusal::NOT_FOUND)?;
-        let owner = locked(&self.directory).team_of.get(&id).copied().ok_or(Refusal::NOT_FOUND)?;
-        if owned_by.is_some_and(|team| team != owner) {
+        let owner = self.owner(id).ok_or(Refusal::NOT_FOUND)?;
+        if owned_by.is_some_and(|team| team != owner.id) {
             return Err(Refusal::NOT_FOUND);
         }
-        let team = self.team(owner).ok_or(Refusal::NOT_FOUND)?;
-        let mut team = locked(&team);
+        let mut team = owner.state();
         let now = self.clock.now();
         let decider = decision.decider();
         let judge = |standing: Standing| decider.judge(standing, now);
         let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
         if let Some(kind) = AuditKind::of(status) {
-            team.record(kind, id, now, &decision.by().into());
+            team.write_event(kind, id, now, decision.account().map(Arc::from));
         }
-        let record =
-            team.approvals.get(&id).map(|record| self.as_it_stands(record)).ok_or(Refusal::NOT_FOUND)?;
+        let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }
     }
 }

@@ -18,10 +18,11 @@ impl<S: Strategy> MemoryStore<S> {
         step: &Step,
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
-        let Some(team) = self.team(ask.request.team) else {
+        let teams = self.teams();
+        let Some(tenant) = teams.get(&ask.request.team) else {
             return Ok(Committed::Refused(Refusal::NOT_FOUND));
         };
-        let mut team = locked(&team);
+        let mut team = tenant.state();
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
         if team.estate.is_down(commit) {
@@ -47,11 +48,10 @@ impl<S: Strategy> MemoryStore<S> {
         {
             return Ok(Committed::NotConsumed(refusal));
         }
-        let (new_job, target) = team.apply(ask, commit, now, &mut || self.ids.next());
-        drop(team);
-        if new_job {
-            // Only an index: until it has the job, the worker does not see it.
-            locked(&self.directory).outbox.push(commit.approval);
+        let (enqueued, target) = team.apply(ask, commit, now, &mut || self.ids.next());
+        if let Some(job) = enqueued {
+            // Last, and still under the team's lock: whoever has the job finds all that it was written with.
+            locked(&self.directory).write_job(tenant, job);
         }
         Ok(Committed::Applied { target })
     }
@@ -68,36 +68,35 @@ impl<S: Strategy> MemoryStore<S> {
 }
 
 impl TeamState {
-    /// Everything but the consume. Nothing here can fail. Whether the job is a new one, and the target.
+    /// Everything but the consume and the job. Nothing here can fail. The job to be written, and the target.
     fn apply(
         &mut self,
         ask: &Ask,
         commit: Commit<'_>,
         now: Timestamp,
         new_id: &mut dyn FnMut() -> Uuid,
-    ) -> (bool, Option<Target>) {
-        let approved = self.approvals.get(&commit.approval).cloned();
-        let applied = self.estate.apply(ask, commit, approved.as_deref(), new_id);
-        if applied.target.is_some() {
-            self.sources_changed();
-        }
+    ) -> (Option<Job>, Option<Target>) {
+        let Commit { approval, digest, .. } = commit;
+        let approved = self.approvals.get(&approval).map(|folder| &folder.record);
+        let applied = self.estate.apply(ask, commit, approved, new_id);
         for _ in 0..applied.events {
-            self.record(AuditKind::Executed, commit.approval, now, &ask.by);
+            self.write_event(AuditKind::Executed, approval, now, Some(Arc::clone(&ask.by)));
         }
         // From outside, all of it happened at once: the job knows the target that it was written with.
         let target = applied.target.or(commit.target);
-        let new_job = applied.enqueued && !self.jobs.contains_key(&commit.approval);
-        if new_job {
-            let Commit { approval, digest, .. } = commit;
-            let job =
-                Job { approval, digest, target: target.map(|target| target.id), state: JobState::Ready };
-            self.jobs.insert(approval, Box::new(job));
-        }
+        let job = || Job { approval, digest, target: target.map(|target| target.id), state: JobState::Ready };
         if applied.consumed {
             let (key, payload) = (ask.key.clone(), ask.payload.clone());
             let execution = Execution { key, payload, target, vault_keys: applied.vault_keys };
-            self.executions.entry(commit.approval).or_insert_with(|| Arc::new(execution));
+            match self.approvals.get_mut(&approval) {
+                Some(folder) => {
+                    folder.execution.get_or_insert(execution);
+                }
+                None => {
+                    self.strays.entry(approval).or_insert(execution);
+                }
+            }
         }
-        (new_job, applied.target)
+        (applied.enqueued.then(job), applied.target)
     }
 }

@@ -1,13 +1,20 @@
 //! The store in memory: one lock for each team, and the approvals' standings in a compare-and-swap strategy of their own.
 //!
-//! The directory's lock and a team's are never held together. A commit holds its team's lock, looks at the clock once, and makes the
-//! approval's exchange last; whoever reads more than an approval's standing takes the same lock, so that nobody sees
-//! half a commit.
+//! ```text
+//!               ┌ teams: id ─▶ Tenant ┬ Mutex: estate, folders, events
+//! MemoryStore ──┼ standings: id ─▶ what the rules compare
+//!               └ directory: Mutex: id ─▶ tenant, job, notice; token ─▶ id; who is next
+//! ```
+//!
+//! A commit holds its team's lock, looks at the clock once, and makes the approval's exchange last; whoever reads more
+//! than an approval's standing takes the same lock, so that nobody sees half a commit. The directory's lock is taken
+//! for moments, sometimes by who holds a team's; never the other way round.
 
 mod approvals;
 mod commit;
 mod operations;
 mod outbox;
+mod queue;
 mod tenants;
 
 use std::{
@@ -15,55 +22,96 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-pub use tenants::Records;
+use operations::{KeyState, NoticeRow};
+use outbox::JobRow;
+use queue::Queue;
+pub use tenants::{Event, Records};
 use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Job, Lease, Page, Payload, Query, Reading, StackStatus, Store, StoreError, Team, TokenHash,
+    Ids, Lease, Page, Payload, Query, Reading, Service, StackStatus, Store, StoreError, Team, TokenHash,
     digest_of,
 };
 use crate::{
-    protocol::{Binding, Commit, Digest, Refusal, Step, Timestamp},
-    strategy::{Sharded, Strategy},
+    protocol::{Approval, Binding, Commit, Digest, Refusal, Step, Timestamp},
+    strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
 /// Approvals and everything that they are about, in memory.
-pub struct MemoryStore<S = Sharded> {
+pub struct MemoryStore<S = DefaultStrategy> {
     standings: S,
-    teams: RwLock<BTreeMap<Uuid, Arc<Mutex<TeamState>>>>,
+    teams: RwLock<IdMap<Arc<Tenant>>>,
     directory: Mutex<Directory>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 }
 
-/// Where approvals are to be found.
-#[derive(Clone, Debug, Default)]
-struct Directory {
-    team_of: BTreeMap<Uuid, Uuid>,
-    by_token: BTreeMap<TokenHash, Uuid>,
-    /// Approvals with a job, in the order in which the jobs were written.
-    outbox: Vec<Uuid>,
-    /// Approvals with a notice, in the order in which they were asked for.
-    notices: Vec<Uuid>,
+/// A team and all that it has.
+#[derive(Debug)]
+struct Tenant {
+    id: Uuid,
+    state: Mutex<TeamState>,
 }
 
-/// All that one lock guards. What is large is boxed: a map's node has room for eleven.
+impl Tenant {
+    fn state(&self) -> MutexGuard<'_, TeamState> {
+        locked(&self.state)
+    }
+}
+
+/// Where approvals are to be found, and what there is to be done for them.
+#[derive(Debug, Default)]
+struct Directory {
+    filed: IdMap<Filed>,
+    by_token: RandomMap<TokenHash, Uuid>,
+    jobs: Queue,
+    notices: Queue,
+}
+
+/// An approval in the directory.
+#[derive(Clone, Debug)]
+struct Filed {
+    owner: Arc<Tenant>,
+    /// None when it is done.
+    notice: Option<NoticeRow>,
+    job: Option<Box<JobRow>>,
+}
+
+/// All that a team's lock guards.
 #[derive(Clone, Debug)]
 struct TeamState {
     estate: Estate,
-    /// The status in these is that of the request; the standing has the real one.
-    approvals: BTreeMap<Uuid, Arc<ApprovalRecord>>,
-    audit: Vec<AuditEvent>,
-    jobs: BTreeMap<Uuid, Box<Job>>,
-    executions: BTreeMap<Uuid, Arc<Execution>>,
-    /// What was asked for lately, with its digest, until a source changes.
-    digests: Vec<(Payload, Binding, Digest)>,
+    approvals: IdMap<Box<Folder>>,
+    /// Oldest first.
+    events: Vec<Event>,
+    /// What was asked for lately, of which services, with its digest.
+    digests: Vec<Known>,
     /// The approvals that were asked for under a key.
     asked_under: BTreeMap<Arc<str>, Uuid>,
-    keys: BTreeMap<String, operations::KeyState>,
-    notices: BTreeMap<Uuid, operations::NoticeRow>,
-    deploy_logs: Vec<DeployLog>,
+    keys: BTreeMap<String, KeyState>,
+    deploy_logs: IdMap<Vec<DeployLog>>,
+    /// Of approvals that this team does not have: some orders do not look whose they use.
+    strays: BTreeMap<Uuid, Execution>,
+}
+
+/// The digest of what an ask was for, while its source has these services.
+#[derive(Clone, Debug)]
+struct Known {
+    payload: Payload,
+    binding: Binding,
+    services: Option<Arc<[Service]>>,
+    digest: Digest,
+}
+
+/// What is kept of one approval.
+#[derive(Clone, Debug)]
+struct Folder {
+    /// The status in it is that of the request; the standing has the real one.
+    record: ApprovalRecord,
+    /// The place of its latest event.
+    last_event: Option<u32>,
+    execution: Option<Execution>,
 }
 
 impl<S: Strategy + Default> MemoryStore<S> {
@@ -74,12 +122,29 @@ impl<S: Strategy + Default> MemoryStore<S> {
 
     /// A copy that goes its own way, by another clock. For harnesses that look at more than one continuation.
     pub fn fork(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let copy =
-            |(id, team): (&Uuid, &Arc<Mutex<TeamState>>)| (*id, Arc::new(Mutex::new(locked(team).clone())));
         let fork = Self::new(clock, ids);
-        *fork.teams.write().unwrap_or_else(PoisonError::into_inner) =
-            self.teams.read().unwrap_or_else(PoisonError::into_inner).iter().map(copy).collect();
-        *locked(&fork.directory) = locked(&self.directory).clone();
+        let teams: IdMap<Arc<Tenant>> = self
+            .teams()
+            .values()
+            .map(|tenant| {
+                let state = Mutex::new(tenant.state().clone());
+                (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
+            })
+            .collect();
+        {
+            let directory = locked(&self.directory);
+            let mut copy = locked(&fork.directory);
+            copy.by_token = directory.by_token.clone();
+            copy.jobs = directory.jobs.clone();
+            copy.notices = directory.notices.clone();
+            copy.filed = directory.filed.clone();
+            for filed in copy.filed.values_mut() {
+                if let Some(owner) = teams.get(&filed.owner.id) {
+                    filed.owner = Arc::clone(owner);
+                }
+            }
+        }
+        *fork.teams.write().unwrap_or_else(PoisonError::into_inner) = teams;
         self.standings.for_each(&mut |id, record| {
             let same = fork.standings.insert(id, record);
             debug_assert_eq!(id, same, "a copy is filled in the order of the original");
@@ -99,14 +164,25 @@ impl<S: Strategy> MemoryStore<S> {
         Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids }
     }
 
-    /// The team of this id, to be locked.
-    fn team(&self, id: Uuid) -> Option<Arc<Mutex<TeamState>>> {
-        self.teams.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    fn teams(&self) -> impl std::ops::Deref<Target = IdMap<Arc<Tenant>>> + '_ {
+        self.teams.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn team_of_approval(&self, approval: Uuid) -> Option<Arc<Mutex<TeamState>>> {
-        let team = locked(&self.directory).team_of.get(&approval).copied()?;
-        self.team(team)
+    /// Looks at a team, or changes it, under its lock; none when there is no such team.
+    fn with_team<T>(&self, team: Uuid, work: impl FnOnce(&mut TeamState) -> T) -> Option<T> {
+        let teams = self.teams();
+        let mut team = teams.get(&team)?.state();
+        Some(work(&mut team))
+    }
+
+    /// As [`with_team`](Self::with_team), for the team that has this approval.
+    fn with_owner<T>(&self, approval: Uuid, work: impl FnOnce(&mut TeamState) -> T) -> Option<T> {
+        let owner = self.owner(approval)?;
+        Some(work(&mut owner.state()))
+    }
+
+    fn owner(&self, approval: Uuid) -> Option<Arc<Tenant>> {
+        locked(&self.directory).filed.get(&approval).map(|filed| Arc::clone(&filed.owner))
     }
 }
 
@@ -116,21 +192,19 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
-        let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
-        let mut team = locked(&team);
-        Ok(match step.refusals().find(|refusal| team.estate.refuses(ask, refusal)) {
+        let check = |team: &mut TeamState| match step.refusals().find(|one| team.estate.refuses(ask, one)) {
             Some(refusal) => Err(refusal.clone()),
             None => Ok(team.digest(ask)),
-        })
+        };
+        Ok(self.with_team(ask.request.team, check).unwrap_or(Err(Refusal::NOT_FOUND)))
     }
 
     async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let Some(team) = self.team(ask.request.team) else { return Ok(Err(Refusal::NOT_FOUND)) };
-        let team = locked(&team);
-        Ok(match step.refusals().find(|refusal| team.estate.is_out(refusal)) {
+        let find = |team: &mut TeamState| match step.refusals().find(|one| team.estate.is_out(one)) {
             Some(refusal) => Err(refusal.clone()),
             None => Ok(team.estate.target(ask)),
-        })
+        };
+        Ok(self.with_team(ask.request.team, find).unwrap_or(Err(Refusal::NOT_FOUND)))
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
@@ -146,15 +220,13 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        let Some(team) = self.team(team) else { return Ok(None) };
-        let team = locked(&team);
-        Ok(team.approvals.get(&id).map(|record| self.as_it_stands(record)))
+        let find = |team: &mut TeamState| self.record(team, id);
+        Ok(self.with_team(team, find).flatten())
     }
 
     async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        let Some(team) = self.team(team) else { return Ok(None) };
-        let team = locked(&team);
-        Ok(team.executions.get(&approval).map(|execution| Execution::clone(execution)))
+        let find = |team: &mut TeamState| team.execution(approval).cloned();
+        Ok(self.with_team(team, find).flatten())
     }
 
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
@@ -184,9 +256,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        let Some(team) = self.team_of_approval(approval) else { return Ok(Vec::new()) };
-        let team = locked(&team);
-        Ok(team.audit.iter().filter(|event| event.approval == approval).cloned().collect())
+        Ok(self.with_owner(approval, |team| team.audit(approval)).unwrap_or_default())
     }
 }
 
@@ -194,15 +264,13 @@ impl TeamState {
     fn new(team: Team) -> Self {
         Self {
             estate: Estate::new(team),
-            approvals: BTreeMap::new(),
-            audit: Vec::new(),
-            jobs: BTreeMap::new(),
-            executions: BTreeMap::new(),
+            approvals: IdMap::default(),
+            events: Vec::new(),
             digests: Vec::new(),
             asked_under: BTreeMap::new(),
             keys: BTreeMap::new(),
-            notices: BTreeMap::new(),
-            deploy_logs: Vec::new(),
+            deploy_logs: IdMap::default(),
+            strays: BTreeMap::new(),
         }
     }
 
@@ -210,31 +278,59 @@ impl TeamState {
     fn digest(&mut self, ask: &Ask) -> Digest {
         /// More than there are consumers of one approval.
         const KEPT: usize = 16;
-        let known = self
-            .digests
-            .iter()
-            .find(|(payload, binding, _)| *payload == ask.payload && *binding == *ask.binding());
-        if let Some((_, _, digest)) = known {
-            return *digest;
+        let services = self.estate.stack(ask.payload.source).map(|stack| &stack.services);
+        let same = |known: &Known| known.payload == ask.payload && known.binding == *ask.binding();
+        if let Some(place) = self.digests.iter().position(same) {
+            let known = &self.digests[place];
+            // What is kept stays where it is: nothing else can be there.
+            if known.services.as_ref().map(Arc::as_ptr) == services.map(Arc::as_ptr) {
+                return known.digest;
+            }
+            self.digests.swap_remove(place);
         }
-        let digest = digest_of(ask, self.estate.source_services(ask));
+        let digest = digest_of(ask, services.map_or(&[], |services| services));
         if self.digests.len() >= KEPT {
             self.digests.remove(0);
         }
-        self.digests.push((ask.payload.clone(), ask.binding().clone(), digest));
+        let (payload, binding) = (ask.payload.clone(), ask.binding().clone());
+        self.digests.push(Known { payload, binding, services: services.cloned(), digest });
         digest
     }
 
-    /// The services of a stack have changed: what was known of digests may be of another one.
-    fn sources_changed(&mut self) {
-        self.digests.clear();
+    fn execution(&self, approval: Uuid) -> Option<&Execution> {
+        match self.approvals.get(&approval) {
+            Some(folder) => folder.execution.as_ref(),
+            None => self.strays.get(&approval),
+        }
     }
 
-    /// Writes an event about an approval.
-    fn record(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: &Arc<str>) {
-        let Some(record) = self.approvals.get(&approval) else { return };
-        let binding = record.approval.binding.clone();
-        let requested_by = record.approval.requested_by.clone();
-        self.audit.push(AuditEvent { kind, approval, at, by: Arc::clone(by), binding, requested_by });
+    /// Writes an event about an approval. `by` is the operator where it is none.
+    fn write_event(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: Option<Arc<str>>) {
+        let Some(folder) = self.approvals.get_mut(&approval) else { return };
+        let before = folder.last_event;
+        // Of more events than that, the first are out of reach.
+        folder.last_event = u32::try_from(self.events.len()).ok();
+        self.events.push(Event { kind, approval, at, by, before });
+    }
+
+    /// The events about an approval, oldest first.
+    fn audit(&self, approval: Uuid) -> Vec<AuditEvent> {
+        let Some(folder) = self.approvals.get(&approval) else { return Vec::new() };
+        let place_of = |place: u32| self.events.get(place as usize);
+        let latest = folder.last_event.and_then(place_of);
+        let events = std::iter::successors(latest, |event| event.before.and_then(place_of));
+        let Approval { binding, requested_by, .. } = &folder.record.approval;
+        let mut audit: Vec<AuditEvent> = events
+            .map(|event| AuditEvent {
+                kind: event.kind,
+                approval,
+                at: event.at,
+                by: event.by.clone().unwrap_or_else(|| crate::store::decision::OPERATOR.into()),
+                binding: binding.clone(),
+                requested_by: Arc::clone(requested_by),
+            })
+            .collect();
+        audit.reverse();
+        audit
     }
 }

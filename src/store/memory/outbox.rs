@@ -2,68 +2,111 @@
 
 use uuid::Uuid;
 
-use super::{MemoryStore, TeamState, locked};
+use super::{
+    Directory, Filed, MemoryStore, TeamState, Tenant, locked,
+    queue::{Place, Row, Turn},
+};
 use crate::{
     protocol::Timestamp,
     store::{Estate, Job, JobState, Lease, StackStatus},
     strategy::Strategy,
 };
 
+/// A job, with its place in the queue.
+#[derive(Clone, Debug)]
+pub(super) struct JobRow {
+    pub(super) job: Job,
+    place: Place,
+}
+
+impl Row for JobRow {
+    fn place(&mut self) -> &mut Place {
+        &mut self.place
+    }
+
+    fn turn(&self, now: Timestamp) -> Turn {
+        match self.job.state {
+            JobState::Leased { until, .. } if now < until => Turn::NotBefore(until),
+            JobState::Ready | JobState::Leased { .. } => Turn::Now,
+            JobState::Done => Turn::Over,
+        }
+    }
+}
+
+fn job_of(filed: &mut Filed) -> Option<&mut JobRow> {
+    filed.job.as_deref_mut()
+}
+
+impl Directory {
+    /// Writes the job of an approval that this team has, unless there is one.
+    pub(super) fn write_job(&mut self, owner: &Tenant, job: Job) {
+        let Self { filed, jobs, .. } = self;
+        let approval = job.approval;
+        let mine = filed.get_mut(&approval).filter(|filed| filed.owner.id == owner.id);
+        if let Some(filed) = mine.filter(|filed| filed.job.is_none()) {
+            filed.job = Some(Box::new(JobRow { job, place: jobs.add(approval) }));
+        }
+    }
+
+    /// The job, if the lease is still the latest.
+    fn held(&mut self, lease: &Lease) -> Option<&mut JobRow> {
+        let row = self.filed.get_mut(&lease.approval)?.job.as_mut()?;
+        let latest = matches!(row.job.state, JobState::Leased { fence, .. } if fence == lease.fence);
+        latest.then_some(row)
+    }
+}
+
 impl<S: Strategy> MemoryStore<S> {
     pub(super) fn lease_now(&self, until: Timestamp) -> Option<Lease> {
-        let outbox = locked(&self.directory).outbox.clone();
-        outbox.into_iter().find_map(|approval| {
-            let team = self.team_of_approval(approval)?;
-            let mut team = locked(&team);
-            let now = self.clock.now();
-            let job = team.jobs.get_mut(&approval)?;
-            let fence = match job.state {
-                JobState::Ready => 1,
-                JobState::Leased { fence, until } if until <= now => fence + 1,
-                JobState::Leased { .. } | JobState::Done => return None,
-            };
-            job.state = JobState::Leased { fence, until };
-            let Job { approval, digest, target, .. } = **job;
-            Some(Lease { approval, digest, target, fence })
-        })
+        let mut directory = locked(&self.directory);
+        let Directory { filed, jobs, .. } = &mut *directory;
+        let approval = jobs.next(filed, job_of, self.clock.now())?;
+        let row = filed.get_mut(&approval).and_then(job_of)?;
+        let fence = match row.job.state {
+            JobState::Leased { fence, .. } => fence + 1,
+            JobState::Ready | JobState::Done => 1,
+        };
+        row.job.state = JobState::Leased { fence, until };
+        jobs.put_off(approval, &mut row.place, until);
+        let Job { digest, target, .. } = row.job;
+        Some(Lease { approval, digest, target, fence })
     }
 
     pub(super) fn renew_now(&self, lease: &Lease, until: Timestamp) -> bool {
-        let Some(team) = self.team_of_approval(lease.approval) else { return false };
-        locked(&team).holder_moves(lease, JobState::Leased { fence: lease.fence, until })
+        let mut directory = locked(&self.directory);
+        let Some(row) = directory.held(lease) else { return false };
+        row.job.state = JobState::Leased { fence: lease.fence, until };
+        let mut place = row.place;
+        directory.jobs.moved(lease.approval, &mut place, until);
+        if let Some(row) = directory.held(lease) {
+            row.place = place;
+        }
+        true
     }
 
     pub(super) fn finish_now(&self, lease: &Lease, ended: StackStatus) -> bool {
-        let Some(team) = self.team_of_approval(lease.approval) else { return false };
-        let mut team = locked(&team);
-        let holds = team.holder_moves(lease, JobState::Done);
-        if holds {
-            team.settle(lease.approval, lease.target, ended);
+        let Some(owner) = self.owner(lease.approval) else { return false };
+        let mut team = owner.state();
+        {
+            let mut directory = locked(&self.directory);
+            let Some(row) = directory.held(lease) else { return false };
+            row.job.state = JobState::Done;
         }
-        holds
+        team.settle(lease.approval, lease.target, ended);
+        true
     }
 
     pub(super) fn settle_now(&self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
-        let Some(team) = self.team_of_approval(approval) else { return };
-        locked(&team).settle(approval, target, status);
+        self.with_owner(approval, |team| team.settle(approval, target, status));
     }
 }
 
 impl TeamState {
-    /// Moves the job if the lease is still the latest.
-    fn holder_moves(&mut self, lease: &Lease, state: JobState) -> bool {
-        match self.jobs.get_mut(&lease.approval) {
-            Some(job) if matches!(job.state, JobState::Leased { fence, .. } if fence == lease.fence) => {
-                job.state = state;
-                true
-            }
-            _ => false,
-        }
-    }
-
     fn settle(&mut self, approval: Uuid, target: Option<Uuid>, ended: StackStatus) {
-        if let Some(record) = self.approvals.get(&approval) {
-            self.estate.settle(&Estate::asked(record), target, ended);
+        let Self { estate, approvals, .. } = self;
+        let first = || estate.target(&Estate::asked(&approvals.get(&approval)?.record));
+        if let Some(target) = target.or_else(first).filter(|_| approvals.contains_key(&approval)) {
+            estate.end_building(target, ended);
         }
     }
 }

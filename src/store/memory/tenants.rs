@@ -7,44 +7,54 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{MemoryStore, TeamState, locked};
+use super::{Folder, MemoryStore, TeamState, Tenant, locked};
 use crate::{
-    protocol::{Digest, Environment, Refusal},
+    protocol::{Digest, Environment, Refusal, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, EnvVars, Execution, Job, NewResource, NewStack, Resource,
+        ApprovalRecord, Ask, AuditKind, EnvVars, Job, JobState, NewResource, NewStack, Resource,
         ResourceKind, Service, Stack, StackStatus, StoreError, Team, Tenants,
     },
-    strategy::{Record, Strategy},
+    strategy::{IdMap, Record, Strategy},
 };
 
 /// A team's records, as of one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Records<'a> {
     /// The stacks, oldest first.
     pub stacks: &'a [Stack],
-    /// The approvals as they were requested. How each stands now, [`MemoryStore::standing`] says.
-    pub approvals: &'a BTreeMap<Uuid, Arc<ApprovalRecord>>,
     /// The events, oldest first.
-    pub audit: &'a [AuditEvent],
-    /// The launch jobs, by approval.
-    pub jobs: &'a BTreeMap<Uuid, Box<Job>>,
-    /// The promotions that consumed an approval, by approval.
-    pub executions: &'a BTreeMap<Uuid, Arc<Execution>>,
+    pub events: &'a [Event],
+    approvals: &'a IdMap<Box<Folder>>,
+}
+
+impl Records<'_> {
+    /// The approval as it was requested. How it stands now, [`MemoryStore::standing`] says.
+    pub fn approval(&self, id: Uuid) -> Option<&ApprovalRecord> {
+        self.approvals.get(&id).map(|folder| &folder.record)
+    }
+}
+
+/// An event, without what its approval's record says already.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: AuditKind,
+    /// To which approval.
+    pub approval: Uuid,
+    pub(super) at: Timestamp,
+    /// Who did it; none: the operator.
+    pub(super) by: Option<Arc<str>>,
+    /// The place of the approval's event before.
+    pub(super) before: Option<u32>,
 }
 
 impl<S: Strategy> MemoryStore<S> {
     /// Adds a team, or changes what it pays for.
     pub fn put_team(&self, id: Uuid, team: Team) {
         let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
-        let state = teams.entry(id).or_insert_with(|| Arc::new(Mutex::new(TeamState::new(team))));
-        locked(state).estate.team = team;
-    }
-
-    /// Looks at a team's records, or changes them, under its lock; none when there is no such team.
-    fn with_team<T>(&self, team: Uuid, work: impl FnOnce(&mut TeamState) -> T) -> Option<T> {
-        let team = self.team(team)?;
-        let mut team = locked(&team);
-        Some(work(&mut team))
+        let state = || Mutex::new(TeamState::new(team));
+        let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant { id, state: state() }));
+        tenant.state().estate.team = team;
     }
 
     /// Deploys a stack of its own; none when there is no such team.
@@ -62,7 +72,6 @@ impl<S: Strategy> MemoryStore<S> {
         let stack = Stack { id, name, env, status, parent: None, root: id, services, env_vars };
         self.with_team(team, |team| {
             team.estate.stacks.push(stack);
-            team.sources_changed();
             id
         })
     }
@@ -92,7 +101,6 @@ impl<S: Strategy> MemoryStore<S> {
         let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
             Some(stack) => {
                 stack.services = services;
-                team.sources_changed();
                 true
             }
             None => false,
@@ -123,7 +131,15 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// The launch job of an approval.
     pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        self.with_team(team, |team| team.jobs.get(&approval).map(|job| Job::clone(job))).flatten()
+        let directory = locked(&self.directory);
+        let filed = directory.filed.get(&approval).filter(|filed| filed.owner.id == team)?;
+        filed.job.as_ref().map(|row| row.job.clone())
+    }
+
+    /// Where an approval's launch job is; none when there is none.
+    pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
+        let directory = locked(&self.directory);
+        directory.filed.get(&approval)?.job.as_ref().map(|row| row.job.state)
     }
 
     /// The most stacks that a team may have; none when there is no such team.
@@ -139,13 +155,7 @@ impl<S: Strategy> MemoryStore<S> {
     /// Looks at a team's records as they are at one moment; none when there is no such team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
-            look(Records {
-                stacks: &team.estate.stacks,
-                approvals: &team.approvals,
-                audit: &team.audit,
-                jobs: &team.jobs,
-                executions: &team.executions,
-            })
+            look(Records { stacks: &team.estate.stacks, events: &team.events, approvals: &team.approvals })
         })
     }
 
@@ -181,7 +191,6 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
                 return Err(Refusal::DEPLOYMENT_LIMIT_REACHED);
             }
             team.estate.stacks.push(stack.clone());
-            team.sources_changed();
             Ok(stack)
         };
         self.with_team(team, create).ok_or(StoreError::NotApplied)
@@ -215,9 +224,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
             let mut services = stack.services.to_vec();
             services.iter_mut().find(|other| other.name == service)?.image_ref = Some(image_ref.to_owned());
             stack.services = services.into();
-            let stack = stack.clone();
-            team.sources_changed();
-            Some(stack)
+            Some(stack.clone())
         };
         Ok(self.with_team(team, put).flatten())
     }

@@ -316,18 +316,19 @@ impl Work for List {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Page>, SqlError> {
         macro_rules! page {
-            ($of_team:literal) => {
+            ($of_team:literal, $limit:literal) => {
                 concat!(
                     "SELECT ",
                     approval_columns!(),
                     " FROM approvals AS a WHERE (a.created_at, a.id) < ($1, $2) AND (a.status = $3 OR $4)",
                     $of_team,
-                    " ORDER BY a.created_at DESC, a.id DESC LIMIT $5"
+                    " ORDER BY a.created_at DESC, a.id DESC LIMIT ",
+                    $limit
                 )
             };
         }
-        const OF_TEAM: &str = page!(" AND a.team = $6");
-        const OF_ALL: &str = page!("");
+        const OF_TEAM: &str = page!(" AND a.team = $5", "$6");
+        const OF_ALL: &str = page!("", "$5");
         const COUNT_OF_TEAM: &str = "SELECT count(*) FROM approvals WHERE (status = $1 OR $2) AND team = $3";
         const COUNT_OF_ALL: &str = "SELECT count(*) FROM approvals WHERE (status = $1 OR $2)";
         let Query { team, status, after, .. } = self.0;
@@ -335,7 +336,7 @@ impl Work for List {
         let status = status.unwrap_or(Status::Pending);
         let before = after.unwrap_or(Place { created_at: Timestamp(u64::MAX), id: Uuid::max() });
         let limit = self.0.limit();
-        let mut wanted = values![before.created_at, before.id, status, any_status, limit + 1].to_vec();
+        let mut wanted = values![before.created_at, before.id, status, any_status].to_vec();
         let mut counted = values![status, any_status].to_vec();
         let (page, count) = match team {
             Some(team) => {
@@ -345,6 +346,8 @@ impl Work for List {
             }
             None => (OF_ALL, COUNT_OF_ALL),
         };
+        // One more than is asked for says whether there is more.
+        wanted.push((limit + 1).into());
         let total = first(session.query(count, &counted).await?)?.unwrap_or(0);
         let rows = session.query(page, &wanted).await?;
         let more = rows.len() > limit;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     protocol::{self, Digest, Guards, Op, Refusal, Step, Target, Timestamp},
-    store::{Applied, ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack},
+    store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack},
 };
 
 /// A commit, kept until it is run.
@@ -90,8 +90,12 @@ impl Commit {
             Ok(guards) => guards,
             Err(refused) => return Ok(Done::Undo(refused)),
         };
+        if guards.is_some() && found.is_none() {
+            return Ok(Done::Undo(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
+        }
         // What another team has approved is not written for this one.
         let ours = found.filter(|record| record.approval.team == ask.request.team);
+        let before = estate.clone();
         let applied = estate.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
         let mut at = now;
         if let Some(guards) = guards {
@@ -101,7 +105,7 @@ impl Commit {
                 Err(refusal) => return Ok(Done::Undo(Committed::NotConsumed(refusal))),
             }
         }
-        self.write(session, &estate, &applied).await?;
+        self.write(session, &before, &estate).await?;
         if ours.is_some() {
             for _ in 0..applied.events {
                 write_event(session, AuditKind::Executed, self.approval, at, &ask.by).await?;
@@ -156,24 +160,23 @@ impl Commit {
     async fn write<S: Session>(
         &self,
         session: &mut S,
-        estate: &Estate,
-        applied: &Applied,
+        before: &Estate,
+        after: &Estate,
     ) -> Result<(), SqlError> {
         // None of the target's environment is overwritten: whoever wrote one in between was first.
         const VAULT: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, $2, $3, $4) \
                              ON CONFLICT (team, env, key) DO NOTHING";
-        let (team, to) = (self.ask.request.team, &self.ask.binding().to);
-        if let Some(target) = applied.target {
-            if let Some(stack) = estate.stack(target.id).filter(|_| !self.ask.is_twin()) {
-                put_stack(session, team, stack).await?;
-            }
-            if let Some(twin) = estate.resource(target.id).filter(|_| self.ask.is_twin()) {
-                put_resource(session, team, twin).await?;
-            }
+        let team = self.ask.request.team;
+        for stack in after.stacks.iter().filter(|stack| !before.stacks.contains(stack)) {
+            put_stack(session, team, stack).await?;
         }
-        for key in &applied.vault_keys {
-            let Some(value) = estate.vault.get(&(to.clone(), key.clone())) else { continue };
-            session.execute(VAULT, &values![team, to, key, value]).await?;
+        for twin in after.resources.iter().filter(|twin| !before.resources.contains(twin)) {
+            put_resource(session, team, twin).await?;
+        }
+        for ((env, key), value) in &after.vault {
+            if !before.vault.contains_key(&(env.clone(), key.clone())) {
+                session.execute(VAULT, &values![team, env, key, value]).await?;
+            }
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use super::{
     rows::{Columns, first, resource_columns, stack_columns, values},
 };
 use crate::{
-    protocol::{Digest, Environment, Refusal, Timestamp},
-    store::{Ask, Job, JobState, Resource, Service, Stack, StoreError},
+    protocol::{Commit, Digest, Do, Environment, Guards, How, Op, Refusal, Step, Timestamp},
+    store::{Ask, Committed, Job, JobState, Resource, Service, Stack, Store, StoreError},
 };
 
 impl<E: Engine> SqlStore<E> {
@@ -34,6 +34,21 @@ impl<E: Engine> SqlStore<E> {
     pub(super) fn outages_of(&self, team: Uuid) -> Outages {
         let outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         outages.get(&team).cloned().unwrap_or_default()
+    }
+
+    /// The consume of an approval and nothing else. For benchmarks.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn consume_alone(
+        &self,
+        ask: &Ask,
+        digest: Digest,
+        guards: Guards,
+    ) -> Result<Committed, StoreError> {
+        let step = Step::from(Do::Consume { guards, how: How::AtOnce });
+        let ops = &[Op::Consume { guards }];
+        self.commit(ask, &step, Commit { approval: ask.request.approval, digest, target: None, ops }).await
     }
 
     /// A team's stacks, oldest first.

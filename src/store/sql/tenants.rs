@@ -55,13 +55,13 @@ impl Work for CreateStack {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        let id = self.ids.next();
         lock_team(session, self.team, self.mode).await?;
         let Some(team) = find_team(session, self.team).await? else { return Ok(Done::Undo(None)) };
         let other_stacks = count_stacks(session, self.team).await?;
         if (Estate { other_stacks, ..Estate::new(team) }).has_no_room() {
             return Ok(Done::Undo(Some(Err(Refusal::DEPLOYMENT_LIMIT_REACHED))));
         }
-        let id = self.ids.next();
         let NewStack { name, env, services, env_vars } = self.stack.clone();
         let services = services.into();
         let stack =

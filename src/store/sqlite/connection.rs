@@ -34,12 +34,10 @@ impl Timed {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut writer = Self::with_clock(Connection::open_with_flags(path, flags)?, clock, options)?;
-        let connection = &writer.connection;
-        let owner: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let tables: i64 = connection.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if owner != APPLICATION_ID && (owner != 0 || tables > 0) {
+        if !is_ours(&mut writer.connection)? {
             return Err(OpenError::NotOurs);
         }
+        let connection = &writer.connection;
         if !is_in_memory(path) {
             let set = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
             let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", set)?;
@@ -57,6 +55,10 @@ impl Timed {
         )?;
         // Where a sync leaves the data in the disk's own memory.
         connection.pragma_update(None, "fullfsync", true)?;
+        if let Some(pages) = options.most_pages {
+            let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            connection.pragma_update_and_check(None, "max_page_count", pages, set)?;
+        }
         writer.at_this_moment();
         migrate(&mut writer.connection)?;
         Ok(writer)
@@ -103,12 +105,23 @@ pub(super) fn is_in_memory(path: &Path) -> bool {
     path == Path::new(SqliteStore::IN_MEMORY)
 }
 
+/// Whether it is one of ours, or nobody's yet.
+fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // As of one moment: somebody may be making it.
+    let look = Transaction::new(connection, TransactionBehavior::Deferred)?;
+    let owner: i64 = look.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = look.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(owner == APPLICATION_ID || (owner == 0 && tables == 0))
+}
+
 /// Brings the schema up to date, in one transaction that keeps every other process out.
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    let exists = transaction.table_exists(None, "migrations")?;
+    // Asked of the file, and not of what the connection remembers: somebody may have made it since.
+    let exists = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'";
+    let exists: i64 = transaction.query_one(exists, [], |row| row.get(0))?;
     let mut applied = Vec::new();
-    if exists {
+    if exists > 0 {
         let mut versions = transaction.prepare("SELECT version FROM migrations")?;
         for version in versions.query_map([], |row| row.get(0))? {
             applied.push(version?);

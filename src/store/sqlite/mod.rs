@@ -53,6 +53,8 @@ pub struct SqliteOptions {
     pub batch: usize,
     /// How long another process may hold the database before a write gives up.
     pub patience: Duration,
+    /// The most pages of 4 KiB that the file may have; none: as many as the disk has room for.
+    pub most_pages: Option<u32>,
 }
 
 impl Default for SqliteOptions {
@@ -63,6 +65,7 @@ impl Default for SqliteOptions {
             readers: 2,
             batch: 256,
             patience: Duration::from_secs(5),
+            most_pages: None,
         }
     }
 }
@@ -124,6 +127,20 @@ impl SqlStore<SqliteEngine> {
     ) -> Result<Self, OpenError> {
         let file = consume_file(options.cas).ok_or(OpenError::NoSuchStrategy(options.cas))?;
         let consume = Consume::new(options.cas, file).map_err(OpenError::Statement)?;
+        Self::open_with(path, clock, ids, options, consume)
+    }
+
+    /// As [`SqliteStore::open`], with statements of one's own. For tests that show that wrong ones are noticed.
+    ///
+    /// # Errors
+    /// As those of [`SqliteStore::open`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        options: SqliteOptions,
+        consume: Consume,
+    ) -> Result<Self, OpenError> {
         Ok(Self::new(SqliteEngine::open(path.as_ref(), &clock, options)?, ids, consume))
     }
 }

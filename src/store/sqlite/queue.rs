@@ -5,6 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{Builder, JoinHandle},
@@ -32,6 +33,7 @@ pub struct SqliteEngine {
     to_read: Option<Sender<Box<dyn Task>>>,
     /// The readers before the writer, which has to be the last to close the file.
     threads: Vec<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
 }
 
 impl SqliteEngine {
@@ -43,7 +45,7 @@ impl SqliteEngine {
         // The writer first: it makes the file, and the readers open what it has made.
         let writer = Timed::to_write(path, clock, options)?;
         let readers = if is_in_memory(path) { 0 } else { options.readers.max(1) };
-        let mut engine = Self { to_write: None, to_read: None, threads: Vec::new() };
+        let mut engine = Self { to_write: None, to_read: None, threads: Vec::new(), commits: Arc::default() };
         if readers > 0 {
             let (sender, tasks) = channel();
             let tasks = Arc::new(Mutex::new(tasks));
@@ -55,8 +57,16 @@ impl SqliteEngine {
         }
         let (sender, tasks) = channel();
         engine.to_write = Some(sender);
-        engine.start("countersign-write", move || writer::run(writer, &tasks, options.batch.max(1)))?;
+        let commits = Arc::clone(&engine.commits);
+        engine.start("countersign-write", move || {
+            writer::run(writer, &tasks, options.batch.max(1), &commits);
+        })?;
         Ok(engine)
+    }
+
+    /// How often the writer has committed: fewer times than it was asked to write, when it was asked a lot.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {

@@ -1,7 +1,10 @@
 //! The writer: what waits for it is committed together, and answered when that is on the disk.
 
 use std::{
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, TryRecvError},
+    },
     thread::yield_now,
 };
 
@@ -15,7 +18,7 @@ use super::{
 use crate::store::StoreError;
 
 /// Commits what comes, at most so many at once, until nobody can send anything more.
-pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize) {
+pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
     while let Ok(first) = tasks.recv() {
         let mut together = vec![first];
         // Whoever was answered just now is about to come back: to sync the disk for the first of them alone would
@@ -32,6 +35,7 @@ pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize) 
             }
         }
         let committed = commit(&mut on, &mut together);
+        commits.fetch_add(committed.is_ok().into(), Ordering::Relaxed);
         for task in together {
             task.answer(committed);
         }

@@ -63,7 +63,11 @@ impl Axis {
         // The first tick that nothing goes beyond is the last.
         let count = TICKS.iter().position(|tick| *tick >= last).map_or(TICKS.len(), |place| place + 1);
         let tick = |tick: &f64| (*tick, if *tick == 0.0 { "min".to_owned() } else { format!("{tick} %") });
-        Self { title: title.to_owned(), scale: Scale::Nines, ticks: TICKS[..count].iter().map(tick).collect() }
+        Self {
+            title: title.to_owned(),
+            scale: Scale::Nines,
+            ticks: TICKS[..count].iter().map(tick).collect(),
+        }
     }
 
     /// Where on the axis a value is, from 0 to 1.
@@ -110,20 +114,45 @@ pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> Strin
     let mut svg = opened(about, HEIGHT);
     for (tick, label) in &y.ticks {
         let place = at((0.0, *tick)).1;
-        put(&mut svg, format_args!("<line class='grid' x1='{LEFT}' x2='{right}' y1='{place:.1}' y2='{place:.1}'/>"));
-        put(&mut svg, format_args!("<text class='tick end' x='{}' y='{:.1}'>{label}</text>", LEFT - 8.0, place + 4.0));
+        put(
+            &mut svg,
+            format_args!("<line class='grid' x1='{LEFT}' x2='{right}' y1='{place:.1}' y2='{place:.1}'/>"),
+        );
+        put(
+            &mut svg,
+            format_args!("<text class='tick end' x='{}' y='{:.1}'>{label}</text>", LEFT - 8.0, place + 4.0),
+        );
     }
     for (tick, label) in &x.ticks {
         let place = LEFT + x.part(*tick) * (right - LEFT);
-        put(&mut svg, format_args!("<line class='axis' x1='{place:.1}' x2='{place:.1}' y1='{bottom}' y2='{}'/>", bottom + 5.0));
-        put(&mut svg, format_args!("<text class='tick mid' x='{place:.1}' y='{}'>{label}</text>", bottom + 19.0));
+        put(
+            &mut svg,
+            format_args!(
+                "<line class='axis' x1='{place:.1}' x2='{place:.1}' y1='{bottom}' y2='{}'/>",
+                bottom + 5.0
+            ),
+        );
+        put(
+            &mut svg,
+            format_args!("<text class='tick mid' x='{place:.1}' y='{}'>{label}</text>", bottom + 19.0),
+        );
     }
     put(&mut svg, format_args!("<line class='axis' x1='{LEFT}' x2='{right}' y1='{bottom}' y2='{bottom}'/>"));
     let (middle_x, middle_y) = ((LEFT + right) / 2.0, (TOP + bottom) / 2.0);
-    put(&mut svg, format_args!("<text class='title mid' x='{middle_x}' y='{}'>{}</text>", HEIGHT - 10.0, escaped(&x.title)));
     put(
         &mut svg,
-        format_args!("<text class='title mid' transform='translate(14 {middle_y}) rotate(-90)'>{}</text>", escaped(&y.title)),
+        format_args!(
+            "<text class='title mid' x='{middle_x}' y='{}'>{}</text>",
+            HEIGHT - 10.0,
+            escaped(&x.title)
+        ),
+    );
+    put(
+        &mut svg,
+        format_args!(
+            "<text class='title mid' transform='translate(14 {middle_y}) rotate(-90)'>{}</text>",
+            escaped(&y.title)
+        ),
     );
     for one in series {
         let points: Vec<(f64, f64)> = one.points.iter().map(|point| at(*point)).collect();
@@ -142,10 +171,8 @@ pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> Strin
 
 /// Each line's name, as near to its end as there is room.
 fn labels(svg: &mut String, series: &[Series], at: &dyn Fn((f64, f64)) -> (f64, f64), right: f64) {
-    let mut ends: Vec<(&Series, (f64, f64), f64)> = series
-        .iter()
-        .filter_map(|one| one.points.last().map(|last| (one, at(*last), at(*last).1)))
-        .collect();
+    let mut ends: Vec<(&Series, (f64, f64), f64)> =
+        series.iter().filter_map(|one| one.points.last().map(|last| (one, at(*last), at(*last).1))).collect();
     ends.sort_by(|(_, _, one), (_, _, other)| one.total_cmp(other));
     let mut above = TOP - LINE / 2.0;
     for (_, _, place) in &mut ends {
@@ -168,7 +195,15 @@ fn labels(svg: &mut String, series: &[Series], at: &dyn Fn((f64, f64)) -> (f64, 
             ),
         );
         svg.push_str(&marker(one.colour, (from + 9.0, place)));
-        put(svg, format_args!("<text class='label' x='{:.1}' y='{:.1}'>{}</text>", from + 18.0, place + 4.0, escaped(&one.name)));
+        put(
+            svg,
+            format_args!(
+                "<text class='label' x='{:.1}' y='{:.1}'>{}</text>",
+                from + 18.0,
+                place + 4.0,
+                escaped(&one.name)
+            ),
+        );
     }
 }
 
@@ -178,10 +213,7 @@ fn marker(colour: usize, (x, y): (f64, f64)) -> String {
     match colour % 4 {
         0 => format!("<circle {class} cx='{x:.1}' cy='{y:.1}' r='3.6'/>"),
         1 => format!("<rect {class} x='{:.1}' y='{:.1}' width='6.4' height='6.4'/>", x - 3.2, y - 3.2),
-        2 => format!(
-            "<path {class} d='M{x:.1} {:.1}l4.4 7.6h-8.8z'/>",
-            y - 4.6
-        ),
+        2 => format!("<path {class} d='M{x:.1} {:.1}l4.4 7.6h-8.8z'/>", y - 4.6),
         _ => format!("<path {class} d='M{x:.1} {:.1}l4.6 4.6l-4.6 4.6l-4.6 -4.6z'/>", y - 4.6),
     }
 }
@@ -206,19 +238,52 @@ pub(crate) fn dots(about: &str, title: &str, dots: &[Dot]) -> String {
     let mut svg = opened(about, bottom + BOTTOM);
     for (tick, label) in &axis.ticks {
         let place = NAMES + axis.part(*tick) * (right - NAMES);
-        put(&mut svg, format_args!("<line class='grid' x1='{place:.1}' x2='{place:.1}' y1='{TOP}' y2='{bottom}'/>"));
-        put(&mut svg, format_args!("<text class='tick mid' x='{place:.1}' y='{}'>{label}</text>", bottom + 19.0));
+        put(
+            &mut svg,
+            format_args!("<line class='grid' x1='{place:.1}' x2='{place:.1}' y1='{TOP}' y2='{bottom}'/>"),
+        );
+        put(
+            &mut svg,
+            format_args!("<text class='tick mid' x='{place:.1}' y='{}'>{label}</text>", bottom + 19.0),
+        );
     }
     put(&mut svg, format_args!("<line class='axis' x1='{NAMES}' x2='{right}' y1='{bottom}' y2='{bottom}'/>"));
-    put(&mut svg, format_args!("<text class='title mid' x='{}' y='{}'>{}</text>", (NAMES + right) / 2.0, bottom + 42.0, escaped(title)));
+    put(
+        &mut svg,
+        format_args!(
+            "<text class='title mid' x='{}' y='{}'>{}</text>",
+            (NAMES + right) / 2.0,
+            bottom + 42.0,
+            escaped(title)
+        ),
+    );
     for (row, dot) in dots.iter().enumerate() {
         let y = TOP + ROW * (row as f64 + 0.5);
         let x = NAMES + axis.part(dot.value) * (right - NAMES);
         let class = dot.colour % COLOURS;
-        put(&mut svg, format_args!("<text class='label end' x='{}' y='{:.1}'>{}</text>", NAMES - 10.0, y + 4.0, escaped(&dot.name)));
-        put(&mut svg, format_args!("<line class='stem c{class}' x1='{NAMES}' x2='{x:.1}' y1='{y:.1}' y2='{y:.1}'/>"));
+        put(
+            &mut svg,
+            format_args!(
+                "<text class='label end' x='{}' y='{:.1}'>{}</text>",
+                NAMES - 10.0,
+                y + 4.0,
+                escaped(&dot.name)
+            ),
+        );
+        put(
+            &mut svg,
+            format_args!("<line class='stem c{class}' x1='{NAMES}' x2='{x:.1}' y1='{y:.1}' y2='{y:.1}'/>"),
+        );
         svg.push_str(&marker(dot.colour, (x, y)));
-        put(&mut svg, format_args!("<text class='tick' x='{:.1}' y='{:.1}'>{}</text>", x + 10.0, y + 4.0, escaped(&dot.text)));
+        put(
+            &mut svg,
+            format_args!(
+                "<text class='tick' x='{:.1}' y='{:.1}'>{}</text>",
+                x + 10.0,
+                y + 4.0,
+                escaped(&dot.text)
+            ),
+        );
     }
     svg.push_str("</svg>\n");
     svg
@@ -259,7 +324,10 @@ mod tests {
         for (low, high) in [(3.0, 47.0), (1.0, 1.0), (150.0, 5_000.0), (0.9, 80_000.0), (20.0, 20.5)] {
             let ticks = log_ticks(low, high);
             assert!(ticks.len() >= 2, "{low} to {high}: {ticks:?}");
-            assert!(ticks[0] <= low * 1.001 && *ticks.last().expect("two") >= high * 0.999, "{low} to {high}: {ticks:?}");
+            assert!(
+                ticks[0] <= low * 1.001 && *ticks.last().expect("two") >= high * 0.999,
+                "{low} to {high}: {ticks:?}"
+            );
         }
     }
 
@@ -274,7 +342,12 @@ mod tests {
     #[test]
     fn labels_never_lie_on_each_other() {
         let series: Vec<Series> = (0..7)
-            .map(|one| Series { name: format!("s{one}"), colour: one, dashed: false, points: vec![(1.0, 10.0), (8.0, 10.0)] })
+            .map(|one| Series {
+                name: format!("s{one}"),
+                colour: one,
+                dashed: false,
+                points: vec![(1.0, 10.0), (8.0, 10.0)],
+            })
             .collect();
         let y = Axis::log("", [10.0, 100.0].into_iter(), number);
         let svg = lines("about", &Axis::counts("", &[1, 8]), &y, &series);

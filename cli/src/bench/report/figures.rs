@@ -68,7 +68,9 @@ mod tests {
 
     #[test]
     fn figures_have_the_digits_that_count_and_their_unit() {
-        for (value, text) in [(12_345.0, "12,300"), (999.6, "1000"), (4.5678, "4.57"), (0.061, "0.061"), (0.0, "0")] {
+        for (value, text) in
+            [(12_345.0, "12,300"), (999.6, "1000"), (4.5678, "4.57"), (0.061, "0.061"), (0.0, "0")]
+        {
             assert_eq!(number(value), text);
         }
         for (value, text) in [(0.35, "350 ns"), (53.2, "53.2 µs"), (1_234.0, "1.23 ms"), (2.5e6, "2.5 s")] {

@@ -61,7 +61,8 @@ fn table(text: &mut String, table: &Table) {
         format!("| {} |", cells.join(" | "))
     };
     // The first column has names, the others figures.
-    let rule: Vec<&str> = (0..table.head.len()).map(|column| if column == 0 { "---" } else { "---:" }).collect();
+    let rule: Vec<&str> =
+        (0..table.head.len()).map(|column| if column == 0 { "---" } else { "---:" }).collect();
     writeln!(text, "**{}**\n\n{}\n|{}|", table.caption, row(&table.head), rule.join("|")).ok();
     for cells in &table.rows {
         writeln!(text, "{}", row(cells)).ok();

@@ -51,12 +51,13 @@ pub(crate) struct Latencies {
 pub(crate) struct Quantiles {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    pub(crate) p999: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Scenario {
     pub(crate) ns_per_try: Spread,
+    /// Which of the rounds counts: `best` or `median`. The best where nobody is in anybody's way.
+    pub(crate) figure: Option<String>,
     pub(crate) ratio: BTreeMap<String, Option<f64>>,
     pub(crate) win_share: Vec<f64>,
     /// None where nobody meets anybody.
@@ -67,12 +68,17 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) best: Option<f64>,
+    pub(crate) median: Option<f64>,
 }
 
 impl Contender {
-    /// Nanoseconds of a try in this scenario, in its best round.
+    /// Nanoseconds of a try in this scenario, in the round that counts.
     pub(crate) fn ns(&self, scenario: &str) -> Option<f64> {
-        self.scenarios.get(scenario)?.ns_per_try.best
+        let scenario = self.scenarios.get(scenario)?;
+        match scenario.figure.as_deref() {
+            Some("median") => scenario.ns_per_try.median,
+            _ => scenario.ns_per_try.best,
+        }
     }
 
     /// That as a ratio to this baseline.

@@ -89,7 +89,12 @@ fn store(body: &mut String, view: &View<'_>) {
     table(body, &tables::contenders(view));
     if view.runs().iter().any(|run| !run.single_use_after_a_crash) {
         let mark = FORGETS.trim();
-        put(body, format_args!("<p class=\"note\">{mark} not single-use after a crash of the machine. Drawn dashed.</p>"));
+        put(
+            body,
+            format_args!(
+                "<p class=\"note\">{mark} not single-use after a crash of the machine. Drawn dashed.</p>"
+            ),
+        );
     }
 }
 
@@ -118,7 +123,8 @@ fn curve(names: &[String], runs: &[&Run], who: &str, of: fn(&Run) -> Option<&Lat
     let mut all = Vec::new();
     for run in runs {
         if let Some(latency) = of(run) {
-            let points = latency.curve.iter().copied().filter(|(percentile, _)| *percentile < 100.0).collect();
+            let points =
+                latency.curve.iter().copied().filter(|(percentile, _)| *percentile < 100.0).collect();
             all.push(series(names, &run.name(), run, points));
         }
     }
@@ -145,7 +151,11 @@ fn in_memory(body: &mut String, document: &memory::Document) {
     for (scenario, caption) in charts {
         let dots = dots(document, |one| one.ns(scenario), |ns| format!("{} ns", number(ns)));
         if !dots.is_empty() {
-            figure(body, caption, &chart::dots(&format!("Nanoseconds a try: {caption}"), "nanoseconds a try", &dots));
+            figure(
+                body,
+                caption,
+                &chart::dots(&format!("Nanoseconds a try: {caption}"), "nanoseconds a try", &dots),
+            );
         }
     }
     let dots = dots(document, |one| one.bytes_per_record, |bytes| format!("{} B", number(bytes)));

@@ -25,7 +25,7 @@ impl Table {
 
 /// What was to be reached, and what was.
 pub(crate) fn goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> Table {
-    let mut table = Table::new("Goals", &["goal", "limit", "measured", ""]);
+    let mut table = Table::new("What was to be reached", &["goal", "limit", "measured", ""]);
     for goal in goals {
         let met = if goal.met { "met" } else { "**missed**" };
         table.rows.push(vec![goal.goal.clone(), goal.limit(), number(goal.measured), met.to_owned()]);
@@ -35,21 +35,24 @@ pub(crate) fn goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> Table {
 
 /// Ours against the same by other means.
 pub(crate) fn comparisons(comparisons: &[Comparison]) -> Table {
-    let head = ["what", "clients", "ours", "against", "theirs", "ours / theirs", "rounds from … to"];
+    let head = ["what", "clients", "ours", "against", "theirs", "ours / theirs", "from … to", "better is"];
     let mut table = Table::new("Measured alternately, round by round", &head);
     for one in comparisons {
-        let value = |value: f64| if one.unit == "µs" { micros(value) } else { format!("{} {}", number(value), one.unit) };
+        let value = |value: f64| {
+            if one.unit == "µs" { micros(value) } else { format!("{} {}", number(value), one.unit) }
+        };
         let least = one.ratios.iter().copied().fold(f64::MAX, f64::min);
         let most = one.ratios.iter().copied().fold(f64::MIN, f64::max);
-        let better = if one.less_is_better { "less is better" } else { "more is better" };
+        let better = if one.less_is_better { "less" } else { "more" };
         table.rows.push(vec![
             format!("{}: {}", one.store, one.name),
             one.clients.to_string(),
             value(one.ours),
             one.against.clone(),
             value(one.theirs),
-            format!("{} ({better})", times(one.ratio)),
+            times(one.ratio),
             format!("{} … {}", number(least), number(most)),
+            better.to_owned(),
         ]);
     }
     table
@@ -58,7 +61,11 @@ pub(crate) fn comparisons(comparisons: &[Comparison]) -> Table {
 /// Who keeps the promise, and what a win costs beside its time.
 pub(crate) fn contenders(view: &View<'_>) -> Table {
     let hot = view.clients(Scenario::Hot).last().copied().unwrap_or(0);
-    let share = format!("win share, {}, one approval (fair: {})", count_of(hot, "client"), percent(1.0 / hot.max(1) as f64));
+    let share = format!(
+        "win share, {}, one approval (fair: {})",
+        count_of(hot, "client"),
+        percent(1.0 / hot.max(1) as f64)
+    );
     let retries_hot = format!("retries a win, {}, one approval", count_of(hot, "client"));
     let head = [
         "contender",
@@ -99,6 +106,11 @@ pub(crate) fn contenders(view: &View<'_>) -> Table {
 
 /// From the unluckiest client's share to the luckiest one's.
 fn shares(run: &Run) -> String {
+    /// With fewer wins a client its share is luck.
+    const ENOUGH: u64 = 20;
+    if run.wins < ENOUGH * run.clients as u64 {
+        return "too few wins".to_owned();
+    }
     let least = run.win_share.iter().copied().fold(1.0, f64::min);
     let most = run.win_share.iter().copied().fold(0.0, f64::max);
     if run.clients == 1 { percent(most) } else { format!("{} – {}", percent(least), percent(most)) }
@@ -139,7 +151,13 @@ pub(crate) fn latencies(view: &View<'_>) -> Table {
     let most = |scenario| view.clients(scenario).last().copied().unwrap_or(0);
     let clients = most(Scenario::Hot).max(most(Scenario::Distinct));
     let caption = format!("{}: latency with {}, p50 / p99 / p99.9", view.store, count_of(clients, "client"));
-    let head = ["contender", "winner, distinct", "winner, one approval", "loser, one approval", "winner, fixed rate"];
+    let head = [
+        "contender",
+        "winner, distinct",
+        "winner, one approval",
+        "loser, one approval",
+        "winner, fixed rate",
+    ];
     let mut table = Table::new(caption, &head);
     for name in view.names() {
         let winner = |scenario| quantiles(of(view, &name, scenario).and_then(|run| run.winner.as_ref()));
@@ -155,10 +173,10 @@ pub(crate) fn latencies(view: &View<'_>) -> Table {
 }
 
 fn quantiles(latency: Option<&Latency>) -> String {
-    latency.map_or_else(
-        || "–".to_owned(),
-        |latency| format!("{} / {} / {}", micros(latency.p50), micros(latency.p99), micros(latency.p999)),
-    )
+    let Some(latency) = latency else { return "–".to_owned() };
+    // Of a hundred tries the slowest is all that is known of the slowest in a thousand.
+    let of = |least: u64, value: f64| if latency.tries >= least { micros(value) } else { "–".to_owned() };
+    format!("{} / {} / {}", micros(latency.p50), of(100, latency.p99), of(1_000, latency.p999))
 }
 
 fn kinded(name: &str, kind: Kind) -> String {
@@ -179,11 +197,21 @@ pub(crate) fn in_memory(document: &memory::Document) -> Table {
         ("hot-2", "bare-cas", "loser, 2 threads, ns (× bare CAS)"),
         ("hot-8", "bare-cas", "loser, 8 threads, ns (× bare CAS)"),
     ];
-    let mut table = Table::new("In memory: a try, in its best round", &["contender", "exactly one winner?"]);
+    let mut table = Table::new("In memory: a try", &["contender", "exactly one winner?"]);
     table.head.extend(COLUMNS.iter().map(|column| column.2.to_owned()));
-    table.head.extend(["bytes an approval", "instructions a try", "win share, 2 threads race"].map(str::to_owned));
+    table.head.extend(
+        [
+            "bytes an approval",
+            "instructions a try",
+            "race of 2, winner p50 / p99, ns",
+            "race of 2, loser p50 / p99, ns",
+            "win share, race of 2",
+        ]
+        .map(str::to_owned),
+    );
     for one in &document.contenders {
-        let cell = |(scenario, to, _): &(&str, &str, &str)| match (one.ns(scenario), one.ratio(scenario, to)) {
+        let cell = |(scenario, to, _): &(&str, &str, &str)| match (one.ns(scenario), one.ratio(scenario, to))
+        {
             (Some(ns), Some(ratio)) => format!("{} ({})", number(ns), times(ratio)),
             (Some(ns), None) => number(ns),
             (None, _) => "–".to_owned(),
@@ -197,17 +225,24 @@ pub(crate) fn in_memory(document: &memory::Document) -> Table {
             each.collect::<Vec<_>>().join(", ")
         });
         let share = one.scenarios.get("race-2").map(|scenario| &scenario.win_share);
-        let share = share.filter(|share| !share.is_empty()).map(|share| {
-            share.iter().map(|one| percent(*one)).collect::<Vec<_>>().join(" / ")
-        });
+        let share = share
+            .filter(|share| !share.is_empty())
+            .map(|share| share.iter().map(|one| percent(*one)).collect::<Vec<_>>().join(" / "));
         let mut row = vec![kinded(&one.name, one.kind), right];
         row.extend(COLUMNS.iter().map(cell));
         row.push(or_dash(one.bytes_per_record, number));
         row.push(instructions.unwrap_or_else(|| "–".to_owned()));
+        let latencies = one.race_2_latency_ns.as_ref();
+        row.push(or_pair(latencies.map(|latencies| &latencies.winner)));
+        row.push(or_pair(latencies.map(|latencies| &latencies.loser)));
         row.push(share.unwrap_or_else(|| "–".to_owned()));
         table.rows.push(row);
     }
     table
+}
+
+fn or_pair(quantiles: Option<&memory::Quantiles>) -> String {
+    quantiles.map_or_else(|| "–".to_owned(), |one| format!("{} / {}", number(one.p50), number(one.p99)))
 }
 
 /// On what, with what, and how it was configured.
@@ -220,12 +255,17 @@ pub(crate) fn settings(document: &Document) -> Table {
         row("cores", machine.cores.to_string()),
         row("memory", machine.memory.clone().unwrap_or_else(|| "unknown".to_owned())),
         row("system", format!("{}, {}", machine.system, machine.architecture)),
-        row("load when it ended, of five minutes", machine.load.clone().unwrap_or_else(|| "unknown".to_owned())),
+        row(
+            "load when it ended, of five minutes",
+            machine.load.clone().unwrap_or_else(|| "unknown".to_owned()),
+        ),
         row("each measurement", format!("{} s at most", number(document.settings.seconds))),
     ]);
     table.rows.extend(document.versions.iter().map(|(name, version)| row(name, version.clone())));
     for (store, settings) in &document.settings.stores {
-        table.rows.extend(settings.iter().map(|(name, value)| row(&format!("{store}: {name}"), format!("`{value}`"))));
+        table.rows.extend(
+            settings.iter().map(|(name, value)| row(&format!("{store}: {name}"), format!("`{value}`"))),
+        );
     }
     table
 }

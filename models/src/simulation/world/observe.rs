@@ -28,7 +28,7 @@ impl Simulation {
             (Reach::Lease, Some(approval)) => {
                 let Self { platform, ledgers, .. } = self;
                 let ledger = &mut ledgers[approval];
-                platform.store.look(ledger.team, |records| ledger.look_at_job(records));
+                ledger.job = platform.store.job_state(ledger.id);
                 return;
             }
             (Reach::Nothing | Reach::Lease | Reach::Promotion | Reach::Store, _) => {}
@@ -41,18 +41,21 @@ impl Simulation {
         let looked_at = |team: &Uuid| reach != Reach::Promotion && only.is_none_or(|(only, _)| only == *team);
         for (team, seen, cap) in teams.iter_mut().filter(|(team, ..)| looked_at(team)) {
             platform.store.look(*team, |records| {
-                for event in &records.audit[*seen..] {
+                for event in &records.events[*seen..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
                         ledger.event(event.kind);
                     }
                 }
-                *seen = records.audit.len();
+                *seen = records.events.len();
                 for ledger in ledgers.iter_mut().filter(|ledger| ledger.team == *team && seen_by(ledger)) {
                     ledger.look(records, *cap);
                 }
             });
         }
         for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, ledger)| seen_by(ledger)) {
+            if reach != Reach::Promotion {
+                ledger.job = platform.store.job_state(ledger.id);
+            }
             let Some(record) = platform.store.standing(ledger.id) else { continue };
             let had_passed = ledger.window_passed;
             ledger.stands(record.standing.status, now);

@@ -96,7 +96,7 @@ impl Setup {
         }
     }
 
-    pub(super) fn simulation(mut self) -> Simulation {
+    pub(super) fn simulation(self) -> Simulation {
         let mut ledgers = Vec::with_capacity(self.scenario.approvals.len());
         for (index, permission) in self.scenario.approvals.iter().enumerate() {
             if index > 0 {
@@ -115,7 +115,6 @@ impl Setup {
                 approval.expires_at,
             ));
         }
-        self.platform.owners = ledgers.iter().map(|ledger| (ledger.id, ledger.team)).collect();
         let begins_at = first(&self.platform.flow, &self.binding);
         let mut consumers = Vec::with_capacity(self.scenario.clients.len());
         for (index, client) in self.scenario.clients.iter().enumerate() {
