@@ -31,8 +31,10 @@ pub(super) fn render(reports: &Reports) -> String {
             body.push_str("<h2>Against the same by other means</h2>\n");
             table(&mut body, &tables::comparisons(&document.comparisons));
         }
-        for view in View::all(document) {
-            store(&mut body, &view);
+        let views = View::all(document);
+        let colours = colours(&views);
+        for view in &views {
+            store(&mut body, view, &colours);
         }
     }
     for document in &reports.memories {
@@ -58,16 +60,26 @@ pub(super) fn render(reports: &Reports) -> String {
     )
 }
 
-fn store(body: &mut String, view: &View<'_>) {
+/// Everybody's colour, by their place: the same on every store.
+fn colours(views: &[View<'_>]) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in views.iter().flat_map(View::names) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn store(body: &mut String, view: &View<'_>, colours: &[String]) {
     put(body, format_args!("<h2>{}</h2>", escaped(view.store)));
-    let names = view.names();
     body.push_str("<div class=\"charts\">\n");
     let contention = [
         (Scenario::Distinct, "Each client has approvals of its own", "approvals consumed a second"),
         (Scenario::Hot, "All clients at one approval after the other", "approvals decided a second"),
     ];
     for (scenario, caption, unit) in contention {
-        figure(body, caption, &by_clients(view, &names, scenario, unit));
+        figure(body, caption, &by_clients(view, colours, scenario, unit));
     }
     let curves: [(Scenario, &str, fn(&Run) -> Option<&Latency>); 4] = [
         (Scenario::Distinct, "winners, each client with approvals of its own", |run| run.winner.as_ref()),
@@ -77,7 +89,7 @@ fn store(body: &mut String, view: &View<'_>) {
     ];
     for (scenario, who, of) in curves {
         let (clients, runs) = view.crowded(scenario);
-        if let Some(svg) = curve(&names, &runs, who, of) {
+        if let Some(svg) = curve(colours, &runs, who, of) {
             let rate = runs.iter().find_map(|run| run.rate_per_second);
             let rate = rate.map_or(String::new(), |rate| format!(", {} a second", number(rate)));
             figure(body, &format!("Latency of {who}{rate}, {}", count_of(clients, "client")), &svg);
@@ -98,20 +110,20 @@ fn store(body: &mut String, view: &View<'_>) {
     }
 }
 
-fn series(names: &[String], name: &str, run: &Run, points: Vec<(f64, f64)>) -> Series {
-    let colour = names.iter().position(|other| other == name).unwrap_or(0);
+fn series(colours: &[String], name: &str, run: &Run, points: Vec<(f64, f64)>) -> Series {
+    let colour = colours.iter().position(|other| other == name).unwrap_or(0);
     let wrong = if run.kind == Kind::Wrong { " WRONG" } else { "" };
     let dashed = run.kind != Kind::Strategy || !run.single_use_after_a_crash;
     Series { name: format!("{name}{wrong}"), colour, dashed, points }
 }
 
-fn by_clients(view: &View<'_>, names: &[String], scenario: Scenario, unit: &str) -> String {
+fn by_clients(view: &View<'_>, colours: &[String], scenario: Scenario, unit: &str) -> String {
     let mut all = Vec::new();
-    for name in names {
+    for name in &view.names() {
         let runs: Vec<&Run> = view.of(scenario).filter(|run| run.name() == *name).collect();
         if let Some(first) = runs.first() {
             let points = runs.iter().map(|run| (run.clients as f64, run.wins_per_second)).collect();
-            all.push(series(names, name, first, points));
+            all.push(series(colours, name, first, points));
         }
     }
     let x = Axis::counts("clients", &view.clients(scenario));
@@ -119,13 +131,13 @@ fn by_clients(view: &View<'_>, names: &[String], scenario: Scenario, unit: &str)
     chart::lines(&format!("{unit} by the number of clients, on {}", view.store), &x, &y, &all)
 }
 
-fn curve(names: &[String], runs: &[&Run], who: &str, of: fn(&Run) -> Option<&Latency>) -> Option<String> {
+fn curve(colours: &[String], runs: &[&Run], who: &str, of: fn(&Run) -> Option<&Latency>) -> Option<String> {
     let mut all = Vec::new();
     for run in runs {
         if let Some(latency) = of(run) {
             let points =
                 latency.curve.iter().copied().filter(|(percentile, _)| *percentile < 100.0).collect();
-            all.push(series(names, &run.name(), run, points));
+            all.push(series(colours, &run.name(), run, points));
         }
     }
     let values = || all.iter().flat_map(|one: &Series| one.points.iter());
@@ -162,7 +174,7 @@ fn in_memory(body: &mut String, document: &memory::Document) {
     if !dots.is_empty() {
         figure(body, "Room for an approval", &chart::dots("Bytes an approval", "bytes an approval", &dots));
     }
-    body.push_str("</div>\n");
+    body.push_str("</div>\n<p class=\"note\">Circles: strategies. Squares: baselines. Triangles: broken on purpose.</p>\n");
     table(body, &tables::in_memory(document));
 }
 
