@@ -118,6 +118,11 @@
 //! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
 //!   `countersign::service`).
 //!
+//! - `sqlite`: a store in a SQLite file (`countersign::store::sqlite`).
+//!
+//! - `serve`: what one running instance is made of, on tokio: the gate over HTTP (`countersign::http`), the real clock,
+//!   the workers, the deployer, the notifier (`countersign::instance`).
+//!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
 //! [`Effect`]: protocol::Effect
@@ -126,6 +131,10 @@
 
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
+#[cfg(feature = "serve")]
+pub mod http;
+#[cfg(feature = "serve")]
+pub mod instance;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

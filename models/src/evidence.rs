@@ -135,7 +135,8 @@ impl Evidence {
                 .into_iter()
                 .any(|inevitable| inevitable.property() == *property && inevitable.is_pending(&facts));
             broken |= u32::from(owed || property.is_violated(&facts, fresh)) << *property as u32;
-            witnessed |= u32::from(self.is_witnessed(*property, &facts)) << *property as u32;
+            let retried = *property == Property::L3 && fresh_succeeds.is_some();
+            witnessed |= u32::from(retried || self.is_witnessed(*property, &facts)) << *property as u32;
         }
         crate::simulation::Found { broken, witnessed }
     }

@@ -164,6 +164,7 @@ pub struct Illegal;
 ///
 /// # Errors
 /// [`Illegal`] for every combination that is not an arrow of the diagram in the crate's documentation.
+#[inline]
 pub fn transition(status: Status, event: Event, window: Window) -> Result<Status, Illegal> {
     match (status, event, window) {
         (Status::Pending, Event::Approve, Window::Open) => Ok(Status::Approved),
@@ -229,6 +230,7 @@ pub struct Standing {
 
 impl Standing {
     /// Whether the window has passed at `now`.
+    #[inline]
     pub fn window(&self, now: Timestamp) -> Window {
         if now < self.expires_at { Window::Open } else { Window::Passed }
     }

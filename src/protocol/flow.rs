@@ -313,6 +313,16 @@ impl Flow {
             Refusal::ENV_LOAD_FAILED,
             Refusal::VAULT_REF_FAILED,
         ];
+        Self::one_commit(plan, vec![Refusal::DEPLOYMENT_LIMIT_REACHED])
+    }
+
+    /// The same order for resources: there is at most one twin in an environment, and a provisioner that may fail.
+    pub fn atomic_commit_for_twins() -> Self {
+        let plan = vec![Refusal::LOOKUP_FAILED, Refusal::TWIN_EXISTS];
+        Self::one_commit(plan, vec![Refusal::TWIN_EXISTS, Refusal::PROVISION_FAILED])
+    }
+
+    fn one_commit(plan: Vec<Refusal>, write: Vec<Refusal>) -> Self {
         let named = |name: &str, action| Step { name: Some(name.to_owned()), action };
         let steps = vec![
             Do::Validate { checks: Checks::ALL }.into(),
@@ -321,7 +331,7 @@ impl Flow {
                 "commit",
                 Do::Atomic(vec![
                     Member::Consume { guards: Guards::ALL },
-                    Member::Write { what: What::Target, refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED] },
+                    Member::Write { what: What::Target, refusals: write },
                     Member::Write { what: What::Vault, refusals: Vec::new() },
                     Member::Audit,
                     Member::Enqueue,

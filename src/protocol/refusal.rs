@@ -27,21 +27,26 @@ macro_rules! refusals {
 
 refusals! {
     // Before the protocol begins.
+    /// Promotes are not part of the team's plan.
+    PLAN_REQUIRED = 402 "plan_required";
+    /// No such stack or resource, or another team's: never reveal which.
+    NOT_FOUND = 404 "not_found";
     /// The body is not the JSON that was expected.
     INVALID_BODY = 400 "invalid_body";
     /// An environment's name is not 1 to 64 of `[A-Za-z0-9_-]`.
     INVALID_ENV = 400 "invalid_env";
     /// From and to are the same environment.
     INVALID_TARGET = 400 "invalid_target";
-
-    /// Promotes are not part of the team's plan.
-    PLAN_REQUIRED = 402 "plan_required";
-    /// No such stack or resource, or another team's: never reveal which.
-    NOT_FOUND = 404 "not_found";
     /// The source is not in the environment that the request says.
     ENV_MISMATCH = 409 "env_mismatch";
     /// The session has no e-mail address.
     MISSING_EMAIL = 400 "missing_email";
+
+    // The idempotency key.
+    /// The idempotency key was used for another request.
+    IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused";
+    /// Somebody works on the same request under this idempotency key.
+    IDEMPOTENCY_KEY_IN_FLIGHT = 409 "idempotency_key_in_flight";
 
     // The approval's page and the administrator's list.
     /// The approval's window has passed, it is not pending, or somebody else was quicker.
@@ -86,9 +91,6 @@ refusals! {
     TWIN_EXISTS = 409 "twin_exists";
     /// The provisioner failed.
     PROVISION_FAILED = 503 "provision_failed";
-
-    /// The idempotency key was used for another request.
-    IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused";
 
     // Consume.
     /// The compare-and-swap changed no row: a concurrent consumer won.

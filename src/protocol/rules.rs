@@ -70,6 +70,7 @@ pub fn validate(
 ///
 /// # Errors
 /// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch.
+#[inline(always)]
 pub fn consume(approval: Standing, guards: Guards, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
     let window = approval.window(now);
     if guards.status && transition(approval.status, Event::Consume, window).is_err() {

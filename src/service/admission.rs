@@ -27,10 +27,7 @@ pub fn admit(
     from: Option<&str>,
     to: &str,
 ) -> Result<Binding, Refusal> {
-    if caller.plan < Plan::Pro {
-        return Err(Refusal::PLAN_REQUIRED);
-    }
-    let source_env = source_env.ok_or(Refusal::NOT_FOUND)?;
+    let source_env = admit_source(caller, source_env)?;
     let from = from.map_or_else(|| Ok(source_env.clone()), Environment::parse)?;
     let to = Environment::parse(to)?;
     if from == to {
@@ -43,6 +40,17 @@ pub fn admit(
         return Err(Refusal::MISSING_EMAIL);
     }
     Ok(Binding { kind, from, to })
+}
+
+/// The part of [`admit`] that is judged before the request's body is looked at.
+///
+/// # Errors
+/// 402 off-plan, 404 not found.
+pub fn admit_source<T>(caller: Caller<'_>, source: Option<T>) -> Result<T, Refusal> {
+    if caller.plan < Plan::Pro {
+        return Err(Refusal::PLAN_REQUIRED);
+    }
+    source.ok_or(Refusal::NOT_FOUND)
 }
 
 #[cfg(test)]

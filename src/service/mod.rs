@@ -1,17 +1,23 @@
 //! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
 //!
 //! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`step`] is one atomic action of
-//! it, for whoever decides what happens in between. [`work`] is the worker's.
+//! it, for whoever decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs
+//! nobody's. [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
+//! [`see_through`] and [`give_back`] are its parts, for one that may have to stop in between.
 
 mod admission;
+mod at_once;
 mod deployer;
+mod key;
 mod once;
 mod worker;
 
-pub use admission::{Caller, admit};
+pub use admission::{Caller, admit, admit_source};
+pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
-pub use once::{Answer, promote_once};
-pub use worker::{Terms, Worked, launch, work};
+pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
+pub use once::{Answer, Requested, promote_once, request_once};
+pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
     protocol::{Digest, Effect, End, Flow, Promotion, Reply},

@@ -1,4 +1,4 @@
-//! A promotion under an idempotency key: whoever asks again is told the same outcome.
+//! A request or a promotion under an idempotency key: whoever asks again is told the same outcome.
 //!
 //! Nothing is kept but what the approval's own execution says, and that is written in the transaction that consumes
 //! it: there is no second record that could disagree, and none that could be left behind in flight. A refusal is
@@ -7,7 +7,7 @@
 use super::{Deployer, promote};
 use crate::{
     protocol::{Digest, End, Flow, Refusal},
-    store::{Ask, Store},
+    store::{ApprovalRecord, Ask, Store, StoreError},
 };
 
 /// What the caller is told.
@@ -45,6 +45,33 @@ pub async fn promote_once<S: Store, D: Deployer>(
         return Answer { end, replayed: true };
     }
     Answer { end, replayed: false }
+}
+
+/// An approval that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requested {
+    /// It, as it stands now.
+    pub record: ApprovalRecord,
+    /// It was asked for before, under the same key: nothing was written.
+    pub replayed: bool,
+}
+
+/// Asks for an approval; under a key that has asked before it is that one.
+///
+/// # Errors
+/// The store's. Within, 422 when the key has asked for something else.
+pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Requested, Refusal>, StoreError> {
+    // What was there before we asked, by the store's own clock, is not ours.
+    let before = match &ask.key {
+        Some(_) => Some(store.read_approval(ask).await?.now),
+        None => None,
+    };
+    let record = store.request_approval(ask).await?;
+    if record.payload != ask.payload || record.approval.binding != *ask.binding() {
+        return Ok(Err(Refusal::IDEMPOTENCY_KEY_REUSED));
+    }
+    let replayed = before.is_some_and(|before| record.created_at < before);
+    Ok(Ok(Requested { record, replayed }))
 }
 
 /// What the caller is told because of what its key has done before.

@@ -135,6 +135,11 @@ impl Estate {
         self.stacks.len() + self.other_stacks >= self.team.deployment_cap
     }
 
+    /// Whether a variable of these stacks stands for a vault key: most speak of no vault.
+    pub fn speaks_of_vault(&self) -> bool {
+        self.stacks.iter().any(speaks_of_vault)
+    }
+
     fn source_exists(&self, ask: &Ask) -> bool {
         let source = ask.payload.source;
         if ask.is_twin() { self.resource(source).is_some() } else { self.stack(source).is_some() }
@@ -185,11 +190,9 @@ impl Estate {
     }
 
     fn vault_refs_resolve(&self, ask: &Ask) -> bool {
-        // Most variables speak of no vault.
-        let speaks_of_it = |stack: &Stack| stack.env_vars.values().any(|value| value.starts_with(VAULT));
         let target = self.target(ask);
         let stacks = [Some(ask.payload.source), target].into_iter().flatten();
-        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_it) {
+        if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
             return true;
         }
         let to = &ask.binding().to;
@@ -334,6 +337,10 @@ impl Estate {
     pub fn services_to_approve(&self, ask: &Ask) -> Arc<[Service]> {
         self.stack(ask.payload.source).map_or_else(|| Arc::from([]), |stack| Arc::clone(&stack.services))
     }
+}
+
+fn speaks_of_vault(stack: &Stack) -> bool {
+    stack.env_vars.values().any(|value| value.starts_with(VAULT))
 }
 
 /// The refusals that belong to this change of the step.

@@ -3,15 +3,21 @@
 //! A store judges nothing by itself. What may use an approval is [`protocol::consume`](crate::protocol::consume),
 //! what may happen to one is [`protocol::transition`](crate::protocol::transition); a store applies them atomically.
 
+mod decision;
 mod digest;
 mod estate;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod records;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::{fmt, future::Future};
 
+pub use decision::{Decider, Decision, Verdict};
 pub use digest::{TokenHash, digest_of};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
@@ -86,15 +92,6 @@ pub enum Committed {
     NotConsumed(Refusal),
 }
 
-/// What a decision about a pending approval is based on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The operator says yes.
-    Approve,
-    /// Somebody says no.
-    Reject,
-}
-
 /// How long an approval can be used, in milliseconds: 24 hours from the request.
 pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -142,8 +139,8 @@ pub trait Store: Send + Sync {
     /// approval whose window has passed becomes expired instead when the operator touches it, and the answer is 410.
     ///
     /// # Errors
-    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator) when it is not pending, or somebody else
-    /// was quicker.
+    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator, or a rule) when it is not pending, or
+    /// somebody else was quicker.
     fn decide(
         &self,
         decision: Decision<'_>,
@@ -201,27 +198,6 @@ pub trait Store: Send + Sync {
     fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 }
 
-/// Who decides what about which approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision<'a> {
-    /// Whoever holds the link.
-    Operator {
-        /// The link's token.
-        token: &'a str,
-        /// Yes or no.
-        verdict: Verdict,
-    },
-    /// An administrator says no.
-    Administrator {
-        /// The administrator's team. Another team's approval does not exist.
-        team: Uuid,
-        /// The approval.
-        approval: Uuid,
-        /// Who.
-        by: &'a str,
-    },
-}
-
 /// What teams have beside approvals: stacks, resources and vaults. For every other team they do not exist.
 pub trait Tenants: Send + Sync {
     /// Adds a team, or changes what it pays for.
@@ -240,6 +216,13 @@ pub trait Tenants: Send + Sync {
     /// The stack of this slug.
     fn stack(&self, team: Uuid, slug: &str)
     -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// The stack of this id.
+    fn stack_by_id(
+        &self,
+        team: Uuid,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
 
     /// The stacks of the family that this root is the first of, oldest first.
     fn family(&self, team: Uuid, root: Uuid) -> impl Future<Output = Result<Vec<Stack>, StoreError>> + Send;

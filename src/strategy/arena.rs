@@ -25,6 +25,7 @@ impl<T, const FIRST: usize> Default for Arena<T, FIRST> {
 
 impl<T: Default, const FIRST: usize> Arena<T, FIRST> {
     /// The place, if it has been made.
+    #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let (segment, place) = Self::locate(number);
         self.segments.get(segment)?.get()?.get(place)
@@ -38,7 +39,7 @@ impl<T: Default, const FIRST: usize> Arena<T, FIRST> {
     }
 
     /// Which segment a place is in, and where.
-    fn locate(number: u32) -> (usize, usize) {
+    pub(super) fn locate(number: u32) -> (usize, usize) {
         let chunk = number as usize / FIRST + 1;
         let segment = chunk.ilog2() as usize;
         (segment, number as usize - FIRST * ((1 << segment) - 1))

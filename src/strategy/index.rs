@@ -1,23 +1,25 @@
 //! Finds the place of an id without a lock: two loads, and the place itself.
 //!
 //! ```text
-//!                      table: as many words as a power of two   places, which never move
-//!       hash           ┌──────────────────────────┐             ┌ 0 ───────────┐
-//! id ────────▶ tag ──▶ │ tag (32) │ number + 1    │ ──────────▶ │ id · …       │
-//!                      │ 0: nobody                │             ├ 1 ───────────┤
-//!                      │ tag (32) │ number + 1    │             │ id · …       │
-//!                      └──────────────────────────┘             └──────────────┘
+//!              table: two entries a word                places, which never move
+//!       hash   ┌────────────────┬────────────────┐       ┌ 0 ───────────┐
+//! id ────────▶ │ tag │ number+1 │ 0: nobody      │ ────▶ │ id · …       │
+//!              ├────────────────┼────────────────┤       ├ 1 ───────────┤
+//!              │ tag │ number+1 │ tag │ number+1 │       │ id · …       │
+//!              └────────────────┴────────────────┘       └──────────────┘
 //! ```
 //!
-//! The tag is the high half of the hash. Its first bits say where a search begins, and it goes on from there until an
-//! empty word; the rest of the bits tell most strangers without a look at their place. The place has the id, and that
-//! decides.
+//! The high half of the hash says where a search begins, and it goes on from there until an entry of nobody. An entry
+//! has as many bits for the number as the table needs, and the low half of the hash gives the rest: they tell most
+//! strangers without a look at their place. The place has the id, and that decides. Small entries are what makes it
+//! quick: with a million approvals it is the table's cache misses that a lookup waits for.
 //!
-//! Those who insert take turns. When the table gets full, they make one of twice the size, copy the words, and publish
-//! it. An old table stays for as long as the index, because somebody may still search in it: all of them together are
-//! no larger than the latest. Nothing is ever taken out, so a search needs no protection.
+//! There are three entries for every two places. Those who insert take turns. When the places are full, they make a
+//! table for twice as many, enter everybody, and publish it. An old table stays for as long as the index, because
+//! somebody may still search in it: all of them together are no larger than the latest. Nothing is ever taken out, so a
+//! search needs no protection.
 //!
-//! What orders what: a place is filled before its word is stored (release), and a table before its number is. Whoever
+//! What orders what: a place is filled before its entry is written (release), and a table before its number is. Whoever
 //! loads these (acquire) sees the rest.
 
 use std::sync::{OnceLock, atomic::Ordering};
@@ -32,11 +34,11 @@ use super::{
 
 /// What an index finds.
 pub(super) trait Place: Default + Send + Sync {
-    /// Whether it is that of this id. Called when it is filled.
-    fn is_of(&self, id: Uuid) -> bool;
+    /// Whose it is. For whoever has seen that it is filled.
+    fn id(&self) -> Uuid;
 }
 
-/// See the module. `FIRST` is the number of places in the first segment, and of words in the first table.
+/// See the module. `FIRST` is the number of places in the first segment, for which there is the first table.
 pub(super) struct Index<P: Primitives, T, const FIRST: usize> {
     finding: Apart<Finding<P, T, FIRST>>,
     inserting: Apart<Inserting<P>>,
@@ -54,47 +56,51 @@ struct Finding<P: Primitives, T, const FIRST: usize> {
 }
 
 struct Inserting<P: Primitives> {
-    turn: P::Mutex<Turn>,
-    /// How many places are filled, for those who visit all of them.
+    /// How many places are filled. Whoever has the turn only writes or exchanges the words that others load: a checker
+    /// that remembers the last load of a word alone would forget theirs.
+    turn: P::Mutex<u32>,
+    /// The same, for those who visit all of them.
     visible: P::Word,
 }
 
-/// What is known to whoever has the turn. The words that others load are only written, or exchanged: a checker that
-/// remembers the last load of a word alone would forget theirs.
-struct Turn {
-    filled: u32,
-    tables: usize,
+/// One for each segment of places.
+const TABLES: usize = 33;
+/// The entry of nobody.
+const NOBODY: u32 = 0;
+
+/// The entry of a place, in a table of so many words.
+fn entry(hash: u64, number: u32, words: usize) -> u32 {
+    // Fewer numbers than entries, so that one more than a number has room.
+    hash as u32 & !number_bits(words) | (number + 1)
 }
 
-/// More than enough: 2³² places, and as many words again.
-const TABLES: usize = 34;
-/// The word of nobody.
-const NOBODY: u64 = 0;
-
-fn entry(tag: u32, number: u32) -> u64 {
-    u64::from(tag) << 32 | (u64::from(number) + 1)
+/// Those bits of an entry that are its number.
+fn number_bits(words: usize) -> u32 {
+    let bits = (words * 2).ilog2() + 1;
+    ((1_u64 << bits) - 1) as u32
 }
 
-fn tag_of(id: Uuid) -> u32 {
-    (hash(id) >> 32) as u32
+/// The words of a table, each once, in the order in which they are searched for a hash.
+#[inline]
+fn search<W>(table: &[W], hash: u64) -> impl Iterator<Item = &W> {
+    let mut next = (((hash >> 32) * table.len() as u64) >> 32) as usize;
+    (0..table.len()).filter_map(move |_| {
+        let word = table.get(next);
+        next = if next + 1 == table.len() { 0 } else { next + 1 };
+        word
+    })
 }
 
-/// Where in a table of so many words the search for a tag begins: the tag's first bits.
-fn begin(tag: u32, words: usize) -> usize {
-    (u64::from(tag) * words as u64 >> 32) as usize
-}
-
-/// The words of a table, each once, in the order in which they are searched.
-fn search<W>(table: &[W], tag: u32) -> impl Iterator<Item = &W> {
-    let (before, after) = table.split_at(begin(tag, table.len()));
-    after.iter().chain(before)
-}
-
-/// Writes an entry into the first free word of its search.
-fn claim<W: Word>(table: &[W], entry: u64, order: Ordering) {
-    let claimed = search(table, (entry >> 32) as u32)
-        .any(|word| word.compare_exchange(NOBODY, entry, order, Ordering::Relaxed).is_ok());
-    assert!(claimed, "a quarter of the table is free");
+/// Writes the entry of a place where its search will find it.
+fn enter<W: Word>(table: &[W], id: Uuid, number: u32, order: Ordering) {
+    let hash = hash(id);
+    let entry = u64::from(entry(hash, number, table.len()));
+    let exchange = |word: &W, seen, new| word.compare_exchange(seen, new, order, Ordering::Relaxed);
+    let entered = search(table, hash).any(|word| match exchange(word, 0, entry) {
+        Ok(_) => true,
+        Err(seen) => seen >> 32 == 0 && exchange(word, seen, seen | entry << 32).is_ok(),
+    });
+    assert!(entered, "there are more entries than places");
 }
 
 impl<P: Primitives, T: Place, const FIRST: usize> Default for Index<P, T, FIRST> {
@@ -104,29 +110,33 @@ impl<P: Primitives, T: Place, const FIRST: usize> Default for Index<P, T, FIRST>
             tables: std::array::from_fn(|_| OnceLock::new()),
             places: Arena::default(),
         };
-        let turn = Turn { filled: 0, tables: 0 };
-        let inserting = Inserting { turn: Mutex::new(turn), visible: Word::new(0) };
+        let inserting = Inserting { turn: Mutex::new(0), visible: Word::new(0) };
         Self { finding: Apart(finding), inserting: Apart(inserting) }
     }
 }
 
 impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
     /// The place of an id.
+    #[inline]
     pub(super) fn get(&self, id: Uuid) -> Option<&T> {
         let Finding { tables_made, tables, places } = &self.finding.0;
-        // Acquire: the words that were copied into the table are there.
+        // Acquire: the entries that were made before the table was published are there.
         let latest = (tables_made.load(Ordering::Acquire) as usize).checked_sub(1)?;
-        let tag = tag_of(id);
-        for word in search(tables.get(latest)?.get()?, tag) {
-            // Acquire: the place was filled before.
-            let found = word.load(Ordering::Acquire);
-            if found == NOBODY {
-                return None;
-            }
-            if found >> 32 == u64::from(tag) {
-                let place = places.get((found as u32).wrapping_sub(1))?;
-                if place.is_of(id) {
-                    return Some(place);
+        let table = tables.get(latest)?.get()?;
+        let hash = hash(id);
+        let number_bits = number_bits(table.len());
+        for word in search(table, hash) {
+            // Acquire: the places were filled before.
+            let two = word.load(Ordering::Acquire);
+            for entry in [two as u32, (two >> 32) as u32] {
+                if entry == NOBODY {
+                    return None;
+                }
+                if (entry ^ hash as u32) & !number_bits == 0 {
+                    let place = places.get((entry & number_bits).wrapping_sub(1))?;
+                    if place.id() == id {
+                        return Some(place);
+                    }
                 }
             }
         }
@@ -139,42 +149,35 @@ impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
     /// When there are more than 32 bits can number.
     pub(super) fn insert(&self, id: Uuid, fill: impl FnOnce(&T)) {
         let Inserting { turn, visible } = &self.inserting.0;
-        let mut turn = turn.lock();
-        // The very last number would look like nobody's.
-        let number = Some(turn.filled).filter(|number| *number < u32::MAX);
-        let number = number.expect("fewer approvals than 32 bits can number");
+        let mut filled = turn.lock();
+        let number = *filled;
+        assert!(number < u32::MAX >> 1, "fewer approvals than entries of 32 bits can number");
         fill(self.finding.0.places.make(number));
-        let table = self.table_with_room(&mut turn);
         // Release: publishes the place.
-        claim(table, entry(tag_of(id), number), Ordering::Release);
-        turn.filled += 1;
+        enter(self.table_with_room(number), id, number, Ordering::Release);
+        *filled += 1;
         // Release: publishes the place to those who visit all of them.
-        visible.store(turn.filled.into(), Ordering::Release);
-        drop(turn);
+        visible.store((*filled).into(), Ordering::Release);
+        drop(filled);
     }
 
-    /// The table, with room for one more than there are.
-    fn table_with_room(&self, turn: &mut Turn) -> &[P::Word] {
-        let Finding { tables_made, tables, .. } = &self.finding.0;
-        let latest = turn.tables.checked_sub(1).and_then(|latest| tables[latest].get());
-        if let Some(table) = latest
-            && (turn.filled as usize + 1) * 4 <= table.len() * 3
-        {
+    /// The table that has room when so many places are filled.
+    fn table_with_room(&self, filled: u32) -> &[P::Word] {
+        let Finding { tables_made, tables, places } = &self.finding.0;
+        let (segment, _) = Arena::<T, FIRST>::locate(filled);
+        if let Some(table) = tables[segment].get() {
             return table;
         }
-        let words = latest.map_or(FIRST.next_power_of_two().max(2), |table| table.len() * 2);
-        let larger: Box<[P::Word]> = std::iter::repeat_with(|| Word::new(NOBODY)).take(words).collect();
-        for word in latest.into_iter().flatten() {
-            // Relaxed, both: written by an earlier turn; and nobody searches before the table's number is published.
-            let entry = word.load(Ordering::Relaxed);
-            if entry != NOBODY {
-                claim(&larger, entry, Ordering::Relaxed);
-            }
+        let places_then = FIRST << (segment + 1);
+        let table: Box<[P::Word]> =
+            std::iter::repeat_with(|| Word::new(0)).take((places_then * 3 / 4).max(1)).collect();
+        for (number, place) in (0..filled).filter_map(|number| Some((number, places.get(number)?))) {
+            // Relaxed: nobody searches before the table's number is published.
+            enter(&table, place.id(), number, Ordering::Relaxed);
         }
-        let table = tables[turn.tables].get_or_init(|| larger);
-        turn.tables += 1;
-        // Release: publishes the table, and what was copied into it.
-        tables_made.store(turn.tables as u64, Ordering::Release);
+        let table = tables[segment].get_or_init(|| table);
+        // Release: publishes the table, and everybody who was entered.
+        tables_made.store(segment as u64 + 1, Ordering::Release);
         table
     }
 
@@ -192,13 +195,22 @@ mod tests {
     use crate::strategy::sync::Std;
 
     #[test]
-    fn a_search_meets_every_word_once_and_begins_where_the_tag_says() {
+    fn a_search_meets_every_word_once_and_begins_where_the_hash_says() {
         let table: Vec<usize> = (0..8).collect();
-        for (tag, first) in [(0, 0), (1 << 29, 1), (u32::MAX, 7)] {
-            let mut met: Vec<usize> = search(&table, tag).copied().collect();
+        for (hash, first) in [(0, 0), (1 << 61, 1), (u64::MAX, 7)] {
+            let mut met: Vec<usize> = search(&table, hash).copied().collect();
             assert_eq!(met[0], first);
             met.sort_unstable();
             assert_eq!(met, table);
+        }
+    }
+
+    #[test]
+    fn every_number_of_a_table_has_room_in_its_entry() {
+        for words in [1, 3, 6, 12, 3 << 20] {
+            let largest = words as u32 * 2 - 1;
+            assert!(entry(u64::MAX, largest, words) & number_bits(words) == largest + 1);
+            assert_ne!(entry(0, 0, words), NOBODY);
         }
     }
 
@@ -207,30 +219,31 @@ mod tests {
     struct Named(OnceLock<Uuid>);
 
     impl Place for Named {
-        fn is_of(&self, id: Uuid) -> bool {
-            self.0.get() == Some(&id)
+        fn id(&self) -> Uuid {
+            *self.0.get().expect("it is filled")
         }
     }
 
-    /// Two ids, the second of which differs in its hash's low half alone: its tag is the same.
-    fn two_of_one_tag() -> [Uuid; 2] {
+    /// Two ids whose entries would be the same, but for their numbers.
+    fn two_that_look_alike() -> [Uuid; 2] {
         let mut seen = std::collections::BTreeMap::new();
         (0_u128..)
             .map(|number| Uuid::from_u128(number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C834)))
-            .find_map(|id| seen.insert(tag_of(id), id).map(|other| [other, id]))
+            .find_map(|id| seen.insert(hash(id) as u32 >> 3, id).map(|other| [other, id]))
             .expect("there are more ids than tags")
     }
 
     #[test]
-    fn two_ids_of_one_tag_are_told_apart() {
-        let [one, other] = two_of_one_tag();
-        let index = Index::<Std, Named, 2>::default();
+    fn two_ids_that_look_alike_are_told_apart() {
+        let [one, other] = two_that_look_alike();
+        // One word, so that every search begins there.
+        let index = Index::<Std, Named, 1>::default();
         let insert = |id| index.insert(id, |place| place.0.set(id).expect("it is a new place"));
         insert(one);
         assert!(index.get(other).is_none(), "the tag alone does not decide");
         insert(other);
         for id in [one, other] {
-            assert_eq!(index.get(id).and_then(|place| place.0.get()), Some(&id));
+            assert_eq!(index.get(id).map(Place::id), Some(id));
         }
     }
 }

@@ -32,6 +32,9 @@ use uuid::Uuid;
 
 use crate::protocol::{self, Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp};
 
+/// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
+pub type DefaultStrategy = Packed;
+
 /// What is kept of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -79,6 +82,7 @@ pub trait Strategy: Send + Sync {
 ///
 /// # Errors
 /// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
+#[inline]
 pub fn consume(
     strategy: &impl Strategy,
     id: Uuid,

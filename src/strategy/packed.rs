@@ -46,6 +46,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for Packed<P, FIRST> {
         slot.record(slot.look())
     }
 
+    #[inline]
     fn update(
         &self,
         id: Uuid,

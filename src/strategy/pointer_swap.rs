@@ -59,8 +59,8 @@ impl<P: Primitives> Default for Head<P> {
 }
 
 impl<P: Primitives> Place for Head<P> {
-    fn is_of(&self, id: Uuid) -> bool {
-        self.id.are_of(id)
+    fn id(&self) -> Uuid {
+        self.id.read()
     }
 }
 

@@ -66,7 +66,7 @@ impl<P: Primitives> Slot<P> {
 
     /// Whether it is that of this id. For whoever has seen a word there that is not empty.
     pub(super) fn is_of(&self, id: Uuid) -> bool {
-        self.id.are_of(id)
+        self.id.read() == id
     }
 
     /// The id, and the record as it is now.
@@ -76,6 +76,7 @@ impl<P: Primitives> Slot<P> {
     }
 
     /// The record with this word.
+    #[inline(always)]
     pub(super) fn record(&self, word: u64) -> Option<Record> {
         let (status, changed_at) = word::unpack(word)?;
         let mut digest = Digest([0; size_of::<Digest>()]);
@@ -90,6 +91,10 @@ impl<P: Primitives> Slot<P> {
     /// [`Strategy::update`](super::Strategy::update), for whoever has just seen this word.
     ///
     /// A loser ends after that look, and has taken the cache line from nobody.
+    ///
+    /// Inlined, so that the digest stays in registers: written to the stack by words and read back by halves it would
+    /// have to wait for the store buffer.
+    #[inline(always)]
     pub(super) fn update(
         &self,
         mut seen: u64,
@@ -113,8 +118,8 @@ impl<P: Primitives> Slot<P> {
 }
 
 impl<P: Primitives> index::Place for Slot<P> {
-    fn is_of(&self, id: Uuid) -> bool {
-        self.is_of(id)
+    fn id(&self) -> Uuid {
+        self.id.read()
     }
 }
 
@@ -137,10 +142,6 @@ impl<P: Primitives> IdWords<P> {
     pub(super) fn read(&self) -> Uuid {
         let [high, low] = [&self.0[0], &self.0[1]].map(|word| word.load(Ordering::Relaxed));
         Uuid::from_u64_pair(high, low)
-    }
-
-    pub(super) fn are_of(&self, id: Uuid) -> bool {
-        self.read() == id
     }
 }
 

@@ -42,6 +42,7 @@ impl<P: Primitives, const FIRST: usize> Default for SlotInId<P, FIRST> {
 
 impl<P: Primitives, const FIRST: usize> SlotInId<P, FIRST> {
     /// The slot of this id, and its word.
+    #[inline]
     fn find(&self, id: Uuid) -> Option<(&Slot<P>, u64)> {
         let slot = self.slots.get(id.as_u128() as u32)?;
         // First the word, which publishes the id.
@@ -74,6 +75,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for SlotInId<P, FIRST> {
         slot.record(seen)
     }
 
+    #[inline]
     fn update(
         &self,
         id: Uuid,

@@ -70,7 +70,7 @@ const LOCKED: Pinned =
     [all(4), all(94), all(330), all(6), all(4), all(4), all(4), all(4), all(4), all(9), all(1)];
 /// An index without locks, and an atomic.
 const INDEXED: Pinned =
-    [all(7), all(559), all(3_585), all(6), all(6), all(14), all(6), all(14), all(6), all(6), all(1)];
+    [all(7), all(559), all(3_585), all(6), all(6), all(14), all(6), all(14), all(5), all(6), all(1)];
 /// An atomic, found without a look at anything else.
 const SLOTTED: Pinned =
     [all(7), all(559), all(3_585), all(6), all(6), all(6), all(1), all(6), all(4), all(6), all(1)];
@@ -97,7 +97,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         of::<Sharded<Loom, FEW>>(LOCKED),
         of::<Packed<Loom, FEW>>(INDEXED),
         of::<PointerSwap<Loom, FEW>>(INDEXED),
-        of::<SlotInId<Loom, FEW>>(SLOTTED),
+        // Its segments are no words that loom would see: one has to be enough.
+        of::<SlotInId<Loom, { FEW * 2 }>>(SLOTTED),
     ]
     .into_iter()
     .flatten()

@@ -30,6 +30,7 @@ const BEGAN: Timestamp = Timestamp(1);
 const ID: Uuid = Uuid::from_u128(0xABCD << 64);
 /// The second slot's number is in it already.
 const SECOND: Uuid = Uuid::from_u128(0xBCDE << 64 | 1);
+const THIRD: Uuid = Uuid::from_u128(0xCDEF << 64 | 2);
 
 /// When consumer `index` consumes: the time in the record tells who it was.
 fn time_of(index: u64) -> Timestamp {
@@ -181,18 +182,19 @@ pub(crate) fn an_insertion_and_a_reader<S: Strategy + Default + 'static>() -> St
     }
 }
 
-/// With room for two, the index makes a larger table for the second one. loom remembers the last load of a word alone:
+/// With room for two, the index makes a larger table for the third one. loom remembers the last load of a word alone:
 /// so each reader reads once.
 fn growth<S: Strategy + Default + 'static>(read: impl Fn(&S) -> Option<Record>) -> Option<Record> {
     let strategy = with_approval::<S>(Status::Approved);
+    assert_eq!(strategy.insert(SECOND, record(Status::Pending)), SECOND);
     let inserting = thread::spawn({
         let strategy = Arc::clone(&strategy);
-        move || strategy.insert(SECOND, record(Status::Pending))
+        move || strategy.insert(THIRD, record(Status::Pending))
     });
     let seen = read(&*strategy);
-    assert_eq!(inserting.join().expect("it has not panicked"), SECOND);
+    assert_eq!(inserting.join().expect("it has not panicked"), THIRD);
     assert_eq!(strategy.read(ID), Some(record(Status::Approved)), "it is still there");
-    assert_eq!(strategy.read(SECOND), Some(record(Status::Pending)), "whoever learns of it finds it");
+    assert_eq!(strategy.read(THIRD), Some(record(Status::Pending)), "whoever learns of it finds it");
     seen
 }
 
@@ -206,7 +208,7 @@ pub(crate) fn a_growth_and_a_reader_of_what_was_there<S: Strategy + Default + 's
 }
 
 pub(crate) fn a_growth_and_a_reader_of_what_comes<S: Strategy + Default + 'static>() -> String {
-    match growth::<S>(|strategy| strategy.read(SECOND)) {
+    match growth::<S>(|strategy| strategy.read(THIRD)) {
         None => "not there".to_owned(),
         Some(seen) => {
             assert_eq!(seen, record(Status::Pending), "half a record");

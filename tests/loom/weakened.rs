@@ -74,12 +74,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         caught(
             "packed_on_words_that_publish_nothing_is_caught_by_an_insertion_and_a_reader",
             "Causality violation",
-            || an_insertion_and_a_reader::<Packed<Weakened<false>, FEW>>(),
+            an_insertion_and_a_reader::<Packed<Weakened<false>, FEW>>,
         ),
         caught(
             "packed_on_words_that_observe_nothing_is_caught_by_an_insertion_and_a_reader",
             "Causality violation",
-            || an_insertion_and_a_reader::<Packed<Weakened<true>, FEW>>(),
+            an_insertion_and_a_reader::<Packed<Weakened<true>, FEW>>,
         ),
     ]
 }

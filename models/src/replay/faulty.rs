@@ -22,11 +22,11 @@ impl<R: Rig> Faulty<'_, R> {
     async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
         let refusal = step.refusals().next().filter(|_| self.outcome == Outcome::Refuses).cloned();
         if let Some(refusal) = &refusal {
-            self.rig.begin_outage(self.team, refusal).await;
+            self.rig.begin_outage(self.team, refusal);
         }
         let done = work.await;
         if let Some(refusal) = &refusal {
-            self.rig.end_outage(self.team, refusal).await;
+            self.rig.end_outage(self.team, refusal);
         }
         done
     }

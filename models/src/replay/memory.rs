@@ -63,11 +63,11 @@ impl<S: Strategy + Default> Rig for InMemory<S> {
         self.store.adopt_stack(team, stack, parent);
     }
 
-    async fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
+    fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
         self.store.begin_outage(team, refusal.clone());
     }
 
-    async fn end_outage(&self, team: Uuid, refusal: &Refusal) {
+    fn end_outage(&self, team: Uuid, refusal: &Refusal) {
         self.store.end_outage(team, refusal);
     }
 

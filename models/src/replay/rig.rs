@@ -34,10 +34,10 @@ pub trait Rig: Sync {
     fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid);
 
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
-    fn begin_outage(&self, team: Uuid, refusal: &Refusal) -> impl Future<Output = ()> + Send;
+    fn begin_outage(&self, team: Uuid, refusal: &Refusal);
 
     /// It works again.
-    fn end_outage(&self, team: Uuid, refusal: &Refusal) -> impl Future<Output = ()> + Send;
+    fn end_outage(&self, team: Uuid, refusal: &Refusal);
 
     /// What can be seen of it. It should not be the store's own reading, so that a store
     /// that writes something else than it reads is found.

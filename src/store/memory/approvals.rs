@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::{Folder, MemoryStore, TeamState, locked};
 use crate::{
-    protocol::{Approval, Event, Refusal, Standing, Status, Timestamp, Window, transition},
+    protocol::{Approval, Refusal, Standing, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
-        StoreError, TokenHash, Verdict,
+        StoreError, TokenHash,
     },
     strategy::{Record, Strategy},
 };
@@ -129,40 +129,26 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     pub(super) fn decide_now(&self, decision: Decision<'_>) -> Result<ApprovalRecord, Refusal> {
-        let (id, by, wanted) = match decision {
-            Decision::Operator { token, verdict } => (self.id_of_token(token), None, verdict),
-            Decision::Administrator { approval, by, .. } => (Some(approval), Some(by), Verdict::Reject),
+        let (id, owned_by) = match decision {
+            Decision::Operator { token, .. } => (self.id_of_token(token), None),
+            Decision::Administrator { team, approval, .. } | Decision::Policy { team, approval, .. } => {
+                (Some(approval), Some(team))
+            }
         };
         let id = id.ok_or(Refusal::NOT_FOUND)?;
         let owner = self.owner(id).ok_or(Refusal::NOT_FOUND)?;
-        if matches!(decision, Decision::Administrator { team, .. } if team != owner.id) {
+        if owned_by.is_some_and(|team| team != owner.id) {
             return Err(Refusal::NOT_FOUND);
         }
         let mut team = owner.state();
         let now = self.clock.now();
-        let too_late = match decision {
-            Decision::Operator { .. } => Refusal::APPROVAL_GONE,
-            Decision::Administrator { .. } => Refusal::NOT_PENDING,
-        };
-        let judge = |standing: Standing| {
-            let window = standing.window(now);
-            let event = match (decision, wanted, window) {
-                // Touched by the operator after its end, a pending approval expires.
-                (Decision::Operator { .. }, _, Window::Passed) => Event::Expire,
-                (_, Verdict::Approve, _) => Event::Approve,
-                (_, Verdict::Reject, _) => Event::Reject,
-            };
-            transition(standing.status, event, window).map_err(|_| too_late.clone())
-        };
+        let decider = decision.decider();
+        let judge = |standing: Standing| decider.judge(standing, now);
         let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
-        let kind = match status {
-            Status::Approved => AuditKind::Approved,
-            Status::Rejected => AuditKind::Rejected,
-            Status::Expired => AuditKind::Expired,
-            Status::Pending | Status::Executed => unreachable!("no decision leads there"),
-        };
-        team.write_event(kind, id, now, by.map(Arc::from));
+        if let Some(kind) = AuditKind::of(status) {
+            team.write_event(kind, id, now, decision.account().map(Arc::from));
+        }
         let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
-        if status == Status::Expired { Err(too_late) } else { Ok(record) }
+        if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }
     }
 }

@@ -35,14 +35,11 @@ use super::{
 };
 use crate::{
     protocol::{Approval, Binding, Commit, Digest, Refusal, Step, Timestamp},
-    strategy::{IdMap, RandomMap, Sharded, Strategy},
+    strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
-/// Who an event names when it is the link that was used, and not an account.
-const OPERATOR: &str = "operator";
-
 /// Approvals and everything that they are about, in memory.
-pub struct MemoryStore<S = Sharded> {
+pub struct MemoryStore<S = DefaultStrategy> {
     standings: S,
     teams: RwLock<IdMap<Arc<Tenant>>>,
     directory: Mutex<Directory>,
@@ -335,7 +332,7 @@ impl TeamState {
                 kind: event.kind,
                 approval,
                 at: event.at,
-                by: event.by.clone().unwrap_or_else(|| OPERATOR.into()),
+                by: event.by.clone().unwrap_or_else(|| crate::store::decision::OPERATOR.into()),
                 binding: binding.clone(),
                 requested_by: Arc::clone(requested_by),
             })

@@ -29,6 +29,11 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
+    /// The ids of all approvals, in no order that means anything.
+    pub fn approvals(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.approvals.keys().copied()
+    }
+
     /// The approval as it was requested. How it stands now, [`MemoryStore::standing`] says.
     pub fn approval(&self, id: Uuid) -> Option<&ApprovalRecord> {
         self.approvals.get(&id).map(|folder| &folder.record)
@@ -209,6 +214,10 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
     async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
         let find = |team: &mut TeamState| team.by_slug(slug).cloned();
         Ok(self.with_team(team, find).flatten())
+    }
+
+    async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
+        Ok(self.with_team(team, |team| team.estate.stack(id).cloned()).flatten())
     }
 
     async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {

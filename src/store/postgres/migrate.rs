@@ -4,7 +4,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::{OpenError, PostgresOptions, quoted, wire::driven};
-use crate::store::sql::migrations::{Migration, to_apply};
+use crate::store::sql::{Migration, to_apply};
 
 /// All of them, oldest first.
 const MIGRATIONS: &[Migration] =

@@ -16,7 +16,7 @@ use tokio_postgres::{Config, Error as ServerError};
 
 pub use engine::PostgresEngine;
 
-use self::{migrate::migrate, pool::Pool, wire::Wire};
+use self::{migrate::migrate, pool::Pool};
 use super::{
     Ids,
     sql::{Cas, Consume, MissingStatement, SchemaError, SqlStore},
@@ -92,7 +92,9 @@ impl fmt::Display for OpenError {
             Self::Url(error) => write!(f, "not a PostgreSQL URL: {}", Causes(error)),
             Self::Server(error) => write!(f, "PostgreSQL: {}", Causes(error)),
             Self::TimedOut => f.write_str("PostgreSQL does not answer in time"),
-            Self::TooOld(version) => write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do"),
+            Self::TooOld(version) => {
+                write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do")
+            }
             Self::Schema(error) => error.fmt(f),
             Self::Statement(missing) => missing.fmt(f),
         }
@@ -131,20 +133,6 @@ impl SqlStore<PostgresEngine> {
             Cas::AdvisoryLock => include_str!("consume/advisory_lock.sql"),
             Cas::ConsumptionRow => include_str!("consume/consumption_row.sql"),
         };
-        Self::connect_with(url, ids, options, consume).await
-    }
-
-    /// As [`connect`](Self::connect), but an approval is consumed by these statements: for harnesses that show that a
-    /// broken one is found.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub async fn connect_with(
-        url: &str,
-        ids: Arc<dyn Ids>,
-        options: &PostgresOptions,
-        consume: &'static str,
-    ) -> Result<Self, OpenError> {
         let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
         let mut config: Config = url.parse().map_err(OpenError::Url)?;
         config.connect_timeout(options.connect_timeout);

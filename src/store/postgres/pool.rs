@@ -40,7 +40,13 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(config: Config, setup: String, size: usize, wait: Duration, patience: Duration) -> Self {
+    pub(super) fn new(
+        config: Config,
+        setup: String,
+        size: usize,
+        wait: Duration,
+        patience: Duration,
+    ) -> Self {
         let (places, opened) = (Semaphore::new(size), AtomicU32::default());
         Self { config, setup, places, opened, idle: Mutex::default(), wait, patience }
     }

@@ -29,7 +29,7 @@ const JSONB_VERSION: u8 = 1;
 impl ToSql for Value {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match (self, kind) {
-            (Self::Null, _) => return Ok(IsNull::Yes),
+            (Self::Null, _) => Ok(IsNull::Yes),
             (Self::Bool(value), &Type::BOOL) => value.to_sql(kind, out),
             (Self::Int(value), &Type::INT8) => value.to_sql(kind, out),
             (Self::Int(value), &Type::INT4) => i32::try_from(*value)?.to_sql(kind, out),
@@ -45,10 +45,9 @@ impl ToSql for Value {
             }
             (Self::Bytes(value), &Type::BYTEA) => value.to_sql(kind, out),
             (Self::Id(value), &Type::UUID) => value.to_sql(kind, out),
-            (
-                Self::Bool(_) | Self::Int(_) | Self::Text(_) | Self::Bytes(_) | Self::Id(_),
-                _,
-            ) => return Err(Box::new(Mismatch(kind.clone()))),
+            (Self::Bool(_) | Self::Int(_) | Self::Text(_) | Self::Bytes(_) | Self::Id(_), _) => {
+                Err(Box::new(Mismatch(kind.clone())))
+            }
         }
     }
 
@@ -66,7 +65,9 @@ impl<'a> FromSql<'a> for Value {
             Type::INT8 => Self::Int(i64::from_sql(kind, raw)?),
             Type::INT4 => Self::Int(i32::from_sql(kind, raw)?.into()),
             Type::INT2 => Self::Int(i16::from_sql(kind, raw)?.into()),
-            Type::TEXT | Type::VARCHAR | Type::NAME | Type::JSON => Self::Text(str::from_utf8(raw)?.to_owned()),
+            Type::TEXT | Type::VARCHAR | Type::NAME | Type::JSON => {
+                Self::Text(str::from_utf8(raw)?.to_owned())
+            }
             Type::JSONB => Self::Text(str::from_utf8(raw.get(1..).unwrap_or_default())?.to_owned()),
             Type::BYTEA => Self::Bytes(raw.to_vec()),
             Type::UUID => Self::Id(Uuid::from_sql(kind, raw)?),

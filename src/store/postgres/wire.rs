@@ -101,7 +101,8 @@ impl Wire {
     /// Sends statements whose answer nobody needs. Whoever uses the connection next finds them carried out.
     pub(super) fn post(&mut self, statements: &str) {
         let mut nobody = Context::from_waker(Waker::noop());
-        match pin!(self.client.batch_execute(statements)).poll(&mut nobody) {
+        let posted = pin!(self.client.batch_execute(statements)).poll(&mut nobody);
+        match posted {
             Poll::Ready(Err(_)) => self.link = None,
             Poll::Ready(Ok(())) | Poll::Pending => self.turn(),
         }

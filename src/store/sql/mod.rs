@@ -8,7 +8,23 @@
 //! The clock is the database's: every statement that needs the time asks `countersign_now()`, milliseconds since the
 //! Unix epoch, which is the database's own clock in production and a clock that is moved by hand in tests.
 
+mod approvals;
+mod commit;
+mod consume;
+mod harness;
+mod migrations;
+mod operations;
+mod outbox;
+mod preflight;
+mod rows;
+mod store;
+mod tenants;
+
 use std::future::Future;
+
+pub use consume::{Cas, Consume, MissingStatement};
+pub use migrations::{Migration, SchemaError, to_apply};
+pub use store::SqlStore;
 
 use uuid::Uuid;
 
@@ -37,7 +53,7 @@ pub type Row = Vec<Value>;
 /// Why a statement was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SqlError {
-    /// Transactions got into each other's way: nothing changed, and trying again may help.
+    /// Transactions got into each other's way: nothing changed, and trying again may help. A work may say so, too.
     Conflict,
     /// It failed for another reason, and the transaction is gone.
     Failed(StoreError),
@@ -77,6 +93,8 @@ pub enum Dialect {
 pub enum Mode {
     /// It only reads, as of one moment.
     Read,
+    /// It only reads, and is one statement: no transaction has to be opened around it.
+    OneRead,
     /// It may write; several statements in one transaction.
     Write,
     /// It may write, and is one statement: no transaction has to be opened around it.

@@ -79,7 +79,8 @@ fn version_of(programs: &Path) -> Option<u32> {
     let output = Command::new(programs.join(INITDB)).arg("--version").output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     // initdb (PostgreSQL) 15.9 (Debian 15.9-0+deb12u1)
-    let version = said.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    let version =
+        said.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
     version.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
 }
 

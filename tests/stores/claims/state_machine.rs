@@ -1,12 +1,13 @@
 //! Arbitrary sequences of requests, decisions, promotes and outages on the store, against the pure table of transitions.
 
-use crate::platform::Platform;
 use countersign::{
-    protocol::{End, Event, Flow, Refusal, Status, Timestamp, Window, transition},
-    store::{APPROVAL_WINDOW_MS, Ask, AuditKind, Decision, Store, Verdict},
+    protocol::{End, Event, Refusal, Status, Timestamp, Window, transition},
+    store::{APPROVAL_WINDOW_MS, Ask, AuditKind, Verdict},
 };
-use countersign_models::fixtures::{at_once, token_of};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use uuid::Uuid;
+
+use crate::world::{OPENS, TEAM, World, flow};
 
 /// What somebody does. Approvals are meant by their number, round and round those that there are.
 #[derive(Clone, Debug)]
@@ -52,7 +53,6 @@ fn act() -> impl Strategy<Value = Act> {
 /// What the table of transitions says of one approval.
 struct Expected {
     ask: Ask,
-    token: String,
     status: Status,
     expires_at: Timestamp,
     moves: Vec<AuditKind>,
@@ -88,21 +88,17 @@ impl Expected {
     }
 }
 
-fn run(acts: &[Act]) -> Result<(), TestCaseError> {
-    let (platform, flow) = (Platform::new(), Flow::atomic_commit());
-    let mut now = crate::platform::OPENS;
+/// Does all of it, on approvals of its own.
+async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
+    let flow = flow("atomic-commit");
     let mut approvals: Vec<Expected> = Vec::new();
     for act in acts {
         let count = approvals.len();
         let meant = |approval: usize| (count > 0).then(|| approval % count);
         match act {
             Act::Request => {
-                let mut ask = platform.ask(uuid::Uuid::nil());
-                let record = platform.requested(&ask);
-                ask.request.approval = record.approval.id;
                 approvals.push(Expected {
-                    ask,
-                    token: token_of(record.approval.id),
+                    ask: world.pending(world.ask(Uuid::nil())).await,
                     status: Status::Pending,
                     expires_at: Timestamp(now.0 + APPROVAL_WINDOW_MS),
                     moves: vec![AuditKind::Requested],
@@ -110,7 +106,7 @@ fn run(acts: &[Act]) -> Result<(), TestCaseError> {
             }
             Act::HoursPass(hours) => {
                 now.0 += u64::from(*hours) * 60 * 60 * 1000;
-                platform.clock.set(now);
+                world.backend.set_clock(*now).await;
             }
             Act::Operator { approval, verdict } => {
                 let Some(index) = meant(*approval) else { continue };
@@ -119,74 +115,75 @@ fn run(acts: &[Act]) -> Result<(), TestCaseError> {
                     Yes::Approve => (Verdict::Approve, Event::Approve),
                     Yes::Reject => (Verdict::Reject, Event::Reject),
                 };
-                let decision = Decision::Operator { token: &expected.token, verdict };
-                let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
-                let is_late = now >= expected.expires_at;
-                let moved = expected.happen(if is_late { Event::Expire } else { event }, now);
-                prop_assert_eq!(answer.is_ok(), moved && !is_late);
+                let answer = world.operator(expected.ask.request.approval, verdict).await;
+                let is_late = *now >= expected.expires_at;
+                let moved = expected.happen(if is_late { Event::Expire } else { event }, *now);
+                assert_eq!(answer.is_ok(), moved && !is_late);
                 if let Err(refusal) = answer {
-                    prop_assert_eq!(refusal, Refusal::APPROVAL_GONE);
+                    assert_eq!(refusal, Refusal::APPROVAL_GONE);
                 }
             }
             Act::Administrator { approval } => {
                 let Some(index) = meant(*approval) else { continue };
                 let expected = &mut approvals[index];
-                let decision = Decision::Administrator {
-                    team: expected.ask.request.team,
-                    approval: expected.ask.request.approval,
-                    by: "admin",
-                };
-                let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
-                let moved = expected.happen(Event::Reject, now);
-                prop_assert_eq!(answer.map(|_| ()), if moved { Ok(()) } else { Err(Refusal::NOT_PENDING) });
+                let answer = world.administrator(TEAM, expected.ask.request.approval).await;
+                let moved = expected.happen(Event::Reject, *now);
+                assert_eq!(answer.map(|_| ()), if moved { Ok(()) } else { Err(Refusal::NOT_PENDING) });
             }
             Act::Promote { approval, outage } => {
                 let Some(index) = meant(*approval) else { continue };
                 let outage = outage.map(|index| &OUTAGES[index]);
                 if let Some(outage) = outage {
-                    platform.store.begin_outage(crate::platform::TEAM, outage.clone());
+                    world.backend.begin_outage(TEAM, outage);
                 }
-                let end = platform.promote(&flow, &approvals[index].ask);
+                let end = world.promote(&flow, &approvals[index].ask).await;
                 if let Some(outage) = outage {
-                    platform.store.end_outage(crate::platform::TEAM, outage);
+                    world.backend.end_outage(TEAM, outage);
                 }
-                match (approvals[index].promote(now, outage), end) {
+                match (approvals[index].promote(*now, outage), end) {
                     (Ok(()), End::Succeeded { .. }) => {
-                        prop_assert!(approvals[index].happen(Event::Consume, now));
+                        assert!(approvals[index].happen(Event::Consume, *now));
                     }
-                    (Err(expected), End::Refused { refusal, .. }) => prop_assert_eq!(refusal, expected),
-                    (expected, end) => prop_assert!(false, "expected {expected:?}, found {end:?}"),
+                    (Err(expected), End::Refused { refusal, .. }) => assert_eq!(refusal, expected),
+                    (expected, end) => panic!("expected {expected:?}, found {end:?}"),
                 }
             }
         }
-        for expected in &approvals {
-            prop_assert_eq!(platform.status(&expected.ask), expected.status);
-            let events = at_once(platform.store.audit(expected.ask.request.approval)).expect("nothing fails");
-            let kinds: Vec<AuditKind> = events.iter().map(|event| event.kind).collect();
-            prop_assert_eq!(&kinds, &expected.moves, "each transition has its event, in its order");
-            let job = platform.store.job(crate::platform::TEAM, expected.ask.request.approval);
-            prop_assert_eq!(
-                job.is_some(),
-                expected.status == Status::Executed,
-                "a job for each executed one"
-            );
+    }
+    for expected in &approvals {
+        assert_eq!(world.status(&expected.ask).await, expected.status);
+        assert_eq!(world.events(&expected.ask).await, expected.moves, "each transition has its event");
+        let job = world.backend.job(TEAM, expected.ask.request.approval).await;
+        assert_eq!(job.is_some(), expected.status == Status::Executed, "a job for each executed one");
+    }
+}
+
+/// Says which sequence it was that something went wrong with.
+struct OnPanic<'a>(&'a [Act]);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("with these acts: {:#?}", self.0);
         }
     }
-    Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_sequence_of_acts_is_what_the_table_of_transitions_says(acts in prop::collection::vec(act(), 0..40)) {
-        run(&acts)?;
+pub(super) async fn any_sequence_of_acts_is_what_the_table_of_transitions_says(world: &World) {
+    let mut runner = TestRunner::deterministic();
+    let sequences = prop::collection::vec(act(), 0..40);
+    let mut now = OPENS;
+    for _ in 0..world.backend.sequences() {
+        let acts = sequences.new_tree(&mut runner).expect("nothing is filtered").current();
+        let said = OnPanic(&acts);
+        run(world, &mut now, &acts).await;
+        drop(said);
     }
 }
 
-#[test]
-fn a_preflight_failure_never_consumes_and_a_retry_succeeds() {
-    for (index, outage) in OUTAGES.iter().enumerate() {
+pub(super) async fn a_preflight_failure_never_consumes_and_a_retry_succeeds(world: &World) {
+    let mut now = OPENS;
+    for index in 0..OUTAGES.len() {
         let acts = [
             Act::Request,
             Act::Operator { approval: 0, verdict: Yes::Approve },
@@ -194,6 +191,6 @@ fn a_preflight_failure_never_consumes_and_a_retry_succeeds() {
             Act::Promote { approval: 0, outage: None },
             Act::Promote { approval: 0, outage: None },
         ];
-        run(&acts).unwrap_or_else(|error| panic!("{outage}: {error}"));
+        run(world, &mut now, &acts).await;
     }
 }

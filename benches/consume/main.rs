@@ -1,0 +1,106 @@
+//! What a consume costs in memory: every strategy beside the baselines, in one run, with exactly one winner asserted.
+//!
+//! `cargo bench --bench consume` compares all of them first, round by round, each contender once a round, and prints
+//! ratios. Then criterion measures each alone, as `consume/<contender>/<scenario>`; with a filter, only that.
+//!
+//! - `CONSUME_JSON=FILE` writes what was compared (the schema is in `benches/README.md`), and leaves criterion out.
+//! - `CONSUME_ROUNDS=N`: how many rounds, instead of nine.
+//! - `CONSUME_INSTRUCTIONS=FILE`: where `scripts/instructions.sh` has left its counts, to be put beside the times, if not
+//!   in `target/consume-instructions.txt`.
+
+#[path = "../contenders/mod.rs"]
+mod contenders;
+mod report;
+mod scenarios;
+
+use std::time::Duration;
+
+use contenders::{ENTRIES, Kind, allocator::Counting};
+use criterion::{Criterion, SamplingMode};
+use report::{Compared, Report};
+use scenarios::{Loaded, Pass, Scenario, Sizes, judge};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ROUNDS: usize = 9;
+/// How many threads race when every try is timed.
+const TIMED_RACERS: usize = 2;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let json = std::env::var_os("CONSUME_JSON");
+    let is_test = arguments.iter().any(|argument| argument == "--test");
+    if arguments.is_empty() || is_test || json.is_some() {
+        let rounds = std::env::var("CONSUME_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+        let (sizes, rounds) =
+            if is_test { (Sizes::SMALL, 2) } else { (Sizes::FULL, rounds.unwrap_or(ROUNDS)) };
+        let report = Report::new(sizes, rounds, compare(sizes, rounds));
+        print!("{report}");
+        if let Some(path) = json {
+            std::fs::write(&path, report.json()).expect("the file named by CONSUME_JSON can be written");
+            return;
+        }
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    each_alone(&mut criterion, if is_test { Sizes::SMALL } else { Sizes::FULL });
+    criterion.final_summary();
+}
+
+/// Everybody once a round, in every scenario.
+fn compare(sizes: Sizes, rounds: usize) -> Vec<Compared> {
+    let mut loaded: Vec<Loaded> = ENTRIES.iter().map(|entry| Loaded::new(*entry, sizes)).collect();
+    let mut compared: Vec<Compared> = loaded.iter().map(Compared::new).collect();
+    for scenario in Scenario::ALL {
+        let mut passes = vec![Vec::<Pass>::new(); loaded.len()];
+        for round in 1..=rounds {
+            eprint!("\r{:<12} round {round} of {rounds} ", scenario.name());
+            for (loaded, passes) in loaded.iter_mut().zip(&mut passes) {
+                passes.push(loaded.pass(scenario));
+            }
+        }
+        for (compared, passes) in compared.iter_mut().zip(passes) {
+            judge(&compared.entry, scenario, &passes);
+            compared.add(scenario, passes);
+        }
+    }
+    for (loaded, compared) in loaded.iter_mut().zip(&mut compared) {
+        eprint!("\rlatencies of {:<20}", loaded.entry.name);
+        compared.add_latencies(loaded.latencies(TIMED_RACERS));
+    }
+    eprintln!();
+    for compared in compared.iter().filter(|compared| compared.entry.kind == Kind::Wrong) {
+        assert!(
+            compared.consumed_again() > 0,
+            "{} consumes twice, and that was not noticed: no other result means anything",
+            compared.entry.name
+        );
+    }
+    compared
+}
+
+/// By criterion, one after another.
+fn each_alone(criterion: &mut Criterion, sizes: Sizes) {
+    for entry in ENTRIES {
+        let mut group = criterion.benchmark_group(format!("consume/{}", entry.name));
+        group
+            .sample_size(10)
+            .sampling_mode(SamplingMode::Flat)
+            .warm_up_time(Duration::from_millis(500))
+            .measurement_time(Duration::from_secs(3));
+        // Built when the first of its scenarios is measured: with a filter, most are not.
+        let mut loaded = None;
+        for scenario in Scenario::ALL {
+            group.bench_function(scenario.name(), |bencher| {
+                let loaded = loaded.get_or_insert_with(|| Loaded::new(*entry, sizes));
+                bencher.iter_custom(|tries| {
+                    let pass = loaded.pass(scenario);
+                    judge(entry, scenario, std::slice::from_ref(&pass));
+                    // A pass is over a million approvals, or over a hot one: as long as so many of its tries.
+                    pass.wall.mul_f64(tries as f64 / pass.tries as f64)
+                });
+            });
+        }
+        group.finish();
+    }
+}

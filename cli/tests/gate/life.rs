@@ -1,0 +1,328 @@
+//! The life of one approval: asked for, decided, used by several clients at once, whatever dies meanwhile.
+
+use std::{path::Path, sync::atomic::Ordering, thread};
+
+use countersign::{
+    protocol::{Status, Timestamp},
+    store::AuditKind,
+};
+use countersign_models::{
+    evidence::{Client, Evidence, Told},
+    properties::Beyond,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Body, Call, pause},
+    kill::Campaign,
+    sink::Launches,
+};
+
+/// What is special about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Twist {
+    /// Nothing.
+    None,
+    /// A variable speaks of a vault key that is not there, at first: the preflight fails.
+    Vault,
+    /// A new image is built after the approval.
+    Drift,
+    /// The operator and the administrator decide at once.
+    Contested,
+    /// Its window passes while the clients are at it.
+    Expires,
+}
+
+impl Twist {
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Vault, Self::Drift, Self::Contested, Self::Expires];
+}
+
+/// What is remembered of it until everything has come to rest.
+pub(crate) struct Life {
+    pub(crate) id: String,
+    /// The secret in its link.
+    pub(crate) token: String,
+    slug: String,
+    image: String,
+    evidence: Evidence,
+    /// Whether one fresh promotion succeeded after a failed preflight, where one was made.
+    fresh_succeeds: Option<bool>,
+}
+
+const CLIENTS: usize = 3;
+
+fn get<'a>(path: &'a str, bearer: &'a str) -> Call<'a> {
+    Call { method: "GET", path, bearer: Some(bearer), key: None, body: Body::None }
+}
+
+/// A time as the service writes it.
+pub(crate) fn time(value: &Value) -> Option<Timestamp> {
+    let at: jiff::Timestamp = value.as_str()?.parse().ok()?;
+    Some(Timestamp(at.as_millisecond().try_into().ok()?))
+}
+
+fn status(text: &str) -> Status {
+    let found = Status::ALL.into_iter().find(|status| status.to_string() == text);
+    found.unwrap_or_else(|| panic!("{text:?} is a status"))
+}
+
+impl Campaign {
+    fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Answer {
+        let bearer = Some(self.bearer.as_str());
+        self.clients.until_answered(Call { method: "POST", path, bearer, key, body: Body::Json(body) })
+    }
+
+    fn status_now(&self, id: &str) -> Status {
+        let answer = self.clients.until_answered(get(&format!("/api/v1/approvals/{id}"), &self.bearer));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        status(&answer.text("status"))
+    }
+
+    fn stack(&self, name: &str, env_vars: &Value) -> String {
+        let services = json!([{"name": "web", "image_ref": format!("{name}:1"), "port": 80, "expose": true}]);
+        let body = json!({"name": name, "env": "staging", "services": services, "env_vars": env_vars});
+        let created = self.post("/api/v1/stacks", None, &body);
+        assert_eq!(created.status, 201, "{}", created.body);
+        created.text("slug")
+    }
+
+    /// Lives it, up to the last answer to the last client.
+    pub(crate) fn live(&self, number: usize) -> Life {
+        let twist = Twist::ALL[number % Twist::ALL.len()];
+        let (vault_key, name) = (format!("KEY_{number}"), format!("shop-{number}"));
+        let variables = match twist {
+            Twist::Vault => json!({"SECRET": format!("vault:{vault_key}")}),
+            _ => json!({}),
+        };
+        let slug = self.stack(&name, &variables);
+        let other = self.stack(&format!("other-{number}"), &json!({}));
+        let path = format!("/api/v1/stacks/{slug}/promote");
+        let wish = json!({"from": "staging", "to": "production"});
+        let asked = self.post(&path, Some(&format!("ask-{number}")), &wish);
+        assert_eq!(asked.status, 202, "{}", asked.body);
+        let id = asked.text("approval_id");
+        let mut life = Life {
+            token: link(&self.service.home.join("mail"), &id),
+            slug: slug.clone(),
+            image: format!("{name}:1"),
+            evidence: Evidence {
+                status: Status::Pending,
+                expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
+                window_passed: false,
+                drifted: twist == Twist::Drift,
+                seen: vec![Status::Pending],
+                events: Vec::new(),
+                clients: Vec::new(),
+                targets: 0,
+                wrote: false,
+                building: 0,
+                launches: 0,
+                launched_other: false,
+                disturbed: false,
+                beyond: Beyond::default(),
+            },
+            fresh_succeeds: None,
+            id,
+        };
+        self.look(&mut life);
+        self.strangers(&mut life, number);
+        self.decide(&mut life, twist);
+        let began_on_approved = life.evidence.seen.last() == Some(&Status::Approved);
+        match twist {
+            Twist::Drift => {
+                let bearer = Some(self.bearer.as_str());
+                let image = json!({"image_ref": format!("{name}:2")});
+                let path = format!("/api/v1/stacks/{slug}/services/web");
+                let call = Call { method: "PATCH", path: &path, bearer, key: None, body: Body::Json(&image) };
+                assert_eq!(self.clients.until_answered(call).status, 200);
+            }
+            Twist::Expires => life.evidence.expires_at = self.expire_soon(&life.id),
+            Twist::None | Twist::Vault | Twist::Contested => {}
+        }
+        let kills = self.service.kills.load(Ordering::SeqCst);
+        // In every other life of a kind the last one asks for something else than was approved.
+        let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
+        let slugs: Vec<&str> =
+            (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
+        life.evidence.clients = self.race(&life.id, number, &slugs, began_on_approved);
+        if twist == Twist::Vault {
+            let bearer = Some(self.bearer.as_str());
+            let (path, body) = (format!("/api/v1/vault/production/{vault_key}"), json!({"value": "secret"}));
+            let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&body) };
+            assert_eq!(self.clients.until_answered(call).status, 204);
+            let before = self.status_now(&life.id);
+            let fresh = self.race(&life.id, number + 1_000_000, &slugs[..1], before == Status::Approved);
+            let succeeds = matches!(fresh[0].told.last(), Some(Told::Success(..)));
+            if began_on_approved {
+                life.fresh_succeeds = Some(succeeds);
+            }
+            life.evidence.clients.extend(fresh);
+        }
+        let answers = life.evidence.clients.iter().flat_map(|client| &client.told);
+        let unsure = answers.into_iter().any(|told| *told == Told::Nothing);
+        life.evidence.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
+        life.evidence.seen.push(self.status_now(&life.id));
+        life
+    }
+
+    /// Opens the link, as mail scanners do.
+    fn look(&self, life: &mut Life) {
+        let path = format!("/approve/{}", life.token);
+        for method in ["GET", "HEAD"] {
+            let call = Call { method, path: &path, bearer: None, key: None, body: Body::None };
+            assert_eq!(self.clients.until_answered(call).status, 200, "{method} of the link");
+        }
+        life.evidence.beyond.looked_at = true;
+        life.evidence.beyond.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
+    }
+
+    /// Another team asks for it, and for one that does not exist.
+    fn strangers(&self, life: &mut Life, number: usize) {
+        let nobody = format!("00000000-0000-4000-8000-{number:012}");
+        let told = |id: &str| {
+            let paths = [format!("/api/v1/approvals/{id}"), format!("/api/v1/audit?approval_id={id}")];
+            paths.map(|path| {
+                let answer = self.clients.until_answered(get(&path, &self.stranger));
+                (answer.status, answer.body.replace(id, "ID"))
+            })
+        };
+        life.evidence.beyond.stranger_asked = true;
+        life.evidence.beyond.stranger_told = told(&life.id) != told(&nobody);
+    }
+
+    fn decide(&self, life: &mut Life, twist: Twist) {
+        let path = format!("/approve/{}", life.token);
+        let form = Call {
+            method: "POST",
+            path: &path,
+            bearer: None,
+            key: None,
+            body: Body::Form("decision=approve"),
+        };
+        let reject = format!("/api/v1/admin/promotions/{}/reject", life.id);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let answer = self.clients.until_answered(form);
+                assert!(matches!(answer.status, 303 | 410), "{} {}", answer.status, answer.body);
+            });
+            if twist == Twist::Contested {
+                scope.spawn(|| {
+                    let bearer = Some(self.administrator.as_str());
+                    let call = Call { method: "POST", path: &reject, bearer, key: None, body: Body::None };
+                    let answer = self.clients.until_answered(call);
+                    assert!(matches!(answer.status, 200 | 409), "{} {}", answer.status, answer.body);
+                });
+            }
+        });
+        life.evidence.seen.push(self.status_now(&life.id));
+    }
+
+    /// Clients who want to use the approval at the same time, each under a key of its own. Whoever succeeds asks again.
+    fn race(&self, id: &str, number: usize, slugs: &[&str], began_on_approved: bool) -> Vec<Client> {
+        let body = json!({"from": "staging", "to": "production", "approval_id": id});
+        let foreign = |at: usize| slugs[at] != slugs[0];
+        thread::scope(|scope| {
+            let body = &body;
+            let clients: Vec<_> = (0..slugs.len())
+                .map(|at| {
+                    scope.spawn(move || {
+                        let (path, key) =
+                            (format!("/api/v1/stacks/{}/promote", slugs[at]), format!("use-{number}-{at}"));
+                        let bearer = Some(self.bearer.as_str());
+                        let call = Call {
+                            method: "POST",
+                            path: &path,
+                            bearer,
+                            key: Some(&key),
+                            body: Body::Json(body),
+                        };
+                        let mut told = Vec::new();
+                        if self.clients.insist(call, &mut told).is_success() {
+                            self.clients.insist(call, &mut told);
+                        }
+                        Client { foreign: foreign(at), began_on_approved, told }
+                    })
+                })
+                .collect();
+            clients.into_iter().map(|client| client.join().expect("a client does not panic")).collect()
+        })
+    }
+
+    /// Whether its deploy, if it has one, is over.
+    pub(crate) fn is_at_rest(&self, life: &Life) -> bool {
+        let family = self.family(life);
+        let building = family.iter().any(|stack| stack["status"] == "building");
+        let launched = crate::sink::launches(&self.service.home.join("sink")).contains_key(&life.id);
+        !building && (launched || self.status_now(&life.id) != Status::Executed)
+    }
+
+    fn family(&self, life: &Life) -> Vec<Value> {
+        let path = format!("/api/v1/stacks/{}/family", life.slug);
+        let answer = self.clients.until_answered(get(&path, &self.bearer));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let json = answer.json();
+        let members =
+            json.as_array().or_else(|| json["items"].as_array()).or_else(|| json["stacks"].as_array());
+        members.cloned().unwrap_or_else(|| panic!("a family is a list: {json}"))
+    }
+
+    /// What there is to be seen of it in the end.
+    pub(crate) fn evidence(
+        &self,
+        mut life: Life,
+        launches: Option<&Launches>,
+    ) -> (String, Evidence, Option<bool>) {
+        let answer =
+            self.clients.until_answered(get(&format!("/api/v1/approvals/{}", life.id), &self.bearer));
+        let audit = format!("/api/v1/audit?approval_id={}", life.id);
+        let audit = self.clients.until_answered(get(&audit, &self.bearer)).json();
+        let evidence = &mut life.evidence;
+        evidence.status = status(&answer.text("status"));
+        let expires_at = time(&answer.json()["expires_at"]).expect("it ends");
+        evidence.window_passed = expires_at.0 <= crate::kill::now().0;
+        evidence.expires_at = expires_at;
+        for event in audit["items"].as_array().expect("a list") {
+            let kind = AuditKind::ALL.into_iter().find(|kind| event["kind"] == kind.as_str());
+            let kind = kind.unwrap_or_else(|| panic!("{event} is an event"));
+            evidence.events.push((kind, time(&event["at"]).expect("it has a time")));
+        }
+        let family = self.family(&life);
+        let targets: Vec<_> = family.iter().filter(|stack| stack["env"] == "production").collect();
+        let evidence = &mut life.evidence;
+        evidence.targets = targets.len();
+        evidence.wrote = !targets.is_empty();
+        evidence.building = targets.iter().filter(|stack| stack["status"] == "building").count();
+        let runs_other = targets.iter().any(|stack| stack["services"][0]["image_ref"] != life.image.as_str());
+        evidence.beyond.other_services = runs_other;
+        if let Some(launches) = launches {
+            evidence.launches = launches.count;
+            let other = |document: &Value| document["services"][0]["image_ref"] != life.image.as_str();
+            evidence.launched_other = launches.documents.iter().any(other);
+        }
+        evidence.beyond.searched = true;
+        evidence.beyond.token_found = self.exposed(&life.token);
+        (format!("{} {:?}", life.id, evidence), life.evidence.clone(), life.fresh_succeeds)
+    }
+}
+
+/// The token that the operator was sent.
+pub(crate) fn link(mail: &Path, id: &str) -> String {
+    for _ in 0..3_000 {
+        for file in std::fs::read_dir(mail).expect("it is there").flatten() {
+            let text = std::fs::read_to_string(file.path())
+                .unwrap_or_default()
+                .replace("=\r\n", "")
+                .replace("=\n", "");
+            let token = text.split_once("/approve/").map(|(_, rest)| {
+                let end = rest
+                    .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_');
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            });
+            if let Some(token) = token.filter(|_| text.contains(id)) {
+                return token;
+            }
+        }
+        pause(20);
+    }
+    panic!("no mail for {id} is ever written");
+}

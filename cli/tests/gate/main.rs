@@ -1,0 +1,49 @@
+//! The real binary as a service: killed at random moments, and treated badly.
+//!
+//! Without PostgreSQL the cases that need it are ignored, each with the reason; in CI they fail.
+
+mod client;
+mod hostile;
+mod instance;
+mod kill;
+mod life;
+mod sink;
+mod stores;
+
+use std::sync::Arc;
+
+use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Each starts processes and threads of its own.
+    arguments.test_threads.get_or_insert(1);
+    let mut trials = kill::trials();
+    trials.extend(hostile::trials());
+    let cluster = if arguments.list { Err("it is only listed".to_owned()) } else { start() };
+    match &cluster {
+        Ok(cluster) => {
+            trials.extend(kill::on_postgresql(cluster));
+            trials.extend(hostile::on_postgresql(cluster));
+        }
+        Err(why) => {
+            println!("PostgreSQL's cases are skipped: {why}");
+            trials.push(Trial::test("postgresql", || Ok(())).with_ignored_flag(true));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(cluster);
+    conclusion.exit();
+}
+
+fn start() -> Result<Arc<Cluster>, String> {
+    match Cluster::start(Fsync::On) {
+        Ok(cluster) => Ok(Arc::new(cluster)),
+        Err(Failed::NotInstalled(missing)) => {
+            may_be_skipped(&missing).unwrap_or_else(|failed| panic!("{failed}"));
+            Err(missing.to_string())
+        }
+        Err(failed) => panic!("{failed}"),
+    }
+}

@@ -1,0 +1,50 @@
+//! The deploy sink: counts what is really launched.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+/// What the command deployer runs. A launch under a key that was launched before is the same launch: it is the folder
+/// that can be made once only.
+pub(crate) fn script(sink: &Path) -> String {
+    let sink = sink.display();
+    format!(
+        r#"#!/bin/sh
+document=$(cat)
+case "$document" in
+    *'"key":null'*) launch=$(mktemp -d "{sink}/$COUNTERSIGN_APPROVAL_ID.unkeyed.XXXXXX") ;;
+    *) launch="{sink}/$COUNTERSIGN_APPROVAL_ID.keyed"; mkdir "$launch" 2>/dev/null || true ;;
+esac
+printf '%s' "$document" > "$launch/$$.tmp" && mv "$launch/$$.tmp" "$launch/$$.json"
+echo launched
+"#
+    )
+}
+
+/// The launches that took effect for one approval.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Launches {
+    /// How many; all under one key are one.
+    pub(crate) count: usize,
+    /// What was launched, each time that the command ran to its end.
+    pub(crate) documents: Vec<Value>,
+}
+
+/// All launches, by approval.
+pub(crate) fn launches(sink: &Path) -> BTreeMap<String, Launches> {
+    let mut all: BTreeMap<String, Launches> = BTreeMap::new();
+    for launch in std::fs::read_dir(sink).expect("the sink is there").flatten() {
+        let name = launch.file_name().to_string_lossy().into_owned();
+        let approval = name.split('.').next().unwrap_or_default().to_owned();
+        let launches = all.entry(approval).or_default();
+        launches.count += 1;
+        for file in std::fs::read_dir(launch.path()).expect("a launch is a folder").flatten() {
+            let path = file.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                let text = std::fs::read_to_string(&path).expect("a document can be read");
+                launches.documents.push(serde_json::from_str(&text).expect("a document is JSON"));
+            }
+        }
+    }
+    all
+}

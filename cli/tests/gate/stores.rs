@@ -1,0 +1,86 @@
+//! The databases that instances run on, seen from behind: a window is moved, and everything that is kept is read.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use countersign::protocol::Timestamp;
+use countersign_test_cluster::Cluster;
+
+/// What instances keep their records in.
+pub(crate) enum Database {
+    /// A file beside the configuration.
+    Sqlite,
+    /// A database of a cluster's.
+    Postgres {
+        /// Where.
+        cluster: Arc<Cluster>,
+        /// What it is called.
+        name: &'static str,
+    },
+}
+
+const FILE: &str = "countersign.db";
+
+/// Runs one of PostgreSQL's own programs against a database.
+fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(cluster.program(program));
+    command.arg("--host").arg(cluster.socket_directory()).args(["--username", cluster.user()]);
+    let output = command.args(arguments).output().expect("the program starts");
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+impl Database {
+    /// Makes it, where it does not make itself.
+    pub(crate) fn create(&self) {
+        if let Self::Postgres { cluster, name } = self {
+            run(cluster, "createdb", &[name]);
+        }
+    }
+
+    /// What `--store` is given.
+    pub(crate) fn url(&self, home: &Path) -> String {
+        match self {
+            Self::Sqlite => format!("sqlite:{}", home.join(FILE).display()),
+            Self::Postgres { cluster, name } => {
+                format!(
+                    "postgresql://{}@/{name}?host={}",
+                    cluster.user(),
+                    cluster.socket_directory().display()
+                )
+            }
+        }
+    }
+
+    /// Moves the end of an approval's window.
+    pub(crate) fn expire_at(&self, home: &Path, id: &str, end: Timestamp) {
+        let end = i64::try_from(end.0).expect("it is not that late");
+        match self {
+            Self::Sqlite => {
+                let connection = rusqlite::Connection::open(home.join(FILE)).expect("the file is there");
+                connection.busy_timeout(Duration::from_secs(30)).expect("it can wait");
+                let id = uuid::Uuid::try_parse(id).expect("an id");
+                let sql = "UPDATE approvals SET expires_at = ?1 WHERE id = ?2";
+                let moved =
+                    connection.execute(sql, (end, id.as_bytes().as_slice())).expect("it can be moved");
+                assert_eq!(moved, 1, "the approval is there");
+            }
+            Self::Postgres { cluster, name } => {
+                let sql = format!("UPDATE approvals SET expires_at = {end} WHERE id = '{id}'");
+                let said = run(cluster, "psql", &["--dbname", name, "--command", &sql]);
+                assert_eq!(said, b"UPDATE 1\n", "the approval is there");
+            }
+        }
+    }
+
+    /// All that is kept.
+    pub(crate) fn dump(&self, home: &Path) -> Vec<u8> {
+        match self {
+            Self::Sqlite => [FILE.to_owned(), format!("{FILE}-wal")]
+                .iter()
+                .filter_map(|name| std::fs::read(home.join(name)).ok())
+                .flatten()
+                .collect(),
+            Self::Postgres { cluster, name } => run(cluster, "pg_dump", &[name]),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Installs what the tests need beside the Rust toolchain: PostgreSQL and Chromium from Debian's packages, schemathesis and
+# selenium from PyPI. Prints the folder that has the Python programs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+[ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing+=(postgresql)
+command -v pgbench > /dev/null || missing+=(postgresql-contrib)
+command -v chromium > /dev/null || missing+=(chromium)
+command -v chromedriver > /dev/null || missing+=(chromium-driver)
+command -v valgrind > /dev/null || missing+=(valgrind)
+command -v jq > /dev/null || missing+=(jq)
+python3 -c 'import venv, ensurepip' 2> /dev/null || missing+=(python3-venv)
+if [ "${#missing[@]}" -gt 0 ]; then
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >&2
+fi
+tools=target/ci-tools
+if [ ! -x "$tools/bin/schemathesis" ] || [ ! -d "$tools"/lib/python3*/site-packages/selenium ]; then
+    python3 -m venv "$tools" >&2
+    "$tools/bin/pip" install --quiet schemathesis==4.32.5 selenium==4.51.0 >&2
+fi
+echo "$PWD/$tools/bin"

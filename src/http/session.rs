@@ -1,0 +1,205 @@
+//! Who calls: bearer tokens (JWT, HS256), the teams that they speak for, and what these pay for.
+//!
+//! One algorithm, whatever a token's header says. A token that is forged, expired or not for this secret is told
+//! nothing but 401.
+
+use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{App, Backend, Problem};
+use crate::{
+    protocol::Timestamp,
+    service::{Caller, Deployer},
+    store::{Plan, Team},
+};
+
+/// What a bearer token says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The team that the caller belongs to.
+    pub team: Uuid,
+    /// The caller's e-mail address. Without one nothing can be promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// What the team pays for: `free`, `pro` or `enterprise`. A [`TenantPolicy`] decides what is made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<ClaimedPlan>,
+    /// Whether the caller administers the team.
+    #[serde(default)]
+    pub admin: bool,
+    /// Until when the token is good, in seconds since the Unix epoch.
+    pub exp: u64,
+    /// From when on, if not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("team", &self.team).field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+/// A plan, as tokens and configuration files write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedPlan {
+    /// [`Plan::Free`]
+    Free,
+    /// [`Plan::Pro`]
+    Pro,
+    /// [`Plan::Enterprise`]
+    Enterprise,
+}
+
+impl From<ClaimedPlan> for Plan {
+    fn from(claimed: ClaimedPlan) -> Self {
+        match claimed {
+            ClaimedPlan::Free => Self::Free,
+            ClaimedPlan::Pro => Self::Pro,
+            ClaimedPlan::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+/// A bearer token that says this.
+pub fn mint(secret: &[u8], claims: &Claims) -> String {
+    let header = Header::new(Algorithm::HS256);
+    match encode(&header, claims, &EncodingKey::from_secret(secret)) {
+        Ok(token) => token,
+        Err(error) => unreachable!("claims are plain JSON, and the key fits the algorithm: {error}"),
+    }
+}
+
+/// What a team has, as configured.
+pub trait TenantPolicy: Send + Sync {
+    /// The plan and the cap of this team, whose token claims this plan.
+    fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
+
+    /// Whether there is anybody who may approve what this member of the team asks for. Where there is not, it cannot be
+    /// asked for: nobody would be sent the link.
+    fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(Uuid, Option<Plan>) -> Team + Send + Sync> TenantPolicy for F {
+    fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team {
+        self(team, claimed)
+    }
+}
+
+/// What the token claims, or else Pro; and a cap that goes with the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByPlan;
+
+impl TenantPolicy for ByPlan {
+    fn terms(&self, _team: Uuid, claimed: Option<Plan>) -> Team {
+        let plan = claimed.unwrap_or(Plan::Pro);
+        let deployment_cap = match plan {
+            Plan::Free => 3,
+            Plan::Pro => 50,
+            Plan::Enterprise => 1_000,
+        };
+        Team { plan, deployment_cap }
+    }
+}
+
+/// Tells good tokens from others.
+pub(super) struct Sessions {
+    key: DecodingKey,
+    validation: Validation,
+    /// The teams that the store knows, as it was told last.
+    known: Mutex<BTreeMap<Uuid, Team>>,
+}
+
+impl Sessions {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        // By the instance's own clock, below.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Self { key: DecodingKey::from_secret(secret), validation, known: Mutex::default() }
+    }
+
+    /// The claims of the request's bearer token; none when there is no good one.
+    pub(super) fn claims(&self, headers: &HeaderMap, now: Timestamp) -> Option<Claims> {
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(only), None) = (sent.next(), sent.next()) else { return None };
+        let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let claims = decode::<Claims>(token.trim(), &self.key, &self.validation).ok()?.claims;
+        let now_s = now.0 / 1000;
+        let is_good = now_s < claims.exp && claims.nbf.is_none_or(|from| from <= now_s);
+        // A store may be unable to keep what no address has in it.
+        let is_text = claims.email.as_ref().is_none_or(|email| !email.contains(char::is_control));
+        (is_good && is_text).then_some(claims)
+    }
+
+    /// Whether the store has to be told about this team.
+    fn is_news(&self, id: Uuid, team: Team) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) != Some(&team)
+    }
+
+    fn is_known(&self, id: Uuid, team: Team) {
+        /// So many teams are remembered; after that the store is told again.
+        const MOST: usize = 65_536;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(id, team);
+    }
+}
+
+/// A caller with a good token. The caller's team is in the store.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) team: Uuid,
+    pub(super) plan: Plan,
+    pub(super) email: Option<String>,
+    pub(super) admin: bool,
+}
+
+impl Session {
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller { plan: self.plan, email: self.email.as_deref() }
+    }
+}
+
+impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Session {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
+        let Claims { team: id, email, plan, admin, .. } =
+            app.sessions().claims(&parts.headers, app.now()).ok_or_else(|| Problem::new("unauthorized"))?;
+        let team = app.tenants().terms(id, plan.map(Plan::from));
+        if app.sessions().is_news(id, team) {
+            app.store().put_team(id, team).await?;
+            app.sessions().is_known(id, team);
+        }
+        Ok(Self { team: id, plan: team.plan, email, admin })
+    }
+}
+
+/// A caller who administers the team.
+#[derive(Clone, Debug)]
+pub(super) struct Administrator(pub(super) Session);
+
+impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
+        let session = Session::from_request_parts(parts, app).await?;
+        if session.admin { Ok(Self(session)) } else { Err(Problem::new("admin_required")) }
+    }
+}

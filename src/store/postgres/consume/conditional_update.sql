@@ -1,0 +1,12 @@
+-- One statement compares and swaps. Its WHERE clause repeats the protocol's rule `consume`: the status, the window
+-- and the digest, each unless it is not guarded. The contract suite and the edge replay hold it against the rule.
+
+-- name: consume
+UPDATE approvals
+SET status = $1, version = version + 1, decided_at = clock.now, execution = COALESCE(execution, $2)
+FROM (SELECT countersign_now() AS now) AS clock
+WHERE id = $3
+  AND (status = $4 OR $5)
+  AND (expires_at > clock.now OR $6)
+  AND (digest = $7 OR $8)
+RETURNING decided_at

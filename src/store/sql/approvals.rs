@@ -1,0 +1,394 @@
+//! Approvals: requested, read, decided, listed, and the events about them.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Done, Mode, Session, SqlError, Work,
+    preflight::{Needs, Outages, digest_now, load},
+    rows::{Columns, UNREADABLE, approval_columns, first, values},
+};
+use crate::{
+    protocol::{Approval, Binding, Refusal, Status, Timestamp},
+    store::{
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decider, Decision, Execution, Ids,
+        Listed, Page, Place, Query, Reading, Service, TokenHash, digest_of,
+    },
+};
+
+/// Reads an approval, what would run, and the clock, in one statement.
+pub(super) struct ReadApproval {
+    pub(super) ask: Ask,
+    pub(super) outages: Outages,
+}
+
+impl Work for ReadApproval {
+    /// None when the caller has no team, and so nothing that could run.
+    type Output = Option<Reading>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        // Another team's approval is read all the same: whether it may be seen is for the rules to say.
+        const READ: &str = concat!(
+            "SELECT countersign_now(), s.services, ",
+            approval_columns!(),
+            " FROM teams AS t LEFT JOIN stacks AS s ON s.id = $1 AND s.team = t.id \
+             LEFT JOIN approvals AS a ON a.id = $2 WHERE t.id = $3"
+        );
+        let Self { ask, outages } = self;
+        if outages.contains(&Refusal::LOOKUP_FAILED) {
+            return Err(UNREADABLE);
+        }
+        let parameters = values![ask.payload.source, ask.request.approval, ask.request.team];
+        let Some(row) = session.query(READ, &parameters).await?.into_iter().next() else {
+            return Ok(Done::Keep(None));
+        };
+        let mut columns = Columns::of(row);
+        let (now, services) = (columns.take()?, columns.take::<Option<Arc<[Service]>>>()?);
+        // A twin's source is a resource: it has no services.
+        let services = services.filter(|_| !ask.is_twin()).unwrap_or_else(|| Arc::from([]));
+        let approval = if columns.is_null() { None } else { Some(columns.approval()?.approval) };
+        Ok(Done::Keep(Some(Reading { approval, digest: digest_of(ask, &services), now })))
+    }
+}
+
+/// Writes a pending approval with its event and its notice, unless it was asked for before under the same key.
+pub(super) struct Request {
+    pub(super) ask: Ask,
+    pub(super) ids: Arc<dyn Ids>,
+}
+
+impl Work for Request {
+    /// None when there is no such team.
+    type Output = Option<ApprovalRecord>;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        let ask = &self.ask;
+        if let Some(record) = self.asked_before(session).await? {
+            return Ok(Done::Undo(Some(record)));
+        }
+        let Some(estate) = load(session, ask, Needs::default(), &Outages::new()).await? else {
+            return Ok(Done::Undo(None));
+        };
+        let now = now(session).await?;
+        let record = ApprovalRecord {
+            approval: Approval {
+                id: self.ids.next(),
+                team: ask.request.team,
+                requested_by: ask.by.clone(),
+                binding: ask.binding().clone(),
+                digest: digest_now(ask, &estate),
+                status: Status::Pending,
+                expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
+            },
+            payload: ask.payload.clone(),
+            services: estate.services_to_approve(ask),
+            created_at: now,
+            decided_at: None,
+        };
+        if !self.insert(session, &record).await? {
+            // Another request under this key was quicker, and is there now.
+            return self
+                .asked_before(session)
+                .await?
+                .map(|record| Done::Undo(Some(record)))
+                .ok_or(SqlError::Conflict);
+        }
+        let id = record.approval.id;
+        write_event(session, AuditKind::Requested, id, now, &ask.by).await?;
+        const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
+        session.execute(NOTICE, &values![id, now]).await?;
+        Ok(Done::Keep(Some(record)))
+    }
+}
+
+impl Request {
+    async fn asked_before<S: Session>(&self, session: &mut S) -> Result<Option<ApprovalRecord>, SqlError> {
+        const ASKED: &str = concat!(
+            "SELECT ",
+            approval_columns!(),
+            " FROM approvals AS a WHERE a.team = $1 AND a.request_key = $2"
+        );
+        let Some(key) = &self.ask.key else { return Ok(None) };
+        let rows = session.query(ASKED, &values![self.ask.request.team, key]).await?;
+        rows.into_iter().next().map(|row| Columns::of(row).approval()).transpose()
+    }
+
+    /// False when there is one under the same key.
+    async fn insert<S: Session>(&self, session: &mut S, record: &ApprovalRecord) -> Result<bool, SqlError> {
+        const INSERT: &str = "INSERT INTO approvals (id, team, token_hash, requested_by, kind, from_env, to_env, \
+                              source, target_name, copy_vault, digest, services, request_key, status, created_at, \
+                              expires_at) \
+                              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+                              ON CONFLICT (team, request_key) DO NOTHING";
+        let ApprovalRecord { approval, payload, services, created_at, .. } = record;
+        let Approval { id, team, requested_by, binding, digest, status, expires_at } = approval;
+        let Binding { kind, from, to } = binding;
+        let token = super::Value::Bytes(TokenHash::of(&self.ids.token(*id)).0.to_vec());
+        let parameters = values![
+            *id,
+            *team,
+            token,
+            requested_by,
+            *kind,
+            from,
+            to,
+            payload.source,
+            payload.name.as_deref(),
+            payload.copy_vault,
+            *digest,
+            services,
+            self.ask.key.as_deref(),
+            *status,
+            *created_at,
+            *expires_at,
+        ];
+        Ok(session.execute(INSERT, &parameters).await? == 1)
+    }
+}
+
+/// Somebody decides.
+pub(super) struct Decide {
+    decider: Decider,
+    which: Pending,
+    by: String,
+}
+
+/// The approval that is decided about.
+enum Pending {
+    WithToken(TokenHash),
+    OfTeam { team: Uuid, id: Uuid },
+}
+
+impl From<Decision<'_>> for Decide {
+    fn from(decision: Decision<'_>) -> Self {
+        let which = match decision {
+            Decision::Operator { token, .. } => Pending::WithToken(TokenHash::of(token)),
+            Decision::Administrator { team, approval, .. } | Decision::Policy { team, approval, .. } => {
+                Pending::OfTeam { team, id: approval }
+            }
+        };
+        Self { decider: decision.decider(), which, by: decision.by().to_owned() }
+    }
+}
+
+impl Work for Decide {
+    type Output = Result<ApprovalRecord, Refusal>;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const BY_TOKEN: &str = concat!(
+            "SELECT countersign_now(), ",
+            approval_columns!(),
+            " FROM approvals AS a WHERE a.token_hash = $1"
+        );
+        const BY_ID: &str = concat!(
+            "SELECT countersign_now(), ",
+            approval_columns!(),
+            " FROM approvals AS a WHERE a.id = $1 AND a.team = $2"
+        );
+        // The status is compared again, with all that it was judged by: of two that decide exactly one wins.
+        const MOVE: &str = "UPDATE approvals SET status = $1, decided_at = $2, version = version + 1 \
+                            WHERE id = $3 AND status = $4";
+        let rows = match &self.which {
+            Pending::WithToken(token) => {
+                session.query(BY_TOKEN, &[super::Value::Bytes(token.0.to_vec())]).await?
+            }
+            Pending::OfTeam { team, id } => session.query(BY_ID, &values![*id, *team]).await?,
+        };
+        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Err(Refusal::NOT_FOUND))) };
+        let mut columns = Columns::of(row);
+        let (now, mut record) = (columns.take::<Timestamp>()?, columns.approval()?);
+        let status = record.approval.status;
+        let next = match self.decider.judge(record.approval.standing(), now) {
+            Ok(next) => next,
+            Err(refusal) => return Ok(Done::Undo(Err(refusal))),
+        };
+        let id = record.approval.id;
+        if session.execute(MOVE, &values![next, now, id, status]).await? == 0 {
+            return Ok(Done::Undo(Err(self.decider.too_late())));
+        }
+        let Some(kind) = AuditKind::of(next) else { return Err(UNREADABLE) };
+        write_event(session, kind, id, now, &self.by).await?;
+        record.approval.status = next;
+        record.decided_at = Some(now);
+        Ok(Done::Keep(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
+    }
+}
+
+/// Writes an event about an approval that is there.
+pub(super) async fn write_event<S: Session>(
+    session: &mut S,
+    kind: AuditKind,
+    approval: Uuid,
+    at: Timestamp,
+    by: &str,
+) -> Result<(), SqlError> {
+    const WRITE: &str = "INSERT INTO audit (approval, kind, at, actor) VALUES ($1, $2, $3, $4)";
+    session.execute(WRITE, &values![approval, kind, at, by]).await.map(drop)
+}
+
+/// The time, as the database has it.
+pub(super) async fn now<S: Session>(session: &mut S) -> Result<Timestamp, SqlError> {
+    first(session.query("SELECT countersign_now()", &[]).await?)?.ok_or(UNREADABLE)
+}
+
+/// Which approval is meant.
+pub(super) enum Which {
+    OfTeam { team: Uuid, id: Uuid },
+    OfAnybody(Uuid),
+    WithToken(TokenHash),
+}
+
+/// One approval as it stands.
+pub(super) struct Find(pub(super) Which);
+
+impl Work for Find {
+    type Output = Option<ApprovalRecord>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        find(session, &self.0).await.map(Done::Keep)
+    }
+}
+
+/// One approval as it stands.
+pub(super) async fn find<S: Session>(
+    session: &mut S,
+    which: &Which,
+) -> Result<Option<ApprovalRecord>, SqlError> {
+    const OF_TEAM: &str =
+        concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.id = $1 AND a.team = $2");
+    const OF_ANYBODY: &str = concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.id = $1");
+    const WITH_TOKEN: &str =
+        concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.token_hash = $1");
+    let rows = match which {
+        Which::OfTeam { team, id } => session.query(OF_TEAM, &values![*id, *team]).await?,
+        Which::OfAnybody(id) => session.query(OF_ANYBODY, &values![*id]).await?,
+        Which::WithToken(hash) => session.query(WITH_TOKEN, &[super::Value::Bytes(hash.0.to_vec())]).await?,
+    };
+    rows.into_iter().next().map(|row| Columns::of(row).approval()).transpose()
+}
+
+/// The promotion that consumed an approval.
+pub(super) struct FindExecution {
+    pub(super) team: Uuid,
+    pub(super) approval: Uuid,
+}
+
+impl Work for FindExecution {
+    type Output = Option<Execution>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const FIND: &str = "SELECT execution FROM approvals WHERE id = $1 AND team = $2";
+        let rows = session.query(FIND, &values![self.approval, self.team]).await?;
+        Ok(Done::Keep(first::<Option<Execution>>(rows)?.flatten()))
+    }
+}
+
+/// A part of the list.
+pub(super) struct List(pub(super) Query);
+
+impl Work for List {
+    type Output = Page;
+
+    fn mode(&self) -> Mode {
+        Mode::Read
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Page>, SqlError> {
+        macro_rules! page {
+            ($of_team:literal, $limit:literal) => {
+                concat!(
+                    "SELECT ",
+                    approval_columns!(),
+                    " FROM approvals AS a WHERE (a.created_at, a.id) < ($1, $2) AND (a.status = $3 OR $4)",
+                    $of_team,
+                    " ORDER BY a.created_at DESC, a.id DESC LIMIT ",
+                    $limit
+                )
+            };
+        }
+        const OF_TEAM: &str = page!(" AND a.team = $5", "$6");
+        const OF_ALL: &str = page!("", "$5");
+        const COUNT_OF_TEAM: &str = "SELECT count(*) FROM approvals WHERE (status = $1 OR $2) AND team = $3";
+        const COUNT_OF_ALL: &str = "SELECT count(*) FROM approvals WHERE (status = $1 OR $2)";
+        let Query { team, status, after, .. } = self.0;
+        let any_status = status.is_none();
+        let status = status.unwrap_or(Status::Pending);
+        let before = after.unwrap_or(Place { created_at: Timestamp(u64::MAX), id: Uuid::max() });
+        let limit = self.0.limit();
+        let mut wanted = values![before.created_at, before.id, status, any_status].to_vec();
+        let mut counted = values![status, any_status].to_vec();
+        let (page, count) = match team {
+            Some(team) => {
+                wanted.push(team.into());
+                counted.push(team.into());
+                (OF_TEAM, COUNT_OF_TEAM)
+            }
+            None => (OF_ALL, COUNT_OF_ALL),
+        };
+        // One more than is asked for says whether there is more.
+        wanted.push((limit + 1).into());
+        let total = first(session.query(count, &counted).await?)?.unwrap_or(0);
+        let rows = session.query(page, &wanted).await?;
+        let more = rows.len() > limit;
+        let items = rows.into_iter().take(limit).map(listed).collect::<Result<Vec<_>, _>>()?;
+        let place = |last: &Listed| Place { created_at: last.created_at, id: last.approval.id };
+        let next = items.last().map(place).filter(|_| more);
+        Ok(Done::Keep(Page { items, total, next }))
+    }
+}
+
+fn listed(row: super::Row) -> Result<Listed, SqlError> {
+    let ApprovalRecord { approval, created_at, decided_at, .. } = Columns::of(row).approval()?;
+    Ok(Listed { approval, created_at, decided_at })
+}
+
+/// The events about an approval.
+pub(super) struct Audit(pub(super) Uuid);
+
+impl Work for Audit {
+    type Output = Vec<AuditEvent>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const READ: &str = "SELECT e.kind, e.approval, e.at, e.actor, a.kind, a.from_env, a.to_env, \
+                            a.requested_by FROM audit AS e JOIN approvals AS a ON a.id = e.approval \
+                            WHERE e.approval = $1 ORDER BY e.seq";
+        let rows = session.query(READ, &values![self.0]).await?;
+        let event = |row| {
+            let mut columns = Columns::of(row);
+            Ok(AuditEvent {
+                kind: columns.take()?,
+                approval: columns.take()?,
+                at: columns.take()?,
+                by: columns.take()?,
+                binding: Binding { kind: columns.take()?, from: columns.take()?, to: columns.take()? },
+                requested_by: columns.take()?,
+            })
+        };
+        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Keep)
+    }
+}

@@ -1,0 +1,220 @@
+//! The commit: lock the team, load what the ask is about, judge in the order of the changes, consume, write what has changed.
+//!
+//! A commit of nothing but a consume is the consume's strategy alone: with the default one statement, without a
+//! transaction around it.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    Done, Mode, Session, SqlError, Work,
+    approvals::write_event,
+    consume::{Consume, Swap},
+    preflight::{Needs, Outages, load, lock_team},
+    rows::{Columns, UNREADABLE, approval_columns, values},
+};
+use crate::{
+    protocol::{self, Digest, Guards, Op, Refusal, Step, Target, Timestamp},
+    store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack},
+};
+
+/// A commit, kept until it is run.
+pub(super) struct Commit {
+    pub(super) ask: Ask,
+    pub(super) step: Step,
+    pub(super) approval: Uuid,
+    pub(super) digest: Digest,
+    pub(super) target: Option<Target>,
+    pub(super) ops: Vec<Op>,
+    pub(super) consume: Arc<Consume>,
+    pub(super) ids: Arc<dyn Ids>,
+    pub(super) outages: Outages,
+}
+
+impl Work for Commit {
+    type Output = Committed;
+
+    fn mode(&self) -> Mode {
+        let cas = self.consume.cas();
+        if self.is_consume_alone().is_some() { cas.mode_alone() } else { cas.mode() }
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Committed>, SqlError> {
+        if let Some(guards) = self.is_consume_alone() {
+            let execution = self.execution(self.target, Vec::new());
+            let exchanged = self.consume.exchange(session, self.swap(guards), &execution).await?;
+            return Ok(match exchanged {
+                Ok(_) => Done::Keep(Committed::Applied { target: None }),
+                Err(refusal) => Done::Undo(Committed::NotConsumed(refusal)),
+            });
+        }
+        self.run_all(session).await
+    }
+}
+
+impl Commit {
+    /// Its guards, when there is nothing else to be done and nothing to be looked at.
+    fn is_consume_alone(&self) -> Option<Guards> {
+        match self.ops.as_slice() {
+            [Op::Consume { guards }] if self.outages.is_empty() => Some(*guards),
+            _ => None,
+        }
+    }
+
+    fn commit(&self) -> protocol::Commit<'_> {
+        let Self { approval, digest, target, ops, .. } = self;
+        protocol::Commit { approval: *approval, digest: *digest, target: *target, ops }
+    }
+
+    fn swap(&self, guards: Guards) -> Swap {
+        Swap { approval: self.approval, guards, digest: self.digest }
+    }
+
+    fn execution(&self, target: Option<Target>, vault_keys: Vec<String>) -> Execution {
+        Execution { key: self.ask.key.clone(), payload: self.ask.payload.clone(), target, vault_keys }
+    }
+
+    async fn run_all<S: Session>(&self, session: &mut S) -> Result<Done<Committed>, SqlError> {
+        let (ask, commit) = (&self.ask, self.commit());
+        lock_team(session, ask.request.team, self.mode()).await?;
+        let needs = Needs::of_commit(ask, &self.step, &self.ops, self.target.map(|target| target.id));
+        let Some(mut estate) = load(session, ask, needs, &self.outages).await? else {
+            return Ok(Done::Undo(Committed::Refused(Refusal::NOT_FOUND)));
+        };
+        if estate.is_down(commit) {
+            return Err(UNREADABLE);
+        }
+        let (now, found) = self.read_approval(session).await?;
+        let guards = match self.judge(&estate, found.as_ref(), now) {
+            Ok(guards) => guards,
+            Err(refused) => return Ok(Done::Undo(refused)),
+        };
+        if guards.is_some() && found.is_none() {
+            return Ok(Done::Undo(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
+        }
+        // What another team has approved is not written for this one.
+        let ours = found.filter(|record| record.approval.team == ask.request.team);
+        let before = estate.clone();
+        let applied = estate.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
+        let mut at = now;
+        if let Some(guards) = guards {
+            let execution = self.execution(applied.target.or(self.target), applied.vault_keys.clone());
+            match self.consume.exchange(session, self.swap(guards), &execution).await? {
+                Ok(judged_at) => at = judged_at,
+                Err(refusal) => return Ok(Done::Undo(Committed::NotConsumed(refusal))),
+            }
+        }
+        self.write(session, &before, &estate).await?;
+        if ours.is_some() {
+            for _ in 0..applied.events {
+                write_event(session, AuditKind::Executed, self.approval, at, &ask.by).await?;
+            }
+            if applied.enqueued {
+                self.enqueue(session, applied.target.or(self.target)).await?;
+            }
+        }
+        Ok(Done::Keep(Committed::Applied { target: applied.target }))
+    }
+
+    async fn read_approval<S: Session>(
+        &self,
+        session: &mut S,
+    ) -> Result<(Timestamp, Option<ApprovalRecord>), SqlError> {
+        const READ: &str = concat!(
+            "SELECT clock.now, ",
+            approval_columns!(),
+            " FROM (SELECT countersign_now() AS now) AS clock LEFT JOIN approvals AS a ON a.id = $1"
+        );
+        let rows = session.query(READ, &values![self.approval]).await?;
+        let mut columns = Columns::of(rows.into_iter().next().ok_or(UNREADABLE)?);
+        let now = columns.take()?;
+        let found = if columns.is_null() { None } else { Some(columns.approval()?) };
+        Ok((now, found))
+    }
+
+    /// What comes first in the group is refused first. The exchange judges its part again.
+    fn judge(
+        &self,
+        estate: &Estate,
+        found: Option<&ApprovalRecord>,
+        now: Timestamp,
+    ) -> Result<Option<Guards>, Committed> {
+        let mut guards = None;
+        for (place, op) in self.ops.iter().enumerate() {
+            if let Op::Consume { guards: wanted } = op {
+                if let Some(record) = found {
+                    protocol::consume(record.approval.standing(), *wanted, self.digest, now)
+                        .map_err(Committed::NotConsumed)?;
+                }
+                guards = Some(*wanted);
+            }
+            if let Some(refusal) = estate.write_refused(&self.ask, &self.step, self.commit(), place) {
+                return Err(Committed::Refused(refusal));
+            }
+        }
+        Ok(guards)
+    }
+
+    /// Writes down what has changed of the estate.
+    async fn write<S: Session>(
+        &self,
+        session: &mut S,
+        before: &Estate,
+        after: &Estate,
+    ) -> Result<(), SqlError> {
+        // None of the target's environment is overwritten: whoever wrote one in between was first.
+        const VAULT: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, $2, $3, $4) \
+                             ON CONFLICT (team, env, key) DO NOTHING";
+        let team = self.ask.request.team;
+        for stack in after.stacks.iter().filter(|stack| !before.stacks.contains(stack)) {
+            put_stack(session, team, stack).await?;
+        }
+        for twin in after.resources.iter().filter(|twin| !before.resources.contains(twin)) {
+            put_resource(session, team, twin).await?;
+        }
+        for ((env, key), value) in &after.vault {
+            if !before.vault.contains_key(&(env.clone(), key.clone())) {
+                session.execute(VAULT, &values![team, env, key, value]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the launch job, unless there is one.
+    async fn enqueue<S: Session>(&self, session: &mut S, target: Option<Target>) -> Result<(), SqlError> {
+        const ENQUEUE: &str = "INSERT INTO jobs (approval, digest, target) VALUES ($1, $2, $3) \
+                               ON CONFLICT (approval) DO NOTHING";
+        let target = target.map(|target| target.id);
+        session.execute(ENQUEUE, &values![self.approval, self.digest, target]).await.map(drop)
+    }
+}
+
+/// Writes a stack, or what can change of one.
+pub(super) async fn put_stack<S: Session>(
+    session: &mut S,
+    team: Uuid,
+    stack: &Stack,
+) -> Result<(), SqlError> {
+    const PUT: &str = "INSERT INTO stacks (id, team, slug, name, env, status, parent, root, services, env_vars) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+                       ON CONFLICT (id) DO UPDATE SET status = excluded.status, services = excluded.services, \
+                       env_vars = excluded.env_vars WHERE stacks.team = excluded.team";
+    let Stack { id, name, env, status, parent, root, services, env_vars } = stack;
+    let parameters =
+        values![*id, team, &stack.slug(), name, env, *status, *parent, *root, services, env_vars,];
+    session.execute(PUT, &parameters).await.map(drop)
+}
+
+/// Writes a resource or a twin, or what can change of one.
+pub(super) async fn put_resource<S: Session>(
+    session: &mut S,
+    team: Uuid,
+    resource: &Resource,
+) -> Result<(), SqlError> {
+    const PUT: &str = "INSERT INTO resources (id, team, name, kind, env, root, status) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE \
+                       SET status = excluded.status WHERE resources.team = excluded.team";
+    let Resource { id, name, kind, env, root, status } = resource;
+    session.execute(PUT, &values![*id, team, name, *kind, env, *root, *status]).await.map(drop)
+}

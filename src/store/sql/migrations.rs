@@ -1,0 +1,92 @@
+//! Which migrations a database still needs, and whether it is one of ours to migrate.
+
+use std::fmt;
+
+/// One step from a schema to the next: a numbered `.sql` file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// Its number. The first is 1, and none is left out.
+    pub version: i64,
+    /// What the file is called.
+    pub name: &'static str,
+    /// Its statements.
+    pub sql: &'static str,
+}
+
+/// Why a database cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaError {
+    /// A newer program has migrated it, and this one does not know what its rows mean.
+    Newer {
+        /// The database's version.
+        found: i64,
+        /// The latest that this program knows.
+        known: i64,
+    },
+    /// A migration before this one was never applied.
+    Gap {
+        /// The version that was applied without it.
+        found: i64,
+    },
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer { found, known } => write!(
+                f,
+                "the database has schema version {found}, and this program knows no later one than {known}: \
+                 use the program that has migrated it, or a newer one"
+            ),
+            Self::Gap { found } => {
+                write!(f, "the database has schema version {found} without one of those before it")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SchemaError {}
+
+/// The migrations that a database with these versions still needs, in their order.
+///
+/// # Errors
+/// [`SchemaError`] when it is not one that these migrations have made.
+pub fn to_apply<'a>(known: &'a [Migration], applied: &[i64]) -> Result<&'a [Migration], SchemaError> {
+    let latest = known.last().map_or(0, |migration| migration.version);
+    let newest = applied.iter().copied().max().unwrap_or(0);
+    if newest > latest {
+        return Err(SchemaError::Newer { found: newest, known: latest });
+    }
+    let done = known.iter().take_while(|migration| applied.contains(&migration.version)).count();
+    let rest = known.get(done..).unwrap_or_default();
+    match rest.iter().find(|migration| migration.version <= newest) {
+        Some(_) => Err(SchemaError::Gap { found: newest }),
+        None => Ok(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [Migration; 3] = [
+        Migration { version: 1, name: "one", sql: "" },
+        Migration { version: 2, name: "two", sql: "" },
+        Migration { version: 3, name: "three", sql: "" },
+    ];
+
+    #[test]
+    fn what_was_applied_is_not_applied_again() {
+        assert_eq!(to_apply(&KNOWN, &[]), Ok(&KNOWN[..]));
+        assert_eq!(to_apply(&KNOWN, &[2, 1]), Ok(&KNOWN[2..]));
+        assert_eq!(to_apply(&KNOWN, &[1, 2, 3]), Ok(&[][..]));
+    }
+
+    #[test]
+    fn a_newer_schema_and_one_with_a_gap_are_refused() {
+        let newer = SchemaError::Newer { found: 4, known: 3 };
+        assert_eq!(to_apply(&KNOWN, &[1, 2, 3, 4]), Err(newer));
+        assert!(newer.to_string().contains("version 4"), "{newer}");
+        assert_eq!(to_apply(&KNOWN, &[1, 3]), Err(SchemaError::Gap { found: 3 }));
+    }
+}

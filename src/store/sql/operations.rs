@@ -1,0 +1,199 @@
+//! What the platform itself asks for: links to be sent, idempotency keys, what deploys have printed.
+
+use uuid::Uuid;
+
+use super::{
+    Done, Mode, Session, SqlError, Work,
+    approvals::{Which, find},
+    outbox::{in_dialect, passing_over_locked},
+    rows::{Columns, first, values},
+};
+use crate::{
+    protocol::{Digest, Status, Timestamp},
+    store::{Claim, DeployLog, Notice, NoticeState},
+};
+
+/// Leases the oldest notice that is due.
+pub(super) struct LeaseNotice {
+    pub(super) until: Timestamp,
+}
+
+impl Work for LeaseNotice {
+    type Output = Option<Notice>;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const LEASE: [&str; 2] = passing_over_locked!(
+            "UPDATE notices SET due_at = $1, fence = fence + 1, attempts = attempts + 1 WHERE seq = \
+             (SELECT seq FROM notices WHERE state <> 'done' AND due_at <= countersign_now() ORDER BY seq LIMIT 1",
+            ") RETURNING approval, attempts, fence"
+        );
+        const DONE: &str = "UPDATE notices SET state = 'done' WHERE approval = $1";
+        loop {
+            let leased = session.query(in_dialect::<S>(LEASE), &values![self.until]).await?;
+            let Some(row) = leased.into_iter().next() else { return Ok(Done::Keep(None)) };
+            let mut columns = Columns::of(row);
+            let (approval, attempts, fence) = (columns.take()?, columns.take::<u32>()?, columns.take()?);
+            if let Some(record) = find(session, &Which::OfAnybody(approval)).await?
+                && record.approval.status == Status::Pending
+            {
+                let attempts = attempts.saturating_sub(1);
+                return Ok(Done::Keep(Some(Notice { record, attempts, fence })));
+            }
+            // Nobody waits for it any more.
+            session.execute(DONE, &values![approval]).await?;
+        }
+    }
+}
+
+/// A notice was sent, or has to be tried again.
+pub(super) struct SettleNotice {
+    pub(super) approval: Uuid,
+    pub(super) fence: u64,
+    pub(super) state: NoticeState,
+}
+
+impl Work for SettleNotice {
+    type Output = bool;
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
+        const AGAIN: &str =
+            "UPDATE notices SET due_at = $1 WHERE approval = $2 AND fence = $3 AND state <> 'done'";
+        const DONE: &str =
+            "UPDATE notices SET state = 'done' WHERE approval = $1 AND fence = $2 AND state <> 'done'";
+        let Self { approval, fence, .. } = *self;
+        let settled = match self.state {
+            NoticeState::Due(at) => session.execute(AGAIN, &values![at, approval, fence]).await?,
+            NoticeState::Done => session.execute(DONE, &values![approval, fence]).await?,
+        };
+        Ok(Done::Keep(settled == 1))
+    }
+}
+
+/// Somebody wants to work under an idempotency key.
+pub(super) struct ClaimKey {
+    pub(super) team: Uuid,
+    pub(super) key: String,
+    pub(super) request: Digest,
+    pub(super) until: Timestamp,
+}
+
+impl Work for ClaimKey {
+    type Output = Claim;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Claim>, SqlError> {
+        const CLAIM: &str = "INSERT INTO idempotency_keys AS k (team, key, request, claimed_until) \
+                             VALUES ($1, $2, $3, $4) ON CONFLICT (team, key) \
+                             DO UPDATE SET claimed_until = excluded.claimed_until \
+                             WHERE k.request = excluded.request \
+                             AND (k.claimed_until IS NULL OR k.claimed_until <= countersign_now())";
+        const HOLDER: &str = "SELECT request FROM idempotency_keys WHERE team = $1 AND key = $2";
+        let Self { team, key, request, until } = self;
+        if session.execute(CLAIM, &values![*team, key, *request, *until]).await? == 1 {
+            return Ok(Done::Keep(Claim::Granted));
+        }
+        match first::<Digest>(session.query(HOLDER, &values![*team, key]).await?)? {
+            Some(holder) if holder == *request => Ok(Done::Undo(Claim::InFlight)),
+            Some(_) => Ok(Done::Undo(Claim::OtherRequest)),
+            // Released in between: it is free now.
+            None => Err(SqlError::Conflict),
+        }
+    }
+}
+
+/// The work under an idempotency key is over.
+pub(super) struct ReleaseKey {
+    pub(super) team: Uuid,
+    pub(super) key: String,
+    pub(super) keep: bool,
+}
+
+impl Work for ReleaseKey {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const KEEP: &str = "UPDATE idempotency_keys SET claimed_until = NULL WHERE team = $1 AND key = $2";
+        const FORGET: &str = "DELETE FROM idempotency_keys WHERE team = $1 AND key = $2";
+        let sql = if self.keep { KEEP } else { FORGET };
+        session.execute(sql, &values![self.team, &self.key]).await?;
+        Ok(Done::Keep(()))
+    }
+}
+
+/// Writes down how a deploy ended.
+pub(super) struct LogDeploy(pub(super) DeployLog);
+
+impl Work for LogDeploy {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const WRITE: &str =
+            "INSERT INTO deploy_logs (approval, ended_at, exit_code, output) VALUES ($1, $2, $3, $4)";
+        let DeployLog { approval, ended_at, exit_code, output } = &self.0;
+        session.execute(WRITE, &values![*approval, *ended_at, exit_code.map(i64::from), output]).await?;
+        Ok(Done::Keep(()))
+    }
+}
+
+/// How the deploys for an approval ended.
+pub(super) struct DeployLogs(pub(super) Uuid);
+
+impl Work for DeployLogs {
+    type Output = Vec<DeployLog>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const READ: &str = "SELECT approval, ended_at, exit_code, output FROM deploy_logs WHERE approval = $1 \
+                            ORDER BY seq";
+        let rows = session.query(READ, &values![self.0]).await?;
+        let log = |row| {
+            let mut columns = Columns::of(row);
+            Ok(DeployLog {
+                approval: columns.take()?,
+                ended_at: columns.take()?,
+                exit_code: columns.take()?,
+                output: columns.take()?,
+            })
+        };
+        rows.into_iter().map(log).collect::<Result<_, _>>().map(Done::Keep)
+    }
+}
+
+/// Whether the database answers, and takes writes.
+pub(super) struct IsReady;
+
+impl Work for IsReady {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        // Changes no row, and is refused where none may be changed.
+        session.execute("UPDATE teams SET plan = plan WHERE id = $1", &values![Uuid::nil()]).await?;
+        Ok(Done::Keep(()))
+    }
+}

@@ -1,0 +1,157 @@
+//! The outbox: launch jobs, their leases with fencing numbers, and what a deploy's end settles.
+
+use uuid::Uuid;
+
+use super::{
+    Dialect, Done, Mode, Session, SqlError, Work,
+    approvals::{Which, find},
+    preflight::{Needs, Outages, load, lock_team},
+    rows::{Columns, values},
+};
+use crate::{
+    protocol::Timestamp,
+    store::{ApprovalRecord, Estate, Lease, StackStatus},
+};
+
+/// A statement that passes over what somebody else is just about to lease, where somebody else can be.
+macro_rules! passing_over_locked {
+    ($begin:literal, $end:literal) => {
+        [concat!($begin, $end), concat!($begin, " FOR UPDATE SKIP LOCKED", $end)]
+    };
+}
+pub(super) use passing_over_locked;
+
+/// The one of the two that this database understands.
+pub(super) fn in_dialect<S: Session>([sqlite, postgres]: [&'static str; 2]) -> &'static str {
+    match S::DIALECT {
+        Dialect::Sqlite => sqlite,
+        Dialect::Postgres => postgres,
+    }
+}
+
+/// Leases the oldest job that nobody holds.
+pub(super) struct LeaseJob {
+    pub(super) until: Timestamp,
+}
+
+impl Work for LeaseJob {
+    type Output = Option<Lease>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const LEASE: [&str; 2] = passing_over_locked!(
+            "UPDATE jobs SET state = 'leased', fence = fence + 1, leased_until = $1 WHERE seq = \
+             (SELECT seq FROM jobs WHERE state <> 'done' AND (state = 'ready' OR leased_until <= countersign_now()) \
+             ORDER BY seq LIMIT 1",
+            ") RETURNING approval, digest, target, fence"
+        );
+        let leased = session.query(in_dialect::<S>(LEASE), &values![self.until]).await?;
+        let lease = |row| {
+            let mut columns = Columns::of(row);
+            Ok(Lease {
+                approval: columns.take()?,
+                digest: columns.take()?,
+                target: columns.take()?,
+                fence: columns.take()?,
+            })
+        };
+        leased.into_iter().next().map(lease).transpose().map(Done::Keep)
+    }
+}
+
+/// Extends a lease that is still the latest.
+pub(super) struct RenewLease {
+    pub(super) lease: Lease,
+    pub(super) until: Timestamp,
+}
+
+impl Work for RenewLease {
+    type Output = bool;
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
+        const RENEW: &str =
+            "UPDATE jobs SET leased_until = $1 WHERE approval = $2 AND fence = $3 AND state = 'leased'";
+        let Lease { approval, fence, .. } = self.lease;
+        let renewed = session.execute(RENEW, &values![self.until, approval, fence]).await?;
+        Ok(Done::Keep(renewed == 1))
+    }
+}
+
+/// A deploy has ended: its job is done, and its target no longer building.
+pub(super) struct FinishJob {
+    pub(super) lease: Lease,
+    pub(super) ended: StackStatus,
+}
+
+impl Work for FinishJob {
+    type Output = bool;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
+        const FINISH: &str =
+            "UPDATE jobs SET state = 'done' WHERE approval = $1 AND fence = $2 AND state = 'leased'";
+        let Lease { approval, target, fence, .. } = self.lease;
+        let Some(record) = find(session, &Which::OfAnybody(approval)).await? else {
+            return Ok(Done::Undo(false));
+        };
+        // The team before the job, as everywhere: whoever locks in another order may wait for ever.
+        lock_team(session, record.approval.team, self.mode()).await?;
+        if session.execute(FINISH, &values![approval, fence]).await? == 0 {
+            return Ok(Done::Undo(false));
+        }
+        settle(session, &record, target, self.ended).await?;
+        Ok(Done::Keep(true))
+    }
+}
+
+/// A deploy that no job was written for has ended.
+pub(super) struct Settle {
+    pub(super) approval: Uuid,
+    pub(super) target: Option<Uuid>,
+    pub(super) ended: StackStatus,
+}
+
+impl Work for Settle {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        if let Some(record) = find(session, &Which::OfAnybody(self.approval)).await? {
+            lock_team(session, record.approval.team, self.mode()).await?;
+            settle(session, &record, self.target, self.ended).await?;
+        }
+        Ok(Done::Keep(()))
+    }
+}
+
+/// The target, or else the first one of what was asked for, is no longer building.
+async fn settle<S: Session>(
+    session: &mut S,
+    record: &ApprovalRecord,
+    target: Option<Uuid>,
+    ended: StackStatus,
+) -> Result<(), SqlError> {
+    const STACK: &str = "UPDATE stacks SET status = $1 WHERE id = $2";
+    const TWIN: &str = "UPDATE resources SET status = $1 WHERE id = $2";
+    let asked = Estate::asked(record);
+    let needs = Needs { also: target, ..Needs::default() };
+    let Some(mut estate) = load(session, &asked, needs, &Outages::new()).await? else { return Ok(()) };
+    if let Some(settled) = estate.settle(&asked, target, ended) {
+        let sql = if asked.is_twin() { TWIN } else { STACK };
+        session.execute(sql, &values![ended, settled]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Loads what one ask is about into an [`Estate`], which judges it: one statement for team and family, and what is seldom
+//! needed only when it is.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{
+    Dialect, Done, Mode, Row, Session, SqlError, Work,
+    rows::{Columns, first, resource_columns, stack_columns, values},
+};
+use crate::{
+    protocol::{Digest, Op, Refusal, Step},
+    store::{Ask, Estate, Team, digest_of},
+};
+
+/// What fails at the moment. For harnesses.
+pub(super) type Outages = BTreeSet<Refusal>;
+
+/// What has to be known beside the family.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    /// Whether there is room for one more stack.
+    pub(super) room: bool,
+    /// The target may be created although there is one: a look that found none is trusted.
+    pub(super) room_for_another: bool,
+    /// What vault references stand for.
+    pub(super) vault_refs: bool,
+    /// The vault itself, of both environments.
+    pub(super) vault: bool,
+    /// A stack or twin that is meant by its id.
+    pub(super) also: Option<Uuid>,
+}
+
+impl Needs {
+    /// To judge these refusals.
+    pub(super) fn of_refusals<'a>(refusals: impl Iterator<Item = &'a Refusal>) -> Self {
+        refusals.fold(Self::default(), |needs, refusal| Self {
+            room: needs.room || *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED,
+            vault_refs: needs.vault_refs || *refusal == Refusal::VAULT_REF_FAILED,
+            ..needs
+        })
+    }
+
+    /// To make these changes, in a step that may refuse.
+    pub(super) fn of_commit(ask: &Ask, step: &Step, ops: &[Op], target: Option<Uuid>) -> Self {
+        let needs = Self { also: target, ..Self::of_refusals(step.refusals()) };
+        ops.iter().fold(needs, |needs, op| match op {
+            Op::WriteTarget { trust_look } => Self {
+                room: true,
+                room_for_another: needs.room_for_another || (*trust_look && target.is_none()),
+                ..needs
+            },
+            Op::WriteVault => Self { vault: needs.vault || ask.payload.copy_vault, ..needs },
+            Op::Consume { .. } | Op::Audit | Op::Enqueue => needs,
+        })
+    }
+}
+
+/// Keeps everybody else's commits off the team until the transaction ends. In SQLite the writer is alone anyway; a
+/// serializable transaction finds out by itself who was in its way.
+pub(super) async fn lock_team<S: Session>(session: &mut S, team: Uuid, mode: Mode) -> Result<(), SqlError> {
+    // Not FOR UPDATE, which would hold up whoever adds a row that refers to the team.
+    const LOCK: &str = "SELECT 1 FROM teams WHERE id = $1 FOR NO KEY UPDATE";
+    match (S::DIALECT, mode) {
+        (Dialect::Postgres, Mode::Write) => session.query(LOCK, &values![team]).await.map(drop),
+        (Dialect::Postgres, Mode::Read | Mode::OneRead | Mode::OneStatement | Mode::Serializable)
+        | (Dialect::Sqlite, _) => Ok(()),
+    }
+}
+
+/// What the ask is about; none when there is no such team.
+///
+/// The lock and this are two statements: one that has waited for a lock would still count what there was before.
+pub(super) async fn load<S: Session>(
+    session: &mut S,
+    ask: &Ask,
+    needs: Needs,
+    outages: &Outages,
+) -> Result<Option<Estate>, SqlError> {
+    let sql = if ask.is_twin() { TWINS } else { STACKS };
+    let (team, binding) = (ask.request.team, ask.binding());
+    let parameters = values![ask.payload.source, team, needs.also, &binding.to];
+    let rows = session.query(sql, &parameters).await?;
+    let Some(mut estate) = estate_of(rows, ask.is_twin())? else { return Ok(None) };
+    estate.outages.clone_from(outages);
+    let creates = needs.room_for_another || estate.target(ask).is_none();
+    if needs.room && creates && !ask.is_twin() {
+        estate.other_stacks = count_stacks(session, team).await?.saturating_sub(estate.stacks.len());
+    }
+    if needs.vault || (needs.vault_refs && estate.speaks_of_vault()) {
+        let rows = session.query(VAULT, &values![team, &binding.from, &binding.to]).await?;
+        for row in rows {
+            let mut columns = Columns::of(row);
+            estate.vault.insert((columns.take()?, columns.take()?), columns.take()?);
+        }
+    }
+    Ok(Some(estate))
+}
+
+/// How many stacks a team has.
+pub(super) async fn count_stacks<S: Session>(session: &mut S, team: Uuid) -> Result<usize, SqlError> {
+    let rows = session.query("SELECT count(*) FROM stacks WHERE team = $1", &values![team]).await?;
+    Ok(first(rows)?.unwrap_or(0))
+}
+
+/// The team of these rows, with the members of the family beside it.
+fn estate_of(rows: Vec<Row>, twins: bool) -> Result<Option<Estate>, SqlError> {
+    let mut estate = None;
+    for row in rows {
+        let mut columns = Columns::of(row);
+        let team = Team { plan: columns.take()?, deployment_cap: columns.take()? };
+        let estate = estate.get_or_insert_with(|| Estate::new(team));
+        if columns.is_null() {
+            continue;
+        }
+        let _seq: i64 = columns.take()?;
+        if twins {
+            estate.resources.push(columns.resource()?);
+        } else {
+            estate.stacks.push(columns.stack()?);
+        }
+    }
+    Ok(estate)
+}
+
+/// The team with the source, the one that is meant by its id, and the source's family in the environment.
+macro_rules! family {
+    ($table:literal, $columns:ident) => {
+        concat!(
+            "WITH found AS (SELECT seq, ",
+            $columns!(),
+            " FROM ",
+            $table,
+            " WHERE id = $1 AND team = $2 UNION SELECT seq, ",
+            $columns!(),
+            " FROM ",
+            $table,
+            " WHERE id = $3 AND team = $2 UNION SELECT seq, ",
+            $columns!(),
+            " FROM ",
+            $table,
+            " WHERE team = $2 AND env = $4 AND root = (SELECT root FROM ",
+            $table,
+            " WHERE id = $1 AND team = $2)) SELECT teams.plan, teams.deployment_cap, found.* \
+             FROM teams LEFT JOIN found ON TRUE WHERE teams.id = $2 ORDER BY found.seq"
+        )
+    };
+}
+const STACKS: &str = family!("stacks", stack_columns);
+const TWINS: &str = family!("resources", resource_columns);
+const VAULT: &str = "SELECT env, key, value FROM vault WHERE team = $1 AND env IN ($2, $3)";
+
+/// What would run now: the digest of the ask with the source's services.
+pub(super) fn digest_now(ask: &Ask, estate: &Estate) -> Digest {
+    digest_of(ask, estate.source_services(ask))
+}
+
+/// Judges a step's refusals on what there is.
+pub(super) struct Check {
+    pub(super) ask: Ask,
+    pub(super) step: Step,
+    pub(super) outages: Outages,
+}
+
+impl Work for Check {
+    type Output = Result<Digest, Refusal>;
+
+    fn mode(&self) -> Mode {
+        let Needs { room, vault_refs, .. } = Needs::of_refusals(self.step.refusals());
+        if room || vault_refs { Mode::Read } else { Mode::OneRead }
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        let Self { ask, step, outages } = self;
+        let needs = Needs::of_refusals(step.refusals());
+        let Some(estate) = load(session, ask, needs, outages).await? else {
+            return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
+        };
+        Ok(Done::Keep(match step.refusals().find(|refusal| estate.refuses(ask, refusal)) {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(digest_now(ask, &estate)),
+        }))
+    }
+}
+
+/// Looks for the target.
+pub(super) struct FindTarget {
+    pub(super) ask: Ask,
+    pub(super) step: Step,
+    pub(super) outages: Outages,
+}
+
+impl Work for FindTarget {
+    type Output = Result<Option<Uuid>, Refusal>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        let Self { ask, step, outages } = self;
+        let Some(estate) = load(session, ask, Needs::default(), outages).await? else {
+            return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
+        };
+        Ok(Done::Keep(match step.refusals().find(|refusal| estate.is_out(refusal)) {
+            Some(refusal) => Err(refusal.clone()),
+            None => Ok(estate.target(ask)),
+        }))
+    }
+}

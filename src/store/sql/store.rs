@@ -1,0 +1,240 @@
+//! A store in a SQL database: each method of the contracts handed to the engine as a work.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use uuid::Uuid;
+
+use super::{
+    Consume, Engine,
+    approvals::{Audit, Decide, Find, FindExecution, List, ReadApproval, Request, Which},
+    commit,
+    operations::{ClaimKey, DeployLogs, IsReady, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
+    outbox::{FinishJob, LeaseJob, RenewLease, Settle},
+    preflight::{Check, FindTarget, Outages},
+    tenants::{
+        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutTeam, PutVault,
+        StackName,
+    },
+};
+use crate::{
+    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
+        StackStatus, Store, StoreError, Team, Tenants, TokenHash,
+    },
+};
+
+/// Approvals and everything that they are about, in a SQL database.
+pub struct SqlStore<E> {
+    engine: E,
+    ids: Arc<dyn Ids>,
+    consume: Arc<Consume>,
+    pub(super) outages: Mutex<BTreeMap<Uuid, Outages>>,
+}
+
+impl<E: Engine> SqlStore<E> {
+    /// A store whose works are run by this engine, and whose approvals move by this strategy.
+    pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
+        Self { engine, ids, consume: Arc::new(consume), outages: Mutex::default() }
+    }
+
+    /// What runs its works.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// By which strategy its approvals move.
+    pub fn consume(&self) -> &Consume {
+        &self.consume
+    }
+}
+
+impl<E: Engine> Store for SqlStore<E> {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        let work = ReadApproval { ask: ask.clone(), outages: self.outages_of(ask.request.team) };
+        self.engine.perform(work).await?.ok_or(StoreError::NotApplied)
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        let outages = self.outages_of(ask.request.team);
+        self.engine.perform(Check { ask: ask.clone(), step: step.clone(), outages }).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let outages = self.outages_of(ask.request.team);
+        self.engine.perform(FindTarget { ask: ask.clone(), step: step.clone(), outages }).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let work = commit::Commit {
+            ask: ask.clone(),
+            step: step.clone(),
+            approval: commit.approval,
+            digest: commit.digest,
+            target: commit.target,
+            ops: commit.ops.to_vec(),
+            consume: Arc::clone(&self.consume),
+            ids: Arc::clone(&self.ids),
+            outages: self.outages_of(ask.request.team),
+        };
+        self.engine.perform(work).await
+    }
+
+    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids) };
+        self.engine.perform(work).await?.ok_or(StoreError::NotApplied)
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        self.engine.perform(Decide::from(decision)).await
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.engine.perform(Find(Which::OfTeam { team, id })).await
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.engine.perform(FindExecution { team, approval }).await
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        self.engine.perform(List(*query)).await
+    }
+
+    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+        self.engine.perform(LeaseJob { until }).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.engine.perform(RenewLease { lease: lease.clone(), until }).await
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        self.engine.perform(FinishJob { lease: lease.clone(), ended }).await
+    }
+
+    async fn settle(
+        &self,
+        approval: Uuid,
+        target: Option<Uuid>,
+        status: StackStatus,
+    ) -> Result<(), StoreError> {
+        self.engine.perform(Settle { approval, target, ended: status }).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.engine.perform(Audit(approval)).await
+    }
+}
+
+impl<E: Engine> Tenants for SqlStore<E> {
+    async fn put_team(&self, id: Uuid, team: Team) -> Result<(), StoreError> {
+        self.engine.perform(PutTeam { id, team }).await
+    }
+
+    async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
+        let (ids, mode) = (Arc::clone(&self.ids), self.consume.cas().mode());
+        self.engine.perform(CreateStack { team, stack, ids, mode }).await?.ok_or(StoreError::NotApplied)
+    }
+
+    async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
+        self.engine.perform(FindStack { team, by: StackName::Slug(slug.to_owned()) }).await
+    }
+
+    async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
+        self.engine.perform(FindStack { team, by: StackName::Id(id) }).await
+    }
+
+    async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {
+        self.engine.perform(Family { team, root }).await
+    }
+
+    async fn put_image(
+        &self,
+        team: Uuid,
+        slug: &str,
+        service: &str,
+        image_ref: &str,
+    ) -> Result<Option<Stack>, StoreError> {
+        let change = Change::Image { service: service.to_owned(), image_ref: image_ref.to_owned() };
+        self.engine.perform(ChangeStack { team, slug: slug.to_owned(), change }).await
+    }
+
+    async fn patch_env(
+        &self,
+        team: Uuid,
+        slug: &str,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Option<Stack>, StoreError> {
+        let change = Change::Variables(changes.clone());
+        self.engine.perform(ChangeStack { team, slug: slug.to_owned(), change }).await
+    }
+
+    async fn put_vault(
+        &self,
+        team: Uuid,
+        env: &Environment,
+        key: &str,
+        value: &str,
+    ) -> Result<(), StoreError> {
+        let (env, key, value) = (env.clone(), key.to_owned(), value.to_owned());
+        self.engine.perform(PutVault { team, env, key, value }).await
+    }
+
+    async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {
+        self.engine.perform(CreateResource { team, resource, ids: Arc::clone(&self.ids) }).await
+    }
+
+    async fn resource(&self, team: Uuid, id: Uuid) -> Result<Option<Resource>, StoreError> {
+        self.engine.perform(FindResource { team, id }).await
+    }
+}
+
+impl<E: Engine> Operations for SqlStore<E> {
+    async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.engine.perform(Find(Which::WithToken(TokenHash::of(token)))).await
+    }
+
+    async fn any_approval(&self, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.engine.perform(Find(Which::OfAnybody(id))).await
+    }
+
+    async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
+        self.engine.perform(LeaseNotice { until }).await
+    }
+
+    async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
+        let Notice { record, fence, .. } = notice;
+        self.engine.perform(SettleNotice { approval: record.approval.id, fence: *fence, state }).await
+    }
+
+    async fn claim_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        request: Digest,
+        until: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        self.engine.perform(ClaimKey { team, key: key.to_owned(), request, until }).await
+    }
+
+    async fn release_key(&self, team: Uuid, key: &str, keep: bool) -> Result<(), StoreError> {
+        self.engine.perform(ReleaseKey { team, key: key.to_owned(), keep }).await
+    }
+
+    async fn log_deploy(&self, log: DeployLog) -> Result<(), StoreError> {
+        self.engine.perform(LogDeploy(log)).await
+    }
+
+    async fn deploy_logs(&self, approval: Uuid) -> Result<Vec<DeployLog>, StoreError> {
+        self.engine.perform(DeployLogs(approval)).await
+    }
+
+    async fn is_ready(&self) -> Result<(), StoreError> {
+        self.engine.perform(IsReady).await
+    }
+}

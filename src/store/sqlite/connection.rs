@@ -1,0 +1,140 @@
+//! Connections: how one is opened, its clock, and the schema that it finds or makes.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, functions::FunctionFlags};
+
+use super::{Durability, MIGRATIONS, OpenError, SqliteOptions, SqliteStore};
+use crate::store::{Clock, sql};
+
+/// Says in a file's header whose it is: "CSGN".
+const APPLICATION_ID: i64 = 0x4353_474E;
+
+/// A connection with the time by which its works go.
+pub(super) struct Timed {
+    pub(super) connection: Connection,
+    clock: Arc<dyn Clock>,
+    moment: Arc<AtomicU64>,
+}
+
+impl Timed {
+    /// A connection that may write. It makes the file when there is none.
+    pub(super) fn to_write(
+        path: &Path,
+        clock: &Arc<dyn Clock>,
+        options: SqliteOptions,
+    ) -> Result<Self, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut writer = Self::with_clock(Connection::open_with_flags(path, flags)?, clock, options)?;
+        if !is_ours(&mut writer.connection)? {
+            return Err(OpenError::NotOurs);
+        }
+        let connection = &writer.connection;
+        if !is_in_memory(path) {
+            let set = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+            let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", set)?;
+            if mode != "wal" {
+                return Err(OpenError::NoWriteAheadLog);
+            }
+        }
+        connection.pragma_update(
+            None,
+            "synchronous",
+            match options.durability {
+                Durability::Full => "FULL",
+                Durability::Normal => "NORMAL",
+            },
+        )?;
+        // Where a sync leaves the data in the disk's own memory.
+        connection.pragma_update(None, "fullfsync", true)?;
+        if let Some(pages) = options.most_pages {
+            let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            connection.pragma_update_and_check(None, "max_page_count", pages, set)?;
+        }
+        writer.at_this_moment();
+        migrate(&mut writer.connection)?;
+        Ok(writer)
+    }
+
+    /// A connection that only reads.
+    pub(super) fn to_read(
+        path: &Path,
+        clock: &Arc<dyn Clock>,
+        options: SqliteOptions,
+    ) -> Result<Self, OpenError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Self::with_clock(Connection::open_with_flags(path, flags)?, clock, options)?;
+        reader.connection.pragma_update(None, "query_only", true)?;
+        Ok(reader)
+    }
+
+    fn with_clock(
+        connection: Connection,
+        clock: &Arc<dyn Clock>,
+        options: SqliteOptions,
+    ) -> Result<Self, OpenError> {
+        connection.busy_timeout(options.patience)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // More than there are statements: none is compiled twice.
+        connection.set_prepared_statement_cache_capacity(128);
+        let moment = Arc::new(AtomicU64::new(clock.now().0));
+        let now = Arc::clone(&moment);
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DIRECTONLY;
+        connection.create_scalar_function("countersign_now", 0, flags, move |_| {
+            Ok(i64::try_from(now.load(Ordering::Relaxed)).unwrap_or(i64::MAX))
+        })?;
+        Ok(Self { connection, clock: Arc::clone(clock), moment })
+    }
+
+    /// From here on it is now: every statement until the next call goes by the same time.
+    pub(super) fn at_this_moment(&self) {
+        self.moment.store(self.clock.now().0, Ordering::Relaxed);
+    }
+}
+
+/// Whether what is at this path is gone with its connection.
+pub(super) fn is_in_memory(path: &Path) -> bool {
+    path == Path::new(SqliteStore::IN_MEMORY)
+}
+
+/// Whether it is one of ours, or nobody's yet.
+fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
+    // As of one moment: somebody may be making it.
+    let look = Transaction::new(connection, TransactionBehavior::Deferred)?;
+    let owner: i64 = look.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = look.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(owner == APPLICATION_ID || (owner == 0 && tables == 0))
+}
+
+/// Brings the schema up to date, in one transaction that keeps every other process out.
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    // Asked of the file, and not of what the connection remembers: somebody may have made it since.
+    let exists = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'";
+    let exists: i64 = transaction.query_one(exists, [], |row| row.get(0))?;
+    let mut applied = Vec::new();
+    if exists > 0 {
+        let mut versions = transaction.prepare("SELECT version FROM migrations")?;
+        for version in versions.query_map([], |row| row.get(0))? {
+            applied.push(version?);
+        }
+    }
+    for migration in sql::to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)? {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "INSERT INTO migrations (version, name, applied_at) VALUES (?1, ?2, countersign_now())",
+            (migration.version, migration.name),
+        )?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.commit()?;
+    Ok(())
+}

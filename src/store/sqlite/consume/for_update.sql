@@ -1,0 +1,9 @@
+-- Lock, judge, write. In SQLite the lock is that of the whole database, which the writer takes when it begins.
+
+-- name: read
+SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+
+-- name: write
+UPDATE approvals
+SET status = $1, version = version + 1, decided_at = $2, execution = COALESCE(execution, $3)
+WHERE id = $4

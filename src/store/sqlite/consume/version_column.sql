@@ -1,0 +1,9 @@
+-- Read, judge, and write only if the row's version is still the one that was read; begin again if it is not.
+
+-- name: read
+SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+
+-- name: write
+UPDATE approvals
+SET status = $1, version = version + 1, decided_at = $2, execution = COALESCE(execution, $3)
+WHERE id = $4 AND version = $5

@@ -1,0 +1,182 @@
+//! A store in one SQLite file: one writer with group commit, and readers that see what it has acknowledged.
+//!
+//! Everything that may write goes to the writer's thread. It takes what waits for it, runs all of it in one transaction
+//! with a savepoint for each, and answers when the one COMMIT of them all is on the disk: eight callers who wait
+//! together pay for one sync of the disk. What only reads is run by reader threads on snapshots of their own; a snapshot
+//! that begins after an answer has what was answered. Several processes may share a file: they wait for each other.
+//!
+//! A work's time is read from the clock once, when it begins.
+//!
+//! The strategies are those of [`Cas`] that mean anything here: conditional update, version column, for update and
+//! consumption row. SQLite's transactions are serializable whatever the strategy, and the writer's lock is the whole
+//! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
+
+mod connection;
+mod queue;
+mod session;
+mod task;
+mod writer;
+
+use std::{error::Error, fmt, io, path::Path, sync::Arc, time::Duration};
+
+pub use self::queue::SqliteEngine;
+use super::{
+    Clock, Ids,
+    sql::{Cas, Consume, Migration, MissingStatement, SchemaError, SqlStore},
+};
+
+/// Approvals and everything that they are about, in a SQLite file.
+pub type SqliteStore = SqlStore<SqliteEngine>;
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is on the disk. What was answered survives the loss of power.
+    #[default]
+    Full,
+    /// When the operating system has it. What was answered survives a crash of the process, but the loss of power may
+    /// take back the last commits, and with them the consume of an approval: **not single-use after a crash** of the
+    /// machine. For tests and demonstrations.
+    Normal,
+}
+
+/// How a SQLite store works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// When a write counts as done.
+    pub durability: Durability,
+    /// By which strategy approvals move.
+    pub cas: Cas,
+    /// How many threads read. A database in memory has none.
+    pub readers: usize,
+    /// How many writes are committed together at most.
+    pub batch: usize,
+    /// How long another process may hold the database before a write gives up.
+    pub patience: Duration,
+    /// The most pages of 4 KiB that the file may have; none: as many as the disk has room for.
+    pub most_pages: Option<u32>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            cas: Cas::ConditionalUpdate,
+            readers: 2,
+            batch: 256,
+            patience: Duration::from_secs(5),
+            most_pages: None,
+        }
+    }
+}
+
+/// Why a SQLite store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// SQLite says why.
+    Database(Box<dyn Error + Send + Sync>),
+    /// Its schema is not one that this program can use.
+    Schema(SchemaError),
+    /// It is a database, but somebody else's.
+    NotOurs,
+    /// Write-ahead logging is not to be had where the file is: on a network's file system, say.
+    NoWriteAheadLog,
+    /// The strategy means nothing in SQLite.
+    NoSuchStrategy(Cas),
+    /// The strategy's file lacks a statement.
+    Statement(MissingStatement),
+    /// No thread could be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(why) => write!(f, "SQLite cannot open it: {why}"),
+            Self::Schema(why) => why.fmt(f),
+            Self::NotOurs => f.write_str("it is another program's database, and is left alone"),
+            Self::NoWriteAheadLog => f.write_str("SQLite cannot keep a write-ahead log where the file is"),
+            Self::NoSuchStrategy(cas) => write!(f, "there is no strategy {cas} in SQLite"),
+            Self::Statement(why) => why.fmt(f),
+            Self::Thread(why) => write!(f, "no thread can be started: {why}"),
+        }
+    }
+}
+
+impl Error for OpenError {}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(why: rusqlite::Error) -> Self {
+        Self::Database(why.into())
+    }
+}
+
+impl SqlStore<SqliteEngine> {
+    /// Where [`SqliteStore::open`] keeps a database that is gone with the store.
+    pub const IN_MEMORY: &str = ":memory:";
+
+    /// Opens the database in this file, and makes or migrates it where that is needed.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why not. Nothing has changed then.
+    pub fn open(
+        path: impl AsRef<Path>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        options: SqliteOptions,
+    ) -> Result<Self, OpenError> {
+        let file = consume_file(options.cas).ok_or(OpenError::NoSuchStrategy(options.cas))?;
+        let consume = Consume::new(options.cas, file).map_err(OpenError::Statement)?;
+        Self::open_with(path, clock, ids, options, consume)
+    }
+
+    /// As [`SqliteStore::open`], with statements of one's own. For tests that show that wrong ones are noticed.
+    ///
+    /// # Errors
+    /// As those of [`SqliteStore::open`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        options: SqliteOptions,
+        consume: Consume,
+    ) -> Result<Self, OpenError> {
+        Ok(Self::new(SqliteEngine::open(path.as_ref(), &clock, options)?, ids, consume))
+    }
+}
+
+/// Every step of the schema, in its order.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+
+/// The statements of a strategy, if it means anything in SQLite.
+fn consume_file(cas: Cas) -> Option<&'static str> {
+    match cas {
+        Cas::ConditionalUpdate => Some(include_str!("consume/conditional_update.sql")),
+        Cas::VersionColumn => Some(include_str!("consume/version_column.sql")),
+        Cas::ForUpdate => Some(include_str!("consume/for_update.sql")),
+        Cas::ConsumptionRow => Some(include_str!("consume/consumption_row.sql")),
+        Cas::Serializable | Cas::AdvisoryLock => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_strategy_here_has_all_of_its_statements() {
+        let here: Vec<_> = Cas::ALL.into_iter().filter(|cas| consume_file(*cas).is_some()).collect();
+        assert_eq!(here, [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow]);
+        for cas in here {
+            assert!(Consume::new(cas, consume_file(cas).unwrap_or_default()).is_ok(), "{cas}");
+        }
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_a_gap() {
+        for (place, migration) in (1..).zip(MIGRATIONS) {
+            assert_eq!(migration.version, place, "{}", migration.name);
+        }
+    }
+}

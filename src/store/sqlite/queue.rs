@@ -1,0 +1,134 @@
+//! The engine: which thread runs a work, how its answer comes back, and how all of it ends.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{Builder, JoinHandle},
+};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::{
+    OpenError, SqliteOptions,
+    connection::{Timed, is_in_memory},
+    session::report,
+    task::{Left, Task, Waiting},
+    writer,
+};
+use crate::store::{
+    Clock, StoreError,
+    sql::{Engine, Mode, Work},
+};
+
+/// One writer and some readers. Dropped, it finishes what was sent to it, and waits for that.
+pub struct SqliteEngine {
+    to_write: Option<Sender<Box<dyn Task>>>,
+    /// None where everything goes through the writer: nobody else sees a database in memory.
+    to_read: Option<Sender<Box<dyn Task>>>,
+    /// The readers before the writer, which has to be the last to close the file.
+    threads: Vec<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
+}
+
+impl SqliteEngine {
+    pub(super) fn open(
+        path: &Path,
+        clock: &Arc<dyn Clock>,
+        options: SqliteOptions,
+    ) -> Result<Self, OpenError> {
+        // The writer first: it makes the file, and the readers open what it has made.
+        let writer = Timed::to_write(path, clock, options)?;
+        let readers = if is_in_memory(path) { 0 } else { options.readers.max(1) };
+        let mut engine = Self { to_write: None, to_read: None, threads: Vec::new(), commits: Arc::default() };
+        if readers > 0 {
+            let (sender, tasks) = channel();
+            let tasks = Arc::new(Mutex::new(tasks));
+            engine.to_read = Some(sender);
+            for _ in 0..readers {
+                let (reader, tasks) = (Timed::to_read(path, clock, options)?, Arc::clone(&tasks));
+                engine.start("countersign-read", move || read(reader, &tasks))?;
+            }
+        }
+        let (sender, tasks) = channel();
+        engine.to_write = Some(sender);
+        let commits = Arc::clone(&engine.commits);
+        engine.start("countersign-write", move || {
+            writer::run(writer, &tasks, options.batch.max(1), &commits);
+        })?;
+        Ok(engine)
+    }
+
+    /// How often the writer has committed: fewer times than it was asked to write, when it was asked a lot.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let thread = Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Engine for SqliteEngine {
+    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        let (queue, lost) = match (work.mode(), &self.to_read) {
+            (Mode::Read | Mode::OneRead, Some(readers)) => (Some(readers), StoreError::NotApplied),
+            (Mode::Read | Mode::OneRead, None) => (self.to_write.as_ref(), StoreError::NotApplied),
+            (Mode::Write | Mode::OneStatement | Mode::Serializable, _) => {
+                (self.to_write.as_ref(), StoreError::Unknown)
+            }
+        };
+        let (sender, answer) = oneshot::channel();
+        let task = Box::new(Waiting::new(work, sender));
+        let sent = queue.is_some_and(|queue| queue.send(task).is_ok());
+        if sent { answer.await.unwrap_or(Err(lost)) } else { Err(StoreError::NotApplied) }
+    }
+}
+
+impl Drop for SqliteEngine {
+    fn drop(&mut self) {
+        self.to_read = None;
+        self.to_write = None;
+        for thread in self.threads.drain(..) {
+            // A panic there has been told already.
+            drop(thread.join());
+        }
+    }
+}
+
+impl fmt::Debug for SqliteEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteEngine").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+/// Reads what is asked for, each time as of one moment, until nobody can ask any more.
+fn read(mut on: Timed, tasks: &Mutex<Receiver<Box<dyn Task>>>) {
+    loop {
+        // Held while waiting: one reader waits for the next task, the others for their turn to wait.
+        let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(mut task) = next else { return };
+        let read = as_of_one_moment(&mut on, task.as_mut());
+        task.answer(read.map_err(|error| {
+            report("a snapshot could not be read", &error);
+            StoreError::NotApplied
+        }));
+    }
+}
+
+fn as_of_one_moment(on: &mut Timed, task: &mut dyn Task) -> rusqlite::Result<()> {
+    let say = |connection: &Connection, what: &str| connection.prepare_cached(what)?.execute([]).map(drop);
+    if !on.connection.is_autocommit() {
+        say(&on.connection, "ROLLBACK")?;
+    }
+    say(&on.connection, "BEGIN")?;
+    let (Left::Changes | Left::Nothing) = task.run(on);
+    say(&on.connection, "ROLLBACK")
+}

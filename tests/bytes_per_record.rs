@@ -1,0 +1,52 @@
+//! What an approval's record takes in memory, counted by the allocator: pinned for every strategy.
+
+#[path = "../benches/contenders/mod.rs"]
+mod contenders;
+
+use contenders::{
+    APPROVED,
+    allocator::{Counting, bytes_in_use},
+    ids,
+};
+use countersign::strategy::{
+    Actor, DefaultStrategy, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MILLION: usize = 1_000_000;
+
+/// Bytes that so many records take, divided by their number.
+fn bytes_per_record<S: Strategy + Default>(records: usize) -> f64 {
+    let ids = ids(records);
+    let before = bytes_in_use();
+    let strategy = S::default();
+    for id in ids {
+        strategy.insert(id, APPROVED);
+    }
+    // The list is gone, and was there before.
+    let given_back = records * size_of::<uuid::Uuid>();
+    (bytes_in_use() + given_back - before) as f64 / records as f64
+}
+
+fn takes<S: Strategy + Default>(records: usize, pinned: f64) {
+    let bytes = bytes_per_record::<S>(records);
+    assert!((pinned - 1.0..=pinned).contains(&bytes), "{}: {bytes:.1} bytes, pinned at {pinned}", S::NAME);
+    println!("{}: {bytes:.1} bytes a record", S::NAME);
+}
+
+/// One test: the counter is that of the whole process.
+#[test]
+fn a_record_takes_no_more_than_it_is_said_to() {
+    takes::<SlotInId>(MILLION, 68.0);
+    takes::<Packed>(MILLION, 80.0);
+    takes::<PointerSwap>(MILLION, 102.0);
+    takes::<Sharded>(MILLION, 154.0);
+    takes::<OneMutex>(MILLION, 154.0);
+    // One question for each record: a sixteenth of them, for which its map is as full.
+    takes::<Actor>(MILLION / 16, 154.0);
+
+    let default = bytes_per_record::<DefaultStrategy>(MILLION);
+    assert!(default <= 136.0, "the default takes {default:.1} bytes a record");
+}

@@ -1,0 +1,15 @@
+//! The gate over HTTP, on a store in memory.
+
+mod admin;
+mod bad_input;
+mod gate;
+mod isolation;
+mod keys;
+mod page;
+mod promote;
+mod refusals;
+mod safe_methods;
+mod secrecy;
+mod server;
+mod sessions;
+mod stacks;

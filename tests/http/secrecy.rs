@@ -1,0 +1,117 @@
+//! S16: no token in any answer, header or line of the log.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use countersign_models::fixtures::token_of;
+use tracing_subscriber::fmt::MakeWriter;
+use uuid::Uuid;
+
+use crate::gate::{Answer, Call, Gate, admin, dev};
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("nobody panics").extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("nobody panics").clone()).expect("text")
+    }
+
+    /// Logs everything of this thread, down to the smallest.
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(self.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+}
+
+fn shows(text: &str, approval: Uuid) -> bool {
+    text.contains(&token_of(approval))
+}
+
+#[tokio::test]
+async fn a_token_is_in_no_answer_and_in_no_line_of_the_log() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let gate = Gate::new();
+    let approval = gate.requested().await;
+    let link = Gate::link(approval);
+    let page = |accept: &str| Call::new("GET", &link).header("accept", accept);
+    let mut answers: Vec<Answer> = Vec::new();
+    for call in [
+        page("*/*"),
+        page("text/html"),
+        Call::new("HEAD", &link),
+        Call::new("PUT", &link),
+        Call::new("GET", &format!("{link}/nothing")),
+        Call::new("GET", &format!("{link}?token={}", token_of(approval))),
+        Call::new("POST", &link).form("decision=maybe"),
+        Call::new("POST", &link).form("decision=approve").header("sec-fetch-site", "cross-site"),
+        Call::new("POST", &link).body("decision=approve"),
+    ] {
+        answers.push(gate.send(call).await);
+    }
+    gate.clock.advance_ms(1000);
+    let decided = gate.decide(approval, "approve").await;
+    assert_eq!(decided.status, 303);
+    // Whoever holds the link is sent to the result of the same link, and nobody else sees where.
+    answers.push(Answer { headers: Default::default(), ..decided });
+    for call in [
+        Call::new("GET", &format!("{link}/result")),
+        page("text/html"),
+        Call::new("POST", &link).form("decision=reject"),
+        gate.promote(Some(approval)),
+        gate.promote(Some(approval)),
+        Call::new("GET", &format!("/api/v1/approvals/{approval}")).by(&dev()),
+        Call::new("GET", &format!("/api/v1/audit?approval_id={approval}")).by(&dev()),
+        Call::new("GET", &format!("/api/v1/audit?approval_id={}", token_of(approval))).by(&dev()),
+        Call::new("GET", "/api/v1/admin/promotions").by(&admin()),
+        Call::new("GET", &format!("/api/v1/admin/promotions?cursor={}", token_of(approval))).by(&admin()),
+        Call::new("GET", &format!("/api/v1/stacks/{}", token_of(approval))).by(&dev()),
+        Call::new("GET", "/metrics"),
+        Call::new("GET", "/openapi.json"),
+    ] {
+        answers.push(gate.send(call).await);
+    }
+    for answer in &answers {
+        assert!(!shows(&format!("{answer:?}"), approval), "{answer:?}");
+    }
+    let log = log.text();
+    assert!(log.contains("/approve/{token}") && log.contains("answered"), "it was listened to: {log}");
+    assert!(!shows(&log, approval), "{log}");
+    assert!(!log.contains(dev().trim_start_matches("Bearer ")), "{log}");
+}
+
+#[tokio::test]
+async fn a_log_that_has_addresses_in_it_would_be_noticed() {
+    let log = Log::default();
+    let _listening = log.listen();
+    let approval = Uuid::from_u128(1);
+    tracing::info!(path = %Gate::link(approval), "answered");
+    assert!(shows(&log.text(), approval));
+}

@@ -1,0 +1,144 @@
+//! Idempotency keys: never two at once, never another request's, and never wedged.
+
+use countersign::{
+    protocol::{Digest, Refusal, Timestamp},
+    service::{IdempotencyKey, InvalidKey, Terms, Use, under_key},
+    store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError},
+};
+use countersign_models::fixtures::at_once;
+use uuid::Uuid;
+
+use crate::platform::{Platform, TEAM};
+
+const LEASE_MS: u64 = 60_000;
+
+fn key() -> IdempotencyKey {
+    IdempotencyKey::parse(b"mine").expect("a legal key")
+}
+
+/// Works on the request of this number; the work says whether the key stays its own.
+fn work<O: Operations>(store: &O, platform: &Platform, request: u8, keep: bool) -> Result<(), Refusal> {
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let used = Use { team: TEAM, key: &key(), request: Digest([request; 32]) };
+    at_once(under_key(store, terms, used, async { ((), keep) }))
+}
+
+/// Begins to work on a request, and dies.
+fn die<O: Operations>(store: &O, platform: &Platform) {
+    let until = Timestamp(countersign::store::Clock::now(&*platform.clock).0 + LEASE_MS);
+    let claim = at_once(store.claim_key(TEAM, "mine", Digest([1; 32]), until));
+    assert_eq!(claim, Ok(Claim::Granted));
+}
+
+/// The refusal of a request that somebody works on.
+pub(crate) fn in_flight() -> Refusal {
+    let platform = Platform::new();
+    die(&platform.store, &platform);
+    work(&platform.store, &platform, 1, true).expect_err("somebody works on it")
+}
+
+#[test]
+fn a_key_that_is_worked_under_is_409_for_the_same_request_and_422_for_another() {
+    let platform = Platform::new();
+    die(&platform.store, &platform);
+    assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT));
+    assert_eq!(work(&platform.store, &platform, 2, true), Err(Refusal::IDEMPOTENCY_KEY_REUSED));
+}
+
+#[test]
+fn what_has_happened_keeps_its_key_and_what_was_refused_gives_it_back() {
+    let platform = Platform::new();
+    assert_eq!(work(&platform.store, &platform, 1, false), Ok(()));
+    assert_eq!(
+        work(&platform.store, &platform, 2, true),
+        Ok(()),
+        "the first one was as if it had never been"
+    );
+    assert_eq!(work(&platform.store, &platform, 2, true), Ok(()), "to be told the same");
+    assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_REUSED));
+}
+
+/// Whether a request can be asked for again, a lease after its first process has died.
+fn comes_back<O: Operations>(store: &O, platform: &Platform) -> bool {
+    die(store, platform);
+    platform.clock.advance_ms(LEASE_MS);
+    work(store, platform, 1, true) == Ok(())
+}
+
+/// A store whose claims never run out: a process that dies takes its key with it.
+struct Wedged<'a>(&'a Platform);
+
+impl Operations for Wedged<'_> {
+    async fn claim_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        request: Digest,
+        _until: Timestamp,
+    ) -> Result<Claim, StoreError> {
+        self.0.store.claim_key(team, key, request, Timestamp(u64::MAX)).await
+    }
+
+    async fn release_key(&self, team: Uuid, key: &str, keep: bool) -> Result<(), StoreError> {
+        self.0.store.release_key(team, key, keep).await
+    }
+
+    async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.0.store.approval_by_token(token).await
+    }
+
+    async fn any_approval(&self, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        self.0.store.any_approval(id).await
+    }
+
+    async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
+        self.0.store.lease_notice(until).await
+    }
+
+    async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
+        self.0.store.settle_notice(notice, state).await
+    }
+
+    async fn log_deploy(&self, log: DeployLog) -> Result<(), StoreError> {
+        self.0.store.log_deploy(log).await
+    }
+
+    async fn deploy_logs(&self, approval: Uuid) -> Result<Vec<DeployLog>, StoreError> {
+        self.0.store.deploy_logs(approval).await
+    }
+
+    async fn is_ready(&self) -> Result<(), StoreError> {
+        self.0.store.is_ready().await
+    }
+}
+
+#[test]
+fn a_key_is_never_wedged_and_one_that_is_would_be_noticed() {
+    let platform = Platform::new();
+    assert!(comes_back(&platform.store, &platform));
+    let platform = Platform::new();
+    assert!(!comes_back(&Wedged(&platform), &platform));
+}
+
+#[test]
+fn whoever_has_slept_through_its_lease_takes_nothing_away() {
+    let platform = Platform::new();
+    let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+    let used = Use { team: TEAM, key: &key(), request: Digest([1; 32]) };
+    let slow = async {
+        platform.clock.advance_ms(LEASE_MS);
+        // The next one has it now.
+        die(&platform.store, &platform);
+        ((), false)
+    };
+    assert_eq!(at_once(under_key(&platform.store, terms, used, slow)), Ok(()));
+    assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT));
+}
+
+#[test]
+fn keys_are_short_and_visible() {
+    assert!(IdempotencyKey::parse(&[b'~'; IdempotencyKey::LONGEST]).is_ok());
+    for bad in [&b""[..], b"a b", b"a\n", "é".as_bytes(), &[b'x'; IdempotencyKey::LONGEST + 1]] {
+        assert_eq!(IdempotencyKey::parse(bad), Err(InvalidKey), "{bad:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! What the contract asks of any store, asked of this one, in a file and in memory.
+
+use countersign::{
+    protocol::{End, Flow, Refusal, Status, Target},
+    service::Answer,
+    store::{Ask, AuditKind, JobState, Store, Tenants},
+};
+use countersign_models::fixtures::block_on;
+
+use crate::platform::{Platform, TEAM};
+
+fn under(ask: &Ask, key: &str) -> Ask {
+    Ask { key: Some(key.into()), ..ask.clone() }
+}
+
+#[test]
+fn a_promote_goes_through_once_and_its_repeat_is_told_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for platform in [Platform::in_memory(), Platform::at(&dir.path().join("a.db"), Default::default())] {
+        let flow = Flow::atomic_commit();
+        let approved = platform.approved();
+        let ask = under(&approved, "mine");
+        let first = platform.promote(&flow, &ask);
+        let End::Succeeded { target: Some(Target { id, created: true }) } = first.end else {
+            panic!("{first:?}")
+        };
+        assert_eq!(platform.promote(&flow, &ask), Answer { replayed: true, ..first });
+        let other = platform.promote(&flow, &approved);
+        let refusal = Refusal::APPROVAL_NOT_APPROVED;
+        assert_eq!(other.end, End::Refused { refusal, preflight: false });
+        assert_eq!(platform.status(&ask), Status::Executed);
+        let family = block_on(platform.store.family(TEAM, platform.source.id)).expect("nothing fails");
+        assert_eq!(family.iter().map(|stack| stack.id).collect::<Vec<_>>(), [platform.source.id, id]);
+        let events = block_on(platform.store.audit(ask.request.approval)).expect("nothing fails");
+        let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
+        let job = block_on(platform.store.job(TEAM, ask.request.approval)).expect("nothing fails");
+        assert_eq!(job.map(|job| (job.target, job.state)), Some((Some(id), JobState::Ready)));
+    }
+}

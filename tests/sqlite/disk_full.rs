@@ -1,0 +1,62 @@
+//! A full disk: a clear error, nothing half done, and a store that works again when there is room.
+
+use countersign::{
+    protocol::{End, Flow, Refusal, Status},
+    store::{AuditKind, Store, StoreError, Tenants, sqlite::SqliteOptions},
+};
+use countersign_models::fixtures::block_on;
+
+use crate::platform::{Platform, TEAM, environment};
+
+#[test]
+fn a_promote_on_a_full_disk_changes_nothing_and_goes_through_when_there_is_room() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = SqliteOptions { most_pages: Some(120), ..SqliteOptions::default() };
+    let platform = Platform::at(&dir.path().join("gate.db"), options);
+    let (ask, flow, staging) = (platform.approved(), Flow::atomic_commit(), environment("staging"));
+    let put = |key: &str, value: &str| block_on(platform.store.put_vault(TEAM, &staging, key, value));
+    // Large values first, then small ones, until not even those find room.
+    let mut keys = 0..;
+    for size in [100_000, 3_000, 300, 30, 1] {
+        let value = "x".repeat(size);
+        loop {
+            match put(&format!("key-{}", keys.next().expect("there are enough")), &value) {
+                Ok(()) => {}
+                Err(error) => {
+                    assert_eq!(error, StoreError::NotApplied);
+                    break;
+                }
+            }
+        }
+    }
+    // Others find the last corners of pages that are there; a target with variables of this size finds none.
+    let variables = [("LARGE".to_owned(), Some("x".repeat(50_000)))].into();
+    let patched = block_on(platform.store.patch_env(TEAM, &platform.source.slug(), &variables));
+    assert_eq!(patched, Err(StoreError::NotApplied));
+    let mut failed = false;
+    for number in 0..200 {
+        let mut other = ask.clone();
+        other.payload.name = Some("x".repeat(1_000));
+        other.key = Some(format!("{number}").into());
+        failed = platform.requested(&other).is_err();
+        if failed {
+            break;
+        }
+    }
+    assert!(failed, "there is no room for another approval");
+    let refused = platform.promote(&flow, &ask).end;
+    if let End::Refused { refusal, .. } = &refused {
+        assert_eq!(*refusal, Refusal::EXECUTE_FAILED);
+        assert_eq!(platform.status(&ask), Status::Approved);
+        let family =
+            block_on(platform.store.family(TEAM, platform.source.id)).expect("reading needs no room");
+        assert_eq!(family.len(), 1);
+        let events = block_on(platform.store.audit(ask.request.approval)).expect("reading needs no room");
+        assert!(events.iter().all(|event| event.kind != AuditKind::Executed));
+    } else {
+        panic!("it has found room: {refused:?}");
+    }
+    put("key-0", "").expect("what is smaller finds room");
+    assert!(matches!(platform.promote(&flow, &ask).end, End::Succeeded { .. }));
+    assert_eq!(platform.status(&ask), Status::Executed);
+}

@@ -1,0 +1,145 @@
+//! Files: opened again, opened twice, and those that are not ours to open.
+
+use std::{sync::Arc, thread::scope};
+
+use countersign::{
+    protocol::{Flow, Guards, Refusal, Status, Timestamp},
+    store::{
+        Committed, Operations, Store, Tenants,
+        sql::{Cas, SchemaError},
+        sqlite::{OpenError, SqliteOptions, SqliteStore},
+    },
+};
+use countersign_models::fixtures::{CountingIds, HandClock, block_on};
+use rusqlite::Connection;
+
+use crate::platform::{OPENS, Platform, TEAM, open};
+
+#[test]
+fn everything_is_there_when_the_file_is_opened_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let platform = Platform::at(&path, SqliteOptions::default());
+    let (used, unused) = (platform.approved(), platform.approved());
+    platform.promote(&Flow::atomic_commit(), &used);
+    let Platform { store, clock, source, .. } = platform;
+    let look = |store: &SqliteStore| {
+        block_on(async {
+            let id = used.request.approval;
+            (
+                (store.approval(TEAM, id).await, store.execution(TEAM, id).await, store.audit(id).await),
+                (store.job(TEAM, id).await, store.family(TEAM, source.id).await),
+                store.approval(TEAM, unused.request.approval).await,
+            )
+        })
+    };
+    let before = look(&store);
+    drop(store);
+    let store = open(&path, &clock, SqliteOptions::default()).expect("it is there");
+    assert_eq!(look(&store), before);
+    let statuses = [&used, &unused].map(|ask| {
+        let record = block_on(store.any_approval(ask.request.approval)).expect("nothing fails");
+        record.expect("it is there").approval.status
+    });
+    assert_eq!(statuses, [Status::Executed, Status::Approved]);
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let Platform { store, clock, .. } = Platform::at(&path, SqliteOptions::default());
+    drop(store);
+    let raw = Connection::open(&path).expect("it is there");
+    raw.execute_batch("INSERT INTO migrations VALUES (2, 'tomorrow', 0)").expect("nothing fails");
+    drop(raw);
+    let refused = open(&path, &clock, SqliteOptions::default()).err();
+    let Some(OpenError::Schema(why)) = refused else { panic!("{refused:?}") };
+    assert_eq!(why, SchemaError::Newer { found: 2, known: 1 });
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(HandClock::at(OPENS));
+    let theirs = dir.path().join("theirs.db");
+    let raw = Connection::open(&theirs).expect("a new one");
+    raw.execute_batch("CREATE TABLE approvals (a)").expect("nothing fails");
+    drop(raw);
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "not a database, and longer than a page's header would be".repeat(10))
+        .expect("written");
+    let nowhere = dir.path().join("nowhere").join("gate.db");
+    let before = std::fs::read(&theirs).expect("it is there");
+    let why = |path| open(path, &clock, SqliteOptions::default()).err();
+    assert!(matches!(why(&theirs), Some(OpenError::NotOurs)));
+    assert_eq!(std::fs::read(&theirs).expect("it is there"), before);
+    for (path, words) in [(&text, "not a database"), (&nowhere, "unable to open")] {
+        let why = why(path).expect("an error").to_string();
+        assert!(why.contains(words), "{why}");
+    }
+}
+
+#[test]
+fn a_strategy_that_means_nothing_here_is_refused() {
+    for cas in [Cas::Serializable, Cas::AdvisoryLock] {
+        let clock = Arc::new(HandClock::at(OPENS));
+        let ids = Arc::new(CountingIds::default());
+        let options = SqliteOptions { cas, ..SqliteOptions::default() };
+        let refused = SqliteStore::open(SqliteStore::IN_MEMORY, clock, ids, options).err();
+        assert!(matches!(refused, Some(OpenError::NoSuchStrategy(other)) if other == cas), "{refused:?}");
+    }
+}
+
+#[test]
+fn those_who_open_a_new_file_at_once_all_get_it() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = &dir.path().join("gate.db");
+        scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(move || {
+                    let clock = Arc::new(HandClock::at(OPENS));
+                    let store =
+                        open(path, &clock, SqliteOptions::default()).expect("one waits for the other");
+                    block_on(store.is_ready()).expect("nothing fails");
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn of_two_stores_on_one_file_one_consumes_an_approval() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let first = Platform::at(&path, SqliteOptions::default());
+    let second = open(&path, &first.clock, SqliteOptions::default()).expect("it is there");
+    for _ in 0..20 {
+        let ask = &first.approved();
+        let digest = block_on(first.store.digest(ask)).expect("nothing fails").expect("the team is there");
+        let won: usize = scope(|threads| {
+            let consumers = [&first.store, &second, &first.store, &second].map(|store| {
+                threads.spawn(move || {
+                    let guards = Guards::ALL;
+                    let end = block_on(store.consume_alone(ask, digest, guards)).expect("nothing fails");
+                    usize::from(matches!(end, Committed::Applied { .. }))
+                })
+            });
+            consumers.into_iter().map(|consumer| consumer.join().expect("no panic")).sum()
+        });
+        assert_eq!(won, 1);
+    }
+}
+
+#[test]
+fn expiry_is_judged_by_the_clock_of_the_store() {
+    let platform = Platform::in_memory();
+    let ask = platform.approved();
+    let digest = block_on(platform.store.digest(&ask)).expect("nothing fails").expect("the team is there");
+    platform.clock.set(Timestamp(u64::MAX));
+    let guards = Guards::ALL;
+    let end = block_on(platform.store.consume_alone(&ask, digest, guards)).expect("nothing fails");
+    let refused = Committed::NotConsumed(Refusal::APPROVAL_EXPIRED);
+    assert_eq!((end, platform.status(&ask)), (refused, Status::Approved));
+}

@@ -1,0 +1,9 @@
+//! The store in SQLite: what the contract asks of it, and what only a file can get wrong.
+
+mod contract;
+mod crash;
+mod disk_full;
+mod files;
+mod group_commit;
+mod platform;
+mod same_as_memory;

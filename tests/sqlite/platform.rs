@@ -1,0 +1,108 @@
+//! A small platform in SQLite: one team, one stack in staging, and asks to promote it to production.
+
+use std::{path::Path, sync::Arc};
+
+use countersign::{
+    protocol::{Binding, Environment, Flow, Kind, Request, Status, Timestamp},
+    service::{Answer, InMemoryDeployer, promote_once},
+    store::{
+        ApprovalRecord, Ask, Decision, EnvVars, NewStack, Payload, Plan, Service, Stack, Store, StoreError,
+        Team, Tenants, Verdict,
+        sqlite::{OpenError, SqliteOptions, SqliteStore},
+    },
+};
+use countersign_models::fixtures::{CountingIds, HandClock, block_on, token_of};
+use uuid::Uuid;
+
+pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
+pub(crate) const OPENS: Timestamp = Timestamp(1_000);
+
+pub(crate) struct Platform {
+    pub(crate) store: SqliteStore,
+    pub(crate) deployer: InMemoryDeployer,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) source: Stack,
+}
+
+pub(crate) fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+pub(crate) fn service(image_ref: Option<&str>) -> Service {
+    Service { name: "web".to_owned(), image_ref: image_ref.map(str::to_owned), port: Some(80), expose: true }
+}
+
+pub(crate) fn open(
+    path: &Path,
+    clock: &Arc<HandClock>,
+    options: SqliteOptions,
+) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(path, clock.clone(), Arc::new(CountingIds::default()), options)
+}
+
+impl Platform {
+    pub(crate) fn in_memory() -> Self {
+        Self::at(Path::new(SqliteStore::IN_MEMORY), SqliteOptions::default())
+    }
+
+    pub(crate) fn at(path: &Path, options: SqliteOptions) -> Self {
+        let clock = Arc::new(HandClock::at(OPENS));
+        Self::on(open(path, &clock, options).expect("it can be opened"), clock)
+    }
+
+    /// With a team and a stack in this store.
+    pub(crate) fn on(store: SqliteStore, clock: Arc<HandClock>) -> Self {
+        let team = Team { plan: Plan::Pro, deployment_cap: 10 };
+        block_on(store.put_team(TEAM, team)).expect("nothing fails");
+        let stack = NewStack {
+            name: "shop".to_owned(),
+            env: environment("staging"),
+            services: vec![service(Some("shop:1"))],
+            env_vars: EnvVars::new(),
+        };
+        let source =
+            block_on(store.create_stack(TEAM, stack)).expect("nothing fails").expect("there is room");
+        Self { store, deployer: InMemoryDeployer::default(), clock, source }
+    }
+
+    /// To promote the stack to production with this approval.
+    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+        let binding =
+            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+        Ask {
+            request: Request { approval, team: TEAM, binding },
+            by: "dev@example.com".into(),
+            payload: Payload { source: self.source.id, name: None, copy_vault: false },
+            key: None,
+        }
+    }
+
+    pub(crate) fn requested(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+        block_on(self.store.request_approval(ask))
+    }
+
+    pub(crate) fn approve(&self, mut ask: Ask) -> Ask {
+        ask.request.approval = self.requested(&ask).expect("nothing fails").approval.id;
+        let token = token_of(ask.request.approval);
+        let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
+        block_on(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
+        ask
+    }
+
+    /// An ask with an approval that the operator has given.
+    pub(crate) fn approved(&self) -> Ask {
+        self.approve(self.ask(Uuid::nil()))
+    }
+
+    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Answer {
+        block_on(async {
+            let source = self.store.digest(ask).await.expect("nothing fails").expect("the team is there");
+            promote_once(flow, ask, source, &self.store, &self.deployer).await
+        })
+    }
+
+    pub(crate) fn status(&self, ask: &Ask) -> Status {
+        let record = block_on(self.store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+        record.expect("it was requested").approval.status
+    }
+}

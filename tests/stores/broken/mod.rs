@@ -1,0 +1,111 @@
+//! Stores that are broken on purpose, in databases: the contract and the edge replay have to find each.
+
+use std::sync::Arc;
+
+use countersign::store::{
+    StoreError,
+    sql::{Cas, Consume, Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
+};
+use countersign_models::fixtures::CountingIds;
+
+/// What is wrong with a store.
+#[derive(Clone, Copy)]
+pub(crate) enum Mistake {
+    /// Its UPDATE forgets the status in the WHERE clause.
+    ForgetsTheStatus,
+    /// How many rows its UPDATE has changed is not looked at: it is always taken for a success.
+    IgnoresTheCount,
+}
+
+impl Mistake {
+    pub(crate) const ALL: [Self; 2] = [Self::ForgetsTheStatus, Self::IgnoresTheCount];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ForgetsTheStatus => "forgets_the_status",
+            Self::IgnoresTheCount => "ignores_the_count",
+        }
+    }
+
+    /// The claims that do not hold because of it, among others. A group of changes is judged once more before its
+    /// consume: those claims that are about groups need not notice.
+    pub(crate) fn makes_false(self) -> &'static [&'static str] {
+        match self {
+            Self::ForgetsTheStatus => &[
+                "a_lost_consume_changes_nothing",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+            Self::IgnoresTheCount => &[
+                "a_consume_is_refused_in_the_order_of_the_rules",
+                "a_guard_that_is_left_out_is_not_looked_at",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+        }
+    }
+
+    /// The same store, with this mistake in its conditional update.
+    pub(crate) fn put_into<E: Engine>(self, store: SqlStore<E>) -> SqlStore<Through<E>> {
+        let right = store.consume().statement("consume").expect("the conditional update has one");
+        let (consume, ignores) = match self {
+            Self::ForgetsTheStatus => {
+                let file = include_str!("forgets_the_status.sql");
+                (Consume::new(Cas::ConditionalUpdate, file).expect("it has all statements"), None)
+            }
+            Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
+        };
+        SqlStore::new(Through { store, ignores }, Arc::new(CountingIds::default()), consume)
+    }
+}
+
+/// Another store's engine, with somebody in between.
+pub(crate) struct Through<E> {
+    store: SqlStore<E>,
+    /// The statement whose success is taken for granted.
+    ignores: Option<&'static str>,
+}
+
+impl<E: Engine> Engine for Through<E> {
+    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        self.store.engine().perform(Meddled { work, ignores: self.ignores }).await
+    }
+}
+
+struct Meddled<W> {
+    work: W,
+    ignores: Option<&'static str>,
+}
+
+impl<W: Work> Work for Meddled<W> {
+    type Output = W::Output;
+
+    fn mode(&self) -> Mode {
+        self.work.mode()
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<W::Output>, SqlError> {
+        self.work.run(&mut Meddling { session, ignores: self.ignores }).await
+    }
+}
+
+struct Meddling<'a, S> {
+    session: &'a mut S,
+    ignores: Option<&'static str>,
+}
+
+impl<S: Session> Session for Meddling<'_, S> {
+    const DIALECT: Dialect = S::DIALECT;
+
+    async fn query(&mut self, sql: &'static str, parameters: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let rows = self.session.query(sql, parameters).await?;
+        if rows.is_empty() && self.ignores == Some(sql) {
+            return self.session.query("SELECT countersign_now()", &[]).await;
+        }
+        Ok(rows)
+    }
+
+    async fn execute(&mut self, sql: &'static str, parameters: &[Value]) -> Result<u64, SqlError> {
+        self.session.execute(sql, parameters).await
+    }
+}

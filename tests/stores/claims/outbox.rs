@@ -1,0 +1,129 @@
+//! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
+
+use countersign::{
+    service::launch,
+    store::{Ask, JobState, Lease, StackStatus, Store},
+};
+use uuid::Uuid;
+
+use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
+
+/// An approval that was executed, with a job.
+async fn executed(world: &World) -> Ask {
+    let ask = world.approved().await;
+    assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
+    ask
+}
+
+async fn lease(world: &World, until: u64) -> Option<Lease> {
+    world.store().lease_job(later(until)).await.expect("nothing fails")
+}
+
+async fn target(world: &World) -> StackStatus {
+    world.targets().await.first().expect("the target").status
+}
+
+pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out(world: &World) {
+    assert_eq!(lease(world, 100).await, None);
+    let ask = executed(world).await;
+    let first = lease(world, 100).await.expect("there is a job");
+    assert_eq!((first.approval, first.digest), (ask.request.approval, world.source_digest(&ask).await));
+    assert_eq!(first.target, Some(world.targets().await[0].id));
+    assert_eq!(lease(world, 100).await, None);
+    world.backend.set_clock(later(99)).await;
+    assert_eq!(lease(world, 100).await, None);
+    world.backend.set_clock(later(100)).await;
+    let second = lease(world, 200).await.expect("the lease has run out");
+    assert!(second.fence > first.fence);
+    assert_eq!(second, Lease { fence: second.fence, ..first });
+}
+
+pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(world: &World) {
+    let ask = executed(world).await;
+    let renew = async |lease: &Lease, until| {
+        world.store().renew_lease(lease, later(until)).await.expect("nothing fails")
+    };
+    let finish = async |lease: &Lease| {
+        world.store().finish_job(lease, StackStatus::Healthy).await.expect("nothing fails")
+    };
+    let state = async || world.backend.job(TEAM, ask.request.approval).await.expect("there is a job").state;
+    let stale = lease(world, 100).await.expect("there is a job");
+    world.backend.set_clock(later(100)).await;
+    // It has run out, but nobody has taken it.
+    assert!(renew(&stale, 150).await);
+    world.backend.set_clock(later(150)).await;
+    let fresh = lease(world, 200).await.expect("the lease has run out");
+    assert!(!renew(&stale, 900).await && !finish(&stale).await);
+    assert_eq!(target(world).await, StackStatus::Building, "a stale worker settles nothing");
+    assert_eq!(state().await, JobState::Leased { fence: fresh.fence, until: later(200) });
+    assert!(renew(&fresh, 900).await);
+    assert_eq!(state().await, JobState::Leased { fence: fresh.fence, until: later(900) });
+    assert!(finish(&fresh).await);
+    assert_eq!((state().await, target(world).await), (JobState::Done, StackStatus::Healthy));
+    assert!(!renew(&fresh, 900).await && !finish(&fresh).await, "what is done is done");
+    world.backend.set_clock(later(10_000)).await;
+    assert_eq!(lease(world, 20_000).await, None);
+}
+
+pub(super) async fn jobs_are_leased_oldest_first(world: &World) {
+    let mut executed_in_turn = Vec::new();
+    for _ in 0..3 {
+        executed_in_turn.push(executed(world).await.request.approval);
+    }
+    let mut leased = Vec::new();
+    while let Some(lease) = lease(world, 100).await {
+        leased.push(lease.approval);
+    }
+    assert_eq!(leased, executed_in_turn);
+}
+
+pub(super) async fn a_job_that_is_launched_twice_is_one_launch(world: &World) {
+    let ask = executed(world).await;
+    let first = lease(world, 100).await.expect("there is a job");
+    launch(&first, &world.deployer).await;
+    world.deployer.kill();
+    world.backend.set_clock(later(100)).await;
+    let again = lease(world, 200).await.expect("the lease has run out");
+    launch(&again, &world.deployer).await;
+    assert_eq!(lease(world, 200).await, None);
+    assert_eq!(world.deployer.effective().len(), 1, "one key, one launch");
+    let running = world.deployer.running();
+    assert_eq!(running.len(), 1);
+    let launch = running[0].launch;
+    assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
+}
+
+pub(super) async fn what_is_not_building_stays_as_it_is(world: &World) {
+    for ended in [StackStatus::Healthy, StackStatus::Failed] {
+        let ask = executed(world).await;
+        assert_eq!(target(world).await, StackStatus::Building);
+        let lease = lease(world, 100).await.expect("there is a job");
+        assert_eq!(world.store().finish_job(&lease, ended).await, Ok(true));
+        assert_eq!(target(world).await, ended);
+        let settled = world.store().settle(ask.request.approval, None, StackStatus::Healthy).await;
+        assert_eq!((settled, target(world).await), (Ok(()), ended));
+    }
+    let settled = world.store().settle(UNKNOWN, None, StackStatus::Failed).await;
+    assert_eq!(settled, Ok(()), "of nothing");
+}
+
+pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &World) {
+    let ask = world.approved().await;
+    assert!(succeeded(&world.promote(&flow("consume-last"), &ask).await));
+    assert_eq!(target(world).await, StackStatus::Building);
+    let settled = world.store().settle(ask.request.approval, None, StackStatus::Failed).await;
+    assert_eq!((settled, target(world).await), (Ok(()), StackStatus::Failed));
+    // Or the one that it is told.
+    let mut elsewhere = world.ask(Uuid::nil());
+    elsewhere.request.binding.to = environment("qa");
+    let elsewhere = world.approve(elsewhere).await;
+    assert!(succeeded(&world.promote(&flow("consume-last"), &elsewhere).await));
+    let find = async || {
+        let stacks = world.backend.stacks(TEAM).await;
+        stacks.into_iter().find(|stack| stack.env == environment("qa")).expect("the target")
+    };
+    let there = find().await.id;
+    let settled = world.store().settle(ask.request.approval, Some(there), StackStatus::Healthy).await;
+    assert_eq!((settled, find().await.status), (Ok(()), StackStatus::Healthy));
+    assert_eq!(target(world).await, StackStatus::Failed);
+}

@@ -1,0 +1,149 @@
+//! Refusals of promotions: each is reached by what it takes, and whoever is not the owner is told that nothing is there.
+
+use countersign::{
+    protocol::{Do, Flow, Guards, How, Refusal, Step, What},
+    store::{Ask, EnvVars, NewStack, Payload, Store, StoreError, Tenants},
+};
+use uuid::Uuid;
+
+use crate::world::{
+    STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, refused, service, succeeded,
+};
+
+/// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
+async fn during_outage(world: &World, action: Do, refusal: Refusal) -> Refusal {
+    let ask = world.approved().await;
+    world.backend.begin_outage(TEAM, &refusal);
+    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
+    let flow = Flow::new(vec![Step::from(action), Step::from(consume)]).expect("a flow");
+    let end = world.promote(&flow, &ask).await;
+    world.backend.end_outage(TEAM, &refusal);
+    assert_eq!(world.events(&ask).await.len(), 2, "nothing is executed");
+    refused(end)
+}
+
+fn write(refusal: Refusal) -> Do {
+    Do::Write { what: What::Target, how: How::AtOnce, best_effort: false, refusals: vec![refusal] }
+}
+
+/// What `atomic-commit` answers to this ask, with an approval for what it was before.
+async fn promoted(world: &World, spoil: impl FnOnce(&mut Ask)) -> Refusal {
+    let mut ask = world.approved().await;
+    spoil(&mut ask);
+    refused(world.promote(&flow("atomic-commit"), &ask).await)
+}
+
+/// A source like this, and what is refused of it.
+async fn with_source(world: &World, services: Vec<countersign::store::Service>) -> Refusal {
+    world.backend.put_services(TEAM, world.source.id, services).await;
+    let refusal = promoted(world, |_| {}).await;
+    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
+    refusal
+}
+
+async fn unresolved_vault_reference(world: &World) -> Refusal {
+    let env_vars = EnvVars::from([("PASSWORD".to_owned(), "vault:DB_PASSWORD".to_owned())]);
+    let stack = NewStack { env_vars, ..new_stack("api", "api:1") };
+    let source =
+        world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
+    let mut ask = world.ask(Uuid::nil());
+    ask.payload.source = source.id;
+    let refusal = refused(world.promote(&flow("atomic-commit"), &world.approve(ask.clone()).await).await);
+    world
+        .store()
+        .put_vault(TEAM, &environment("staging"), "DB_PASSWORD", "secret")
+        .await
+        .expect("nothing fails");
+    // There it is not looked for, unless it is copied along.
+    let still = refused(world.promote(&flow("atomic-commit"), &world.approve(ask.clone()).await).await);
+    assert_eq!(still, refusal);
+    ask.payload.copy_vault = true;
+    let end = world.promote(&flow("atomic-commit"), &world.approve(ask).await).await;
+    assert!(succeeded(&end), "{end:?}");
+    let copied = world.backend.vault(TEAM, &environment("production"), "DB_PASSWORD").await;
+    assert_eq!(copied.as_deref(), Some("secret"));
+    refusal
+}
+
+pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
+    let check = |refusal: Refusal| (Do::Check { refusals: vec![refusal.clone()] }, refusal);
+    let during = async |(action, refusal)| during_outage(world, action, refusal).await;
+    let lookup_failed = {
+        world.backend.begin_outage(TEAM, &Refusal::LOOKUP_FAILED);
+        let mut ask = world.ask(Uuid::nil());
+        ask.request.approval = UNKNOWN;
+        let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
+        world.backend.end_outage(TEAM, &Refusal::LOOKUP_FAILED);
+        refusal
+    };
+    let pending = world.pending(world.ask(Uuid::nil())).await;
+    let limit = {
+        world.set_cap(1).await;
+        let refusal = promoted(world, |_| {}).await;
+        world.set_cap(10).await;
+        refusal
+    };
+    let payload_mismatch = {
+        let ask = world.approved().await;
+        world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+        let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
+        world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
+        refusal
+    };
+    let expired = {
+        let ask = world.approved().await;
+        world.backend.set_clock(world.record(&ask).await.approval.expires_at).await;
+        let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
+        world.backend.set_clock(later(0)).await;
+        refusal
+    };
+    let reached = [
+        (promoted(world, |ask| ask.request.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
+        (lookup_failed, Refusal::LOOKUP_FAILED),
+        (refused(world.promote(&flow("atomic-commit"), &pending).await), Refusal::APPROVAL_NOT_APPROVED),
+        (promoted(world, |ask| ask.request.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
+        (expired, Refusal::APPROVAL_EXPIRED),
+        (payload_mismatch, Refusal::APPROVAL_PAYLOAD_MISMATCH),
+        (during(check(Refusal::FETCH_FAILED)).await, Refusal::FETCH_FAILED),
+        (with_source(world, vec![]).await, Refusal::NO_SERVICES),
+        (with_source(world, vec![service(None)]).await, Refusal::MISSING_IMAGE_REF),
+        (limit, Refusal::DEPLOYMENT_LIMIT_REACHED),
+        (during((write(Refusal::CREATE_FAILED), Refusal::CREATE_FAILED)).await, Refusal::CREATE_FAILED),
+        (during((write(Refusal::UPDATE_FAILED), Refusal::UPDATE_FAILED)).await, Refusal::UPDATE_FAILED),
+        (during(check(Refusal::ENV_LOAD_FAILED)).await, Refusal::ENV_LOAD_FAILED),
+        (unresolved_vault_reference(world).await, Refusal::VAULT_REF_FAILED),
+        (
+            during((write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED)).await,
+            Refusal::PROVISION_FAILED,
+        ),
+        (during((Do::Enqueue, Refusal::ENQUEUE_FAILED)).await, Refusal::ENQUEUE_FAILED),
+    ];
+    for (found, expected) in reached {
+        assert_eq!(found, expected);
+    }
+}
+
+pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist(world: &World) {
+    let mut ask = world.approved().await;
+    ask.request.team = STRANGERS;
+    let theirs = world.promote(&flow("atomic-commit"), &ask).await;
+    ask.request.approval = UNKNOWN;
+    assert_eq!(theirs, world.promote(&flow("atomic-commit"), &ask).await);
+    assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
+}
+
+pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
+    let mut ask = world.approved().await;
+    ask.request.team = Uuid::from_u128(0xC);
+    assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::NotApplied));
+    assert_eq!(world.store().request_approval(&ask).await, Err(StoreError::NotApplied));
+    let step = Step::from(Do::Check { refusals: Vec::new() });
+    assert_eq!(world.store().check(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
+    assert_eq!(world.store().find_target(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
+    // Whose source is another team's has no target either.
+    ask.request.team = STRANGERS;
+    assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
+    let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };
+    let nothing = Ask { payload: elsewhere, ..ask.clone() };
+    assert_eq!(world.store().find_target(&nothing, &step).await, Ok(Ok(None)));
+}

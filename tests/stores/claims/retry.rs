@@ -1,0 +1,90 @@
+//! Asking again: the same outcome under the same key, a refusal for anything else, and what was approved is what is written.
+
+use countersign::{
+    protocol::{End, Flow, Refusal},
+    service::{Answer, promote_once},
+    store::{Ask, Payload, Store},
+};
+
+use crate::world::{TEAM, World, flow, service, succeeded};
+
+async fn ask_once(world: &World, flow: &Flow, ask: &Ask) -> Answer {
+    promote_once(flow, ask, world.source_digest(ask).await, world.store(), &world.deployer).await
+}
+
+fn under(ask: &Ask, key: &str) -> Ask {
+    Ask { key: Some(key.into()), ..ask.clone() }
+}
+
+fn refused(answer: &Answer) -> Option<&Refusal> {
+    match &answer.end {
+        End::Refused { refusal, .. } => Some(refusal),
+        End::Succeeded { .. } | End::Unknown { .. } => None,
+    }
+}
+
+pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409(world: &World) {
+    let flow = flow("atomic-commit");
+    let approved = world.approved().await;
+    let first = ask_once(world, &flow, &under(&approved, "mine")).await;
+    assert!(matches!(first.end, End::Succeeded { target: Some(_) }) && !first.replayed, "{first:?}");
+    let again = ask_once(world, &flow, &under(&approved, "mine")).await;
+    assert_eq!(again, Answer { replayed: true, ..first });
+    for other in [under(&approved, "another"), approved] {
+        let answer = ask_once(world, &flow, &other).await;
+        assert_eq!(refused(&answer), Some(&Refusal::APPROVAL_NOT_APPROVED), "{:?}", other.key);
+        assert!(!answer.replayed);
+    }
+}
+
+pub(super) async fn the_same_key_for_something_else_is_422(world: &World) {
+    let flow = flow("atomic-commit");
+    let ask = under(&world.approved().await, "mine");
+    ask_once(world, &flow, &ask).await;
+    let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
+    let answer = ask_once(world, &flow, &other).await;
+    assert_eq!(refused(&answer), Some(&Refusal::IDEMPOTENCY_KEY_REUSED));
+}
+
+pub(super) async fn a_refusal_is_never_the_outcome_of_a_key(world: &World) {
+    let flow = flow("atomic-commit");
+    let ask = under(&world.approved().await, "mine");
+    world.backend.begin_outage(TEAM, &Refusal::ENV_LOAD_FAILED);
+    assert_eq!(refused(&ask_once(world, &flow, &ask).await), Some(&Refusal::ENV_LOAD_FAILED));
+    world.backend.end_outage(TEAM, &Refusal::ENV_LOAD_FAILED);
+    let answer = ask_once(world, &flow, &ask).await;
+    assert!(succeeded(&answer.end) && !answer.replayed, "{answer:?}");
+}
+
+pub(super) async fn an_order_that_goes_on_after_its_consume_repeats_nothing(world: &World) {
+    // Executed does not say there that the promotion succeeded: to say so would be a lie.
+    let flow = flow("consume-last");
+    assert!(!flow.ends_with_consume() && Flow::atomic_commit().ends_with_consume());
+    let ask = under(&world.approved().await, "mine");
+    ask_once(world, &flow, &ask).await;
+    assert_eq!(refused(&ask_once(world, &flow, &ask).await), Some(&Refusal::APPROVAL_NOT_APPROVED));
+}
+
+pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written(world: &World) {
+    let flow = flow("atomic-commit");
+    let ask = world.approved().await;
+    let promotion = world.drive_to(&flow, &ask, 2).await;
+    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+    assert!(succeeded(&world.finish(promotion, &ask).await));
+    assert_eq!(*world.targets().await[0].services, [service(Some("shop:1"))]);
+    let job = world.backend.job(TEAM, ask.request.approval).await.expect("there is a job");
+    assert_eq!(job.digest, world.record(&ask).await.approval.digest);
+}
+
+pub(super) async fn an_execution_is_there_when_its_approval_is_executed(world: &World) {
+    let ask = under(&world.approved().await, "mine");
+    let execution =
+        async || world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
+    assert_eq!(execution().await, None);
+    let End::Succeeded { target } = world.promote(&flow("atomic-commit"), &ask).await else {
+        panic!("nothing is in its way")
+    };
+    let execution = execution().await.expect("it is executed");
+    assert_eq!((execution.key.as_deref(), &execution.payload), (Some("mine"), &ask.payload));
+    assert_eq!((execution.target, execution.vault_keys.len()), (target, 0));
+}

@@ -1,0 +1,80 @@
+//! The suite on stores that are broken on purpose: it is not enough that something fails, the right claims have to.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{backend::Executor, broken::Mistake, claims, database::DatabaseMaker, replay, world::World};
+
+/// What the threads are called that run claims which are to fail.
+pub(crate) const THREAD: &str = "control";
+
+/// What is to fail need not say so.
+pub(crate) fn keep_quiet_about_what_is_to_fail() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(THREAD) {
+            loud(panic);
+        }
+    }));
+}
+
+/// The controls of the stores that this makes.
+pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
+    let trial = |mistake: Mistake| {
+        let ((store, _), name) = (maker.names(), mistake.name());
+        let makers = [Arc::clone(maker), Arc::clone(maker)];
+        let [contract, edges] = makers.map(|maker| Broken { maker, mistake });
+        [
+            Trial::test(format!("{store}::{name}::is_caught_by_the_contract"), move || contract.contract()),
+            Trial::test(format!("{store}::{name}::is_caught_by_edge_replay"), move || edges.edges()),
+        ]
+    };
+    Mistake::ALL.into_iter().flat_map(trial).collect()
+}
+
+/// Stores with a mistake.
+struct Broken {
+    maker: Arc<dyn DatabaseMaker>,
+    mistake: Mistake,
+}
+
+impl Broken {
+    fn contract(&self) -> Result<(), Failed> {
+        let executor = Executor::named(THREAD);
+        let mut failed = BTreeSet::new();
+        for claim in claims::all() {
+            let (maker, mistake) = (Arc::clone(&self.maker), self.mistake);
+            let work = executor.spawn(async move {
+                let backend = maker.make(Some(mistake)).await;
+                (claim.run)(Arc::new(World::new(Arc::new(backend)).await)).await;
+            });
+            if executor.block_on(work).is_err() {
+                failed.insert(claim.name);
+            }
+        }
+        self.say(format_args!("{} claims", failed.len()));
+        match self.mistake.makes_false().iter().find(|claim| !failed.contains(*claim)) {
+            None => Ok(()),
+            Some(claim) => Err(format!("{claim} holds; what does not: {failed:?}").into()),
+        }
+    }
+
+    fn edges(&self) -> Result<(), Failed> {
+        let executor = Executor::alone();
+        let backend = executor.block_on(self.maker.make(Some(self.mistake)));
+        match replay::every_edge(backend, "consume-last", &executor) {
+            Ok(replayed) => Err(format!("{} edges, and nothing was found", replayed.edges).into()),
+            Err(divergence) => {
+                let last = divergence.path.last().map(ToString::to_string).unwrap_or_default();
+                self.say(format_args!("edge replay, at step {}: {last}", divergence.path.len()));
+                // It is the consume that does something else than the model's.
+                if last.contains("consume") { Ok(()) } else { Err(divergence.to_string().into()) }
+            }
+        }
+    }
+
+    fn say(&self, what: std::fmt::Arguments<'_>) {
+        println!("{:>8} {:<20} is caught by {what}", self.maker.names().0, self.mistake.name());
+    }
+}

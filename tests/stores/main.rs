@@ -1,0 +1,129 @@
+//! The contract of every store with every strategy, a claim each, and every edge of the model on all of them.
+//!
+//! `cargo test --test stores --features sqlite,postgres,flow-files` prints for each store and strategy how many claims
+//! there were, and how many edges of which flow were replayed. Without PostgreSQL its cases are ignored, each with the
+//! reason; in CI they fail.
+
+mod backend;
+mod broken;
+mod claims;
+mod controls;
+mod database;
+mod erased;
+mod instances;
+mod memory;
+mod postgres;
+mod replay;
+mod rows;
+mod sqlite;
+mod world;
+
+use std::sync::Arc;
+
+use countersign::{
+    store::sql::Cas,
+    strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
+};
+use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use crate::{
+    backend::{Executor, Maker},
+    claims::Claim,
+    database::DatabaseMaker,
+    memory::InMemory,
+    postgres::InPostgres,
+    sqlite::InSqlite,
+    world::World,
+};
+
+/// PostgreSQL, or why there is none.
+type Postgres = Result<Arc<Cluster>, String>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    controls::keep_quiet_about_what_is_to_fail();
+    let executor = Executor::named("claims");
+    let mut trials = in_memory(&executor);
+    let in_sqlite = sqlite::STRATEGIES.map(|cas| Arc::new(InSqlite(cas)) as Arc<dyn DatabaseMaker>);
+    trials.extend(in_databases(&in_sqlite, &executor));
+    let postgres = start_postgres(&arguments);
+    let on_postgres = on_postgres(&postgres, &executor);
+    trials.extend(match &postgres {
+        Ok(_) => on_postgres,
+        Err(why) => on_postgres.iter().map(|trial| skipped(trial, why)).collect(),
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(postgres);
+    conclusion.exit();
+}
+
+fn in_memory(executor: &Executor) -> Vec<Trial> {
+    let makers: [Arc<dyn Maker>; 6] = [
+        Arc::new(InMemory::<Sharded>::default()),
+        Arc::new(InMemory::<OneMutex>::default()),
+        Arc::new(InMemory::<Packed>::default()),
+        Arc::new(InMemory::<PointerSwap>::default()),
+        Arc::new(InMemory::<SlotInId<Std>>::default()),
+        Arc::new(InMemory::<Actor>::default()),
+    ];
+    makers.iter().flat_map(|maker| contract(maker, executor)).collect()
+}
+
+fn on_postgres(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
+    let maker = |cas| Arc::new(InPostgres::new(postgres.clone(), cas)) as Arc<dyn DatabaseMaker>;
+    let mut trials = instances::trials(postgres, executor);
+    trials.extend(in_databases(&Cas::ALL.map(maker), executor));
+    trials
+}
+
+/// The contract and the edges of each, and the controls of the first one.
+fn in_databases(makers: &[Arc<dyn DatabaseMaker>], executor: &Executor) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for maker in makers {
+        let of_any_store: Arc<dyn Maker> = Arc::new(Arc::clone(maker));
+        trials.extend(contract(&of_any_store, executor));
+        trials.extend(replay::trials(maker));
+    }
+    trials.extend(makers.first().into_iter().flat_map(controls::trials));
+    trials
+}
+
+/// Every claim about the stores that this makes.
+fn contract(maker: &Arc<dyn Maker>, executor: &Executor) -> Vec<Trial> {
+    let (store, strategy) = maker.names();
+    let trial = |claim: Claim| {
+        let (maker, executor) = (Arc::clone(maker), executor.clone());
+        Trial::test(format!("{store}::{strategy}::{}", claim.name), move || {
+            executor.block_on(async {
+                let world = World::new(maker.make().await).await;
+                (claim.run)(Arc::new(world)).await;
+            });
+            Ok(())
+        })
+    };
+    let trials: Vec<_> = claims::all().into_iter().map(trial).collect();
+    println!("{store:>8} {strategy:<20} {} claims", trials.len());
+    trials
+}
+
+/// The same case, not put to the test.
+fn skipped(trial: &Trial, why: &str) -> Trial {
+    let why = why.to_owned();
+    Trial::ignorable_test(trial.name(), move || Ok(Completion::ignored_with(why)))
+}
+
+/// One server for all cases. Nobody pulls the plug, so that it need not wait for the disk.
+fn start_postgres(arguments: &Arguments) -> Postgres {
+    if arguments.list {
+        return Err("only listed".to_owned());
+    }
+    match Cluster::start(Fsync::Off) {
+        Ok(cluster) => Ok(Arc::new(cluster)),
+        Err(Failed::NotInstalled(missing)) => match may_be_skipped(&missing) {
+            Ok(()) => Err(missing.to_string()),
+            Err(why) => panic!("{why}"),
+        },
+        Err(failed) => panic!("{failed}"),
+    }
+}

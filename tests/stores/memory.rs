@@ -1,0 +1,119 @@
+//! The store in memory, under test.
+
+use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
+
+use countersign::{
+    protocol::{Environment, Refusal, Timestamp},
+    store::{Job, MemoryStore, Resource, Service, Stack},
+    strategy::Strategy,
+};
+use countersign_models::fixtures::{CountingIds, HandClock};
+use uuid::Uuid;
+
+use crate::{
+    backend::{Backend, Maker},
+    erased::{Erased, Later},
+    world::{OPENS, TEAM},
+};
+
+struct Memory<S> {
+    store: Arc<MemoryStore<S>>,
+    erased: Erased,
+    clock: Arc<HandClock>,
+}
+
+/// Makes stores in memory.
+pub(crate) struct InMemory<S>(PhantomData<fn() -> S>);
+
+impl<S> Default for InMemory<S> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("memory", S::NAME)
+    }
+
+    fn make(&self) -> Later<'_, Arc<dyn Backend>> {
+        Box::pin(async {
+            let clock = Arc::new(HandClock::at(OPENS));
+            let store = Arc::new(MemoryStore::<S>::new(clock.clone(), Arc::new(CountingIds::default())));
+            let erased = Erased::new(Arc::clone(&store));
+            Arc::new(Memory { store, erased, clock }) as Arc<dyn Backend>
+        })
+    }
+}
+
+/// Nothing in memory has to be waited for.
+fn now<'a, T: Send + 'a>(value: T) -> Later<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl<S: Strategy + Default + 'static> Backend for Memory<S> {
+    fn store(&self) -> &Erased {
+        &self.erased
+    }
+
+    fn sequences(&self) -> usize {
+        2_000
+    }
+
+    fn set_clock(&self, time: Timestamp) -> Later<'_, ()> {
+        self.clock.set(time);
+        now(())
+    }
+
+    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()> {
+        assert!(self.store.adopt_stack(team, stack, parent), "both are there");
+        now(())
+    }
+
+    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()> {
+        assert!(self.store.put_services(team, stack, services), "it is there");
+        now(())
+    }
+
+    fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
+        self.store.begin_outage(team, refusal.clone());
+    }
+
+    fn end_outage(&self, team: Uuid, refusal: &Refusal) {
+        self.store.end_outage(team, refusal);
+    }
+
+    fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>> {
+        now(self.store.stacks(team))
+    }
+
+    fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>> {
+        now(self.store.resources(team))
+    }
+
+    fn job(&self, team: Uuid, approval: Uuid) -> Later<'_, Option<Job>> {
+        now(self.store.job(team, approval))
+    }
+
+    fn vault<'a>(&'a self, team: Uuid, env: &'a Environment, key: &'a str) -> Later<'a, Option<String>> {
+        now(self.store.vault(team, env, key))
+    }
+
+    /// What can be looked at of the one team. There is no way to see more of it.
+    fn everything(&self) -> Later<'_, BTreeMap<String, String>> {
+        let records = self.store.look(TEAM, |records| {
+            let standings: Vec<_> = records.approvals().map(|id| self.store.standing(id)).collect();
+            let kept: Vec<_> = records.approvals().map(|id| records.approval(id)).collect();
+            let (stacks, events) = (records.stacks, records.events);
+            (format!("{stacks:?} {events:?} {kept:?} {standings:?}"), records.approvals().collect::<Vec<_>>())
+        });
+        let (records, ids) = records.unwrap_or_default();
+        let jobs: Vec<_> = ids.into_iter().map(|id| self.store.job(TEAM, id)).collect();
+        let resources = self.store.resources(TEAM);
+        now(BTreeMap::from([
+            ("records".to_owned(), records),
+            ("jobs".to_owned(), format!("{jobs:?}")),
+            ("resources".to_owned(), format!("{resources:?}")),
+        ]))
+    }
+}

@@ -1,0 +1,199 @@
+//! A small platform on a store under test: one team, one stack in staging that can be promoted to production.
+
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{
+        Binding, Commit, Do, End, Environment, Flow, Guards, How, Kind, Op, Promotion, Refusal, Request,
+        Status, Step, Timestamp,
+    },
+    service::{InMemoryDeployer, promote, step},
+    store::{
+        ApprovalRecord, Ask, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, Service,
+        Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
+    },
+};
+use countersign_models::{fixtures::token_of, flows::BuiltIn};
+use uuid::Uuid;
+
+use crate::{backend::Backend, erased::Erased};
+
+pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
+/// Another one, that has nothing.
+pub(crate) const STRANGERS: Uuid = Uuid::from_u128(0xB);
+/// What nothing is called. Ids that count do not come so far, whatever a strategy writes into them.
+pub(crate) const UNKNOWN: Uuid = Uuid::from_u128(0xFFFF << 64 | 0xFFFF);
+pub(crate) const OPENS: Timestamp = Timestamp(1_000);
+
+pub(crate) struct World {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) deployer: InMemoryDeployer,
+    pub(crate) source: Stack,
+}
+
+pub(crate) fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+pub(crate) fn service(image_ref: Option<&str>) -> Service {
+    Service { name: "web".to_owned(), image_ref: image_ref.map(str::to_owned), port: Some(80), expose: true }
+}
+
+pub(crate) fn later(ms: u64) -> Timestamp {
+    Timestamp(OPENS.0 + ms)
+}
+
+/// A flow that is built in.
+pub(crate) fn flow(name: &str) -> Flow {
+    BuiltIn::find(name).expect("it is built in").subject().flow
+}
+
+/// A stack of one service.
+pub(crate) fn new_stack(name: &str, image_ref: &str) -> NewStack {
+    NewStack {
+        name: name.to_owned(),
+        env: environment("staging"),
+        services: vec![service(Some(image_ref))],
+        env_vars: EnvVars::new(),
+    }
+}
+
+/// The refusal that a promotion ends in.
+pub(crate) fn refused(end: End) -> Refusal {
+    match end {
+        End::Refused { refusal, .. } | End::Unknown { refusal } => refusal,
+        End::Succeeded { .. } => panic!("it succeeded"),
+    }
+}
+
+pub(crate) fn succeeded(end: &End) -> bool {
+    matches!(end, End::Succeeded { .. })
+}
+
+impl World {
+    pub(crate) async fn new(backend: Arc<dyn Backend>) -> Self {
+        let team = Team { plan: Plan::Pro, deployment_cap: 10 };
+        for id in [TEAM, STRANGERS] {
+            backend.store().put_team(id, team).await.expect("nothing fails");
+        }
+        let source = backend.store().create_stack(TEAM, new_stack("shop", "shop:1")).await;
+        let source = source.expect("nothing fails").expect("there is room");
+        Self { backend, deployer: InMemoryDeployer::default(), source }
+    }
+
+    pub(crate) fn store(&self) -> &Erased {
+        self.backend.store()
+    }
+
+    pub(crate) async fn set_cap(&self, deployment_cap: usize) {
+        let team = Team { plan: Plan::Pro, deployment_cap };
+        self.store().put_team(TEAM, team).await.expect("nothing fails");
+    }
+
+    /// To promote the stack to production with this approval.
+    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+        let binding =
+            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+        Ask {
+            request: Request { approval, team: TEAM, binding },
+            by: "dev@example.com".into(),
+            payload: Payload { source: self.source.id, name: None, copy_vault: false },
+            key: None,
+        }
+    }
+
+    /// A pending approval for what `ask` says.
+    pub(crate) async fn requested(&self, ask: &Ask) -> ApprovalRecord {
+        self.store().request_approval(ask).await.expect("nothing fails")
+    }
+
+    pub(crate) async fn operator(&self, approval: Uuid, verdict: Verdict) -> Result<ApprovalRecord, Refusal> {
+        let token = token_of(approval);
+        self.store().decide(Decision::Operator { token: &token, verdict }).await.expect("nothing fails")
+    }
+
+    pub(crate) async fn administrator(&self, team: Uuid, approval: Uuid) -> Result<ApprovalRecord, Refusal> {
+        let decision = Decision::Administrator { team, approval, by: "admin@example.com" };
+        self.store().decide(decision).await.expect("nothing fails")
+    }
+
+    /// An ask with an approval that is pending.
+    pub(crate) async fn pending(&self, mut ask: Ask) -> Ask {
+        ask.request.approval = self.requested(&ask).await.approval.id;
+        ask
+    }
+
+    /// An ask with an approval that the operator has given.
+    pub(crate) async fn approve(&self, ask: Ask) -> Ask {
+        let ask = self.pending(ask).await;
+        self.operator(ask.request.approval, Verdict::Approve).await.expect("it is pending");
+        ask
+    }
+
+    /// As [`approve`](Self::approve), for the stack.
+    pub(crate) async fn approved(&self) -> Ask {
+        self.approve(self.ask(Uuid::nil())).await
+    }
+
+    pub(crate) async fn source_digest(&self, ask: &Ask) -> countersign::protocol::Digest {
+        let stacks = self.backend.stacks(ask.request.team).await;
+        let source = stacks.iter().find(|stack| stack.id == ask.payload.source);
+        digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
+    }
+
+    pub(crate) async fn promote(&self, flow: &Flow, ask: &Ask) -> End {
+        promote(flow, ask, self.source_digest(ask).await, self.store(), &self.deployer).await
+    }
+
+    /// Begins a promotion and drives it until its next step is the one of this index.
+    pub(crate) async fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a Ask, index: usize) -> Promotion<'a> {
+        let mut promotion = Promotion::begin(flow, &ask.request, self.source_digest(ask).await);
+        while promotion.step() != flow.steps().get(index) {
+            assert!(promotion.end().is_none(), "it has ended before: {:?}", promotion.end());
+            step(&mut promotion, ask, self.store(), &self.deployer).await;
+        }
+        promotion
+    }
+
+    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> End {
+        while promotion.end().is_none() {
+            step(&mut promotion, ask, self.store(), &self.deployer).await;
+        }
+        promotion.end().expect("it has ended").clone()
+    }
+
+    /// Nothing but a consume, under these guards, by a promotion that holds this digest.
+    pub(crate) async fn consume(
+        &self,
+        ask: &Ask,
+        guards: Guards,
+        digest: countersign::protocol::Digest,
+    ) -> Result<Committed, StoreError> {
+        let step = Step::from(Do::Consume { guards, how: How::AtOnce });
+        let ops = [Op::Consume { guards }];
+        let commit = Commit { approval: ask.request.approval, digest, target: None, ops: &ops };
+        self.store().commit(ask, &step, commit).await
+    }
+
+    pub(crate) async fn record(&self, ask: &Ask) -> ApprovalRecord {
+        let record = self.store().approval(ask.request.team, ask.request.approval).await;
+        record.expect("nothing fails").expect("it was requested")
+    }
+
+    pub(crate) async fn status(&self, ask: &Ask) -> Status {
+        self.record(ask).await.approval.status
+    }
+
+    /// The kinds of the events about the approval, oldest first.
+    pub(crate) async fn events(&self, ask: &Ask) -> Vec<AuditKind> {
+        let events = self.store().audit(ask.request.approval).await.expect("nothing fails");
+        events.iter().map(|event| event.kind).collect()
+    }
+
+    /// The stacks in production, oldest first.
+    pub(crate) async fn targets(&self) -> Vec<Stack> {
+        let mut stacks = self.backend.stacks(TEAM).await;
+        stacks.retain(|stack| stack.env == environment("production"));
+        stacks
+    }
+}
