@@ -118,7 +118,10 @@
 //! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
 //!   `countersign::service`).
 //!
-//! - `serve`: a running instance, with the gate over HTTP (`countersign::http`).
+//! - `sqlite`: a store in a SQLite file (`countersign::store::sqlite`).
+//!
+//! - `serve`: what one running instance is made of, on tokio: the gate over HTTP (`countersign::http`), the real clock,
+//!   the workers, the deployer, the notifier (`countersign::instance`).
 //!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
@@ -130,6 +133,8 @@
 pub mod flow_file;
 #[cfg(feature = "serve")]
 pub mod http;
+#[cfg(feature = "serve")]
+pub mod instance;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

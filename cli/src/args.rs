@@ -1,10 +1,16 @@
 //! The command line: what can be asked for, and within which limits.
 
+mod benching;
+mod serving;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use countersign_models::{explorer::Limits, model::Bounds, world::MAX_CONSUMERS};
+
+pub(crate) use self::serving::{DemoArgs, LogFormat, ServeArgs, TokenArgs};
+pub(crate) use benching::{BenchArgs, BenchCommand, BenchReportArgs, StoreChoice};
 
 /// Which promises does the order of your approval's steps keep? And which run breaks each of the others?
 #[derive(Debug, Parser)]
@@ -34,6 +40,13 @@ Exit codes:
   1  it is broken again; something in the log was not allowed
   2  bad usage, a bad failure or a bad log";
 
+const BENCH_EXIT_CODES: &str = "\
+Exit codes:
+  0  every approval had exactly one winner, in every run
+  1  a strategy is wrong: an approval had two winners, or none
+  2  bad usage, bad input, or a store that cannot be reached
+  3  stopped before everything was measured, and nothing was wrong";
+
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +65,17 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
-    /// Explain a command, or how flow files are written (`help flows`)
+    /// Compare the ways to use an approval once, on SQLite and PostgreSQL; or write a report (`bench report`)
+    #[command(after_help = BENCH_EXIT_CODES)]
+    Bench(BenchArgs),
+    /// Run the gate: HTTP, workers, and links to operators
+    #[command(after_help = serving::SERVE_EXIT_CODES)]
+    Serve(ServeArgs),
+    /// Print a bearer token for the gate's API, for development
+    Token(TokenArgs),
+    /// Walk through a promote in a minute: ask, approve, promote, and the loser's 409
+    Demo(DemoArgs),
+    /// Explain a command, how flow files are written (`help flows`), or how `serve` is configured (`help config`)
     Help(HelpArgs),
 }
 
@@ -181,7 +204,7 @@ pub(crate) struct ExploreArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HelpArgs {
-    /// `flows`, or a command
+    /// `flows`, `config`, or a command
     pub(crate) topic: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `countersign help`: the commands, and how flow files are written.
+//! `countersign help`: the commands, how flow files are written, and how the gate is configured.
 
 use clap::CommandFactory;
 
@@ -12,11 +12,15 @@ use crate::{
 /// The page that people read on the web, too.
 const FLOWS: &str = include_str!("../../docs/flows.md");
 
+/// Likewise.
+const CONFIG: &str = include_str!("../../docs/serve.md");
+
 pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
     let mut command = Args::command();
     command.build();
     match args.topic.as_deref() {
         Some("flows") => say!("{FLOWS}"),
+        Some("config") => say!("{CONFIG}"),
         None => say!("{}", command.render_long_help().ansi()),
         Some(topic) => match command.find_subcommand_mut(topic) {
             Some(subcommand) => say!("{}", subcommand.render_long_help().ansi()),
@@ -24,7 +28,7 @@ pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
                 let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
                 return Err(BadInput::plain(
                     &format!("found the unknown topic `{topic}`"),
-                    &format!("expected `flows` or a command: {}", names.join(", ")),
+                    &format!("expected `flows`, `config` or a command: {}", names.join(", ")),
                 ));
             }
         },

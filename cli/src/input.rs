@@ -35,7 +35,8 @@ impl BadInput {
         Self(renderer().render(&report))
     }
 
-    fn in_file(path: &str, bytes: &[u8], problem: &Problem) -> Self {
+    /// A message that points into a file.
+    pub(crate) fn in_file(path: &str, bytes: &[u8], problem: &Problem) -> Self {
         if bytes.len() > flow_file::MAX_BYTES {
             let title = format!("{path}: found {}, expected {}", problem.found, problem.expected);
             return Self::plain(&title, "`countersign help flows` tells how a flow file is written");
@@ -200,7 +201,8 @@ pub(crate) fn property(text: &str) -> Result<Property, BadInput> {
     })
 }
 
-fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+/// The one of these names that is probably meant.
+pub(crate) fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const CLOSE: f64 = 0.8;
     names
         .map(|name| (strsim::jaro_winkler(found, name), name))

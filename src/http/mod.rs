@@ -56,6 +56,7 @@ use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    instance::bells::Bells,
     protocol::{Flow, Timestamp},
     service::Deployer,
     store::{Clock, Ids, Operations, Store, Tenants},
@@ -122,6 +123,7 @@ struct Instance<B, D> {
     /// One place for everything that goes on when its caller hangs up.
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
+    bells: OnceLock<Arc<Bells>>,
     description: OnceLock<String>,
 }
 
@@ -141,6 +143,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
+            bells: OnceLock::new(),
             description: OnceLock::new(),
             store,
             deployer,
@@ -151,6 +154,17 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             settings,
             metrics,
         }))
+    }
+
+    /// From now on these are rung when there is work for others. Without them whoever works looks by itself, now and
+    /// then.
+    pub fn ring(&self, bells: Arc<Bells>) {
+        // Whoever was first is rung.
+        let _ = self.0.bells.set(bells);
+    }
+
+    fn bells(&self) -> Option<&Bells> {
+        self.0.bells.get().map(|bells| &**bells)
     }
 
     /// From now on it says that it is not ready.

@@ -100,7 +100,14 @@ const WITH_SESSION: &[&str] = &["unauthorized", "lookup_failed", "store_failed"]
 const WITH_BODY: &[&str] =
     &["body_too_large", "unsupported_media_type", "body_too_slow", "invalid_body", "invalid_env"];
 const WITH_KEY: &[&str] = &["invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_flight"];
-const ADMISSION: &[&str] = &["plan_required", "not_found", "invalid_target", "env_mismatch", "missing_email"];
+const ADMISSION: &[&str] = &[
+    "plan_required",
+    "not_found",
+    "invalid_target",
+    "env_mismatch",
+    "missing_email",
+    "self_approval_forbidden",
+];
 const APPROVAL: &[&str] = &[
     "invalid_approval_id",
     "approval_not_found",

@@ -67,7 +67,7 @@ table! {
     // Sessions.
     401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
     403 "admin_required" No "Administrator required" "Only an administrator may do this.";
-    403 "self_approval_forbidden" No "Self-approval forbidden" "Whoever asked for a promote may not approve it.";
+    403 "self_approval_forbidden" No "Self-approval forbidden" "Whoever asks for a promote may not approve it, and somebody else has to be able to.";
     403 "cross_site" No "Cross-site request" "A decision is taken on the approval's own page, not sent from another site.";
 
     // Idempotency keys.

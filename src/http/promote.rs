@@ -222,9 +222,18 @@ impl Order {
             }
             return ended(app, ask, approval, answer).await;
         }
+        if !app.tenants().somebody_may_approve(ask.request.team, &ask.by) {
+            return Err(Failed {
+                problem: Problem::new("self_approval_forbidden"),
+                may_have_happened: false,
+            });
+        }
         let Requested { record, replayed } = request_once(ask, store).await??;
         if !replayed {
             app.metrics().transition(None, Status::Pending);
+            if let Some(bells) = app.bells() {
+                bells.ring_for_notices();
+            }
         }
         Ok(Done::Pending { record: Box::new(record), replayed })
     }
@@ -243,6 +252,9 @@ async fn ended<B: Backend, D: Deployer + 'static>(
             app.metrics().consumed(if replayed { "replayed" } else { "executed" });
             if !replayed {
                 app.metrics().transition(Some(Status::Approved), Status::Executed);
+                if let Some(bells) = app.bells() {
+                    bells.ring_for_jobs();
+                }
             }
             let execution = app.store().execution(team, approval).await.ok().flatten();
             let vault_keys = execution.map(|execution| execution.vault_keys);

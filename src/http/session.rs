@@ -82,6 +82,12 @@ pub fn mint(secret: &[u8], claims: &Claims) -> String {
 pub trait TenantPolicy: Send + Sync {
     /// The plan and the cap of this team, whose token claims this plan.
     fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
+
+    /// Whether there is anybody who may approve what this member of the team asks for. Where there is not, it cannot be
+    /// asked for: nobody would be sent the link.
+    fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(Uuid, Option<Plan>) -> Team + Send + Sync> TenantPolicy for F {

@@ -2,7 +2,8 @@
 //!
 //! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`step`] is one atomic action of
 //! it, for whoever decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs
-//! nobody's. [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's.
+//! nobody's. [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
+//! [`see_through`] and [`give_back`] are its parts, for one that may have to stop in between.
 
 mod admission;
 mod at_once;
@@ -16,7 +17,7 @@ pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
 pub use once::{Answer, Requested, promote_once, request_once};
-pub use worker::{Terms, Worked, launch, work};
+pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
     protocol::{Digest, Effect, End, Flow, Promotion, Reply},

@@ -32,7 +32,7 @@ pub enum Worked {
     LeaseLost,
 }
 
-/// Leases one job, launches it, and renews the lease until the deploy has ended.
+/// Leases one job and sees it through.
 ///
 /// Safe to drop anywhere: when the lease runs out the job is leased again, and its launch is the same launch.
 ///
@@ -43,20 +43,53 @@ pub async fn work<S: Store, D: Deployer>(
     deployer: &D,
     terms: Terms<'_>,
 ) -> Result<Worked, StoreError> {
-    let Some(lease) = store.lease_job(terms.until()).await? else { return Ok(Worked::Nothing) };
-    launch(&lease, deployer).await;
+    match take(store, terms).await? {
+        Some(lease) => see_through(&lease, store, deployer, terms).await,
+        None => Ok(Worked::Nothing),
+    }
+}
+
+/// Leases one job.
+///
+/// # Errors
+/// The store's. A job that was leased all the same comes back when its lease runs out.
+pub async fn take<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Lease>, StoreError> {
+    store.lease_job(terms.until()).await
+}
+
+/// Launches a leased job, and renews the lease until the deploy has ended.
+///
+/// # Errors
+/// The store's. The job comes back when its lease runs out.
+pub async fn see_through<S: Store, D: Deployer>(
+    lease: &Lease,
+    store: &S,
+    deployer: &D,
+    terms: Terms<'_>,
+) -> Result<Worked, StoreError> {
+    launch(lease, deployer).await;
     loop {
         // Twice within a lease, so that one renewal may fail to come through.
-        if let Some(ended) = deployer.outcome(keyed(&lease), terms.lease_ms / 2).await {
-            let holds = store.finish_job(&lease, ended).await?;
+        if let Some(ended) = deployer.outcome(keyed(lease), terms.lease_ms / 2).await {
+            let holds = store.finish_job(lease, ended).await?;
             return Ok(if holds { Worked::Finished(ended) } else { Worked::LeaseLost });
         }
-        if !store.renew_lease(&lease, terms.until()).await? {
+        if !store.renew_lease(lease, terms.until()).await? {
             return Ok(Worked::LeaseLost);
         }
         // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
-        launch(&lease, deployer).await;
+        launch(lease, deployer).await;
     }
+}
+
+/// Lets go of a job before its deploy has ended, for another worker to take at once. False when the lease is not the
+/// latest.
+///
+/// # Errors
+/// The store's. The job comes back when its lease runs out.
+pub async fn give_back<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
+    // Over by any clock, the store's too.
+    store.renew_lease(lease, Timestamp(0)).await
 }
 
 /// Launches a leased job. Safe to repeat: the key makes it the same deploy.

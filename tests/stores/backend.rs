@@ -4,33 +4,31 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
-    store::{Job, Operations, Resource, Service, Stack, Store, Tenants},
+    store::{Job, Resource, Service, Stack},
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
+use crate::erased::{Erased, Later};
+
 /// A store, and the hands around it.
-pub(crate) trait Backend: Send + Sync + 'static {
-    type Store: Store + Tenants + Operations + 'static;
+pub(crate) trait Backend: Send + Sync {
+    fn store(&self) -> &Erased;
 
     /// How many arbitrary sequences of acts it is put through.
-    const SEQUENCES: usize;
-
-    fn store(&self) -> &Self::Store;
+    fn sequences(&self) -> usize;
 
     /// Moves the store's clock.
-    fn set_clock(&self, now: Timestamp) -> impl Future<Output = ()> + Send;
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()>;
 
     /// Makes a stack a member of another one's family.
-    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> impl Future<Output = ()> + Send;
+    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()>;
 
     /// A new build of a whole stack.
-    fn put_services(
-        &self,
-        team: Uuid,
-        stack: Uuid,
-        services: Vec<Service>,
-    ) -> impl Future<Output = ()> + Send;
+    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()>;
 
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
     fn begin_outage(&self, team: Uuid, refusal: &Refusal);
@@ -38,42 +36,56 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// It works again.
     fn end_outage(&self, team: Uuid, refusal: &Refusal);
 
-    fn stacks(&self, team: Uuid) -> impl Future<Output = Vec<Stack>> + Send;
+    fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>>;
 
-    fn resources(&self, team: Uuid) -> impl Future<Output = Vec<Resource>> + Send;
+    fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>>;
 
-    fn job(&self, team: Uuid, approval: Uuid) -> impl Future<Output = Option<Job>> + Send;
+    fn job(&self, team: Uuid, approval: Uuid) -> Later<'_, Option<Job>>;
 
-    fn vault(&self, team: Uuid, env: &Environment, key: &str) -> impl Future<Output = Option<String>> + Send;
+    fn vault<'a>(&'a self, team: Uuid, env: &'a Environment, key: &'a str) -> Later<'a, Option<String>>;
 
     /// All that is kept, as text, by the name of where: to be searched, and to be compared.
-    fn everything(&self) -> impl Future<Output = BTreeMap<String, String>> + Send;
+    fn everything(&self) -> Later<'_, BTreeMap<String, String>>;
 }
 
 /// Something that makes an empty store, again and again.
-pub(crate) trait Maker: Send + Sync + 'static {
-    type Backend: Backend;
-
+pub(crate) trait Maker: Send + Sync {
     /// The store's name and its strategy's.
     fn names(&self) -> (&'static str, &'static str);
 
     /// An empty store.
-    fn make(&self) -> impl Future<Output = Self::Backend> + Send;
+    fn make(&self) -> Later<'_, Arc<dyn Backend>>;
 }
 
-/// What runs the futures of all stores: with threads of its own, so that those who compete do so really.
+/// What runs the futures of stores.
 #[derive(Clone)]
-pub(crate) struct Executor(pub(crate) Arc<tokio::runtime::Runtime>);
+pub(crate) struct Executor(Arc<Runtime>);
 
 impl Executor {
+    /// With threads of its own, so that those who compete do so really.
     pub(crate) fn named(name: &str) -> Self {
         const THREADS: usize = 4;
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(THREADS).thread_name(name).enable_all().build();
-        Self(Arc::new(runtime.expect("threads can be started")))
+        let mut builder = Builder::new_multi_thread();
+        Self::built(builder.worker_threads(THREADS).thread_name(name))
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        self.0.handle()
+    /// On the thread that waits. One after another is faster so.
+    pub(crate) fn alone() -> Self {
+        Self::built(&mut Builder::new_current_thread())
+    }
+
+    fn built(builder: &mut Builder) -> Self {
+        Self(Arc::new(builder.enable_all().build().expect("a runtime can be had")))
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.0.block_on(work)
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.0.spawn(work)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
     store::{
-        Job, Resource, Service, Stack,
+        Job, Resource, Service, Stack, StoreError,
         sql::{Engine, SqlStore},
     },
 };
@@ -17,7 +17,9 @@ use countersign_models::replay::{About, Records, Rig};
 use uuid::Uuid;
 
 use crate::{
-    backend::{Backend, Executor},
+    backend::{Backend, Executor, Maker},
+    broken::Mistake,
+    erased::{Erased, Later},
     rows,
 };
 
@@ -45,102 +47,193 @@ pub(crate) const CLOCK: &str = "hand_clock";
 pub(crate) type Dump = [Arc<str>; TABLES.len()];
 
 /// What is done to a database behind its store's back.
-pub(crate) trait Database: Send + Sync + 'static {
-    fn set_clock(&self, now: Timestamp) -> impl Future<Output = ()> + Send;
+pub(crate) trait Database: Send + Sync {
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()>;
 
-    fn read(&self) -> impl Future<Output = Dump> + Send;
+    fn read(&self) -> Later<'_, Dump>;
 
     /// Replaces the rows of those tables that there is something for.
-    fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> impl Future<Output = ()> + Send;
+    fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()>;
 }
 
-pub(crate) struct InDatabase<E: Engine, D> {
-    pub(crate) store: SqlStore<E>,
-    pub(crate) database: D,
+/// What a harness asks of a store in a database, beside the contract.
+pub(crate) trait Hands: Send + Sync {
+    fn adopt(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, Result<bool, StoreError>>;
+    fn build(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, Result<bool, StoreError>>;
+    fn fail(&self, team: Uuid, refusal: Refusal);
+    fn mend(&self, team: Uuid, refusal: &Refusal);
+    fn all_stacks(&self, team: Uuid) -> Later<'_, Result<Vec<Stack>, StoreError>>;
+    fn all_resources(&self, team: Uuid) -> Later<'_, Result<Vec<Resource>, StoreError>>;
+    fn its_job(&self, team: Uuid, approval: Uuid) -> Later<'_, Result<Option<Job>, StoreError>>;
+    fn kept<'a>(
+        &'a self,
+        team: Uuid,
+        env: &'a Environment,
+        key: &'a str,
+    ) -> Later<'a, Result<Option<String>, StoreError>>;
 }
 
-impl<E: Engine, D: Database> Backend for InDatabase<E, D> {
-    type Store = SqlStore<E>;
+impl<E: Engine> Hands for SqlStore<E> {
+    fn adopt(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, Result<bool, StoreError>> {
+        Box::pin(self.adopt_stack(team, stack, parent))
+    }
 
-    const SEQUENCES: usize = 40;
+    fn build(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, Result<bool, StoreError>> {
+        Box::pin(self.put_services(team, stack, services))
+    }
 
-    fn store(&self) -> &SqlStore<E> {
+    fn fail(&self, team: Uuid, refusal: Refusal) {
+        self.begin_outage(team, refusal);
+    }
+
+    fn mend(&self, team: Uuid, refusal: &Refusal) {
+        self.end_outage(team, refusal);
+    }
+
+    fn all_stacks(&self, team: Uuid) -> Later<'_, Result<Vec<Stack>, StoreError>> {
+        Box::pin(self.stacks(team))
+    }
+
+    fn all_resources(&self, team: Uuid) -> Later<'_, Result<Vec<Resource>, StoreError>> {
+        Box::pin(self.resources(team))
+    }
+
+    fn its_job(&self, team: Uuid, approval: Uuid) -> Later<'_, Result<Option<Job>, StoreError>> {
+        Box::pin(self.job(team, approval))
+    }
+
+    fn kept<'a>(
+        &'a self,
+        team: Uuid,
+        env: &'a Environment,
+        key: &'a str,
+    ) -> Later<'a, Result<Option<String>, StoreError>> {
+        Box::pin(self.vault(team, env, key))
+    }
+}
+
+/// A store in a database, whichever.
+pub(crate) struct InDatabase {
+    store: Erased,
+    hands: Arc<dyn Hands>,
+    database: Arc<dyn Database>,
+}
+
+impl InDatabase {
+    pub(crate) fn new<E: Engine>(store: SqlStore<E>, database: Arc<dyn Database>) -> Self {
+        let store = Arc::new(store);
+        Self { store: Erased::new(Arc::clone(&store)), hands: store, database }
+    }
+}
+
+impl Backend for InDatabase {
+    fn store(&self) -> &Erased {
         &self.store
     }
 
-    async fn set_clock(&self, now: Timestamp) {
-        self.database.set_clock(now).await;
+    fn sequences(&self) -> usize {
+        40
     }
 
-    async fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) {
-        assert_eq!(self.store.adopt_stack(team, stack, parent).await, Ok(true), "both are there");
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
+        self.database.set_clock(now)
     }
 
-    async fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) {
-        assert_eq!(self.store.put_services(team, stack, services).await, Ok(true), "it is there");
+    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()> {
+        Box::pin(async move {
+            assert_eq!(self.hands.adopt(team, stack, parent).await, Ok(true), "both are there");
+        })
+    }
+
+    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()> {
+        Box::pin(async move {
+            assert_eq!(self.hands.build(team, stack, services).await, Ok(true), "it is there");
+        })
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.store.begin_outage(team, refusal.clone());
+        self.hands.fail(team, refusal.clone());
     }
 
     fn end_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.store.end_outage(team, refusal);
+        self.hands.mend(team, refusal);
     }
 
-    async fn stacks(&self, team: Uuid) -> Vec<Stack> {
-        self.store.stacks(team).await.expect("nothing fails")
+    fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>> {
+        Box::pin(async move { self.hands.all_stacks(team).await.expect("nothing fails") })
     }
 
-    async fn resources(&self, team: Uuid) -> Vec<Resource> {
-        self.store.resources(team).await.expect("nothing fails")
+    fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>> {
+        Box::pin(async move { self.hands.all_resources(team).await.expect("nothing fails") })
     }
 
-    async fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        self.store.job(team, approval).await.expect("nothing fails")
+    fn job(&self, team: Uuid, approval: Uuid) -> Later<'_, Option<Job>> {
+        Box::pin(async move { self.hands.its_job(team, approval).await.expect("nothing fails") })
     }
 
-    async fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
-        self.store.vault(team, env, key).await.expect("nothing fails")
+    fn vault<'a>(&'a self, team: Uuid, env: &'a Environment, key: &'a str) -> Later<'a, Option<String>> {
+        Box::pin(async move { self.hands.kept(team, env, key).await.expect("nothing fails") })
     }
 
-    async fn everything(&self) -> BTreeMap<String, String> {
-        let dump = self.database.read().await;
-        let named = TABLES.iter().zip(dump).map(|(table, rows)| ((*table).to_owned(), rows.to_string()));
-        named.filter(|(table, _)| table != CLOCK).collect()
+    fn everything(&self) -> Later<'_, BTreeMap<String, String>> {
+        Box::pin(async {
+            let dump = self.database.read().await;
+            let named = TABLES.iter().zip(dump).map(|(table, rows)| ((*table).to_owned(), rows.to_string()));
+            named.filter(|(table, _)| table != CLOCK).collect()
+        })
+    }
+}
+
+/// Something that makes stores in databases.
+pub(crate) trait DatabaseMaker: Send + Sync {
+    /// The database's name and the strategy's.
+    fn names(&self) -> (&'static str, &'static str);
+
+    /// An empty store, with this mistake if there is to be one.
+    fn make(&self, mistake: Option<Mistake>) -> Later<'_, InDatabase>;
+}
+
+impl Maker for Arc<dyn DatabaseMaker> {
+    fn names(&self) -> (&'static str, &'static str) {
+        (**self).names()
+    }
+
+    fn make(&self) -> Later<'_, Arc<dyn Backend>> {
+        Box::pin(async { Arc::new((**self).make(None).await) as Arc<dyn Backend> })
     }
 }
 
 /// A store in a database, taken back by writing the rows of those tables that differ.
-pub(crate) struct OnRig<E: Engine, D> {
-    pub(crate) backend: InDatabase<E, D>,
-    pub(crate) executor: Executor,
+pub(crate) struct OnRig {
+    backend: InDatabase,
+    executor: Executor,
     /// What the tables have, unless the store has been asked for something since.
-    pub(crate) known: Mutex<Option<Dump>>,
+    known: Mutex<Option<Dump>>,
 }
 
-impl<E: Engine, D: Database> OnRig<E, D> {
-    pub(crate) fn new(backend: InDatabase<E, D>, executor: Executor) -> Self {
+impl OnRig {
+    pub(crate) fn new(backend: InDatabase, executor: Executor) -> Self {
         Self { backend, executor, known: Mutex::default() }
     }
 
     fn dump(&mut self) -> Dump {
         let known = self.known.get_mut().expect("nobody panics with it");
-        known.get_or_insert_with(|| self.executor.handle().block_on(self.backend.database.read())).clone()
+        let read = || self.executor.block_on(self.backend.database.read());
+        known.get_or_insert_with(read).clone()
     }
 }
 
-impl<E: Engine, D: Database> Rig for OnRig<E, D> {
-    type Store = SqlStore<E>;
+impl Rig for OnRig {
+    type Store = Erased;
     type Saved = Dump;
 
-    fn store(&self) -> &SqlStore<E> {
+    fn store(&self) -> &Erased {
         &self.backend.store
     }
 
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         *self.known.lock().expect("nobody panics with it") = None;
-        self.executor.handle().block_on(work)
+        self.executor.block_on(work)
     }
 
     fn save(&mut self) -> Dump {
@@ -154,13 +247,13 @@ impl<E: Engine, D: Database> Rig for OnRig<E, D> {
             *differs = (saved != current).then(|| Arc::clone(saved));
         }
         if differ.iter().any(Option::is_some) {
-            self.executor.handle().block_on(self.backend.database.write(differ));
+            self.executor.block_on(self.backend.database.write(differ));
         }
         *self.known.get_mut().expect("nobody panics with it") = Some(saved.clone());
     }
 
     fn set_clock(&mut self, now: Timestamp) {
-        self.wait(self.backend.database.set_clock(now));
+        self.wait(self.backend.set_clock(now));
     }
 
     fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid) {

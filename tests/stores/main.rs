@@ -9,6 +9,7 @@ mod broken;
 mod claims;
 mod controls;
 mod database;
+mod erased;
 mod instances;
 mod memory;
 mod postgres;
@@ -28,6 +29,8 @@ use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::{
     backend::{Executor, Maker},
+    claims::Claim,
+    database::DatabaseMaker,
     memory::InMemory,
     postgres::InPostgres,
     sqlite::InSqlite,
@@ -42,11 +45,8 @@ fn main() {
     controls::keep_quiet_about_what_is_to_fail();
     let executor = Executor::named("claims");
     let mut trials = in_memory(&executor);
-    for cas in sqlite::STRATEGIES {
-        trials.extend(contract(&InSqlite(cas), &executor));
-        trials.extend(replay::trials(&InSqlite(cas), &executor));
-    }
-    trials.extend(controls::trials(&InSqlite(Cas::ConditionalUpdate)));
+    let in_sqlite = sqlite::STRATEGIES.map(|cas| Arc::new(InSqlite(cas)) as Arc<dyn DatabaseMaker>);
+    trials.extend(in_databases(&in_sqlite, &executor));
     let postgres = start_postgres(&arguments);
     let on_postgres = on_postgres(&postgres, &executor);
     trials.extend(match &postgres {
@@ -59,46 +59,51 @@ fn main() {
 }
 
 fn in_memory(executor: &Executor) -> Vec<Trial> {
-    [
-        contract(&InMemory::<Sharded>::default(), executor),
-        contract(&InMemory::<OneMutex>::default(), executor),
-        contract(&InMemory::<Packed>::default(), executor),
-        contract(&InMemory::<PointerSwap>::default(), executor),
-        contract(&InMemory::<SlotInId<Std>>::default(), executor),
-        contract(&InMemory::<Actor>::default(), executor),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// Every claim about the stores that this makes.
-fn contract<M: Maker + Clone>(maker: &M, executor: &Executor) -> Vec<Trial> {
-    let (store, strategy) = maker.names();
-    let claims = claims::all::<M::Backend>();
-    claims
-        .into_iter()
-        .map(|claim| {
-            let (maker, executor) = (maker.clone(), executor.clone());
-            Trial::test(format!("{store}::{strategy}::{}", claim.name), move || {
-                executor.handle().block_on(async {
-                    let world = World::new(maker.make().await).await;
-                    (claim.run)(Arc::new(world)).await;
-                });
-                Ok(())
-            })
-        })
-        .collect()
+    let makers: [Arc<dyn Maker>; 6] = [
+        Arc::new(InMemory::<Sharded>::default()),
+        Arc::new(InMemory::<OneMutex>::default()),
+        Arc::new(InMemory::<Packed>::default()),
+        Arc::new(InMemory::<PointerSwap>::default()),
+        Arc::new(InMemory::<SlotInId<Std>>::default()),
+        Arc::new(InMemory::<Actor>::default()),
+    ];
+    makers.iter().flat_map(|maker| contract(maker, executor)).collect()
 }
 
 fn on_postgres(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
+    let maker = |cas| Arc::new(InPostgres::new(postgres.clone(), cas)) as Arc<dyn DatabaseMaker>;
     let mut trials = instances::trials(postgres, executor);
-    for cas in Cas::ALL {
-        let maker = InPostgres::new(postgres.clone(), cas);
-        trials.extend(contract(&maker, executor));
-        trials.extend(replay::trials(&maker, executor));
+    trials.extend(in_databases(&Cas::ALL.map(maker), executor));
+    trials
+}
+
+/// The contract and the edges of each, and the controls of the first one.
+fn in_databases(makers: &[Arc<dyn DatabaseMaker>], executor: &Executor) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for maker in makers {
+        let of_any_store: Arc<dyn Maker> = Arc::new(Arc::clone(maker));
+        trials.extend(contract(&of_any_store, executor));
+        trials.extend(replay::trials(maker));
     }
-    trials.extend(controls::trials(&InPostgres::new(postgres.clone(), Cas::ConditionalUpdate)));
+    trials.extend(makers.first().into_iter().flat_map(controls::trials));
+    trials
+}
+
+/// Every claim about the stores that this makes.
+fn contract(maker: &Arc<dyn Maker>, executor: &Executor) -> Vec<Trial> {
+    let (store, strategy) = maker.names();
+    let trial = |claim: Claim| {
+        let (maker, executor) = (Arc::clone(maker), executor.clone());
+        Trial::test(format!("{store}::{strategy}::{}", claim.name), move || {
+            executor.block_on(async {
+                let world = World::new(maker.make().await).await;
+                (claim.run)(Arc::new(world)).await;
+            });
+            Ok(())
+        })
+    };
+    let trials: Vec<_> = claims::all().into_iter().map(trial).collect();
+    println!("{store:>8} {strategy:<20} {} claims", trials.len());
     trials
 }
 

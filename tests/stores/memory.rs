@@ -12,21 +12,18 @@ use uuid::Uuid;
 
 use crate::{
     backend::{Backend, Maker},
+    erased::{Erased, Later},
     world::{OPENS, TEAM},
 };
 
-pub(crate) struct Memory<S> {
-    store: MemoryStore<S>,
+struct Memory<S> {
+    store: Arc<MemoryStore<S>>,
+    erased: Erased,
     clock: Arc<HandClock>,
 }
 
+/// Makes stores in memory.
 pub(crate) struct InMemory<S>(PhantomData<fn() -> S>);
-
-impl<S> Clone for InMemory<S> {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
 
 impl<S> Default for InMemory<S> {
     fn default() -> Self {
@@ -35,37 +32,47 @@ impl<S> Default for InMemory<S> {
 }
 
 impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
-    type Backend = Memory<S>;
-
     fn names(&self) -> (&'static str, &'static str) {
         ("memory", S::NAME)
     }
 
-    async fn make(&self) -> Memory<S> {
-        let clock = Arc::new(HandClock::at(OPENS));
-        Memory { store: MemoryStore::new(clock.clone(), Arc::new(CountingIds::default())), clock }
+    fn make(&self) -> Later<'_, Arc<dyn Backend>> {
+        Box::pin(async {
+            let clock = Arc::new(HandClock::at(OPENS));
+            let store = Arc::new(MemoryStore::<S>::new(clock.clone(), Arc::new(CountingIds::default())));
+            let erased = Erased::new(Arc::clone(&store));
+            Arc::new(Memory { store, erased, clock }) as Arc<dyn Backend>
+        })
     }
 }
 
+/// Nothing in memory has to be waited for.
+fn now<'a, T: Send + 'a>(value: T) -> Later<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
 impl<S: Strategy + Default + 'static> Backend for Memory<S> {
-    type Store = MemoryStore<S>;
-
-    const SEQUENCES: usize = 2_000;
-
-    fn store(&self) -> &MemoryStore<S> {
-        &self.store
+    fn store(&self) -> &Erased {
+        &self.erased
     }
 
-    async fn set_clock(&self, now: Timestamp) {
-        self.clock.set(now);
+    fn sequences(&self) -> usize {
+        2_000
     }
 
-    async fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) {
+    fn set_clock(&self, time: Timestamp) -> Later<'_, ()> {
+        self.clock.set(time);
+        now(())
+    }
+
+    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()> {
         assert!(self.store.adopt_stack(team, stack, parent), "both are there");
+        now(())
     }
 
-    async fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) {
+    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()> {
         assert!(self.store.put_services(team, stack, services), "it is there");
+        now(())
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
@@ -76,32 +83,37 @@ impl<S: Strategy + Default + 'static> Backend for Memory<S> {
         self.store.end_outage(team, refusal);
     }
 
-    async fn stacks(&self, team: Uuid) -> Vec<Stack> {
-        self.store.stacks(team)
+    fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>> {
+        now(self.store.stacks(team))
     }
 
-    async fn resources(&self, team: Uuid) -> Vec<Resource> {
-        self.store.resources(team)
+    fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>> {
+        now(self.store.resources(team))
     }
 
-    async fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        self.store.job(team, approval)
+    fn job(&self, team: Uuid, approval: Uuid) -> Later<'_, Option<Job>> {
+        now(self.store.job(team, approval))
     }
 
-    async fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
-        self.store.vault(team, env, key)
+    fn vault<'a>(&'a self, team: Uuid, env: &'a Environment, key: &'a str) -> Later<'a, Option<String>> {
+        now(self.store.vault(team, env, key))
     }
 
     /// What can be looked at of the one team. There is no way to see more of it.
-    async fn everything(&self) -> BTreeMap<String, String> {
+    fn everything(&self) -> Later<'_, BTreeMap<String, String>> {
         let records = self.store.look(TEAM, |records| {
-            let standings: Vec<_> = records.approvals.keys().map(|id| self.store.standing(*id)).collect();
-            format!("{records:?} {standings:?}")
+            let standings: Vec<_> = records.approvals().map(|id| self.store.standing(id)).collect();
+            let kept: Vec<_> = records.approvals().map(|id| records.approval(id)).collect();
+            let (stacks, events) = (records.stacks, records.events);
+            (format!("{stacks:?} {events:?} {kept:?} {standings:?}"), records.approvals().collect::<Vec<_>>())
         });
+        let (records, ids) = records.unwrap_or_default();
+        let jobs: Vec<_> = ids.into_iter().map(|id| self.store.job(TEAM, id)).collect();
         let resources = self.store.resources(TEAM);
-        BTreeMap::from([
-            ("records".to_owned(), records.unwrap_or_default()),
+        now(BTreeMap::from([
+            ("records".to_owned(), records),
+            ("jobs".to_owned(), format!("{jobs:?}")),
             ("resources".to_owned(), format!("{resources:?}")),
-        ])
+        ]))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::Timestamp,
     store::{
-        postgres::{PostgresEngine, PostgresOptions, PostgresStore},
+        postgres::{PostgresOptions, PostgresStore},
         sql::Cas,
     },
 };
@@ -20,8 +20,9 @@ use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
 
 use crate::{
     Postgres,
-    backend::Maker,
-    database::{CLOCK, Database, Dump, InDatabase, TABLES, reading},
+    broken::Mistake,
+    database::{CLOCK, Database, DatabaseMaker, Dump, InDatabase, TABLES, reading},
+    erased::Later,
     world::OPENS,
 };
 
@@ -52,22 +53,25 @@ impl InPostgres {
     }
 }
 
-impl Maker for InPostgres {
-    type Backend = InDatabase<PostgresEngine, Admin>;
-
+impl DatabaseMaker for InPostgres {
     fn names(&self) -> (&'static str, &'static str) {
         ("postgres", self.cas.as_str())
     }
 
-    async fn make(&self) -> Self::Backend {
-        let schema = new_schema();
-        let options =
-            PostgresOptions { schema: Some(schema.clone()), cas: self.cas, ..PostgresOptions::default() };
-        let url = self.cluster.as_ref().expect("no case is run without it").url();
-        let ids = Arc::new(CountingIds::default());
-        let store = PostgresStore::connect(&url, ids, &options).await;
-        let store = store.unwrap_or_else(|error| panic!("{error}"));
-        InDatabase { store, database: Admin::new(&url, &schema).await.expect("the server answers") }
+    fn make(&self, mistake: Option<Mistake>) -> Later<'_, InDatabase> {
+        Box::pin(async move {
+            let schema = new_schema();
+            let options =
+                PostgresOptions { schema: Some(schema.clone()), cas: self.cas, ..PostgresOptions::default() };
+            let url = self.cluster.as_ref().expect("no case is run without it").url();
+            let store = PostgresStore::connect(&url, Arc::new(CountingIds::default()), &options).await;
+            let store = store.unwrap_or_else(|error| panic!("{error}"));
+            let database = Arc::new(Admin::new(&url, &schema).await.expect("the server answers"));
+            match mistake {
+                None => InDatabase::new(store, database),
+                Some(mistake) => InDatabase::new(mistake.put_into(store), database),
+            }
+        })
     }
 }
 
@@ -116,20 +120,25 @@ fn writing() -> String {
 }
 
 impl Database for Admin {
-    async fn set_clock(&self, now: Timestamp) {
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
         let now = i64::try_from(now.0).expect("a time in this millennium");
-        self.client.execute(&self.moving, &[&now]).await.expect("the server answers");
+        Box::pin(async move {
+            self.client.execute(&self.moving, &[&now]).await.expect("the server answers");
+        })
     }
 
-    async fn read(&self) -> Dump {
-        let row = self.client.query_one(&self.reading, &[]).await.expect("the server answers");
-        std::array::from_fn(|column| Arc::from(row.get::<_, &str>(column)))
+    fn read(&self) -> Later<'_, Dump> {
+        Box::pin(async {
+            let row = self.client.query_one(&self.reading, &[]).await.expect("the server answers");
+            std::array::from_fn(|column| Arc::from(row.get::<_, &str>(column)))
+        })
     }
 
-    async fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) {
-        let texts: Vec<Option<&str>> = tables.iter().map(Option::as_deref).collect();
-        let arguments: Vec<&(dyn ToSql + Sync)> =
-            texts.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
-        self.client.execute(&self.writing, &arguments).await.expect("the server answers");
+    fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()> {
+        Box::pin(async move {
+            let texts: Vec<Option<&str>> = tables.iter().map(Option::as_deref).collect();
+            let arguments: Vec<_> = texts.iter().map(|text| text as &(dyn ToSql + Sync)).collect();
+            self.client.execute(&self.writing, &arguments).await.expect("the server answers");
+        })
     }
 }

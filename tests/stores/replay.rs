@@ -1,8 +1,7 @@
 //! Every edge of the model's graph, for each built-in flow, done by the driver on a store in a database.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
-use countersign::store::sql::Engine;
 use countersign_models::{
     explorer::{Limits, explore},
     flows::BUILT_IN,
@@ -12,28 +11,25 @@ use countersign_models::{
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    backend::{Executor, Maker},
-    database::{Database, InDatabase, OnRig},
+    backend::Executor,
+    database::{DatabaseMaker, InDatabase, OnRig},
     world::flow,
 };
 
 const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
 
 /// A replay for each of the built-in flows.
-pub(crate) fn trials<E, D, M>(maker: &M, executor: &Executor) -> Vec<Trial>
-where
-    E: Engine,
-    D: Database,
-    M: Maker<Backend = InDatabase<E, D>> + Clone,
-{
+pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
     let trial = |name: &'static str| {
-        let (maker, executor) = (maker.clone(), executor.clone());
+        let maker = Arc::clone(maker);
         let (store, strategy) = maker.names();
         Trial::test(format!("{store}::{strategy}::edges_of::{name}"), move || {
             let explored = explore(&model(name), Limits::default(), &mut |_| ControlFlow::Continue(()));
             let all = Replayed { states: explored.states(), edges: explored.edges() };
+            let executor = Executor::alone();
+            let backend = executor.block_on(maker.make(None));
             let replayed =
-                every_edge(&maker, name, &executor).map_err(|divergence| divergence.to_string())?;
+                every_edge(backend, name, &executor).map_err(|divergence| divergence.to_string())?;
             if replayed != all {
                 return Err(Failed::from(format!("{replayed:?} of {all:?}")));
             }
@@ -48,17 +44,11 @@ fn model(name: &str) -> Model {
     Model::new(flow(name), BOUNDS)
 }
 
-/// Replays this flow on a store of its own.
-pub(crate) fn every_edge<E, D, M>(
-    maker: &M,
+/// Replays this flow on an empty store.
+pub(crate) fn every_edge(
+    backend: InDatabase,
     name: &str,
     executor: &Executor,
-) -> Result<Replayed, Box<Divergence>>
-where
-    E: Engine,
-    D: Database,
-    M: Maker<Backend = InDatabase<E, D>>,
-{
-    let backend = executor.handle().block_on(maker.make());
+) -> Result<Replayed, Box<Divergence>> {
     replay_on(&model(name), &mut OnRig::new(backend, executor.clone()), |_, _| {})
 }

@@ -10,7 +10,7 @@ use countersign::{
     store::{
         Clock,
         sql::Cas,
-        sqlite::{Durability, SqliteEngine, SqliteOptions, SqliteStore},
+        sqlite::{Durability, SqliteOptions, SqliteStore},
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock};
@@ -19,8 +19,9 @@ use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 use crate::{
-    backend::Maker,
-    database::{CLOCK, Database, Dump, InDatabase, TABLES},
+    broken::Mistake,
+    database::{CLOCK, Database, DatabaseMaker, Dump, InDatabase, TABLES},
+    erased::Later,
     world::OPENS,
 };
 
@@ -39,14 +40,12 @@ pub(crate) struct File {
     _directory: TempDir,
 }
 
-impl Maker for InSqlite {
-    type Backend = InDatabase<SqliteEngine, File>;
-
+impl DatabaseMaker for InSqlite {
     fn names(&self) -> (&'static str, &'static str) {
         ("sqlite", self.0.as_str())
     }
 
-    async fn make(&self) -> Self::Backend {
+    fn make(&self, mistake: Option<Mistake>) -> Later<'_, InDatabase> {
         let directory = directory().expect("a directory for temporary files");
         let path = directory.path().join("countersign.db");
         let clock = Arc::new(HandClock::at(OPENS));
@@ -57,12 +56,14 @@ impl Maker for InSqlite {
         let store = store.unwrap_or_else(|error| panic!("{error}"));
         let connection = Connection::open(&path).expect("the file is there");
         // Rows are put back without the checks that guard what a store may write.
-        connection
-            .execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF")
-            .expect("two settings");
+        let settings = "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF";
+        connection.execute_batch(settings).expect("two settings");
         connection.set_prepared_statement_cache_capacity(64);
         let database = File { connection: Mutex::new(connection), clock, _directory: directory };
-        InDatabase { store, database }
+        Box::pin(std::future::ready(match mistake {
+            None => InDatabase::new(store, Arc::new(database)),
+            Some(mistake) => InDatabase::new(mistake.put_into(store), Arc::new(database)),
+        }))
     }
 }
 
@@ -80,7 +81,7 @@ impl File {
         }
         let connection = self.connection.lock().expect("nobody panics with it");
         let mut statement = connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
@@ -114,15 +115,17 @@ impl File {
 }
 
 impl Database for File {
-    async fn set_clock(&self, now: Timestamp) {
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
         self.clock.set(now);
+        Box::pin(std::future::ready(()))
     }
 
-    async fn read(&self) -> Dump {
-        std::array::from_fn(|place| self.rows(TABLES[place]).expect("a table of the schema").into())
+    fn read(&self) -> Later<'_, Dump> {
+        let rows = |place: usize| self.rows(TABLES[place]).expect("a table of the schema").into();
+        Box::pin(std::future::ready(std::array::from_fn(rows)))
     }
 
-    async fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) {
+    fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()> {
         let all = |sql: &str| {
             self.connection.lock().expect("nobody panics with it").execute_batch(sql).expect("it is alone");
         };
@@ -133,6 +136,7 @@ impl Database for File {
             }
         }
         all("COMMIT");
+        Box::pin(std::future::ready(()))
     }
 }
 

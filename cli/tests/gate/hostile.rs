@@ -61,8 +61,13 @@ impl House {
         assert_eq!(asked.status, 202, "{}", asked.body);
         let id = asked.text("approval_id");
         let link = format!("/approve/{}", crate::life::link(&self.service.home.join("mail"), &id));
-        let call =
-            Call { method: "POST", path: &link, bearer: None, key: None, body: Body::Form("decision=approve") };
+        let call = Call {
+            method: "POST",
+            path: &link,
+            bearer: None,
+            key: None,
+            body: Body::Form("decision=approve"),
+        };
         assert_eq!(self.clients.until_answered(call).status, 303);
         (id, path)
     }
@@ -129,7 +134,8 @@ fn a_full_disk_changes_nothing() -> Result<(), Failed> {
     };
     let refused = (0..100).map(put).find(|answer| answer.status != 204).expect("the disk is full");
     assert!(is_unavailable(&refused), "{} {}", refused.status, refused.body);
-    let refused = (0..100).find_map(|_| house.promote(&path, &approval).filter(|answer| answer.status >= 400));
+    let refused =
+        (0..100).find_map(|_| house.promote(&path, &approval).filter(|answer| answer.status >= 400));
     let refused = refused.expect("the disk is full");
     assert!(is_unavailable(&refused), "{} {}", refused.status, refused.body);
     assert_eq!(house.status(&approval), "approved", "a full disk burns no approval");

@@ -141,7 +141,7 @@ impl Campaign {
         }
         let kills = self.service.kills.load(Ordering::SeqCst);
         // In every other life of a kind the last one asks for something else than was approved.
-        let last = if number / Twist::ALL.len() % 2 == 0 { &slug } else { &other };
+        let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
         let slugs: Vec<&str> =
             (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
         life.evidence.clients = self.race(&life.id, number, &slugs, began_on_approved);
@@ -314,9 +314,8 @@ pub(crate) fn link(mail: &Path, id: &str) -> String {
                 .replace("=\r\n", "")
                 .replace("=\n", "");
             let token = text.split_once("/approve/").map(|(_, rest)| {
-                let end = rest.find(|letter: char| {
-                    !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_'
-                });
+                let end = rest
+                    .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_');
                 rest[..end.unwrap_or(rest.len())].to_owned()
             });
             if let Some(token) = token.filter(|_| text.contains(id)) {

@@ -42,7 +42,11 @@ impl Database {
         match self {
             Self::Sqlite => format!("sqlite:{}", home.join(FILE).display()),
             Self::Postgres { cluster, name } => {
-                format!("postgresql://{}@/{name}?host={}", cluster.user(), cluster.socket_directory().display())
+                format!(
+                    "postgresql://{}@/{name}?host={}",
+                    cluster.user(),
+                    cluster.socket_directory().display()
+                )
             }
         }
     }
@@ -56,7 +60,8 @@ impl Database {
                 connection.busy_timeout(Duration::from_secs(30)).expect("it can wait");
                 let id = uuid::Uuid::try_parse(id).expect("an id");
                 let sql = "UPDATE approvals SET expires_at = ?1 WHERE id = ?2";
-                let moved = connection.execute(sql, (end, id.as_bytes().as_slice())).expect("it can be moved");
+                let moved =
+                    connection.execute(sql, (end, id.as_bytes().as_slice())).expect("it can be moved");
                 assert_eq!(moved, 1, "the approval is there");
             }
             Self::Postgres { cluster, name } => {

@@ -35,11 +35,11 @@ use super::{
 };
 use crate::{
     protocol::{Approval, Binding, Commit, Digest, Refusal, Step, Timestamp},
-    strategy::{IdMap, RandomMap, Sharded, Strategy},
+    strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
 /// Approvals and everything that they are about, in memory.
-pub struct MemoryStore<S = Sharded> {
+pub struct MemoryStore<S = DefaultStrategy> {
     standings: S,
     teams: RwLock<IdMap<Arc<Tenant>>>,
     directory: Mutex<Directory>,

@@ -33,8 +33,8 @@ pub(super) struct PgSession<'a> {
     begin: Option<&'static str>,
     /// A statement was sent, so that the transaction has begun.
     begun: bool,
-    /// The statements that were carried out.
-    completed: usize,
+    /// A statement was carried out that may have changed something.
+    changed: bool,
     /// Why the first of those that were not was not. From then on the transaction can only be undone.
     failure: Option<Failure>,
     /// It reads only.
@@ -51,7 +51,7 @@ impl<'a> PgSession<'a> {
             Mode::OneStatement | Mode::OneRead => None,
         };
         let reads = matches!(mode, Mode::Read | Mode::OneRead);
-        Self { wire, begin, begun: false, completed: 0, failure: None, reads }
+        Self { wire, begin, begun: false, changed: false, failure: None, reads }
     }
 
     /// Keeps what was written.
@@ -84,9 +84,7 @@ impl<'a> PgSession<'a> {
             None => Ended::Done,
             // Each statement has been a transaction by itself.
             Some(Failure::Broken) if !in_transaction && !self.reads && self.begun => Ended::Unknown,
-            Some(Failure::Refused(_)) if !in_transaction && !self.reads && self.completed > 0 => {
-                Ended::Unknown
-            }
+            Some(Failure::Refused(_)) if !in_transaction && !self.reads && self.changed => Ended::Unknown,
             Some(Failure::Broken) => Ended::Disconnected,
             Some(Failure::Refused(code)) => refused(&code),
         }
@@ -103,10 +101,7 @@ impl<'a> PgSession<'a> {
 
     fn noted<T>(&mut self, done: Result<T, Failure>) -> Result<T, SqlError> {
         match done {
-            Ok(value) => {
-                self.completed += 1;
-                Ok(value)
-            }
+            Ok(value) => Ok(value),
             Err(failure) => {
                 let told = match &failure {
                     Failure::Refused(code) if refused(code) == Ended::Conflict => SqlError::Conflict,
@@ -129,6 +124,8 @@ impl Session for PgSession<'_> {
         self.begun = true;
         let done = self.wire.query(begin, &statement, parameters).await;
         let rows = self.noted(done)?;
+        // What changes something and says nothing of it is not asked for its rows.
+        self.changed |= !rows.is_empty();
         rows.iter().map(values_of).collect::<Result<_, _>>().map_err(|_| {
             self.failure = Some(Failure::Refused(SqlState::DATATYPE_MISMATCH));
             SqlError::Failed(StoreError::NotApplied)
@@ -141,7 +138,9 @@ impl Session for PgSession<'_> {
         let statement = self.noted(prepared)?;
         self.begun = true;
         let done = self.wire.execute(begin, &statement, parameters).await;
-        self.noted(done)
+        let rows = self.noted(done)?;
+        self.changed |= rows > 0;
+        Ok(rows)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     commit::put_stack,
     preflight::{Needs, Outages, digest_now, load},
     rows::{Columns, first, resource_columns, stack_columns, values},
+    tenants::by_id,
 };
 use crate::{
     protocol::{Commit, Digest, Do, Environment, Guards, How, Op, Refusal, Step, Timestamp},
@@ -197,10 +198,10 @@ impl Work for PutServices {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE id = $1 AND team = $2");
-        let rows = session.query(FIND, &values![self.stack, self.team]).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(false)) };
-        let stack = Stack { services: self.services.as_slice().into(), ..Columns::of(row).stack()? };
+        let Some(stack) = by_id(session, self.team, self.stack).await? else {
+            return Ok(Done::Undo(false));
+        };
+        let stack = Stack { services: self.services.as_slice().into(), ..stack };
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(true))
     }

@@ -105,7 +105,11 @@ impl Work for FindStack {
     }
 }
 
-async fn by_id<S: Session>(session: &mut S, team: Uuid, id: Uuid) -> Result<Option<Stack>, SqlError> {
+pub(super) async fn by_id<S: Session>(
+    session: &mut S,
+    team: Uuid,
+    id: Uuid,
+) -> Result<Option<Stack>, SqlError> {
     const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE team = $1 AND id = $2");
     let rows = session.query(FIND, &values![team, id]).await?;
     rows.into_iter().next().map(|row| Columns::of(row).stack()).transpose()

@@ -8,11 +8,6 @@ use countersign::store::{
 };
 use countersign_models::fixtures::CountingIds;
 
-use crate::{
-    backend::Maker,
-    database::{Database, InDatabase},
-};
-
 /// What is wrong with a store.
 #[derive(Clone, Copy)]
 pub(crate) enum Mistake {
@@ -31,34 +26,36 @@ impl Mistake {
             Self::IgnoresTheCount => "ignores_the_count",
         }
     }
-}
 
-/// Makes what another one makes, with a mistake in the conditional update.
-#[derive(Clone)]
-pub(crate) struct Broken<M> {
-    pub(crate) maker: M,
-    pub(crate) mistake: Mistake,
-}
-
-impl<E: Engine, D: Database, M: Maker<Backend = InDatabase<E, D>>> Maker for Broken<M> {
-    type Backend = InDatabase<Through<E>, D>;
-
-    fn names(&self) -> (&'static str, &'static str) {
-        (self.maker.names().0, self.mistake.name())
+    /// The claims that do not hold because of it, among others. A group of changes is judged once more before its
+    /// consume: those claims that are about groups need not notice.
+    pub(crate) fn makes_false(self) -> &'static [&'static str] {
+        match self {
+            Self::ForgetsTheStatus => &[
+                "a_lost_consume_changes_nothing",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+            Self::IgnoresTheCount => &[
+                "a_consume_is_refused_in_the_order_of_the_rules",
+                "a_guard_that_is_left_out_is_not_looked_at",
+                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "of_eight_bare_consumes_one_is_applied",
+            ],
+        }
     }
 
-    async fn make(&self) -> Self::Backend {
-        let InDatabase { store, database } = self.maker.make().await;
+    /// The same store, with this mistake in its conditional update.
+    pub(crate) fn put_into<E: Engine>(self, store: SqlStore<E>) -> SqlStore<Through<E>> {
         let right = store.consume().statement("consume").expect("the conditional update has one");
-        let (consume, ignores) = match self.mistake {
-            Mistake::ForgetsTheStatus => {
+        let (consume, ignores) = match self {
+            Self::ForgetsTheStatus => {
                 let file = include_str!("forgets_the_status.sql");
                 (Consume::new(Cas::ConditionalUpdate, file).expect("it has all statements"), None)
             }
-            Mistake::IgnoresTheCount => (store.consume().clone(), Some(right)),
+            Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
         };
-        let ids = Arc::new(CountingIds::default());
-        InDatabase { store: SqlStore::new(Through { store, ignores }, ids, consume), database }
+        SqlStore::new(Through { store, ignores }, Arc::new(CountingIds::default()), consume)
     }
 }
 

@@ -7,12 +7,9 @@ use countersign::{
 use countersign_models::fixtures::token_of;
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{OPENS, STRANGERS, TEAM, World, flow, later, succeeded},
-};
+use crate::world::{OPENS, STRANGERS, TEAM, UNKNOWN, World, flow, later, succeeded};
 
-pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for<B: Backend>(world: &World<B>) {
+pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for(world: &World) {
     let mut ask = world.ask(Uuid::nil());
     (ask.payload.name, ask.payload.copy_vault) = (Some("shop live".to_owned()), true);
     let record = world.requested(&ask).await;
@@ -29,8 +26,8 @@ pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for<B: Ba
     assert_eq!(world.events(&ask).await, [AuditKind::Requested]);
 }
 
-pub(super) async fn a_request_under_a_key_that_was_used_is_the_same_request<B: Backend>(world: &World<B>) {
-    let under = |key: Option<&str>| Ask { key: key.map(str::to_owned), ..world.ask(Uuid::nil()) };
+pub(super) async fn a_request_under_a_key_that_was_used_is_the_same_request(world: &World) {
+    let under = |key: Option<&str>| Ask { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
     let first = world.requested(&under(Some("mine"))).await;
     assert_eq!(world.requested(&under(Some("mine"))).await, first);
     world.operator(first.approval.id, Verdict::Approve).await.expect("it is pending");
@@ -57,7 +54,7 @@ pub(super) async fn a_request_under_a_key_that_was_used_is_the_same_request<B: B
     assert_eq!(notices, 4, "one for each that is pending, and no second one");
 }
 
-pub(super) async fn a_decision_moves_a_pending_approval_once<B: Backend>(world: &World<B>) {
+pub(super) async fn a_decision_moves_a_pending_approval_once(world: &World) {
     for (verdict, status, kind) in [
         (Verdict::Approve, Status::Approved, AuditKind::Approved),
         (Verdict::Reject, Status::Rejected, AuditKind::Rejected),
@@ -76,18 +73,18 @@ pub(super) async fn a_decision_moves_a_pending_approval_once<B: Backend>(world: 
     }
 }
 
-pub(super) async fn an_administrator_rejects_for_the_own_team_only<B: Backend>(world: &World<B>) {
+pub(super) async fn an_administrator_rejects_for_the_own_team_only(world: &World) {
     let ask = world.pending(world.ask(Uuid::nil())).await;
     let id = ask.request.approval;
     assert_eq!(world.administrator(STRANGERS, id).await, Err(Refusal::NOT_FOUND));
-    assert_eq!(world.administrator(TEAM, Uuid::from_u128(77)).await, Err(Refusal::NOT_FOUND));
+    assert_eq!(world.administrator(TEAM, UNKNOWN).await, Err(Refusal::NOT_FOUND));
     assert_eq!(world.status(&ask).await, Status::Pending);
     let rejected = world.administrator(TEAM, id).await.expect("it is pending");
     assert_eq!((rejected.approval.status, rejected.decided_at), (Status::Rejected, Some(OPENS)));
     assert_eq!(world.events(&ask).await, [AuditKind::Requested, AuditKind::Rejected]);
 }
 
-pub(super) async fn an_operator_who_comes_too_late_makes_it_expired<B: Backend>(world: &World<B>) {
+pub(super) async fn an_operator_who_comes_too_late_makes_it_expired(world: &World) {
     for verdict in [Verdict::Approve, Verdict::Reject] {
         let ask = world.pending(world.ask(Uuid::nil())).await;
         let id = ask.request.approval;
@@ -101,36 +98,34 @@ pub(super) async fn an_operator_who_comes_too_late_makes_it_expired<B: Backend>(
     }
 }
 
-pub(super) async fn an_administrator_may_reject_what_nobody_has_touched_in_time<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn an_administrator_may_reject_what_nobody_has_touched_in_time(world: &World) {
     let ask = world.pending(world.ask(Uuid::nil())).await;
     world.backend.set_clock(later(2 * APPROVAL_WINDOW_MS)).await;
     let rejected = world.administrator(TEAM, ask.request.approval).await.expect("it is pending");
     assert_eq!(rejected.approval.status, Status::Rejected);
 }
 
-pub(super) async fn an_unknown_link_is_404<B: Backend>(world: &World<B>) {
+pub(super) async fn an_unknown_link_is_404(world: &World) {
     world.pending(world.ask(Uuid::nil())).await;
-    for token in ["guessed", "", &token_of(Uuid::nil())] {
+    for token in ["guessed", "", &token_of(UNKNOWN)] {
         let decision = Decision::Operator { token, verdict: Verdict::Approve };
         assert_eq!(world.store().decide(decision).await, Ok(Err(Refusal::NOT_FOUND)));
         assert_eq!(world.store().approval_by_token(token).await, Ok(None));
     }
 }
 
-pub(super) async fn every_event_says_who_did_what_to_what<B: Backend>(world: &World<B>) {
+pub(super) async fn every_event_says_who_did_what_to_what(world: &World) {
     let mut ask = world.approved().await;
-    ask.by = "release@example.com".to_owned();
+    ask.by = "release@example.com".into();
     world.backend.set_clock(later(5)).await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     let event = |kind, at, by: &str| AuditEvent {
         kind,
         approval: ask.request.approval,
         at,
-        by: by.to_owned(),
+        by: by.into(),
         binding: ask.binding().clone(),
-        requested_by: "dev@example.com".to_owned(),
+        requested_by: "dev@example.com".into(),
     };
     let events = [
         event(AuditKind::Requested, OPENS, "dev@example.com"),
@@ -138,10 +133,10 @@ pub(super) async fn every_event_says_who_did_what_to_what<B: Backend>(world: &Wo
         event(AuditKind::Executed, later(5), "release@example.com"),
     ];
     assert_eq!(world.store().audit(ask.request.approval).await, Ok(events.to_vec()));
-    assert_eq!(world.store().audit(Uuid::from_u128(77)).await, Ok(Vec::new()));
+    assert_eq!(world.store().audit(UNKNOWN).await, Ok(Vec::new()));
 }
 
-pub(super) async fn another_teams_approval_is_absent<B: Backend>(world: &World<B>) {
+pub(super) async fn another_teams_approval_is_absent(world: &World) {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     let id = ask.request.approval;
@@ -151,7 +146,7 @@ pub(super) async fn another_teams_approval_is_absent<B: Backend>(world: &World<B
     assert_eq!(world.store().list_approvals(&theirs).await.map(|page| page.total), Ok(0));
 }
 
-pub(super) async fn a_token_finds_its_approval_and_is_nowhere_in_clear<B: Backend>(world: &World<B>) {
+pub(super) async fn a_token_finds_its_approval_and_is_nowhere_in_clear(world: &World) {
     let ask = world.pending(world.ask(Uuid::nil())).await;
     let token = token_of(ask.request.approval);
     let found = world.store().approval_by_token(&token).await.expect("nothing fails");

@@ -11,10 +11,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{OPENS, TEAM, World, environment, flow, later, refused, succeeded},
-};
+use crate::world::{OPENS, TEAM, UNKNOWN, World, environment, flow, later, refused, succeeded};
 
 const WRONG: Digest = Digest([9; 32]);
 const APPLIED: Result<Committed, StoreError> = Ok(Committed::Applied { target: None });
@@ -23,17 +20,12 @@ fn not_consumed(refusal: Refusal) -> Result<Committed, StoreError> {
     Ok(Committed::NotConsumed(refusal))
 }
 
-async fn digest<B: Backend>(world: &World<B>, ask: &Ask) -> Digest {
+async fn digest(world: &World, ask: &Ask) -> Digest {
     world.record(ask).await.approval.digest
 }
 
 /// One write of the target, alone.
-async fn write_target<B: Backend>(
-    world: &World<B>,
-    ask: &Ask,
-    trust_look: bool,
-    target: Option<Target>,
-) -> Target {
+async fn write_target(world: &World, ask: &Ask, trust_look: bool, target: Option<Target>) -> Target {
     let how = if trust_look { How::ReadThenWrite } else { How::AtOnce };
     let step = Step::from(Do::Write { what: What::Target, how, best_effort: false, refusals: Vec::new() });
     let ops = [Op::WriteTarget { trust_look }];
@@ -45,8 +37,8 @@ async fn write_target<B: Backend>(
     }
 }
 
-pub(super) async fn a_consume_is_refused_in_the_order_of_the_rules<B: Backend>(world: &World<B>) {
-    let unknown = world.ask(Uuid::from_u128(77));
+pub(super) async fn a_consume_is_refused_in_the_order_of_the_rules(world: &World) {
+    let unknown = world.ask(UNKNOWN);
     let consumed = world.consume(&unknown, Guards::ALL, WRONG).await;
     assert_eq!(consumed, not_consumed(Refusal::APPROVAL_NOT_FOUND));
     let (open, late, used) = (world.approved().await, world.approved().await, world.approved().await);
@@ -65,7 +57,7 @@ pub(super) async fn a_consume_is_refused_in_the_order_of_the_rules<B: Backend>(w
     }
 }
 
-pub(super) async fn a_guard_that_is_left_out_is_not_looked_at<B: Backend>(world: &World<B>) {
+pub(super) async fn a_guard_that_is_left_out_is_not_looked_at(world: &World) {
     let ask = world.approved().await;
     let right = digest(world, &ask).await;
     let without_digest = Guards { digest: false, ..Guards::ALL };
@@ -85,7 +77,7 @@ pub(super) async fn a_guard_that_is_left_out_is_not_looked_at<B: Backend>(world:
     assert_eq!(world.consume(&late, without_expiry, right).await, APPLIED);
 }
 
-pub(super) async fn a_lost_consume_changes_nothing<B: Backend>(world: &World<B>) {
+pub(super) async fn a_lost_consume_changes_nothing(world: &World) {
     let ask = world.approved().await;
     let right = digest(world, &ask).await;
     assert_eq!(world.consume(&ask, Guards::ALL, right).await, APPLIED);
@@ -98,7 +90,7 @@ pub(super) async fn a_lost_consume_changes_nothing<B: Backend>(world: &World<B>)
     assert_eq!(world.backend.everything().await, before);
 }
 
-pub(super) async fn the_stores_own_clock_decides_expiry<B: Backend>(world: &World<B>) {
+pub(super) async fn the_stores_own_clock_decides_expiry(world: &World) {
     let (first, second) = (world.approved().await, world.approved().await);
     let ends = world.record(&first).await.approval.expires_at;
     let right = digest(world, &first).await;
@@ -116,7 +108,7 @@ pub(super) async fn the_stores_own_clock_decides_expiry<B: Backend>(world: &Worl
     assert_eq!(world.status(&second).await, Status::Approved);
 }
 
-pub(super) async fn a_refused_member_leaves_no_trace<B: Backend>(world: &World<B>) {
+pub(super) async fn a_refused_member_leaves_no_trace(world: &World) {
     let ask = world.approved().await;
     world.store().put_vault(TEAM, &environment("staging"), "KEY", "value").await.expect("nothing fails");
     world.set_cap(1).await;
@@ -131,7 +123,7 @@ pub(super) async fn a_refused_member_leaves_no_trace<B: Backend>(world: &World<B
     assert!(succeeded(&world.promote(&flow, &ask).await), "it can be asked for again");
 }
 
-pub(super) async fn a_group_refuses_in_the_order_of_its_members<B: Backend>(world: &World<B>) {
+pub(super) async fn a_group_refuses_in_the_order_of_its_members(world: &World) {
     let limit = Member::Write { what: What::Target, refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED] };
     let consume = Member::Consume { guards: Guards::ALL };
     let ask = world.pending(world.ask(Uuid::nil())).await;
@@ -146,7 +138,7 @@ pub(super) async fn a_group_refuses_in_the_order_of_its_members<B: Backend>(worl
     }
 }
 
-pub(super) async fn a_part_that_is_down_leaves_no_trace<B: Backend>(world: &World<B>) {
+pub(super) async fn a_part_that_is_down_leaves_no_trace(world: &World) {
     let ask = world.approved().await;
     let flow = flow("atomic-commit");
     for down in [Refusal::EXECUTE_FAILED, Refusal::ENQUEUE_FAILED] {
@@ -159,7 +151,7 @@ pub(super) async fn a_part_that_is_down_leaves_no_trace<B: Backend>(world: &Worl
     assert!(succeeded(&world.promote(&flow, &ask).await));
 }
 
-pub(super) async fn a_commit_writes_all_of_it<B: Backend>(world: &World<B>) {
+pub(super) async fn a_commit_writes_all_of_it(world: &World) {
     let mut ask = world.ask(Uuid::nil());
     ask.payload.name = Some("shop live".to_owned());
     let ask = world.approve(ask).await;
@@ -180,9 +172,7 @@ pub(super) async fn a_commit_writes_all_of_it<B: Backend>(world: &World<B>) {
     assert_eq!(world.events(&ask).await, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
 }
 
-pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win(world: &World) {
     let flow = flow("atomic-commit");
     let patch = async |slug: &str, pairs: &[(&str, &str)]| {
         let changes = pairs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
@@ -210,7 +200,7 @@ pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win<
     assert_eq!(written, Some(Target { id: target.id, created: false }));
 }
 
-pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target<B: Backend>(world: &World<B>) {
+pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target(world: &World) {
     let ask = world.approved().await;
     let first = write_target(world, &ask, true, None).await;
     let second = write_target(world, &ask, true, None).await;
@@ -222,7 +212,7 @@ pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target<B: Back
     assert_eq!(world.targets().await.len(), 2);
 }
 
-pub(super) async fn a_second_job_changes_nothing<B: Backend>(world: &World<B>) {
+pub(super) async fn a_second_job_changes_nothing(world: &World) {
     let ask = world.approved().await;
     let enqueue = async |digest| {
         let commit = Commit { approval: ask.request.approval, digest, target: None, ops: &[Op::Enqueue] };
@@ -235,7 +225,7 @@ pub(super) async fn a_second_job_changes_nothing<B: Backend>(world: &World<B>) {
     assert_eq!(enqueue(WRONG).await, first);
 }
 
-pub(super) async fn vault_keys_are_copied_and_none_is_overwritten<B: Backend>(world: &World<B>) {
+pub(super) async fn vault_keys_are_copied_and_none_is_overwritten(world: &World) {
     let (staging, production) = (environment("staging"), environment("production"));
     for (env, key, value) in [
         (&staging, "OLD", "staging"),
@@ -260,7 +250,7 @@ pub(super) async fn vault_keys_are_copied_and_none_is_overwritten<B: Backend>(wo
     assert_eq!(execution.expect("it is executed").vault_keys, ["NEW"]);
 }
 
-pub(super) async fn a_twin_is_created_once<B: Backend>(world: &World<B>) {
+pub(super) async fn a_twin_is_created_once(world: &World) {
     let new =
         NewResource { name: "db".to_owned(), kind: ResourceKind::Postgres, env: environment("staging") };
     let database = world.store().create_resource(TEAM, new).await.expect("nothing fails");

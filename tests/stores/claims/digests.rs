@@ -6,17 +6,14 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{TEAM, World, environment, flow, service, succeeded},
-};
+use crate::world::{TEAM, World, environment, flow, service, succeeded};
 
 /// What the store says.
-async fn digest<B: Backend>(world: &World<B>, ask: &Ask) -> Digest {
+async fn digest(world: &World, ask: &Ask) -> Digest {
     world.store().read_approval(ask).await.expect("nothing fails").digest
 }
 
-pub(super) async fn every_part_of_a_request_is_in_its_digest<B: Backend>(world: &World<B>) {
+pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
     let ask = world.ask(Uuid::nil());
     let payload = |change: fn(&mut Payload)| {
         let mut ask = ask.clone();
@@ -42,11 +39,11 @@ pub(super) async fn every_part_of_a_request_is_in_its_digest<B: Backend>(world: 
     }
     assert_eq!(digest(world, &ask).await, digest_of(&ask, &world.source.services));
     // Who asks, and under which approval and key, is not what runs.
-    let same = Ask { by: "somebody else".to_owned(), key: Some("mine".to_owned()), ..ask.clone() };
+    let same = Ask { by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
     assert_eq!(digest(world, &same).await, digest(world, &ask).await);
 }
 
-pub(super) async fn no_digest_is_remembered_past_a_new_build<B: Backend>(world: &World<B>) {
+pub(super) async fn no_digest_is_remembered_past_a_new_build(world: &World) {
     // More than are remembered.
     let asks: Vec<Ask> = (0..40)
         .map(|number| {
@@ -71,7 +68,7 @@ pub(super) async fn no_digest_is_remembered_past_a_new_build<B: Backend>(world: 
     assert_eq!(all().await, before, "the same build again");
 }
 
-pub(super) async fn a_target_that_is_a_source_itself_is_seen_as_it_was_written<B: Backend>(world: &World<B>) {
+pub(super) async fn a_target_that_is_a_source_itself_is_seen_as_it_was_written(world: &World) {
     let flow = flow("atomic-commit");
     assert!(succeeded(&world.promote(&flow, &world.approved().await).await));
     let mut onwards = world.ask(Uuid::nil());

@@ -5,10 +5,7 @@ use countersign::{
     store::{AuditKind, Service},
 };
 
-use crate::{
-    backend::Backend,
-    world::{TEAM, World, flow, service, succeeded},
-};
+use crate::world::{TEAM, World, flow, service, succeeded};
 
 fn refusal(refusal: Refusal, preflight: bool) -> End {
     End::Refused { refusal, preflight }
@@ -24,12 +21,12 @@ fn consume(flow: &Flow) -> usize {
     flow.steps().iter().position(|step| consumes(&step.action)).expect("a flow consumes")
 }
 
-async fn executed_events<B: Backend>(world: &World<B>, ask: &countersign::store::Ask) -> usize {
+async fn executed_events(world: &World, ask: &countersign::store::Ask) -> usize {
     world.events(ask).await.iter().filter(|kind| **kind == AuditKind::Executed).count()
 }
 
 /// A source that cannot be promoted is refused, and leaves the approval as this.
-async fn a_bad_source<B: Backend>(world: &World<B>, services: Vec<Service>, expected: Refusal) {
+async fn a_bad_source(world: &World, services: Vec<Service>, expected: Refusal) {
     for (name, status) in [
         ("atomic-commit", Status::Approved),
         ("consume-last", Status::Approved),
@@ -44,24 +41,18 @@ async fn a_bad_source<B: Backend>(world: &World<B>, services: Vec<Service>, expe
     }
 }
 
-pub(super) async fn case_1_a_source_service_without_an_image_is_412_and_leaves_the_approval_approved<
-    B: Backend,
->(
-    world: &World<B>,
+pub(super) async fn case_1_a_source_service_without_an_image_is_412_and_leaves_the_approval_approved(
+    world: &World,
 ) {
     a_bad_source(world, vec![service(None)], Refusal::MISSING_IMAGE_REF).await;
 }
 
-pub(super) async fn case_2_a_source_with_no_services_is_412_and_leaves_the_approval_approved<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn case_2_a_source_with_no_services_is_412_and_leaves_the_approval_approved(world: &World) {
     a_bad_source(world, vec![], Refusal::NO_SERVICES).await;
 }
 
-pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409<
-    B: Backend,
->(
-    world: &World<B>,
+pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409(
+    world: &World,
 ) {
     for (number, name) in ["consume-first", "consume-last", "atomic-commit"].into_iter().enumerate() {
         let flow = flow(name);
@@ -79,9 +70,7 @@ pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_se
     }
 }
 
-pub(super) async fn case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409(world: &World) {
     for name in ["consume-first", "consume-last", "atomic-commit"] {
         let flow = flow(name);
         let ask = world.approved().await;
@@ -93,9 +82,7 @@ pub(super) async fn case_4_a_stale_snapshot_of_an_approval_that_somebody_else_ex
     }
 }
 
-pub(super) async fn case_5_a_store_that_fails_in_the_consume_is_503_execute_failed<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn case_5_a_store_that_fails_in_the_consume_is_503_execute_failed(world: &World) {
     for name in ["consume-first", "consume-last", "atomic-commit"] {
         let flow = flow(name);
         let ask = world.approved().await;

@@ -7,13 +7,10 @@ use countersign::{
 use countersign_models::fixtures::token_of;
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{STRANGERS, TEAM, World, later},
-};
+use crate::world::{STRANGERS, TEAM, World, later};
 
 /// So many approvals, a second apart, but two of them at once; every third is approved.
-async fn fill<B: Backend>(world: &World<B>, approvals: u64) {
+async fn fill(world: &World, approvals: u64) {
     for number in 0..approvals {
         let second = if number == 1 { 0 } else { number };
         world.backend.set_clock(later(second * 1_000)).await;
@@ -24,13 +21,11 @@ async fn fill<B: Backend>(world: &World<B>, approvals: u64) {
     }
 }
 
-async fn list<B: Backend>(world: &World<B>, query: &Query) -> Page {
+async fn list(world: &World, query: &Query) -> Page {
     world.store().list_approvals(query).await.expect("nothing fails")
 }
 
-pub(super) async fn a_list_is_newest_first_and_has_50_unless_more_are_wanted_and_200_at_most<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn a_list_is_newest_first_and_has_50_unless_more_are_wanted_and_200_at_most(world: &World) {
     fill(world, 210).await;
     let page = list(world, &Query::default()).await;
     assert_eq!((page.items.len(), page.total), (50, 210));
@@ -41,7 +36,7 @@ pub(super) async fn a_list_is_newest_first_and_has_50_unless_more_are_wanted_and
     }
 }
 
-pub(super) async fn pages_have_every_approval_once<B: Backend>(world: &World<B>) {
+pub(super) async fn pages_have_every_approval_once(world: &World) {
     fill(world, 25).await;
     let mut query = Query { team: Some(TEAM), limit: Some(7), ..Query::default() };
     let mut seen = Vec::new();
@@ -61,7 +56,7 @@ pub(super) async fn pages_have_every_approval_once<B: Backend>(world: &World<B>)
     assert_eq!((page.items.len(), page.next), (25, None));
 }
 
-pub(super) async fn a_list_can_be_of_one_status_and_of_one_team<B: Backend>(world: &World<B>) {
+pub(super) async fn a_list_can_be_of_one_status_and_of_one_team(world: &World) {
     fill(world, 9).await;
     let of = async |status| list(world, &Query { status: Some(status), ..Query::default() }).await;
     let (approved, pending) = (of(Status::Approved).await, of(Status::Pending).await);
@@ -74,7 +69,7 @@ pub(super) async fn a_list_can_be_of_one_status_and_of_one_team<B: Backend>(worl
     }
 }
 
-pub(super) async fn a_token_is_in_no_debug_output<B: Backend>(world: &World<B>) {
+pub(super) async fn a_token_is_in_no_debug_output(world: &World) {
     let record = world.requested(&world.ask(Uuid::nil())).await;
     let token = token_of(record.approval.id);
     assert!(!format!("{record:?}").contains(&token));

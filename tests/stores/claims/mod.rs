@@ -17,21 +17,21 @@ mod tenants;
 
 use std::{pin::Pin, sync::Arc};
 
-use crate::{backend::Backend, world::World};
+use crate::world::World;
 
 /// A claim at work.
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A claim about the stores of one kind.
-pub(crate) struct Claim<B> {
+/// A claim about every store.
+pub(crate) struct Claim {
     pub(crate) name: &'static str,
-    pub(crate) run: fn(Arc<World<B>>) -> Running,
+    pub(crate) run: fn(Arc<World>) -> Running,
 }
 
 macro_rules! claims {
     ($($module:ident { $($name:ident),+ $(,)? })+) => {
         /// All of them.
-        pub(crate) fn all<B: Backend>() -> Vec<Claim<B>> {
+        pub(crate) fn all() -> Vec<Claim> {
             vec![$($(Claim {
                 name: stringify!($name),
                 run: |world| Box::pin(async move { $module::$name(&world).await }),

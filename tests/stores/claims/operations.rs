@@ -6,29 +6,24 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{STRANGERS, TEAM, World, later},
-};
+use crate::world::{STRANGERS, TEAM, UNKNOWN, World, later};
 
 const REQUEST: Digest = Digest([1; 32]);
 const OTHER: Digest = Digest([2; 32]);
 
-async fn lease<B: Backend>(world: &World<B>, until: u64) -> Option<Notice> {
+async fn lease(world: &World, until: u64) -> Option<Notice> {
     world.store().lease_notice(later(until)).await.expect("nothing fails")
 }
 
-async fn settle<B: Backend>(world: &World<B>, notice: &Notice, state: NoticeState) -> bool {
+async fn settle(world: &World, notice: &Notice, state: NoticeState) -> bool {
     world.store().settle_notice(notice, state).await.expect("nothing fails")
 }
 
-async fn claim<B: Backend>(world: &World<B>, team: Uuid, request: Digest, until: u64) -> Claim {
+async fn claim(world: &World, team: Uuid, request: Digest, until: u64) -> Claim {
     world.store().claim_key(team, "key", request, later(until)).await.expect("nothing fails")
 }
 
-pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_out<B: Backend>(
-    world: &World<B>,
-) {
+pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_out(world: &World) {
     assert_eq!(lease(world, 100).await, None);
     let record = world.requested(&world.ask(Uuid::nil())).await;
     let first = lease(world, 100).await.expect("one is due");
@@ -45,7 +40,7 @@ pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_o
     assert_eq!(lease(world, 20_000).await, None, "what is sent is sent");
 }
 
-pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said<B: Backend>(world: &World<B>) {
+pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said(world: &World) {
     world.requested(&world.ask(Uuid::nil())).await;
     let failed = lease(world, 100).await.expect("one is due");
     assert!(settle(world, &failed, NoticeState::Due(later(500))).await);
@@ -55,7 +50,7 @@ pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said<B: Backen
     assert_eq!(lease(world, 900).await.expect("it is due").attempts, 1);
 }
 
-pub(super) async fn a_stale_notice_settles_nothing<B: Backend>(world: &World<B>) {
+pub(super) async fn a_stale_notice_settles_nothing(world: &World) {
     world.requested(&world.ask(Uuid::nil())).await;
     let stale = lease(world, 100).await.expect("one is due");
     world.backend.set_clock(later(100)).await;
@@ -67,7 +62,7 @@ pub(super) async fn a_stale_notice_settles_nothing<B: Backend>(world: &World<B>)
     assert!(!settle(world, &fresh, NoticeState::Due(later(0))).await, "what is done is done");
 }
 
-pub(super) async fn notices_of_what_is_decided_are_done<B: Backend>(world: &World<B>) {
+pub(super) async fn notices_of_what_is_decided_are_done(world: &World) {
     let (first, second) =
         (world.requested(&world.ask(Uuid::nil())).await, world.requested(&world.ask(Uuid::nil())).await);
     let sent = lease(world, 100).await.expect("one is due");
@@ -79,7 +74,7 @@ pub(super) async fn notices_of_what_is_decided_are_done<B: Backend>(world: &Worl
     assert_eq!(lease(world, 200).await, None, "nobody waits for that one any more");
 }
 
-pub(super) async fn notices_go_out_oldest_first<B: Backend>(world: &World<B>) {
+pub(super) async fn notices_go_out_oldest_first(world: &World) {
     let mut asked = Vec::new();
     for _ in 0..3 {
         asked.push(world.requested(&world.ask(Uuid::nil())).await.approval.id);
@@ -91,7 +86,7 @@ pub(super) async fn notices_go_out_oldest_first<B: Backend>(world: &World<B>) {
     assert_eq!(sent, asked);
 }
 
-pub(super) async fn a_key_is_one_requests_until_it_is_released_or_runs_out<B: Backend>(world: &World<B>) {
+pub(super) async fn a_key_is_one_requests_until_it_is_released_or_runs_out(world: &World) {
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
     assert_eq!(claim(world, TEAM, OTHER, 100).await, Claim::OtherRequest);
@@ -105,7 +100,7 @@ pub(super) async fn a_key_is_one_requests_until_it_is_released_or_runs_out<B: Ba
     world.store().release_key(TEAM, "unknown", true).await.expect("nothing fails");
 }
 
-pub(super) async fn a_key_that_is_kept_stays_its_requests<B: Backend>(world: &World<B>) {
+pub(super) async fn a_key_that_is_kept_stays_its_requests(world: &World) {
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
     world.store().release_key(TEAM, "key", true).await.expect("nothing fails");
     assert_eq!(claim(world, TEAM, OTHER, 100).await, Claim::OtherRequest);
@@ -114,14 +109,14 @@ pub(super) async fn a_key_that_is_kept_stays_its_requests<B: Backend>(world: &Wo
     assert_eq!(claim(world, TEAM, REQUEST, 20_000).await, Claim::Granted, "to be told the same again");
 }
 
-pub(super) async fn a_key_is_a_teams_own<B: Backend>(world: &World<B>) {
+pub(super) async fn a_key_is_a_teams_own(world: &World) {
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
     assert_eq!(claim(world, STRANGERS, OTHER, 100).await, Claim::Granted);
     world.store().release_key(STRANGERS, "key", false).await.expect("nothing fails");
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
 }
 
-pub(super) async fn deploy_logs_are_kept_in_their_order<B: Backend>(world: &World<B>) {
+pub(super) async fn deploy_logs_are_kept_in_their_order(world: &World) {
     let ask = world.approved().await;
     let approval = ask.request.approval;
     let log = |ended, exit_code, output: &str| DeployLog {
@@ -135,11 +130,11 @@ pub(super) async fn deploy_logs_are_kept_in_their_order<B: Backend>(world: &Worl
         world.store().log_deploy(log.clone()).await.expect("nothing fails");
     }
     assert_eq!(world.store().deploy_logs(approval).await, Ok(logs.to_vec()));
-    assert_eq!(world.store().deploy_logs(Uuid::from_u128(77)).await, Ok(Vec::new()));
-    let of_nothing = DeployLog { approval: Uuid::from_u128(77), ..logs[0].clone() };
+    assert_eq!(world.store().deploy_logs(UNKNOWN).await, Ok(Vec::new()));
+    let of_nothing = DeployLog { approval: UNKNOWN, ..logs[0].clone() };
     assert_eq!(world.store().log_deploy(of_nothing).await, Err(StoreError::NotApplied));
 }
 
-pub(super) async fn the_store_is_ready<B: Backend>(world: &World<B>) {
+pub(super) async fn the_store_is_ready(world: &World) {
     assert_eq!(world.store().is_ready().await, Ok(()));
 }

@@ -6,27 +6,24 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{TEAM, World, environment, flow, later, succeeded},
-};
+use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
 
 /// An approval that was executed, with a job.
-async fn executed<B: Backend>(world: &World<B>) -> Ask {
+async fn executed(world: &World) -> Ask {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     ask
 }
 
-async fn lease<B: Backend>(world: &World<B>, until: u64) -> Option<Lease> {
+async fn lease(world: &World, until: u64) -> Option<Lease> {
     world.store().lease_job(later(until)).await.expect("nothing fails")
 }
 
-async fn target<B: Backend>(world: &World<B>) -> StackStatus {
+async fn target(world: &World) -> StackStatus {
     world.targets().await.first().expect("the target").status
 }
 
-pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out<B: Backend>(world: &World<B>) {
+pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out(world: &World) {
     assert_eq!(lease(world, 100).await, None);
     let ask = executed(world).await;
     let first = lease(world, 100).await.expect("there is a job");
@@ -41,7 +38,7 @@ pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out<B: Bac
     assert_eq!(second, Lease { fence: second.fence, ..first });
 }
 
-pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish<B: Backend>(world: &World<B>) {
+pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(world: &World) {
     let ask = executed(world).await;
     let renew = async |lease: &Lease, until| {
         world.store().renew_lease(lease, later(until)).await.expect("nothing fails")
@@ -68,7 +65,7 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish<B:
     assert_eq!(lease(world, 20_000).await, None);
 }
 
-pub(super) async fn jobs_are_leased_oldest_first<B: Backend>(world: &World<B>) {
+pub(super) async fn jobs_are_leased_oldest_first(world: &World) {
     let mut executed_in_turn = Vec::new();
     for _ in 0..3 {
         executed_in_turn.push(executed(world).await.request.approval);
@@ -80,7 +77,7 @@ pub(super) async fn jobs_are_leased_oldest_first<B: Backend>(world: &World<B>) {
     assert_eq!(leased, executed_in_turn);
 }
 
-pub(super) async fn a_job_that_is_launched_twice_is_one_launch<B: Backend>(world: &World<B>) {
+pub(super) async fn a_job_that_is_launched_twice_is_one_launch(world: &World) {
     let ask = executed(world).await;
     let first = lease(world, 100).await.expect("there is a job");
     launch(&first, &world.deployer).await;
@@ -96,7 +93,7 @@ pub(super) async fn a_job_that_is_launched_twice_is_one_launch<B: Backend>(world
     assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
 }
 
-pub(super) async fn what_is_not_building_stays_as_it_is<B: Backend>(world: &World<B>) {
+pub(super) async fn what_is_not_building_stays_as_it_is(world: &World) {
     for ended in [StackStatus::Healthy, StackStatus::Failed] {
         let ask = executed(world).await;
         assert_eq!(target(world).await, StackStatus::Building);
@@ -106,11 +103,11 @@ pub(super) async fn what_is_not_building_stays_as_it_is<B: Backend>(world: &Worl
         let settled = world.store().settle(ask.request.approval, None, StackStatus::Healthy).await;
         assert_eq!((settled, target(world).await), (Ok(()), ended));
     }
-    let settled = world.store().settle(Uuid::from_u128(77), None, StackStatus::Failed).await;
+    let settled = world.store().settle(UNKNOWN, None, StackStatus::Failed).await;
     assert_eq!(settled, Ok(()), "of nothing");
 }
 
-pub(super) async fn a_deploy_without_a_job_settles_the_first_target<B: Backend>(world: &World<B>) {
+pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &World) {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("consume-last"), &ask).await));
     assert_eq!(target(world).await, StackStatus::Building);

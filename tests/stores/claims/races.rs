@@ -9,20 +9,17 @@ use countersign::{
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{TEAM, World, environment, flow, later, new_stack, succeeded},
-};
+use crate::world::{TEAM, World, environment, flow, later, new_stack, succeeded};
 
 const EIGHT: usize = 8;
 /// Each race is run so often.
 const ROUNDS: u64 = 5;
 
 /// Lets so many do something at the same time, each told its number.
-async fn at_once<B: Backend, T: Send + 'static, F: Future<Output = T> + Send + 'static>(
-    world: &Arc<World<B>>,
+async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    world: &Arc<World>,
     count: usize,
-    work: impl Fn(Arc<World<B>>, usize) -> F,
+    work: impl Fn(Arc<World>, usize) -> F,
 ) -> Vec<T> {
     let start = Arc::new(Barrier::new(count));
     let tasks: Vec<_> = (0..count)
@@ -46,9 +43,7 @@ fn count<T: PartialEq>(results: &[T], wanted: &T) -> usize {
     results.iter().filter(|result| *result == wanted).count()
 }
 
-pub(super) async fn of_eight_consumers_one_executes_and_the_others_are_told_409<B: Backend>(
-    world: &Arc<World<B>>,
-) {
+pub(super) async fn of_eight_consumers_one_executes_and_the_others_are_told_409(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
         let ends = at_once(world, EIGHT, |world, _| {
@@ -65,7 +60,7 @@ pub(super) async fn of_eight_consumers_one_executes_and_the_others_are_told_409<
     }
 }
 
-pub(super) async fn of_eight_bare_consumes_one_is_applied<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn of_eight_bare_consumes_one_is_applied(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
         let digest = world.source_digest(&ask).await;
@@ -80,7 +75,7 @@ pub(super) async fn of_eight_bare_consumes_one_is_applied<B: Backend>(world: &Ar
     }
 }
 
-pub(super) async fn of_those_who_decide_one_does<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn of_those_who_decide_one_does(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.pending(world.ask(Uuid::nil())).await;
         let id = ask.request.approval;
@@ -105,7 +100,7 @@ pub(super) async fn of_those_who_decide_one_does<B: Backend>(world: &Arc<World<B
     }
 }
 
-pub(super) async fn consumers_and_a_rejection_agree<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn consumers_and_a_rejection_agree(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.pending(world.ask(Uuid::nil())).await;
         let executed = at_once(world, EIGHT, |world, number| {
@@ -129,7 +124,7 @@ pub(super) async fn consumers_and_a_rejection_agree<B: Backend>(world: &Arc<Worl
     }
 }
 
-pub(super) async fn consumers_of_different_approvals_share_one_target<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn consumers_of_different_approvals_share_one_target(world: &Arc<World>) {
     let mut asks = Vec::new();
     for _ in 0..EIGHT {
         asks.push(world.approved().await);
@@ -145,7 +140,7 @@ pub(super) async fn consumers_of_different_approvals_share_one_target<B: Backend
     assert_eq!(world.targets().await.len(), 1);
 }
 
-pub(super) async fn two_creators_do_not_pass_the_cap<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn two_creators_do_not_pass_the_cap(world: &Arc<World>) {
     let there = world.backend.stacks(TEAM).await.len();
     world.set_cap(there + 3).await;
     let created = at_once(world, EIGHT, |world, number| async move {
@@ -158,7 +153,7 @@ pub(super) async fn two_creators_do_not_pass_the_cap<B: Backend>(world: &Arc<Wor
     assert_eq!(world.backend.stacks(TEAM).await.len(), there + 3);
 }
 
-pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap(world: &Arc<World>) {
     for round in 0..ROUNDS {
         let there = world.backend.stacks(TEAM).await.len();
         let mut ask = world.ask(Uuid::nil());
@@ -182,7 +177,7 @@ pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap<B: Backend>(wo
     }
 }
 
-pub(super) async fn a_job_is_leased_by_one_of_eight<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
     for round in 1..=ROUNDS {
         let mut executed = Vec::new();
         for _ in 0..3 {
@@ -209,7 +204,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight<B: Backend>(world: &Arc<Worl
     }
 }
 
-pub(super) async fn a_notice_is_leased_by_one_of_eight<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn a_notice_is_leased_by_one_of_eight(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let asked = world.requested(&world.ask(Uuid::nil())).await;
         let leased = at_once(world, EIGHT, |world, _| async move {
@@ -222,7 +217,7 @@ pub(super) async fn a_notice_is_leased_by_one_of_eight<B: Backend>(world: &Arc<W
     }
 }
 
-pub(super) async fn one_of_eight_gets_a_key<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn one_of_eight_gets_a_key(world: &Arc<World>) {
     for round in 0..ROUNDS {
         let claims = at_once(world, EIGHT, |world, _| async move {
             let key = format!("key {round}");
@@ -234,9 +229,9 @@ pub(super) async fn one_of_eight_gets_a_key<B: Backend>(world: &Arc<World<B>>) {
     }
 }
 
-pub(super) async fn one_request_under_a_key_is_one_approval<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) {
     for round in 0..ROUNDS {
-        let ask = Ask { key: Some(format!("key {round}")), ..world.ask(Uuid::nil()) };
+        let ask = Ask { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
         let asked = at_once(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.requested(&ask).await }
@@ -248,7 +243,7 @@ pub(super) async fn one_request_under_a_key_is_one_approval<B: Backend>(world: &
     }
 }
 
-pub(super) async fn a_reader_never_sees_half_a_commit<B: Backend>(world: &Arc<World<B>>) {
+pub(super) async fn a_reader_never_sees_half_a_commit(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
         let seen = at_once(world, 4, |world, number| {

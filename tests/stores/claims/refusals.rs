@@ -6,13 +6,12 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{STRANGERS, TEAM, World, environment, flow, later, new_stack, refused, service, succeeded},
+use crate::world::{
+    STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, refused, service, succeeded,
 };
 
 /// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
-async fn during_outage<B: Backend>(world: &World<B>, action: Do, refusal: Refusal) -> Refusal {
+async fn during_outage(world: &World, action: Do, refusal: Refusal) -> Refusal {
     let ask = world.approved().await;
     world.backend.begin_outage(TEAM, &refusal);
     let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
@@ -28,21 +27,21 @@ fn write(refusal: Refusal) -> Do {
 }
 
 /// What `atomic-commit` answers to this ask, with an approval for what it was before.
-async fn promoted<B: Backend>(world: &World<B>, spoil: impl FnOnce(&mut Ask)) -> Refusal {
+async fn promoted(world: &World, spoil: impl FnOnce(&mut Ask)) -> Refusal {
     let mut ask = world.approved().await;
     spoil(&mut ask);
     refused(world.promote(&flow("atomic-commit"), &ask).await)
 }
 
 /// A source like this, and what is refused of it.
-async fn with_source<B: Backend>(world: &World<B>, services: Vec<countersign::store::Service>) -> Refusal {
+async fn with_source(world: &World, services: Vec<countersign::store::Service>) -> Refusal {
     world.backend.put_services(TEAM, world.source.id, services).await;
     let refusal = promoted(world, |_| {}).await;
     world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
     refusal
 }
 
-async fn unresolved_vault_reference<B: Backend>(world: &World<B>) -> Refusal {
+async fn unresolved_vault_reference(world: &World) -> Refusal {
     let env_vars = EnvVars::from([("PASSWORD".to_owned(), "vault:DB_PASSWORD".to_owned())]);
     let stack = NewStack { env_vars, ..new_stack("api", "api:1") };
     let source =
@@ -66,13 +65,13 @@ async fn unresolved_vault_reference<B: Backend>(world: &World<B>) -> Refusal {
     refusal
 }
 
-pub(super) async fn every_refusal_of_a_promotion_can_be_reached<B: Backend>(world: &World<B>) {
+pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
     let check = |refusal: Refusal| (Do::Check { refusals: vec![refusal.clone()] }, refusal);
     let during = async |(action, refusal)| during_outage(world, action, refusal).await;
     let lookup_failed = {
         world.backend.begin_outage(TEAM, &Refusal::LOOKUP_FAILED);
         let mut ask = world.ask(Uuid::nil());
-        ask.request.approval = Uuid::from_u128(77);
+        ask.request.approval = UNKNOWN;
         let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
         world.backend.end_outage(TEAM, &Refusal::LOOKUP_FAILED);
         refusal
@@ -99,7 +98,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached<B: Backend>(worl
         refusal
     };
     let reached = [
-        (promoted(world, |ask| ask.request.approval = Uuid::nil()).await, Refusal::APPROVAL_NOT_FOUND),
+        (promoted(world, |ask| ask.request.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
         (lookup_failed, Refusal::LOOKUP_FAILED),
         (refused(world.promote(&flow("atomic-commit"), &pending).await), Refusal::APPROVAL_NOT_APPROVED),
         (promoted(world, |ask| ask.request.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
@@ -124,16 +123,16 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached<B: Backend>(worl
     }
 }
 
-pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist<B: Backend>(world: &World<B>) {
+pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist(world: &World) {
     let mut ask = world.approved().await;
     ask.request.team = STRANGERS;
     let theirs = world.promote(&flow("atomic-commit"), &ask).await;
-    ask.request.approval = Uuid::nil();
+    ask.request.approval = UNKNOWN;
     assert_eq!(theirs, world.promote(&flow("atomic-commit"), &ask).await);
     assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
 }
 
-pub(super) async fn a_caller_without_a_team_has_nothing<B: Backend>(world: &World<B>) {
+pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     let mut ask = world.approved().await;
     ask.request.team = Uuid::from_u128(0xC);
     assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::NotApplied));
@@ -144,7 +143,7 @@ pub(super) async fn a_caller_without_a_team_has_nothing<B: Backend>(world: &Worl
     // Whose source is another team's has no target either.
     ask.request.team = STRANGERS;
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
-    let elsewhere = Payload { source: Uuid::from_u128(77), ..ask.payload.clone() };
+    let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };
     let nothing = Ask { payload: elsewhere, ..ask.clone() };
     assert_eq!(world.store().find_target(&nothing, &step).await, Ok(Ok(None)));
 }

@@ -6,12 +6,9 @@ use countersign::{
     store::{Ask, Payload, Store},
 };
 
-use crate::{
-    backend::Backend,
-    world::{TEAM, World, flow, service, succeeded},
-};
+use crate::world::{TEAM, World, flow, service, succeeded};
 
-async fn ask_once<B: Backend>(world: &World<B>, flow: &Flow, ask: &Ask) -> Answer {
+async fn ask_once(world: &World, flow: &Flow, ask: &Ask) -> Answer {
     promote_once(flow, ask, world.source_digest(ask).await, world.store(), &world.deployer).await
 }
 
@@ -26,7 +23,7 @@ fn refused(answer: &Answer) -> Option<&Refusal> {
     }
 }
 
-pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409<B: Backend>(world: &World<B>) {
+pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409(world: &World) {
     let flow = flow("atomic-commit");
     let approved = world.approved().await;
     let first = ask_once(world, &flow, &under(&approved, "mine")).await;
@@ -40,7 +37,7 @@ pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409<B: Ba
     }
 }
 
-pub(super) async fn the_same_key_for_something_else_is_422<B: Backend>(world: &World<B>) {
+pub(super) async fn the_same_key_for_something_else_is_422(world: &World) {
     let flow = flow("atomic-commit");
     let ask = under(&world.approved().await, "mine");
     ask_once(world, &flow, &ask).await;
@@ -49,7 +46,7 @@ pub(super) async fn the_same_key_for_something_else_is_422<B: Backend>(world: &W
     assert_eq!(refused(&answer), Some(&Refusal::IDEMPOTENCY_KEY_REUSED));
 }
 
-pub(super) async fn a_refusal_is_never_the_outcome_of_a_key<B: Backend>(world: &World<B>) {
+pub(super) async fn a_refusal_is_never_the_outcome_of_a_key(world: &World) {
     let flow = flow("atomic-commit");
     let ask = under(&world.approved().await, "mine");
     world.backend.begin_outage(TEAM, &Refusal::ENV_LOAD_FAILED);
@@ -59,7 +56,7 @@ pub(super) async fn a_refusal_is_never_the_outcome_of_a_key<B: Backend>(world: &
     assert!(succeeded(&answer.end) && !answer.replayed, "{answer:?}");
 }
 
-pub(super) async fn an_order_that_goes_on_after_its_consume_repeats_nothing<B: Backend>(world: &World<B>) {
+pub(super) async fn an_order_that_goes_on_after_its_consume_repeats_nothing(world: &World) {
     // Executed does not say there that the promotion succeeded: to say so would be a lie.
     let flow = flow("consume-last");
     assert!(!flow.ends_with_consume() && Flow::atomic_commit().ends_with_consume());
@@ -68,7 +65,7 @@ pub(super) async fn an_order_that_goes_on_after_its_consume_repeats_nothing<B: B
     assert_eq!(refused(&ask_once(world, &flow, &ask).await), Some(&Refusal::APPROVAL_NOT_APPROVED));
 }
 
-pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written<B: Backend>(world: &World<B>) {
+pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written(world: &World) {
     let flow = flow("atomic-commit");
     let ask = world.approved().await;
     let promotion = world.drive_to(&flow, &ask, 2).await;
@@ -79,7 +76,7 @@ pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written<B: Ba
     assert_eq!(job.digest, world.record(&ask).await.approval.digest);
 }
 
-pub(super) async fn an_execution_is_there_when_its_approval_is_executed<B: Backend>(world: &World<B>) {
+pub(super) async fn an_execution_is_there_when_its_approval_is_executed(world: &World) {
     let ask = under(&world.approved().await, "mine");
     let execution =
         async || world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");

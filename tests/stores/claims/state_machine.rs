@@ -7,10 +7,7 @@ use countersign::{
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{OPENS, TEAM, World, flow},
-};
+use crate::world::{OPENS, TEAM, World, flow};
 
 /// What somebody does. Approvals are meant by their number, round and round those that there are.
 #[derive(Clone, Debug)]
@@ -92,7 +89,7 @@ impl Expected {
 }
 
 /// Does all of it, on approvals of its own.
-async fn run<B: Backend>(world: &World<B>, now: &mut Timestamp, acts: &[Act]) {
+async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
     let flow = flow("atomic-commit");
     let mut approvals: Vec<Expected> = Vec::new();
     for act in acts {
@@ -172,11 +169,11 @@ impl Drop for OnPanic<'_> {
     }
 }
 
-pub(super) async fn any_sequence_of_acts_is_what_the_table_of_transitions_says<B: Backend>(world: &World<B>) {
+pub(super) async fn any_sequence_of_acts_is_what_the_table_of_transitions_says(world: &World) {
     let mut runner = TestRunner::deterministic();
     let sequences = prop::collection::vec(act(), 0..40);
     let mut now = OPENS;
-    for _ in 0..B::SEQUENCES {
+    for _ in 0..world.backend.sequences() {
         let acts = sequences.new_tree(&mut runner).expect("nothing is filtered").current();
         let said = OnPanic(&acts);
         run(world, &mut now, &acts).await;
@@ -184,7 +181,7 @@ pub(super) async fn any_sequence_of_acts_is_what_the_table_of_transitions_says<B
     }
 }
 
-pub(super) async fn a_preflight_failure_never_consumes_and_a_retry_succeeds<B: Backend>(world: &World<B>) {
+pub(super) async fn a_preflight_failure_never_consumes_and_a_retry_succeeds(world: &World) {
     let mut now = OPENS;
     for index in 0..OUTAGES.len() {
         let acts = [

@@ -11,12 +11,9 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::{
-    backend::Backend,
-    world::{STRANGERS, TEAM, World, environment, flow, later, new_stack, succeeded},
-};
+use crate::world::{STRANGERS, TEAM, World, environment, flow, later, new_stack, succeeded};
 
-async fn create<B: Backend>(world: &World<B>, stack: NewStack) -> Stack {
+async fn create(world: &World, stack: NewStack) -> Stack {
     world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room")
 }
 
@@ -24,7 +21,7 @@ fn changes(pairs: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
 }
 
-pub(super) async fn a_stack_is_found_by_its_slug_by_its_own_team_only<B: Backend>(world: &World<B>) {
+pub(super) async fn a_stack_is_found_by_its_slug_by_its_own_team_only(world: &World) {
     let same_name = create(world, new_stack("shop", "other")).await;
     assert_ne!(same_name.slug(), world.source.slug());
     for stack in [&world.source, &same_name] {
@@ -43,7 +40,7 @@ pub(super) async fn a_stack_is_found_by_its_slug_by_its_own_team_only<B: Backend
     );
 }
 
-pub(super) async fn a_family_is_its_members_oldest_first<B: Backend>(world: &World<B>) {
+pub(super) async fn a_family_is_its_members_oldest_first(world: &World) {
     let second = create(world, new_stack("second", "image")).await;
     create(world, new_stack("nobody's", "image")).await;
     world.backend.adopt_stack(TEAM, second.id, world.source.id).await;
@@ -57,7 +54,7 @@ pub(super) async fn a_family_is_its_members_oldest_first<B: Backend>(world: &Wor
     assert_eq!(world.store().family(TEAM, second.id).await, Ok(Vec::new()), "it is nobody's root any more");
 }
 
-pub(super) async fn creating_counts_and_creates_at_once<B: Backend>(world: &World<B>) {
+pub(super) async fn creating_counts_and_creates_at_once(world: &World) {
     world.set_cap(2).await;
     create(world, new_stack("second", "image")).await;
     let third = world.store().create_stack(TEAM, new_stack("third", "image")).await;
@@ -65,7 +62,7 @@ pub(super) async fn creating_counts_and_creates_at_once<B: Backend>(world: &Worl
     assert_eq!(world.backend.stacks(TEAM).await.len(), 2);
 }
 
-pub(super) async fn a_new_build_is_seen_by_the_next_reader<B: Backend>(world: &World<B>) {
+pub(super) async fn a_new_build_is_seen_by_the_next_reader(world: &World) {
     let slug = world.source.slug();
     let built = world.store().put_image(TEAM, &slug, "web", "shop:2").await.expect("nothing fails");
     let built = built.expect("it is there");
@@ -76,7 +73,7 @@ pub(super) async fn a_new_build_is_seen_by_the_next_reader<B: Backend>(world: &W
     assert_eq!(world.store().put_image(TEAM, "nothing", "web", "shop:2").await, Ok(None));
 }
 
-pub(super) async fn variables_are_set_and_removed<B: Backend>(world: &World<B>) {
+pub(super) async fn variables_are_set_and_removed(world: &World) {
     let slug = world.source.slug();
     let patch = async |pairs: &[(&str, Option<&str>)]| {
         let patched = world.store().patch_env(TEAM, &slug, &changes(pairs)).await.expect("nothing fails");
@@ -93,7 +90,7 @@ pub(super) async fn variables_are_set_and_removed<B: Backend>(world: &World<B>) 
     assert_eq!(world.store().patch_env(TEAM, "nothing", &changes(&[("A", Some("1"))])).await, Ok(None));
 }
 
-pub(super) async fn a_resource_is_found_by_its_own_team_only<B: Backend>(world: &World<B>) {
+pub(super) async fn a_resource_is_found_by_its_own_team_only(world: &World) {
     for kind in [ResourceKind::Postgres, ResourceKind::Redis, ResourceKind::Mongodb] {
         let new = NewResource { name: "data".to_owned(), kind, env: environment("staging") };
         let created = world.store().create_resource(TEAM, new).await.expect("nothing fails");
@@ -104,7 +101,7 @@ pub(super) async fn a_resource_is_found_by_its_own_team_only<B: Backend>(world: 
     assert_eq!(world.store().resource(TEAM, world.source.id).await, Ok(None), "a stack is none");
 }
 
-pub(super) async fn what_a_team_pays_for_can_change<B: Backend>(world: &World<B>) {
+pub(super) async fn what_a_team_pays_for_can_change(world: &World) {
     for plan in [Plan::Free, Plan::Pro, Plan::Enterprise] {
         let cap = world.backend.stacks(TEAM).await.len() + 1;
         world.store().put_team(TEAM, Team { plan, deployment_cap: cap }).await.expect("nothing fails");
@@ -117,7 +114,7 @@ pub(super) async fn what_a_team_pays_for_can_change<B: Backend>(world: &World<B>
     create(world, new_stack("unlimited", "image")).await;
 }
 
-pub(super) async fn nobody_without_a_team_writes_anything<B: Backend>(world: &World<B>) {
+pub(super) async fn nobody_without_a_team_writes_anything(world: &World) {
     let nobody = Uuid::from_u128(0xC);
     let before = world.backend.everything().await;
     let resource =
@@ -133,7 +130,7 @@ pub(super) async fn nobody_without_a_team_writes_anything<B: Backend>(world: &Wo
     assert_eq!(world.backend.everything().await, before);
 }
 
-pub(super) async fn text_of_any_kind_comes_back_as_it_was<B: Backend>(world: &World<B>) {
+pub(super) async fn text_of_any_kind_comes_back_as_it_was(world: &World) {
     let texts = [
         "",
         "'; DROP TABLE approvals; --",

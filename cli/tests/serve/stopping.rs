@@ -1,0 +1,68 @@
+//! Ends: a gate that is asked to stop does, and nothing is lost of what it was doing.
+
+use std::{fs, process::Command, thread};
+
+use rustix::process::Signal;
+
+use crate::{
+    process::{SECRET, Workplace, decide, eventually},
+    promote::{promote, requested, shop, target},
+};
+
+#[test]
+fn both_signals_end_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let workplace = Workplace::new();
+        let server = workplace.serve(&["--store", "memory"]);
+        let (exit, log) = server.stopped(signal);
+        assert_eq!(exit, Some(0), "{log}");
+        assert!(log.contains("it was asked to stop"), "{log}");
+    }
+}
+
+#[test]
+fn a_log_in_json_has_an_object_on_each_line() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&["--store", "memory", "--log", "json"]);
+    let (_, log) = server.stopped(Signal::TERM);
+    assert!(log.lines().count() > 0);
+    for line in log.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(event["level"].is_string() && event["fields"]["message"].is_string(), "{line}");
+    }
+}
+
+/// A deploy that is under way when the server stops: its command is ended, and the next server runs it again. Neither
+/// run sees the server's secret.
+#[test]
+fn a_deploy_goes_on_with_the_next_server() {
+    let workplace = Workplace::new();
+    let begun = workplace.path("begun");
+    assert!(Command::new("mkfifo").arg(&begun).status().expect("mkfifo").success());
+    let script = "env >> environment; cat >> plans; if mkdir first; then echo > begun; sleep 3600; fi";
+    let config = format!(
+        "drain = \"0s\"\n[deployer]\ncommand = [\"/bin/sh\", \"-c\", '{script}']\ntimeout = \"1h\"\n"
+    );
+    let config = workplace.write("gate.toml", &config);
+    let args = ["--store", "sqlite:gate.db", "--config", &config];
+    let server = workplace.serve(&args);
+    let shop = shop(&server);
+    let approval = requested(&server, &shop);
+    assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
+    assert_eq!(promote(&server, &shop, &approval, "key").0, 202);
+    // Opening it waits until the command has.
+    thread::spawn(move || fs::read(begun)).join().expect("nobody panicked").expect("it is there");
+    let (exit, log) = server.stopped(Signal::TERM);
+    assert_eq!(exit, Some(0), "{log}");
+    assert!(log.contains("the launch job is given back"), "{log}");
+
+    let server = workplace.serve(&args);
+    // The first lease is far from its end.
+    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    let plans = fs::read_to_string(workplace.path("plans")).expect("text");
+    let plans: Vec<&str> = plans.lines().collect();
+    assert_eq!((plans.len(), plans[0]), (2, plans[1]));
+    let environment = fs::read_to_string(workplace.path("environment")).expect("text");
+    assert!(environment.contains(&format!("COUNTERSIGN_APPROVAL_ID={approval}")));
+    assert!(!environment.contains(SECRET), "{environment}");
+}

@@ -1,0 +1,206 @@
+//! A deploy by a command: no shell, its plan on standard input, a process group of its own, the last of its output kept.
+
+use std::{
+    env, io,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe,
+    process::{Child, Command},
+};
+use tracing::{info, warn};
+
+use super::{
+    Plan, locked,
+    run::{Ended, Withdrawn},
+};
+
+/// The variable that names the approval to the command. A repeat of a deploy has the same one.
+pub const APPROVAL_ID_VARIABLE: &str = "COUNTERSIGN_APPROVAL_ID";
+
+/// What begins the name of every variable of this server's own. Its secret may be in one: a command gets none of them.
+const OWN_VARIABLES: &str = "COUNTERSIGN_";
+
+/// A command, and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// The program, and its arguments as they are: no shell looks at them.
+    pub argv: Vec<String>,
+    /// After this long it is ended, and has failed.
+    pub timeout: Duration,
+}
+
+/// How long a command that was told to end may take to clean up, before it is killed.
+const TIME_TO_CLEAN_UP: Duration = Duration::from_secs(2);
+
+/// How long output is waited for when the command has ended and something else still holds its end of the pipe.
+const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
+
+/// How much of the output is kept.
+const KEPT: usize = 64 * 1024;
+
+impl CommandLine {
+    /// To its end; none when it was withdrawn. Nothing of its process group is left when it timed out or was withdrawn.
+    pub(super) async fn run(&self, plan: &Plan, withdrawn: &mut Withdrawn) -> Option<Ended> {
+        let approval = plan.approval_id;
+        let (child, output) = match self.start(plan) {
+            Ok(started) => started,
+            Err(error) => {
+                warn!(%approval, %error, "the deploy command could not be started");
+                return Some(Ended { exit_code: None, output: format!("could not be started: {error}") });
+            }
+        };
+        let mut group = Group::of(child);
+        info!(%approval, "the deploy command runs");
+        let (status, note) = tokio::select! {
+            status = group.leader.wait() => (status, ""),
+            () = tokio::time::sleep(self.timeout) => (group.end().await, "\nended after its timeout\n"),
+            () = withdrawn.wait() => {
+                let _ = group.end().await;
+                return None;
+            }
+        };
+        group.is_over = true;
+        let output = output.finish(note).await;
+        let exit_code = status.ok().filter(|_| note.is_empty()).and_then(|status| status.code());
+        Some(Ended { exit_code, output })
+    }
+
+    fn start(&self, plan: &Plan) -> io::Result<(Child, Output)> {
+        let [program, arguments @ ..] = &self.argv[..] else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program is named"));
+        };
+        // One pipe for both, so that what was printed stays in its order.
+        let (reader, writer) = io::pipe()?;
+        let mut command = Command::new(program);
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with(OWN_VARIABLES) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(arguments)
+            .env(APPROVAL_ID_VARIABLE, plan.approval_id.to_string())
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0)
+            .kill_on_drop(true);
+        let reader = pipe::Receiver::from_owned_fd(reader.into())?;
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            let document = plan.to_json();
+            // A command need not read it.
+            tokio::spawn(async move { stdin.write_all(&document).await });
+        }
+        Ok((child, Output::read(reader)))
+    }
+}
+
+/// A command with all that it has started, and that has not left its process group.
+struct Group {
+    leader: Child,
+    id: Option<Pid>,
+    is_over: bool,
+}
+
+impl Group {
+    fn of(leader: Child) -> Self {
+        let id = leader.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Self { leader, id, is_over: false }
+    }
+
+    /// Asks it to end, and makes it.
+    async fn end(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM);
+        let _ = tokio::time::timeout(TIME_TO_CLEAN_UP, self.leader.wait()).await;
+        self.signal(Signal::KILL);
+        self.is_over = true;
+        self.leader.wait().await
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id {
+            // It may have ended by itself.
+            let _ = kill_process_group(id, signal);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.signal(Signal::KILL);
+        }
+    }
+}
+
+/// What a command prints, while it does.
+struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reading: tokio::task::JoinHandle<()>,
+}
+
+impl Output {
+    fn read(mut pipe: pipe::Receiver) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&kept);
+        let reading = tokio::spawn(async move {
+            let mut chunk = vec![0; 8 * 1024];
+            while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+                let mut kept = locked(&into);
+                kept.extend_from_slice(&chunk[..length]);
+                if kept.len() > 2 * KEPT {
+                    let cut = kept.len() - KEPT;
+                    kept.drain(..cut);
+                }
+            }
+        });
+        Self { kept, reading }
+    }
+
+    /// The last of it, with this note at its end.
+    async fn finish(mut self, note: &str) -> String {
+        let _ = tokio::time::timeout(TIME_TO_DRAIN, &mut self.reading).await;
+        self.reading.abort();
+        let mut kept = std::mem::take(&mut *locked(&self.kept));
+        kept.extend_from_slice(note.as_bytes());
+        last_of(&kept)
+    }
+}
+
+/// The last bytes, as text. What is no text is shown as what it is not; a character that was cut is left out.
+fn last_of(bytes: &[u8]) -> String {
+    let mut from = bytes.len().saturating_sub(KEPT);
+    if from > 0 {
+        let continues = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+        from += bytes[from..].iter().take(3).take_while(|byte| continues(byte)).count();
+    }
+    // A text in a database cannot have this one.
+    String::from_utf8_lossy(&bytes[from..]).replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_an_output_is_kept_and_no_character_is_cut() {
+        let long = "ä".repeat(KEPT);
+        let kept = last_of(long.as_bytes());
+        assert_eq!((kept.len(), kept.replace('ä', "")), (KEPT, String::new()));
+        let odd = format!("{long}!");
+        let kept = last_of(odd.as_bytes());
+        assert_eq!((kept.len(), kept.replace('ä', "")), (KEPT - 1, "!".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_as_what_it_is_not() {
+        assert_eq!(last_of(b"a\xffb\0"), "a\u{fffd}b\u{fffd}");
+    }
+}

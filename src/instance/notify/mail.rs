@@ -1,0 +1,165 @@
+//! Links by mail: over SMTP, or as `.eml` files in a folder.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Body, Mailbox, MultiPart, MultiPartKind, SinglePart, header::ContentTransferEncoding},
+};
+
+use super::{Letter, NotSent};
+
+/// Whom mails come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender(Mailbox);
+
+impl Sender {
+    /// Reads `countersign <gate@example.com>`; none when it is no address.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+/// Whether mails can be sent to this address.
+pub fn is_address(text: &str) -> bool {
+    text.parse::<lettre::Address>().is_ok()
+}
+
+/// Mails as files: `ID.eml`, by the approval's id. A repeat is the same file.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    sender: Sender,
+}
+
+impl Folder {
+    /// Makes the folder, if it is not there, and sees that files can be written to it.
+    ///
+    /// # Errors
+    /// It cannot be made, or written to.
+    pub fn open(path: impl Into<PathBuf>, sender: Sender) -> io::Result<Self> {
+        let path = path.into();
+        std::fs::create_dir_all(&path)?;
+        let probe = path.join(".countersign-probe");
+        std::fs::write(&probe, b"")?;
+        std::fs::remove_file(&probe)?;
+        Ok(Self { path, sender })
+    }
+
+    /// Where the mail about this approval is, once it was sent.
+    pub fn file(&self, approval: uuid::Uuid) -> PathBuf {
+        self.path.join(format!("{approval}.eml"))
+    }
+
+    pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
+        let mail = mail(letter, &self.sender)?.formatted();
+        // Another process may be writing the same mail.
+        let half = self.path.join(format!(".{}.{}.half", letter.approval, std::process::id()));
+        let file = self.file(letter.approval);
+        let written = tokio::task::spawn_blocking(move || write_whole(&file, &half, &mail)).await;
+        written
+            .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+            .map_err(|error| NotSent::because(&error, letter))
+    }
+}
+
+/// Whoever watches the folder sees all of a file or none of it.
+fn write_whole(file: &Path, half: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    // The link in it is for the operator alone.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut writing = options.open(half)?;
+    writing.write_all(content)?;
+    writing.sync_all()?;
+    std::fs::rename(half, file)
+}
+
+/// A mail server.
+#[derive(Clone)]
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    sender: Sender,
+}
+
+impl Smtp {
+    /// By its address: `smtps://user:password@mail.example.com`, or `smtp://…?tls=required` for STARTTLS.
+    ///
+    /// # Errors
+    /// It is no such address. The error does not repeat it: there may be a password in it.
+    pub fn connect(url: &str, sender: Sender) -> Result<Self, NoSuchServer> {
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| NoSuchServer)?;
+        let transport = builder.timeout(Some(Duration::from_secs(10))).build();
+        Ok(Self { transport, sender })
+    }
+
+    pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
+        let mail = mail(letter, &self.sender)?;
+        match self.transport.send(mail).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(NotSent::because(&WithSources(&error), letter)),
+        }
+    }
+}
+
+impl fmt::Debug for Smtp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Smtp").field("sender", &self.sender).finish_non_exhaustive()
+    }
+}
+
+/// What was given as a mail server's address is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSuchServer;
+
+/// An error with what caused it.
+struct WithSources<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for WithSources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// The same bytes whenever it is made: a repeat can be told by its Message-ID, and is nothing new.
+fn mail(letter: &Letter, sender: &Sender) -> Result<Message, NotSent> {
+    let id = letter.approval;
+    let mut builder = Message::builder()
+        .from(sender.0.clone())
+        .date(UNIX_EPOCH + Duration::from_millis(letter.created_at.0))
+        .message_id(Some(format!("<approval-{id}@{}>", sender.0.email.domain())))
+        .subject(letter.subject());
+    for recipient in &letter.recipients {
+        let recipient: Mailbox = recipient.parse().map_err(|error| NotSent::because(&error, letter))?;
+        builder = builder.to(recipient);
+    }
+    let body = MultiPart::builder()
+        .kind(MultiPartKind::Alternative)
+        .boundary(format!("countersign-{}", id.simple()))
+        .singlepart(SinglePart::plain(legible(letter.text())))
+        .singlepart(SinglePart::html(legible(letter.html())));
+    builder.multipart(body).map_err(|error| NotSent::because(&error, letter))
+}
+
+/// The text as it is, where mail allows that. A link that is broken over two lines can only be read by a mail program,
+/// and files are read by people and scripts, too.
+fn legible(text: String) -> Body {
+    const LONGEST_LINE: usize = 998;
+    if !text.is_ascii() || text.lines().any(|line| line.len() > LONGEST_LINE) {
+        return Body::new(text);
+    }
+    let lines = text.lines().flat_map(|line| [line, "\r\n"]);
+    Body::dangerous_pre_encoded(lines.collect::<String>().into_bytes(), ContentTransferEncoding::SevenBit)
+}

@@ -1,0 +1,81 @@
+//! Who is sent a link: a team's operators, and never whoever asked, where that is forbidden.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+/// The operators of all teams.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Operators {
+    /// Of every team that has none of its own.
+    pub everywhere: Vec<String>,
+    /// A team's own.
+    pub of_team: BTreeMap<Uuid, Vec<String>>,
+    /// Nobody approves what they asked for themselves: their link is not sent to them.
+    pub forbid_self_approval: bool,
+}
+
+impl Operators {
+    /// Who is sent the link of what `requester` asks for. Nobody: it must not be asked for, since nobody could approve.
+    pub fn recipients(&self, team: Uuid, requester: &str) -> Vec<String> {
+        let operators = self.of_team.get(&team).unwrap_or(&self.everywhere);
+        let may = |operator: &&String| !self.forbid_self_approval || !same_mailbox(operator, requester);
+        operators.iter().filter(may).cloned().collect()
+    }
+
+    /// Whether somebody could approve what `requester` asks for.
+    pub fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
+        !self.recipients(team, requester).is_empty()
+    }
+}
+
+/// Whether two addresses are the same person's, as far as anybody can tell: capitals and what follows a plus make no
+/// difference.
+fn same_mailbox(one: &str, other: &str) -> bool {
+    mailbox(one) == mailbox(other)
+}
+
+fn mailbox(address: &str) -> (String, String) {
+    let address = address.trim().to_lowercase();
+    let (user, domain) = address.rsplit_once('@').unwrap_or((&address, ""));
+    let user = user.split('+').next().unwrap_or(user);
+    (user.to_owned(), domain.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEAM: Uuid = Uuid::from_u128(1);
+
+    fn operators(addresses: &[&str]) -> Operators {
+        let everywhere = addresses.iter().map(|&address| address.to_owned()).collect();
+        Operators { everywhere, of_team: BTreeMap::new(), forbid_self_approval: true }
+    }
+
+    #[test]
+    fn the_requester_is_never_among_the_recipients_where_that_is_forbidden() {
+        let two = operators(&["dev@example.com", "ops@example.com"]);
+        for requester in ["dev@example.com", "DEV@Example.com", " dev+approvals@example.com"] {
+            assert_eq!(two.recipients(TEAM, requester), ["ops@example.com"], "{requester}");
+        }
+        assert_eq!(two.recipients(TEAM, "somebody@example.com").len(), 2);
+    }
+
+    #[test]
+    fn nobody_can_approve_what_the_only_operator_asks_for() {
+        let one = operators(&["dev@example.com"]);
+        assert!(!one.somebody_may_approve(TEAM, "dev@example.com"));
+        assert!(one.somebody_may_approve(TEAM, "dev@example.org"));
+        let allowed = Operators { forbid_self_approval: false, ..one };
+        assert!(allowed.somebody_may_approve(TEAM, "dev@example.com"));
+    }
+
+    #[test]
+    fn a_teams_own_operators_come_instead_of_those_of_everybody() {
+        let mut operators = operators(&["ops@example.com"]);
+        operators.of_team.insert(TEAM, vec!["own@example.com".to_owned()]);
+        assert_eq!(operators.recipients(TEAM, "dev@example.com"), ["own@example.com"]);
+        assert_eq!(operators.recipients(Uuid::nil(), "dev@example.com"), ["ops@example.com"]);
+    }
+}

@@ -1,0 +1,8 @@
+//! The parts of a running instance, on the store in memory.
+
+mod commands;
+mod logs;
+mod mails;
+mod platform;
+mod webhooks;
+mod workers;

@@ -1,0 +1,105 @@
+//! A store behind a pointer, so that the claims are compiled once and not once for each store.
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+
+use countersign::{
+    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
+        StackStatus, Store, StoreError, Team, Tenants,
+    },
+};
+use uuid::Uuid;
+
+/// Something that comes later.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A store of any kind.
+#[derive(Clone)]
+pub(crate) struct Erased(Arc<dyn Boxed>);
+
+impl Erased {
+    pub(crate) fn new(store: Arc<impl Store + Tenants + Operations + 'static>) -> Self {
+        Self(store)
+    }
+}
+
+/// A type with this lifetime, where it has one.
+macro_rules! with {
+    ($life:lifetime & $kind:ty) => { &$life $kind };
+    ($life:lifetime < $kind:ident >) => { $kind<$life> };
+    ($life:lifetime $kind:ty) => { $kind };
+}
+
+macro_rules! erased {
+    ($($contract:ident {
+        $(fn $name:ident($($argument:ident: [$($kind:tt)+]),*) -> $output:ty;)+
+    })+) => {
+        trait Boxed: Send + Sync {
+            $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output>;)+)+
+        }
+
+        impl<S: Store + Tenants + Operations> Boxed for S {
+            $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output> {
+                Box::pin($contract::$name(self, $($argument),*))
+            })+)+
+        }
+
+        $(impl $contract for Erased {
+            $(async fn $name(&self, $($argument: with!('_ $($kind)+)),*) -> $output {
+                self.0.$name($($argument),*).await
+            })+
+        })+
+    };
+}
+
+erased! {
+    Store {
+        fn read_approval(ask: [&Ask]) -> Result<Reading, StoreError>;
+        fn check(ask: [&Ask], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
+        fn find_target(ask: [&Ask], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
+        fn commit(ask: [&Ask], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
+        fn request_approval(ask: [&Ask]) -> Result<ApprovalRecord, StoreError>;
+        fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
+        fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
+        fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
+        fn list_approvals(query: [&Query]) -> Result<Page, StoreError>;
+        fn lease_job(until: [Timestamp]) -> Result<Option<Lease>, StoreError>;
+        fn renew_lease(lease: [&Lease], until: [Timestamp]) -> Result<bool, StoreError>;
+        fn finish_job(lease: [&Lease], ended: [StackStatus]) -> Result<bool, StoreError>;
+        fn settle(approval: [Uuid], target: [Option<Uuid>], status: [StackStatus]) -> Result<(), StoreError>;
+        fn audit(approval: [Uuid]) -> Result<Vec<AuditEvent>, StoreError>;
+    }
+    Tenants {
+        fn put_team(id: [Uuid], team: [Team]) -> Result<(), StoreError>;
+        fn create_stack(team: [Uuid], stack: [NewStack]) -> Result<Result<Stack, Refusal>, StoreError>;
+        fn stack(team: [Uuid], slug: [&str]) -> Result<Option<Stack>, StoreError>;
+        fn stack_by_id(team: [Uuid], id: [Uuid]) -> Result<Option<Stack>, StoreError>;
+        fn family(team: [Uuid], root: [Uuid]) -> Result<Vec<Stack>, StoreError>;
+        fn put_image(
+            team: [Uuid], slug: [&str], service: [&str], image_ref: [&str]
+        ) -> Result<Option<Stack>, StoreError>;
+        fn patch_env(
+            team: [Uuid], slug: [&str], changes: [&BTreeMap<String, Option<String>>]
+        ) -> Result<Option<Stack>, StoreError>;
+        fn put_vault(
+            team: [Uuid], env: [&Environment], key: [&str], value: [&str]
+        ) -> Result<(), StoreError>;
+        fn create_resource(team: [Uuid], resource: [NewResource]) -> Result<Resource, StoreError>;
+        fn resource(team: [Uuid], id: [Uuid]) -> Result<Option<Resource>, StoreError>;
+    }
+    Operations {
+        fn approval_by_token(token: [&str]) -> Result<Option<ApprovalRecord>, StoreError>;
+        fn any_approval(id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
+        fn lease_notice(until: [Timestamp]) -> Result<Option<Notice>, StoreError>;
+        fn settle_notice(notice: [&Notice], state: [NoticeState]) -> Result<bool, StoreError>;
+        fn claim_key(
+            team: [Uuid], key: [&str], request: [Digest], until: [Timestamp]
+        ) -> Result<Claim, StoreError>;
+        fn release_key(team: [Uuid], key: [&str], keep: [bool]) -> Result<(), StoreError>;
+        fn log_deploy(log: [DeployLog]) -> Result<(), StoreError>;
+        fn deploy_logs(approval: [Uuid]) -> Result<Vec<DeployLog>, StoreError>;
+        fn is_ready() -> Result<(), StoreError>;
+    }
+}
