@@ -4,7 +4,6 @@
 //! the same settings; every approval is consumed by exactly one client, which is asserted.
 
 use std::{
-    hint::black_box,
     path::Path,
     sync::{
         Arc,
