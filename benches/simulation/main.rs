@@ -3,8 +3,9 @@
 //! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
 //! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker
 //! that launches and sees the deploy through: one that ends at once, and one of ten minutes, with a lease of thirty
-//! seconds that is renewed twice in its length. The simulator also keeps its ledgers and judges every property after
-//! every step; tokio judges nothing.
+//! seconds that is renewed twice in its length. The simulator begins each schedule with a copy of what it keeps, as in a
+//! campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every step, where
+//! tokio judges nothing.
 
 mod dozing;
 

@@ -135,7 +135,7 @@ impl Simulation {
         ledger.changed(deed.changed, now);
         ledger.launched(&deed);
         ledger.clean &= deed.outcome.fault().is_none();
-        if !deed.sent && deed.launched.is_none() {
+        if !deed.sent {
             self.reach = Reach::Promotion;
         }
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));

@@ -38,6 +38,8 @@ impl Simulation {
         self.reach = match deed.worker {
             None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
             Some(WorkerDeed::Renewed) if unharmed => Reach::Lease,
+            // The store has nothing to do with it.
+            Some(WorkerDeed::Launched) if unharmed => Reach::Promotion,
             _ => Reach::Store,
         };
         self.describe_worker(instance, &deed, worked);

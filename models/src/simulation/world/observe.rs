@@ -15,7 +15,7 @@ pub(super) enum Reach {
     Nothing,
     /// A lease got longer.
     Lease,
-    /// A promotion has read something, or has ended.
+    /// A promotion has read something, or has ended; or something was launched.
     Promotion,
     /// Whatever the store has.
     Store,
