@@ -3,7 +3,8 @@
 //! `cargo bench --bench commit` prints nanoseconds for each, and what they are of the bare consume: the default
 //! strategy's consume and nothing else; the commit, which also judges and writes the target, copies the vault, writes
 //! the event and the job under its team's lock; and the whole promotion by the driver, from its first read to its
-//! answer. A million approvals in ten thousand teams, each of one stack, in an order that was shuffled.
+//! answer. A million approvals in an order that was shuffled: once all of one team and its one stack, so that what is
+//! cold is what is kept of an approval; and once of ten thousand teams with a stack each, which are cold, too.
 //!
 //! The three take turns, some ten thousand approvals at a time, so that whatever else the machine does slows all of
 //! them. Nobody else is there: this is the cost of the work, not of the contention.
@@ -22,14 +23,13 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote},
     store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
-    strategy::{self, Sharded, Strategy},
+    strategy::{self, DefaultStrategy, Strategy},
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
-const TEAMS: u128 = 10_000;
-const OF_A_TEAM: usize = 100;
+const APPROVALS: usize = 1_000_000;
 /// How many are done in a row.
 const CHUNK: usize = 10_000;
 
@@ -52,19 +52,19 @@ impl Dice {
 /// A million approvals, given.
 struct Given {
     store: MemoryStore,
-    bare: Sharded,
+    bare: DefaultStrategy,
     asks: Vec<Ask>,
 }
 
 impl Given {
-    fn new(teams: u128) -> Self {
+    fn new(approvals: usize, teams: u16) -> Self {
         let store = MemoryStore::new(Arc::new(HandClock::at(NOW)), Arc::new(CountingIds::default()));
         let environment = |name| Environment::parse(name).expect("a legal name");
         let (staging, production) = (environment("staging"), environment("production"));
         let binding = Binding { kind: Kind::Stack, from: staging.clone(), to: production };
         let mut asks = Vec::new();
         for team in 1..=teams {
-            let team = Uuid::from_u128(team << 64);
+            let team = Uuid::from_u128(u128::from(team) << 64);
             store.put_team(team, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
             store.put_vault(team, staging.clone(), "KEY", "value");
             let image_ref = Some("shop:1".to_owned());
@@ -72,7 +72,7 @@ impl Given {
             let source = store.create_stack(team, "shop", staging.clone(), services, EnvVars::new());
             let source = source.expect("the team is there");
             let by: Arc<str> = "dev@example.com".into();
-            for _ in 0..OF_A_TEAM {
+            for _ in 0..approvals / usize::from(teams) {
                 let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
                 let payload = Payload { source, name: None, copy_vault: true };
                 let mut ask = Ask { request, by: Arc::clone(&by), payload, key: None };
@@ -83,7 +83,7 @@ impl Given {
         }
         let mut dice = Dice(1);
         dice.shuffle(&mut asks);
-        let bare = Sharded::default();
+        let bare = DefaultStrategy::default();
         for ask in &asks {
             let token = token_of(ask.request.approval);
             let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
@@ -136,13 +136,24 @@ impl fmt::Display for Taken {
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
+    println!("{:>24} {:>8} {:>8}", "", "ns", "of bare");
+    for teams in [1, 10_000] {
+        let (approvals, chunk) = if is_test { (20_000, 1_000) } else { (APPROVALS, CHUNK) };
+        println!("{:>24}", if teams == 1 { "one team".to_owned() } else { format!("{teams} teams") });
+        let compared = compare(&Given::new(approvals, teams), chunk);
+        for taken in &compared {
+            println!("{taken} {:>8.2}", taken.median() / compared[0].median());
+        }
+    }
+}
+
+fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
     let flow = Flow::atomic_commit();
-    let given = Given::new(if is_test { 10 } else { TEAMS });
     let deployer = InMemoryDeployer::default();
+    let taken = |what| Taken { what, each: Vec::new() };
     let [mut bare, mut commit, mut whole] =
-        ["bare consume", "commit of atomic-commit", "the whole promotion"]
-            .map(|what| Taken { what, each: Vec::new() });
-    let chunks: Vec<_> = given.asks.chunks(if is_test { 100 } else { CHUNK }).collect();
+        ["bare consume", "commit of atomic-commit", "the whole promotion"].map(taken);
+    let chunks: Vec<_> = given.asks.chunks(chunk).collect();
     for chunks in chunks.chunks_exact(2) {
         let [one, other] = [chunks[0], chunks[1]].map(|asks| given.with_digests(asks));
         bare.add(&one, |ask, digest| {
@@ -163,8 +174,5 @@ fn main() {
             matches!(ended, End::Succeeded { target: Some(_) })
         });
     }
-    println!("{:>24} {:>8} {:>8}", "", "ns", "of bare");
-    for taken in [&bare, &commit, &whole] {
-        println!("{taken} {:>8.2}", taken.median() / bare.median());
-    }
+    [bare, commit, whole]
 }
