@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, locked};
+use super::{Folder, MemoryStore, TeamState, locked, operations::NoticeRow};
 use crate::{
     protocol::{Approval, Refusal, Standing, Status, Timestamp},
     store::{
@@ -111,16 +111,15 @@ impl<S: Strategy> MemoryStore<S> {
             created_at: now,
             decided_at: None,
         };
-        let folder = Folder { record: record.clone(), last_event: None, execution: None };
+        let token = TokenHash::of(&self.ids.token(id));
+        // Only when this team's lock is free again is there anything to be seen of it.
+        let notice = NoticeRow::new(now, locked(&self.directory).file(id, &owner, token));
+        let mut folder = Folder::new(record.clone(), notice);
+        folder.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.by)));
         team.approvals.insert(id, Box::new(folder));
-        team.write_event(AuditKind::Requested, id, now, Some(Arc::clone(&ask.by)));
         if let Some(key) = &ask.key {
             team.asked_under.insert(key.clone(), id);
         }
-        drop(team);
-        let token = TokenHash::of(&self.ids.token(id));
-        // Only from now on can it be found.
-        locked(&self.directory).file(id, owner, token, now);
         Ok(record)
     }
 
@@ -146,7 +145,10 @@ impl<S: Strategy> MemoryStore<S> {
         let judge = |standing: Standing| decider.judge(standing, now);
         let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
         if let Some(kind) = AuditKind::of(status) {
-            team.write_event(kind, id, now, decision.account().map(Arc::from));
+            let TeamState { approvals, events, .. } = &mut *team;
+            if let Some(folder) = approvals.get_mut(&id) {
+                folder.write_event(events, kind, now, decision.account().map(Arc::from));
+            }
         }
         let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
-use super::{MemoryStore, TeamState, locked};
+use super::{MemoryStore, TeamState};
 use crate::{
-    protocol::{Commit, Guards, Op, Refusal, Status, Step, Target, Timestamp, consume},
+    protocol::{Commit, Guards, Op, Refusal, Status, Step, Timestamp, consume},
     store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError},
     strategy::Strategy,
 };
@@ -23,23 +21,27 @@ impl<S: Strategy> MemoryStore<S> {
             return Ok(Committed::Refused(Refusal::NOT_FOUND));
         };
         let mut team = tenant.state();
+        let TeamState { estate, approvals, events, strays, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
-        if team.estate.is_down(commit) {
+        if estate.is_down(commit) {
             return Err(StoreError::NotApplied);
         }
+        // Both are far away, and neither has to wait for the other.
+        let standing = self.standings.read(commit.approval).map(|record| record.standing);
+        let mut folder = approvals.get_mut(&commit.approval);
         let mut guards = None;
         for (place, op) in commit.ops.iter().enumerate() {
             if let Op::Consume { guards: wanted } = op {
                 // What comes first in the group is refused first. The exchange judges again.
-                if let Some(record) = self.standings.read(commit.approval)
-                    && let Err(refusal) = consume(record.standing, *wanted, commit.digest, now)
+                if let Some(standing) = standing
+                    && let Err(refusal) = consume(standing, *wanted, commit.digest, now)
                 {
                     return Ok(Committed::NotConsumed(refusal));
                 }
                 guards = Some(*wanted);
             }
-            if let Some(refusal) = team.estate.write_refused(ask, step, commit, place) {
+            if let Some(refusal) = estate.write_refused(ask, step, commit, place) {
                 return Ok(Committed::Refused(refusal));
             }
         }
@@ -48,12 +50,34 @@ impl<S: Strategy> MemoryStore<S> {
         {
             return Ok(Committed::NotConsumed(refusal));
         }
-        let (enqueued, target) = team.apply(ask, commit, now, &mut || self.ids.next());
-        if let Some(job) = enqueued {
-            // Last, and still under the team's lock: whoever has the job finds all that it was written with.
-            locked(&self.directory).write_job(tenant, job);
+        // From here on nothing can fail.
+        let approved = folder.as_ref().map(|folder| &folder.record);
+        let applied = estate.apply(ask, commit, approved, &mut || self.ids.next());
+        let Commit { approval, digest, .. } = commit;
+        // From outside, all of it happened at once: the job knows the target that it was written with.
+        let target = applied.target.or(commit.target);
+        if let Some(folder) = &mut folder {
+            for _ in 0..applied.events {
+                folder.write_event(events, AuditKind::Executed, now, Some(Arc::clone(&ask.by)));
+            }
         }
-        Ok(Committed::Applied { target })
+        if applied.consumed {
+            let (key, payload) = (ask.key.clone(), ask.payload.clone());
+            let execution = Execution { key, payload, target, vault_keys: applied.vault_keys };
+            match &mut folder {
+                Some(folder) => {
+                    folder.execution.get_or_insert_with(|| Box::new(execution));
+                }
+                None => {
+                    strays.entry(approval).or_insert(execution);
+                }
+            }
+        }
+        if let Some(folder) = folder.filter(|folder| applied.enqueued && folder.job.is_none()) {
+            let target = target.map(|target| target.id);
+            self.write_job(folder, Job { approval, digest, target, state: JobState::Ready });
+        }
+        Ok(Committed::Applied { target: applied.target })
     }
 
     /// The compare-and-swap: of all that was compared on this approval, the last.
@@ -64,39 +88,5 @@ impl<S: Strategy> MemoryStore<S> {
             Some(Err(refusal)) => Err(refusal),
             None => Err(Refusal::APPROVAL_NOT_FOUND),
         }
-    }
-}
-
-impl TeamState {
-    /// Everything but the consume and the job. Nothing here can fail. The job to be written, and the target.
-    fn apply(
-        &mut self,
-        ask: &Ask,
-        commit: Commit<'_>,
-        now: Timestamp,
-        new_id: &mut dyn FnMut() -> Uuid,
-    ) -> (Option<Job>, Option<Target>) {
-        let Commit { approval, digest, .. } = commit;
-        let approved = self.approvals.get(&approval).map(|folder| &folder.record);
-        let applied = self.estate.apply(ask, commit, approved, new_id);
-        for _ in 0..applied.events {
-            self.write_event(AuditKind::Executed, approval, now, Some(Arc::clone(&ask.by)));
-        }
-        // From outside, all of it happened at once: the job knows the target that it was written with.
-        let target = applied.target.or(commit.target);
-        let job = || Job { approval, digest, target: target.map(|target| target.id), state: JobState::Ready };
-        if applied.consumed {
-            let (key, payload) = (ask.key.clone(), ask.payload.clone());
-            let execution = Execution { key, payload, target, vault_keys: applied.vault_keys };
-            match self.approvals.get_mut(&approval) {
-                Some(folder) => {
-                    folder.execution.get_or_insert(execution);
-                }
-                None => {
-                    self.strays.entry(approval).or_insert(execution);
-                }
-            }
-        }
-        (applied.enqueued.then(job), applied.target)
     }
 }

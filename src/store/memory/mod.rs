@@ -3,7 +3,7 @@
 //! ```text
 //!               ┌ teams: id ─▶ Tenant ┬ Mutex: estate, folders, events
 //! MemoryStore ──┼ standings: id ─▶ what the rules compare
-//!               └ directory: Mutex: id ─▶ tenant, job, notice; token ─▶ id; who is next
+//!               └ directory: Mutex: id ─▶ tenant; token ─▶ id; which job, which notice is next
 //! ```
 //!
 //! A commit holds its team's lock, looks at the clock once, and makes the approval's exchange last; whoever reads more
@@ -63,19 +63,10 @@ impl Tenant {
 /// Where approvals are to be found, and what there is to be done for them.
 #[derive(Debug, Default)]
 struct Directory {
-    filed: IdMap<Filed>,
+    owners: IdMap<Arc<Tenant>>,
     by_token: RandomMap<TokenHash, Uuid>,
     jobs: Queue,
     notices: Queue,
-}
-
-/// An approval in the directory.
-#[derive(Clone, Debug)]
-struct Filed {
-    owner: Arc<Tenant>,
-    /// None when it is done.
-    notice: Option<NoticeRow>,
-    job: Option<Box<JobRow>>,
 }
 
 /// All that a team's lock guards.
@@ -111,7 +102,10 @@ struct Folder {
     record: ApprovalRecord,
     /// The place of its latest event.
     last_event: Option<u32>,
-    execution: Option<Execution>,
+    execution: Option<Box<Execution>>,
+    job: Option<Box<JobRow>>,
+    /// None when it is done.
+    notice: Option<NoticeRow>,
 }
 
 impl<S: Strategy + Default> MemoryStore<S> {
@@ -144,10 +138,10 @@ impl<S: Strategy> MemoryStore<S> {
             copy.by_token = directory.by_token.clone();
             copy.jobs = directory.jobs.clone();
             copy.notices = directory.notices.clone();
-            copy.filed = directory.filed.clone();
-            for filed in copy.filed.values_mut() {
-                if let Some(owner) = teams.get(&filed.owner.id) {
-                    filed.owner = Arc::clone(owner);
+            copy.owners = directory.owners.clone();
+            for owner in copy.owners.values_mut() {
+                if let Some(copy) = teams.get(&owner.id) {
+                    *owner = Arc::clone(copy);
                 }
             }
         }
@@ -189,7 +183,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     fn owner(&self, approval: Uuid) -> Option<Arc<Tenant>> {
-        locked(&self.directory).filed.get(&approval).map(|filed| Arc::clone(&filed.owner))
+        locked(&self.directory).owners.get(&approval).cloned()
     }
 }
 
@@ -306,18 +300,9 @@ impl TeamState {
 
     fn execution(&self, approval: Uuid) -> Option<&Execution> {
         match self.approvals.get(&approval) {
-            Some(folder) => folder.execution.as_ref(),
+            Some(folder) => folder.execution.as_deref(),
             None => self.strays.get(&approval),
         }
-    }
-
-    /// Writes an event about an approval. `by` is the operator where it is none.
-    fn write_event(&mut self, kind: AuditKind, approval: Uuid, at: Timestamp, by: Option<Arc<str>>) {
-        let Some(folder) = self.approvals.get_mut(&approval) else { return };
-        let before = folder.last_event;
-        // Of more events than that, the first are out of reach.
-        folder.last_event = u32::try_from(self.events.len()).ok();
-        self.events.push(Event { kind, approval, at, by, before });
     }
 
     /// The events about an approval, oldest first.
@@ -339,5 +324,19 @@ impl TeamState {
             .collect();
         audit.reverse();
         audit
+    }
+}
+
+impl Folder {
+    fn new(record: ApprovalRecord, notice: NoticeRow) -> Self {
+        Self { record, last_event: None, execution: None, job: None, notice: Some(notice) }
+    }
+
+    /// Writes an event to its team's. `by` is the operator where it is none.
+    fn write_event(&mut self, events: &mut Vec<Event>, kind: AuditKind, at: Timestamp, by: Option<Arc<str>>) {
+        let before = self.last_event;
+        // Of more events than that, the first are out of reach.
+        self.last_event = u32::try_from(events.len()).ok();
+        events.push(Event { kind, approval: self.record.approval.id, at, by, before });
     }
 }

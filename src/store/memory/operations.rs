@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{
-    Directory, Filed, MemoryStore, TeamState, Tenant, locked,
-    queue::{Place, Row, Turn},
-};
+use super::{Directory, MemoryStore, TeamState, Tenant, locked, queue::Place};
 use crate::{
     protocol::{Digest, Status, Timestamp},
     store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, TokenHash},
@@ -24,22 +21,18 @@ pub(super) struct NoticeRow {
     place: Place,
 }
 
-impl Row for NoticeRow {
-    fn place(&mut self) -> &mut Place {
-        &mut self.place
-    }
-
-    fn turn(&self, now: Timestamp) -> Turn {
-        if self.due <= now { Turn::Now } else { Turn::NotBefore(self.due) }
+impl NoticeRow {
+    pub(super) fn new(now: Timestamp, place: Place) -> Self {
+        Self { due: now, fence: 0, attempts: 0, place }
     }
 }
 
 impl Directory {
-    /// Files a new approval, with the notice that its link has to be sent.
-    pub(super) fn file(&mut self, id: Uuid, owner: Arc<Tenant>, token: TokenHash, now: Timestamp) {
-        let notice = NoticeRow { due: now, fence: 0, attempts: 0, place: self.notices.add(id) };
-        self.filed.insert(id, Filed { owner, notice: Some(notice), job: None });
+    /// Files a new approval. The place of the notice that its link has to be sent.
+    pub(super) fn file(&mut self, id: Uuid, owner: &Arc<Tenant>, token: TokenHash) -> Place {
+        self.owners.insert(id, Arc::clone(owner));
         self.by_token.insert(token, id);
+        self.notices.add(id)
     }
 }
 
@@ -64,27 +57,28 @@ impl<S: Strategy> Operations for MemoryStore<S> {
     }
 
     async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
-        let Some((id, owner, attempts, fence)) = self.next_notice(until) else { return Ok(None) };
-        let record = self.record(&owner.state(), id);
-        Ok(record.map(|record| Notice { record, attempts, fence }))
+        Ok(self.next_notice(until))
     }
 
     async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
         let id = notice.record.approval.id;
-        let mut directory = locked(&self.directory);
-        let Directory { filed, notices, .. } = &mut *directory;
-        let row = filed.get_mut(&id).map(|filed| &mut filed.notice);
-        let Some(row) = row.filter(|row| row.is_some_and(|row| row.fence == notice.fence)) else {
-            return Ok(false);
-        };
-        match (state, row.as_mut()) {
-            (NoticeState::Due(at), Some(row)) => {
-                row.due = at;
-                notices.moved(id, &mut row.place, at);
+        let settle = |team: &mut TeamState| {
+            let Some(folder) = team.approvals.get_mut(&id) else { return false };
+            let Some(row) = folder.notice.as_mut().filter(|row| row.fence == notice.fence) else {
+                return false;
+            };
+            match state {
+                NoticeState::Due(at) => {
+                    row.due = at;
+                    if row.place.is_after(at) {
+                        locked(&self.directory).notices.file(id, &mut row.place, at);
+                    }
+                }
+                NoticeState::Done => folder.notice = None,
             }
-            (NoticeState::Due(_), None) | (NoticeState::Done, _) => *row = None,
-        }
-        Ok(true)
+            true
+        };
+        Ok(self.with_owner(id, settle).unwrap_or(false))
     }
 
     async fn claim_key(
@@ -140,25 +134,29 @@ impl<S: Strategy> Operations for MemoryStore<S> {
 
 impl<S: Strategy> MemoryStore<S> {
     /// The oldest notice that is due and whose approval is still pending, leased.
-    fn next_notice(&self, until: Timestamp) -> Option<(Uuid, Arc<Tenant>, u32, u64)> {
-        let mut directory = locked(&self.directory);
-        let Directory { filed, notices, .. } = &mut *directory;
+    fn next_notice(&self, until: Timestamp) -> Option<Notice> {
         loop {
-            let id = notices.next(filed, |filed| filed.notice.as_mut(), self.clock.now())?;
-            let Filed { owner, notice, .. } = filed.get_mut(&id)?;
-            let pending = self.standings.read(id).is_some_and(|record| {
+            let (ticket, owner) = self.next_in(|directory| &mut directory.notices)?;
+            let id = ticket.id;
+            let mut team = owner.state();
+            let now = self.clock.now();
+            let Some(folder) = team.approvals.get_mut(&id) else { continue };
+            let Some(row) = folder.notice.as_mut().filter(|row| ticket.is_for(row.place)) else { continue };
+            let record = self.as_it_stands(&folder.record);
+            if record.approval.status != Status::Pending {
                 // Nobody is waiting for a link to what is decided.
-                record.standing.status == Status::Pending
-            });
-            let Some(row) = notice.as_mut().filter(|_| pending) else {
-                *notice = None;
+                folder.notice = None;
                 continue;
-            };
+            }
+            if now < row.due {
+                locked(&self.directory).notices.file(id, &mut row.place, row.due);
+                continue;
+            }
             row.fence += 1;
             row.attempts += 1;
             row.due = until;
-            notices.put_off(id, &mut row.place, until);
-            return Some((id, Arc::clone(owner), row.attempts - 1, row.fence));
+            locked(&self.directory).notices.file(id, &mut row.place, until);
+            return Some(Notice { record, attempts: row.attempts - 1, fence: row.fence });
         }
     }
 }

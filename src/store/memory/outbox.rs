@@ -1,10 +1,12 @@
 //! The outbox: launch jobs, their leases with fencing numbers, and what a deploy's end settles.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{
-    Directory, Filed, MemoryStore, TeamState, Tenant, locked,
-    queue::{Place, Row, Turn},
+    Directory, Folder, MemoryStore, TeamState, Tenant, locked,
+    queue::{Place, Queue, Ticket},
 };
 use crate::{
     protocol::Timestamp,
@@ -19,85 +21,77 @@ pub(super) struct JobRow {
     place: Place,
 }
 
-impl Row for JobRow {
-    fn place(&mut self) -> &mut Place {
-        &mut self.place
-    }
-
-    fn turn(&self, now: Timestamp) -> Turn {
-        match self.job.state {
-            JobState::Leased { until, .. } if now < until => Turn::NotBefore(until),
-            JobState::Ready | JobState::Leased { .. } => Turn::Now,
-            JobState::Done => Turn::Over,
-        }
-    }
-}
-
-fn job_of(filed: &mut Filed) -> Option<&mut JobRow> {
-    filed.job.as_deref_mut()
-}
-
-impl Directory {
-    /// Writes the job of an approval that this team has, unless there is one.
-    pub(super) fn write_job(&mut self, owner: &Tenant, job: Job) {
-        let Self { filed, jobs, .. } = self;
-        let approval = job.approval;
-        let mine = filed.get_mut(&approval).filter(|filed| filed.owner.id == owner.id);
-        if let Some(filed) = mine.filter(|filed| filed.job.is_none()) {
-            filed.job = Some(Box::new(JobRow { job, place: jobs.add(approval) }));
-        }
-    }
-
-    pub(super) fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        self.filed.get(&approval)?.job.as_ref().map(|row| row.job.state)
-    }
-
-    /// The job, if the lease is still the latest.
-    fn held(&mut self, lease: &Lease) -> Option<&mut JobRow> {
-        let row = self.filed.get_mut(&lease.approval)?.job.as_mut()?;
-        let latest = matches!(row.job.state, JobState::Leased { fence, .. } if fence == lease.fence);
-        latest.then_some(row)
+impl Folder {
+    pub(super) fn job_state(&self) -> Option<JobState> {
+        self.job.as_ref().map(|row| row.job.state)
     }
 }
 
 impl<S: Strategy> MemoryStore<S> {
+    /// Writes the job of an approval that has none.
+    pub(super) fn write_job(&self, folder: &mut Folder, job: Job) {
+        let place = locked(&self.directory).jobs.add(job.approval);
+        folder.job = Some(Box::new(JobRow { job, place }));
+    }
+
     pub(super) fn lease_now(&self, until: Timestamp) -> Option<Lease> {
-        let mut directory = locked(&self.directory);
-        let Directory { filed, jobs, .. } = &mut *directory;
-        let approval = jobs.next(filed, job_of, self.clock.now())?;
-        let row = filed.get_mut(&approval).and_then(job_of)?;
-        let fence = match row.job.state {
-            JobState::Leased { fence, .. } => fence + 1,
-            JobState::Ready | JobState::Done => 1,
-        };
-        row.job.state = JobState::Leased { fence, until };
-        jobs.put_off(approval, &mut row.place, until);
-        let Job { digest, target, .. } = row.job;
-        Some(Lease { approval, digest, target, fence })
+        loop {
+            let (ticket, owner) = self.next_in(|directory| &mut directory.jobs)?;
+            let approval = ticket.id;
+            let mut team = owner.state();
+            let now = self.clock.now();
+            let row = team.approvals.get_mut(&approval).and_then(|folder| folder.job.as_mut());
+            let Some(row) = row.filter(|row| ticket.is_for(row.place)) else { continue };
+            let fence = match row.job.state {
+                JobState::Leased { until: held, .. } if now < held => {
+                    locked(&self.directory).jobs.file(approval, &mut row.place, held);
+                    continue;
+                }
+                JobState::Leased { fence, .. } => fence + 1,
+                JobState::Ready => 1,
+                JobState::Done => continue,
+            };
+            row.job.state = JobState::Leased { fence, until };
+            locked(&self.directory).jobs.file(approval, &mut row.place, until);
+            let Job { digest, target, .. } = row.job;
+            return Some(Lease { approval, digest, target, fence });
+        }
     }
 
     pub(super) fn renew_now(&self, lease: &Lease, until: Timestamp) -> bool {
-        let mut directory = locked(&self.directory);
-        let Some(row) = directory.held(lease) else { return false };
-        row.job.state = JobState::Leased { fence: lease.fence, until };
-        let mut place = row.place;
-        directory.jobs.moved(lease.approval, &mut place, until);
-        if let Some(row) = directory.held(lease) {
-            row.place = place;
-        }
-        true
+        let renew = |team: &mut TeamState| {
+            let Some(row) = team.held(lease) else { return false };
+            row.job.state = JobState::Leased { fence: lease.fence, until };
+            if row.place.is_after(until) {
+                locked(&self.directory).jobs.file(lease.approval, &mut row.place, until);
+            }
+            true
+        };
+        self.with_owner(lease.approval, renew).unwrap_or(false)
     }
 
     pub(super) fn finish_now(&self, lease: &Lease, ended: StackStatus) -> bool {
-        let Some(owner) = self.owner(lease.approval) else { return false };
-        let mut team = owner.state();
-        {
-            let mut directory = locked(&self.directory);
-            let Some(row) = directory.held(lease) else { return false };
+        let finish = |team: &mut TeamState| {
+            let Some(row) = team.held(lease) else { return false };
             row.job.state = JobState::Done;
+            team.settle(lease.approval, lease.target, ended);
+            true
+        };
+        self.with_owner(lease.approval, finish).unwrap_or(false)
+    }
+
+    /// The ticket that comes up next in a queue, and the team whose approval it is about.
+    pub(super) fn next_in(
+        &self,
+        queue: impl Fn(&mut Directory) -> &mut Queue,
+    ) -> Option<(Ticket, Arc<Tenant>)> {
+        let mut directory = locked(&self.directory);
+        loop {
+            let ticket = queue(&mut directory).next(self.clock.now())?;
+            if let Some(owner) = directory.owners.get(&ticket.id) {
+                return Some((ticket, Arc::clone(owner)));
+            }
         }
-        team.settle(lease.approval, lease.target, ended);
-        true
     }
 
     pub(super) fn settle_now(&self, approval: Uuid, target: Option<Uuid>, status: StackStatus) {
@@ -106,6 +100,13 @@ impl<S: Strategy> MemoryStore<S> {
 }
 
 impl TeamState {
+    /// The job, if the lease is still the latest.
+    fn held(&mut self, lease: &Lease) -> Option<&mut JobRow> {
+        let row = self.approvals.get_mut(&lease.approval)?.job.as_mut()?;
+        let latest = matches!(row.job.state, JobState::Leased { fence, .. } if fence == lease.fence);
+        latest.then_some(row)
+    }
+
     fn settle(&mut self, approval: Uuid, target: Option<Uuid>, ended: StackStatus) {
         let Self { estate, approvals, .. } = self;
         let first = || estate.target(&Estate::asked(&approvals.get(&approval)?.record));

@@ -1,14 +1,14 @@
 //! Who is next: work in the order in which it came, of which some may not begin before its time.
 //!
-//! What becomes of a piece of work is in its [`Row`]; the queue only knows when to look at it. Nothing is taken out of
-//! the middle: what no longer holds is found out when it comes up, so that every call costs the logarithm of how much
-//! there is, whatever is done and whatever is held.
+//! What becomes of a piece of work is written elsewhere, beside its [`Place`]; the queue only knows when to look at it.
+//! Nothing is taken out of the middle: what no longer holds is found out when its ticket comes up, so that every call
+//! costs the logarithm of how much there is, whatever is done and whatever is held.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use uuid::Uuid;
 
-use crate::{protocol::Timestamp, strategy::IdMap};
+use crate::protocol::Timestamp;
 
 /// Work that waits for its turn.
 #[derive(Clone, Debug, Default)]
@@ -16,31 +16,31 @@ pub(super) struct Queue {
     /// How much has come so far.
     came: u64,
     /// What may be free, in the order in which it came.
-    ready: BinaryHeap<Reverse<(u64, Uuid)>>,
+    ready: BinaryHeap<Reverse<Ticket>>,
     /// What is not free before this time, unless the clock is set back.
-    later: BinaryHeap<Reverse<(Timestamp, u64, Uuid)>>,
+    later: BinaryHeap<Reverse<(Timestamp, Ticket)>>,
 }
 
 /// Where a piece of work is in its queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     number: u64,
-    /// Under which time it is filed; none: among those that may be free.
+    /// From when on it may be free; none: it always was.
     due: Option<Timestamp>,
 }
 
-/// Whether a piece of work may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    Now,
-    NotBefore(Timestamp),
-    Over,
+/// Somebody has to look whether this piece of work is free. Until it is [filed](Queue::file) again, nobody else will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket {
+    place: Place,
+    pub(super) id: Uuid,
 }
 
-/// A piece of work.
-pub(super) trait Row {
-    fn place(&mut self) -> &mut Place;
-    fn turn(&self, now: Timestamp) -> Turn;
+impl Ticket {
+    /// Whether it is the last one of this piece of work. Any other one means nothing.
+    pub(super) fn is_for(self, place: Place) -> bool {
+        self.place == place
+    }
 }
 
 impl Queue {
@@ -48,109 +48,84 @@ impl Queue {
     pub(super) fn add(&mut self, id: Uuid) -> Place {
         let place = Place { number: self.came, due: None };
         self.came += 1;
-        self.ready.push(Reverse((place.number, id)));
+        self.ready.push(Reverse(Ticket { place, id }));
         place
     }
 
-    /// The oldest that is free. It is not in the queue any more until somebody [puts it off](Self::put_off).
-    pub(super) fn next<T, R: Row>(
-        &mut self,
-        rows: &mut IdMap<T>,
-        row: fn(&mut T) -> Option<&mut R>,
-        now: Timestamp,
-    ) -> Option<Uuid> {
-        while let Some(Reverse((at, number, id))) = self.later.peek().copied()
+    /// The oldest that may be free by now.
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Ticket> {
+        while let Some(Reverse((at, ticket))) = self.later.peek().copied()
             && at <= now
         {
             self.later.pop();
-            let row = rows.get_mut(&id).and_then(row);
-            if let Some(place) = row.map(Row::place).filter(|place| place.due == Some(at)) {
-                place.due = None;
-                self.ready.push(Reverse((number, id)));
-            }
+            self.ready.push(Reverse(ticket));
         }
-        while let Some(Reverse((_, id))) = self.ready.pop() {
-            let Some(row) = rows.get_mut(&id).and_then(row) else { continue };
-            if row.place().due.is_some() {
-                continue;
-            }
-            match row.turn(now) {
-                Turn::Now => return Some(id),
-                Turn::NotBefore(at) => self.file(id, row.place(), at),
-                Turn::Over => {}
-            }
-        }
-        None
+        self.ready.pop().map(|Reverse(ticket)| ticket)
     }
 
-    /// What was next is not free before `until`.
-    pub(super) fn put_off(&mut self, id: Uuid, place: &mut Place, until: Timestamp) {
-        self.file(id, place, until);
-    }
-
-    /// What is not free before some time is now not free before `until`.
-    pub(super) fn moved(&mut self, id: Uuid, place: &mut Place, until: Timestamp) {
-        // When it comes up earlier than that it is filed again.
-        if place.due.is_some_and(|due| until < due) {
-            self.file(id, place, until);
-        }
-    }
-
-    fn file(&mut self, id: Uuid, place: &mut Place, at: Timestamp) {
+    /// It is not free before this time.
+    pub(super) fn file(&mut self, id: Uuid, place: &mut Place, at: Timestamp) {
         place.due = Some(at);
-        self.later.push(Reverse((at, place.number, id)));
+        self.later.push(Reverse((at, Ticket { place: *place, id })));
+    }
+}
+
+impl Place {
+    /// Whether somebody would look too late, if it is free from then on. When it is later than that, it is filed again
+    /// when its ticket comes up.
+    pub(super) fn is_after(self, at: Timestamp) -> bool {
+        self.due.is_some_and(|due| at < due)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     struct Work {
         place: Place,
-        turn: Turn,
-    }
-
-    impl Row for Work {
-        fn place(&mut self) -> &mut Place {
-            &mut self.place
-        }
-
-        fn turn(&self, now: Timestamp) -> Turn {
-            match self.turn {
-                Turn::NotBefore(at) if at <= now => Turn::Now,
-                turn => turn,
-            }
-        }
+        /// None: it is over.
+        free_from: Option<u64>,
     }
 
     #[derive(Default)]
     struct Desk {
         queue: Queue,
-        rows: IdMap<Work>,
+        work: BTreeMap<Uuid, Work>,
     }
 
     impl Desk {
         fn add(&mut self, id: u128) {
             let id = Uuid::from_u128(id);
             let place = self.queue.add(id);
-            self.rows.insert(id, Work { place, turn: Turn::Now });
+            self.work.insert(id, Work { place, free_from: Some(0) });
         }
 
         /// The next one, held for ten.
         fn next(&mut self, now: u64) -> Option<u128> {
-            let id = self.queue.next(&mut self.rows, |work| Some(work), Timestamp(now))?;
-            let work = self.rows.get_mut(&id).expect("it is there");
-            work.turn = Turn::NotBefore(Timestamp(now + 10));
-            self.queue.put_off(id, &mut work.place, Timestamp(now + 10));
-            Some(id.as_u128())
+            while let Some(ticket) = self.queue.next(Timestamp(now)) {
+                let found = self.work.get_mut(&ticket.id).filter(|work| ticket.is_for(work.place));
+                let Some(work) = found else { continue };
+                let Some(free_from) = work.free_from else { continue };
+                let until = if free_from <= now { now + 10 } else { free_from };
+                work.free_from = Some(until);
+                self.queue.file(ticket.id, &mut work.place, Timestamp(until));
+                if free_from <= now {
+                    return Some(ticket.id.as_u128());
+                }
+            }
+            None
         }
 
         fn hold(&mut self, id: u128, until: u64) {
             let id = Uuid::from_u128(id);
-            let work = self.rows.get_mut(&id).expect("it is there");
-            work.turn = Turn::NotBefore(Timestamp(until));
-            self.queue.moved(id, &mut work.place, Timestamp(until));
+            let work = self.work.get_mut(&id).expect("it is there");
+            work.free_from = Some(until);
+            if work.place.is_after(Timestamp(until)) {
+                self.queue.file(id, &mut work.place, Timestamp(until));
+            }
         }
     }
 
@@ -170,9 +145,9 @@ mod tests {
         let mut desk = Desk::default();
         (1..=2).for_each(|id| desk.add(id));
         assert_eq!(desk.next(0), Some(1));
-        desk.rows.get_mut(&Uuid::from_u128(1)).expect("it is there").turn = Turn::Over;
+        desk.work.get_mut(&Uuid::from_u128(1)).expect("it is there").free_from = None;
         assert_eq!([50, 50, 60].map(|now| desk.next(now)), [Some(2), None, Some(2)]);
-        desk.rows.clear();
+        desk.work.clear();
         assert_eq!(desk.next(100), None);
     }
 

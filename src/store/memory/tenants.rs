@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Directory, Folder, MemoryStore, TeamState, Tenant, locked};
+use super::{Folder, MemoryStore, TeamState, Tenant};
 use crate::{
     protocol::{Digest, Environment, Refusal, Timestamp},
     store::{
@@ -25,7 +25,6 @@ pub struct Records<'a> {
     /// The events, oldest first.
     pub events: &'a [Event],
     approvals: &'a IdMap<Box<Folder>>,
-    directory: &'a Directory,
 }
 
 impl Records<'_> {
@@ -41,7 +40,7 @@ impl Records<'_> {
 
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        self.directory.job_state(approval)
+        self.approvals.get(&approval)?.job_state()
     }
 }
 
@@ -142,14 +141,14 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// The launch job of an approval.
     pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        let directory = locked(&self.directory);
-        let filed = directory.filed.get(&approval).filter(|filed| filed.owner.id == team)?;
-        filed.job.as_ref().map(|row| row.job.clone())
+        let job =
+            |team: &mut TeamState| team.approvals.get(&approval)?.job.as_ref().map(|row| row.job.clone());
+        self.with_team(team, job).flatten()
     }
 
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        locked(&self.directory).job_state(approval)
+        self.with_owner(approval, |team| team.approvals.get(&approval)?.job_state()).flatten()
     }
 
     /// The most stacks that a team may have; none when there is no such team.
@@ -165,12 +164,7 @@ impl<S: Strategy> MemoryStore<S> {
     /// Looks at a team's records as they are at one moment; none when there is no such team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
-            look(Records {
-                stacks: &team.estate.stacks,
-                events: &team.events,
-                approvals: &team.approvals,
-                directory: &locked(&self.directory),
-            })
+            look(Records { stacks: &team.estate.stacks, events: &team.events, approvals: &team.approvals })
         })
     }
 

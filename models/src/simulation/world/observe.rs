@@ -28,7 +28,8 @@ impl Simulation {
             (Reach::Lease, Some(approval)) => {
                 let Self { platform, ledgers, .. } = self;
                 let ledger = &mut ledgers[approval];
-                ledger.job = platform.store.job_state(ledger.id);
+                let (team, id) = (ledger.team, ledger.id);
+                ledger.job = platform.store.look(team, |records| records.job_state(id)).flatten();
                 return;
             }
             (Reach::Nothing | Reach::Lease | Reach::Promotion | Reach::Store, _) => {}
