@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and within which limits.
 
+mod benching;
 mod serving;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use countersign_models::{explorer::Limits, model::Bounds, world::MAX_CONSUMERS};
 
 pub(crate) use self::serving::{DemoArgs, LogFormat, ServeArgs, TokenArgs};
+pub(crate) use benching::{BenchArgs, BenchCommand, BenchReportArgs, StoreChoice};
 
 /// Which promises does the order of your approval's steps keep? And which run breaks each of the others?
 #[derive(Debug, Parser)]
@@ -38,6 +40,13 @@ Exit codes:
   1  it is broken again; something in the log was not allowed
   2  bad usage, a bad failure or a bad log";
 
+const BENCH_EXIT_CODES: &str = "\
+Exit codes:
+  0  every approval had exactly one winner, in every run
+  1  a strategy is wrong: an approval had two winners, or none
+  2  bad usage, bad input, or a store that cannot be reached
+  3  stopped before everything was measured, and nothing was wrong";
+
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +65,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
+    /// Compare the ways to use an approval once, on SQLite and PostgreSQL; or write a report (`bench report`)
+    #[command(after_help = BENCH_EXIT_CODES)]
+    Bench(BenchArgs),
     /// Run the gate: HTTP, workers, and links to operators
     #[command(after_help = serving::SERVE_EXIT_CODES)]
     Serve(ServeArgs),

@@ -25,7 +25,7 @@ use crate::{
         self, Signals,
         gate::Gate,
         settings::Settings,
-        values::{Listen, MailAddress, StoreAddress},
+        values::{Listen, MailAddress},
     },
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
 
 fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadInput> {
     let args = ServeArgs {
-        store: Some(StoreAddress::Sqlite(folder.join("countersign.db"))),
+        store: Some(format!("sqlite:{}", folder.join("countersign.db").display())),
         listen: Some(Listen("127.0.0.1:0".to_owned())),
         secret: Some(secret.clone()),
         mail_dir: Some(folder.join("mail")),

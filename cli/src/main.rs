@@ -1,6 +1,7 @@
 //! `countersign`: which promises does the order of your approval's steps keep?
 
 mod args;
+mod bench;
 mod demo;
 mod diagram;
 mod exit;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Help(args) => help::run(&args),
     };
     exit.unwrap_or_else(|problem| {

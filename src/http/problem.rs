@@ -70,10 +70,7 @@ table! {
     403 "self_approval_forbidden" No "Self-approval forbidden" "Whoever asks for a promote may not approve it, and somebody else has to be able to.";
     403 "cross_site" No "Cross-site request" "A decision is taken on the approval's own page, not sent from another site.";
 
-    // Idempotency keys.
     400 "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";
-    422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
-    409 "idempotency_key_in_flight" Yes "Request in flight" "The same request is being worked on under this Idempotency-Key.";
 
     // Before the protocol begins.
     402 "plan_required" No "Plan required" "Several environments, and with them promotes, are part of the plans Pro and up.";
@@ -83,6 +80,10 @@ table! {
     400 "invalid_target" No "Invalid target" "From and to are the same environment.";
     409 "env_mismatch" No "Environment mismatch" "The source is not in the environment that the request says.";
     400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";
+
+    // The idempotency key.
+    422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
+    409 "idempotency_key_in_flight" Yes "Request in flight" "The same request is being worked on under this Idempotency-Key.";
 
     // The approval's page and the administrator's list.
     410 "approval_gone" No "Approval gone" "The approval's time has passed, it is not pending, or somebody else was quicker.";

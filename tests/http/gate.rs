@@ -15,7 +15,7 @@ use countersign::{
     http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, openapi, router},
     protocol::{Environment, Timestamp},
     service::InMemoryDeployer,
-    store::{EnvVars, MemoryStore, Plan, Service, Team},
+    store::{AuditKind, EnvVars, MemoryStore, Plan, Service, Team, memory},
 };
 use countersign_models::fixtures::{CountingIds, HandClock, token_of};
 use serde_json::{Value, json};
@@ -237,6 +237,12 @@ impl Gate {
 
     pub(crate) async fn get(&self, path: &str, bearer: &str) -> Answer {
         self.send(Call::new("GET", path).by(bearer)).await
+    }
+
+    /// How many events of this kind the team has. An execution is written with its one launch job.
+    pub(crate) fn count(&self, kind: AuditKind) -> usize {
+        let count = |events: &[memory::Event]| events.iter().filter(|event| event.kind == kind).count();
+        self.store.look(TEAM, |records| count(records.events)).expect("the team is there")
     }
 
     /// How an approval stands, by its own page.

@@ -39,10 +39,9 @@ fn addresses(gate: &Gate, approval: Uuid) -> Vec<String> {
 /// All that there is about the team's approvals.
 fn everything(gate: &Gate, approvals: &[Uuid]) -> String {
     let standings: Vec<_> = approvals.iter().map(|id| gate.store.standing(*id)).collect();
-    let rest = gate.store.look(TEAM, |records| {
-        format!("{:?} {:?} {:?} {:?}", records.stacks, records.audit, records.jobs, records.executions)
-    });
-    format!("{standings:?} {rest:?}")
+    let jobs: Vec<_> = approvals.iter().map(|id| gate.store.job(TEAM, *id)).collect();
+    let rest = gate.store.look(TEAM, |records| format!("{:?} {:?}", records.stacks, records.events));
+    format!("{standings:?} {jobs:?} {rest:?}")
 }
 
 /// Whether looking at everything, before and after the end of the window, changes anything.

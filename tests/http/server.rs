@@ -94,7 +94,7 @@ impl Slow {
         let request = self.request("{\"to\": \"production\"}", None);
         let answer = self.router().oneshot(request).await.expect("a router does not fail");
         assert_eq!(answer.status(), 202);
-        let pending = self.store.look(TEAM, |records| records.approvals.keys().next_back().copied());
+        let pending = self.store.look(TEAM, |records| records.events.last().map(|event| event.approval));
         let id = pending.flatten().expect("it was asked for");
         let decision = Decision::Operator { token: &token_of(id), verdict: Verdict::Approve };
         at_once(self.store.decide(decision)).expect("nothing fails").expect("it is pending");

@@ -5,4 +5,5 @@ mod keys;
 mod outbox;
 mod platform;
 mod refusals;
+mod twins;
 mod worker;

@@ -75,6 +75,7 @@ erased! {
         fn put_team(id: [Uuid], team: [Team]) -> Result<(), StoreError>;
         fn create_stack(team: [Uuid], stack: [NewStack]) -> Result<Result<Stack, Refusal>, StoreError>;
         fn stack(team: [Uuid], slug: [&str]) -> Result<Option<Stack>, StoreError>;
+        fn stack_by_id(team: [Uuid], id: [Uuid]) -> Result<Option<Stack>, StoreError>;
         fn family(team: [Uuid], root: [Uuid]) -> Result<Vec<Stack>, StoreError>;
         fn put_image(
             team: [Uuid], slug: [&str], service: [&str], image_ref: [&str]

@@ -102,12 +102,17 @@ impl<S: Strategy + Default + 'static> Backend for Memory<S> {
     /// What can be looked at of the one team. There is no way to see more of it.
     fn everything(&self) -> Later<'_, BTreeMap<String, String>> {
         let records = self.store.look(TEAM, |records| {
-            let standings: Vec<_> = records.approvals.keys().map(|id| self.store.standing(*id)).collect();
-            format!("{records:?} {standings:?}")
+            let standings: Vec<_> = records.approvals().map(|id| self.store.standing(id)).collect();
+            let kept: Vec<_> = records.approvals().map(|id| records.approval(id)).collect();
+            let (stacks, events) = (records.stacks, records.events);
+            (format!("{stacks:?} {events:?} {kept:?} {standings:?}"), records.approvals().collect::<Vec<_>>())
         });
+        let (records, ids) = records.unwrap_or_default();
+        let jobs: Vec<_> = ids.into_iter().map(|id| self.store.job(TEAM, id)).collect();
         let resources = self.store.resources(TEAM);
         now(BTreeMap::from([
-            ("records".to_owned(), records.unwrap_or_default()),
+            ("records".to_owned(), records),
+            ("jobs".to_owned(), format!("{jobs:?}")),
             ("resources".to_owned(), format!("{resources:?}")),
         ]))
     }

@@ -81,7 +81,7 @@ impl File {
         }
         let connection = self.connection.lock().expect("nobody panics with it");
         let mut statement = connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {

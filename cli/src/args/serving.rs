@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use countersign::{instance::wall::Secret, store::Plan};
 use uuid::Uuid;
 
-use crate::serve::values::{Listen, MailAddress, PublicUrl, StoreAddress, plan, secret};
+use crate::serve::values::{Listen, MailAddress, PublicUrl, plan, secret};
 
 pub(super) const SERVE_EXIT_CODES: &str = "\
 An option comes before its environment variable, that before the configuration file, and that before the default.
@@ -21,7 +21,7 @@ Exit codes:
 pub(crate) struct ServeArgs {
     /// Where everything is kept: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
     #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
-    pub(crate) store: Option<StoreAddress>,
+    pub(crate) store: Option<String>,
     /// How a SQL store consumes an approval [default: conditional-update]
     #[arg(long, env = "COUNTERSIGN_STRATEGY", hide_env_values = true)]
     pub(crate) strategy: Option<String>,

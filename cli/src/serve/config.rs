@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU16, NonZeroU32},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::values::{
-    From, Listen, MailAddress, PlanName, PublicUrl, SecretText, Size, StoreAddress, Text, Time,
+    From, Listen, MailAddress, Pause, PlanName, PublicUrl, SecretText, Size, StoreAddress, Text, Time,
 };
 use crate::{
     args::LogFormat,
@@ -57,9 +57,9 @@ pub(crate) struct File {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WorkersTable {
-    pub(crate) count: Option<NonZeroUsize>,
-    pub(crate) lease: Option<Text<Time>>,
-    pub(crate) poll: Option<Text<Time>>,
+    pub(crate) count: Option<NonZeroU16>,
+    pub(crate) lease: Option<Text<Pause>>,
+    pub(crate) poll: Option<Text<Pause>>,
 }
 
 /// How deploys are done: by a command, or not at all.
@@ -81,8 +81,8 @@ pub(crate) struct NotifierTable {
     pub(crate) webhook: Option<Spanned<String>>,
     pub(crate) webhook_secret: Option<Spanned<String>>,
     pub(crate) from: Option<Text<From>>,
-    pub(crate) retry_after: Option<Text<Time>>,
-    pub(crate) retry_at_most_after: Option<Text<Time>>,
+    pub(crate) retry_after: Option<Text<Pause>>,
+    pub(crate) retry_at_most_after: Option<Text<Pause>>,
 }
 
 /// What is taken on over HTTP.
@@ -93,8 +93,8 @@ pub(crate) struct HttpTable {
     pub(crate) body_time: Option<Text<Time>>,
     pub(crate) header_time: Option<Text<Time>>,
     pub(crate) request_time: Option<Text<Time>>,
-    pub(crate) max_connections: Option<NonZeroUsize>,
-    pub(crate) max_under_way: Option<NonZeroUsize>,
+    pub(crate) max_connections: Option<NonZeroU32>,
+    pub(crate) max_under_way: Option<NonZeroU32>,
     pub(crate) key_lease: Option<Text<Time>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
     pub(crate) trust_forwarded_for: Option<bool>,
@@ -105,7 +105,7 @@ pub(crate) struct HttpTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PostgresTable {
     pub(crate) schema: Option<String>,
-    pub(crate) connections: Option<NonZeroUsize>,
+    pub(crate) connections: Option<NonZeroU16>,
     pub(crate) statement_timeout: Option<Text<Time>>,
 }
 
@@ -138,8 +138,12 @@ impl Config {
         self.refused(&Problem { span: at, found, expected, help: None })
     }
 
+    /// The line is shown, unless it has a secret in it.
     fn refused(&self, problem: &Problem) -> BadInput {
-        BadInput::in_file(&self.name, self.text.as_bytes(), problem)
+        let Some((shown, problem)) = without_secret(&self.text, problem) else {
+            return BadInput::in_file(&self.name, self.text.as_bytes(), problem);
+        };
+        BadInput::in_file(&self.name, shown.as_bytes(), &problem)
     }
 
     fn every_team_is_there_once(&self) -> Result<(), BadInput> {
@@ -152,6 +156,25 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The text and the problem with the value left out, where the problem is in a line that is nobody's business.
+fn without_secret(text: &str, problem: &Problem) -> Option<(String, Problem)> {
+    /// An address may have a password in it.
+    const SECRETS: &[&str] = &["secret", "store", "smtp", "webhook", "webhook_secret"];
+    const LEFT_OUT: &str = "…";
+    let at = problem.span.start.min(text.len());
+    let begin = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text.get(at..)?.find('\n').map_or(text.len(), |newline| at + newline);
+    let (key, _) = text.get(begin..end)?.split_once('=')?;
+    if !SECRETS.contains(&key.trim()) || at < begin + key.len() {
+        return None;
+    }
+    let value = begin + key.len() + "= ".len();
+    let shown = format!("{}= {LEFT_OUT}{}", &text[..begin + key.len()], &text[end..]);
+    // The parser quotes what it does not like.
+    let found = if problem.found.starts_with("no TOML") { "no TOML" } else { "something else" };
+    Some((shown, Problem { span: value..value + LEFT_OUT.len(), found: found.to_owned(), ..problem.clone() }))
 }
 
 /// What the parser says, in the words of this program.
@@ -180,4 +203,42 @@ fn explained(error: &toml::de::Error) -> Problem {
     };
     let help = help.or_else(|| Some("`countersign help config` has an example of every setting".to_owned()));
     Problem { span, found, expected, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/serve.md");
+
+    fn example() -> &'static str {
+        let block = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        block.expect("the page has an example")
+    }
+
+    /// The names that the parser takes in this table.
+    fn names(table: &str) -> Vec<String> {
+        let error =
+            toml::from_str::<File>(&format!("{table}\nno_such_key = 1\n")).expect_err("it is unknown");
+        error.message().split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_example_in_the_documentation_is_a_configuration() {
+        let file: File = toml::from_str(example()).expect("a configuration");
+        assert_eq!(file.tenant.len(), 1);
+    }
+
+    #[test]
+    fn every_key_is_in_the_documentation() {
+        for table in ["", "[workers]", "[deployer]", "[notifier]", "[http]", "[postgres]", "[[tenant]]"] {
+            let names = names(table);
+            assert!(names.len() > 2, "{table} {names:?}");
+            for name in names {
+                let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
+                let is_table = example().contains(&format!("[{name}]"));
+                assert!(is_table || example().lines().any(written), "{name} of {table:?} is missing");
+            }
+        }
+    }
 }

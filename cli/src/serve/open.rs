@@ -18,9 +18,9 @@ use crate::input::BadInput;
 
 /// A store, of whichever kind.
 pub(crate) enum Opened {
-    Memory(MemoryStore),
-    Sqlite(SqliteStore),
-    Postgres(PostgresStore),
+    Memory(Arc<MemoryStore>),
+    Sqlite(Arc<SqliteStore>),
+    Postgres(Arc<PostgresStore>),
 }
 
 impl Opened {
@@ -32,9 +32,9 @@ impl Opened {
         listener: TcpListener,
     ) -> Result<Gate, BadInput> {
         match self {
-            Self::Memory(store) => Gate::open(settings, Arc::new(store), ids, listener),
-            Self::Sqlite(store) => Gate::open(settings, Arc::new(store), ids, listener),
-            Self::Postgres(store) => Gate::open(settings, Arc::new(store), ids, listener),
+            Self::Memory(store) => Gate::open(settings, store, ids, listener),
+            Self::Sqlite(store) => Gate::open(settings, store, ids, listener),
+            Self::Postgres(store) => Gate::open(settings, store, ids, listener),
         }
     }
 }
@@ -46,11 +46,11 @@ pub(crate) async fn open(settings: &Settings, ids: Arc<SecretIds>) -> Result<Ope
         BadInput::plain(&format!("{address}: the store cannot be opened: {error}"), help)
     };
     match address {
-        StoreAddress::Memory => Ok(Opened::Memory(MemoryStore::new(Arc::new(WallClock), ids))),
+        StoreAddress::Memory => Ok(Opened::Memory(Arc::new(MemoryStore::new(Arc::new(WallClock), ids)))),
         StoreAddress::Sqlite(path) => {
             let options = SqliteOptions { cas: settings.cas, ..SqliteOptions::default() };
             let store = SqliteStore::open(path, Arc::new(WallClock), ids, options);
-            store.map(Opened::Sqlite).map_err(|error| {
+            store.map(|store| Opened::Sqlite(Arc::new(store))).map_err(|error| {
                 refused(
                     &error,
                     "expected a file that can be made or written to, as in `--store sqlite:countersign.db`",
@@ -59,7 +59,7 @@ pub(crate) async fn open(settings: &Settings, ids: Arc<SecretIds>) -> Result<Ope
         }
         StoreAddress::Postgres(url) => {
             let store = PostgresStore::connect(url, ids, &settings.postgres).await;
-            store.map(Opened::Postgres).map_err(|error| {
+            store.map(|store| Opened::Postgres(Arc::new(store))).map_err(|error| {
                 refused(
                     &error,
                     "expected a server that answers, as in `--store postgres://user:password@host/database`",

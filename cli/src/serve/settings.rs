@@ -1,6 +1,13 @@
 //! What a server runs with: options, then environment variables, then the configuration file, then defaults.
 
-use std::{collections::BTreeMap, env, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    num::{NonZeroU32, NonZeroUsize},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use countersign::{
     http,
@@ -20,7 +27,7 @@ use uuid::Uuid;
 use super::{
     config::{Config, DeployerTable, HttpTable, NotifierTable},
     tenants::Tenants,
-    values::{From, Listen, MailAddress, PublicUrl, StoreAddress, Text, Time},
+    values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
 };
 use crate::{
     args::{LogFormat, ServeArgs},
@@ -73,8 +80,6 @@ impl Settings {
     pub(crate) fn gather(args: &ServeArgs) -> Result<Self, BadInput> {
         let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
         let file = &config.file;
-        let text =
-            |value: &Option<Text<Time>>, default| value.as_ref().map_or(default, |Text(Time(time))| *time);
         let secret =
             args.secret.clone().or_else(|| file.secret.as_ref().map(|Text(secret)| secret.0.clone()));
         let workers = WorkerSettings::default();
@@ -85,17 +90,13 @@ impl Settings {
         let postgres = PostgresOptions::default();
         let cas = strategy(args, &config)?;
         Ok(Self {
-            store: args
-                .store
-                .clone()
-                .or_else(|| file.store.as_ref().map(|Text(store)| store.clone()))
-                .unwrap_or_else(|| StoreAddress::Sqlite("countersign.db".into())),
+            store: store(args, &config)?,
             cas,
             postgres: PostgresOptions {
                 cas,
                 schema: file.postgres.schema.clone(),
-                connections: file.postgres.connections.unwrap_or(postgres.connections),
-                statement_timeout: text(&file.postgres.statement_timeout, postgres.statement_timeout),
+                connections: file.postgres.connections.map_or(postgres.connections, NonZeroUsize::from),
+                statement_timeout: time(&file.postgres.statement_timeout, postgres.statement_timeout),
                 ..postgres
             },
             listen: args
@@ -110,11 +111,11 @@ impl Settings {
             means: means(&config)?,
             notifier: notifier(args, &config)?,
             workers: WorkerSettings {
-                count: file.workers.count.map_or(workers.count, Into::into),
-                lease: text(&file.workers.lease, workers.lease),
-                poll: text(&file.workers.poll, workers.poll),
+                count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
+                lease: pause(&file.workers.lease, workers.lease),
+                poll: pause(&file.workers.poll, workers.poll),
             },
-            drain: text(&file.drain, Duration::from_secs(10)),
+            drain: time(&file.drain, Duration::from_secs(10)),
             http: http_settings(&file.http, forbid_self_approval, public_url.as_ref()),
             public_url,
             log: args.log.or(file.log).unwrap_or_default(),
@@ -140,12 +141,35 @@ impl NotifierSettings {
     }
 }
 
+fn time(value: &Option<Text<Time>>, default: Duration) -> Duration {
+    value.as_ref().map_or(default, |Text(Time(time))| *time)
+}
+
+fn pause(value: &Option<Text<Pause>>, default: Duration) -> Duration {
+    value.as_ref().map_or(default, |Text(Pause(time))| *time)
+}
+
 fn no_secret() -> BadInput {
     BadInput::plain(
         "there is no secret to sign tokens with and to make links from",
         "give COUNTERSIGN_SECRET, --secret or `secret` in the configuration; \
          for a development run: export COUNTERSIGN_SECRET=\"$(head -c 32 /dev/urandom | base64)\"",
     )
+}
+
+/// What is no address is not repeated where there may be a password in it.
+fn store(args: &ServeArgs, config: &Config) -> Result<StoreAddress, BadInput> {
+    let Some(text) = &args.store else {
+        let store = config.file.store.as_ref().map(|Text(store)| store.clone());
+        return Ok(store.unwrap_or_else(|| StoreAddress::Sqlite("countersign.db".into())));
+    };
+    text.parse().map_err(|expected: String| {
+        let found = if text.contains('@') { "something else" } else { text };
+        BadInput::plain(
+            &format!("--store: found {found}, {expected}"),
+            "the default is sqlite:countersign.db",
+        )
+    })
 }
 
 /// A strategy is written as other names are, with dashes.
@@ -310,10 +334,9 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
         }
     };
     let retries = Retries::default();
-    let time = |value: &Option<Text<Time>>, default| value.as_ref().map_or(default, |Text(Time(time))| *time);
     let retries = Retries {
-        first: time(retry_after, retries.first),
-        longest: time(retry_at_most_after, retries.longest),
+        first: pause(retry_after, retries.first),
+        longest: pause(retry_at_most_after, retries.longest),
     };
     Ok(NotifierSettings { way, retries })
 }
@@ -331,20 +354,24 @@ fn mail_folder(path: &Path, sender: Sender) -> Result<Folder, BadInput> {
     })
 }
 
+/// Four thousand million are as good as more.
+fn many(count: NonZeroU32) -> usize {
+    usize::try_from(count.get()).unwrap_or(usize::MAX)
+}
+
 fn http_settings(
     table: &HttpTable,
     forbid_self_approval: bool,
     public_url: Option<&PublicUrl>,
 ) -> http::Settings {
     let defaults = http::Settings::default();
-    let time = |value: &Option<Text<Time>>, default| value.as_ref().map_or(default, |Text(Time(time))| *time);
     http::Settings {
         max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
         body_time: time(&table.body_time, defaults.body_time),
         header_time: time(&table.header_time, defaults.header_time),
         request_time: time(&table.request_time, defaults.request_time),
-        max_connections: table.max_connections.map_or(defaults.max_connections, Into::into),
-        max_under_way: table.max_under_way.map_or(defaults.max_under_way, Into::into),
+        max_connections: table.max_connections.map_or(defaults.max_connections, many),
+        max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
         key_lease: time(&table.key_lease, defaults.key_lease),
         page_requests_per_second: table.page_requests_per_second.unwrap_or(defaults.page_requests_per_second),
         trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),

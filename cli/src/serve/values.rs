@@ -145,6 +145,22 @@ impl FromStr for Time {
     }
 }
 
+/// A length of time that is long enough to wait for: whoever looks again at once does nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause(pub(crate) Duration);
+
+impl FromStr for Pause {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        const SHORTEST: Duration = Duration::from_millis(10);
+        match text.parse() {
+            Ok(Time(time)) if time >= SHORTEST => Ok(Self(time)),
+            _ => Err("expected a length of time from 10ms on, as in 500ms, 30s or 15m".to_owned()),
+        }
+    }
+}
+
 /// A number of bytes, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) usize);

@@ -62,10 +62,6 @@ deployment_cap = 1000000
     )
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the real service goes by the real clock, and so does its test"
-)]
 pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is later than 1970");
     Timestamp(since.as_millis() as u64)

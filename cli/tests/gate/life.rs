@@ -141,7 +141,7 @@ impl Campaign {
         }
         let kills = self.service.kills.load(Ordering::SeqCst);
         // In every other life of a kind the last one asks for something else than was approved.
-        let last = if number / Twist::ALL.len() % 2 == 0 { &slug } else { &other };
+        let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
         let slugs: Vec<&str> =
             (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
         life.evidence.clients = self.race(&life.id, number, &slugs, began_on_approved);

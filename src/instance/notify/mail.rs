@@ -57,7 +57,9 @@ impl Folder {
 
     pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
         let mail = mail(letter, &self.sender)?.formatted();
-        let (file, half) = (self.file(letter.approval), self.path.join(format!(".{}.half", letter.approval)));
+        // Another process may be writing the same mail.
+        let half = self.path.join(format!(".{}.{}.half", letter.approval, std::process::id()));
+        let file = self.file(letter.approval);
         let written = tokio::task::spawn_blocking(move || write_whole(&file, &half, &mail)).await;
         written
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))

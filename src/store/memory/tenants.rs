@@ -28,6 +28,11 @@ pub struct Records<'a> {
 }
 
 impl Records<'_> {
+    /// The ids of all approvals, in no order that means anything.
+    pub fn approvals(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.approvals.keys().copied()
+    }
+
     /// The approval as it was requested. How it stands now, [`MemoryStore::standing`] says.
     pub fn approval(&self, id: Uuid) -> Option<&ApprovalRecord> {
         self.approvals.get(&id).map(|folder| &folder.record)

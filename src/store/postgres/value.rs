@@ -29,7 +29,7 @@ const JSONB_VERSION: u8 = 1;
 impl ToSql for Value {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match (self, kind) {
-            (Self::Null, _) => return Ok(IsNull::Yes),
+            (Self::Null, _) => Ok(IsNull::Yes),
             (Self::Bool(value), &Type::BOOL) => value.to_sql(kind, out),
             (Self::Int(value), &Type::INT8) => value.to_sql(kind, out),
             (Self::Int(value), &Type::INT4) => i32::try_from(*value)?.to_sql(kind, out),
@@ -46,7 +46,7 @@ impl ToSql for Value {
             (Self::Bytes(value), &Type::BYTEA) => value.to_sql(kind, out),
             (Self::Id(value), &Type::UUID) => value.to_sql(kind, out),
             (Self::Bool(_) | Self::Int(_) | Self::Text(_) | Self::Bytes(_) | Self::Id(_), _) => {
-                return Err(Box::new(Mismatch(kind.clone())));
+                Err(Box::new(Mismatch(kind.clone())))
             }
         }
     }

@@ -1,0 +1,119 @@
+//! An engine that counts what its works ask of the database, and writes the statements down when it is asked to.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use countersign::store::{
+    StoreError,
+    sql::{Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
+};
+
+/// A statement, with what it was given.
+pub(crate) type Statement = (&'static str, Vec<Value>);
+
+/// What was asked of the database.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    works: AtomicU64,
+    attempts: AtomicU64,
+    statements: AtomicU64,
+    commits: AtomicU64,
+    recorded: Mutex<Option<Vec<Statement>>>,
+}
+
+impl Counts {
+    /// How often works had to be run again.
+    pub(crate) fn retries(&self) -> u64 {
+        self.attempts.load(Ordering::Relaxed).saturating_sub(self.works.load(Ordering::Relaxed))
+    }
+
+    /// How often an answer was waited for: that of each statement, and that of the commit where there is one. What
+    /// begins a transaction goes out with its first statement, and nobody waits for what undoes one.
+    pub(crate) fn round_trips(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed) + self.commits.load(Ordering::Relaxed)
+    }
+
+    /// From here on statements are written down.
+    pub(crate) fn record(&self) {
+        *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// What was written down. Nothing more is.
+    pub(crate) fn recorded(&self) -> Vec<Statement> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    fn note(&self, sql: &'static str, parameters: &[Value]) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        if let Some(recorded) = &mut *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) {
+            recorded.push((sql, parameters.to_vec()));
+        }
+    }
+}
+
+/// The engine of a store, counted.
+pub(crate) struct Counting<E> {
+    store: SqlStore<E>,
+    counts: Arc<Counts>,
+}
+
+impl<E> Counting<E> {
+    pub(crate) fn new(store: SqlStore<E>) -> Self {
+        Self { store, counts: Arc::default() }
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+}
+
+impl<E: Engine> Engine for Counting<E> {
+    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        self.counts.works.fetch_add(1, Ordering::Relaxed);
+        self.store.engine().perform(Counted { work, counts: Arc::clone(&self.counts) }).await
+    }
+}
+
+struct Counted<W> {
+    work: W,
+    counts: Arc<Counts>,
+}
+
+impl<W: Work> Work for Counted<W> {
+    type Output = W::Output;
+
+    fn mode(&self) -> Mode {
+        self.work.mode()
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<W::Output>, SqlError> {
+        self.counts.attempts.fetch_add(1, Ordering::Relaxed);
+        let done = self.work.run(&mut Noted { session, counts: &self.counts }).await;
+        let in_transaction = matches!(self.mode(), Mode::Write | Mode::Serializable);
+        if in_transaction && matches!(done, Ok(Done::Keep(_))) {
+            self.counts.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+struct Noted<'a, S> {
+    session: &'a mut S,
+    counts: &'a Counts,
+}
+
+impl<S: Session> Session for Noted<'_, S> {
+    const DIALECT: Dialect = S::DIALECT;
+
+    async fn query(&mut self, sql: &'static str, parameters: &[Value]) -> Result<Vec<Row>, SqlError> {
+        self.counts.note(sql, parameters);
+        self.session.query(sql, parameters).await
+    }
+
+    async fn execute(&mut self, sql: &'static str, parameters: &[Value]) -> Result<u64, SqlError> {
+        self.counts.note(sql, parameters);
+        self.session.execute(sql, parameters).await
+    }
+}

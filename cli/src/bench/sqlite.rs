@@ -1,0 +1,172 @@
+//! SQLite as a bed: a file of its own for each measurement.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use countersign::store::{
+    sql::{Cas, Consume, SqlStore},
+    sqlite::{Durability, SqliteEngine, SqliteOptions, SqliteStore},
+};
+use rusqlite::{Connection, functions::FunctionFlags};
+use tempfile::TempDir;
+
+use super::{
+    bed::{Bed, Entry, FIRST},
+    counting::Counting,
+    gate::{self, Template, id_of, template},
+};
+use crate::{input::BadInput, stopwatch::WallClock};
+
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    template: Option<Template>,
+    /// Removed with everything in it.
+    _folder: Option<TempDir>,
+}
+
+impl Sqlite {
+    /// In this file, which must not be there yet; none: in a temporary folder.
+    pub(crate) fn new(path: Option<&Path>) -> Result<Self, BadInput> {
+        match path {
+            Some(path) if path.exists() => Err(BadInput::plain(
+                &format!(
+                    "{}: there is such a file already, and a measurement would overwrite it",
+                    path.display()
+                ),
+                "name one that does not exist: it is made, measured and removed",
+            )),
+            Some(path) => Ok(Self { path: path.to_owned(), template: None, _folder: None }),
+            None => {
+                let folder = tempfile::Builder::new().prefix("countersign-bench-").tempdir();
+                let folder = folder.map_err(|error| failed("no temporary folder can be made", &error))?;
+                let path = folder.path().join("bench.db");
+                Ok(Self { path, template: None, _folder: Some(folder) })
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn store(&self, cas: Cas, durability: Durability) -> Result<SqliteStore, BadInput> {
+        let options = SqliteOptions { cas, durability, ..SqliteOptions::default() };
+        SqliteStore::open(&self.path, Arc::new(WallClock), gate::ids(), options)
+            .map_err(|error| failed(&self.path.display().to_string(), &error))
+    }
+
+    fn copy(&self, template: &Template, approvals: u32) -> rusqlite::Result<()> {
+        let connection = Connection::open(&self.path)?;
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+        connection
+            .create_scalar_function("id_of", 1, flags, |call| Ok(id_of(call.get(0)?).as_bytes().to_vec()))?;
+        connection.create_scalar_function("hash_of", 1, flags, |call| {
+            Ok(id_of(call.get(0)?).as_bytes().repeat(2))
+        })?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        let mut columns = Vec::new();
+        connection.pragma(None, "table_info", "approvals", |row| {
+            columns.push(row.get::<_, String>("name")?);
+            Ok(())
+        })?;
+        let copied: Vec<&str> = columns
+            .iter()
+            .map(|column| match column.as_str() {
+                "id" => "id_of(number)",
+                "token_hash" => "hash_of(number)",
+                other => other,
+            })
+            .collect();
+        let copy = format!(
+            "WITH RECURSIVE numbers (number) AS (SELECT ?1 UNION ALL SELECT number + 1 FROM numbers WHERE number < ?2) \
+             INSERT INTO approvals ({}) SELECT {} FROM numbers, approvals AS one WHERE one.id = ?3",
+            columns.join(", "),
+            copied.join(", "),
+        );
+        let last = FIRST + approvals.max(1) - 1;
+        connection.execute(&copy, (FIRST, last, template.approval.as_bytes()))?;
+        // So that nobody who is measured has to write this to the disk.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// The files of the database.
+    fn remove(&self) {
+        for end in ["", "-wal", "-shm"] {
+            // What is not there need not be removed.
+            fs::remove_file(with_end(&self.path, end)).ok();
+        }
+    }
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> BadInput {
+    BadInput::plain(&format!("{what}: {error}"), "nothing was measured there")
+}
+
+impl Bed for Sqlite {
+    type Engine = SqliteEngine;
+
+    const NAME: &'static str = "sqlite";
+
+    fn takes(entry: &Entry) -> bool {
+        // Its one writer is alone: what others do in between cannot happen.
+        !matches!(entry.cas, Cas::Serializable | Cas::AdvisoryLock) && entry.name != "check_then_act"
+    }
+
+    async fn fill(&mut self, approvals: u32) -> Result<(), BadInput> {
+        self.remove();
+        let store = self.store(Cas::ConditionalUpdate, Durability::Full)?;
+        let made = template(&store).await;
+        drop(store);
+        let made = made.map_err(|error| failed("the template", &error))?;
+        self.copy(&made, approvals).map_err(|error| failed("the approvals cannot be made", &error))?;
+        self.template = Some(made);
+        Ok(())
+    }
+
+    fn template(&self) -> &Template {
+        self.template.as_ref().unwrap_or_else(|| unreachable!("it is filled before it is used"))
+    }
+
+    async fn open(&self, entry: &Entry, _: usize) -> Result<SqlStore<Counting<SqliteEngine>>, BadInput> {
+        let durability = if entry.durable { Durability::Full } else { Durability::Normal };
+        let store = self.store(entry.cas, durability)?;
+        let consume = match entry.broken {
+            Some(file) => Consume::new(entry.cas, file).map_err(|error| failed(entry.name, &error))?,
+            None => store.consume().clone(),
+        };
+        Ok(SqlStore::new(Counting::new(store), gate::ids(), consume))
+    }
+
+    async fn executed(&mut self) -> Result<u64, BadInput> {
+        const COUNT: &str = "SELECT count(*) FROM approvals WHERE status = 'executed'";
+        let count = |connection: Connection| connection.query_one(COUNT, [], |row| row.get::<_, i64>(0));
+        let counted = Connection::open(&self.path).and_then(count);
+        counted.map(i64::unsigned_abs).map_err(|error| failed("the approvals cannot be counted", &error))
+    }
+
+    async fn log_position(&mut self) -> Result<u64, BadInput> {
+        // It has no log before the first write.
+        Ok(fs::metadata(with_end(&self.path, "-wal")).map_or(0, |file| file.len()))
+    }
+
+    fn durability(&self, entry: &Entry) -> (String, bool) {
+        let synchronous = if entry.durable { "FULL" } else { "NORMAL" };
+        (format!("synchronous={synchronous}"), entry.durable)
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}

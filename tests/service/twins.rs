@@ -1,0 +1,36 @@
+//! The order that is shipped for twins keeps what the one for stacks keeps.
+
+use std::ops::ControlFlow;
+
+use countersign::protocol::{Do, Flow, Member, Refusal};
+use countersign_models::{
+    explorer::Limits,
+    model::{Bounds, Model},
+    properties::Property,
+    verdict::{Expectations, Verdict, verify},
+};
+
+#[test]
+fn the_order_for_twins_keeps_every_property() {
+    let bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
+    let model = Model::new(Flow::atomic_commit_for_twins(), bounds);
+    let report =
+        verify(&model, &Expectations::default(), Limits::default(), &mut |_| ControlFlow::Continue(()));
+    for property in Property::MODELLED {
+        assert_eq!(report.of(*property).verdict, Verdict::Holds, "{property}");
+    }
+}
+
+#[test]
+fn there_is_at_most_one_twin_whoever_looked_when() {
+    // The commit judges it, not only the plan before.
+    let flow = Flow::atomic_commit_for_twins();
+    let in_commit = flow.steps().iter().any(|step| match &step.action {
+        Do::Atomic(members) => members.iter().any(|member| match member {
+            Member::Write { refusals, .. } => refusals.contains(&Refusal::TWIN_EXISTS),
+            Member::Consume { .. } | Member::Audit | Member::Enqueue => false,
+        }),
+        _ => false,
+    });
+    assert!(in_commit && flow.ends_with_consume());
+}
