@@ -18,7 +18,7 @@ pub(super) enum Ended {
     Done,
     /// Certainly nothing changed, and another attempt on this connection may go better.
     Conflict,
-    /// Certainly nothing changed, and the connection is no more.
+    /// Certainly nothing changed, and the connection is no more, or no good.
     Disconnected,
     /// Certainly nothing changed, and another attempt would fare no better.
     Failed,
@@ -146,13 +146,15 @@ impl Session for PgSession<'_> {
 
 /// What a refusal of the server's means for the transaction that it ends.
 fn refused(code: &SqlState) -> Ended {
-    const COLLIDED: [SqlState; 4] = [
+    // The schema has changed since the statement was prepared: another connection prepares it anew.
+    if *code == SqlState::FEATURE_NOT_SUPPORTED {
+        return Ended::Disconnected;
+    }
+    const COLLIDED: [SqlState; 3] = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         // Two transactions have written the first row of its kind: the second attempt finds it.
         SqlState::UNIQUE_VIOLATION,
-        // The schema has changed since the statement was prepared.
-        SqlState::FEATURE_NOT_SUPPORTED,
     ];
     if COLLIDED.contains(code) { Ended::Conflict } else { Ended::Failed }
 }
