@@ -157,6 +157,7 @@ impl Gate {
 
     /// With parts that the test wants otherwise.
     pub(crate) fn with(change: impl FnOnce(&mut Parts<MemoryStore, InMemoryDeployer>)) -> Self {
+        crate::log::install();
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
         let store = Arc::new(MemoryStore::new(clock.clone(), ids.clone()));

@@ -5,6 +5,7 @@ mod bad_input;
 mod gate;
 mod isolation;
 mod keys;
+mod log;
 mod page;
 mod promote;
 mod refusals;

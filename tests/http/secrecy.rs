@@ -1,54 +1,12 @@
 //! S16: no token in any answer, header or line of the log.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
-
 use countersign_models::fixtures::token_of;
-use tracing_subscriber::fmt::MakeWriter;
 use uuid::Uuid;
 
-use crate::gate::{Answer, Call, Gate, admin, dev};
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("nobody panics").extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("nobody panics").clone()).expect("text")
-    }
-
-    /// Logs everything of this thread, down to the smallest.
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(self.clone())
-            .with_ansi(false)
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-}
+use crate::{
+    gate::{Answer, Call, Gate, admin, dev},
+    log,
+};
 
 fn shows(text: &str, approval: Uuid) -> bool {
     text.contains(&token_of(approval))
@@ -56,8 +14,6 @@ fn shows(text: &str, approval: Uuid) -> bool {
 
 #[tokio::test]
 async fn a_token_is_in_no_answer_and_in_no_line_of_the_log() {
-    let log = Log::default();
-    let _listening = log.listen();
     let gate = Gate::new();
     let approval = gate.requested().await;
     let link = Gate::link(approval);
@@ -101,17 +57,16 @@ async fn a_token_is_in_no_answer_and_in_no_line_of_the_log() {
     for answer in &answers {
         assert!(!shows(&format!("{answer:?}"), approval), "{answer:?}");
     }
-    let log = log.text();
+    let log = log::of_this_thread();
     assert!(log.contains("/approve/{token}") && log.contains("answered"), "it was listened to: {log}");
     assert!(!shows(&log, approval), "{log}");
     assert!(!log.contains(dev().trim_start_matches("Bearer ")), "{log}");
 }
 
-#[tokio::test]
-async fn a_log_that_has_addresses_in_it_would_be_noticed() {
-    let log = Log::default();
-    let _listening = log.listen();
+#[test]
+fn a_log_that_has_addresses_in_it_would_be_noticed() {
+    log::install();
     let approval = Uuid::from_u128(1);
     tracing::info!(path = %Gate::link(approval), "answered");
-    assert!(shows(&log.text(), approval));
+    assert!(shows(&log::of_this_thread(), approval));
 }

@@ -59,6 +59,7 @@ struct Slow {
 
 impl Slow {
     fn new(settings: Settings) -> Self {
+        crate::log::install();
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
         let store = Arc::new(MemoryStore::new(clock.clone(), ids.clone()));

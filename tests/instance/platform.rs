@@ -110,7 +110,11 @@ impl Platform {
             channel: Channel::Folder(mails),
             operators: Arc::new(operators(&[OPERATOR])),
             public_url: "https://gate.example.com/".to_owned(),
-            retries: Retries { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
+            retries: Retries {
+                first: Duration::from_millis(1),
+                longest: Duration::from_millis(4),
+                ..Retries::default()
+            },
             workers: WorkerSettings::default(),
             drain: Duration::ZERO,
         }

@@ -83,6 +83,7 @@ pub(crate) struct NotifierTable {
     pub(crate) from: Option<Text<From>>,
     pub(crate) retry_after: Option<Text<Pause>>,
     pub(crate) retry_at_most_after: Option<Text<Pause>>,
+    pub(crate) lease: Option<Text<Pause>>,
 }
 
 /// What is taken on over HTTP.

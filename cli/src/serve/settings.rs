@@ -280,8 +280,16 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
     let (empty, nowhere) = (NotifierTable::default(), 0..0);
     let table = config.file.notifier.as_ref();
     let (table, place) = table.map_or((&empty, nowhere), |table| (table.get_ref(), table.span()));
-    let NotifierTable { folder, smtp, webhook, webhook_secret, from, retry_after, retry_at_most_after } =
-        table;
+    let NotifierTable {
+        folder,
+        smtp,
+        webhook,
+        webhook_secret,
+        from,
+        retry_after,
+        retry_at_most_after,
+        lease,
+    } = table;
     let ways = [folder.is_some(), smtp.is_some(), webhook.is_some()].into_iter().filter(|way| *way).count();
     if ways > 1 {
         return Err(config.problem(
@@ -337,6 +345,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
     let retries = Retries {
         first: pause(retry_after, retries.first),
         longest: pause(retry_at_most_after, retries.longest),
+        lease: pause(lease, retries.lease),
     };
     Ok(NotifierSettings { way, retries })
 }

@@ -45,6 +45,7 @@ command = ["sh", "{sink}"]
 
 [notifier]
 folder = "{mail}"
+lease = "{LEASE_MS}ms"
 
 [workers]
 lease = "{LEASE_MS}ms"

@@ -11,6 +11,8 @@ pub(crate) fn script(sink: &Path) -> String {
     format!(
         r#"#!/bin/sh
 document=$(cat)
+# Whoever started it died before it had said what to launch.
+case "$document" in *'}}') ;; *) exit 1 ;; esac
 case "$document" in
     *'"key":null'*) launch=$(mktemp -d "{sink}/$COUNTERSIGN_APPROVAL_ID.unkeyed.XXXXXX") ;;
     *) launch="{sink}/$COUNTERSIGN_APPROVAL_ID.keyed"; mkdir "$launch" 2>/dev/null || true ;;

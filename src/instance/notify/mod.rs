@@ -73,11 +73,18 @@ pub struct Retries {
     pub first: Duration,
     /// Never longer than this.
     pub longest: Duration,
+    /// How long a notice is held: so much later is it sent when whoever held it has died. Longer than any letter is
+    /// under way, or it is sent twice.
+    pub lease: Duration,
 }
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(300) }
+        Self {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(300),
+            lease: Duration::from_secs(60),
+        }
     }
 }
 
@@ -136,9 +143,6 @@ const AT_A_TIME: usize = 2;
 /// How long a letter may be under way.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a notice is held: longer than any letter is under way.
-const LEASE: Duration = Duration::from_secs(60);
-
 impl<S: Operations + 'static> Notifier<S> {
     /// As many notifiers like this one as send at a time, to the end of the last one.
     pub async fn run_all(self) {
@@ -158,7 +162,7 @@ impl<S: Operations + 'static> Notifier<S> {
     async fn run(self) {
         let mut idle = Idle::up_to(self.poll);
         while !self.stop.reached(Phase::Draining) {
-            match self.store.lease_notice(later(self.clock.now(), LEASE)).await {
+            match self.store.lease_notice(later(self.clock.now(), self.retries.lease)).await {
                 Ok(Some(notice)) => {
                     idle.reset();
                     self.deal_with(&notice).await;
@@ -251,7 +255,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let retries = Retries { first: Duration::from_secs(1), longest: Duration::from_secs(5) };
+        let retries = Retries { longest: Duration::from_secs(5), ..Retries::default() };
         let pauses: Vec<u64> = [0, 1, 2, 3, 31, 32, 1000].map(|n| retries.pause(n).as_secs()).into();
         assert_eq!(pauses, [1, 2, 4, 5, 5, 5, 5]);
     }

@@ -353,8 +353,9 @@ mod tests {
         let svg = lines("about", &Axis::counts("", &[1, 8]), &y, &series);
         let mut places: Vec<f64> = svg
             .lines()
-            .filter(|line| line.contains("class='label'"))
-            .filter_map(|line| line.split("y='").nth(1)?.split('\'').next()?.parse().ok())
+            // A line may begin with the marker that stands before the name.
+            .filter_map(|line| line.split_once("class='label'"))
+            .filter_map(|(_, label)| label.split("y='").nth(1)?.split('\'').next()?.parse().ok())
             .collect();
         places.sort_by(f64::total_cmp);
         assert_eq!(places.len(), 7);
