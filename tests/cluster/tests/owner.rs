@@ -25,7 +25,9 @@ fn main() -> Result<(), Failed> {
     let trial = |(name, case): (&str, fn() -> Result<(), TestFailed>)| {
         Trial::ignorable_test(name, move || match Installation::find() {
             Ok(_) => case().map(|()| Completion::Completed),
-            Err(missing) => may_be_skipped(&missing).map(|()| Completion::ignored_with(missing)).map_err(Into::into),
+            Err(missing) => {
+                may_be_skipped(&missing).map(|()| Completion::ignored_with(missing)).map_err(Into::into)
+            }
         })
     };
     libtest_mimic::run(&Arguments::from_args(), cases.into_iter().map(trial).collect()).exit();
