@@ -70,22 +70,26 @@ impl<'a> PgSession<'a> {
         match self.wire.run("COMMIT").await {
             Ok(()) => Ended::Done,
             Err(Failure::Refused(code)) => refused(&code),
-            Err(Failure::Broken) => Ended::Unknown,
+            Err(Failure::Broken | Failure::Late) => Ended::Unknown,
         }
     }
 
     /// Undoes what was written, whether its work wants that or could not go on.
     pub(super) async fn undo(self) -> Ended {
         let in_transaction = self.begin.is_some();
-        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken)) {
+        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken | Failure::Late)) {
             self.wire.post("ROLLBACK");
         }
         match self.failure {
             None => Ended::Done,
             // Each statement has been a transaction by itself.
-            Some(Failure::Broken) if !in_transaction && !self.reads && self.begun => Ended::Unknown,
+            Some(Failure::Broken | Failure::Late) if !in_transaction && !self.reads && self.begun => {
+                Ended::Unknown
+            }
             Some(Failure::Refused(_)) if !in_transaction && !self.reads && self.changed => Ended::Unknown,
             Some(Failure::Broken) => Ended::Disconnected,
+            // Whoever does not answer for so long will not answer sooner on another connection.
+            Some(Failure::Late) => Ended::Failed,
             Some(Failure::Refused(code)) => refused(&code),
         }
     }
@@ -105,7 +109,9 @@ impl<'a> PgSession<'a> {
             Err(failure) => {
                 let told = match &failure {
                     Failure::Refused(code) if refused(code) == Ended::Conflict => SqlError::Conflict,
-                    Failure::Refused(_) | Failure::Broken => SqlError::Failed(StoreError::NotApplied),
+                    Failure::Refused(_) | Failure::Broken | Failure::Late => {
+                        SqlError::Failed(StoreError::NotApplied)
+                    }
                 };
                 self.failure = Some(failure);
                 Err(told)
