@@ -301,6 +301,7 @@ async fn a_server_that_does_not_answer_is_given_up(_: Arc<Cluster>) {
     let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
     let ask = approved(&store).await;
     let client = admin(&cluster.url(), &schema).await;
+    assert_eq!(store.is_ready().await, Ok(()), "and its statement is prepared");
     signal(&client, "-STOP").await;
     // One statement by itself may have been carried out; one in a transaction that was not committed has not been.
     assert_eq!(store.is_ready().await, Err(StoreError::Unknown));
