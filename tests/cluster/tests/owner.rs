@@ -13,16 +13,18 @@ use libtest_mimic::{Arguments, Completion, Failed as TestFailed, Trial};
 /// What tells this program to be an owner.
 const OWNER: &str = "COUNTERSIGN_TEST_CLUSTER_OWNER";
 
+type Case = fn() -> Result<(), TestFailed>;
+
 fn main() -> Result<(), Failed> {
     if env::var_os(OWNER).is_some() {
         return own();
     }
-    let cases: [(_, fn() -> Result<(), TestFailed>); 3] = [
+    let cases: [(&str, Case); 3] = [
         ("a_killed_owner_leaves_nothing", a_killed_owner_leaves_nothing),
         ("an_owner_that_returns_leaves_nothing", an_owner_that_returns_leaves_nothing),
         ("a_server_can_be_stopped_and_started_again", a_server_can_be_stopped_and_started_again),
     ];
-    let trial = |(name, case): (&str, fn() -> Result<(), TestFailed>)| {
+    let trial = |(name, case): (&str, Case)| {
         Trial::ignorable_test(name, move || match Installation::find() {
             Ok(_) => case().map(|()| Completion::Completed),
             Err(missing) => {
