@@ -1,13 +1,9 @@
-//! The service driver on the store in memory.
+//! The service driver on the store in memory. What any store has to promise is in `tests/stores/`.
 
 mod at_once;
-mod digest;
-mod finding_11;
 mod keys;
-mod listing;
 mod outbox;
 mod platform;
 mod refusals;
-mod retry;
 mod twins;
 mod worker;

@@ -1,4 +1,4 @@
-//! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
+//! Deploys: one for each key, and their targets settled as they end.
 
 use std::{
     pin::pin,
@@ -6,8 +6,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, End, Flow, Timestamp},
-    service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, launch, work},
+    protocol::{Digest, End, Flow},
+    service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
     store::{Ask, JobState, StackStatus, Store},
 };
 use countersign_models::fixtures::{HandClock, at_once};
@@ -22,65 +22,6 @@ fn executed() -> (Platform, Ask) {
     let ask = platform.approved();
     assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), End::Succeeded { .. }));
     (platform, ask)
-}
-
-fn later(ms: u64) -> Timestamp {
-    Timestamp(OPENS.0 + ms)
-}
-
-#[test]
-fn a_leased_job_is_nobody_elses_until_the_lease_runs_out() {
-    let (platform, _) = executed();
-    let lease = || at_once(platform.store.lease_job(later(100))).expect("nothing fails");
-    let first = lease().expect("there is a job");
-    assert_eq!(lease(), None);
-    platform.clock.advance_ms(99);
-    assert_eq!(lease(), None);
-    platform.clock.advance_ms(1);
-    let second = lease().expect("the lease has run out");
-    assert!(second.fence > first.fence);
-    assert_eq!((second.approval, second.digest, second.target), (first.approval, first.digest, first.target));
-}
-
-#[test]
-fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish() {
-    let (platform, ask) = executed();
-    let lease = |until| at_once(platform.store.lease_job(until)).expect("nothing fails");
-    let stale = lease(later(100)).expect("there is a job");
-    platform.clock.advance_ms(100);
-    let fresh = lease(later(200)).expect("the lease has run out");
-    assert!(!at_once(platform.store.renew_lease(&stale, later(900))).expect("nothing fails"));
-    assert!(!at_once(platform.store.finish_job(&stale, StackStatus::Healthy)).expect("nothing fails"));
-    let target = || platform.store.stacks(TEAM).last().expect("the target").status;
-    assert_eq!(target(), StackStatus::Building, "a stale worker settles nothing");
-    let state = || platform.store.job(TEAM, ask.request.approval).expect("there is a job").state;
-    assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(200) });
-    assert!(at_once(platform.store.renew_lease(&fresh, later(900))).expect("nothing fails"));
-    assert_eq!(state(), JobState::Leased { fence: fresh.fence, until: later(900) });
-    assert!(at_once(platform.store.finish_job(&fresh, StackStatus::Healthy)).expect("nothing fails"));
-    assert_eq!((state(), target()), (JobState::Done, StackStatus::Healthy));
-    platform.clock.advance_ms(10_000);
-    assert_eq!(lease(later(20_000)), None, "what is done is done");
-}
-
-#[test]
-fn a_job_that_is_launched_twice_is_one_launch() {
-    let (platform, ask) = executed();
-    let worked = |until| {
-        let lease = at_once(platform.store.lease_job(until)).expect("nothing fails")?;
-        at_once(launch(&lease, &platform.deployer));
-        Some(lease)
-    };
-    assert!(worked(later(100)).is_some());
-    platform.deployer.kill();
-    platform.clock.advance_ms(100);
-    let again = worked(later(200)).expect("the lease has run out");
-    assert_eq!(worked(later(200)), None);
-    assert_eq!(platform.deployer.effective().len(), 1, "one key, one launch");
-    let running = platform.deployer.running();
-    assert_eq!(running.len(), 1);
-    let launch = running[0].launch;
-    assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
 }
 
 #[test]

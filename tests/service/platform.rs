@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, End, Environment, Flow, Kind, Promotion, Request, Status, Timestamp},
+    protocol::{Binding, End, Environment, Flow, Kind, Promotion, Request, Timestamp},
     service::{InMemoryDeployer, promote, step},
     store::{
-        ApprovalRecord, Ask, AuditKind, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team,
-        Verdict,
+        ApprovalRecord, Ask, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict,
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
@@ -97,16 +96,5 @@ impl Platform {
             at_once(step(&mut promotion, ask, &self.store, &self.deployer));
         }
         promotion.end().expect("it has ended").clone()
-    }
-
-    pub(crate) fn status(&self, ask: &Ask) -> Status {
-        let record = at_once(self.store.approval(TEAM, ask.request.approval)).expect("nothing fails");
-        record.expect("it was requested").approval.status
-    }
-
-    /// How many events of this kind there are about the approval.
-    pub(crate) fn events(&self, ask: &Ask, kind: AuditKind) -> usize {
-        let events = at_once(self.store.audit(ask.request.approval)).expect("nothing fails");
-        events.iter().filter(|event| event.kind == kind).count()
     }
 }

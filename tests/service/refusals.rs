@@ -2,9 +2,9 @@
 
 use crate::platform::{Platform, environment, service};
 use countersign::{
-    protocol::{Checks, Do, End, Environment, Flow, Guards, How, Kind, Member, Refusal, Request, Step, What},
-    service::{Caller, admit},
-    store::{Ask, AuditKind, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
+    protocol::{Do, End, Environment, Flow, Guards, How, Kind, Refusal, Request, Step, What},
+    service::{Caller, admit, promote_once},
+    store::{Ask, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
 };
 use countersign_models::{
     fixtures::{at_once, token_of},
@@ -65,13 +65,6 @@ fn twin_that_exists() -> Refusal {
     refused(platform.promote(&flow, &twin()))
 }
 
-fn decided(spoil: impl FnOnce(&Platform), decision: impl Fn(&str, Uuid) -> Refusal) -> Refusal {
-    let platform = Platform::new();
-    spoil(&platform);
-    let record = platform.requested(&platform.ask(Uuid::nil()));
-    decision(&token_of(record.approval.id), record.approval.id)
-}
-
 /// Somebody decides twice.
 fn second_decision(administrator: bool) -> Refusal {
     let platform = Platform::new();
@@ -101,7 +94,7 @@ fn every_refusal_can_be_reached() {
         admitted(CALLER, None, None, "production"),
         admitted(CALLER, here, Some("qa"), "production"),
         admitted(Caller { email: None, ..CALLER }, here, None, "production"),
-        crate::retry::reused_key(),
+        reused_key(),
         crate::keys::in_flight(),
         second_decision(false),
         second_decision(true),
@@ -179,66 +172,23 @@ fn unresolved_vault_reference() -> Refusal {
     refusal
 }
 
+/// The refusal of a key that was used for another request.
+fn reused_key() -> Refusal {
+    let (platform, flow) = (Platform::new(), Flow::atomic_commit());
+    let mut ask = Ask { key: Some("mine".into()), ..platform.approved() };
+    let ask_once = |ask: &Ask| {
+        let source = platform.store.digest(ask).expect("the team is there");
+        at_once(promote_once(&flow, ask, source, &platform.store, &platform.deployer)).end
+    };
+    assert!(matches!(ask_once(&ask), End::Succeeded { .. }));
+    ask.payload.copy_vault = true;
+    refused(ask_once(&ask))
+}
+
 fn consumed_meanwhile() -> Refusal {
     let (platform, flow) = (Platform::new(), Flow::atomic_commit());
     let ask = platform.approved();
     let late = platform.drive_to(&flow, &ask, 2);
     assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }));
     refused(platform.finish(late, &ask))
-}
-
-#[test]
-fn another_teams_approval_answers_as_one_that_does_not_exist() {
-    let platform = Platform::new();
-    let mut ask = platform.approved();
-    let stranger = Uuid::from_u128(0xB);
-    platform.store.put_team(stranger, Team { plan: Plan::Pro, deployment_cap: 10 });
-    ask.request.team = stranger;
-    let theirs = platform.promote(&Flow::atomic_commit(), &ask);
-    ask.request.approval = Uuid::nil();
-    assert_eq!(theirs, platform.promote(&Flow::atomic_commit(), &ask));
-    assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
-}
-
-#[test]
-fn an_operator_who_comes_too_late_makes_it_expired() {
-    let platform = Platform::new();
-    let mut ask = platform.ask(Uuid::nil());
-    let record = platform.requested(&ask);
-    ask.request.approval = record.approval.id;
-    platform.clock.set(record.approval.expires_at);
-    let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
-    let answer = at_once(platform.store.decide(decision)).expect("nothing fails");
-    assert_eq!(answer, Err(Refusal::APPROVAL_GONE));
-    assert_eq!(platform.status(&ask), countersign::protocol::Status::Expired);
-    assert_eq!(platform.events(&ask, AuditKind::Expired), 1);
-}
-
-#[test]
-fn an_unknown_link_is_404() {
-    let unknown = |_: &str, _| {
-        let platform = Platform::new();
-        let decision = Decision::Operator { token: "guessed", verdict: Verdict::Approve };
-        at_once(platform.store.decide(decision)).expect("nothing fails").expect_err("nobody has it")
-    };
-    assert_eq!(decided(|_| {}, unknown), Refusal::NOT_FOUND);
-}
-
-#[test]
-fn a_group_refuses_in_the_order_of_its_members() {
-    let limit = Member::Write { what: What::Target, refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED] };
-    let consume = Member::Consume { guards: Guards::ALL };
-    let refusal = |members: Vec<Member>| {
-        let platform = Platform::new();
-        let ask = platform.ask(Uuid::nil());
-        let pending = platform.requested(&ask);
-        let mut ask = ask;
-        ask.request.approval = pending.approval.id;
-        platform.store.begin_outage(crate::platform::TEAM, Refusal::DEPLOYMENT_LIMIT_REACHED);
-        let validate = Do::Validate { checks: Checks::default() };
-        let flow = Flow::new(vec![validate.into(), Do::Atomic(members).into()]).expect("a flow");
-        refused(platform.promote(&flow, &ask))
-    };
-    assert_eq!(refusal(vec![limit.clone(), consume.clone()]), Refusal::DEPLOYMENT_LIMIT_REACHED);
-    assert_eq!(refusal(vec![consume, limit]), Refusal::APPROVAL_ALREADY_EXECUTED);
 }

@@ -45,6 +45,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         a_server_that_came_back_is_used_again,
         a_server_that_is_killed_leaves_no_doubt_unsaid,
         a_statement_that_takes_too_long_is_not_applied,
+        a_server_that_does_not_answer_is_given_up,
         a_work_that_is_dropped_half_way_leaves_nothing,
         more_callers_than_connections_wait_their_turn,
         a_name_of_a_schema_is_taken_as_it_is,
@@ -280,6 +281,36 @@ async fn a_statement_that_takes_too_long_is_not_applied(cluster: Arc<Cluster>) {
     assert!(!promote(&store, &ask).await);
     lock.rollback().await.expect("the server answers");
     assert!(promote(&store, &ask).await, "and nothing is left of it");
+}
+
+/// Sends a signal to the server's processes that work for our stores.
+async fn signal(client: &Client, signal: &str) {
+    let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'countersign'";
+    let pids = client.query(ours, &[]).await.expect("the server answers");
+    for pid in pids {
+        let mut kill = std::process::Command::new("kill");
+        kill.arg(signal).arg(pid.get::<_, i32>(0).to_string());
+        assert!(kill.status().expect("there is a kill").success());
+    }
+}
+
+async fn a_server_that_does_not_answer_is_given_up(_: Arc<Cluster>) {
+    let cluster = own_cluster().await;
+    let schema = new_schema();
+    let options = PostgresOptions { statement_timeout: Duration::from_millis(100), ..options(&schema) };
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
+    let ask = approved(&store).await;
+    let client = admin(&cluster.url(), &schema).await;
+    assert_eq!(store.is_ready().await, Ok(()), "and its statement is prepared");
+    signal(&client, "-STOP").await;
+    // One statement by itself may have been carried out; one in a transaction that was not committed has not been.
+    assert_eq!(store.is_ready().await, Err(StoreError::Unknown));
+    signal(&client, "-CONT").await;
+    assert!(promote(&store, &ask).await, "on another connection");
+    signal(&client, "-STOP").await;
+    assert_eq!(store.request_approval(&ask).await, Err(StoreError::NotApplied));
+    signal(&client, "-CONT").await;
+    assert_eq!(store.is_ready().await, Ok(()));
 }
 
 async fn a_work_that_is_dropped_half_way_leaves_nothing(cluster: Arc<Cluster>) {

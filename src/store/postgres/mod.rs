@@ -8,15 +8,16 @@ mod migrate;
 mod pool;
 mod session;
 mod value;
+mod watchdog;
 mod wire;
 
-use std::{fmt, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio_postgres::{Config, Error as ServerError};
 
 pub use engine::PostgresEngine;
 
-use self::{migrate::migrate, pool::Pool};
+use self::{migrate::migrate, pool::Pool, watchdog::Watchdog};
 use super::{
     Ids,
     sql::{Cas, Consume, MissingStatement, SchemaError, SqlStore},
@@ -47,7 +48,8 @@ pub struct PostgresOptions {
     pub connections: NonZeroUsize,
     /// How long a connection is waited for.
     pub connect_timeout: Duration,
-    /// How long a statement may take.
+    /// How long a statement may take: then the server ends it. A server that does not answer at all is given up a few
+    /// seconds later.
     pub statement_timeout: Duration,
     /// Whether a commit waits until it is on the disk.
     pub synchronous_commit: SynchronousCommit,
@@ -84,6 +86,8 @@ pub enum OpenError {
     Schema(SchemaError),
     /// A consume's file lacks a statement.
     Statement(MissingStatement),
+    /// No thread could be started.
+    Thread(io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -97,6 +101,7 @@ impl fmt::Display for OpenError {
             }
             Self::Schema(error) => error.fmt(f),
             Self::Statement(missing) => missing.fmt(f),
+            Self::Thread(error) => write!(f, "no thread can be started: {error}"),
         }
     }
 }
@@ -142,8 +147,9 @@ impl SqlStore<PostgresEngine> {
         migrate(&config, options).await?;
         // The server gives up first, so that its answer is that nothing happened.
         let patience = options.statement_timeout + Duration::from_secs(2);
+        let watchdog = Watchdog::start(patience).map_err(OpenError::Thread)?;
         let size = options.connections.get();
-        let pool = Pool::new(config, setup(options), size, options.connect_timeout, patience);
+        let pool = Pool::new(config, setup(options), size, options.connect_timeout, watchdog);
         Ok(Self::new(PostgresEngine::new(pool), ids, consume))
     }
 }

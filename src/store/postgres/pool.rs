@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_postgres::Config;
 
-use super::wire::Wire;
+use super::{watchdog::Watchdog, wire::Wire};
 
 /// Connections that are open and that nobody uses; the one that was used last is used first.
 pub(super) struct Pool {
@@ -27,8 +27,7 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Wire>>,
     /// How long whoever wants a connection waits for one.
     wait: Duration,
-    /// How long an answer of the server's is waited for.
-    patience: Duration,
+    watchdog: Arc<Watchdog>,
 }
 
 /// A connection in use. It is closed when this is dropped, unless it is given back: what a work that was dropped half
@@ -40,15 +39,17 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
+    /// A pool of so many connections at most. Whoever wants one waits so long; how long answers are waited for, the
+    /// watchdog says.
     pub(super) fn new(
         config: Config,
         setup: String,
         size: usize,
         wait: Duration,
-        patience: Duration,
+        watchdog: Arc<Watchdog>,
     ) -> Self {
         let (places, opened) = (Semaphore::new(size), AtomicU32::default());
-        Self { config, setup, places, opened, idle: Mutex::default(), wait, patience }
+        Self { config, setup, places, opened, idle: Mutex::default(), wait, watchdog }
     }
 
     /// A connection that the server has not closed as far as anybody can tell; none when there is none to be had.
@@ -63,7 +64,7 @@ impl Pool {
             }
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let connecting = Wire::connect(&self.config, &self.setup, self.patience, number);
+        let connecting = Wire::connect(&self.config, &self.setup, Arc::clone(&self.watchdog), number);
         let wire = timeout(self.wait, connecting).await.ok()?.ok()?;
         Some(Borrowed { wire, pool: self, _place: place })
     }
@@ -79,10 +80,12 @@ impl Pool {
 }
 
 impl Borrowed<'_> {
-    /// It is as it was.
+    /// It is as it was, or else it is closed.
     pub(super) fn give_back(self) {
         let Self { mut wire, pool, _place } = self;
-        wire.seen_at = Instant::now();
-        pool.idle().push(wire);
+        if wire.is_open() {
+            wire.seen_at = Instant::now();
+            pool.idle().push(wire);
+        }
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Ended {
     Done,
     /// Certainly nothing changed, and another attempt on this connection may go better.
     Conflict,
-    /// Certainly nothing changed, and the connection is no more.
+    /// Certainly nothing changed, and the connection is no more, or no good.
     Disconnected,
     /// Certainly nothing changed, and another attempt would fare no better.
     Failed,
@@ -70,22 +70,26 @@ impl<'a> PgSession<'a> {
         match self.wire.run("COMMIT").await {
             Ok(()) => Ended::Done,
             Err(Failure::Refused(code)) => refused(&code),
-            Err(Failure::Broken) => Ended::Unknown,
+            Err(Failure::Broken | Failure::Late) => Ended::Unknown,
         }
     }
 
     /// Undoes what was written, whether its work wants that or could not go on.
     pub(super) async fn undo(self) -> Ended {
         let in_transaction = self.begin.is_some();
-        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken)) {
+        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken | Failure::Late)) {
             self.wire.post("ROLLBACK");
         }
         match self.failure {
             None => Ended::Done,
             // Each statement has been a transaction by itself.
-            Some(Failure::Broken) if !in_transaction && !self.reads && self.begun => Ended::Unknown,
+            Some(Failure::Broken | Failure::Late) if !in_transaction && !self.reads && self.begun => {
+                Ended::Unknown
+            }
             Some(Failure::Refused(_)) if !in_transaction && !self.reads && self.changed => Ended::Unknown,
             Some(Failure::Broken) => Ended::Disconnected,
+            // Whoever does not answer for so long will not answer sooner on another connection.
+            Some(Failure::Late) => Ended::Failed,
             Some(Failure::Refused(code)) => refused(&code),
         }
     }
@@ -105,7 +109,9 @@ impl<'a> PgSession<'a> {
             Err(failure) => {
                 let told = match &failure {
                     Failure::Refused(code) if refused(code) == Ended::Conflict => SqlError::Conflict,
-                    Failure::Refused(_) | Failure::Broken => SqlError::Failed(StoreError::NotApplied),
+                    Failure::Refused(_) | Failure::Broken | Failure::Late => {
+                        SqlError::Failed(StoreError::NotApplied)
+                    }
                 };
                 self.failure = Some(failure);
                 Err(told)
@@ -146,13 +152,15 @@ impl Session for PgSession<'_> {
 
 /// What a refusal of the server's means for the transaction that it ends.
 fn refused(code: &SqlState) -> Ended {
-    const COLLIDED: [SqlState; 4] = [
+    // The schema has changed since the statement was prepared: another connection prepares it anew.
+    if *code == SqlState::FEATURE_NOT_SUPPORTED {
+        return Ended::Disconnected;
+    }
+    const COLLIDED: [SqlState; 3] = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         // Two transactions have written the first row of its kind: the second attempt finds it.
         SqlState::UNIQUE_VIOLATION,
-        // The schema has changed since the statement was prepared.
-        SqlState::FEATURE_NOT_SUPPORTED,
     ];
     if COLLIDED.contains(code) { Ended::Conflict } else { Ended::Failed }
 }

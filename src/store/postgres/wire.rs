@@ -7,17 +7,18 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_postgres::{
     Client, Config, Error, NoTls, Row, Statement,
     error::{Severity, SqlState},
     types::ToSql,
 };
 
+use super::watchdog::Watchdog;
 use crate::store::sql::Value;
 
 /// The half of a connection that reads and writes. It resolves when the connection is no more.
@@ -28,8 +29,10 @@ pub(super) type Link = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 pub(super) enum Failure {
     /// The server refused the statement: it has certainly not been carried out.
     Refused(SqlState),
-    /// The connection is no more, or the answer has not come in time: nobody knows.
+    /// The connection is no more: nobody knows.
     Broken,
+    /// The answer has not come in time, and the connection is given up: nobody knows.
+    Late,
 }
 
 /// A connection.
@@ -38,18 +41,18 @@ pub(super) struct Wire {
     /// None as soon as it is known to be no more.
     link: Option<Link>,
     prepared: BTreeMap<&'static str, Statement>,
-    patience: Duration,
+    watchdog: Arc<Watchdog>,
     number: u32,
     /// When it was last seen to be alive.
     pub(super) seen_at: Instant,
 }
 
 impl Wire {
-    /// Connects, and prepares the session with these statements. Every answer is waited for so long at most.
+    /// Connects, and prepares the session with these statements. The watchdog says when an answer comes too late.
     pub(super) async fn connect(
         config: &Config,
         setup: &str,
-        patience: Duration,
+        watchdog: Arc<Watchdog>,
         number: u32,
     ) -> Result<Self, Error> {
         let (client, link) = config.connect(NoTls).await?;
@@ -57,7 +60,7 @@ impl Wire {
             client,
             link: Some(Box::pin(link)),
             prepared: BTreeMap::new(),
-            patience,
+            watchdog,
             number,
             seen_at: Instant::now(),
         };
@@ -93,8 +96,8 @@ impl Wire {
 
     /// Carries out statements without parameters.
     pub(super) async fn run(&mut self, statements: &str) -> Result<(), Failure> {
-        let Self { client, link, patience, .. } = self;
-        let done = in_time(*patience, link, client.batch_execute(statements)).await;
+        let Self { client, link, watchdog, .. } = self;
+        let done = in_time(watchdog, link, client.batch_execute(statements)).await;
         self.noted(done)
     }
 
@@ -116,9 +119,9 @@ impl Wire {
         parameters: &[Value],
     ) -> Result<Vec<Row>, Failure> {
         let parameters = bound(parameters);
-        let Self { client, link, patience, .. } = self;
+        let Self { client, link, watchdog, .. } = self;
         let rows = async { client.query(statement, &parameters).await };
-        let done = in_time(*patience, link, after(client, begin, rows)).await;
+        let done = in_time(watchdog, link, after(client, begin, rows)).await;
         self.noted(done)
     }
 
@@ -130,9 +133,9 @@ impl Wire {
         parameters: &[Value],
     ) -> Result<u64, Failure> {
         let parameters = bound(parameters);
-        let Self { client, link, patience, .. } = self;
+        let Self { client, link, watchdog, .. } = self;
         let changed = async { client.execute(statement, &parameters).await };
-        let done = in_time(*patience, link, after(client, begin, changed)).await;
+        let done = in_time(watchdog, link, after(client, begin, changed)).await;
         self.noted(done)
     }
 
@@ -141,8 +144,8 @@ impl Wire {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
         }
-        let Self { client, link, patience, .. } = self;
-        let done = in_time(*patience, link, client.prepare(sql)).await;
+        let Self { client, link, watchdog, .. } = self;
+        let done = in_time(watchdog, link, client.prepare(sql)).await;
         let statement = self.noted(done)?;
         self.prepared.insert(sql, statement.clone());
         Ok(statement)
@@ -151,7 +154,8 @@ impl Wire {
     fn noted<T>(&mut self, done: Result<T, Option<Error>>) -> Result<T, Failure> {
         let failure = match done {
             Ok(value) => return Ok(value),
-            Err(error) => error.as_ref().and_then(Error::as_db_error).map_or(Failure::Broken, |refusal| {
+            Err(None) => Failure::Late,
+            Err(Some(error)) => error.as_db_error().map_or(Failure::Broken, |refusal| {
                 match refusal.parsed_severity() {
                     // The session ends with it; whether before or after its work was done is not said.
                     Some(Severity::Fatal | Severity::Panic) => Failure::Broken,
@@ -159,7 +163,7 @@ impl Wire {
                 }
             }),
         };
-        if matches!(failure, Failure::Broken) {
+        if matches!(failure, Failure::Broken | Failure::Late) {
             self.link = None;
         }
         Err(failure)
@@ -195,15 +199,15 @@ async fn after<T>(
     .await
 }
 
-/// As [`driven`], but no error means that the time is over.
+/// As [`driven`], but no error means that it took too long.
 async fn in_time<T>(
-    patience: Duration,
+    watchdog: &Watchdog,
     link: &mut Option<Link>,
     asked: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Option<Error>> {
-    match timeout(patience, driven(link, asked)).await {
-        Ok(done) => done.map_err(Some),
-        Err(_) => Err(None),
+    match watchdog.in_time(driven(link, asked)).await {
+        Some(done) => done.map_err(Some),
+        None => Err(None),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) async fn a_stack_is_found_by_its_slug_by_its_own_team_only(world: &Wo
         let slug = stack.slug();
         assert_eq!(world.store().stack(TEAM, &slug).await, Ok(Some(stack.clone())));
         assert_eq!(world.store().stack(STRANGERS, &slug).await, Ok(None));
+        assert_eq!(world.store().stack_by_id(TEAM, stack.id).await, Ok(Some(stack.clone())));
+        assert_eq!(world.store().stack_by_id(STRANGERS, stack.id).await, Ok(None));
         assert_eq!(world.store().put_image(STRANGERS, &slug, "web", "evil").await, Ok(None));
         let patched = world.store().patch_env(STRANGERS, &slug, &changes(&[("A", Some("evil"))])).await;
         assert_eq!(patched, Ok(None));
