@@ -6,9 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, functions::FunctionFlags};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, functions::FunctionFlags,
+};
 
 use super::{Durability, MIGRATIONS, OpenError, SqliteOptions, SqliteStore};
 use crate::store::{Clock, sql};
@@ -39,11 +43,7 @@ impl Timed {
         }
         let connection = &writer.connection;
         if !is_in_memory(path) {
-            let set = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-            let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", set)?;
-            if mode != "wal" {
-                return Err(OpenError::NoWriteAheadLog);
-            }
+            keep_a_log(connection, options.patience)?;
         }
         connection.pragma_update(
             None,
@@ -100,6 +100,25 @@ impl Timed {
     /// From here on it is now: every statement until the next call goes by the same time.
     pub(super) fn at_this_moment(&self) {
         self.moment.store(self.clock.now().0, Ordering::Relaxed);
+    }
+}
+
+/// Has the file keep a write-ahead log. Of two who make a new file at once, each would wait for the other: SQLite tells
+/// one of them at once that it is locked, whatever its patience, and it has to come again.
+fn keep_a_log(connection: &Connection, patience: Duration) -> Result<(), OpenError> {
+    const STEP: Duration = Duration::from_millis(5);
+    let mut waited = Duration::ZERO;
+    loop {
+        let set = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", set) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(_) => return Err(OpenError::NoWriteAheadLog),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && waited < patience => {
+                thread::sleep(STEP);
+                waited += STEP;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
