@@ -385,7 +385,7 @@ fn every_word_is_read_as_what_it_means() {
         Do::Write { what: What::Vault, how: How::AtOnce, best_effort: true, refusals: vec![] }.into(),
         Do::Enqueue.into(),
         Do::Atomic(vec![
-            Member::Consume { guards: Guards { status: true, expiry: false, digest: true } },
+            Member::Consume { guards: Guards { status: true, expiry: false, digest: true, lease: false } },
             Member::Write { what: What::Target, refusals: vec![own()] },
             Member::Audit,
             Member::Enqueue,
@@ -409,7 +409,7 @@ fn every_word_is_read_as_what_it_means() {
 #[test]
 fn a_read_then_write_consume_has_its_how() {
     let file = "[[step]]\ndo = \"consume\"\nguards = [\"status\"]\nhow = \"read-then-write\"\n";
-    let guards = Guards { status: true, expiry: false, digest: false };
+    let guards = Guards { status: true, expiry: false, digest: false, lease: false };
     let action = Do::Consume { guards, how: How::ReadThenWrite };
     assert_eq!(read(file).expect("a flow").flow.steps()[0].action, action);
 }

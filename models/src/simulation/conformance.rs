@@ -78,6 +78,14 @@ impl<'m> Shadow<'m> {
                 }
             }
         }
+        // A lease that was given back, or has run out meanwhile.
+        let ended = self.state.world.lease_held && !simulation.is_leased(0);
+        if ended
+            && let Some(next) =
+                stateright::Model::next_state(self.model, &self.state, model::Action::LeaseEnds)
+        {
+            self.state = next;
+        }
         // The model says nothing about these.
         let found = Facts { beyond: Beyond::default(), ..simulation.facts(0) };
         self.model.with_facts(&self.state, |expected| {
@@ -112,6 +120,7 @@ pub(super) fn played(action: model::Action) -> Vec<Action> {
         model::Action::DeployEnds { consumer } => {
             vec![Action::ProcessDeployEnds { client: consumer, failed: false }]
         }
+        model::Action::LeaseEnds => vec![Action::LeasesRunOut],
         model::Action::Crash => vec![Action::Crash { instance: 0 }],
     }
 }

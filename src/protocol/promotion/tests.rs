@@ -61,20 +61,20 @@ fn unknown(refusal: Refusal) -> Result<Checkpoint, End> {
 }
 
 fn at(cursor: u8, digest: Digest) -> Result<Checkpoint, End> {
-    Ok(Checkpoint { cursor, digest, target: None })
+    Ok(Checkpoint { cursor, digest, target: None, fence: None })
 }
 
 #[test]
 fn validate_and_check_hold_what_they_read() {
     let flow = flow(vec![Do::Validate { checks: Checks::ALL }, Do::Check { refusals: vec![] }]);
     let row = approval(Status::Approved);
-    let read = |now| Reply::Approval { approval: Some(&row), digest: READ, now: Timestamp(now) };
+    let read = |now| Reply::Approval { approval: Some(&row), digest: READ, fence: 0, now: Timestamp(now) };
     let other = Digest([3; 32]);
     assert_eq!(after(&flow, vec![]), at(0, BEGAN));
     assert_eq!(after(&flow, vec![read(1)]), at(1, READ));
     assert_eq!(after(&flow, vec![read(1), Reply::Read { digest: other }]), at(2, other));
     assert_eq!(after(&flow, vec![read(100)]), refused(Refusal::APPROVAL_EXPIRED, false));
-    let none = Reply::Approval { approval: None, digest: READ, now: Timestamp(1) };
+    let none = Reply::Approval { approval: None, digest: READ, fence: 0, now: Timestamp(1) };
     assert_eq!(after(&flow, vec![none]), refused(Refusal::APPROVAL_NOT_FOUND, false));
 }
 
@@ -151,7 +151,7 @@ fn nothing_has_changed_where_the_commit_failed_before() {
 fn a_look_before_the_consume_is_judged_by_its_guards() {
     let flow = flow(vec![Do::Consume { guards: Guards::ALL, how: How::ReadThenWrite }]);
     let (approved, executed) = (approval(Status::Approved), approval(Status::Executed));
-    let row = |approval| Reply::Approval { approval, digest: READ, now: Timestamp(1) };
+    let row = |approval| Reply::Approval { approval, digest: READ, fence: 0, now: Timestamp(1) };
     let mismatch = refused(Refusal::APPROVAL_PAYLOAD_MISMATCH, false);
     assert_eq!(after(&flow, vec![row(Some(&approved))]), mismatch, "a look reads no digest: BEGAN is held");
     assert_eq!(after(&flow, vec![row(Some(&executed))]), refused(Refusal::APPROVAL_ALREADY_EXECUTED, false));

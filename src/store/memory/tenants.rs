@@ -38,6 +38,12 @@ impl Records<'_> {
         self.approvals.get(&id).map(|folder| &folder.record)
     }
 
+    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
+    pub fn lease(&self, approval: Uuid) -> Option<(u64, Timestamp)> {
+        let folder = self.approvals.get(&approval)?;
+        folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
+    }
+
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
         self.approvals.get(&approval)?.job_state()
@@ -144,6 +150,15 @@ impl<S: Strategy> MemoryStore<S> {
         let job =
             |team: &mut TeamState| team.approvals.get(&approval)?.job.as_ref().map(|row| row.job.clone());
         self.with_team(team, job).flatten()
+    }
+
+    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
+    pub fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)> {
+        let lease = |team: &mut TeamState| {
+            let folder = team.approvals.get(&approval)?;
+            folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
+        };
+        self.with_team(team, lease).flatten()
     }
 
     /// Where an approval's launch job is; none when there is none.

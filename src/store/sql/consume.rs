@@ -28,7 +28,7 @@ use super::{
     rows::{Columns, UNREADABLE, first, values},
 };
 use crate::{
-    protocol::{self, Digest, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{self, Digest, Fences, Guards, Refusal, Standing, Status, Timestamp},
     store::Execution,
 };
 
@@ -129,6 +129,8 @@ pub(super) struct Swap {
     pub(super) guards: Guards,
     /// The digest that the promotion holds.
     pub(super) digest: Digest,
+    /// The fencing number of the promotion's lease.
+    pub(super) fence: Option<u64>,
 }
 
 /// A strategy with its statements.
@@ -181,7 +183,7 @@ impl Consume {
         swap: Swap,
         execution: &Execution,
     ) -> Result<Result<Timestamp, Refusal>, SqlError> {
-        let Swap { approval, guards, digest } = swap;
+        let Swap { approval, guards, digest, fence } = swap;
         let parameters = values![
             Status::Executed,
             execution,
@@ -191,6 +193,8 @@ impl Consume {
             !guards.expiry,
             digest,
             !guards.digest,
+            fence,
+            !guards.lease,
         ];
         let changed = session.query(self.named("consume")?, &parameters).await?;
         if let Some(at) = first(changed)? {
@@ -242,13 +246,14 @@ impl Consume {
 
 /// How an approval stands, in every strategy's order of columns.
 const SEEN: &str =
-    "SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1";
+    "SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1";
 
 /// How an approval stood at one moment.
 struct Seen {
     standing: Standing,
     now: Timestamp,
     version: i64,
+    fence: u64,
 }
 
 impl Seen {
@@ -265,11 +270,12 @@ impl Seen {
         let mut columns = Columns::of(row);
         let (status, expires_at, digest) = (columns.take()?, columns.take()?, columns.take()?);
         let standing = Standing { status, expires_at, digest };
-        Ok(Self { standing, now: columns.take()?, version: columns.take()? })
+        Ok(Self { standing, now: columns.take()?, version: columns.take()?, fence: columns.take()? })
     }
 
     fn judge(&self, swap: Swap) -> Result<(), Refusal> {
-        protocol::consume(self.standing, swap.guards, swap.digest, self.now)
+        let fences = Fences { held: swap.fence, latest: self.fence };
+        protocol::consume(self.standing, fences, swap.guards, swap.digest, self.now)
     }
 }
 

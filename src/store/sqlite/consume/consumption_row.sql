@@ -1,7 +1,7 @@
 -- A consumption's row has the approval as its primary key: whoever inserts it has won.
 
 -- name: read
-SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1
 
 -- name: claim
 INSERT INTO consumptions (approval, consumed_at) VALUES ($1, $2) ON CONFLICT (approval) DO NOTHING
