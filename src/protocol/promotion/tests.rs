@@ -160,6 +160,45 @@ fn a_look_before_the_consume_is_judged_by_its_guards() {
 }
 
 #[test]
+fn a_lease_is_waited_for_and_its_number_is_kept_for_the_commit() {
+    let guards = Guards { lease: true, ..Guards::ALL };
+    let steps = [Do::Lease, Do::Consume { guards, how: How::AtOnce }].map(Step::from);
+    let flow = Flow::new(steps.to_vec()).expect("a flow");
+    let leased = |replies| after(&flow, replies).map(|at| (at.cursor, at.fence));
+    assert_eq!(leased(vec![Reply::Held, Reply::Held]), Ok((0, None)), "still to be taken");
+    assert_eq!(leased(vec![Reply::Held, Reply::Leased { fence: 7 }]), Ok((1, Some(7))));
+    let request = request();
+    let mut promotion = Promotion::begin(&flow, &request, BEGAN);
+    assert_eq!(promotion.effect(), Some(Effect::Lease { approval: request.approval }));
+    promotion.resume(Reply::Leased { fence: 7 });
+    let Some(Effect::Commit(commit)) = promotion.effect() else { panic!("the consume is next") };
+    assert_eq!(commit.fence, Some(7));
+}
+
+#[test]
+fn a_lease_that_is_not_had_is_a_refusal_and_no_preflight() {
+    let flow = flow(vec![Do::Lease]);
+    for failure in [Reply::Failed, Reply::Lost] {
+        assert_eq!(after(&flow, vec![failure]), refused(Refusal::LEASE_FAILED, false), "nothing is consumed");
+    }
+    let absent = Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND);
+    assert_eq!(after(&flow, vec![absent]), refused(Refusal::APPROVAL_NOT_FOUND, false));
+}
+
+#[test]
+fn a_look_before_the_consume_sees_whose_lease_it_is() {
+    let guards = Guards { lease: true, ..Guards::default() };
+    let flow = flow(vec![Do::Lease, Do::Consume { guards, how: How::ReadThenWrite }]);
+    let row = approval(Status::Approved);
+    let looked = |fence| {
+        let look = Reply::Approval { approval: Some(&row), digest: READ, fence, now: Timestamp(1) };
+        after(&flow, vec![Reply::Leased { fence: 1 }, look]).map(|at| at.cursor)
+    };
+    assert_eq!(looked(1), Ok(2));
+    assert_eq!(looked(2), Err(End::Refused { refusal: Refusal::LEASE_LOST, preflight: false }));
+}
+
+#[test]
 fn a_target_is_the_promotions_own_only_if_it_has_created_it() {
     let [mine, theirs] = [7, 8].map(Uuid::from_u128);
     let flow = flow(vec![write(How::ReadThenWrite, false, vec![]), write(How::ReadThenWrite, false, vec![])]);
