@@ -185,7 +185,8 @@ impl Order {
         services: Arc<[Service]>,
     ) -> Result<Done, Problem> {
         let mine = app.clone();
-        app.detached(async move {
+        // Boxed: it is large, and on its way to its task it is moved more than once.
+        app.detached(Box::pin(async move {
             let work = async {
                 let done = self.work(&mine, &services).await;
                 let keep = match &done {
@@ -195,7 +196,7 @@ impl Order {
                 (done.map_err(|failed| failed.problem), keep)
             };
             keyed.once(&mine, team, body.bytes(), work).await?
-        })
+        }))
         .await?
     }
 

@@ -1,0 +1,108 @@
+//! A store that does nothing: it gives a promote the answers that it needs to go through, and refuses all else.
+
+use std::collections::BTreeMap;
+
+use countersign::{
+    protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
+    store::{
+        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
+        StackStatus, Store, StoreError, Team, Tenants, digest_of,
+    },
+};
+use uuid::Uuid;
+
+/// Every approval is approved, for what is asked of it, and what there was to commit is said to be.
+pub(crate) struct Idle {
+    pub(crate) stack: Stack,
+    pub(crate) now: Timestamp,
+    pub(crate) target: Target,
+}
+
+/// Nobody asks for these while promoting.
+macro_rules! refused {
+    ($(fn $name:ident($($kind:ty),*) -> $output:ty;)+) => {
+        $(async fn $name(&self, $(_: $kind),*) -> Result<$output, StoreError> {
+            Err(StoreError::NotApplied)
+        })+
+    };
+}
+
+impl Store for Idle {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        let digest = digest_of(ask, &self.stack.services);
+        let approval = Approval {
+            id: ask.request.approval,
+            team: ask.request.team,
+            requested_by: ask.by.clone(),
+            binding: ask.request.binding.clone(),
+            digest,
+            status: Status::Approved,
+            expires_at: Timestamp(self.now.0 + 1),
+        };
+        Ok(Reading { approval: Some(approval), digest, now: self.now })
+    }
+
+    async fn check(&self, ask: &Ask, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        Ok(Ok(digest_of(ask, &self.stack.services)))
+    }
+
+    async fn find_target(&self, _: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        Ok(Ok(Some(self.target.id)))
+    }
+
+    async fn commit(&self, _: &Ask, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {
+        Ok(Committed::Applied { target: Some(self.target) })
+    }
+
+    async fn execution(&self, _: Uuid, _: Uuid) -> Result<Option<Execution>, StoreError> {
+        Ok(None)
+    }
+
+    refused! {
+        fn request_approval(&Ask) -> ApprovalRecord;
+        fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
+        fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
+        fn list_approvals(&Query) -> Page;
+        fn lease_job(Timestamp) -> Option<Lease>;
+        fn renew_lease(&Lease, Timestamp) -> bool;
+        fn finish_job(&Lease, StackStatus) -> bool;
+        fn settle(Uuid, Option<Uuid>, StackStatus) -> ();
+        fn audit(Uuid) -> Vec<AuditEvent>;
+    }
+}
+
+impl Tenants for Idle {
+    async fn put_team(&self, _: Uuid, _: Team) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn stack(&self, _: Uuid, _: &str) -> Result<Option<Stack>, StoreError> {
+        Ok(Some(self.stack.clone()))
+    }
+
+    refused! {
+        fn create_stack(Uuid, NewStack) -> Result<Stack, Refusal>;
+        fn stack_by_id(Uuid, Uuid) -> Option<Stack>;
+        fn family(Uuid, Uuid) -> Vec<Stack>;
+        fn put_image(Uuid, &str, &str, &str) -> Option<Stack>;
+        fn patch_env(Uuid, &str, &BTreeMap<String, Option<String>>) -> Option<Stack>;
+        fn put_vault(Uuid, &Environment, &str, &str) -> ();
+        fn create_resource(Uuid, NewResource) -> Resource;
+        fn resource(Uuid, Uuid) -> Option<Resource>;
+    }
+}
+
+impl Operations for Idle {
+    refused! {
+        fn approval_by_token(&str) -> Option<ApprovalRecord>;
+        fn any_approval(Uuid) -> Option<ApprovalRecord>;
+        fn lease_notice(Timestamp) -> Option<Notice>;
+        fn settle_notice(&Notice, NoticeState) -> bool;
+        fn claim_key(Uuid, &str, Digest, Timestamp) -> Claim;
+        fn release_key(Uuid, &str, bool) -> ();
+        fn log_deploy(DeployLog) -> ();
+        fn deploy_logs(Uuid) -> Vec<DeployLog>;
+        fn is_ready() -> ();
+    }
+}
