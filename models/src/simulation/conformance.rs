@@ -61,6 +61,11 @@ impl<'m> Shadow<'m> {
         Self { model, state: model.initial() }
     }
 
+    /// Whether somebody has the lease, as the model sees it.
+    pub(super) fn is_leased(&self) -> bool {
+        self.state.world.lease_held
+    }
+
     /// Goes along.
     ///
     /// # Errors

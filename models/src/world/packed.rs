@@ -87,7 +87,6 @@ impl World {
         bits.push(self.job.status as u8, 3);
         bits.push(self.job.payload as u8, 2);
         bits.push_place(self.job.target);
-        bits.push_place(self.lease_last);
         bits.push(self.crashes_left, 4);
         bits.push(self.faults_left, 4);
         bits.push_flags([
@@ -104,6 +103,7 @@ impl World {
             self.clean,
             self.lease_held,
         ]);
+        bits.push_place(self.lease_last);
         bits.word
     }
 
@@ -116,7 +116,6 @@ impl World {
         let job_status = JOBS[usize::from(bits.pull(3))];
         let payload = PAYLOADS[usize::from(bits.pull(2))];
         let target = bits.pull_place();
-        let lease_last = bits.pull_place();
         let [crashes_left, faults_left] = std::array::from_fn(|_| bits.pull(4));
         let [
             approved,
@@ -132,6 +131,7 @@ impl World {
             clean,
             lease_held,
         ] = bits.pull_flags();
+        let lease_last = bits.pull_place();
         Self {
             status,
             approved,

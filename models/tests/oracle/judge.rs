@@ -518,9 +518,9 @@ fn refused(w: &World, i: usize, c: Conditions) -> Option<Phase> {
         Some(Phase::Refused409)
     } else if c.expiry && w.clock_passed {
         Some(Phase::RefusedOther) // 410
-    } else if c.digest && w.promotions[i].digest != APPROVED_DIGEST {
-        Some(Phase::Refused409)
-    } else if c.lease && w.promotions[i].ticket != w.tickets {
+    } else if c.digest && w.promotions[i].digest != APPROVED_DIGEST
+        || c.lease && w.promotions[i].ticket != w.tickets
+    {
         Some(Phase::Refused409)
     } else {
         None

@@ -230,8 +230,11 @@ impl Consume {
             }
         }
         let mut parameters = values![Status::Executed, seen.now, execution, approval].to_vec();
-        if self.cas == Cas::VersionColumn {
-            parameters.push(Value::Int(seen.version));
+        match self.cas {
+            Cas::VersionColumn => parameters.push(Value::Int(seen.version)),
+            // Whoever takes the lease meanwhile waits for nothing that these two hold.
+            Cas::AdvisoryLock | Cas::ConsumptionRow => parameters.push(seen.fence.into()),
+            Cas::ConditionalUpdate | Cas::ForUpdate | Cas::Serializable => {}
         }
         match session.execute(self.named("write")?, &parameters).await? {
             0 => Err(SqlError::Conflict),
