@@ -78,7 +78,7 @@ macro_rules! wrong {
             $window,
             " AND ",
             $digest,
-            " RETURNING decided_at"
+            " AND (lease_fence = $9 OR $10) RETURNING decided_at"
         )
     };
 }
@@ -89,19 +89,19 @@ fn a_clause_that_differs_from_the_rule_is_noticed() {
         wrong!(
             "($4 <> '' OR $5)",
             "(expires_at > countersign_now() OR $6)",
-            "(digest = $7 OR $8) AND (lease_fence = $9 OR $10)",
+            "(digest = $7 OR $8)",
             "COALESCE(execution, $2)"
         ),
         wrong!(
             "(status = $4 OR $5)",
             "(expires_at > 0 OR $6)",
-            "(digest = $7 OR $8) AND (lease_fence = $9 OR $10)",
+            "(digest = $7 OR $8)",
             "COALESCE(execution, $2)"
         ),
         wrong!(
             "(status = $4 OR $5)",
             "(expires_at >= countersign_now() OR $6)",
-            "(digest = $7 OR $8) AND (lease_fence = $9 OR $10)",
+            "(digest = $7 OR $8)",
             "COALESCE(execution, $2)"
         ),
     ];
@@ -109,21 +109,16 @@ fn a_clause_that_differs_from_the_rule_is_noticed() {
         wrong!(
             "(status = $4 OR $5)",
             "(expires_at > countersign_now() OR $6)",
-            "(digest <> $7 OR $8 OR TRUE) AND (lease_fence = $9 OR $10)",
+            "(digest <> $7 OR $8 OR TRUE)",
             "COALESCE(execution, $2)"
         ),
         wrong!(
             "(status = $4 OR $5 AND FALSE)",
             "(expires_at > countersign_now() OR $6)",
-            "(digest = $7 OR $8) AND (lease_fence = $9 OR $10)",
+            "(digest = $7 OR $8)",
             "COALESCE(execution, $2)"
         ),
-        wrong!(
-            "(status = $4 OR $5)",
-            "(expires_at > countersign_now() OR $6)",
-            "(digest = $7 OR $8) AND (lease_fence = $9 OR $10)",
-            "$2"
-        ),
+        wrong!("(status = $4 OR $5)", "(expires_at > countersign_now() OR $6)", "(digest = $7 OR $8)", "$2"),
     ];
     for (number, wrong) in KEPT.into_iter().chain(MORE).enumerate() {
         let found = compare(Cas::ConditionalUpdate, Some(wrong), 2_000);
