@@ -38,12 +38,6 @@ impl Records<'_> {
         self.approvals.get(&id).map(|folder| &folder.record)
     }
 
-    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
-    pub fn lease(&self, approval: Uuid) -> Option<(u64, Timestamp)> {
-        let folder = self.approvals.get(&approval)?;
-        folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
-    }
-
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
         self.approvals.get(&approval)?.job_state()
