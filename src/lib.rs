@@ -35,10 +35,12 @@
 //!             let row = (effect_is_about(&effect) == Some(self.approval.id)).then(|| self.approval.clone());
 //!             let reply = match effect {
 //!                 Effect::Validate { .. } | Effect::ReadApproval { .. } => {
-//!                     Reply::Approval { approval: row.as_ref(), digest: source, now }
+//!                     Reply::Approval { approval: row.as_ref(), digest: source, fence: 0, now }
 //!                 }
 //!                 Effect::Check => Reply::Read { digest: source },
 //!                 Effect::FindTarget => Reply::Target(self.target),
+//!                 // This gate lets everybody try at once: its flow has no lease.
+//!                 Effect::Lease { .. } => Reply::Failed,
 //!                 Effect::Commit(commit) => self.commit(commit, now),
 //!                 Effect::Launch { .. } | Effect::Answer => Reply::Done,
 //!             };
@@ -53,7 +55,8 @@
 //!         for op in commit.ops {
 //!             match op {
 //!                 Op::Consume { guards } => {
-//!                     if let Err(refusal) = consume(self.approval.standing(), *guards, commit.digest, now) {
+//!                     let (standing, fences) = (self.approval.standing(), Fences::default());
+//!                     if let Err(refusal) = consume(standing, fences, *guards, commit.digest, now) {
 //!                         return Reply::NotConsumed(refusal);
 //!                     }
 //!                     self.approval.status = Status::Executed;

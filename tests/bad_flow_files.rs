@@ -65,21 +65,21 @@ fn unknown_words_are_refused_with_the_closest_one() {
         "[[step]]\ndo = \"valdiate\"\n",
         (2, 6),
         "\"valdiate\"",
-        "one of `validate`, `check`, `write`, `consume`, `audit`, `enqueue`, `launch`",
+        "one of `validate`, `check`, `lease`, `write`, `consume`, `audit`, `enqueue`, `launch`",
         Some("did you mean `validate`?"),
     );
     refused(
         "[[step]]\ndo = \"consume\"\nguards = [\"status\", \"expire\"]\n",
         (3, 21),
         "\"expire\"",
-        "one of `status`, `expiry`, `digest`",
+        "one of `status`, `expiry`, `digest`, `lease`",
         Some("did you mean `expiry`?"),
     );
     refused(
         "[[step]]\ndo = \"consume\"\nguards = [\"owner\"]\n",
         (3, 11),
         "\"owner\"",
-        "one of `status`, `expiry`, `digest`",
+        "one of `status`, `expiry`, `digest`, `lease`",
         None,
     );
     refused(
@@ -137,7 +137,7 @@ fn what_is_required_is_asked_for() {
         "[[step]]\nname = \"x\"\n",
         (1, 1),
         "a step without `do`",
-        "`do` = one of `validate`, `check`, `write`, `consume`, `audit`, `enqueue`, `launch`",
+        "`do` = one of `validate`, `check`, `lease`, `write`, `consume`, `audit`, `enqueue`, `launch`",
         None,
     );
     refused(
@@ -151,10 +151,38 @@ fn what_is_required_is_asked_for() {
         "[[step]]\ndo = \"consume\"\n",
         (2, 6),
         "no `guards`",
-        "`guards` = any of `status`, `expiry`, `digest`",
+        "`guards` = any of `status`, `expiry`, `digest`, `lease`",
         Some("`guards = []` is an unconditional update"),
     );
     refused("[[step]]\ndo = \"write\"\n", (2, 6), "no `what`", "`what` = \"target\" or \"vault\"", None);
+}
+
+#[test]
+fn the_guard_of_a_lease_needs_a_lease_before_it() {
+    let lease = "[[step]]\ndo = \"lease\"\n";
+    let consume = "[[step]]\ndo = \"consume\"\nguards = [\"lease\"]\n";
+    let why = ("the guard \"lease\", and no lease before it", "a step that takes the lease first");
+    let help = Some("`[[step]]`, `do = \"lease\"`");
+    refused(consume, (1, 1), why.0, why.1, help);
+    refused(&format!("{consume}{lease}"), (1, 1), why.0, why.1, help);
+    let group = "[[step]]\ndo = \"audit\"\n[[step]]\natomic = [{ do = \"consume\", guards = [\"lease\"] }]\n";
+    refused(group, (3, 1), why.0, why.1, help);
+    let read = parse(format!("{lease}{consume}").as_bytes(), &[]).expect("a flow file");
+    assert!(read.flow.takes_lease());
+    refused(
+        "[[step]]\ndo = \"lease\"\nrefusals = []\n",
+        (3, 1),
+        "the key `refusals`",
+        "only `do`, `name` in a step that takes no settings",
+        None,
+    );
+    refused(
+        "[[step]]\natomic = [{ do = \"lease\" }]\n",
+        (2, 18),
+        "\"lease\" within a group",
+        "one of `consume`, `write`, `audit`, `enqueue`",
+        None,
+    );
 }
 
 #[test]
@@ -385,7 +413,7 @@ fn every_word_is_read_as_what_it_means() {
         Do::Write { what: What::Vault, how: How::AtOnce, best_effort: true, refusals: vec![] }.into(),
         Do::Enqueue.into(),
         Do::Atomic(vec![
-            Member::Consume { guards: Guards { status: true, expiry: false, digest: true } },
+            Member::Consume { guards: Guards { status: true, expiry: false, digest: true, lease: false } },
             Member::Write { what: What::Target, refusals: vec![own()] },
             Member::Audit,
             Member::Enqueue,
@@ -409,7 +437,7 @@ fn every_word_is_read_as_what_it_means() {
 #[test]
 fn a_read_then_write_consume_has_its_how() {
     let file = "[[step]]\ndo = \"consume\"\nguards = [\"status\"]\nhow = \"read-then-write\"\n";
-    let guards = Guards { status: true, expiry: false, digest: false };
+    let guards = Guards { status: true, expiry: false, digest: false, lease: false };
     let action = Do::Consume { guards, how: How::ReadThenWrite };
     assert_eq!(read(file).expect("a flow").flow.steps()[0].action, action);
 }

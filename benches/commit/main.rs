@@ -161,7 +161,7 @@ fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
         });
         commit.add(&one, |ask, digest| {
             // After validate and plan.
-            let at = Checkpoint { cursor: 2, digest, target: None };
+            let at = Checkpoint { cursor: 2, digest, target: None, fence: None };
             let promotion = Promotion::restore(&flow, &ask.request, at);
             let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
                 return false;

@@ -10,7 +10,7 @@ pub(crate) mod allocator;
 pub(crate) mod baselines;
 
 use countersign::{
-    protocol::{Digest, Guards, Standing, Status, Timestamp},
+    protocol::{Digest, Fences, Guards, Standing, Status, Timestamp},
     strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, sync::Std,
     },
@@ -105,7 +105,7 @@ impl<S: Strategy + Default + 'static> Contender for Kept<S> {
 
 /// The judgement that all of them make.
 fn may_be_consumed(standing: Standing, now: Timestamp) -> bool {
-    countersign::protocol::consume(standing, Guards::ALL, DIGEST, now).is_ok()
+    countersign::protocol::consume(standing, Fences::default(), Guards::ALL, DIGEST, now).is_ok()
 }
 
 /// Everybody, the strategies first. `atomic-commit`, the whole transaction of the store, is to stand here as well: its

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease,
+        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
         NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
         StackStatus, Store, StoreError, Team, Tenants, digest_of,
     },
@@ -40,7 +40,7 @@ impl Store for Idle {
             status: Status::Approved,
             expires_at: Timestamp(self.now.0 + 1),
         };
-        Ok(Reading { approval: Some(approval), digest, now: self.now })
+        Ok(Reading { approval: Some(approval), digest, fence: 0, now: self.now })
     }
 
     async fn check(&self, ask: &Ask, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -60,6 +60,8 @@ impl Store for Idle {
     }
 
     refused! {
+        fn lease_approval(&Ask) -> Leased;
+        fn release_approval(&Ask, u64) -> ();
         fn request_approval(&Ask) -> ApprovalRecord;
         fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
         fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;

@@ -75,6 +75,7 @@ impl Store for Dozing {
         self.store.execution(team, approval).await
     }
 
+    countersign_models::leases_pass_through!(store);
     countersign_models::decisions_pass_through!(store);
 }
 

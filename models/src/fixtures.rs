@@ -108,6 +108,27 @@ macro_rules! jobs_pass_through {
     };
 }
 
+/// Within an `impl Store`: an approval's lease is taken from the store in this field, and given back to it.
+#[macro_export]
+macro_rules! leases_pass_through {
+    ($store:tt) => {
+        async fn lease_approval(
+            &self,
+            ask: &::countersign::store::Ask,
+        ) -> Result<::countersign::store::Leased, ::countersign::store::StoreError> {
+            self.$store.lease_approval(ask).await
+        }
+
+        async fn release_approval(
+            &self,
+            ask: &::countersign::store::Ask,
+            fence: u64,
+        ) -> Result<(), ::countersign::store::StoreError> {
+            self.$store.release_approval(ask, fence).await
+        }
+    };
+}
+
 /// The token that [`CountingIds`] gives an approval.
 pub fn token_of(approval: Uuid) -> String {
     const PREFIX: &str = "token-";

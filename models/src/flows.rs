@@ -18,7 +18,7 @@ pub struct BuiltIn {
 
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
-        /// All of them: the four orders of a deployment gate, then other kinds of single-use action.
+        /// All of them: the orders of a deployment gate, then other kinds of single-use action.
         pub const BUILT_IN: &[BuiltIn] =
             &[$(BuiltIn { name: $name, source: include_str!(concat!("../flows/", $name, ".toml")) }),+];
     };
@@ -29,6 +29,8 @@ built_in![
     "twin-consume-first",
     "consume-last",
     "atomic-commit",
+    "atomic-commit-lease",
+    "lease-unfenced",
     "coupon-redeem",
     "magic-link",
     "oauth-code",

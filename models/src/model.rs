@@ -69,8 +69,10 @@ pub struct Model {
     approvals: [Approval; 5],
     /// The flow's atomic actions, by cursor.
     lines: Vec<Line>,
-    /// Whether a fresh promotion succeeds: by status, window passed, target there.
-    fresh: [[[bool; 2]; 2]; 5],
+    /// Whether a fresh promotion succeeds: by status, window passed, target there, lease held.
+    fresh: [[[[bool; 2]; 2]; 2]; 5],
+    /// Whether a lease that is held is released or runs out.
+    leases_end: bool,
 }
 
 /// What can become of one atomic action of the flow, found by asking the promotion for its effect there.
@@ -88,7 +90,13 @@ struct Line {
     consumes: bool,
     /// It writes the target, or looks for it in order to write.
     writes_target: bool,
+    /// It comes after a lease: whoever is here has taken one.
+    is_leased: bool,
 }
+
+/// The fencing number of whoever took the lease last, and that of everybody before: nobody asks by how much.
+const LATEST_FENCE: u64 = 2;
+const EARLIER_FENCE: u64 = 1;
 
 const EXPIRES_AT: Timestamp = Timestamp(1);
 
@@ -136,8 +144,16 @@ impl Model {
         });
         let lines = lines(&flow, &request);
         let requests = [request.clone(), request];
+        let fresh = Default::default();
         let mut model =
-            Self { flow, bounds, transitions, requests, approvals, lines, fresh: Default::default() };
+            Self { flow, bounds, transitions, requests, approvals, lines, fresh, leases_end: true };
+        model.fresh = model.try_fresh_promotions();
+        model
+    }
+
+    /// As [`new`](Self::new), but a lease that was taken stays taken: for tests that show that it is caught.
+    pub fn with_endless_leases(flow: Flow, bounds: Bounds) -> Self {
+        let mut model = Self { leases_end: false, ..Self::new(flow, bounds) };
         model.fresh = model.try_fresh_promotions();
         model
     }
@@ -236,12 +252,24 @@ impl Model {
     fn request(&self, consumer: u8) -> &Request {
         &self.requests[usize::from(self.is_foreign(consumer))]
     }
+
+    /// What this consumer's promotion remembers.
+    fn checkpoint(&self, world: &World, one: &Consumer, consumer: u8) -> Checkpoint {
+        let fence = if world.lease_last == Some(consumer) { LATEST_FENCE } else { EARLIER_FENCE };
+        Checkpoint {
+            cursor: one.cursor,
+            digest: one.held.digest(),
+            target: one.target.map(|target| Target { id: target_id(target), created: one.created }),
+            fence: self.lines[usize::from(one.cursor)].is_leased.then_some(fence),
+        }
+    }
 }
 
 fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
-    let mut lines = Vec::new();
+    let mut lines: Vec<Line> = Vec::new();
+    let mut is_leased = false;
     for cursor in 0.. {
-        let at = Checkpoint { cursor, digest: Digest([0; 32]), target: None };
+        let at = Checkpoint { cursor, digest: Digest([0; 32]), target: None, fence: None };
         let promotion = Promotion::restore(flow, request, at);
         let step = promotion.step();
         let effect = promotion.effect().expect("a restored promotion has not ended");
@@ -250,11 +278,14 @@ fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
             step: step.and_then(|step| flow.steps().iter().position(|other| std::ptr::eq(other, step))),
             refusal: step.and_then(|step| step.refusals().next().cloned()),
             may_fail: !matches!(effect, Effect::Launch { .. } | Effect::Answer),
-            may_lose_answer: !ops.is_empty() && step.is_some_and(|step| step.action != Do::Audit),
+            may_lose_answer: matches!(effect, Effect::Lease { .. })
+                || (!ops.is_empty() && step.is_some_and(|step| step.action != Do::Audit)),
             consumes: ops.iter().any(|op| matches!(op, Op::Consume { .. })),
             writes_target: matches!(effect, Effect::FindTarget)
                 || ops.iter().any(|op| matches!(op, Op::WriteTarget { .. })),
+            is_leased,
         });
+        is_leased |= matches!(effect, Effect::Lease { .. });
         if effect == Effect::Answer {
             break;
         }
@@ -267,14 +298,7 @@ fn refuses(member: &Member) -> bool {
     matches!(member, Member::Write { refusals, .. } if !refusals.is_empty())
 }
 
-fn checkpoint(one: &Consumer) -> Checkpoint {
-    Checkpoint {
-        cursor: one.cursor,
-        digest: one.held.digest(),
-        target: one.target.map(|target| Target { id: target_id(target), created: one.created }),
-    }
-}
-
+/// The number of its lease is known from who took it last.
 fn remember(one: &mut Consumer, at: Checkpoint) {
     one.cursor = at.cursor;
     one.held = Payload::of(at.digest);

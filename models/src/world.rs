@@ -105,6 +105,10 @@ pub struct World {
     pub vault_written: bool,
     /// The outbox.
     pub job: Job,
+    /// Somebody has the approval's lease, or had it when it died.
+    pub lease_held: bool,
+    /// The promotion that took the lease last, while it runs: whoever took it before is fenced.
+    pub lease_last: Option<u8>,
     /// S4 was broken.
     pub executed_unapproved: bool,
     /// S5 was broken.
@@ -138,6 +142,8 @@ impl World {
             targets: [TargetStatus::Absent; MAX_CONSUMERS],
             vault_written: false,
             job: Job::default(),
+            lease_held: false,
+            lease_last: None,
             executed_unapproved: false,
             executed_late: false,
             final_left: false,
@@ -163,6 +169,13 @@ impl World {
     pub fn move_to(&mut self, status: Status) {
         self.final_left |= self.status.is_final() && self.status != status;
         self.status = status;
+    }
+
+    /// A consumer's promotion is over: nothing asks any more for the number of its lease. The lease itself stays taken.
+    pub fn forget_lease_of(&mut self, consumer: u8) {
+        if self.lease_last == Some(consumer) {
+            self.lease_last = None;
+        }
     }
 
     /// Something is launched.
@@ -272,12 +285,18 @@ impl std::fmt::Debug for State {
         if world.job.status != JobStatus::Absent {
             write!(f, ", job {:?}", world.job.status)?;
         }
+        if world.lease_held {
+            f.write_str(", lease held")?;
+        }
         write!(f, ", launches {}", world.launches())?;
         write!(f, "; left: {} crashes, {} faults", world.crashes_left, world.faults_left)?;
         for (index, one) in self.consumers.iter().enumerate().filter(|(_, one)| one.stage != Stage::Waiting) {
             write!(f, "\nconsumer {}: {:?}", index + 1, one.stage)?;
             if one.stage == Stage::Running {
                 write!(f, ", next action {}, holds {:?}", one.cursor + 1, one.held)?;
+                if world.lease_last == Some(index as u8) {
+                    f.write_str(", leased last")?;
+                }
             }
             for (is, what) in
                 [(one.deploying, "deploy running"), (one.consumed, "consumed"), (one.wrote, "wrote")]

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use countersign::{
-    protocol::{Refusal, Standing, Status, Timestamp},
-    store::{StackStatus, Store},
+    protocol::{Binding, Environment, Kind, Refusal, Request, Standing, Status, Timestamp},
+    store::{Ask, Payload, StackStatus, Store},
     strategy::{Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std},
 };
 use countersign_models::{
@@ -97,6 +97,31 @@ fn a_strategy_that_forgets_is_found_at_the_first_decision() {
     let divergence = replay::<Forgetful>(&model("atomic-commit")).expect_err("it forgets");
     assert_eq!(divergence.path.len(), 1, "{divergence}");
     assert!(divergence.to_string().contains("1 operator approves"));
+}
+
+fn ask_for(approval: Uuid) -> Ask {
+    let environment = |name| Environment::parse(name).expect("a legal name");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    Ask {
+        request: Request { approval, team: Uuid::nil(), binding },
+        by: "dev@example.com".into(),
+        payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
+        key: None,
+    }
+}
+
+#[test]
+fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
+    let mut rig = InMemory::<Sharded>::default();
+    let divergence = replay_on(&model("atomic-commit-lease"), &mut rig, |rig, approval| {
+        let ask = ask_for(approval);
+        (1..=3).for_each(|fence| {
+            at_once(rig.store().release_approval(&ask, fence)).expect("nothing fails");
+        });
+    })
+    .expect_err("nobody has to wait");
+    assert_eq!(divergence.path.len(), 3, "{divergence}");
+    assert!(divergence.path[2].does.contains("takes the lease"), "{divergence}");
 }
 
 #[test]

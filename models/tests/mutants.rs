@@ -6,7 +6,7 @@ use countersign::protocol::{Event, Illegal, Status, Window, transition};
 use countersign_models::{
     controls::{CONTROLS, Control, SOUND},
     explorer::Limits,
-    flows::Subject,
+    flows::{BuiltIn, Subject},
     model::{Bounds, Model, Transitions},
     properties::Property,
     verdict::{Expectations, Report, Verdict, verify},
@@ -70,6 +70,40 @@ fn an_approval_that_overwrites_a_rejection_breaks_s10_and_s9() {
     let report = judge(&SOUND, approve_overwrites);
     assert!(is_broken(&report, Property::S10));
     assert!(is_broken(&report, Property::S9));
+}
+
+#[test]
+fn a_lease_that_never_ends_breaks_l4_and_l3() {
+    let flow =
+        || Subject::read(BuiltIn::find("atomic-commit-lease").expect("it is built in").source.as_bytes());
+    let judge = |model: Model| {
+        verify(&model, &Expectations::default(), Limits::default(), &mut |_| ControlFlow::Continue(()))
+    };
+    let flow = flow().expect("a flow file").flow;
+    let endless = judge(Model::with_endless_leases(flow.clone(), Bounds::default()));
+    let ending = judge(Model::new(flow, Bounds::default()));
+    for property in [Property::L3, Property::L4] {
+        assert!(is_broken(&endless, property), "{property}");
+        assert!(!is_broken(&ending, property), "{property}");
+    }
+}
+
+#[test]
+fn a_commit_without_the_fence_lets_a_slow_holder_execute_twice() {
+    // With the status compared, the lease is only economy: two that both think they hold it are harmless.
+    let file = |guards: &str| {
+        format!(
+            r#"step = [
+                {{ do = "validate", checks = ["owner", "status", "binding", "expiry", "digest"] }},
+                {{ do = "lease" }},
+                {{ do = "consume", guards = [{guards}] }},
+            ]"#
+        )
+    };
+    let broken = |guards| is_broken(&judge_file(&file(guards), transition), Property::S2);
+    assert!(broken(r#""expiry", "digest""#), "neither compared");
+    assert!(!broken(r#""status""#), "the status compared");
+    assert!(broken(r#""lease""#), "who is fenced out is refused, and who comes after a winner is not");
 }
 
 #[test]

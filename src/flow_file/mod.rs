@@ -100,6 +100,12 @@ fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<Fl
             InvalidFlow::SecondConsume(step) => {
                 Problem::new(place(step), "a second consume", "exactly one in a flow")
             }
+            InvalidFlow::GuardWithoutLease(step) => Problem::new(
+                place(step),
+                "the guard \"lease\", and no lease before it",
+                "a step that takes the lease first",
+            )
+            .help("`[[step]]`, `do = \"lease\"`"),
             InvalidFlow::EmptyGroup(step) => {
                 Problem::new(place(step), "a group without members", "at least one member")
             }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::protocol::{Checks, Do, Guards, How, Member, Refusal, Step, What};
 
-const WORDS: &[&str] = &["validate", "check", "write", "consume", "audit", "enqueue", "launch"];
+const WORDS: &[&str] = &["validate", "check", "lease", "write", "consume", "audit", "enqueue", "launch"];
 const MEMBER_WORDS: &[&str] = &["consume", "write", "audit", "enqueue"];
 
 pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
@@ -36,6 +36,7 @@ pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
             table.only(&["do", "name", "refusals"], "a check step")?;
             Do::Check { refusals: refusals(table)? }
         }
+        "lease" => plain(table, Do::Lease)?,
         "write" => write(table)?,
         "consume" => {
             table.only(&["do", "name", "guards", "how"], "a consume step")?;
@@ -139,13 +140,13 @@ fn checks(table: &Table<'_>) -> Result<Checks, Problem> {
 }
 
 fn guards(table: &Table<'_>) -> Result<Guards, Problem> {
-    const GUARDS: &[&str] = &["status", "expiry", "digest"];
+    const GUARDS: &[&str] = &["status", "expiry", "digest", "lease"];
     let Some(words) = table.words("guards", GUARDS)? else {
         let expected = format!("`guards` = any of {}", listed(GUARDS));
         return Err(missing(table, "guards", &expected).help("`guards = []` is an unconditional update"));
     };
     let has = |word| words.contains(&word);
-    Ok(Guards { status: has("status"), expiry: has("expiry"), digest: has("digest") })
+    Ok(Guards { status: has("status"), expiry: has("expiry"), digest: has("digest"), lease: has("lease") })
 }
 
 fn refusals(table: &Table<'_>) -> Result<Vec<Refusal>, Problem> {

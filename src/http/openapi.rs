@@ -115,7 +115,9 @@ const APPROVAL: &[&str] = &[
     "approval_mismatch",
     "approval_expired",
     "approval_payload_mismatch",
+    "lease_failed",
     "approval_already_executed",
+    "lease_lost",
     "execute_failed",
     "enqueue_failed",
 ];

@@ -102,6 +102,9 @@ table! {
     410 "approval_expired" No "Approval expired" "The approval's time has passed.";
     409 "approval_payload_mismatch" No "Approval payload mismatch" "What would run is not what was approved.";
 
+    // The lease.
+    503 "lease_failed" Yes "Lease failed" "The store failed while the approval's lease was taken. The approval is not used.";
+
     // Preflight.
     503 "fetch_failed" Yes "Fetch failed" "Reading the services of the source or the target failed. The approval is not used.";
     412 "no_services" Yes "No services" "The source stack has no service. The approval is not used.";
@@ -116,6 +119,7 @@ table! {
 
     // Consume.
     409 "approval_already_executed" No "Approval already executed" "Another promote has used the approval at the same moment.";
+    409 "lease_lost" Yes "Lease lost" "This promote took too long, and it is another one's turn. The approval is not used.";
     503 "execute_failed" Yes "Execute failed" "The store failed. Whether the approval is used, consumed says; if it does not, ask again with the same Idempotency-Key.";
     503 "enqueue_failed" Yes "Enqueue failed" "The store failed while the launch was written down.";
     503 "store_failed" Yes "Store failed" "The store failed. What was asked for may have happened.";

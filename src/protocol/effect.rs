@@ -35,6 +35,12 @@ pub enum Effect<'a> {
         /// Which one.
         approval: Uuid,
     },
+    /// Take this approval's lease, if nobody has it. Takes [`Reply::Leased`], [`Reply::Held`], [`Reply::NotConsumed`]
+    /// (there is no such approval), [`Reply::Failed`], [`Reply::Lost`].
+    Lease {
+        /// Which one.
+        approval: Uuid,
+    },
     /// Change the store, in one transaction. Takes [`Reply::Committed`], [`Reply::Refused`] (by a write in it),
     /// [`Reply::NotConsumed`] (by the consume in it), [`Reply::Failed`], [`Reply::Lost`].
     Commit(Commit<'a>),
@@ -58,6 +64,8 @@ pub struct Commit<'a> {
     pub digest: Digest,
     /// The target that the promotion knows of: what a write that trusts an earlier look updates.
     pub target: Option<Target>,
+    /// The fencing number of the promotion's lease: what a consume compares under the `lease` guard.
+    pub fence: Option<u64>,
     /// The changes.
     pub ops: &'a [Op],
 }
@@ -71,6 +79,8 @@ pub enum Reply<'a> {
         approval: Option<&'a Approval>,
         /// What would run, as of this reading.
         digest: Digest,
+        /// The fencing number that was given last, as of this reading; 0 when nobody has leased it.
+        fence: u64,
         /// The clock, as of this reading.
         now: Timestamp,
     },
@@ -81,6 +91,13 @@ pub enum Reply<'a> {
     },
     /// The target that there is, if any.
     Target(Option<Uuid>),
+    /// The lease was taken.
+    Leased {
+        /// Its fencing number, larger than any before.
+        fence: u64,
+    },
+    /// Somebody has the lease; nothing changed. The promotion stays where it is, and its driver asks again.
+    Held,
     /// The transaction was committed.
     Committed {
         /// The target that it wrote, if it wrote one.
@@ -90,7 +107,7 @@ pub enum Reply<'a> {
     Done,
     /// The step refuses by its own judgement; nothing changed.
     Refused(Refusal),
-    /// The approval's rules refuse the consume; nothing changed.
+    /// The approval's rules refuse the consume, or there is nothing to lease; nothing changed.
     NotConsumed(Refusal),
     /// The infrastructure failed, and certainly nothing changed.
     Failed,

@@ -1,7 +1,7 @@
 //! A flow: the order in which one endpoint does its work, as data.
 //!
-//! Invariants: exactly one consume; at most 64 steps, and at most 64 members in a group; no empty group. A flow
-//! that exists has them all: [`Flow::new`] is the only way to make one.
+//! Invariants: exactly one consume, and under the `lease` guard only after a lease; at most 64 steps, and at most 64
+//! members in a group; no empty group. A flow that exists has them all: [`Flow::new`] is the only way to make one.
 
 use std::fmt;
 
@@ -36,11 +36,13 @@ pub struct Guards {
     pub expiry: bool,
     /// The digest that the promotion holds is the approved one.
     pub digest: bool,
+    /// Nobody has taken the approval's lease since the promotion did.
+    pub lease: bool,
 }
 
 impl Guards {
-    /// Everything.
-    pub const ALL: Self = Self { status: true, expiry: true, digest: true };
+    /// Everything that holds of any promotion: all but the lease, which only a flow that takes one can be held to.
+    pub const ALL: Self = Self { status: true, expiry: true, digest: true, lease: false };
 }
 
 /// Whether a change looks first and trusts what it saw, or looks and changes in one atomic action.
@@ -75,6 +77,9 @@ pub enum Do {
         /// What it may answer by its own judgement.
         refusals: Vec<Refusal>,
     },
+    /// Takes the approval's lease when nobody has it, or waits for it. It spares those who wait their preflight, and
+    /// protects nothing: a holder may be slow, and its lease run out.
+    Lease,
     /// Changes the target or the vault.
     Write {
         /// Which of the two.
@@ -145,7 +150,7 @@ impl Step {
         let (own, members) = match &self.action {
             Do::Check { refusals } | Do::Write { refusals, .. } => (refusals.as_slice(), [].as_slice()),
             Do::Atomic(members) => ([].as_slice(), members.as_slice()),
-            Do::Validate { .. } | Do::Consume { .. } | Do::Audit | Do::Enqueue | Do::Launch => {
+            Do::Validate { .. } | Do::Lease | Do::Consume { .. } | Do::Audit | Do::Enqueue | Do::Launch => {
                 ([].as_slice(), [].as_slice())
             }
         };
@@ -176,6 +181,7 @@ impl fmt::Display for Step {
         f.write_str(match &self.action {
             Do::Validate { .. } => "validate",
             Do::Check { .. } => "check",
+            Do::Lease => "lease",
             Do::Write { what: What::Target, .. } => "write target",
             Do::Write { what: What::Vault, .. } => "write vault",
             Do::Consume { .. } => "consume",
@@ -213,6 +219,7 @@ pub enum Op {
 pub(super) enum Line {
     Validate(Checks),
     Check,
+    Lease,
     FindTarget,
     ReadApproval(Guards),
     Commit(Vec<Op>),
@@ -232,6 +239,8 @@ pub enum InvalidFlow {
     EmptyGroup(usize),
     /// A group of more members than [`Flow::MAX_STEPS`]; its index.
     TooManyMembers(usize),
+    /// A consume under the `lease` guard, and no step before it takes the lease; the index of its step.
+    GuardWithoutLease(usize),
 }
 
 impl fmt::Display for InvalidFlow {
@@ -246,6 +255,7 @@ impl fmt::Display for InvalidFlow {
             Self::TooManyMembers(_) => {
                 write!(f, "an atomic group of more than {} members", Flow::MAX_STEPS)
             }
+            Self::GuardWithoutLease(_) => f.write_str("a guard of a lease that no step before it takes"),
         }
     }
 }
@@ -273,6 +283,7 @@ impl Flow {
             return Err(InvalidFlow::TooManySteps(steps.len()));
         }
         let mut consumes = 0;
+        let mut leased = false;
         let mut lines = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             consumes += match &step.action {
@@ -286,11 +297,16 @@ impl Flow {
                 Do::Consume { .. } => 1,
                 Do::Validate { .. }
                 | Do::Check { .. }
+                | Do::Lease
                 | Do::Write { .. }
                 | Do::Audit
                 | Do::Enqueue
                 | Do::Launch => 0,
             };
+            leased |= step.action == Do::Lease;
+            if !leased && is_guarded_by_lease(&step.action) {
+                return Err(InvalidFlow::GuardWithoutLease(index));
+            }
             if consumes > 1 {
                 return Err(InvalidFlow::SecondConsume(index));
             }
@@ -305,6 +321,26 @@ impl Flow {
 
     /// The order that this crate ships: validate, plan, commit everything at once, and let a worker launch.
     pub fn atomic_commit() -> Self {
+        Self::one_commit(false, Self::refusals_for_stacks())
+    }
+
+    /// The same order for resources: there is at most one twin in an environment, and a provisioner that may fail.
+    pub fn atomic_commit_for_twins() -> Self {
+        Self::one_commit(false, Self::refusals_for_twins())
+    }
+
+    /// [`atomic_commit`](Self::atomic_commit) for many who want the same approval: one after another plans, the others
+    /// wait for the lease. What protects the approval is the same commit, which refuses whoever's lease was taken since.
+    pub fn atomic_commit_lease() -> Self {
+        Self::one_commit(true, Self::refusals_for_stacks())
+    }
+
+    /// The same order for resources.
+    pub fn atomic_commit_lease_for_twins() -> Self {
+        Self::one_commit(true, Self::refusals_for_twins())
+    }
+
+    fn refusals_for_stacks() -> (Vec<Refusal>, Vec<Refusal>) {
         let plan = vec![
             Refusal::FETCH_FAILED,
             Refusal::NO_SERVICES,
@@ -313,31 +349,37 @@ impl Flow {
             Refusal::ENV_LOAD_FAILED,
             Refusal::VAULT_REF_FAILED,
         ];
-        Self::one_commit(plan, vec![Refusal::DEPLOYMENT_LIMIT_REACHED])
+        (plan, vec![Refusal::DEPLOYMENT_LIMIT_REACHED])
     }
 
-    /// The same order for resources: there is at most one twin in an environment, and a provisioner that may fail.
-    pub fn atomic_commit_for_twins() -> Self {
+    fn refusals_for_twins() -> (Vec<Refusal>, Vec<Refusal>) {
         let plan = vec![Refusal::LOOKUP_FAILED, Refusal::TWIN_EXISTS];
-        Self::one_commit(plan, vec![Refusal::TWIN_EXISTS, Refusal::PROVISION_FAILED])
+        (plan, vec![Refusal::TWIN_EXISTS, Refusal::PROVISION_FAILED])
     }
 
-    fn one_commit(plan: Vec<Refusal>, write: Vec<Refusal>) -> Self {
+    /// `refusals` are those of the plan, and those of the target's write.
+    fn one_commit(leased: bool, refusals: (Vec<Refusal>, Vec<Refusal>)) -> Self {
+        let (plan, write) = refusals;
         let named = |name: &str, action| Step { name: Some(name.to_owned()), action };
-        let steps = vec![
-            Do::Validate { checks: Checks::ALL }.into(),
+        let validate = || Step::from(Do::Validate { checks: Checks::ALL });
+        let mut steps = vec![validate()];
+        if leased {
+            // Whoever is given the lease after a winner is told so here, and plans nothing.
+            steps.extend([Do::Lease.into(), validate()]);
+        }
+        steps.extend([
             named("plan", Do::Check { refusals: plan }),
             named(
                 "commit",
                 Do::Atomic(vec![
-                    Member::Consume { guards: Guards::ALL },
+                    Member::Consume { guards: Guards { lease: leased, ..Guards::ALL } },
                     Member::Write { what: What::Target, refusals: write },
                     Member::Write { what: What::Vault, refusals: Vec::new() },
                     Member::Audit,
                     Member::Enqueue,
                 ]),
             ),
-        ];
+        ]);
         match Self::new(steps) {
             Ok(flow) => flow,
             Err(invalid) => unreachable!("the order above has every invariant: {invalid}"),
@@ -353,6 +395,11 @@ impl Flow {
     pub(super) fn line(&self, cursor: u8) -> Option<(&Line, &Step)> {
         let (line, step) = self.lines.get(usize::from(cursor))?;
         Some((line, &self.steps[usize::from(*step)]))
+    }
+
+    /// Whether a step takes the approval's lease.
+    pub fn takes_lease(&self) -> bool {
+        self.steps.iter().any(|step| step.action == Do::Lease)
     }
 
     /// Whether the consume is the last thing that happens: once it has, nothing is left to do but to answer.
@@ -372,11 +419,29 @@ impl Flow {
     }
 }
 
+/// Whether it consumes under the `lease` guard.
+fn is_guarded_by_lease(action: &Do) -> bool {
+    match action {
+        Do::Consume { guards, .. } => guards.lease,
+        Do::Atomic(members) => {
+            members.iter().any(|member| matches!(member, Member::Consume { guards } if guards.lease))
+        }
+        Do::Validate { .. }
+        | Do::Check { .. }
+        | Do::Lease
+        | Do::Write { .. }
+        | Do::Audit
+        | Do::Enqueue
+        | Do::Launch => false,
+    }
+}
+
 fn lines_of(action: &Do) -> Vec<Line> {
     let op = |op| Line::Commit(vec![op]);
     match action {
         Do::Validate { checks } => vec![Line::Validate(*checks)],
         Do::Check { .. } => vec![Line::Check],
+        Do::Lease => vec![Line::Lease],
         Do::Write { what: What::Target, how: How::ReadThenWrite, .. } => {
             vec![Line::FindTarget, op(Op::WriteTarget { trust_look: true })]
         }

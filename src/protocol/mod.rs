@@ -18,4 +18,4 @@ pub use effect::{Commit, Effect, Reply, Target};
 pub use flow::{Checks, Do, Flow, Guards, How, InvalidFlow, Member, Op, Step, What};
 pub use promotion::{Checkpoint, End, Promotion};
 pub use refusal::{InvalidRefusal, Refusal};
-pub use rules::{Request, consume, validate};
+pub use rules::{Fences, Request, consume, lease, validate};

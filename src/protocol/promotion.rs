@@ -7,7 +7,7 @@ use super::{
     effect::{Commit, Effect, Reply, Target},
     flow::{Do, Flow, Line, Member, Step},
     refusal::Refusal,
-    rules::{Request, consume, validate},
+    rules::{Fences, Request, consume, validate},
 };
 
 /// How a promotion ended.
@@ -42,6 +42,8 @@ pub struct Checkpoint {
     pub digest: Digest,
     /// The target that it knows of.
     pub target: Option<Target>,
+    /// The fencing number of its lease; none before it has taken one.
+    pub fence: Option<u64>,
 }
 
 /// One attempt to use an approval.
@@ -62,7 +64,7 @@ impl<'a> Promotion<'a> {
     /// Begins an attempt. `digest` is that of what the request would launch now; it is held until a read
     /// (validate, check) brings a later one.
     pub fn begin(flow: &'a Flow, request: &'a Request, digest: Digest) -> Self {
-        Self::restore(flow, request, Checkpoint { cursor: 0, digest, target: None })
+        Self::restore(flow, request, Checkpoint { cursor: 0, digest, target: None, fence: None })
     }
 
     /// Goes on from a checkpoint of the same flow and request.
@@ -96,14 +98,15 @@ impl<'a> Promotion<'a> {
         let Some((line, _)) = self.flow.line(self.at.cursor) else {
             return Some(Effect::Answer);
         };
-        let Checkpoint { digest, target, .. } = self.at;
+        let Checkpoint { digest, target, fence, .. } = self.at;
         let approval = self.request.approval;
         Some(match line {
             Line::Validate(_) => Effect::Validate { approval },
             Line::Check => Effect::Check,
+            Line::Lease => Effect::Lease { approval },
             Line::FindTarget => Effect::FindTarget,
             Line::ReadApproval(_) => Effect::ReadApproval { approval },
-            Line::Commit(ops) => Effect::Commit(Commit { approval, digest, target, ops }),
+            Line::Commit(ops) => Effect::Commit(Commit { approval, digest, target, fence, ops }),
             Line::Launch => Effect::Launch { digest, target },
         })
     }
@@ -121,16 +124,23 @@ impl<'a> Promotion<'a> {
             return;
         };
         match (line, reply) {
-            (Line::Validate(checks), Reply::Approval { approval, digest, now }) => {
+            (Line::Validate(checks), Reply::Approval { approval, digest, now, .. }) => {
                 self.at.digest = digest;
                 self.go_on_if(validate(approval, *checks, self.request, digest, now));
             }
-            (Line::ReadApproval(guards), Reply::Approval { approval, now, .. }) => {
+            (Line::ReadApproval(guards), Reply::Approval { approval, fence, now, .. }) => {
                 let found = approval.ok_or(Refusal::APPROVAL_NOT_FOUND);
+                let fences = Fences { held: self.at.fence, latest: fence };
                 self.go_on_if(
-                    found.and_then(|approval| consume(approval.standing(), *guards, self.at.digest, now)),
+                    found.and_then(|row| consume(row.standing(), fences, *guards, self.at.digest, now)),
                 );
             }
+            (Line::Lease, Reply::Leased { fence }) => {
+                self.at.fence = Some(fence);
+                self.at.cursor += 1;
+            }
+            // It is still the lease that is pending.
+            (Line::Lease, Reply::Held) => {}
             (Line::Check, Reply::Read { digest }) => {
                 self.at.digest = digest;
                 self.at.cursor += 1;
@@ -148,14 +158,21 @@ impl<'a> Promotion<'a> {
                 self.at.cursor += 1;
             }
             (Line::Launch, Reply::Done) => self.at.cursor += 1,
-            (Line::Commit(_), Reply::NotConsumed(refusal)) => self.go_on_if(Err(refusal)),
+            (Line::Lease | Line::Commit(_), Reply::NotConsumed(refusal)) => self.go_on_if(Err(refusal)),
             (Line::Check | Line::FindTarget | Line::Commit(_), Reply::Refused(refusal)) => {
                 self.fail(step, refusal, Failure::Own);
             }
             (
-                Line::Validate(_) | Line::ReadApproval(_) | Line::Check | Line::FindTarget | Line::Commit(_),
+                Line::Validate(_)
+                | Line::ReadApproval(_)
+                | Line::Check
+                | Line::Lease
+                | Line::FindTarget
+                | Line::Commit(_),
                 Reply::Failed,
             ) => self.fail(step, unavailable(line, step), Failure::Before),
+            // Perhaps it has a lease and does not know it: nothing is consumed, and the lease runs out.
+            (Line::Lease, Reply::Lost) => self.fail(step, unavailable(line, step), Failure::Before),
             (Line::Commit(_), Reply::Lost) => self.fail(step, unavailable(line, step), Failure::After),
             (line, reply) => panic!("{reply:?} does not answer {line:?}"),
         }
@@ -205,6 +222,7 @@ fn unavailable(line: &Line, step: &Step) -> Refusal {
         Do::Validate { .. } | Do::Check { .. } => Refusal::LOOKUP_FAILED,
         Do::Write { .. } if matches!(line, Line::FindTarget) => Refusal::LOOKUP_FAILED,
         Do::Write { .. } => Refusal::UPDATE_FAILED,
+        Do::Lease => Refusal::LEASE_FAILED,
         Do::Enqueue => Refusal::ENQUEUE_FAILED,
         Do::Consume { .. } => Refusal::EXECUTE_FAILED,
         Do::Atomic(members) if members.iter().any(|member| matches!(member, Member::Consume { .. })) => {

@@ -70,6 +70,10 @@ refusals! {
     /// What would run is not what was approved.
     APPROVAL_PAYLOAD_MISMATCH = 409 "approval_payload_mismatch";
 
+    // The lease.
+    /// The store failed while the approval's lease was taken.
+    LEASE_FAILED = 503 "lease_failed";
+
     // Preflight.
     /// Reading the source's or the target's services failed.
     FETCH_FAILED = 503 "fetch_failed";
@@ -95,6 +99,8 @@ refusals! {
     // Consume.
     /// The compare-and-swap changed no row: a concurrent consumer won.
     APPROVAL_ALREADY_EXECUTED = 409 "approval_already_executed";
+    /// The promotion's lease ran out, and somebody else has taken it since.
+    LEASE_LOST = 409 "lease_lost";
     /// The store failed in the consume.
     EXECUTE_FAILED = 503 "execute_failed";
     /// The store failed while the launch job was written.

@@ -1,4 +1,5 @@
-//! The two rules that read an approval: may this request use it ([`validate`]), and may it be consumed now ([`consume`]).
+//! The rules that read an approval: may this request use it ([`validate`]), may it be consumed now ([`consume`]), and
+//! may somebody have its lease ([`lease`]).
 //!
 //! Each is a pure function of the approval's row, for a store to call inside its transaction or to be held against
 //! its conditional `UPDATE`.
@@ -63,15 +64,39 @@ pub fn validate(
     Ok(())
 }
 
+/// The fencing numbers that a consume compares under the `lease` guard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fences {
+    /// That of the promotion's lease; none when it has taken none.
+    pub held: Option<u64>,
+    /// The one that was given last; 0 when nobody has leased the approval.
+    pub latest: u64,
+}
+
+/// Whether an approval's lease may be taken: the fencing number of whoever takes it now, larger than any before.
+/// `fence` was given last, 0 when none was, and its lease ends at `until`.
+///
+/// # Errors
+/// Somebody has it, until this time.
+pub fn lease(fence: u64, until: Timestamp, now: Timestamp) -> Result<u64, Timestamp> {
+    if now < until { Err(until) } else { Ok(fence.saturating_add(1)) }
+}
+
 /// Whether the approval may become executed under `guards`. `digest` is the one that the promotion holds.
 ///
 /// This is the compare of the compare-and-swap. A guard that is left out is not looked at, so without the
 /// `status` guard this is an unconditional update, which executes twice whoever asks twice.
 ///
 /// # Errors
-/// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch.
+/// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch, 409 lease lost.
 #[inline(always)]
-pub fn consume(approval: Standing, guards: Guards, digest: Digest, now: Timestamp) -> Result<(), Refusal> {
+pub fn consume(
+    approval: Standing,
+    fences: Fences,
+    guards: Guards,
+    digest: Digest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let window = approval.window(now);
     if guards.status && transition(approval.status, Event::Consume, window).is_err() {
         return Err(Refusal::APPROVAL_ALREADY_EXECUTED);
@@ -81,6 +106,10 @@ pub fn consume(approval: Standing, guards: Guards, digest: Digest, now: Timestam
     }
     if guards.digest && approval.digest != digest {
         return Err(Refusal::APPROVAL_PAYLOAD_MISMATCH);
+    }
+    // A lease that has run out is good for as long as nobody else takes it.
+    if guards.lease && fences.held != Some(fences.latest) {
+        return Err(Refusal::LEASE_LOST);
     }
     Ok(())
 }
@@ -158,18 +187,34 @@ mod tests {
     }
 
     #[test]
-    fn the_consume_looks_at_status_then_window_then_digest() {
+    fn the_consume_looks_at_status_then_window_then_digest_then_lease() {
         let spoilt = |wrongs: &[usize]| {
             let mut approval = good();
             wrongs.iter().for_each(|&wrong| WRONGS[wrong].0(&mut approval));
             approval
         };
-        let judge = |approval: &Approval, guards| consume(approval.standing(), guards, Digest([1; 32]), NOW);
+        let leased = Guards { lease: true, ..Guards::ALL };
+        let judge_as = |held, approval: &Approval, guards| {
+            consume(approval.standing(), Fences { held, latest: 2 }, guards, Digest([1; 32]), NOW)
+        };
+        let judge = |approval: &Approval, guards| judge_as(Some(1), approval, guards);
         assert_eq!(judge(&good(), Guards::ALL), Ok(()));
-        assert_eq!(judge(&spoilt(&[1, 3, 4]), Guards::ALL), Err(Refusal::APPROVAL_ALREADY_EXECUTED));
-        assert_eq!(judge(&spoilt(&[3, 4]), Guards::ALL), Err(Refusal::APPROVAL_EXPIRED));
-        assert_eq!(judge(&spoilt(&[4]), Guards::ALL), Err(Refusal::APPROVAL_PAYLOAD_MISMATCH));
+        assert_eq!(judge(&spoilt(&[1, 3, 4]), leased), Err(Refusal::APPROVAL_ALREADY_EXECUTED));
+        assert_eq!(judge(&spoilt(&[3, 4]), leased), Err(Refusal::APPROVAL_EXPIRED));
+        assert_eq!(judge(&spoilt(&[4]), leased), Err(Refusal::APPROVAL_PAYLOAD_MISMATCH));
+        for (held, judgement) in
+            [(Some(2), Ok(())), (Some(1), Err(Refusal::LEASE_LOST)), (None, Err(Refusal::LEASE_LOST))]
+        {
+            assert_eq!(judge_as(held, &good(), leased), judgement, "{held:?} of 2");
+        }
         assert_eq!(judge(&spoilt(&[1, 3, 4]), Guards::default()), Ok(()), "an unconditional update");
+    }
+
+    #[test]
+    fn a_lease_is_given_to_one_until_it_runs_out_under_larger_and_larger_numbers() {
+        assert_eq!(lease(0, Timestamp(0), NOW), Ok(1), "nobody has ever had it");
+        assert_eq!(lease(1, Timestamp(NOW.0 + 1), NOW), Err(Timestamp(NOW.0 + 1)));
+        assert_eq!(lease(1, NOW, NOW), Ok(2), "its last moment is not its holder's any more");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
 //!
-//! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`step`] is one atomic action of
+//! [`promote`] is the endpoint's work, [`promote_in_turn`] says how to wait for an approval's lease, [`promote_once`] is
+//! for callers that ask again; [`step`] is one atomic action of
 //! it, for whoever decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs
 //! nobody's. [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
 //! [`see_through`] and [`give_back`] are its parts, for one that may have to stop in between.
@@ -10,6 +11,7 @@ mod at_once;
 mod deployer;
 mod key;
 mod once;
+mod turns;
 mod worker;
 
 pub use admission::{Caller, admit, admit_source};
@@ -17,15 +19,16 @@ pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
 pub use once::{Answer, Requested, promote_once, request_once};
+pub use turns::{AskAgain, Turns};
 pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
-    protocol::{Digest, Effect, End, Flow, Promotion, Reply},
-    store::{Ask, Committed, Store, StoreError},
+    protocol::{Digest, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
+    store::{Ask, Committed, Leased, Store, StoreError},
 };
 
 /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
-/// now.
+/// now. Who has to wait for the approval's lease asks for it again and again: see [`promote_in_turn`].
 pub async fn promote<S: Store, D: Deployer>(
     flow: &Flow,
     ask: &Ask,
@@ -33,30 +36,57 @@ pub async fn promote<S: Store, D: Deployer>(
     store: &S,
     deployer: &D,
 ) -> End {
+    promote_in_turn(flow, ask, source, store, deployer, &AskAgain).await
+}
+
+/// As [`promote`]; who has to wait for the approval's lease waits as `turns` says. A lease that was taken is given back
+/// at the end, whatever that is.
+pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
+    flow: &Flow,
+    ask: &Ask,
+    source: Digest,
+    store: &S,
+    deployer: &D,
+    turns: &T,
+) -> End {
     let mut promotion = Promotion::begin(flow, &ask.request, source);
-    loop {
-        step(&mut promotion, ask, store, deployer).await;
-        if let Some(end) = promotion.end() {
-            return end.clone();
+    let end = loop {
+        if let Some(until) = step(&mut promotion, ask, store, deployer).await {
+            turns.wait(ask.request.approval, until).await;
         }
+        if let Some(end) = promotion.end() {
+            break end.clone();
+        }
+    };
+    if let Some(fence) = promotion.checkpoint().fence {
+        // One that cannot be given back runs out.
+        let _ = store.release_approval(ask, fence).await;
+        turns.next(ask.request.approval);
     }
+    end
 }
 
 /// One atomic action: asks the promotion what it wants, has it done, and tells it what became of it. Nothing happens
-/// when it has ended.
-pub async fn step<S: Store, D: Deployer>(promotion: &mut Promotion<'_>, ask: &Ask, store: &S, deployer: &D) {
-    let Some(effect) = promotion.effect() else { return };
+/// when it has ended. When somebody else has the approval's lease, the time until which: the promotion is where it was.
+pub async fn step<S: Store, D: Deployer>(
+    promotion: &mut Promotion<'_>,
+    ask: &Ask,
+    store: &S,
+    deployer: &D,
+) -> Option<Timestamp> {
+    let effect = promotion.effect()?;
     let step = promotion.step();
     // The answer is the one effect that belongs to no step.
     let (Some(step), false) = (step, effect == Effect::Answer) else {
         promotion.resume(Reply::Done);
-        return;
+        return None;
     };
     match effect {
         Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
             Ok(reading) => promotion.resume(Reply::Approval {
                 approval: reading.approval.as_ref(),
                 digest: reading.digest,
+                fence: reading.fence,
                 now: reading.now,
             }),
             Err(_) => promotion.resume(Reply::Failed),
@@ -67,6 +97,16 @@ pub async fn step<S: Store, D: Deployer>(promotion: &mut Promotion<'_>, ask: &As
             Ok(Err(refusal)) => Reply::Refused(refusal),
             Err(_) => Reply::Failed,
         }),
+        Effect::Lease { .. } => match store.lease_approval(ask).await {
+            Ok(Leased::Taken { fence }) => promotion.resume(Reply::Leased { fence }),
+            Ok(Leased::Held { until }) => {
+                promotion.resume(Reply::Held);
+                return Some(until);
+            }
+            Ok(Leased::Absent) => promotion.resume(Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND)),
+            Err(StoreError::NotApplied) => promotion.resume(Reply::Failed),
+            Err(StoreError::Unknown) => promotion.resume(Reply::Lost),
+        },
         Effect::FindTarget => promotion.resume(match store.find_target(ask, step).await {
             Ok(Ok(target)) => Reply::Target(target),
             Ok(Err(refusal)) => Reply::Refused(refusal),
@@ -86,4 +126,5 @@ pub async fn step<S: Store, D: Deployer>(promotion: &mut Promotion<'_>, ask: &As
         }
         Effect::Answer => promotion.resume(Reply::Done),
     }
+    None
 }

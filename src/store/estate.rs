@@ -353,6 +353,7 @@ fn own_refusals(step: &Step, op: usize) -> &[Refusal] {
         },
         Do::Validate { .. }
         | Do::Check { .. }
+        | Do::Lease
         | Do::Consume { .. }
         | Do::Audit
         | Do::Enqueue

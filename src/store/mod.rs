@@ -23,7 +23,7 @@ pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use records::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
-    Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Resource,
+    Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Resource,
     ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
@@ -74,6 +74,8 @@ pub struct Reading {
     pub approval: Option<Approval>,
     /// The digest of what would run, as of this reading.
     pub digest: Digest,
+    /// The fencing number of the approval's lease that was given last; 0 when nobody has leased it.
+    pub fence: u64,
     /// The store's clock, as of this reading.
     pub now: Timestamp,
 }
@@ -94,6 +96,10 @@ pub enum Committed {
 
 /// How long an approval can be used, in milliseconds: 24 hours from the request.
 pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long an approval's lease lasts, in milliseconds: longer than any preflight should take. Whoever takes longer
+/// loses nothing but its turn.
+pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 
 /// What keeps approvals and everything that they are about.
 ///
@@ -119,6 +125,17 @@ pub trait Store: Send + Sync {
         ask: &Ask,
         step: &Step,
     ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
+
+    /// Takes the lease of the approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it by the
+    /// store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: whoever is told that somebody has it asks again.
+    ///
+    /// Two holders of one lease at the same time cost a preflight; two that are given the same number, or a smaller one,
+    /// cannot be told apart by a consume under the `lease` guard.
+    fn lease_approval(&self, ask: &Ask) -> impl Future<Output = Result<Leased, StoreError>> + Send;
+
+    /// Gives an approval's lease back before it runs out, if this is still the number that was given last. The number
+    /// stays given.
+    fn release_approval(&self, ask: &Ask, fence: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Does all of the commit or nothing. The consume in it is judged on the approval as it is at that moment, by one
     /// reading of the store's clock: of two commits that consume one approval at most one is applied.

@@ -336,6 +336,23 @@ pub struct Lease {
     pub fence: u64,
 }
 
+/// What became of a wish to have an approval's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leased {
+    /// The caller has it, under this fencing number, until it runs out or is given back.
+    Taken {
+        /// Larger than that of any lease of this approval before.
+        fence: u64,
+    },
+    /// Somebody else has it.
+    Held {
+        /// When it runs out, by the store's clock.
+        until: Timestamp,
+    },
+    /// There is no such approval.
+    Absent,
+}
+
 /// A link that has to be sent to the operator, held by whoever sends it until the lease runs out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {

@@ -30,7 +30,7 @@ pub use sharded::Sharded;
 pub use slot_in_id::SlotInId;
 use uuid::Uuid;
 
-use crate::protocol::{self, Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp};
+use crate::protocol::{self, Digest, Event, Fences, Guards, Illegal, Refusal, Standing, Status, Timestamp};
 
 /// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
 pub type DefaultStrategy = Packed;
@@ -78,7 +78,7 @@ pub trait Strategy: Send + Sync {
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record));
 }
 
-/// Consumes an approval: of all who try, one succeeds.
+/// Consumes an approval: of all who try, one succeeds. A strategy knows of no leases: under that guard nobody does.
 ///
 /// # Errors
 /// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
@@ -90,7 +90,9 @@ pub fn consume(
     digest: Digest,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let judge = |standing| protocol::consume(standing, guards, digest, now).map(|()| Status::Executed);
+    let judge = |standing| {
+        protocol::consume(standing, Fences::default(), guards, digest, now).map(|()| Status::Executed)
+    };
     match strategy.update(id, now, judge) {
         Some(judged) => judged.map(|_| ()),
         None => Err(Refusal::APPROVAL_NOT_FOUND),

@@ -256,10 +256,16 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> E
         match effect {
             Effect::Validate { approval } | Effect::ReadApproval { approval } => {
                 let approval = strategy.read(approval).map(row);
-                promotion.resume(Reply::Approval { approval: approval.as_ref(), digest: DIGEST, now });
+                promotion.resume(Reply::Approval {
+                    approval: approval.as_ref(),
+                    digest: DIGEST,
+                    fence: 0,
+                    now,
+                });
             }
             Effect::Check if fails => promotion.resume(Reply::Refused(Refusal::NO_SERVICES)),
             Effect::Check => promotion.resume(Reply::Read { digest: DIGEST }),
+            Effect::Lease { .. } => unreachable!("its flow has no lease"),
             Effect::FindTarget => promotion.resume(Reply::Target(None)),
             Effect::Commit(commit) => {
                 let consumes = commit.ops.iter().find_map(|op| match op {

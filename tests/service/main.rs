@@ -2,6 +2,7 @@
 
 mod at_once;
 mod keys;
+mod leases;
 mod outbox;
 mod platform;
 mod refusals;

@@ -2,8 +2,8 @@
 
 use crate::platform::{Platform, environment, service};
 use countersign::{
-    protocol::{Do, End, Environment, Flow, Guards, How, Kind, Refusal, Request, Step, What},
-    service::{Caller, admit, promote_once},
+    protocol::{Do, End, Environment, Flow, Guards, How, Kind, Promotion, Refusal, Request, Step, What},
+    service::{Caller, admit, promote_once, step},
     store::{Ask, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
 };
 use countersign_models::{
@@ -132,6 +132,8 @@ fn every_refusal_can_be_reached() {
         twin_that_exists(),
         during_outage(write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED),
         consumed_meanwhile(),
+        during_outage(Do::Lease, Refusal::LEASE_FAILED),
+        overtaken(),
         promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::EXECUTE_FAILED)),
         during_outage(Do::Enqueue, Refusal::ENQUEUE_FAILED),
     ];
@@ -141,6 +143,37 @@ fn every_refusal_can_be_reached() {
     let mut found: Vec<_> = reached.iter().collect();
     found.sort_by_key(|refusal| Refusal::WELL_KNOWN.iter().position(|known| known == *refusal));
     assert_eq!(found, expected);
+}
+
+/// Somebody is so slow that its lease runs out and another one takes it.
+fn overtaken() -> Refusal {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    let flow = Flow::atomic_commit_lease();
+    let source = platform.store.digest(&ask).expect("the team is there");
+    let mut slow = Promotion::begin(&flow, &ask.request, source);
+    let go_on =
+        |promotion: &mut Promotion<'_>| at_once(step(promotion, &ask, &platform.store, &platform.deployer));
+    while slow.checkpoint().fence.is_none() {
+        assert_eq!(go_on(&mut slow), None, "nobody else has it");
+    }
+    let mut other = Promotion::begin(&flow, &ask.request, source);
+    assert_eq!(go_on(&mut other), None, "validated");
+    let until = go_on(&mut other).expect("it has to wait");
+    assert_eq!(go_on(&mut other), Some(until), "and asks again");
+    platform.clock.set(until);
+    assert_eq!(go_on(&mut other), None, "it has it");
+    let refusal = loop {
+        go_on(&mut slow);
+        if let Some(end) = slow.end() {
+            break refused(end.clone());
+        }
+    };
+    while other.end().is_none() {
+        go_on(&mut other);
+    }
+    assert!(matches!(other.end(), Some(End::Succeeded { .. })), "the approval was not used");
+    refusal
 }
 
 fn unresolved_vault_reference() -> Refusal {

@@ -13,11 +13,13 @@ use countersign_models::{
 #[test]
 fn the_order_for_twins_keeps_every_property() {
     let bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
-    let model = Model::new(Flow::atomic_commit_for_twins(), bounds);
-    let report =
-        verify(&model, &Expectations::default(), Limits::default(), &mut |_| ControlFlow::Continue(()));
-    for property in Property::MODELLED {
-        assert_eq!(report.of(*property).verdict, Verdict::Holds, "{property}");
+    for flow in [Flow::atomic_commit_for_twins(), Flow::atomic_commit_lease_for_twins()] {
+        let model = Model::new(flow, bounds);
+        let report =
+            verify(&model, &Expectations::default(), Limits::default(), &mut |_| ControlFlow::Continue(()));
+        for property in Property::MODELLED {
+            assert_eq!(report.of(*property).verdict, Verdict::Holds, "{property}");
+        }
     }
 }
 

@@ -54,6 +54,7 @@ impl Store for Polite {
         self.0.commit(ask, step, commit).await
     }
 
+    countersign_models::leases_pass_through!(0);
     countersign_models::decisions_pass_through!(0);
     countersign_models::jobs_pass_through!(0);
 }

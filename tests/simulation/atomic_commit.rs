@@ -22,6 +22,18 @@ fn it_survives_a_crash_before_and_after_every_effect() {
 }
 
 #[test]
+fn the_order_with_a_lease_survives_as_much() {
+    let campaign = campaign("atomic-commit-lease", None);
+    let report = run(&campaign, seeds(0, 50_000));
+    assert_eq!(found(&report), Vec::<&str>::new());
+    assert_eq!(report.coverage.missing(), Vec::<String>::new(), "what never happened was not tested");
+    assert_eq!(report.divergences, []);
+    let points = crash_points(&campaign.flow);
+    assert_eq!((points.covered, points.total), (3_074, 3_074));
+    assert_eq!(points.found.broken().count(), 0);
+}
+
+#[test]
 fn a_crash_at_the_wrong_moment_is_found_in_the_merged_fix() {
     // The control: the same walk through the same kind of graph.
     let points = crash_points(&campaign("consume-first", None).flow);

@@ -1,12 +1,15 @@
 //! The simulator can fail: every mutant and every known-bad order is found, and a wrong model is noticed.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::BTreeMap,
+    ops::{ControlFlow, RangeInclusive},
+};
 
 use countersign_models::{
     controls::{CONTROLS, SOUND},
     explorer::Limits,
     flows::{BUILT_IN, BuiltIn},
-    model::{Bounds, Model},
+    model::{Action, Bounds, Model},
     properties::Property,
     simulation::Mutant,
     verdict::{Verdict, verify},
@@ -32,13 +35,20 @@ fn the_canary_is_noticed_in_every_flow() {
     }
 }
 
-/// What the model says of a flow at the default bounds: the lengths of the shortest runs.
-fn modelled(flow: BuiltIn) -> BTreeMap<&'static str, usize> {
+/// What the model says of a flow at the default bounds: between which lengths a shortest run is here.
+fn modelled(flow: BuiltIn) -> BTreeMap<&'static str, RangeInclusive<usize>> {
     let subject = flow.subject();
+    // Whoever ends gives its lease back in the same action, which is two there.
+    let given_back = if subject.flow.takes_lease() { Bounds::default().consumers.into() } else { 0 };
     let model = Model::new(subject.flow, Bounds::default());
     let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let lengths = report.judgements.iter().filter_map(|one| match &one.verdict {
-        Verdict::Broken(run) => Some((one.property.id(), run.actions.len())),
+        Verdict::Broken(run) => {
+            // A job's deploy ends, and its worker notices: here these are two.
+            let noticed = run.actions.iter().filter(|action| **action == Action::JobDeployEnds).count();
+            let length = run.actions.len();
+            Some((one.property.id(), length - given_back..=length + noticed))
+        }
         Verdict::Holds | Verdict::Unknown => None,
     });
     lengths.collect()
@@ -55,14 +65,15 @@ fn every_known_bad_order_is_found_and_shrinks_to_the_models_shortest_run() {
         expected.sort_unstable();
         assert_eq!(found(&report), expected, "{}", flow.name);
         assert_eq!(report.divergences, [], "{}", flow.name);
-        for (id, length) in modelled(*flow) {
+        for (id, lengths) in modelled(*flow) {
             let property = Property::from_id(id).expect("it is one");
             // Among the first seeds that find it is one in the model's own world; S3 is too rare there.
             let Some(shrunk) = campaign.shrunk_modelled(&report, property) else {
                 assert_eq!(id, "S3", "{}", flow.name);
                 continue;
             };
-            assert_eq!(shrunk.actions.len(), length, "{} {id}", flow.name);
+            let length = shrunk.actions.len();
+            assert!(lengths.contains(&length), "{} {id}: {length} of {lengths:?}", flow.name);
         }
     }
 }

@@ -45,7 +45,8 @@ fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
                 };
                 threads.spawn(move || {
                     start.wait();
-                    let commit = Commit { approval: ask.request.approval, digest, target: None, ops };
+                    let commit =
+                        Commit { approval: ask.request.approval, digest, target: None, fence: None, ops };
                     block_on(platform.store.commit(ask, step, commit)).expect("nothing fails")
                 })
             })
@@ -76,7 +77,7 @@ fn of_eight_who_consume_one_approval_exactly_one_does() {
 fn a_clause_that_does_not_look_at_the_status_is_noticed() {
     const BLIND: &str = "-- name: consume
         UPDATE approvals SET status = $1, decided_at = countersign_now(), execution = COALESCE(execution, $2)
-        WHERE id = $3 AND ($4 <> '' OR $5 OR $6 OR $7 <> '' OR $8) RETURNING decided_at";
+        WHERE id = $3 AND ($4 <> '' OR $5 OR $6 OR $7 <> '' OR $8 OR $9 > 0 OR $10) RETURNING decided_at";
     let consume = Consume::new(Cas::ConditionalUpdate, BLIND).expect("it has its statement");
     let clock = Arc::new(HandClock::at(OPENS));
     let ids = Arc::new(CountingIds::default());

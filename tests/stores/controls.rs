@@ -23,12 +23,15 @@ pub(crate) fn keep_quiet_about_what_is_to_fail() {
 pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
     let trial = |mistake: Mistake| {
         let ((store, _), name) = (maker.names(), mistake.name());
-        let makers = [Arc::clone(maker), Arc::clone(maker)];
-        let [contract, edges] = makers.map(|maker| Broken { maker, mistake });
-        [
-            Trial::test(format!("{store}::{name}::is_caught_by_the_contract"), move || contract.contract()),
-            Trial::test(format!("{store}::{name}::is_caught_by_edge_replay"), move || edges.edges()),
-        ]
+        let broken = || Broken { maker: Arc::clone(maker), mistake };
+        let contract = broken();
+        let by_contract =
+            Trial::test(format!("{store}::{name}::is_caught_by_the_contract"), move || contract.contract());
+        let by_edges = mistake.shows_in().map(|flow| {
+            let edges = broken();
+            Trial::test(format!("{store}::{name}::is_caught_by_edge_replay"), move || edges.edges(flow))
+        });
+        [Some(by_contract), by_edges].into_iter().flatten()
     };
     Mistake::ALL.into_iter().flat_map(trial).collect()
 }
@@ -60,10 +63,10 @@ impl Broken {
         }
     }
 
-    fn edges(&self) -> Result<(), Failed> {
+    fn edges(&self, flow: &str) -> Result<(), Failed> {
         let executor = Executor::alone();
         let backend = executor.block_on(self.maker.make(Some(self.mistake)));
-        match replay::every_edge(backend, "consume-last", &executor) {
+        match replay::every_edge(backend, flow, &executor) {
             Ok(replayed) => Err(format!("{} edges, and nothing was found", replayed.edges).into()),
             Err(divergence) => {
                 let last = divergence.path.last().map(ToString::to_string).unwrap_or_default();

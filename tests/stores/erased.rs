@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease,
+        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
         NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
         StackStatus, Store, StoreError, Team, Tenants,
     },
@@ -59,6 +59,8 @@ erased! {
         fn read_approval(ask: [&Ask]) -> Result<Reading, StoreError>;
         fn check(ask: [&Ask], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
         fn find_target(ask: [&Ask], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
+        fn lease_approval(ask: [&Ask]) -> Result<Leased, StoreError>;
+        fn release_approval(ask: [&Ask], fence: [u64]) -> Result<(), StoreError>;
         fn commit(ask: [&Ask], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
         fn request_approval(ask: [&Ask]) -> Result<ApprovalRecord, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;

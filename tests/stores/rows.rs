@@ -95,6 +95,7 @@ pub(crate) fn records(dump: &Dump, about: &About) -> Records {
             .find(|row| in_vault(row))
             .and_then(|row| row.text("value").map(str::to_owned)),
         job: of_approval("jobs").next().map(|row| job(&row)),
+        lease: (approval.number("lease_fence"), Timestamp(approval.number("lease_until"))),
     }
 }
 

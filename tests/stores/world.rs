@@ -171,7 +171,7 @@ impl World {
     ) -> Result<Committed, StoreError> {
         let step = Step::from(Do::Consume { guards, how: How::AtOnce });
         let ops = [Op::Consume { guards }];
-        let commit = Commit { approval: ask.request.approval, digest, target: None, ops: &ops };
+        let commit = Commit { approval: ask.request.approval, digest, target: None, fence: None, ops: &ops };
         self.store().commit(ask, &step, commit).await
     }
 

@@ -126,7 +126,8 @@ impl<E: Engine> Gate<E> {
 impl<E: Engine> Consumer for Gate<E> {
     async fn consume(&self, _: usize, approval: u32) -> Ended {
         let Template { ask, digest, .. } = &self.template;
-        let commit = Commit { approval: id_of(approval), digest: *digest, target: None, ops: &self.ops };
+        let commit =
+            Commit { approval: id_of(approval), digest: *digest, target: None, fence: None, ops: &self.ops };
         match self.store.commit(ask, &self.step, commit).await {
             Ok(Committed::Applied { .. }) => Ended::Won,
             Ok(Committed::NotConsumed(_)) => Ended::Lost,

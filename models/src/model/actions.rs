@@ -2,7 +2,7 @@
 
 use countersign::protocol::{Effect, End, Event, Promotion, Status, Window};
 
-use super::{Model, checkpoint, remember};
+use super::{Model, remember};
 use crate::{
     properties::Stage,
     world::{Consumer, JobStatus, State, World},
@@ -52,6 +52,8 @@ pub enum Action {
         /// Whose.
         consumer: u8,
     },
+    /// The approval's lease is given back, or runs out: at its holder's end or after its death, or because it is slow.
+    LeaseEnds,
     /// Every process dies: promotions, deploys, the worker.
     Crash,
 }
@@ -111,6 +113,9 @@ impl Model {
             JobStatus::Running => actions.push(Action::JobDeployEnds),
             JobStatus::Absent | JobStatus::Done => {}
         }
+        if world.lease_held && self.leases_end {
+            actions.push(Action::LeaseEnds);
+        }
         // A crash that kills nothing is no event.
         let job_runs = matches!(world.job.status, JobStatus::Leased | JobStatus::Running);
         let killable = |one: &Consumer| one.stage == Stage::Running || one.deploying;
@@ -151,6 +156,7 @@ impl Model {
                 world.settle(one.target);
                 one.end_deploy();
             }
+            Action::LeaseEnds => world.lease_held = false,
             Action::Crash => crash(&mut next),
         }
         Some(next)
@@ -186,7 +192,8 @@ impl Model {
             one.began_on_approved = world.status == Status::Approved;
             world.clean &= world.approved && !self.is_foreign(consumer);
         }
-        let mut promotion = Promotion::restore(&self.flow, self.request(consumer), checkpoint(one));
+        let mut promotion =
+            Promotion::restore(&self.flow, self.request(consumer), self.checkpoint(world, one, consumer));
         let effect = promotion.effect()?;
         promotion.resume(self.reply(effect, world, one, consumer, outcome)?);
         Some((effect, promotion))
@@ -202,6 +209,7 @@ impl Model {
                 let stage = stage(end);
                 world.clean &= stage != Stage::PreflightRefused;
                 one.end(stage);
+                world.forget_lease_of(consumer);
             }
         }
         if matches!(outcome, Outcome::Fails | Outcome::LosesAnswer) {
@@ -233,6 +241,8 @@ fn crash(state: &mut State) {
         }
     }
     let world = &mut state.world;
+    // The dead give nothing back.
+    world.lease_last = None;
     world.crashes_left -= 1;
     world.clean = false;
     // The lease runs out, and the job is there again.

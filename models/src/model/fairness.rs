@@ -7,10 +7,12 @@ use crate::{
     world::{MAX_CONSUMERS, Packed, State},
 };
 
-/// The fairness classes: each consumer's promotion, each consumer's deploy, the worker, the job's deploy.
+/// The fairness classes: each consumer's promotion, each consumer's deploy, the worker, the job's deploy, the end of a
+/// lease.
 const DEPLOYS: u8 = MAX_CONSUMERS as u8;
 const WORKER: u8 = 2 * MAX_CONSUMERS as u8;
 const JOB_DEPLOY: u8 = WORKER + 1;
+const LEASE: u8 = JOB_DEPLOY + 1;
 
 impl Explorable for Model {
     type Packed = Packed;
@@ -70,6 +72,7 @@ impl Explorable for Model {
             Action::DeployEnds { consumer } => Mover::Owed(DEPLOYS + consumer),
             Action::Lease | Action::LaunchJob => Mover::Owed(WORKER),
             Action::JobDeployEnds => Mover::Owed(JOB_DEPLOY),
+            Action::LeaseEnds => Mover::Owed(LEASE),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use countersign::protocol::{Commit, Effect, End, Op, Promotion, Refusal, Step, flow::Do};
 
-use super::{Action, Model, Outcome, checkpoint, target_index};
+use super::{Action, Model, Outcome, target_index};
 use crate::world::State;
 
 /// Who takes part in a run, in the order in which a diagram shows them.
@@ -125,6 +125,7 @@ impl Model {
                 let does = format!("settles: the deploy of consumer {} ends", consumer + 1);
                 scene(Actor::Target, Actor::Target, &does)
             }
+            Action::LeaseEnds => scene(Actor::World, Actor::World, "the lease is given back or runs out"),
             Action::Crash => scene(Actor::World, Actor::World, "the process crashes"),
             Action::Promotion { consumer, outcome } => self.narrate_promotion(state, consumer, outcome),
         }
@@ -133,7 +134,8 @@ impl Model {
     fn narrate_promotion(&self, state: &State, consumer: u8, outcome: Outcome) -> Scene {
         let from = Actor::Consumer { index: consumer, foreign: self.is_foreign(consumer) };
         let one = &state.consumers[usize::from(consumer)];
-        let step = Promotion::restore(&self.flow, self.request(consumer), checkpoint(one)).step();
+        let at = self.checkpoint(&state.world, one, consumer);
+        let step = Promotion::restore(&self.flow, self.request(consumer), at).step();
         let mut after = *state;
         let Some((effect, promotion)) = self.advance(&mut after, consumer, outcome) else {
             let does = "cannot do this here".to_owned();
@@ -189,6 +191,7 @@ pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, consumer: Actor) ->
             Some(name) => return (Actor::Source, format!("checks {name}")),
             None => (Actor::Source, "checks"),
         },
+        Effect::Lease { .. } => (Actor::Store, "takes the lease"),
         Effect::FindTarget => (Actor::Target, "looks for the target"),
         Effect::ReadApproval { .. } => (Actor::Store, "looks at the approval"),
         Effect::Launch { .. } => (Actor::Target, "launches the deploy"),

@@ -1,13 +1,13 @@
 //! What the store and the outside answer to an effect, as the action's outcome will have it.
 
-use countersign::protocol::{Commit, Effect, Op, Reply, Status, Target, consume, flow::Do};
+use countersign::protocol::{Commit, Effect, Fences, Op, Reply, Status, Target, consume, flow::Do};
 
-use super::{Model, Outcome, clock, refuses, target_id, target_index};
+use super::{LATEST_FENCE, Model, Outcome, clock, refuses, target_id, target_index};
 use crate::world::{Consumer, JobStatus, Payload, TargetStatus, World};
 
 impl Model {
     /// Does what the effect asks, on `world` and on what is remembered of the consumer. None when the outcome is
-    /// not possible here: nothing can be lost of a commit that is refused.
+    /// not possible here: nothing can be lost of a commit that is refused, and a lease that somebody has is waited for.
     ///
     /// When the answer says that nothing changed, the caller's copies may have: it discards them with the state.
     pub(super) fn reply<'m>(
@@ -28,9 +28,21 @@ impl Model {
             Effect::Validate { .. } | Effect::ReadApproval { .. } => Reply::Approval {
                 approval: Some(&self.approvals[world.status as usize]),
                 digest: source,
+                fence: LATEST_FENCE,
                 now: clock(world.window_passed),
             },
             Effect::Check => Reply::Read { digest: source },
+            Effect::Lease { .. } if world.lease_held => return None,
+            Effect::Lease { .. } => {
+                world.lease_held = true;
+                world.lease_last = Some(consumer);
+                match outcome {
+                    Outcome::LosesAnswer => Reply::Lost,
+                    Outcome::Happens | Outcome::Refuses | Outcome::Fails => {
+                        Reply::Leased { fence: LATEST_FENCE }
+                    }
+                }
+            }
             Effect::FindTarget => {
                 Reply::Target((world.targets[0] != TargetStatus::Absent).then(|| target_id(0)))
             }
@@ -80,7 +92,9 @@ impl Model {
             match op {
                 Op::Consume { guards } => {
                     let row = self.approvals[world.status as usize].standing();
-                    if let Err(refusal) = consume(row, *guards, commit.digest, clock(world.window_passed)) {
+                    let fences = Fences { held: commit.fence, latest: LATEST_FENCE };
+                    let now = clock(world.window_passed);
+                    if let Err(refusal) = consume(row, fences, *guards, commit.digest, now) {
                         return Reply::NotConsumed(refusal);
                     }
                     world.executed_unapproved |= !matches!(world.status, Status::Approved | Status::Executed);

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step},
-    store::{Ask, Committed, Reading, Store, StoreError},
+    store::{Ask, Committed, Leased, Reading, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -50,6 +50,16 @@ impl<R: Rig> Store for Faulty<'_, R> {
     async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.is_reached()?;
         self.while_out(step, self.store.find_target(ask, step)).await
+    }
+
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        self.is_reached()?;
+        let leased = self.store.lease_approval(ask).await?;
+        if self.outcome == Outcome::LosesAnswer { Err(StoreError::Unknown) } else { Ok(leased) }
+    }
+
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {

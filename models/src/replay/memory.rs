@@ -83,6 +83,7 @@ impl<S: Strategy + Default> Rig for InMemory<S> {
             stacks: self.store.stacks(team),
             vault: self.store.vault(team, env, key),
             job: self.store.job(team, approval),
+            lease: self.store.lease(team, approval).unwrap_or((0, Timestamp(0))),
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct Observed {
     unkeyed_launches: usize,
     job_launched: bool,
     launched_other: bool,
+    lease_held: bool,
     consumers: Vec<ObservedConsumer>,
 }
 
@@ -40,6 +41,8 @@ struct ObservedConsumer {
     deploying: bool,
     /// Next action, digest, target, whether it created that: while it runs.
     holds: Option<(u8, Payload, Option<u8>, bool)>,
+    /// It runs, and took the lease last.
+    leased_last: bool,
 }
 
 impl Observed {
@@ -60,9 +63,10 @@ impl Observed {
             unkeyed_launches: world.unkeyed_launches.into(),
             job_launched: world.job.launched,
             launched_other: world.launched_other,
-            consumers: consumers
-                .iter()
-                .map(|one| ObservedConsumer {
+            lease_held: world.lease_held,
+            consumers: (0..)
+                .zip(consumers)
+                .map(|(index, one)| ObservedConsumer {
                     stage: one.stage,
                     deploying: one.deploying,
                     holds: (one.stage == Stage::Running).then_some((
@@ -71,6 +75,7 @@ impl Observed {
                         one.target,
                         one.created,
                     )),
+                    leased_last: world.lease_last == Some(index),
                 })
                 .collect(),
         }
@@ -112,6 +117,7 @@ impl Real {
             unkeyed_launches: launches.iter().filter(|launch| launch.key.is_none()).count().min(2),
             job_launched: launches.iter().any(|launch| launch.key.is_some()),
             launched_other: launches.iter().any(|launch| launch.digest != self.approved),
+            lease_held: records.now < records.lease.1,
             consumers: self
                 .progress
                 .iter()
@@ -128,6 +134,10 @@ impl Real {
                         )),
                         Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
                     },
+                    leased_last: matches!(
+                        progress,
+                        Progress::Running(at) if at.fence == Some(records.lease.0)
+                    ),
                 })
                 .collect(),
         }

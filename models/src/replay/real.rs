@@ -22,7 +22,10 @@ use crate::{
 const TEAM: Uuid = Uuid::from_u128(0xA);
 const VAULT_KEY: &str = "KEY";
 const OPENS: Timestamp = Timestamp(1_000);
-const LEASE_MS: u64 = 30_000;
+/// How long before its end the approval is used: what is leased before is held beyond it.
+const LAST_MS: u64 = 10_000;
+/// The worker's, so short that no crash makes an approval's lease run out, or its window.
+const LEASE_MS: u64 = 100;
 
 /// One promotion, between two actions.
 #[derive(Clone, Debug)]
@@ -97,6 +100,7 @@ impl Real {
         let record =
             rig.wait(rig.store().request_approval(&ask(approved.id, Uuid::nil()))).expect("nothing fails");
         let id = record.approval.id;
+        rig.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
         let consumers = model.bounds().consumers;
         let source = |consumer| if model.is_foreign(consumer) { other.id } else { approved.id };
         let asks: Arc<[Ask]> = (0..consumers).map(|consumer| ask(source(consumer), id)).collect();
@@ -168,6 +172,11 @@ impl Real {
                 if let Some(number) = self.deploys[usize::from(consumer)].take() {
                     self.end_deploy(usize::from(consumer), number, rig);
                 }
+            }
+            Action::LeaseEnds => {
+                // Whoever took it last may be dead: that it runs out is for the stores' own tests.
+                let (fence, _) = records.lease;
+                rig.wait(rig.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
             }
             Action::Crash => self.crash(rig, records),
         }

@@ -74,4 +74,6 @@ pub struct Records {
     pub vault: Option<String>,
     /// The approval's job.
     pub job: Option<Job>,
+    /// The fencing number of the approval's lease that was given last, 0 when none was, and when it runs out.
+    pub lease: (u64, Timestamp),
 }

@@ -61,6 +61,11 @@ impl<'m> Shadow<'m> {
         Self { model, state: model.initial() }
     }
 
+    /// Whether somebody has the lease, as the model sees it.
+    pub(super) fn is_leased(&self) -> bool {
+        self.state.world.lease_held
+    }
+
     /// Goes along.
     ///
     /// # Errors
@@ -77,6 +82,14 @@ impl<'m> Shadow<'m> {
                     return diverged(format!("no {action:?} in {:?}", self.state), found);
                 }
             }
+        }
+        // A lease that was given back, or has run out meanwhile.
+        let ended = self.state.world.lease_held && !simulation.is_leased(0);
+        if ended
+            && let Some(next) =
+                stateright::Model::next_state(self.model, &self.state, model::Action::LeaseEnds)
+        {
+            self.state = next;
         }
         // The model says nothing about these.
         let found = Facts { beyond: Beyond::default(), ..simulation.facts(0) };
@@ -112,6 +125,7 @@ pub(super) fn played(action: model::Action) -> Vec<Action> {
         model::Action::DeployEnds { consumer } => {
             vec![Action::ProcessDeployEnds { client: consumer, failed: false }]
         }
+        model::Action::LeaseEnds => vec![Action::LeasesRunOut],
         model::Action::Crash => vec![Action::Crash { instance: 0 }],
     }
 }

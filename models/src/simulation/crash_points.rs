@@ -34,7 +34,11 @@ pub fn crash_points(flow: &Arc<Flow>) -> CrashPoints {
     let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let state_of = |id| State::unpack(explored.packed(id));
     let crashes = |state: &State| model.moves(state).any(|(_, action)| action == Action::Crash);
-    let points: Vec<_> = explored.ids().filter(|id| crashes(&state_of(*id))).collect();
+    // The real thing gives its lease back in the same breath in which it ends: without a crash, nobody who has ended has
+    // one.
+    let is_real = |state: &State| !state.world.lease_held || state.world.lease_last.is_some();
+    let is_point = |state: &State| is_real(state) && crashes(state);
+    let points: Vec<_> = explored.ids().filter(|id| is_point(&state_of(*id))).collect();
     let played = points.par_iter().map(|point| {
         let path = explored.path_to(*point);
         let states: Vec<State> = path.iter().map(|id| state_of(*id)).collect();
@@ -67,6 +71,13 @@ fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found
     let mut simulation = Simulation::new(Arc::clone(flow), &scenario, None);
     let mut shadow = Shadow::of(model);
     for action in path.iter().chain([&Action::Crash]) {
+        if *action == Action::LeaseEnds {
+            // It may have been given back already.
+            while shadow.is_leased() {
+                shadow.follow(&simulation.take(super::Action::LeasesRunOut)?, &simulation).ok()?;
+            }
+            continue;
+        }
         let mut last = None;
         for step in played(*action) {
             // Leases that nobody holds cannot run out: that one may be skipped.

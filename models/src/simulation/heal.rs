@@ -75,9 +75,8 @@ impl Simulation {
         for client in 0..self.clients() {
             let client = client as u8;
             if self.take(Action::Retry { client }).is_some() {
-                let next = Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
                 for _ in 0..PATIENCE {
-                    if self.take(next).is_none() {
+                    if self.go_on(client).is_none() {
                         break;
                     }
                 }

@@ -13,8 +13,8 @@ use countersign::{
     protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target},
     service::Launch,
     store::{
-        Ask, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError, Team,
-        memory::Records,
+        Ask, Clock, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError,
+        Team, memory::Records,
     },
 };
 use turnstile::Turnstile;
@@ -57,6 +57,8 @@ pub(super) struct Deed {
     pub(super) launched: Option<Box<Launch>>,
     /// The target that the promotion knows of from now on, if that has changed.
     pub(super) target: Option<Option<Target>>,
+    /// Somebody else has the lease that it asked for: nothing happened.
+    pub(super) waits: bool,
     /// Something that the model's worker does.
     pub(super) worker: Option<WorkerDeed>,
     /// The approval whose job it is about.
@@ -111,8 +113,19 @@ pub(super) struct Late {
 
 #[derive(Clone, Debug)]
 pub(super) enum Message {
-    Commit { ask: Ask, step: usize, approval: Uuid, digest: Digest, target: Option<Target>, ops: Vec<Op> },
-    Finish { lease: Lease, ended: StackStatus },
+    Commit {
+        ask: Ask,
+        step: usize,
+        approval: Uuid,
+        digest: Digest,
+        target: Option<Target>,
+        fence: Option<u64>,
+        ops: Vec<Op>,
+    },
+    Finish {
+        lease: Lease,
+        ended: StackStatus,
+    },
 }
 
 /// A deploy that runs, or has ended and waits for its worker to notice.
@@ -175,6 +188,12 @@ impl Platform {
             deed: Mutex::default(),
             control: Mutex::default(),
         }
+    }
+
+    /// Whether somebody has this approval's lease.
+    pub(super) fn is_leased(&self, team: Uuid, approval: Uuid) -> bool {
+        let held = |(_, until)| self.clock.now() < until;
+        self.flow.takes_lease() && self.store.lease(team, approval).is_some_and(held)
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {

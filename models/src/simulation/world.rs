@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{End, Environment, Flow, Status, Timestamp},
     service::Worked,
-    store::{Clock, Decision, JobState, Service, StackStatus, Store, StoreError, Verdict},
+    store::{Clock, Decision, Service, StackStatus, Store, StoreError, Verdict},
 };
 use uuid::Uuid;
 
@@ -310,10 +310,7 @@ impl Simulation {
     }
 
     fn leases_run_out(&mut self) -> Option<()> {
-        let now = self.now();
-        let held =
-            |ledger: &Ledger| matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until);
-        self.ledgers.iter().any(held).then_some(())?;
+        self.leases_are_held().then_some(())?;
         self.platform.clock.advance_ms(LEASE_MS + SKEW_MS.unsigned_abs());
         Some(())
     }

@@ -50,12 +50,12 @@ impl Bits {
         std::array::from_fn(|_| self.pull(1) == 1)
     }
 
-    /// Indices of targets, none as 0.
-    fn push_target(&mut self, target: Option<u8>) {
-        self.push(target.map_or(0, |target| target + 1), 3);
+    /// Indices of targets and of consumers, none as 0.
+    fn push_place(&mut self, place: Option<u8>) {
+        self.push(place.map_or(0, |place| place + 1), 3);
     }
 
-    fn pull_target(&mut self) -> Option<u8> {
+    fn pull_place(&mut self) -> Option<u8> {
         self.pull(3).checked_sub(1)
     }
 }
@@ -86,7 +86,7 @@ impl World {
         self.targets.iter().for_each(|target| bits.push(*target as u8, 2));
         bits.push(self.job.status as u8, 3);
         bits.push(self.job.payload as u8, 2);
-        bits.push_target(self.job.target);
+        bits.push_place(self.job.target);
         bits.push(self.crashes_left, 4);
         bits.push(self.faults_left, 4);
         bits.push_flags([
@@ -101,7 +101,9 @@ impl World {
             self.launched_other,
             self.launched_unexecuted,
             self.clean,
+            self.lease_held,
         ]);
+        bits.push_place(self.lease_last);
         bits.word
     }
 
@@ -113,7 +115,7 @@ impl World {
         let targets = std::array::from_fn(|_| TARGETS[usize::from(bits.pull(2))]);
         let job_status = JOBS[usize::from(bits.pull(3))];
         let payload = PAYLOADS[usize::from(bits.pull(2))];
-        let target = bits.pull_target();
+        let target = bits.pull_place();
         let [crashes_left, faults_left] = std::array::from_fn(|_| bits.pull(4));
         let [
             approved,
@@ -127,7 +129,9 @@ impl World {
             launched_other,
             launched_unexecuted,
             clean,
+            lease_held,
         ] = bits.pull_flags();
+        let lease_last = bits.pull_place();
         Self {
             status,
             approved,
@@ -140,6 +144,8 @@ impl World {
             targets,
             vault_written,
             job: Job { status: job_status, payload, target, launched },
+            lease_held,
+            lease_last,
             executed_unapproved,
             executed_late,
             final_left,
@@ -157,7 +163,7 @@ impl Consumer {
         bits.push(self.cursor, 8);
         bits.push(self.stage as u8, 3);
         bits.push(self.held as u8, 2);
-        bits.push_target(self.target);
+        bits.push_place(self.target);
         bits.push_flags([self.created, self.deploying, self.began_on_approved, self.consumed, self.wrote]);
     }
 
@@ -165,7 +171,7 @@ impl Consumer {
         let cursor = bits.pull(8);
         let stage = STAGES[usize::from(bits.pull(3))];
         let held = PAYLOADS[usize::from(bits.pull(2))];
-        let target = bits.pull_target();
+        let target = bits.pull_place();
         let [created, deploying, began_on_approved, consumed, wrote] = bits.pull_flags();
         Self { stage, cursor, held, target, created, deploying, began_on_approved, consumed, wrote }
     }

@@ -169,7 +169,35 @@ fn consumes(step: &Step) -> bool {
 
 /// The flow file of this seed.
 pub(crate) fn random_flow(seed: u64) -> String {
-    let mut rng = Rng(seed);
+    written(seed, &steps(&mut Rng(seed)))
+}
+
+/// As [`random_flow`], with leases in it, and a guard that may go by them.
+pub(crate) fn random_flow_with_lease(seed: u64) -> String {
+    let mut rng = Rng(seed ^ 0x1EA5E);
+    let mut steps = steps(&mut rng);
+    for _ in 0..=usize::from(rng.percent(25)) {
+        // Most often where it makes a difference.
+        let consume = steps.iter().position(consumes).expect("every flow has one");
+        let at = if rng.percent(80) { rng.below(consume + 1) } else { rng.below(steps.len() + 1) };
+        steps.insert(at, Step::One(plain("lease")));
+    }
+    let lease = steps.iter().position(|step| matches!(step, Step::One(keys) if keys[0].1 == "\"lease\""));
+    let consume = steps.iter().position(consumes).expect("every flow has one");
+    if lease < Some(consume) && rng.percent(60) {
+        let keys = match &mut steps[consume] {
+            Step::One(keys) => keys,
+            Step::Group(members) => {
+                members.iter_mut().find(|keys| keys[0].1 == "\"consume\"").expect("it consumes")
+            }
+        };
+        let guards = keys.iter_mut().find(|(key, _)| *key == "guards").expect("it is required");
+        guards.1 = guards.1.replace(']', if guards.1 == "[]" { "\"lease\"]" } else { ", \"lease\"]" });
+    }
+    written(seed, &steps)
+}
+
+fn steps(rng: &mut Rng) -> Vec<Step> {
     let orders: [&[&str]; 9] = [
         &["validate", "check", "target", "check", "consume", "audit", "launch"],
         &["validate", "consume", "audit", "check", "target", "check", "launch"],
@@ -187,16 +215,16 @@ pub(crate) fn random_flow(seed: u64) -> String {
         let mut s: Vec<Step> = (0..n)
             .map(|_| {
                 let word = rng.pick(&loose);
-                by_word(&mut rng, word)
+                by_word(rng, word)
             })
             .collect();
         let word = rng.pick(&["consume", "commit"]);
         let at = rng.below(s.len() + 1);
-        s.insert(at, by_word(&mut rng, word));
+        s.insert(at, by_word(rng, word));
         s
     } else {
         let order = orders[rng.below(orders.len())];
-        order.iter().map(|word| by_word(&mut rng, word)).collect()
+        order.iter().map(|word| by_word(rng, word)).collect()
     };
     for _ in 0..rng.below(4) {
         let (i, j) = (rng.below(steps.len()), rng.below(steps.len()));
@@ -213,7 +241,7 @@ pub(crate) fn random_flow(seed: u64) -> String {
             }
             _ => {
                 let word = rng.pick(&loose);
-                steps.insert(j, by_word(&mut rng, word));
+                steps.insert(j, by_word(rng, word));
             }
         }
     }
@@ -223,9 +251,12 @@ pub(crate) fn random_flow(seed: u64) -> String {
             steps.remove(i);
         }
     }
+    steps
+}
 
+fn written(seed: u64, steps: &[Step]) -> String {
     let mut text = format!("about = \"random flow {seed}\"\n");
-    for step in &steps {
+    for step in steps {
         text.push_str("\n[[step]]\n");
         match step {
             Step::One(keys) => {

@@ -66,6 +66,7 @@ struct Promotion {
     began_on_approved: bool,   // the status at its first action was approved
     began_after_approve: bool, // the operator had approved before its first action
     deploying: bool,
+    ticket: u8, // the number of the lease that it took last, 0 = none
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -94,6 +95,8 @@ struct World {
     job_launched: bool,
     job_digest: u8,
     job_owner: u8,
+    tickets: u8, // how often the lease was taken
+    leased: bool,
 }
 
 const APPROVED_DIGEST: u8 = 0;
@@ -104,6 +107,7 @@ const FOREIGN_DIGEST: u8 = 2;
 const WORLD: u32 = 0;
 const WORKER: u32 = 1;
 const JOB_DEPLOY: u32 = 2;
+const LEASE: u32 = 4;
 fn promotion_bit(i: usize) -> u32 {
     1 << (4 + i)
 }
@@ -144,6 +148,7 @@ impl Judge {
             began_on_approved: false,
             began_after_approve: false,
             deploying: false,
+            ticket: 0,
         };
         World {
             status: Status::Pending,
@@ -161,6 +166,8 @@ impl Judge {
             job_launched: false,
             job_digest: 0,
             job_owner: 0,
+            tickets: 0,
+            leased: false,
         }
     }
 
@@ -225,6 +232,10 @@ impl Judge {
                 settle(&mut to, w.promotions[i].target);
                 push(to, deploy_bit(i), 0);
             }
+        }
+
+        if w.leased {
+            push(World { leased: false, ..*w }, LEASE, 0);
         }
 
         let killable = w.promotions.iter().any(|p| p.phase == Phase::Running || p.deploying);
@@ -305,6 +316,23 @@ impl Judge {
                 }
                 if fault {
                     push(ended(hurt, Phase::RefusedPreflight), 0);
+                }
+            }
+            Step::Lease => {
+                let taken = |w: World| {
+                    let mut to = World { leased: true, tickets: w.tickets + 1, ..w };
+                    to.promotions[i].ticket = to.tickets;
+                    to
+                };
+                // Whoever finds it taken waits, which is no move.
+                if !w.leased {
+                    push(advanced(taken(w)), 0);
+                }
+                if fault {
+                    push(ended(hurt, Phase::RefusedOther), 0);
+                    if !w.leased {
+                        push(ended(taken(hurt), Phase::RefusedOther), 0);
+                    }
                 }
             }
             Step::Write { what, two_actions, refuses, best_effort } => {
@@ -481,7 +509,7 @@ impl Judge {
 
 fn end(w: &mut World, i: usize, phase: Phase) {
     let p = &mut w.promotions[i];
-    (p.phase, p.at, p.look, p.digest) = (phase, 0, Look::No, 0); // only history is kept
+    (p.phase, p.at, p.look, p.digest, p.ticket) = (phase, 0, Look::No, 0, 0); // only history is kept
 }
 
 /// How a validate's checks or a consume's guards refuse, if they do.
@@ -490,7 +518,9 @@ fn refused(w: &World, i: usize, c: Conditions) -> Option<Phase> {
         Some(Phase::Refused409)
     } else if c.expiry && w.clock_passed {
         Some(Phase::RefusedOther) // 410
-    } else if c.digest && w.promotions[i].digest != APPROVED_DIGEST {
+    } else if c.digest && w.promotions[i].digest != APPROVED_DIGEST
+        || c.lease && w.promotions[i].ticket != w.tickets
+    {
         Some(Phase::Refused409)
     } else {
         None

@@ -17,6 +17,8 @@ use rayon::prelude::*;
 
 /// Random flows to compare.
 const FLOWS: u64 = 500;
+/// Those that take a lease.
+const FLOWS_WITH_LEASES: u64 = 200;
 /// More than any of these flows has.
 const MAX_WORLDS: usize = 10_000_000;
 
@@ -57,26 +59,40 @@ fn the_oracle_finds_what_is_published_of_consume_last() {
 
 #[test]
 fn built_in_flows_get_the_same_verdicts_and_lengths() {
-    for flow in BUILT_IN {
+    BUILT_IN.par_iter().for_each(|flow| {
         for bounds in [[1, 0, 0], [1, 1, 1], [2, 0, 1], [2, 1, 0], [2, 1, 1], [2, 2, 2], [3, 1, 1]] {
             assert_eq!(checker(flow.source, bounds), oracle(flow.source, bounds), "{} {bounds:?}", flow.name);
         }
-    }
+    });
 }
 
-#[test]
-fn random_flows_get_the_same_verdicts_and_lengths() {
-    let judged: Vec<Verdicts> = (0..FLOWS)
+/// The verdicts on so many random flows, on which both agree.
+fn judged_by_both(flows: u64, random_flow: fn(u64) -> String) -> Vec<Verdicts> {
+    (0..flows)
         .into_par_iter()
         .map(|seed| {
-            let file = generator::random_flow(seed);
+            let file = random_flow(seed);
             // Now and then with a third consumer, whose worlds are many.
             let bounds = if seed % 50 == 0 { [3, 1, 1] } else { [2, 1, 1] };
             let expected = oracle(&file, bounds);
             assert_eq!(checker(&file, bounds), expected, "seed {seed}, {bounds:?}:\n{file}");
             expected
         })
-        .collect();
+        .collect()
+}
+
+#[test]
+fn random_flows_with_leases_get_the_same_verdicts_and_lengths() {
+    let judged = judged_by_both(FLOWS_WITH_LEASES, generator::random_flow_with_lease);
+    for id in ["S2", "S3", "S5", "S6", "S8", "L1", "L2"] {
+        let broken = judged.iter().filter(|verdicts| verdicts[id].is_some()).count();
+        assert!((1..judged.len()).contains(&broken), "{id} is broken by {broken} of the flows");
+    }
+}
+
+#[test]
+fn random_flows_get_the_same_verdicts_and_lengths() {
+    let judged = judged_by_both(FLOWS, generator::random_flow);
     // What no flow can break, only a wrong table of transitions does: `tests/mutants.rs`.
     for id in PROPERTIES {
         let broken = judged.iter().filter(|verdicts| verdicts[id].is_some()).count();

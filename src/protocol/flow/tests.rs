@@ -42,11 +42,28 @@ fn a_flow_has_at_most_64_steps_and_a_group_at_most_64_members() {
 }
 
 #[test]
+fn a_consume_under_the_guard_of_a_lease_comes_after_one() {
+    let guards = Guards { lease: true, ..Guards::ALL };
+    let alone = Do::Consume { guards, how: How::AtOnce };
+    let group = Do::Atomic(vec![Member::Audit, Member::Consume { guards }]);
+    for guarded in [alone, group] {
+        let invalid = |at| Err(InvalidFlow::GuardWithoutLease(at));
+        assert_eq!(flow(vec![guarded.clone()]), invalid(0));
+        assert_eq!(flow(vec![Do::Audit, guarded.clone(), Do::Lease]), invalid(1));
+        let valid = flow(vec![Do::Lease, Do::Audit, guarded]).expect("a flow");
+        assert!(valid.takes_lease());
+    }
+    assert!(!flow(vec![consume()]).expect("a flow").takes_lease());
+    assert!(flow(vec![Do::Lease, consume()]).expect("a lease that nothing is guarded by").takes_lease());
+}
+
+#[test]
 fn a_step_is_called_by_its_name_or_else_by_what_it_does() {
     let write = |what| Do::Write { what, how: How::AtOnce, best_effort: false, refusals: vec![] };
     let actions = vec![
         Do::Validate { checks: Checks::ALL },
         Do::Check { refusals: vec![] },
+        Do::Lease,
         write(What::Target),
         write(What::Vault),
         consume(),
@@ -59,6 +76,7 @@ fn a_step_is_called_by_its_name_or_else_by_what_it_does() {
     let expected = [
         "validate",
         "check",
+        "lease",
         "write target",
         "write vault",
         "consume",
@@ -80,6 +98,7 @@ fn an_invalid_flow_says_why() {
         (InvalidFlow::TooManySteps(65), "65 steps, and at most 64 are allowed"),
         (InvalidFlow::EmptyGroup(0), "an atomic group without members"),
         (InvalidFlow::TooManyMembers(0), "an atomic group of more than 64 members"),
+        (InvalidFlow::GuardWithoutLease(0), "a guard of a lease that no step before it takes"),
     ];
     for (invalid, said) in why {
         assert_eq!(invalid.to_string(), said);
@@ -92,8 +111,8 @@ fn preflight_is_every_check_and_every_write_outside_of_a_group() {
     let group = Do::Atomic(vec![Member::Write { what: What::Target, refusals: vec![] }]);
     let is_preflight = |action| Step::from(action).is_preflight();
     assert!(is_preflight(Do::Check { refusals: vec![] }) && is_preflight(write));
-    for other in [Do::Validate { checks: Checks::ALL }, consume(), Do::Audit, Do::Enqueue, Do::Launch, group]
-    {
+    let validate = Do::Validate { checks: Checks::ALL };
+    for other in [validate, Do::Lease, consume(), Do::Audit, Do::Enqueue, Do::Launch, group] {
         assert!(!is_preflight(other.clone()), "{other:?}");
     }
 }

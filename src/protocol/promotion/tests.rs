@@ -61,20 +61,20 @@ fn unknown(refusal: Refusal) -> Result<Checkpoint, End> {
 }
 
 fn at(cursor: u8, digest: Digest) -> Result<Checkpoint, End> {
-    Ok(Checkpoint { cursor, digest, target: None })
+    Ok(Checkpoint { cursor, digest, target: None, fence: None })
 }
 
 #[test]
 fn validate_and_check_hold_what_they_read() {
     let flow = flow(vec![Do::Validate { checks: Checks::ALL }, Do::Check { refusals: vec![] }]);
     let row = approval(Status::Approved);
-    let read = |now| Reply::Approval { approval: Some(&row), digest: READ, now: Timestamp(now) };
+    let read = |now| Reply::Approval { approval: Some(&row), digest: READ, fence: 0, now: Timestamp(now) };
     let other = Digest([3; 32]);
     assert_eq!(after(&flow, vec![]), at(0, BEGAN));
     assert_eq!(after(&flow, vec![read(1)]), at(1, READ));
     assert_eq!(after(&flow, vec![read(1), Reply::Read { digest: other }]), at(2, other));
     assert_eq!(after(&flow, vec![read(100)]), refused(Refusal::APPROVAL_EXPIRED, false));
-    let none = Reply::Approval { approval: None, digest: READ, now: Timestamp(1) };
+    let none = Reply::Approval { approval: None, digest: READ, fence: 0, now: Timestamp(1) };
     assert_eq!(after(&flow, vec![none]), refused(Refusal::APPROVAL_NOT_FOUND, false));
 }
 
@@ -151,12 +151,51 @@ fn nothing_has_changed_where_the_commit_failed_before() {
 fn a_look_before_the_consume_is_judged_by_its_guards() {
     let flow = flow(vec![Do::Consume { guards: Guards::ALL, how: How::ReadThenWrite }]);
     let (approved, executed) = (approval(Status::Approved), approval(Status::Executed));
-    let row = |approval| Reply::Approval { approval, digest: READ, now: Timestamp(1) };
+    let row = |approval| Reply::Approval { approval, digest: READ, fence: 0, now: Timestamp(1) };
     let mismatch = refused(Refusal::APPROVAL_PAYLOAD_MISMATCH, false);
     assert_eq!(after(&flow, vec![row(Some(&approved))]), mismatch, "a look reads no digest: BEGAN is held");
     assert_eq!(after(&flow, vec![row(Some(&executed))]), refused(Refusal::APPROVAL_ALREADY_EXECUTED, false));
     assert_eq!(after(&flow, vec![row(None)]), refused(Refusal::APPROVAL_NOT_FOUND, false));
     assert_eq!(after(&flow, vec![Reply::Failed]), refused(Refusal::EXECUTE_FAILED, false));
+}
+
+#[test]
+fn a_lease_is_waited_for_and_its_number_is_kept_for_the_commit() {
+    let guards = Guards { lease: true, ..Guards::ALL };
+    let steps = [Do::Lease, Do::Consume { guards, how: How::AtOnce }].map(Step::from);
+    let flow = Flow::new(steps.to_vec()).expect("a flow");
+    let leased = |replies| after(&flow, replies).map(|at| (at.cursor, at.fence));
+    assert_eq!(leased(vec![Reply::Held, Reply::Held]), Ok((0, None)), "still to be taken");
+    assert_eq!(leased(vec![Reply::Held, Reply::Leased { fence: 7 }]), Ok((1, Some(7))));
+    let request = request();
+    let mut promotion = Promotion::begin(&flow, &request, BEGAN);
+    assert_eq!(promotion.effect(), Some(Effect::Lease { approval: request.approval }));
+    promotion.resume(Reply::Leased { fence: 7 });
+    let Some(Effect::Commit(commit)) = promotion.effect() else { panic!("the consume is next") };
+    assert_eq!(commit.fence, Some(7));
+}
+
+#[test]
+fn a_lease_that_is_not_had_is_a_refusal_and_no_preflight() {
+    let flow = flow(vec![Do::Lease]);
+    for failure in [Reply::Failed, Reply::Lost] {
+        assert_eq!(after(&flow, vec![failure]), refused(Refusal::LEASE_FAILED, false), "nothing is consumed");
+    }
+    let absent = Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND);
+    assert_eq!(after(&flow, vec![absent]), refused(Refusal::APPROVAL_NOT_FOUND, false));
+}
+
+#[test]
+fn a_look_before_the_consume_sees_whose_lease_it_is() {
+    let guards = Guards { lease: true, ..Guards::default() };
+    let flow = flow(vec![Do::Lease, Do::Consume { guards, how: How::ReadThenWrite }]);
+    let row = approval(Status::Approved);
+    let looked = |fence| {
+        let look = Reply::Approval { approval: Some(&row), digest: READ, fence, now: Timestamp(1) };
+        after(&flow, vec![Reply::Leased { fence: 1 }, look]).map(|at| at.cursor)
+    };
+    assert_eq!(looked(1), Ok(2));
+    assert_eq!(looked(2), Err(End::Refused { refusal: Refusal::LEASE_LOST, preflight: false }));
 }
 
 #[test]

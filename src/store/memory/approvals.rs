@@ -46,16 +46,21 @@ impl<S: Strategy> MemoryStore<S> {
         if team.estate.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }
-        let mut approval = self.approval_now(&team, id);
+        let fence = |team: &TeamState| team.approvals.get(&id).map_or(0, |folder| folder.fence());
+        let mut approval = self.approval_now(&team, id).map(|row| (row, fence(&team)));
         if approval.is_none() {
             // Another team's approval is read all the same: whether it may be seen is for the rules to say. No two
             // teams' locks are held together.
             drop(team);
-            let foreign = self.owner(id).and_then(|owner| self.approval_now(&owner.state(), id));
+            let foreign = self.owner(id).and_then(|owner| {
+                let owner = owner.state();
+                self.approval_now(&owner, id).map(|row| (row, fence(&owner)))
+            });
             team = tenant.state();
             approval = foreign;
         }
-        Ok(Reading { approval, digest: team.digest(ask), now: self.clock.now() })
+        let (approval, fence) = approval.map_or((None, 0), |(row, fence)| (Some(row), fence));
+        Ok(Reading { approval, digest: team.digest(ask), fence, now: self.clock.now() })
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {

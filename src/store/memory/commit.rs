@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{MemoryStore, TeamState};
 use crate::{
-    protocol::{Commit, Guards, Op, Refusal, Status, Step, Timestamp, consume},
+    protocol::{Commit, Fences, Guards, Op, Refusal, Status, Step, Timestamp, consume},
     store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError},
     strategy::Strategy,
 };
@@ -30,12 +30,15 @@ impl<S: Strategy> MemoryStore<S> {
         // Both are far away, and neither has to wait for the other.
         let standing = self.standings.read(commit.approval).map(|record| record.standing);
         let mut folder = approvals.get_mut(&commit.approval);
+        // Another team's has no lease here: under its guard nobody of this team consumes it.
+        let latest = folder.as_ref().map_or(0, |folder| folder.fence());
+        let fences = Fences { held: commit.fence, latest };
         let mut guards = None;
         for (place, op) in commit.ops.iter().enumerate() {
             if let Op::Consume { guards: wanted } = op {
                 // What comes first in the group is refused first. The exchange judges again.
                 if let Some(standing) = standing
-                    && let Err(refusal) = consume(standing, *wanted, commit.digest, now)
+                    && let Err(refusal) = consume(standing, fences, *wanted, commit.digest, now)
                 {
                     return Ok(Committed::NotConsumed(refusal));
                 }
@@ -46,7 +49,7 @@ impl<S: Strategy> MemoryStore<S> {
             }
         }
         if let Some(guards) = guards
-            && let Err(refusal) = self.exchange(commit, guards, now)
+            && let Err(refusal) = self.exchange(commit, fences, guards, now)
         {
             return Ok(Committed::NotConsumed(refusal));
         }
@@ -81,8 +84,15 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     /// The compare-and-swap: of all that was compared on this approval, the last.
-    fn exchange(&self, commit: Commit<'_>, guards: Guards, now: Timestamp) -> Result<(), Refusal> {
-        let judge = |standing| consume(standing, guards, commit.digest, now).map(|()| Status::Executed);
+    fn exchange(
+        &self,
+        commit: Commit<'_>,
+        fences: Fences,
+        guards: Guards,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let judge =
+            |standing| consume(standing, fences, guards, commit.digest, now).map(|()| Status::Executed);
         match self.standings.update(commit.approval, now, judge) {
             Some(Ok(_)) => Ok(()),
             Some(Err(refusal)) => Err(refusal),

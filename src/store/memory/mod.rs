@@ -12,6 +12,7 @@
 
 mod approvals;
 mod commit;
+mod leases;
 mod operations;
 mod outbox;
 mod queue;
@@ -22,6 +23,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
+use leases::LeaseRow;
 use operations::{KeyState, NoticeRow};
 use outbox::JobRow;
 use queue::Queue;
@@ -30,8 +32,8 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Lease, Page, Payload, Query, Reading, Service, StackStatus, Store, StoreError, Team, TokenHash,
-    digest_of,
+    Ids, Lease, Leased, Page, Payload, Query, Reading, Service, StackStatus, Store, StoreError, Team,
+    TokenHash, digest_of,
 };
 use crate::{
     protocol::{Approval, Binding, Commit, Digest, Refusal, Step, Timestamp},
@@ -106,6 +108,8 @@ struct Folder {
     job: Option<Box<JobRow>>,
     /// None when it is done.
     notice: Option<NoticeRow>,
+    /// None while nobody has taken it.
+    lease: Option<Box<LeaseRow>>,
 }
 
 impl<S: Strategy + Default> MemoryStore<S> {
@@ -206,6 +210,15 @@ impl<S: Strategy> Store for MemoryStore<S> {
             None => Ok(team.estate.target(ask)),
         };
         Ok(self.with_team(ask.request.team, find).unwrap_or(Err(Refusal::NOT_FOUND)))
+    }
+
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        self.take_lease(ask)
+    }
+
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.give_lease_back(ask, fence);
+        Ok(())
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
@@ -329,7 +342,7 @@ impl TeamState {
 
 impl Folder {
     fn new(record: ApprovalRecord, notice: NoticeRow) -> Self {
-        Self { record, last_event: None, execution: None, job: None, notice: Some(notice) }
+        Self { record, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
     }
 
     /// Writes an event to its team's. `by` is the operator where it is none.

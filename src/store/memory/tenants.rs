@@ -146,6 +146,15 @@ impl<S: Strategy> MemoryStore<S> {
         self.with_team(team, job).flatten()
     }
 
+    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
+    pub fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)> {
+        let lease = |team: &mut TeamState| {
+            let folder = team.approvals.get(&approval)?;
+            folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
+        };
+        self.with_team(team, lease).flatten()
+    }
+
     /// Where an approval's launch job is; none when there is none.
     pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
         self.with_owner(approval, |team| team.approvals.get(&approval)?.job_state()).flatten()

@@ -34,7 +34,7 @@ impl Work for ReadApproval {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         // Another team's approval is read all the same: whether it may be seen is for the rules to say.
         const READ: &str = concat!(
-            "SELECT countersign_now(), s.services, ",
+            "SELECT countersign_now(), s.services, COALESCE(a.lease_fence, 0), ",
             approval_columns!(),
             " FROM teams AS t LEFT JOIN stacks AS s ON s.id = $1 AND s.team = t.id \
              LEFT JOIN approvals AS a ON a.id = $2 WHERE t.id = $3"
@@ -50,9 +50,10 @@ impl Work for ReadApproval {
         let mut columns = Columns::of(row);
         let (now, services) = (columns.take()?, columns.take::<Option<Arc<[Service]>>>()?);
         // A twin's source is a resource: it has no services.
+        let fence = columns.take()?;
         let services = services.filter(|_| !ask.is_twin()).unwrap_or_else(|| Arc::from([]));
         let approval = if columns.is_null() { None } else { Some(columns.approval()?.approval) };
-        Ok(Done::Keep(Some(Reading { approval, digest: digest_of(ask, &services), now })))
+        Ok(Done::Keep(Some(Reading { approval, digest: digest_of(ask, &services), fence, now })))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     rows::{Columns, UNREADABLE, approval_columns, values},
 };
 use crate::{
-    protocol::{self, Digest, Guards, Op, Refusal, Step, Target, Timestamp},
+    protocol::{self, Digest, Fences, Guards, Op, Refusal, Step, Target, Timestamp},
     store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Commit {
     pub(super) approval: Uuid,
     pub(super) digest: Digest,
     pub(super) target: Option<Target>,
+    pub(super) fence: Option<u64>,
     pub(super) ops: Vec<Op>,
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
@@ -63,12 +64,12 @@ impl Commit {
     }
 
     fn commit(&self) -> protocol::Commit<'_> {
-        let Self { approval, digest, target, ops, .. } = self;
-        protocol::Commit { approval: *approval, digest: *digest, target: *target, ops }
+        let Self { approval, digest, target, fence, ops, .. } = self;
+        protocol::Commit { approval: *approval, digest: *digest, target: *target, fence: *fence, ops }
     }
 
     fn swap(&self, guards: Guards) -> Swap {
-        Swap { approval: self.approval, guards, digest: self.digest }
+        Swap { approval: self.approval, guards, digest: self.digest, fence: self.fence }
     }
 
     fn execution(&self, target: Option<Target>, vault_keys: Vec<String>) -> Execution {
@@ -85,8 +86,9 @@ impl Commit {
         if estate.is_down(commit) {
             return Err(UNREADABLE);
         }
-        let (now, found) = self.read_approval(session).await?;
-        let guards = match self.judge(&estate, found.as_ref(), now) {
+        let (now, latest, found) = self.read_approval(session).await?;
+        let fences = Fences { held: self.fence, latest };
+        let guards = match self.judge(&estate, found.as_ref(), fences, now) {
             Ok(guards) => guards,
             Err(refused) => return Ok(Done::Undo(refused)),
         };
@@ -120,17 +122,17 @@ impl Commit {
     async fn read_approval<S: Session>(
         &self,
         session: &mut S,
-    ) -> Result<(Timestamp, Option<ApprovalRecord>), SqlError> {
+    ) -> Result<(Timestamp, u64, Option<ApprovalRecord>), SqlError> {
         const READ: &str = concat!(
-            "SELECT clock.now, ",
+            "SELECT clock.now, COALESCE(a.lease_fence, 0), ",
             approval_columns!(),
             " FROM (SELECT countersign_now() AS now) AS clock LEFT JOIN approvals AS a ON a.id = $1"
         );
         let rows = session.query(READ, &values![self.approval]).await?;
         let mut columns = Columns::of(rows.into_iter().next().ok_or(UNREADABLE)?);
-        let now = columns.take()?;
+        let (now, fence) = (columns.take()?, columns.take()?);
         let found = if columns.is_null() { None } else { Some(columns.approval()?) };
-        Ok((now, found))
+        Ok((now, fence, found))
     }
 
     /// What comes first in the group is refused first. The exchange judges its part again.
@@ -138,13 +140,14 @@ impl Commit {
         &self,
         estate: &Estate,
         found: Option<&ApprovalRecord>,
+        fences: Fences,
         now: Timestamp,
     ) -> Result<Option<Guards>, Committed> {
         let mut guards = None;
         for (place, op) in self.ops.iter().enumerate() {
             if let Op::Consume { guards: wanted } = op {
                 if let Some(record) = found {
-                    protocol::consume(record.approval.standing(), *wanted, self.digest, now)
+                    protocol::consume(record.approval.standing(), fences, *wanted, self.digest, now)
                         .map_err(Committed::NotConsumed)?;
                 }
                 guards = Some(*wanted);

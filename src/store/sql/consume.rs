@@ -28,7 +28,7 @@ use super::{
     rows::{Columns, UNREADABLE, first, values},
 };
 use crate::{
-    protocol::{self, Digest, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{self, Digest, Fences, Guards, Refusal, Standing, Status, Timestamp},
     store::Execution,
 };
 
@@ -129,6 +129,8 @@ pub(super) struct Swap {
     pub(super) guards: Guards,
     /// The digest that the promotion holds.
     pub(super) digest: Digest,
+    /// The fencing number of the promotion's lease.
+    pub(super) fence: Option<u64>,
 }
 
 /// A strategy with its statements.
@@ -181,7 +183,7 @@ impl Consume {
         swap: Swap,
         execution: &Execution,
     ) -> Result<Result<Timestamp, Refusal>, SqlError> {
-        let Swap { approval, guards, digest } = swap;
+        let Swap { approval, guards, digest, fence } = swap;
         let parameters = values![
             Status::Executed,
             execution,
@@ -191,6 +193,8 @@ impl Consume {
             !guards.expiry,
             digest,
             !guards.digest,
+            fence,
+            !guards.lease,
         ];
         let changed = session.query(self.named("consume")?, &parameters).await?;
         if let Some(at) = first(changed)? {
@@ -226,8 +230,11 @@ impl Consume {
             }
         }
         let mut parameters = values![Status::Executed, seen.now, execution, approval].to_vec();
-        if self.cas == Cas::VersionColumn {
-            parameters.push(Value::Int(seen.version));
+        match self.cas {
+            Cas::VersionColumn => parameters.push(Value::Int(seen.version)),
+            // Whoever takes the lease meanwhile waits for nothing that these two hold.
+            Cas::AdvisoryLock | Cas::ConsumptionRow => parameters.push(seen.fence.into()),
+            Cas::ConditionalUpdate | Cas::ForUpdate | Cas::Serializable => {}
         }
         match session.execute(self.named("write")?, &parameters).await? {
             0 => Err(SqlError::Conflict),
@@ -242,13 +249,14 @@ impl Consume {
 
 /// How an approval stands, in every strategy's order of columns.
 const SEEN: &str =
-    "SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1";
+    "SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1";
 
 /// How an approval stood at one moment.
 struct Seen {
     standing: Standing,
     now: Timestamp,
     version: i64,
+    fence: u64,
 }
 
 impl Seen {
@@ -265,11 +273,12 @@ impl Seen {
         let mut columns = Columns::of(row);
         let (status, expires_at, digest) = (columns.take()?, columns.take()?, columns.take()?);
         let standing = Standing { status, expires_at, digest };
-        Ok(Self { standing, now: columns.take()?, version: columns.take()? })
+        Ok(Self { standing, now: columns.take()?, version: columns.take()?, fence: columns.take()? })
     }
 
     fn judge(&self, swap: Swap) -> Result<(), Refusal> {
-        protocol::consume(self.standing, swap.guards, swap.digest, self.now)
+        let fences = Fences { held: swap.fence, latest: self.fence };
+        protocol::consume(self.standing, fences, swap.guards, swap.digest, self.now)
     }
 }
 

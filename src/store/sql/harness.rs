@@ -49,7 +49,12 @@ impl<E: Engine> SqlStore<E> {
     ) -> Result<Committed, StoreError> {
         let step = Step::from(Do::Consume { guards, how: How::AtOnce });
         let ops = &[Op::Consume { guards }];
-        self.commit(ask, &step, Commit { approval: ask.request.approval, digest, target: None, ops }).await
+        self.commit(
+            ask,
+            &step,
+            Commit { approval: ask.request.approval, digest, target: None, fence: None, ops },
+        )
+        .await
     }
 
     /// A team's stacks, oldest first.

@@ -12,6 +12,7 @@ mod approvals;
 mod commit;
 mod consume;
 mod harness;
+mod leases;
 mod migrations;
 mod operations;
 mod outbox;

@@ -11,6 +11,7 @@ use super::{
     Consume, Engine,
     approvals::{Audit, Decide, Find, FindExecution, List, ReadApproval, Request, Which},
     commit,
+    leases::{LeaseApproval, ReleaseApproval},
     operations::{ClaimKey, DeployLogs, IsReady, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
     outbox::{FinishJob, LeaseJob, RenewLease, Settle},
     preflight::{Check, FindTarget, Outages},
@@ -23,8 +24,8 @@ use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
-        StackStatus, Store, StoreError, Team, Tenants, TokenHash,
+        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource,
+        Stack, StackStatus, Store, StoreError, Team, Tenants, TokenHash,
     },
 };
 
@@ -69,6 +70,15 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.perform(FindTarget { ask: ask.clone(), step: step.clone(), outages }).await
     }
 
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        let outages = self.outages_of(ask.request.team);
+        self.engine.perform(LeaseApproval { approval: ask.request.approval, outages }).await
+    }
+
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.engine.perform(ReleaseApproval { approval: ask.request.approval, fence }).await
+    }
+
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
         let work = commit::Commit {
             ask: ask.clone(),
@@ -76,6 +86,7 @@ impl<E: Engine> Store for SqlStore<E> {
             approval: commit.approval,
             digest: commit.digest,
             target: commit.target,
+            fence: commit.fence,
             ops: commit.ops.to_vec(),
             consume: Arc::clone(&self.consume),
             ids: Arc::clone(&self.ids),

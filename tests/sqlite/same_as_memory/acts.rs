@@ -61,7 +61,12 @@ fn key() -> impl Strategy<Value = Option<u8>> {
 
 fn guards() -> impl Strategy<Value = Guards> {
     let guard = || prop::bool::weighted(0.7);
-    (guard(), guard(), guard()).prop_map(|(status, expiry, digest)| Guards { status, expiry, digest })
+    (guard(), guard(), guard()).prop_map(|(status, expiry, digest)| Guards {
+        status,
+        expiry,
+        digest,
+        lease: false,
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {

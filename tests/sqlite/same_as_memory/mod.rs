@@ -78,7 +78,7 @@ macro_rules! wrong {
             $window,
             " AND ",
             $digest,
-            " RETURNING decided_at"
+            " AND (lease_fence = $9 OR $10) RETURNING decided_at"
         )
     };
 }

@@ -145,7 +145,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let ask = if *stale { ask } else { Ask { key: ask.key, ..asked } };
                 let digest = if *stale { Digest([7; 32]) } else { self.digest(&ask).await };
                 let target = self.looked_for(&ask).filter(|_| *look);
-                let commit = Commit { approval: place.id, digest, target, ops };
+                let commit = Commit { approval: place.id, digest, target, fence: None, ops };
                 let committed = store.commit(&ask, &group(ops), commit).await;
                 told((committed, self.all_stacks().await, store.audit(place.id).await))
             }

@@ -13,17 +13,28 @@ use countersign_models::fixtures::CountingIds;
 pub(crate) enum Mistake {
     /// Its UPDATE forgets the status in the WHERE clause.
     ForgetsTheStatus,
+    /// Its UPDATE forgets the lease's number in the WHERE clause.
+    ForgetsTheFence,
     /// How many rows its UPDATE has changed is not looked at: it is always taken for a success.
     IgnoresTheCount,
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 2] = [Self::ForgetsTheStatus, Self::IgnoresTheCount];
+    pub(crate) const ALL: [Self; 3] = [Self::ForgetsTheStatus, Self::ForgetsTheFence, Self::IgnoresTheCount];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ForgetsTheStatus => "forgets_the_status",
+            Self::ForgetsTheFence => "forgets_the_fence",
             Self::IgnoresTheCount => "ignores_the_count",
+        }
+    }
+
+    /// The built-in flow whose edges show it. None of those that take a lease consumes alone.
+    pub(crate) fn shows_in(self) -> Option<&'static str> {
+        match self {
+            Self::ForgetsTheStatus | Self::IgnoresTheCount => Some("consume-last"),
+            Self::ForgetsTheFence => None,
         }
     }
 
@@ -36,6 +47,7 @@ impl Mistake {
                 "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
                 "of_eight_bare_consumes_one_is_applied",
             ],
+            Self::ForgetsTheFence => &["who_was_overtaken_cannot_consume"],
             Self::IgnoresTheCount => &[
                 "a_consume_is_refused_in_the_order_of_the_rules",
                 "a_guard_that_is_left_out_is_not_looked_at",
@@ -48,11 +60,10 @@ impl Mistake {
     /// The same store, with this mistake in its conditional update.
     pub(crate) fn put_into<E: Engine>(self, store: SqlStore<E>) -> SqlStore<Through<E>> {
         let right = store.consume().statement("consume").expect("the conditional update has one");
+        let of = |file| Consume::new(Cas::ConditionalUpdate, file).expect("it has all statements");
         let (consume, ignores) = match self {
-            Self::ForgetsTheStatus => {
-                let file = include_str!("forgets_the_status.sql");
-                (Consume::new(Cas::ConditionalUpdate, file).expect("it has all statements"), None)
-            }
+            Self::ForgetsTheStatus => (of(include_str!("forgets_the_status.sql")), None),
+            Self::ForgetsTheFence => (of(include_str!("forgets_the_fence.sql")), None),
             Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
         };
         SqlStore::new(Through { store, ignores }, Arc::new(CountingIds::default()), consume)

@@ -30,7 +30,7 @@ async fn write_target(world: &World, ask: &Ask, trust_look: bool, target: Option
     let step = Step::from(Do::Write { what: What::Target, how, best_effort: false, refusals: Vec::new() });
     let ops = [Op::WriteTarget { trust_look }];
     let digest = world.source_digest(ask).await;
-    let commit = Commit { approval: ask.request.approval, digest, target, ops: &ops };
+    let commit = Commit { approval: ask.request.approval, digest, target, fence: None, ops: &ops };
     match world.store().commit(ask, &step, commit).await {
         Ok(Committed::Applied { target: Some(target) }) => target,
         other => panic!("{other:?}"),
@@ -215,7 +215,8 @@ pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target(world: 
 pub(super) async fn a_second_job_changes_nothing(world: &World) {
     let ask = world.approved().await;
     let enqueue = async |digest| {
-        let commit = Commit { approval: ask.request.approval, digest, target: None, ops: &[Op::Enqueue] };
+        let commit =
+            Commit { approval: ask.request.approval, digest, target: None, fence: None, ops: &[Op::Enqueue] };
         let committed = world.store().commit(&ask, &Step::from(Do::Enqueue), commit).await;
         assert_eq!(committed, APPLIED);
         world.backend.job(TEAM, ask.request.approval).await.expect("there is a job")

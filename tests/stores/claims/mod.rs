@@ -6,6 +6,7 @@ mod approvals;
 mod commits;
 mod digests;
 mod finding_11;
+mod leases;
 mod listing;
 mod operations;
 mod outbox;
@@ -79,6 +80,13 @@ claims! {
         case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409,
         case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409,
         case_5_a_store_that_fails_in_the_consume_is_503_execute_failed,
+    }
+    leases {
+        a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back,
+        who_was_overtaken_cannot_consume,
+        a_lease_that_ran_out_is_good_until_somebody_takes_it,
+        an_overtaken_promotion_leaves_no_trace,
+        a_lease_is_taken_by_one_of_eight,
     }
     listing {
         a_list_is_newest_first_and_has_50_unless_more_are_wanted_and_200_at_most,

@@ -11,12 +11,12 @@ use uuid::Uuid;
 
 use crate::world::{TEAM, World, environment, flow, later, new_stack, succeeded};
 
-const EIGHT: usize = 8;
+pub(super) const EIGHT: usize = 8;
 /// Each race is run so often.
-const ROUNDS: u64 = 5;
+pub(super) const ROUNDS: u64 = 5;
 
 /// Lets so many do something at the same time, each told its number.
-async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     world: &Arc<World>,
     count: usize,
     work: impl Fn(Arc<World>, usize) -> F,

@@ -117,6 +117,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
             Refusal::PROVISION_FAILED,
         ),
         (during((Do::Enqueue, Refusal::ENQUEUE_FAILED)).await, Refusal::ENQUEUE_FAILED),
+        (during((Do::Lease, Refusal::LEASE_FAILED)).await, Refusal::LEASE_FAILED),
     ];
     for (found, expected) in reached {
         assert_eq!(found, expected);

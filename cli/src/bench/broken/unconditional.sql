@@ -8,4 +8,5 @@ WHERE id = $3
   AND (status = $4 OR $5 OR TRUE)
   AND (expires_at > clock.now OR $6)
   AND (digest = $7 OR $8)
+  AND (lease_fence = $9 OR $10)
 RETURNING decided_at

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, Timestamp, flow::Do},
-    store::{Ask, Committed, Execution, Lease, Reading, StackStatus, Store, StoreError},
+    store::{Ask, Committed, Execution, Lease, Leased, Reading, StackStatus, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -66,6 +66,33 @@ impl Store for Platform {
         Ok(found)
     }
 
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Lease { approval: ask.request.approval }, None);
+        self.reach(outcome)?;
+        let leased = self.store.lease_approval(ask).await?;
+        match leased {
+            Leased::Taken { .. } if outcome == Outcome::AnswerLost => {
+                self.deed().outcome = outcome;
+                self.answered(|| "fault, leased but the answer is lost".to_owned());
+                return Err(StoreError::Unknown);
+            }
+            Leased::Taken { .. } => {}
+            Leased::Held { .. } => {
+                self.turnstile.wait(At::Elsewhere);
+                self.deed().waits = true;
+                self.answered(|| "somebody has it: waits".to_owned());
+            }
+            Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
+        }
+        Ok(leased)
+    }
+
+    /// With the end of the promotion that took it, and no action of its own: whoever dies before has given nothing back.
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
+
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
         let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
         let writes_target = commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
@@ -73,10 +100,17 @@ impl Store for Platform {
         self.name(&Effect::Commit(commit), Some(step));
         self.reach(outcome)?;
         if outcome == Outcome::AppliedLate && has_answer(step) {
-            let Commit { approval, digest, target, ops } = commit;
+            let Commit { approval, digest, target, fence, ops } = commit;
             let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
-            let message =
-                Message::Commit { ask: ask.clone(), step, approval, digest, target, ops: ops.to_vec() };
+            let message = Message::Commit {
+                ask: ask.clone(),
+                step,
+                approval,
+                digest,
+                target,
+                fence,
+                ops: ops.to_vec(),
+            };
             let (who, _) = self.turnstile.turn();
             self.control().late.push(Late { who, message });
             self.deed().outcome = outcome;

@@ -44,11 +44,21 @@ pub(super) struct Attempt {
     pub(super) is_retry: bool,
     /// When it began, its client had consumed the approval.
     pub(super) had_consumed: bool,
+    /// When it was polled last, somebody else had the approval's lease.
+    pub(super) waits: bool,
 }
 
 impl Attempt {
     pub(super) fn new(slot: Slot, facts: Option<usize>) -> Self {
-        Self { slot, facts, at: At::Elsewhere, target: None, is_retry: false, had_consumed: false }
+        Self {
+            slot,
+            facts,
+            at: At::Elsewhere,
+            target: None,
+            is_retry: false,
+            had_consumed: false,
+            waits: false,
+        }
     }
 }
 
@@ -116,6 +126,7 @@ impl Simulation {
         let deed = deed.expect("a request passes the turnstile whenever it is polled");
         let now = self.platform.clock.now();
         attempt.at = at;
+        attempt.waits = deed.waits;
         self.acted = Some((client, duplicate));
         if let Some(target) = deed.target {
             let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
@@ -147,7 +158,7 @@ impl Simulation {
         Some(Taken {
             action: Action::Promotion { client, duplicate, outcome: deed.outcome },
             fault: deed.outcome.fault(),
-            modelled: modelled(client, deed.outcome),
+            modelled: modelled(client, deed.outcome).filter(|_| !deed.waits),
         })
     }
 
@@ -201,13 +212,31 @@ impl Simulation {
         let place = self.consumers.len() - 1;
         self.answered_last = None;
         while let Slot::Running(_) = self.consumers[place].attempts[0].slot {
-            self.take(Action::Promotion { client: place as u8, duplicate: false, outcome: Outcome::Happens });
+            self.go_on(place as u8);
         }
         match self.answered_last.take() {
             Some(End::Succeeded { .. }) => Ok(()),
             Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Err(Some(refusal)),
             None => Err(None),
         }
+    }
+}
+
+impl Simulation {
+    /// The client's first request goes on; if it has to wait for a lease, time passes. None when there is nothing to go
+    /// on with.
+    pub(in crate::simulation) fn go_on(&mut self, client: u8) -> Option<Taken> {
+        let taken = self.take(Action::Promotion { client, duplicate: false, outcome: Outcome::Happens })?;
+        if self.consumers[usize::from(client)].attempts[0].waits {
+            self.take(Action::LeasesRunOut);
+        }
+        Some(taken)
+    }
+
+    /// Whether there is nothing for this request to do but to wait for its approval's lease.
+    pub(super) fn has_to_wait(&self, consumer: &Consumer, attempt: &Attempt) -> bool {
+        let ledger = &self.ledgers[usize::from(consumer.plan.approval)];
+        attempt.waits && self.platform.is_leased(ledger.team, ledger.id)
     }
 }
 

@@ -3,7 +3,7 @@
 use countersign::{protocol::Status, store::JobState};
 use uuid::Uuid;
 
-use super::{Consumer, Simulation, Slot};
+use super::{Attempt, Consumer, Simulation, Slot};
 use crate::simulation::{
     Action, Mutant, Outcome, Wants,
     platform::{Deploy, Who},
@@ -25,6 +25,7 @@ impl Simulation {
                 let waits_in_vain = || !self.ledgers[usize::from(consumer.plan.approval)].approved;
                 match attempt.slot {
                     Slot::Waiting if waits_in_vain() => {}
+                    Slot::Running(_) if self.has_to_wait(consumer, attempt) => {}
                     Slot::Waiting | Slot::Running(_) => {
                         ordinary.push(Action::Promotion { client, duplicate, outcome: Outcome::Happens });
                     }
@@ -121,16 +122,25 @@ impl Simulation {
     /// Whether time has to pass before somebody else can have a job.
     pub(in crate::simulation) fn leases_are_held(&self) -> bool {
         let now = self.now();
-        self.ledgers
-            .iter()
-            .any(|ledger| matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until))
+        self.ledgers.iter().any(|ledger| {
+            matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until)
+                || self.platform.is_leased(ledger.team, ledger.id)
+        })
     }
 
-    /// The first request that is under way.
+    /// Whether somebody has the lease of this approval.
+    pub(in crate::simulation) fn is_leased(&self, approval: usize) -> bool {
+        let ledger = &self.ledgers[approval];
+        self.platform.is_leased(ledger.team, ledger.id)
+    }
+
+    /// The first request that is under way, and need not wait.
     pub(in crate::simulation) fn under_way(&self) -> Option<Action> {
         self.consumers.iter().enumerate().find_map(|(index, consumer)| {
-            let running = |slot: &Slot| matches!(slot, Slot::Running(_));
-            let place = consumer.attempts.iter().position(|attempt| running(&attempt.slot))?;
+            let goes_on = |attempt: &Attempt| {
+                matches!(attempt.slot, Slot::Running(_)) && !self.has_to_wait(consumer, attempt)
+            };
+            let place = consumer.attempts.iter().position(goes_on)?;
             Some(Action::Promotion { client: index as u8, duplicate: place == 1, outcome: Outcome::Happens })
         })
     }

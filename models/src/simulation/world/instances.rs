@@ -105,9 +105,9 @@ impl Simulation {
             Message::Finish { lease, ended } => {
                 self.platform.deliver_finish(&lease, ended).ok();
             }
-            Message::Commit { ask, step, approval, digest, target, ops } => {
+            Message::Commit { ask, step, approval, digest, target, fence, ops } => {
                 let flow = Arc::clone(&self.platform.flow);
-                let commit = Commit { approval, digest, target, ops: &ops };
+                let commit = Commit { approval, digest, target, fence, ops: &ops };
                 self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
             }
         }

@@ -6,6 +6,8 @@ pub(super) struct Conditions {
     pub(super) status: bool,
     pub(super) expiry: bool,
     pub(super) digest: bool,
+    /// Of a consume only.
+    pub(super) lease: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -17,6 +19,7 @@ pub(super) enum What {
 pub(super) enum Step {
     Validate(Conditions),
     Check { refuses: bool },
+    Lease,
     Write { what: What, two_actions: bool, refuses: bool, best_effort: bool },
     Consume { guards: Conditions, two_actions: bool },
     Audit,
@@ -42,6 +45,7 @@ fn parse_step(t: &toml::Table) -> Step {
             status: w.contains(&"status"),
             expiry: w.contains(&"expiry"),
             digest: w.contains(&"digest"),
+            lease: w.contains(&"lease"),
         }
     };
     let is = |key: &str, word: &str| t.get(key).and_then(|v| v.as_str()) == Some(word);
@@ -54,6 +58,7 @@ fn parse_step(t: &toml::Table) -> Step {
     match t["do"].as_str().expect("do = \"…\"") {
         "validate" => Step::Validate(conditions("checks")),
         "check" => Step::Check { refuses },
+        "lease" => Step::Lease,
         "write" => Step::Write {
             what: if is("what", "target") { What::Target } else { What::Vault },
             two_actions,

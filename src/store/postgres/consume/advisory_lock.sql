@@ -4,9 +4,9 @@
 SELECT pg_advisory_xact_lock($1)
 
 -- name: read
-SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1
 
 -- name: write
 UPDATE approvals
 SET status = $1, version = version + 1, decided_at = $2, execution = COALESCE(execution, $3)
-WHERE id = $4
+WHERE id = $4 AND lease_fence = $5

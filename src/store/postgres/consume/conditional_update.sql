@@ -1,5 +1,5 @@
--- One statement compares and swaps. Its WHERE clause repeats the protocol's rule `consume`: the status, the window
--- and the digest, each unless it is not guarded. The contract suite and the edge replay hold it against the rule.
+-- One statement compares and swaps. Its WHERE clause repeats the protocol's rule `consume`: the status, the window,
+-- the digest and the lease, each unless it is not guarded. The contract suite and the edge replay hold it against the rule.
 
 -- name: consume
 UPDATE approvals
@@ -9,4 +9,5 @@ WHERE id = $3
   AND (status = $4 OR $5)
   AND (expires_at > clock.now OR $6)
   AND (digest = $7 OR $8)
+  AND (lease_fence = $9 OR $10)
 RETURNING decided_at

@@ -2,8 +2,8 @@
 -- the time at which it began to wait.
 
 -- name: read
-WITH locked AS (SELECT status, expires_at, digest, version FROM approvals WHERE id = $1 FOR UPDATE)
-SELECT status, expires_at, digest, countersign_now(), version FROM locked
+WITH locked AS (SELECT status, expires_at, digest, version, lease_fence FROM approvals WHERE id = $1 FOR UPDATE)
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM locked
 
 -- name: write
 UPDATE approvals

@@ -2,7 +2,7 @@
 -- again.
 
 -- name: read
-SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1
 
 -- name: write
 UPDATE approvals

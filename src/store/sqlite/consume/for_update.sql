@@ -1,7 +1,7 @@
 -- Lock, judge, write. In SQLite the lock is that of the whole database, which the writer takes when it begins.
 
 -- name: read
-SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1
 
 -- name: write
 UPDATE approvals

@@ -1,7 +1,7 @@
 -- Read, judge, and write only if the row's version is still the one that was read; begin again if it is not.
 
 -- name: read
-SELECT status, expires_at, digest, countersign_now(), version FROM approvals WHERE id = $1
+SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1
 
 -- name: write
 UPDATE approvals

@@ -1,0 +1,43 @@
+//! Turns: how a promotion waits while somebody else has its approval's lease.
+
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+};
+
+use uuid::Uuid;
+
+use crate::protocol::Timestamp;
+
+/// Says when a promotion that has to wait for an approval's lease asks for it again.
+///
+/// It only spares the store questions: who asks too early is told to wait once more, and who asks late loses time.
+pub trait Turns: Send + Sync {
+    /// Waits until it may be worth asking again. The lease runs out at `until`, by the store's clock, if it is not given
+    /// back before. It must give way to others, and come back even when its holder has died.
+    fn wait(&self, approval: Uuid, until: Timestamp) -> impl Future<Output = ()> + Send;
+
+    /// An approval's lease was given back.
+    fn next(&self, approval: Uuid);
+}
+
+/// Asks again at once, after everybody else who can go on has had a turn. For tests, and for whoever polls by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AskAgain;
+
+impl Turns for AskAgain {
+    async fn wait(&self, _: Uuid, _: Timestamp) {
+        let mut waited = false;
+        poll_fn(|context| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn next(&self, _: Uuid) {}
+}

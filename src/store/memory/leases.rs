@@ -1,0 +1,60 @@
+//! The leases of approvals: whose turn it is to try.
+
+use super::{Folder, MemoryStore, TeamState};
+use crate::{
+    protocol::{Refusal, Timestamp, lease},
+    store::{APPROVAL_LEASE_MS, Ask, Leased, StoreError},
+    strategy::Strategy,
+};
+
+/// The lease that was taken last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseRow {
+    fence: u64,
+    until: Timestamp,
+}
+
+impl Folder {
+    /// The fencing number that was given last; 0 when none was.
+    pub(super) fn fence(&self) -> u64 {
+        self.lease.as_ref().map_or(0, |row| row.fence)
+    }
+
+    /// When the lease that was taken last runs out; in the past when there is none.
+    pub(super) fn leased_until(&self) -> Timestamp {
+        self.lease.as_ref().map_or(Timestamp(0), |row| row.until)
+    }
+}
+
+impl<S: Strategy> MemoryStore<S> {
+    pub(super) fn take_lease(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        let is_out = |team: &mut TeamState| team.estate.is_out(&Refusal::LEASE_FAILED);
+        if self.with_team(ask.request.team, is_out).unwrap_or(false) {
+            return Err(StoreError::NotApplied);
+        }
+        let id = ask.request.approval;
+        let take = |team: &mut TeamState| {
+            let Some(folder) = team.approvals.get_mut(&id) else { return Leased::Absent };
+            let now = self.clock.now();
+            match lease(folder.fence(), folder.leased_until(), now) {
+                Ok(fence) => {
+                    let until = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
+                    folder.lease = Some(Box::new(LeaseRow { fence, until }));
+                    Leased::Taken { fence }
+                }
+                Err(until) => Leased::Held { until },
+            }
+        };
+        Ok(self.with_owner(id, take).unwrap_or(Leased::Absent))
+    }
+
+    pub(super) fn give_lease_back(&self, ask: &Ask, fence: u64) {
+        let id = ask.request.approval;
+        self.with_owner(id, |team| {
+            let row = team.approvals.get_mut(&id).and_then(|folder| folder.lease.as_mut());
+            if let Some(row) = row.filter(|row| row.fence == fence) {
+                row.until = Timestamp(0);
+            }
+        });
+    }
+}

@@ -1,0 +1,71 @@
+//! The leases of approvals: whose turn it is to try.
+
+use uuid::Uuid;
+
+use super::{
+    Done, Mode, Session, SqlError, Work,
+    preflight::Outages,
+    rows::{Columns, UNREADABLE, values},
+};
+use crate::{
+    protocol::{Refusal, Timestamp, lease},
+    store::{APPROVAL_LEASE_MS, Leased},
+};
+
+/// Takes an approval's lease, if nobody has it.
+pub(super) struct LeaseApproval {
+    pub(super) approval: Uuid,
+    pub(super) outages: Outages,
+}
+
+impl Work for LeaseApproval {
+    type Output = Leased;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Leased>, SqlError> {
+        const READ: &str = "SELECT lease_fence, lease_until, countersign_now() FROM approvals WHERE id = $1";
+        // The version goes along, for a consume that goes by it: what it has judged has changed.
+        const TAKE: &str = "UPDATE approvals SET lease_fence = $1, lease_until = $2, version = version + 1 \
+                            WHERE id = $3 AND lease_fence = $4 AND lease_until = $5";
+        if self.outages.contains(&Refusal::LEASE_FAILED) {
+            return Err(UNREADABLE);
+        }
+        let rows = session.query(READ, &values![self.approval]).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Leased::Absent)) };
+        let mut columns = Columns::of(row);
+        let (latest, until, now): (u64, Timestamp, Timestamp) =
+            (columns.take()?, columns.take()?, columns.take()?);
+        let fence = match lease(latest, until, now) {
+            Ok(fence) => fence,
+            Err(until) => return Ok(Done::Undo(Leased::Held { until })),
+        };
+        let ends = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
+        match session.execute(TAKE, &values![fence, ends, self.approval, latest, until]).await? {
+            // Somebody was quicker.
+            0 => Err(SqlError::Conflict),
+            _ => Ok(Done::Keep(Leased::Taken { fence })),
+        }
+    }
+}
+
+/// Gives an approval's lease back, if it is still the latest.
+pub(super) struct ReleaseApproval {
+    pub(super) approval: Uuid,
+    pub(super) fence: u64,
+}
+
+impl Work for ReleaseApproval {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const RELEASE: &str = "UPDATE approvals SET lease_until = 0 WHERE id = $1 AND lease_fence = $2";
+        session.execute(RELEASE, &values![self.approval, self.fence]).await.map(|_| Done::Keep(()))
+    }
+}

@@ -1,0 +1,133 @@
+//! Turns at an approval: who waits is spared its preflight, and whoever holds a lease gives it back.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use countersign::{
+    protocol::{Commit, Digest, End, Flow, Refusal, Step, Timestamp},
+    service::{InMemoryDeployer, promote},
+    store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
+};
+use uuid::Uuid;
+
+use crate::platform::{Platform, TEAM};
+
+const CONTENDERS: usize = 4;
+
+/// Gives way before each action, and counts what it is asked.
+struct Watched {
+    store: MemoryStore,
+    preflights: AtomicUsize,
+    lease_asks: AtomicUsize,
+}
+
+impl Watched {
+    fn new(store: MemoryStore) -> Self {
+        Self { store, preflights: AtomicUsize::new(0), lease_asks: AtomicUsize::new(0) }
+    }
+}
+
+async fn give_way() {
+    let mut given = false;
+    poll_fn(|_| if std::mem::replace(&mut given, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+impl Store for Watched {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        give_way().await;
+        self.store.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.preflights.fetch_add(1, Ordering::Relaxed);
+        give_way().await;
+        self.store.check(ask, step).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        give_way().await;
+        self.store.find_target(ask, step).await
+    }
+
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        self.lease_asks.fetch_add(1, Ordering::Relaxed);
+        give_way().await;
+        self.store.lease_approval(ask).await
+    }
+
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        give_way().await;
+        self.store.commit(ask, step, commit).await
+    }
+
+    countersign_models::decisions_pass_through!(store);
+    countersign_models::jobs_pass_through!(store);
+}
+
+type Promoting<'a> = Pin<Box<dyn Future<Output = End> + 'a>>;
+
+/// Polls them in turn until all have ended.
+fn in_turn(mut promotions: Vec<Promoting<'_>>) -> Vec<End> {
+    let mut ends: Vec<Option<End>> = promotions.iter().map(|_| None).collect();
+    let mut context = Context::from_waker(Waker::noop());
+    while ends.iter().any(Option::is_none) {
+        for (promotion, end) in promotions.iter_mut().zip(&mut ends) {
+            if end.is_none()
+                && let Poll::Ready(ended) = promotion.as_mut().poll(&mut context)
+            {
+                *end = Some(ended);
+            }
+        }
+    }
+    ends.into_iter().flatten().collect()
+}
+
+/// All contenders at once; how often somebody ran its preflight, and how often somebody asked for the lease.
+fn contend(flow: &Flow) -> (usize, usize) {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    let source = platform.store.digest(&ask).expect("the team is there");
+    let deployer = InMemoryDeployer::default();
+    let watched = Watched::new(platform.store);
+    let promotions = (0..CONTENDERS)
+        .map(|_| -> Promoting<'_> { Box::pin(promote(flow, &ask, source, &watched, &deployer)) })
+        .collect();
+    let ends = in_turn(promotions);
+    let won = ends.iter().filter(|end| matches!(end, End::Succeeded { .. })).count();
+    let lost = |end: &&End| matches!(end, End::Refused { refusal, .. } if refusal.status() == 409);
+    assert_eq!((won, ends.iter().filter(lost).count()), (1, CONTENDERS - 1), "{ends:?}");
+    if flow.takes_lease() {
+        let lease = watched.store.lease(TEAM, ask.request.approval);
+        assert_eq!(lease, Some((CONTENDERS as u64, Timestamp(0))), "each had it once, and gave it back");
+    }
+    (watched.preflights.into_inner(), watched.lease_asks.into_inner())
+}
+
+#[test]
+fn of_many_at_once_one_runs_its_preflight_and_without_the_lease_all_do() {
+    let (preflights, asks) = contend(&Flow::atomic_commit_lease());
+    assert_eq!(preflights, 1);
+    assert!(asks > CONTENDERS, "somebody had to wait: {asks}");
+    assert_eq!(contend(&Flow::atomic_commit()), (CONTENDERS, 0));
+}
+
+#[test]
+fn a_refused_preflight_gives_the_lease_back() {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    platform.store.begin_outage(TEAM, Refusal::FETCH_FAILED);
+    let flow = Flow::atomic_commit_lease();
+    let refused = platform.promote(&flow, &ask);
+    assert_eq!(refused, End::Refused { refusal: Refusal::FETCH_FAILED, preflight: true });
+    assert_eq!(platform.store.lease(TEAM, ask.request.approval), Some((1, Timestamp(0))));
+    platform.store.end_outage(TEAM, &Refusal::FETCH_FAILED);
+    assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }), "nobody has to wait for it");
+}

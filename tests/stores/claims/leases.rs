@@ -1,0 +1,104 @@
+//! Leases of approvals: one at a time, given back or run out, and fenced at the consume.
+
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{Commit, Guards, Op, Refusal, Timestamp, flow::Do},
+    store::{APPROVAL_LEASE_MS, Ask, Committed, Leased, Store},
+};
+
+use super::races::{EIGHT, ROUNDS, at_once};
+use crate::world::{TEAM, UNKNOWN, World, flow, later, succeeded};
+
+const FIRST: Leased = Leased::Taken { fence: 1 };
+const SECOND: Leased = Leased::Taken { fence: 2 };
+const GUARDED: Guards = Guards { lease: true, ..Guards::ALL };
+
+async fn lease(world: &World, ask: &Ask) -> Leased {
+    world.store().lease_approval(ask).await.expect("nothing fails")
+}
+
+async fn release(world: &World, ask: &Ask, fence: u64) {
+    world.store().release_approval(ask, fence).await.expect("nothing fails");
+}
+
+/// Nothing but a consume under the guard, by a promotion whose lease has this number.
+async fn consume(world: &World, ask: &Ask, fence: Option<u64>) -> Committed {
+    let step = Do::Consume { guards: GUARDED, how: Default::default() }.into();
+    let (approval, digest) = (ask.request.approval, world.source_digest(ask).await);
+    let ops = [Op::Consume { guards: GUARDED }];
+    let commit = Commit { approval, digest, target: None, fence, ops: &ops };
+    world.store().commit(ask, &step, commit).await.expect("nothing fails")
+}
+
+pub(super) async fn a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back(world: &World) {
+    let ask = world.approved().await;
+    let until = later(APPROVAL_LEASE_MS);
+    assert_eq!(lease(world, &ask).await, FIRST);
+    assert_eq!(lease(world, &ask).await, Leased::Held { until });
+    let other = world.approved().await;
+    assert_eq!(lease(world, &other).await, FIRST, "every approval has its own");
+    world.backend.set_clock(Timestamp(until.0 - 1)).await;
+    assert_eq!(lease(world, &ask).await, Leased::Held { until });
+    world.backend.set_clock(until).await;
+    assert_eq!(lease(world, &ask).await, SECOND);
+    release(world, &ask, 1).await;
+    assert!(matches!(lease(world, &ask).await, Leased::Held { .. }), "who was overtaken gives nothing back");
+    release(world, &ask, 2).await;
+    assert_eq!(lease(world, &ask).await, Leased::Taken { fence: 3 });
+    let mut unknown = ask;
+    unknown.request.approval = UNKNOWN;
+    assert_eq!(lease(world, &unknown).await, Leased::Absent);
+    release(world, &unknown, 1).await;
+}
+
+pub(super) async fn who_was_overtaken_cannot_consume(world: &World) {
+    let ask = world.approved().await;
+    assert_eq!(lease(world, &ask).await, FIRST);
+    world.backend.set_clock(later(APPROVAL_LEASE_MS)).await;
+    assert_eq!(lease(world, &ask).await, SECOND);
+    let lost = Committed::NotConsumed(Refusal::LEASE_LOST);
+    assert_eq!(consume(world, &ask, Some(1)).await, lost);
+    assert_eq!(consume(world, &ask, None).await, lost);
+    release(world, &ask, 2).await;
+    assert_eq!(consume(world, &ask, Some(1)).await, lost, "to give it back gives it to nobody");
+    assert_eq!(consume(world, &ask, Some(2)).await, Committed::Applied { target: None });
+    let used = Committed::NotConsumed(Refusal::APPROVAL_ALREADY_EXECUTED);
+    assert_eq!(consume(world, &ask, Some(1)).await, used, "the status is looked at first");
+}
+
+pub(super) async fn a_lease_that_ran_out_is_good_until_somebody_takes_it(world: &World) {
+    let ask = world.approved().await;
+    assert_eq!(lease(world, &ask).await, FIRST);
+    world.backend.set_clock(later(APPROVAL_LEASE_MS + 1)).await;
+    assert_eq!(consume(world, &ask, Some(1)).await, Committed::Applied { target: None });
+}
+
+pub(super) async fn an_overtaken_promotion_leaves_no_trace(world: &World) {
+    let flow = flow("atomic-commit-lease");
+    let ask = world.approved().await;
+    let commit = flow.steps().len() - 1;
+    let slow = world.drive_to(&flow, &ask, commit).await;
+    world.backend.set_clock(later(APPROVAL_LEASE_MS)).await;
+    let next = world.drive_to(&flow, &ask, commit).await;
+    let refused = countersign::protocol::End::Refused { refusal: Refusal::LEASE_LOST, preflight: false };
+    assert_eq!(world.finish(slow, &ask).await, refused);
+    assert!(
+        world.targets().await.is_empty() && world.backend.job(TEAM, ask.request.approval).await.is_none()
+    );
+    assert!(succeeded(&world.finish(next, &ask).await));
+}
+
+pub(super) async fn a_lease_is_taken_by_one_of_eight(world: &Arc<World>) {
+    for _ in 0..ROUNDS {
+        let ask = world.approved().await;
+        let leased = at_once(world, EIGHT, |world, _| {
+            let ask = ask.clone();
+            async move { lease(&world, &ask).await }
+        })
+        .await;
+        assert_eq!(leased.iter().filter(|leased| **leased == FIRST).count(), 1, "{leased:?}");
+        let waits = |leased: &&Leased| matches!(leased, Leased::Held { .. });
+        assert_eq!(leased.iter().filter(waits).count(), EIGHT - 1, "{leased:?}");
+    }
+}
