@@ -25,7 +25,7 @@ use report::{Races, Report};
 
 const CONTENDERS: [usize; 6] = [2, 4, 8, 16, 32, 64];
 const FAILING_PERCENT: [u64; 6] = [0, 10, 20, 30, 40, 50];
-const RUNS: u64 = 1_000;
+const RUNS: u64 = 10_000;
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
