@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use countersign_models::{explorer::Limits, model::Bounds, world::MAX_CONSUMERS};
 
-pub(crate) use self::serving::{DemoArgs, LogFormat, ServeArgs, TokenArgs};
+pub(crate) use self::serving::{Contention, DemoArgs, LogFormat, ServeArgs, TokenArgs};
 pub(crate) use benching::{BenchArgs, BenchCommand, BenchReportArgs, StoreChoice};
 
 /// Which promises does the order of your approval's steps keep? And which run breaks each of the others?

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         let ids = Arc::new(SecretIds::new(&settings.secret));
         let store = open::open(&settings, Arc::clone(&ids)).await?;
         if args.check {
-            say!("all of it would work, with {} in {}", settings.flow.name, settings.store);
+            say!("all of it would work, with {} in {}", settings.order.name, settings.store);
             return Ok(Exit::Expected);
         }
         logging::begin(settings.log);
@@ -75,8 +75,8 @@ fn not_there(Listen(listen): &Listen, error: &std::io::Error) -> BadInput {
 
 /// Says what is dangerous, and refuses what is too dangerous.
 fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
-    let name = &settings.flow.name;
-    if !settings.flow.is_safe {
+    let name = &settings.order.name;
+    if !settings.order.is_safe {
         complain!(
             "WARNING: {name} is not the order to use. It is here to be attacked: approvals may be burned, launched \
              twice, or never. `countersign verify {name}` says how. Never let it near a real deployment."

@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod stacks;
 mod time;
+mod turns;
 mod views;
 
 use std::sync::{
@@ -53,6 +54,7 @@ pub use session::{ByPlan, ClaimedPlan, Claims, TenantPolicy, mint};
 use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::Instrument;
+use turns::WaitingRoom;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -76,10 +78,21 @@ pub struct Flows {
     pub twins: Flow,
 }
 
-impl Default for Flows {
-    /// Validate, plan, and one commit, for both.
-    fn default() -> Self {
+impl Flows {
+    /// Validate, plan, and one commit, for both: whoever comes plans at once.
+    pub fn atomic_commit() -> Self {
         Self { stacks: Flow::atomic_commit(), twins: Flow::atomic_commit_for_twins() }
+    }
+
+    /// The same with the approval's lease: of those who want the same approval one plans at a time, the others wait.
+    pub fn atomic_commit_lease() -> Self {
+        Self { stacks: Flow::atomic_commit_lease(), twins: Flow::atomic_commit_lease_for_twins() }
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::atomic_commit()
     }
 }
 
@@ -120,6 +133,7 @@ struct Instance<B, D> {
     sessions: Sessions,
     cursors: Cursors,
     limiter: Limiter,
+    turns: WaitingRoom,
     /// One place for everything that goes on when its caller hangs up.
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
@@ -141,6 +155,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             sessions: Sessions::new(&secret),
             cursors: Cursors::new(&secret),
             limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
+            turns: WaitingRoom::default(),
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
             bells: OnceLock::new(),
@@ -218,6 +233,10 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
 
     fn cursors(&self) -> &Cursors {
         &self.0.cursors
+    }
+
+    fn turns(&self) -> &WaitingRoom {
+        &self.0.turns
     }
 
     fn limiter(&self) -> &Limiter {

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     protocol::{Binding, End, Flow, Kind, Refusal, Request, Status, Target},
     service::{
-        Answer, Deployer, Requested, admit, admit_source, promote_at_once, promote_once, request_once,
-        runs_at_once,
+        Answer, Deployer, Requested, admit, admit_source, promote_at_once, promote_once_in_turn,
+        request_once, runs_at_once,
     },
     store::{ApprovalRecord, Ask, Payload, Service, StoreError, digest_of},
 };
@@ -212,11 +212,12 @@ impl Order {
         };
         let source = digest_of(ask, services);
         if self.has_approval {
-            let answer = promote_once(flow, ask, source, store, app.deployer()).await;
+            let answer = promote_once_in_turn(flow, ask, source, store, app.deployer(), app.turns()).await;
             return ended(app, ask, ask.request.approval, answer).await;
         }
         if runs_at_once(&ask.binding().to) {
-            let (approval, answer) = promote_at_once(flow, ask, source, store, app.deployer()).await??;
+            let (approval, answer) =
+                promote_at_once(flow, ask, source, store, app.deployer(), app.turns()).await??;
             if !answer.replayed {
                 app.metrics().transition(None, Status::Pending);
                 app.metrics().transition(Some(Status::Pending), Status::Approved);

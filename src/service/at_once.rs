@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::{Answer, Deployer, Requested, promote_once, request_once};
+use super::{Answer, Deployer, Requested, Turns, promote_once_in_turn, request_once};
 use crate::{
     protocol::{Digest, End, Environment, Flow, Refusal, Status},
     store::{Ask, Decision, Store, StoreError},
@@ -25,16 +25,18 @@ pub fn runs_at_once(to: &Environment) -> bool {
 /// Asks for an approval, approves it by the platform's rule, and promotes with it; the approval, and how it ended.
 ///
 /// Asked again under the same key it gives the same outcome. A refusal is not an outcome: when what was asked for has
-/// changed since, or its window has passed, the next approval is asked for.
+/// changed since, or its window has passed, the next approval is asked for. Who has to wait for an approval's lease,
+/// because the same key is used twice at once, waits as `turns` says.
 ///
 /// # Errors
 /// The store's, before there is an approval to speak of. Within, 422 when the key has asked for something else.
-pub async fn promote_at_once<S: Store, D: Deployer>(
+pub async fn promote_at_once<S: Store, D: Deployer, T: Turns>(
     flow: &Flow,
     ask: &Ask,
     source: Digest,
     store: &S,
     deployer: &D,
+    turns: &T,
 ) -> Result<Result<(Uuid, Answer), Refusal>, StoreError> {
     let mut tries = 1;
     loop {
@@ -55,7 +57,7 @@ pub async fn promote_at_once<S: Store, D: Deployer>(
         }
         let mut with_it = ask.clone();
         with_it.request.approval = approval;
-        let answer = promote_once(flow, &with_it, source, store, deployer).await;
+        let answer = promote_once_in_turn(flow, &with_it, source, store, deployer, turns).await;
         let of_no_use =
             matches!(requested.status, Status::Rejected | Status::Expired) || is_stale(&answer.end);
         if !of_no_use || ask.key.is_none() || tries == MOST_TRIES {

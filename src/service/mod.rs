@@ -1,9 +1,9 @@
 //! The service: drives promotions of any flow against a store and a deployer. It names no runtime.
 //!
-//! [`promote`] is the endpoint's work, [`promote_in_turn`] says how to wait for an approval's lease, [`promote_once`] is
-//! for callers that ask again; [`step`] is one atomic action of
-//! it, for whoever decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs
-//! nobody's. [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
+//! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`promote_in_turn`] and
+//! [`promote_once_in_turn`] say how to wait for an approval's lease. [`step`] is one atomic action of it, for whoever
+//! decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs nobody's.
+//! [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
 //! [`see_through`] and [`give_back`] are its parts, for one that may have to stop in between.
 
 mod admission;
@@ -18,7 +18,7 @@ pub use admission::{Caller, admit, admit_source};
 pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
-pub use once::{Answer, Requested, promote_once, request_once};
+pub use once::{Answer, Requested, promote_once, promote_once_in_turn, request_once};
 pub use turns::{AskAgain, Turns};
 pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
 
@@ -40,7 +40,7 @@ pub async fn promote<S: Store, D: Deployer>(
 }
 
 /// As [`promote`]; who has to wait for the approval's lease waits as `turns` says. A lease that was taken is given back
-/// at the end, whatever that is.
+/// at the end, whatever that is, and the next one is called.
 pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     flow: &Flow,
     ask: &Ask,
@@ -50,8 +50,10 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     turns: &T,
 ) -> End {
     let mut promotion = Promotion::begin(flow, &ask.request, source);
+    let mut has_waited = false;
     let end = loop {
         if let Some(until) = step(&mut promotion, ask, store, deployer).await {
+            has_waited = true;
             turns.wait(ask.request.approval, until).await;
         }
         if let Some(end) = promotion.end() {
@@ -61,6 +63,9 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     if let Some(fence) = promotion.checkpoint().fence {
         // One that cannot be given back runs out.
         let _ = store.release_approval(ask, fence).await;
+    }
+    // Who was called and finds the approval used takes no lease, and others still wait.
+    if has_waited || promotion.checkpoint().fence.is_some() {
         turns.next(ask.request.approval);
     }
     end

@@ -4,7 +4,7 @@
 //! it: there is no second record that could disagree, and none that could be left behind in flight. A refusal is
 //! never kept: what was refused can be asked for again.
 
-use super::{Deployer, promote};
+use super::{AskAgain, Deployer, Turns, promote_in_turn};
 use crate::{
     protocol::{Digest, End, Flow, Refusal},
     store::{ApprovalRecord, Ask, Store, StoreError},
@@ -19,11 +19,11 @@ pub struct Answer {
     pub replayed: bool,
 }
 
-/// As [`promote`], but when the ask has a key, and a promotion under this key has executed the approval, then that
-/// promotion's outcome is given again and nothing happens. The same key for something else is a 422.
+/// As [`promote`](super::promote), but when the ask has a key, and a promotion under this key has executed the approval,
+/// then that promotion's outcome is given again and nothing happens. The same key for something else is a 422.
 ///
 /// Only a flow that [ends with its consume](Flow::ends_with_consume) can promise this: in any other one an executed
-/// approval does not say that its promotion succeeded. There it is [`promote`], and a retry is told 409.
+/// approval does not say that its promotion succeeded. There it is [`promote`](super::promote), and a retry is told 409.
 pub async fn promote_once<S: Store, D: Deployer>(
     flow: &Flow,
     ask: &Ask,
@@ -31,11 +31,23 @@ pub async fn promote_once<S: Store, D: Deployer>(
     store: &S,
     deployer: &D,
 ) -> Answer {
+    promote_once_in_turn(flow, ask, source, store, deployer, &AskAgain).await
+}
+
+/// As [`promote_once`]; who has to wait for the approval's lease waits as `turns` says.
+pub async fn promote_once_in_turn<S: Store, D: Deployer, T: Turns>(
+    flow: &Flow,
+    ask: &Ask,
+    source: Digest,
+    store: &S,
+    deployer: &D,
+    turns: &T,
+) -> Answer {
     let repeatable = ask.key.is_some() && flow.ends_with_consume();
     if repeatable && let Some(end) = earlier(ask, store).await {
         return Answer { end, replayed: true };
     }
-    let end = promote(flow, ask, source, store, deployer).await;
+    let end = promote_in_turn(flow, ask, source, store, deployer, turns).await;
     // A duplicate that was under way at the same time may have been quicker.
     let lost = matches!(&end, End::Refused { refusal, .. } if refusal.status() == 409);
     if repeatable

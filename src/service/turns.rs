@@ -17,7 +17,7 @@ pub trait Turns: Send + Sync {
     /// back before. It must give way to others, and come back even when its holder has died.
     fn wait(&self, approval: Uuid, until: Timestamp) -> impl Future<Output = ()> + Send;
 
-    /// An approval's lease was given back.
+    /// Whoever had an approval's lease, or had waited for it, has come to an end: the next one may ask.
     fn next(&self, approval: Uuid);
 }
 

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{End, Environment, Flow, Refusal, Status},
-    service::{Answer, POLICY, promote_at_once, runs_at_once},
+    service::{Answer, AskAgain, POLICY, promote_at_once, runs_at_once},
     store::{Ask, AuditKind, Decision, Payload, Store, Tenants},
 };
 use countersign_models::fixtures::at_once;
@@ -20,7 +20,8 @@ fn ask(platform: &Platform, key: Option<&str>) -> Ask {
 fn promote(platform: &Platform, ask: &Ask) -> Result<(Uuid, Answer), Refusal> {
     let source = platform.store.digest(ask).expect("the team is there");
     let flow = Flow::atomic_commit();
-    at_once(promote_at_once(&flow, ask, source, &platform.store, &platform.deployer)).expect("nothing fails")
+    at_once(promote_at_once(&flow, ask, source, &platform.store, &platform.deployer, &AskAgain))
+        .expect("nothing fails")
 }
 
 #[test]

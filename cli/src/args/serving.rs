@@ -37,6 +37,10 @@ pub(crate) struct ServeArgs {
     /// Run another flow than atomic-commit, broken as it may be
     #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true)]
     pub(crate) allow_unsafe_flow: bool,
+    /// What those do who want the same approval at once: all plan, and one commits; or one plans, and the others wait
+    /// [default: optimistic]
+    #[arg(long, value_enum, env = "COUNTERSIGN_CONTENTION", hide_env_values = true)]
+    pub(crate) contention: Option<Contention>,
     /// What tokens are signed with and links are made from: 32 bytes or more. Better not given here, where other users
     /// of this machine can see it
     #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
@@ -94,6 +98,17 @@ pub(crate) struct DemoArgs {
     /// Leave the server running afterwards, to play with
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// What those do who want the same approval at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Contention {
+    /// All of them plan, and one commits.
+    #[default]
+    Optimistic,
+    /// One plans at a time, under the approval's lease; the others wait.
+    Lease,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]

@@ -16,7 +16,7 @@ use super::values::{
     From, Listen, MailAddress, Pause, PlanName, PublicUrl, SecretText, Size, StoreAddress, Text, Time,
 };
 use crate::{
-    args::LogFormat,
+    args::{Contention, LogFormat},
     input::{self, BadInput, closest},
 };
 
@@ -40,6 +40,7 @@ pub(crate) struct File {
     pub(crate) listen: Option<Text<Listen>>,
     pub(crate) public_url: Option<Text<PublicUrl>>,
     pub(crate) flow: Option<String>,
+    pub(crate) contention: Option<Contention>,
     pub(crate) secret: Option<Text<SecretText>>,
     pub(crate) operators: Option<Spanned<Vec<Text<MailAddress>>>>,
     pub(crate) forbid_self_approval: Option<bool>,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use countersign::{
-    http::{self, App, Backend, Flows, Metrics},
+    http::{self, App, Backend, Metrics},
     instance::{
         Instance, Parts,
         wall::{SecretIds, WallClock},
@@ -49,16 +49,10 @@ impl Gate {
             workers: settings.workers,
             drain: settings.drain,
         });
-        let flow = settings.flow;
-        let flows = if flow.is_safe {
-            Flows::default()
-        } else {
-            Flows { stacks: flow.flow.clone(), twins: flow.flow }
-        };
         let app = App::new(http::Parts {
             store,
             deployer: Arc::clone(&instance.deployer),
-            flows,
+            flows: settings.order.flows,
             clock,
             ids,
             secret: settings.secret.as_bytes().to_vec(),

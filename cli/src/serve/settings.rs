@@ -10,7 +10,7 @@ use std::{
 };
 
 use countersign::{
-    http,
+    http::{self, Flows},
     instance::{
         deploy::{CommandLine, Means, Pretend},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
@@ -18,7 +18,6 @@ use countersign::{
         wall::{Secret, WallClock},
         workers::WorkerSettings,
     },
-    protocol::Flow,
     store::{postgres::PostgresOptions, sql::Cas},
 };
 use toml::Spanned;
@@ -30,7 +29,7 @@ use super::{
     values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
 };
 use crate::{
-    args::{LogFormat, ServeArgs},
+    args::{Contention, LogFormat, ServeArgs},
     input::{self, BadInput, closest},
 };
 
@@ -41,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) postgres: PostgresOptions,
     pub(crate) listen: Listen,
     pub(crate) public_url: Option<PublicUrl>,
-    pub(crate) flow: NamedFlow,
+    pub(crate) order: Order,
     pub(crate) secret: Secret,
     pub(crate) operators: Arc<Operators>,
     pub(crate) tenants: Tenants,
@@ -54,9 +53,9 @@ pub(crate) struct Settings {
 }
 
 /// The order of the steps, and whether it is the one to use.
-pub(crate) struct NamedFlow {
+pub(crate) struct Order {
     pub(crate) name: String,
-    pub(crate) flow: Flow,
+    pub(crate) flows: Flows,
     pub(crate) is_safe: bool,
 }
 
@@ -72,8 +71,9 @@ enum Way {
     Webhook { url: String, secret: String },
 }
 
-/// The flow that is to be used.
+/// The flow that is to be used, and the same for those who wait for each other.
 const SAFE_FLOW: &str = "atomic-commit";
+const SAFE_FLOW_WITH_LEASE: &str = "atomic-commit-lease";
 
 impl Settings {
     /// All of them, or the first that is wrong.
@@ -104,7 +104,7 @@ impl Settings {
                 .clone()
                 .or_else(|| file.listen.as_ref().map(|Text(listen)| listen.clone()))
                 .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
-            flow: flow(args, &config)?,
+            order: order(args, &config)?,
             secret: secret.ok_or_else(no_secret)?,
             tenants: Tenants::new(&config, Arc::clone(&operators)),
             operators,
@@ -196,17 +196,36 @@ fn strategy(args: &ServeArgs, config: &Config) -> Result<Cas, BadInput> {
     }
 }
 
-fn flow(args: &ServeArgs, config: &Config) -> Result<NamedFlow, BadInput> {
+fn order(args: &ServeArgs, config: &Config) -> Result<Order, BadInput> {
     let name = args.flow.as_deref().or(config.file.flow.as_deref()).unwrap_or(SAFE_FLOW);
-    let is_safe = name == SAFE_FLOW;
-    if !is_safe && !args.allow_unsafe_flow {
+    let contention = args.contention.or(config.file.contention).unwrap_or_default();
+    if name == SAFE_FLOW {
+        let (name, flows) = match contention {
+            Contention::Optimistic => (SAFE_FLOW, Flows::atomic_commit()),
+            Contention::Lease => (SAFE_FLOW_WITH_LEASE, Flows::atomic_commit_lease()),
+        };
+        return Ok(Order { name: name.to_owned(), flows, is_safe: true });
+    }
+    if contention == Contention::Lease {
+        return Err(BadInput::plain(
+            &format!("{name}: a lease was asked for, and this flow has its own order"),
+            &format!("with `lease` leave the flow out, or say `{SAFE_FLOW}`"),
+        ));
+    }
+    if !args.allow_unsafe_flow {
+        if name == SAFE_FLOW_WITH_LEASE {
+            return Err(BadInput::plain(
+                &format!("{name}: this flow is not asked for by its name"),
+                "`--contention lease` runs it, for stacks and for resources",
+            ));
+        }
         return Err(BadInput::plain(
             &format!("{name}: this flow is not {SAFE_FLOW}, and nothing vouches for it"),
             "`countersign verify` says what it breaks; --allow-unsafe-flow runs it all the same, to be attacked",
         ));
     }
-    let named = input::flow(name)?;
-    Ok(NamedFlow { name: named.name, flow: named.subject.flow, is_safe })
+    let input::Named { name, subject, .. } = input::flow(name)?;
+    Ok(Order { name, flows: Flows { stacks: subject.flow.clone(), twins: subject.flow }, is_safe: false })
 }
 
 fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> Result<Operators, BadInput> {

@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener};
 
 use insta::assert_snapshot;
 
-use crate::process::{Workplace, bare, refusal};
+use crate::process::{Workplace, bare, refusal, stdout};
 
 /// What it says about a configuration of this content.
 fn refused(content: &str) -> String {
@@ -68,6 +68,21 @@ fn an_order_that_is_not_the_one_to_use_needs_a_switch_and_is_warned_of() {
     let output = workplace.countersign(&switch).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     assert_snapshot!("unsafe_flow_allowed", String::from_utf8(output.stderr).expect("text"));
+}
+
+#[test]
+fn a_lease_goes_with_the_order_to_use_and_with_no_other() {
+    let workplace = Workplace::new();
+    let check = ["serve", "--check", "--store", "memory", "--contention", "lease"];
+    let output = workplace.countersign(&check).output().expect("it runs");
+    assert_eq!(stdout(&output), "all of it would work, with atomic-commit-lease in memory\n");
+    assert_eq!(output.stderr, b"");
+    let attacked =
+        ["--store", "memory", "--contention", "lease", "--flow", "consume-last", "--allow-unsafe-flow"];
+    assert_snapshot!("lease_for_another_flow", workplace.refusal(&attacked));
+    let by_name = ["--store", "memory", "--flow", "atomic-commit-lease"];
+    assert_snapshot!("lease_by_name", workplace.refusal(&by_name));
+    assert_snapshot!("no_contention", refused("contention = \"queue\"\n"));
 }
 
 #[test]

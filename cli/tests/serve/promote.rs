@@ -39,9 +39,9 @@ pub(crate) fn target(server: &Server, shop: &str) -> Value {
 }
 
 /// From the request to a healthy target, with losers, a retry, and the audit.
-fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str) {
+fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str, contention: &str) {
     let config = workplace.write("gate.toml", "[deployer]\npretend = \"10ms\"\n");
-    let server = workplace.serve(&["--store", store, "--config", &config]);
+    let server = workplace.serve(&["--store", store, "--contention", contention, "--config", &config]);
     let shop = shop(&server);
     let approval = requested(&server, &shop);
     let link = workplace.link(&approval);
@@ -51,7 +51,7 @@ fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str) {
     assert_eq!(decide(&link, "approve"), 303);
     assert_eq!(decide(&link, "reject"), 410);
 
-    let keys: Vec<String> = (0..6).map(|number| format!("key-{number}")).collect();
+    let keys: Vec<String> = (0..6).map(|number| format!("{approval}-{number}")).collect();
     let answers: Vec<(u16, Value)> = thread::scope(|scope| {
         let callers: Vec<_> =
             keys.iter().map(|key| scope.spawn(|| promote(&server, &shop, &approval, key))).collect();
@@ -81,12 +81,17 @@ fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str) {
 
 #[test]
 fn a_promote_on_a_store_in_memory() {
-    a_promote_from_beginning_to_end(&Workplace::new(), "memory");
+    a_promote_from_beginning_to_end(&Workplace::new(), "memory", "optimistic");
 }
 
 #[test]
 fn a_promote_on_sqlite() {
-    a_promote_from_beginning_to_end(&Workplace::new(), "sqlite:gate.db");
+    a_promote_from_beginning_to_end(&Workplace::new(), "sqlite:gate.db", "optimistic");
+}
+
+#[test]
+fn a_promote_on_sqlite_where_callers_wait_for_each_other() {
+    a_promote_from_beginning_to_end(&Workplace::new(), "sqlite:gate.db", "lease");
 }
 
 #[test]
@@ -100,7 +105,9 @@ fn a_promote_on_postgresql() {
         }
         Err(failed) => panic!("{failed}"),
     };
-    a_promote_from_beginning_to_end(&Workplace::new(), &cluster.url());
+    a_promote_from_beginning_to_end(&Workplace::new(), &cluster.url(), "optimistic");
+    // The same tables, another team's worth of approvals.
+    a_promote_from_beginning_to_end(&Workplace::new(), &cluster.url(), "lease");
 }
 
 #[test]
