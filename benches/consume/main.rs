@@ -10,6 +10,8 @@
 
 #[path = "../contenders/mod.rs"]
 mod contenders;
+#[path = "../facts/mod.rs"]
+mod facts;
 mod report;
 mod scenarios;
 

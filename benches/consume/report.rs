@@ -1,12 +1,13 @@
 //! The result: as a table, and as JSON by the schema in `benches/README.md`.
 
-use std::{collections::BTreeMap, fmt, process::Command};
+use std::{collections::BTreeMap, fmt};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
     contenders::{Entry, Kind},
+    facts::{self, cores, rounded},
     scenarios::{Loaded, Pass, Scenario, Sizes, ZIPF_EXPONENT, instant},
 };
 
@@ -79,10 +80,6 @@ impl Compared {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// Everything.
 pub(crate) struct Report {
     sizes: Sizes,
@@ -129,8 +126,8 @@ impl Report {
         let report = json!({
             "schema": "countersign/consume-memory/1",
             "command": COMMAND,
-            "machine": machine(),
-            "versions": versions(),
+            "machine": facts::machine(),
+            "versions": facts::versions(&["dashmap", "papaya", "scc", "gungraun"]),
             "settings": {
                 "approvals": approvals, "rounds": self.rounds, "raced": raced, "hot": hot,
                 "tries_at_each_hot": tries_at_hot, "tries_of_mix": mixed, "zipf_exponent": ZIPF_EXPONENT,
@@ -197,10 +194,6 @@ impl Report {
     }
 }
 
-fn rounded(number: f64) -> f64 {
-    (number * 1_000.0).round() / 1_000.0
-}
-
 fn quantiles(histogram: &Histogram<u64>) -> Value {
     json!({
         "tries": histogram.len(),
@@ -218,46 +211,6 @@ fn clock_ns() -> f64 {
         std::hint::black_box(instant());
     }
     begun.elapsed().as_secs_f64() * 1e9 / f64::from(LOOKS)
-}
-
-/// The value of a line `key : value` in a file of the system's.
-fn line_of(file: &str, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with(key))?;
-    line.split_once(':').map(|(_, value)| value.trim().to_owned())
-}
-
-fn machine() -> Value {
-    let load = std::fs::read_to_string("/proc/loadavg").ok();
-    json!({
-        "processor": line_of("/proc/cpuinfo", "model name"),
-        "cores": cores(),
-        "memory": line_of("/proc/meminfo", "MemTotal"),
-        "system": std::env::consts::OS,
-        "architecture": std::env::consts::ARCH,
-        "huge_pages": std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-            .map(|text| text.trim().to_owned()).ok(),
-        // Of the last five minutes: what is above the threads of the run was somebody else's.
-        "load": load.and_then(|load| load.split(' ').nth(1).map(str::to_owned)),
-    })
-}
-
-fn versions() -> Value {
-    let lock = include_str!("../../Cargo.lock");
-    let version = |name: &str| {
-        let package = format!("name = \"{name}\"\nversion = \"");
-        let (_, rest) = lock.split_once(&package)?;
-        rest.split_once('"').map(|(version, _)| version.to_owned())
-    };
-    let rustc = Command::new("rustc").arg("--version").output().ok();
-    json!({
-        "rustc": rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        "countersign": env!("CARGO_PKG_VERSION"),
-        "dashmap": version("dashmap"),
-        "papaya": version("papaya"),
-        "scc": version("scc"),
-        "gungraun": version("gungraun"),
-    })
 }
 
 /// The counts that `scripts/instructions.sh` has left, if it has: lines of contender, kind of try, instructions a try.
