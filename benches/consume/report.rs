@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
+    commit::Taken,
     contenders::{Entry, Kind},
     facts::{self, cores, rounded},
     scenarios::{Loaded, Pass, Scenario, Sizes, ZIPF_EXPONENT, instant},
@@ -85,14 +86,16 @@ pub(crate) struct Report {
     sizes: Sizes,
     rounds: usize,
     compared: Vec<Compared>,
+    /// The bare consume in the default strategy, and what is built on it.
+    commits: [Taken; 3],
     /// Instructions a try, by contender and kind of try.
     instructions: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl Report {
     /// Of these.
-    pub(crate) fn new(sizes: Sizes, rounds: usize, compared: Vec<Compared>) -> Self {
-        Self { sizes, rounds, compared, instructions: instructions() }
+    pub(crate) fn new(sizes: Sizes, rounds: usize, compared: Vec<Compared>, commits: [Taken; 3]) -> Self {
+        Self { sizes, rounds, compared, commits, instructions: instructions() }
     }
 
     fn figure_of(&self, name: &str, scenario: Scenario) -> f64 {
@@ -110,12 +113,18 @@ impl Report {
         let uncontended =
             |name| self.figure_of(name, Scenario::Uncontended) / self.figure_of(ONE, Scenario::Uncontended);
         let loser = |name| self.figure_of(name, Scenario::Hot(2)) / self.figure_of(BARE, Scenario::Hot(2));
+        let [bare, commit, whole] = &self.commits;
+        let of_bare =
+            |taken: &Taken| (format!("{} / {}", taken.what, bare.what), taken.median() / bare.median());
+        let [commit, whole] = [commit, whole].map(of_bare);
         vec![
             (format!("slot-in-id, uncontended / {ONE}"), 0.7, uncontended("slot-in-id")),
             (format!("packed, uncontended / {ONE}"), 1.1, uncontended("packed")),
             (format!("slot-in-id, hot loser / {BARE}"), 0.2, loser("slot-in-id")),
             (format!("packed, hot loser / {BARE}"), 0.2, loser("packed")),
             ("packed, bytes per record".to_owned(), 136.0, self.bytes_of("packed")),
+            (commit.0, 4.0, commit.1),
+            (whole.0, 4.0, whole.1),
         ]
     }
 
