@@ -85,17 +85,17 @@ macro_rules! jobs_pass_through {
 
         async fn lease_job(
             &self,
-            until: ::countersign::protocol::Timestamp,
+            lease_ms: u64,
         ) -> Result<Option<::countersign::store::Lease>, ::countersign::store::StoreError> {
-            self.$store.lease_job(until).await
+            self.$store.lease_job(lease_ms).await
         }
 
         async fn renew_lease(
             &self,
             lease: &::countersign::store::Lease,
-            until: ::countersign::protocol::Timestamp,
+            lease_ms: u64,
         ) -> Result<bool, ::countersign::store::StoreError> {
-            self.$store.renew_lease(lease, until).await
+            self.$store.renew_lease(lease, lease_ms).await
         }
 
         async fn finish_job(

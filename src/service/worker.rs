@@ -1,24 +1,15 @@
 //! The worker: leases a launch job, launches it under its approval's key, and sees it through.
 
 use super::{Deployer, Launch};
-use crate::{
-    protocol::Timestamp,
-    store::{Clock, Lease, StackStatus, Store, StoreError},
-};
+use crate::store::{Clock, Lease, StackStatus, Store, StoreError};
 
 /// How a worker holds a job.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
-    /// The worker's own clock: it says until when a lease is asked for, and decides nothing.
+    /// The worker's own clock. It decides nothing: how long a lease runs is for the store's to say.
     pub clock: &'a dyn Clock,
     /// How long a lease is asked for, in milliseconds.
     pub lease_ms: u64,
-}
-
-impl Terms<'_> {
-    fn until(&self) -> Timestamp {
-        Timestamp(self.clock.now().0.saturating_add(self.lease_ms))
-    }
 }
 
 /// What became of a worker's turn.
@@ -54,7 +45,7 @@ pub async fn work<S: Store, D: Deployer>(
 /// # Errors
 /// The store's. A job that was leased all the same comes back when its lease runs out.
 pub async fn take<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Lease>, StoreError> {
-    store.lease_job(terms.until()).await
+    store.lease_job(terms.lease_ms).await
 }
 
 /// Launches a leased job, and renews the lease until the deploy has ended.
@@ -74,7 +65,7 @@ pub async fn see_through<S: Store, D: Deployer>(
             let holds = store.finish_job(lease, ended).await?;
             return Ok(if holds { Worked::Finished(ended) } else { Worked::LeaseLost });
         }
-        if !store.renew_lease(lease, terms.until()).await? {
+        if !store.renew_lease(lease, terms.lease_ms).await? {
             return Ok(Worked::LeaseLost);
         }
         // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
@@ -88,8 +79,7 @@ pub async fn see_through<S: Store, D: Deployer>(
 /// # Errors
 /// The store's. The job comes back when its lease runs out.
 pub async fn give_back<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
-    // Over by any clock, the store's too.
-    store.renew_lease(lease, Timestamp(0)).await
+    store.renew_lease(lease, 0).await
 }
 
 /// Launches a leased job. Safe to repeat: the key makes it the same deploy.

@@ -88,7 +88,7 @@ fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
         let mut sleeper = pin!(work(&platform.store, &platform.deployer, terms));
         assert!(poll(&mut sleeper).is_pending());
         platform.clock.set(until(LEASE_MS));
-        let other = at_once(platform.store.lease_job(until(900))).expect("nothing fails");
+        let other = at_once(platform.store.lease_job(800)).expect("nothing fails");
         let other = other.expect("the lease has run out");
         if deploy_ends {
             platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
@@ -100,22 +100,30 @@ fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
 }
 
 #[test]
-fn until_when_a_lease_runs_is_asked_for_by_the_workers_clock_and_judged_by_the_stores() {
-    let (platform, ask) = executed();
-    // Behind by more than a lease: what it asks for is over when it gets it.
-    let behind = HandClock::at(Timestamp(OPENS.0 - 500));
-    let terms = Terms { clock: &behind, lease_ms: LEASE_MS };
-    let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
-    assert!(poll(&mut worker).is_pending());
-    assert!(at_once(platform.store.lease_job(until(100))).expect("nothing fails").is_some());
-    assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
-    assert!(matches!(state(&platform, &ask), JobState::Leased { fence: 2, .. }));
+fn a_worker_whose_clock_is_wrong_holds_its_job_as_long_as_any_other() {
+    for wrong in [-3_600_000, 3_600_000] {
+        let (platform, ask) = executed();
+        let clock = HandClock::at(Timestamp(OPENS.0.saturating_add_signed(wrong)));
+        let terms = Terms { clock: &clock, lease_ms: LEASE_MS };
+        let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
+        for waited in [0, LEASE_MS / 2] {
+            platform.clock.set(until(waited));
+            assert!(poll(&mut worker).is_pending());
+            let held = JobState::Leased { fence: 1, until: until(waited + LEASE_MS) };
+            assert_eq!(state(&platform, &ask), held, "{wrong}");
+        }
+        platform.clock.set(until(LEASE_MS * 3 / 2 - 1));
+        assert_eq!(at_once(platform.store.lease_job(LEASE_MS)), Ok(None), "{wrong}");
+        platform.clock.set(until(LEASE_MS * 3 / 2));
+        assert!(matches!(at_once(platform.store.lease_job(LEASE_MS)), Ok(Some(_))), "{wrong}");
+        assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
+    }
 }
 
 #[test]
 fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     let (platform, ask) = executed();
-    let lease = at_once(platform.store.lease_job(until(100))).expect("nothing fails").expect("a job");
+    let lease = at_once(platform.store.lease_job(100)).expect("nothing fails").expect("a job");
     at_once(launch(&lease, &platform.deployer));
     platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
     // The worker dies before it has written that down, and another one comes.
