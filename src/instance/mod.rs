@@ -77,6 +77,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
             clock,
             bells: Arc::clone(&bells),
             settings: workers,
+            held: Arc::default(),
             stop: stop.clone(),
         };
         let notifier = Notifier {

@@ -188,7 +188,7 @@ pub trait Store: Send + Sync {
     fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
     /// A lease that is still the latest runs for `lease_ms` from now on; with 0 it is over. False when it has run out and
-    /// somebody else holds the job: the caller must stop.
+    /// somebody else holds the job: the caller must stop, and so must what it has launched.
     fn renew_lease(
         &self,
         lease: &Lease,
