@@ -74,14 +74,14 @@ impl<S: Store + Operations + 'static> Instance<S> {
         let worker = Worker {
             store: Arc::clone(&store),
             deployer: Arc::clone(&deployer),
-            clock: Arc::clone(&clock),
+            clock,
             bells: Arc::clone(&bells),
             settings: workers,
+            held: Arc::default(),
             stop: stop.clone(),
         };
         let notifier = Notifier {
             store,
-            clock,
             ids,
             operators,
             channel: Arc::new(channel),

@@ -7,8 +7,10 @@ use super::{OpenError, PostgresOptions, quoted, wire::driven};
 use crate::store::sql::{Migration, to_apply};
 
 /// All of them, oldest first.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
 const LOCK: i64 = 0x636f_756e_7465_7273;
@@ -62,4 +64,20 @@ async fn applied(client: &Client) -> Result<Vec<i64>, OpenError> {
     }
     let rows = client.query("SELECT version FROM migrations ORDER BY version", &[]).await;
     Ok(rows.map_err(OpenError::Server)?.iter().map(|row| row.get(0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_that_databases_have_seen_are_never_changed() {
+        crate::store::sql::assert_unchanged(
+            MIGRATIONS,
+            &[
+                "0c2300f1ada3d0448ea3ab0d21f15a32ffb96b70ec102cb1b1db0d7af05c8475",
+                "86b2c21ed61df18b4f170a08359f648873055d6ee0ab8960dbefc4374457243d",
+            ],
+        );
+    }
 }

@@ -146,8 +146,10 @@ impl SqlStore<SqliteEngine> {
 }
 
 /// Every step of the schema, in its order.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+];
 
 /// The statements of a strategy, if it means anything in SQLite.
 fn consume_file(cas: Cas) -> Option<&'static str> {
@@ -178,5 +180,16 @@ mod tests {
         for (place, migration) in (1..).zip(MIGRATIONS) {
             assert_eq!(migration.version, place, "{}", migration.name);
         }
+    }
+
+    #[test]
+    fn migrations_that_databases_have_seen_are_never_changed() {
+        crate::store::sql::assert_unchanged(
+            MIGRATIONS,
+            &[
+                "92e5823e24f7251d90edf677a25a6da1ffec57b7a6c84545bd5e877f00805c8e",
+                "bfaf61ccb7a6d3bafc55c331dac4356b532e599199a83d10153af6e80e4ca858",
+            ],
+        );
     }
 }
