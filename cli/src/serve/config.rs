@@ -94,6 +94,7 @@ pub(crate) struct HttpTable {
     pub(crate) max_body: Option<Text<Size>>,
     pub(crate) body_time: Option<Text<Time>>,
     pub(crate) header_time: Option<Text<Time>>,
+    pub(crate) write_time: Option<Text<Time>>,
     pub(crate) request_time: Option<Text<Time>>,
     pub(crate) max_connections: Option<NonZeroU32>,
     pub(crate) max_under_way: Option<NonZeroU32>,

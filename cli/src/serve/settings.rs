@@ -397,6 +397,7 @@ fn http_settings(
         max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
         body_time: time(&table.body_time, defaults.body_time),
         header_time: time(&table.header_time, defaults.header_time),
+        write_time: time(&table.write_time, defaults.write_time),
         request_time: time(&table.request_time, defaults.request_time),
         max_connections: table.max_connections.map_or(defaults.max_connections, many),
         max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
