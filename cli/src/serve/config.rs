@@ -101,6 +101,7 @@ pub(crate) struct HttpTable {
     pub(crate) key_lease: Option<Text<Time>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
     pub(crate) trust_forwarded_for: Option<bool>,
+    pub(crate) grace: Option<Text<Time>>,
 }
 
 /// How PostgreSQL is used.

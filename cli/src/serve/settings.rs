@@ -406,6 +406,6 @@ fn http_settings(
         trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),
         forbid_self_approval,
         public_origin: public_url.map(|PublicUrl(url)| url.clone()),
-        ..defaults
+        grace: time(&table.grace, defaults.grace),
     }
 }
