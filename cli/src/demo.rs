@@ -48,6 +48,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
         admin: false,
         exp: WallClock.now().0 / 1000 + 12 * 60 * 60,
         nbf: None,
+        iat: None,
     };
     let client = Client::new(format!("http://{}", gate.address), mint(secret.as_bytes(), &claims));
     say!("{}", "A single-use approval gate, in a minute".bold());
