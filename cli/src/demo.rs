@@ -75,7 +75,7 @@ fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadIn
         secret: Some(secret.clone()),
         mail_dir: Some(folder.join("mail")),
         operator: vec![MailAddress(OPERATOR.to_owned())],
-        forbid_self_approval: true,
+        forbid_self_approval: Some(true),
         ..ServeArgs::default()
     };
     let settings = Settings::gather(&args)?;

@@ -83,7 +83,8 @@ impl Settings {
         let secret =
             args.secret.clone().or_else(|| file.secret.as_ref().map(|Text(secret)| secret.0.clone()));
         let workers = WorkerSettings::default();
-        let forbid_self_approval = args.forbid_self_approval || file.forbid_self_approval.unwrap_or_default();
+        let forbid_self_approval =
+            args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
         let operators = Arc::new(operators(args, &config, forbid_self_approval)?);
         let public_url =
             args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));

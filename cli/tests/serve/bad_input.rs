@@ -86,6 +86,31 @@ fn a_lease_goes_with_the_order_to_use_and_with_no_other() {
 }
 
 #[test]
+fn a_switch_is_a_variable_as_variables_are_written() {
+    let workplace = Workplace::new();
+    let with = |value: &str| {
+        let args =
+            ["serve", "--check", "--listen", "127.0.0.1:0", "--store", "memory", "--flow", "consume-last"];
+        let mut command = workplace.countersign(&args);
+        command.env("COUNTERSIGN_ALLOW_UNSAFE_FLOW", value);
+        command
+    };
+    for value in ["1", "true", "YES", "on"] {
+        assert_eq!(with(value).output().expect("it runs").status.code(), Some(0), "{value}");
+    }
+    for value in ["0", "false", "no"] {
+        assert!(refusal(&mut with(value)).contains("--allow-unsafe-flow runs it all the same"), "{value}");
+    }
+    for value in ["", "maybe"] {
+        let said = refusal(&mut with(value));
+        assert!(said.contains("'--allow-unsafe-flow': expected true or false"), "{said}");
+    }
+    let mut command = workplace.countersign(&["serve", "--store", "memory"]);
+    let said = refusal(command.env("COUNTERSIGN_FORBID_SELF_APPROVAL", "maybe"));
+    assert!(said.contains("--forbid-self-approval") && said.contains("expected true or false"), "{said}");
+}
+
+#[test]
 fn without_a_secret_there_is_no_gate() {
     assert_snapshot!("no_secret", refusal(&mut bare(&["serve", "--store", "memory"])));
 }
