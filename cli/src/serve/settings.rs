@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, io,
     num::{NonZeroU32, NonZeroUsize},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +24,7 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
+    check::folder_or_its_parent,
     config::{Config, DeployerTable, HttpTable, NotifierTable},
     tenants::Tenants,
     values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
@@ -66,7 +67,7 @@ pub(crate) struct NotifierSettings {
 }
 
 enum Way {
-    Folder(Folder),
+    Folder { path: PathBuf, sender: Sender },
     Smtp(Smtp),
     Webhook { url: String, secret: String },
 }
@@ -128,7 +129,9 @@ impl NotifierSettings {
     /// The channel of a server that operators reach here.
     pub(crate) fn channel(self, public_url: &str) -> Result<Channel, BadInput> {
         Ok(match self.way {
-            Way::Folder(folder) => Channel::Folder(folder),
+            Way::Folder { path, sender } => {
+                Channel::Folder(Folder::open(&path, sender).map_err(|error| no_mail_folder(&path, &error))?)
+            }
             Way::Smtp(smtp) => Channel::Smtp(smtp),
             Way::Webhook { url, secret } => {
                 let webhook = Webhook::new(&url, &secret, public_url, Arc::new(WallClock));
@@ -174,8 +177,12 @@ fn store(args: &ServeArgs, config: &Config) -> Result<StoreAddress, BadInput> {
 }
 
 /// A strategy is written as other names are, with dashes.
+pub(crate) fn strategy_name(cas: Cas) -> String {
+    cas.as_str().replace('_', "-")
+}
+
 fn strategy(args: &ServeArgs, config: &Config) -> Result<Cas, BadInput> {
-    let names = Cas::ALL.map(|cas| cas.as_str().replace('_', "-"));
+    let names = Cas::ALL.map(strategy_name);
     let find = |name: &str| Cas::parse(&name.replace('-', "_"));
     let expected = format!("one of {}", names.join(", "));
     if let Some(name) = &args.strategy {
@@ -327,7 +334,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
             .unwrap_or_else(|| unreachable!("this one is an address")),
     };
     let way = match (&args.mail_dir, smtp, webhook, webhook_secret) {
-        (Some(path), ..) => Way::Folder(mail_folder(path, sender)?),
+        (Some(path), ..) => mail_folder(path, sender)?,
         (None, Some(url), ..) => Way::Smtp(Smtp::connect(url.get_ref(), sender).map_err(|_| {
             config.problem(
                 url.span(),
@@ -358,7 +365,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
         }
         (None, None, ..) => {
             let path = folder.as_ref().map_or(Path::new("mail"), |folder| folder.get_ref());
-            Way::Folder(mail_folder(path, sender)?)
+            mail_folder(path, sender)?
         }
     };
     let retries = Retries::default();
@@ -374,13 +381,17 @@ fn without_expected(text: &str) -> &str {
     text.strip_prefix("expected ").unwrap_or(text)
 }
 
-fn mail_folder(path: &Path, sender: Sender) -> Result<Folder, BadInput> {
-    Folder::open(path, sender).map_err(|error| {
-        BadInput::plain(
-            &format!("{}: mails cannot be written to this folder: {error}", path.display()),
-            "expected a folder that can be made or written to, as in `--mail-dir mail`",
-        )
-    })
+/// Links as files in this folder. It is made when the gate opens.
+fn mail_folder(path: &Path, sender: Sender) -> Result<Way, BadInput> {
+    folder_or_its_parent(path).map_err(|error| no_mail_folder(path, &error))?;
+    Ok(Way::Folder { path: path.to_owned(), sender })
+}
+
+fn no_mail_folder(path: &Path, error: &io::Error) -> BadInput {
+    BadInput::plain(
+        &format!("{}: mails cannot be written to this folder: {error}", path.display()),
+        "expected a folder that can be made or written to, as in `--mail-dir mail`",
+    )
 }
 
 /// Four thousand million are as good as more.
