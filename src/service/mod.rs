@@ -54,9 +54,12 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     let mut promotion = Promotion::begin(flow, &ask.request, source);
     let mut has_waited = false;
     let end = loop {
-        if let Some(until) = step(&mut promotion, ask, store, deployer).await {
+        let asks_for_lease = matches!(promotion.effect(), Some(Effect::Lease { .. }));
+        let turn = asks_for_lease.then(|| turns.wait(ask.request.approval));
+        let held = step(&mut promotion, ask, store, deployer).await;
+        if let (Some(_), Some(turn)) = (held, turn) {
             has_waited = true;
-            turns.wait(ask.request.approval, until).await;
+            turn.await;
         }
         if let Some(end) = promotion.end() {
             break end.clone();

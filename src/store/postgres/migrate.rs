@@ -26,12 +26,34 @@ pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Resul
     driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options.schema.as_deref())).await
 }
 
-async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+/// How many migrations the tables lack; none where there are no tables. Nothing is made, and nothing is changed.
+pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
+    let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
+    let (client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
+    let look = async {
+        is_young_enough(&client).await?;
+        if let Some(schema) = &options.schema {
+            let setup = format!("SET search_path = {};", quoted(schema));
+            client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+        }
+        let applied = applied(&client).await?;
+        let missing = to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)?;
+        Ok((!applied.is_empty()).then_some(missing.len()))
+    };
+    driven(&mut Some(Box::pin(link)), look).await
+}
+
+async fn is_young_enough(client: &Client) -> Result<(), OpenError> {
     let version = client.query_one("SELECT current_setting('server_version_num')::INT, version()", &[]).await;
     let version = version.map_err(OpenError::Server)?;
     if version.get::<_, i32>(0) < OLDEST {
         return Err(OpenError::TooOld(version.get(1)));
     }
+    Ok(())
+}
+
+async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+    is_young_enough(client).await?;
     let mut setup = format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK});");
     if let Some(schema) = schema {
         let schema = quoted(schema);

@@ -12,6 +12,7 @@
 //! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
 
 mod connection;
+mod pending;
 mod queue;
 mod session;
 mod task;
@@ -115,6 +116,10 @@ impl SqlStore<SqliteEngine> {
     /// Where [`SqliteStore::open`] keeps a database that is gone with the store.
     pub const IN_MEMORY: &str = ":memory:";
 
+    /// The strategies that mean something here.
+    pub const STRATEGIES: [Cas; 4] =
+        [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow];
+
     /// Opens the database in this file, and makes or migrates it where that is needed.
     ///
     /// # Errors
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn every_strategy_here_has_all_of_its_statements() {
         let here: Vec<_> = Cas::ALL.into_iter().filter(|cas| consume_file(*cas).is_some()).collect();
-        assert_eq!(here, [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow]);
+        assert_eq!(here, SqliteStore::STRATEGIES);
         for cas in here {
             assert!(Consume::new(cas, consume_file(cas).unwrap_or_default()).is_ok(), "{cas}");
         }
