@@ -1,19 +1,13 @@
 //! What becomes of many who want one approval: everybody tries, they take turns, or one tries for all.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use countersign::{
-    protocol::{End, Timestamp},
-    service::Turns,
-    store::Clock,
-};
+use countersign::{protocol::End, service::Turns};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
-
-use crate::race::VirtualClock;
 
 /// How contenders for one approval are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,23 +40,19 @@ impl Contention {
     }
 }
 
+/// After which time whoever was not called asks again, as in the service.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// Those who wait for the one lease of a race, in the order in which they came.
+#[derive(Default)]
 pub(crate) struct Line {
-    clock: Arc<VirtualClock>,
     waiting: Notify,
 }
 
-impl Line {
-    pub(crate) fn new(clock: Arc<VirtualClock>) -> Self {
-        Self { clock, waiting: Notify::new() }
-    }
-}
-
 impl Turns for Line {
-    async fn wait(&self, _: Uuid, until: Timestamp) {
-        let left = Duration::from_millis(until.0.saturating_sub(self.clock.now().0));
-        // Let in or not, it asks again.
-        let _ = tokio::time::timeout(left, self.waiting.notified()).await;
+    async fn wait(&self, _: Uuid) {
+        // Called or not, it asks again.
+        let _ = tokio::time::timeout(PATIENCE, self.waiting.notified()).await;
     }
 
     fn next(&self, _: Uuid) {

@@ -187,7 +187,7 @@ impl Race {
             preflights: AtomicUsize::new(0),
             consumed: Mutex::new(Vec::new()),
         });
-        let line = Arc::new(Line::new(Arc::clone(&clock)));
+        let line = Arc::new(Line::default());
         let flight = Arc::new(Flight::default());
         let runs: Vec<_> = (0..self.contenders)
             .map(|number| {
