@@ -129,9 +129,12 @@ pub(crate) struct SimulateArgs {
     /// Where the files of failures go
     #[arg(long, value_name = "FOLDER", default_value = "failures")]
     pub(crate) failures: PathBuf,
-    /// Write every step of every schedule to this file, a line of JSON each. On one thread
+    /// Write every step of every schedule to this file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Put the SHA-256 of the trace of these seeds into the report: what they do under the same code, on any machine
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    pub(crate) trace_digest: Option<(u64, u64)>,
     /// Break the platform on purpose, to see that it is noticed: canary, or the name of a mutant
     #[arg(long, value_name = "MUTANT")]
     pub(crate) mutant: Option<String>,

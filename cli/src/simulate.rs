@@ -10,7 +10,10 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 use countersign_models::simulation::{Campaign, CrashPoints, Failure, Mutant, Report, Seeds, crash_points};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use self::document::{Document, Shrunk};
+use self::{
+    document::{Document, Shrunk},
+    trace::TraceDigest,
+};
 use crate::{
     args::{Format, SimulateArgs, SimulateCommand},
     exit::Exit,
@@ -29,10 +32,10 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;
     let campaign = campaign(&named, args.mutant.as_deref())?;
     let seeds = Seeds { from: args.seeds.0, to: args.seeds.1, shard: args.shard.0 - 1, shards: args.shard.1 };
-    if let Some(path) = &args.trace {
-        return trace::write(&campaign, seeds, path);
-    }
     let pool = pool(args.threads)?;
+    if let Some(path) = &args.trace {
+        return pool.install(|| trace::write(&campaign, seeds, path));
+    }
     let document = pool.install(|| play(&named, &campaign, seeds, args));
     // First what was found: it is not lost when its files cannot be written.
     match args.format {
@@ -78,8 +81,10 @@ fn play(named: &Named, campaign: &Campaign, seeds: Seeds, args: &SimulateArgs) -
     let seconds = stopwatch.elapsed().as_secs_f64();
     bar.set_message("shrinking what was found");
     let shrunk = Shrunk::all(campaign, &report);
+    bar.set_message("hashing the trace");
+    let trace = args.trace_digest.map(|seeds| TraceDigest::of(campaign, seeds));
     bar.finish_and_clear();
-    Document::new(campaign, report, canary, points, seconds, shrunk)
+    Document::new(campaign, report, trace, canary, points, seconds, shrunk)
 }
 
 /// By how many seeds the canary is noticed; none when it is not.

@@ -1,5 +1,7 @@
 //! The gate as its operators meet it: started, checked, misconfigured, promoted through, and stopped.
 
+#[path = "serve/audit.rs"]
+mod audit;
 #[path = "serve/bad_input.rs"]
 mod bad_input;
 #[path = "serve/checking.rs"]

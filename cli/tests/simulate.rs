@@ -8,6 +8,7 @@ use std::{
 
 use insta::assert_snapshot;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Runs it in a folder of its own: failures are written there.
 fn run(folder: &Path, args: &[&str]) -> Output {
@@ -48,6 +49,35 @@ fn two_processes_write_the_same_trace_byte_for_byte() {
         assert!(steps > 40_000, "{flow}: {steps} lines");
         assert!(traces[0] == traces[1], "{flow}: two runs of the same seeds differ");
     }
+}
+
+/// What the report says that the trace of these seeds hashes to.
+fn digest(folder: &Path, campaign: &[&str], seeds: &str) -> String {
+    let args = ["simulate", "--seeds", "0..1", "--trace-digest", seeds, "--format", "json"];
+    let output = run(folder, &[&args, campaign].concat());
+    let report: Value = serde_json::from_str(&text(&output.stdout)).expect("JSON");
+    report["trace"]["sha256"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn the_digest_of_a_trace_is_that_of_its_file_on_any_number_of_threads() {
+    let folder = folder();
+    run(folder.path(), &["simulate", "--seeds", "100..3000", "--trace", "trace"]);
+    let file = fs::read(folder.path().join("trace")).expect("the trace was written");
+    let of_file = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for threads in ["1", "3"] {
+        assert_eq!(digest(folder.path(), &["--threads", threads], "100..3000"), of_file);
+    }
+}
+
+#[test]
+fn another_schedule_or_another_step_is_another_digest() {
+    // The control: a mutant of which most seeds notice nothing, and the same number of other seeds.
+    let folder = folder();
+    let sound = digest(folder.path(), &[], "0..500");
+    assert_ne!(digest(folder.path(), &[], "1..501"), sound);
+    assert_ne!(digest(folder.path(), &["--mutant", "unfenced"], "0..500"), sound);
+    assert_ne!(digest(folder.path(), &["consume-last"], "0..500"), sound);
 }
 
 #[test]

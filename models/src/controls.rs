@@ -31,7 +31,7 @@ const COMMIT_WITHOUT_JOB: &str = r#"{ atomic = [
 /// Nothing is wrong with it: what the controls are held against.
 pub const SOUND: Control = Control { name: "sound", breaks: &[], steps: &[VALIDATE, CHECK, COMMIT] };
 
-/// All of them.
+/// All that the model finds.
 pub const CONTROLS: &[Control] = {
     use Property::*;
     &[
@@ -96,6 +96,22 @@ pub const CONTROLS: &[Control] = {
         },
     ]
 };
+
+/// Those that break what only the simulator has.
+pub const BEYOND_THE_MODEL: &[Control] = &[Control {
+    name: "owner not looked at",
+    breaks: &[Property::S12],
+    steps: &[
+        r#"{ do = "validate", checks = ["status", "binding", "expiry"] }"#,
+        CHECK,
+        r#"{ atomic = [
+    { do = "consume", guards = ["status", "expiry"] },
+    { do = "write", what = "target" },
+    { do = "audit" },
+    { do = "enqueue" },
+] }"#,
+    ],
+}];
 
 impl Control {
     /// The flow's file.

@@ -2,13 +2,13 @@
 
 use countersign_models::simulation::{Size, Swarm, crash_points};
 
-use crate::{campaign, found, run, seeds};
+use crate::{campaign, found, missing, run, seeds};
 
 #[test]
 fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
     let report = run(&campaign("atomic-commit", None), seeds(0, 50_000));
     assert_eq!(found(&report), Vec::<&str>::new());
-    assert_eq!(report.coverage.missing(), Vec::<String>::new(), "what never happened was not tested");
+    assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
     assert_eq!((report.schedules, report.modelled > 10_000), (50_000, true));
     assert!(report.longest > 1_000, "some schedules are thousands of actions long: {}", report.longest);
@@ -26,7 +26,7 @@ fn the_order_with_a_lease_survives_as_much() {
     let campaign = campaign("atomic-commit-lease", None);
     let report = run(&campaign, seeds(0, 50_000));
     assert_eq!(found(&report), Vec::<&str>::new());
-    assert_eq!(report.coverage.missing(), Vec::<String>::new(), "what never happened was not tested");
+    assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
     let points = crash_points(&campaign.flow);
     assert_eq!((points.covered, points.total), (3_074, 3_074));
@@ -45,11 +45,11 @@ fn a_crash_at_the_wrong_moment_is_found_in_the_merged_fix() {
 #[test]
 fn a_swarm_keeps_to_the_stated_fault_budget() {
     use countersign_models::simulation::{Fault, MOST_CRASHES, MOST_FAULTS};
-    let campaign = campaign("atomic-commit", None);
+    let mut watcher = campaign("atomic-commit", None).watcher();
     let mut most = 0;
     for seed in (0..4_000).filter(|seed| Swarm::of(*seed).size != Size::Long) {
         let (mut faults, mut crashes) = (0, 0);
-        campaign.watch(seed, &mut |taken, _| {
+        watcher.watch(seed, &mut |taken, _| {
             // These come of the others, or of the world, and cost nothing.
             let free = [Fault::Skew, Fault::PausedWorker, Fault::FailedDeploy, Fault::SlowDeploy];
             faults += u32::from(taken.fault.is_some_and(|fault| !free.contains(&fault)));

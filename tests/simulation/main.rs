@@ -33,3 +33,8 @@ fn run(campaign: &Campaign, seeds: Seeds) -> Report {
 fn found(report: &Report) -> Vec<&str> {
     report.findings.keys().map(String::as_str).collect()
 }
+
+/// What never happened in a built-in flow, and could have.
+fn missing(report: &Report) -> Vec<String> {
+    report.coverage.missing(&BuiltIn::find(&report.flow).expect("it is built in").subject())
+}

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use countersign::protocol::{Flow, flow::Do, flow::Member};
 use countersign_models::{
     flows::Subject,
     properties::Property,
-    simulation::{Campaign, CrashPoints, Ending, Failure, Fault, Report},
+    simulation::{Campaign, CrashPoints, Failure, Report},
 };
 use serde::{Deserialize, Serialize};
 
+use super::trace::TraceDigest;
 use crate::{exit::Exit, say::say};
 
 /// A property that was broken, as short as it got.
@@ -46,6 +46,8 @@ pub(crate) struct Document {
     pub(crate) report: Report,
     /// The flow's file: what the report is about, and what its author expects.
     pub(crate) flow_file: String,
+    /// What some seeds do, step by step, as a hash; none when nobody has asked.
+    pub(crate) trace: Option<TraceDigest>,
     /// The seeds that the canary was noticed by; none when it was not.
     pub(crate) canary_seeds: Option<u64>,
     pub(crate) crash_points: usize,
@@ -62,6 +64,7 @@ impl Document {
     pub(crate) fn new(
         campaign: &Campaign,
         report: Report,
+        trace: Option<TraceDigest>,
         canary_seeds: Option<u64>,
         points: CrashPoints,
         seconds: f64,
@@ -70,6 +73,7 @@ impl Document {
         let mut document = Self {
             report,
             flow_file: campaign.flow_file.clone(),
+            trace,
             canary_seeds,
             crash_points: points.total,
             crash_points_covered: points.covered,
@@ -99,10 +103,7 @@ impl Document {
             .filter(|property| !is_expected(property))
             .map(|property| property.id().to_owned())
             .collect();
-        let cannot = cannot_happen(&subject.flow);
-        let vacuous = |name: &str| expectations.vacuous.iter().any(|property| property.id() == name);
-        self.not_covered = self.report.coverage.missing();
-        self.not_covered.retain(|name| !cannot.contains(&name.as_str()) && !vacuous(name));
+        self.not_covered = self.report.coverage.missing(&subject);
     }
 
     pub(crate) fn is_expected_broken(&self, property: Property) -> bool {
@@ -133,26 +134,6 @@ impl Document {
             Err(error) => unreachable!("numbers and texts can always be written: {error}"),
         }
     }
-}
-
-/// What never happens under this flow, however long one plays it.
-fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
-    let enqueues = flow.steps().iter().any(|step| match &step.action {
-        Do::Enqueue => true,
-        Do::Atomic(members) => members.contains(&Member::Enqueue),
-        _ => false,
-    });
-    let mut cannot = Vec::new();
-    if !enqueues {
-        // Without a job there is no worker.
-        let of_workers = [Fault::Skew, Fault::PausedWorker, Fault::SlowDeploy];
-        cannot.extend(of_workers.map(Fault::name));
-        cannot.push(Property::S14.id());
-    }
-    if !flow.ends_with_consume() {
-        cannot.push(Ending::Replayed.name());
-    }
-    cannot
 }
 
 /// The name of a failure's file.

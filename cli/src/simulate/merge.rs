@@ -38,6 +38,13 @@ fn add(whole: &mut Document, part: Document) -> Result<(), String> {
         return Err("its flow is not the first one's, or was changed since".to_owned());
     }
     whole.report.merge(part.report).map_err(|why| why.to_string())?;
+    match (&whole.trace, part.trace) {
+        (Some(mine), Some(other)) if mine.seeds == other.seeds && mine.sha256 != other.sha256 => {
+            return Err("its trace is another one: it comes from other code than the first".to_owned());
+        }
+        (None, other) => whole.trace = other,
+        (Some(_), _) => {}
+    }
     // Every shard has its own canary and walks through all crash points: the whole is as good as its worst.
     whole.canary_seeds = whole.canary_seeds.zip(part.canary_seeds).map(|(one, other)| one.max(other));
     whole.crash_points_covered = whole.crash_points_covered.min(part.crash_points_covered);

@@ -11,7 +11,10 @@ use countersign_models::{
 use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 
-use super::document::{Document, Shrunk, file_name};
+use super::{
+    document::{Document, Shrunk, file_name},
+    trace::TraceDigest,
+};
 use crate::{diagram::Diagram, diagram::terminal, say::say};
 
 pub(super) fn print(document: &Document, failures: Option<&Path>) {
@@ -150,6 +153,9 @@ fn coverage(document: &Document) {
             count(document.crash_points_covered as u64),
             count(document.crash_points as u64),
         );
+    }
+    if let Some(TraceDigest { seeds: (from, to), sha256 }) = &document.trace {
+        say!("  {}      seeds {from}..{to}: {sha256}", "trace".bold());
     }
     match document.canary_seeds {
         Some(by) => say!("  {}     noticed after {}", "canary".bold(), seeds(by)),

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failure, Fault, Found, Mutant, Schedule, Simulation, Stage, Taken,
+    Coverage, Failure, Fault, Found, Mutant, Schedule, Simulation, Stage, Taken,
     conformance::Shadows,
     schedule::{Drawn, draw},
     shrink,
@@ -91,28 +91,6 @@ impl Finding {
             return 1;
         }
         ((1.0 - probability).ln() / (1.0 - hit).ln()).ceil().max(1.0) as u64
-    }
-}
-
-/// What happened how often.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Coverage {
-    /// Faults, by kind.
-    pub faults: BTreeMap<String, u64>,
-    /// Requests, by how they ended.
-    pub endings: BTreeMap<String, u64>,
-    /// Schedules that put a property to the test, by property.
-    pub witnesses: BTreeMap<String, u64>,
-}
-
-impl Coverage {
-    /// What never happened.
-    pub fn missing(&self) -> Vec<String> {
-        let never = |counts: &BTreeMap<String, u64>| -> Vec<String> {
-            counts.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name.clone()).collect()
-        };
-        [never(&self.faults), never(&self.endings), never(&self.witnesses)].concat()
     }
 }
 
@@ -241,6 +219,19 @@ impl Report {
 fn add(counts: &mut BTreeMap<String, u64>, others: BTreeMap<String, u64>) {
     for (name, count) in others {
         *counts.entry(name).or_default() += count;
+    }
+}
+
+/// Plays single seeds, as they are played in a campaign, and tells every step.
+pub struct Watcher {
+    shadows: Shadows,
+    stage: Stage,
+}
+
+impl Watcher {
+    /// Plays one seed, and tells `watch` every step.
+    pub fn watch(&mut self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
+        draw(&mut self.stage, seed, &self.shadows, watch).found
     }
 }
 
@@ -382,10 +373,9 @@ impl Campaign {
         report
     }
 
-    /// Plays one seed, and tells `watch` every step.
-    pub fn watch(&self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
-        let shadows = Shadows::new(&self.flow);
-        draw(&mut self.stage(), seed, &shadows, watch).found
+    /// Somebody who watches one seed after another.
+    pub fn watcher(&self) -> Watcher {
+        Watcher { shadows: Shadows::new(&self.flow), stage: self.stage() }
     }
 
     /// The shortest schedule that breaks `property`, of those that the first seeds in the report shrink to.

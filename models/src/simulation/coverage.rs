@@ -1,0 +1,114 @@
+//! What happened how often in a campaign, and what never happens under a flow, however long one plays it.
+
+use std::collections::BTreeMap;
+
+use countersign::protocol::{
+    Flow,
+    flow::{Do, How, Member, What},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Ending, Fault};
+use crate::{flows::Subject, properties::Property};
+
+/// What happened how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// Faults, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Requests, by how they ended.
+    pub endings: BTreeMap<String, u64>,
+    /// Schedules that put a property to the test, by property.
+    pub witnesses: BTreeMap<String, u64>,
+}
+
+impl Coverage {
+    /// What never happened, and could have: under this flow, and as far as its author does not say otherwise.
+    pub fn missing(&self, subject: &Subject) -> Vec<String> {
+        let cannot = cannot_happen(&subject.flow);
+        let vacuous = |name: &str| subject.expectations.vacuous.iter().any(|one| one.id() == name);
+        let counts = [&self.faults, &self.endings, &self.witnesses].into_iter().flatten();
+        let never = counts.filter(|(_, count)| **count == 0).map(|(name, _)| name);
+        never.filter(|name| !cannot.contains(&name.as_str()) && !vacuous(name)).cloned().collect()
+    }
+}
+
+/// What never happens under this flow.
+fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
+    let any = |wanted: &dyn Fn(&Do) -> bool| flow.steps().iter().any(|step| wanted(&step.action));
+    let enqueues = any(&|action| match action {
+        Do::Enqueue => true,
+        Do::Atomic(members) => members.contains(&Member::Enqueue),
+        _ => false,
+    });
+    let mut cannot = Vec::new();
+    if !enqueues {
+        // Without a job there is no worker.
+        let of_workers = [Fault::Skew, Fault::PausedWorker, Fault::SlowDeploy];
+        cannot.extend(of_workers.map(Fault::name));
+        cannot.push(Property::S14.id());
+    }
+    if !enqueues && !any(&|action| *action == Do::Launch) {
+        cannot.push(Fault::FailedDeploy.name());
+    }
+    if !flow.ends_with_consume() {
+        cannot.push(Ending::Replayed.name());
+    }
+    if !reads_what_may_be_stale(flow) {
+        cannot.push(Fault::StaleRead.name());
+    }
+    cannot
+}
+
+/// Whether a read can give what somebody has read before and what has changed since. Whoever has passed a consume that
+/// compares the status is alone from there on: nobody else reads there, and one read of its own is the first.
+fn reads_what_may_be_stale(flow: &Flow) -> bool {
+    let mut alone = false;
+    let mut reads_alone = 0;
+    for step in flow.steps() {
+        match &step.action {
+            // The look for a target is one at what all approvals share.
+            Do::Write { what: What::Target, how: How::ReadThenWrite, .. }
+            | Do::Consume { how: How::ReadThenWrite, .. } => return true,
+            Do::Validate { .. } | Do::Check { .. } if alone => reads_alone += 1,
+            Do::Validate { .. } | Do::Check { .. } => return true,
+            Do::Consume { guards, how: How::AtOnce } => alone |= guards.status,
+            Do::Atomic(members) => {
+                let compares =
+                    |member: &Member| matches!(member, Member::Consume { guards } if guards.status);
+                alone |= members.iter().any(compares);
+            }
+            Do::Write { .. } | Do::Lease | Do::Audit | Do::Enqueue | Do::Launch => {}
+        }
+    }
+    reads_alone > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn can_be_stale(steps: &str) -> bool {
+        let subject = Subject::read(format!("step = [{steps}]").as_bytes()).expect("a flow");
+        !cannot_happen(&subject.flow).contains(&Fault::StaleRead.name())
+    }
+
+    const CONSUME: &str = r#"{ do = "consume", guards = ["status"] }"#;
+    const CHECK: &str = r#"{ do = "check" }"#;
+
+    #[test]
+    fn one_read_after_the_consume_has_nothing_to_be_behind_of() {
+        assert!(!can_be_stale(CONSUME));
+        assert!(!can_be_stale(&format!("{CONSUME}, {CHECK}")));
+        assert!(can_be_stale(&format!("{CONSUME}, {CHECK}, {CHECK}")));
+        assert!(can_be_stale(&format!("{CHECK}, {CONSUME}")));
+    }
+
+    #[test]
+    fn a_consume_that_does_not_look_at_the_status_leaves_nobody_alone() {
+        assert!(can_be_stale(&format!(r#"{{ do = "consume", guards = [] }}, {CHECK}"#)));
+        let look_first = r#"{ do = "consume", guards = ["status"], how = "read-then-write" }"#;
+        assert!(can_be_stale(look_first));
+    }
+}

@@ -1,0 +1,76 @@
+//! Everything that the simulator has to find: known-bad orders, broken platforms, and the controls of the model checker.
+
+use std::{fmt, sync::Arc};
+
+use super::{Campaign, Mutant};
+use crate::{
+    controls::{BEYOND_THE_MODEL, CONTROLS},
+    flows::{BUILT_IN, Subject},
+    properties::Property,
+};
+
+/// What is bad about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// A built-in flow's order.
+    Flow,
+    /// The platform, under `atomic-commit`.
+    Mutant,
+    /// The order of a small flow that is wrong in one way.
+    Control,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flow => "flow",
+            Self::Mutant => "mutant",
+            Self::Control => "control",
+        })
+    }
+}
+
+/// A campaign that has to find something.
+#[derive(Clone)]
+pub struct KnownBad {
+    /// What kind of badness.
+    pub bad: Bad,
+    /// What it is called.
+    pub name: String,
+    /// The campaign.
+    pub campaign: Campaign,
+    /// What it has to find broken at least; of a flow, all of it.
+    pub breaks: Vec<Property>,
+}
+
+impl KnownBad {
+    /// All there are.
+    pub fn all() -> Vec<Self> {
+        let flows = BUILT_IN.iter().filter_map(|flow| {
+            let expectations = flow.subject().expectations;
+            let breaks = [expectations.broken, expectations.broken_in_simulation].concat();
+            let campaign = campaign(flow.name, flow.source, None);
+            let bad = Self { bad: Bad::Flow, name: flow.name.to_owned(), campaign, breaks };
+            Some(bad).filter(|bad| !bad.breaks.is_empty())
+        });
+        let mutants = Mutant::ALL.iter().filter_map(|mutant| {
+            let shipped = BUILT_IN.iter().find(|flow| flow.name == "atomic-commit")?;
+            let campaign = campaign(shipped.name, shipped.source, Some(*mutant));
+            let name = mutant.name().to_owned();
+            Some(Self { bad: Bad::Mutant, name, campaign, breaks: vec![mutant.breaks()] })
+        });
+        let controls = CONTROLS.iter().chain(BEYOND_THE_MODEL).map(|control| Self {
+            bad: Bad::Control,
+            name: control.name.to_owned(),
+            campaign: campaign(control.name, &control.file(), None),
+            breaks: control.breaks.to_vec(),
+        });
+        flows.chain(mutants).chain(controls).collect()
+    }
+}
+
+fn campaign(name: &str, file: &str, mutant: Option<Mutant>) -> Campaign {
+    let subject = Subject::read(file.as_bytes())
+        .unwrap_or_else(|problem| unreachable!("the file of {name} is tested: {problem}"));
+    Campaign { flow: Arc::new(subject.flow), name: name.to_owned(), flow_file: file.to_owned(), mutant }
+}
