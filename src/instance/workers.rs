@@ -128,7 +128,7 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
             }
             Ok(Worked::Nothing) => {}
             Err(error) => {
-                warn!(%approval, fence, %error, "the lease could not be renewed: the job comes back when it runs out");
+                warn!(%approval, fence, %error, "the store failed for too long: the job comes back when its lease runs out");
                 self.end_deploy(lease).await;
             }
         }

@@ -1,8 +1,10 @@
 //! The worker: leases a launch job, launches it under its approval's key, and sees it through.
 
 use super::{Deployer, Launch, NoTime, Timer};
-use crate::protocol::Timestamp;
-use crate::store::{Clock, Lease, StackStatus, Store, StoreError};
+use crate::{
+    protocol::Timestamp,
+    store::{Clock, Lease, StackStatus, Store, StoreError},
+};
 
 /// How a worker holds a job.
 #[derive(Clone, Copy)]

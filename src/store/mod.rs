@@ -129,15 +129,15 @@ pub trait Store: Send + Sync {
         step: &Step,
     ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
 
-    /// Takes the lease of the approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it by the
+    /// Takes the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it by the
     /// store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: whoever is told that somebody has it asks again.
     ///
     /// Two holders of one lease at the same time cost a preflight; two that are given the same number, or a smaller one,
     /// cannot be told apart by a consume under the `lease` guard.
     fn lease_approval(&self, ask: &Ask) -> impl Future<Output = Result<Leased, StoreError>> + Send;
 
-    /// Gives an approval's lease back before it runs out, if this is still the number that was given last. The number
-    /// stays given.
+    /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
+    /// The number stays given.
     fn release_approval(&self, ask: &Ask, fence: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Does all of the commit or nothing. The consume in it is judged on the approval as it is at that moment, by one

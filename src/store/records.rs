@@ -349,7 +349,7 @@ pub enum Leased {
         /// When it runs out, by the store's clock.
         until: Timestamp,
     },
-    /// There is no such approval.
+    /// The team has no such approval.
     Absent,
 }
 

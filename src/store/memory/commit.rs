@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{MemoryStore, TeamState};
 use crate::{
     protocol::{Commit, Fences, Guards, Op, Refusal, Status, Step, Timestamp, consume},
@@ -20,6 +22,8 @@ impl<S: Strategy> MemoryStore<S> {
         let Some(tenant) = teams.get(&ask.request.team) else {
             return Ok(Committed::Refused(Refusal::NOT_FOUND));
         };
+        // Another team's approval is in another folder, whose fence is read before: no two teams' locks are held together.
+        let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.request.team, commit.approval));
         let mut team = tenant.state();
         let TeamState { estate, approvals, events, strays, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
@@ -30,8 +34,7 @@ impl<S: Strategy> MemoryStore<S> {
         // Both are far away, and neither has to wait for the other.
         let standing = self.standings.read(commit.approval).map(|record| record.standing);
         let mut folder = approvals.get_mut(&commit.approval);
-        // Another team's has no lease here: under its guard nobody of this team consumes it.
-        let latest = folder.as_ref().map_or(0, |folder| folder.fence());
+        let latest = folder.as_ref().map(|folder| folder.fence()).or(foreign).unwrap_or(0);
         let fences = Fences { held: commit.fence, latest };
         let mut guards = None;
         for (place, op) in commit.ops.iter().enumerate() {
@@ -81,6 +84,12 @@ impl<S: Strategy> MemoryStore<S> {
             self.write_job(folder, Job { approval, digest, target, state: JobState::Ready });
         }
         Ok(Committed::Applied { target: applied.target })
+    }
+
+    /// The fencing number that was given last for an approval of another team than this one.
+    fn foreign_fence(&self, team: Uuid, approval: Uuid) -> Option<u64> {
+        let owner = self.owner(approval).filter(|owner| owner.id != team)?;
+        owner.state().approvals.get(&approval).map(|folder| folder.fence())
     }
 
     /// The compare-and-swap: of all that was compared on this approval, the last.

@@ -28,30 +28,30 @@ impl Folder {
 
 impl<S: Strategy> MemoryStore<S> {
     pub(super) fn take_lease(&self, ask: &Ask) -> Result<Leased, StoreError> {
-        let is_out = |team: &mut TeamState| team.estate.is_out(&Refusal::LEASE_FAILED);
-        if self.with_team(ask.request.team, is_out).unwrap_or(false) {
-            return Err(StoreError::NotApplied);
-        }
-        let id = ask.request.approval;
         let take = |team: &mut TeamState| {
-            let Some(folder) = team.approvals.get_mut(&id) else { return Leased::Absent };
+            if team.estate.is_out(&Refusal::LEASE_FAILED) {
+                return Err(StoreError::NotApplied);
+            }
+            // Another team's is in another folder.
+            let Some(folder) = team.approvals.get_mut(&ask.request.approval) else {
+                return Ok(Leased::Absent);
+            };
             let now = self.clock.now();
-            match lease(folder.fence(), folder.leased_until(), now) {
+            Ok(match lease(folder.fence(), folder.leased_until(), now) {
                 Ok(fence) => {
                     let until = after(now, APPROVAL_LEASE_MS);
                     folder.lease = Some(Box::new(LeaseRow { fence, until }));
                     Leased::Taken { fence }
                 }
                 Err(until) => Leased::Held { until },
-            }
+            })
         };
-        Ok(self.with_owner(id, take).unwrap_or(Leased::Absent))
+        self.with_team(ask.request.team, take).unwrap_or(Ok(Leased::Absent))
     }
 
     pub(super) fn give_lease_back(&self, ask: &Ask, fence: u64) {
-        let id = ask.request.approval;
-        self.with_owner(id, |team| {
-            let row = team.approvals.get_mut(&id).and_then(|folder| folder.lease.as_mut());
+        self.with_team(ask.request.team, |team| {
+            let row = team.approvals.get_mut(&ask.request.approval).and_then(|folder| folder.lease.as_mut());
             if let Some(row) = row.filter(|row| row.fence == fence) {
                 row.until = Timestamp(0);
             }

@@ -14,6 +14,7 @@ use crate::{
 
 /// Takes an approval's lease, if nobody has it.
 pub(super) struct LeaseApproval {
+    pub(super) team: Uuid,
     pub(super) approval: Uuid,
     pub(super) outages: Outages,
 }
@@ -26,14 +27,15 @@ impl Work for LeaseApproval {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Leased>, SqlError> {
-        const READ: &str = "SELECT lease_fence, lease_until, countersign_now() FROM approvals WHERE id = $1";
+        const READ: &str =
+            "SELECT lease_fence, lease_until, countersign_now() FROM approvals WHERE id = $1 AND team = $2";
         // The version goes along, for a consume that goes by it: what it has judged has changed.
         const TAKE: &str = "UPDATE approvals SET lease_fence = $1, lease_until = $2, version = version + 1 \
                             WHERE id = $3 AND lease_fence = $4 AND lease_until = $5";
         if self.outages.contains(&Refusal::LEASE_FAILED) {
             return Err(UNREADABLE);
         }
-        let rows = session.query(READ, &values![self.approval]).await?;
+        let rows = session.query(READ, &values![self.approval, self.team]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Leased::Absent)) };
         let mut columns = Columns::of(row);
         let (latest, until, now): (u64, Timestamp, Timestamp) =
@@ -53,6 +55,7 @@ impl Work for LeaseApproval {
 
 /// Gives an approval's lease back, if it is still the latest.
 pub(super) struct ReleaseApproval {
+    pub(super) team: Uuid,
     pub(super) approval: Uuid,
     pub(super) fence: u64,
 }
@@ -65,7 +68,8 @@ impl Work for ReleaseApproval {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
-        const RELEASE: &str = "UPDATE approvals SET lease_until = 0 WHERE id = $1 AND lease_fence = $2";
-        session.execute(RELEASE, &values![self.approval, self.fence]).await.map(|_| Done::Keep(()))
+        const RELEASE: &str =
+            "UPDATE approvals SET lease_until = 0 WHERE id = $1 AND team = $2 AND lease_fence = $3";
+        session.execute(RELEASE, &values![self.approval, self.team, self.fence]).await.map(|_| Done::Keep(()))
     }
 }

@@ -71,12 +71,14 @@ impl<E: Engine> Store for SqlStore<E> {
     }
 
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
-        let outages = self.outages_of(ask.request.team);
-        self.engine.perform(LeaseApproval { approval: ask.request.approval, outages }).await
+        let (team, approval) = (ask.request.team, ask.request.approval);
+        let outages = self.outages_of(team);
+        self.engine.perform(LeaseApproval { team, approval, outages }).await
     }
 
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
-        self.engine.perform(ReleaseApproval { approval: ask.request.approval, fence }).await
+        let (team, approval) = (ask.request.team, ask.request.approval);
+        self.engine.perform(ReleaseApproval { team, approval, fence }).await
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {

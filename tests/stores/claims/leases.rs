@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Commit, Guards, Op, Refusal, Timestamp, flow::Do},
+    protocol::{Commit, Digest, Guards, Op, Refusal, Timestamp, flow::Do},
     store::{APPROVAL_LEASE_MS, Ask, Committed, Leased, Store},
 };
 
 use super::races::{EIGHT, ROUNDS, at_once};
-use crate::world::{TEAM, UNKNOWN, World, flow, later, succeeded};
+use crate::world::{STRANGERS, TEAM, UNKNOWN, World, flow, later, succeeded};
 
 const FIRST: Leased = Leased::Taken { fence: 1 };
 const SECOND: Leased = Leased::Taken { fence: 2 };
@@ -24,8 +24,13 @@ async fn release(world: &World, ask: &Ask, fence: u64) {
 
 /// Nothing but a consume under the guard, by a promotion whose lease has this number.
 async fn consume(world: &World, ask: &Ask, fence: Option<u64>) -> Committed {
+    consume_with(world, ask, world.source_digest(ask).await, fence).await
+}
+
+/// As [`consume`], by a promotion that holds this digest.
+async fn consume_with(world: &World, ask: &Ask, digest: Digest, fence: Option<u64>) -> Committed {
     let step = Do::Consume { guards: GUARDED, how: Default::default() }.into();
-    let (approval, digest) = (ask.request.approval, world.source_digest(ask).await);
+    let approval = ask.request.approval;
     let ops = [Op::Consume { guards: GUARDED }];
     let commit = Commit { approval, digest, target: None, fence, ops: &ops };
     world.store().commit(ask, &step, commit).await.expect("nothing fails")
@@ -50,6 +55,34 @@ pub(super) async fn a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back(w
     unknown.request.approval = UNKNOWN;
     assert_eq!(lease(world, &unknown).await, Leased::Absent);
     release(world, &unknown, 1).await;
+}
+
+pub(super) async fn an_approvals_lease_is_its_teams_own(world: &World) {
+    let ask = world.approved().await;
+    let mut foreign = ask.clone();
+    foreign.request.team = STRANGERS;
+    assert_eq!(lease(world, &foreign).await, Leased::Absent);
+    assert_eq!(lease(world, &ask).await, FIRST, "nobody has taken it");
+    release(world, &foreign, 1).await;
+    assert!(matches!(lease(world, &ask).await, Leased::Held { .. }), "strangers give nothing back");
+}
+
+/// Whose an approval is, is for other rules to say: its fence is the same for everybody.
+pub(super) async fn another_teams_fence_is_the_real_one(world: &World) {
+    let ask = world.approved().await;
+    let digest = world.source_digest(&ask).await;
+    assert_eq!(lease(world, &ask).await, FIRST);
+    release(world, &ask, 1).await;
+    assert_eq!(lease(world, &ask).await, SECOND);
+    let mut foreign = ask;
+    foreign.request.team = STRANGERS;
+    assert_eq!(world.store().read_approval(&foreign).await.expect("nothing fails").fence, 2);
+    for fence in [None, Some(0), Some(1)] {
+        let lost = Committed::NotConsumed(Refusal::LEASE_LOST);
+        assert_eq!(consume_with(world, &foreign, digest, fence).await, lost, "{fence:?}");
+    }
+    let applied = Committed::Applied { target: None };
+    assert_eq!(consume_with(world, &foreign, digest, Some(2)).await, applied);
 }
 
 pub(super) async fn who_was_overtaken_cannot_consume(world: &World) {

@@ -83,6 +83,8 @@ claims! {
     }
     leases {
         a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back,
+        an_approvals_lease_is_its_teams_own,
+        another_teams_fence_is_the_real_one,
         who_was_overtaken_cannot_consume,
         a_lease_that_ran_out_is_good_until_somebody_takes_it,
         an_overtaken_promotion_leaves_no_trace,
