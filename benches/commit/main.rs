@@ -9,130 +9,9 @@
 //! The three take turns, some ten thousand approvals at a time, so that whatever else the machine does slows all of
 //! them. Nobody else is there: this is the cost of the work, not of the contention.
 
-use std::{
-    fmt,
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod compare;
 
-use countersign::{
-    protocol::{
-        Binding, Checkpoint, Digest, Effect, End, Environment, Flow, Guards, Kind, Promotion, Request,
-        Timestamp,
-    },
-    service::{InMemoryDeployer, promote},
-    store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
-    strategy::{self, DefaultStrategy, Strategy},
-};
-use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
-use uuid::Uuid;
-
-const NOW: Timestamp = Timestamp(1_800_000_000_000);
-const APPROVALS: usize = 1_000_000;
-/// How many are done in a row.
-const CHUNK: usize = 10_000;
-
-/// Draws that are good enough to mix an order.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
-    }
-
-    fn shuffle<T>(&mut self, all: &mut [T]) {
-        for last in (1..all.len()).rev() {
-            all.swap(last, self.below(last + 1));
-        }
-    }
-}
-
-/// A million approvals, given.
-struct Given {
-    store: MemoryStore,
-    bare: DefaultStrategy,
-    asks: Vec<Ask>,
-}
-
-impl Given {
-    fn new(approvals: usize, teams: u16) -> Self {
-        let store = MemoryStore::new(Arc::new(HandClock::at(NOW)), Arc::new(CountingIds::default()));
-        let environment = |name| Environment::parse(name).expect("a legal name");
-        let (staging, production) = (environment("staging"), environment("production"));
-        let binding = Binding { kind: Kind::Stack, from: staging.clone(), to: production };
-        let mut asks = Vec::new();
-        for team in 1..=teams {
-            let team = Uuid::from_u128(u128::from(team) << 64);
-            store.put_team(team, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-            store.put_vault(team, staging.clone(), "KEY", "value");
-            let image_ref = Some("shop:1".to_owned());
-            let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
-            let source = store.create_stack(team, "shop", staging.clone(), services, EnvVars::new());
-            let source = source.expect("the team is there");
-            let by: Arc<str> = "dev@example.com".into();
-            for _ in 0..approvals / usize::from(teams) {
-                let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
-                let payload = Payload { source, name: None, copy_vault: true };
-                let mut ask = Ask { request, by: Arc::clone(&by), payload, key: None };
-                let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory");
-                ask.request.approval = record.approval.id;
-                asks.push(ask);
-            }
-        }
-        let mut dice = Dice(1);
-        dice.shuffle(&mut asks);
-        let bare = DefaultStrategy::default();
-        for ask in &asks {
-            let token = token_of(ask.request.approval);
-            let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
-            at_once(store.decide(decision)).expect("nothing fails in memory").expect("it is pending");
-            let standing = store.standing(ask.request.approval).expect("it was asked for");
-            bare.insert(ask.request.approval, standing);
-        }
-        dice.shuffle(&mut asks);
-        Self { store, bare, asks }
-    }
-
-    /// Each with the digest that whoever looks before it commits holds.
-    fn with_digests<'a>(&self, asks: &'a [Ask]) -> Vec<(&'a Ask, Digest)> {
-        asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
-    }
-}
-
-/// What one kind of work took.
-struct Taken {
-    what: &'static str,
-    /// For each chunk, nanoseconds for one.
-    each: Vec<f64>,
-}
-
-impl Taken {
-    fn add(&mut self, chunk: &[(&Ask, Digest)], mut work: impl FnMut(&Ask, Digest) -> bool) {
-        #[expect(clippy::disallowed_methods, reason = "this is a benchmark")]
-        let start = Instant::now();
-        let mut done = 0;
-        for (ask, digest) in chunk {
-            done += usize::from(black_box(work(ask, *digest)));
-        }
-        let took: Duration = start.elapsed();
-        assert_eq!(done, chunk.len(), "every one of these succeeds once");
-        self.each.push(took.as_nanos() as f64 / chunk.len() as f64);
-    }
-
-    fn median(&self) -> f64 {
-        let mut sorted = self.each.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    }
-}
-
-impl fmt::Display for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>24} {:>8.0}", self.what, self.median())
-    }
-}
+use compare::{APPROVALS, CHUNK, Given, Taken, compare};
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
@@ -142,37 +21,11 @@ fn main() {
         println!("{:>24}", if teams == 1 { "one team".to_owned() } else { format!("{teams} teams") });
         let compared = compare(&Given::new(approvals, teams), chunk);
         for taken in &compared {
-            println!("{taken} {:>8.2}", taken.median() / compared[0].median());
+            println!("{} {:>8.2}", line(taken), taken.median() / compared[0].median());
         }
     }
 }
 
-fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
-    let flow = Flow::atomic_commit();
-    let deployer = InMemoryDeployer::default();
-    let taken = |what| Taken { what, each: Vec::new() };
-    let [mut bare, mut commit, mut whole] =
-        ["bare consume", "commit of atomic-commit", "the whole promotion"].map(taken);
-    let chunks: Vec<_> = given.asks.chunks(chunk).collect();
-    for chunks in chunks.chunks_exact(2) {
-        let [one, other] = [chunks[0], chunks[1]].map(|asks| given.with_digests(asks));
-        bare.add(&one, |ask, digest| {
-            strategy::consume(&given.bare, ask.request.approval, Guards::ALL, digest, NOW).is_ok()
-        });
-        commit.add(&one, |ask, digest| {
-            // After validate and plan.
-            let at = Checkpoint { cursor: 2, digest, target: None, fence: None };
-            let promotion = Promotion::restore(&flow, &ask.request, at);
-            let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
-                return false;
-            };
-            let committed = at_once(given.store.commit(ask, step, commit));
-            matches!(committed, Ok(Committed::Applied { target: Some(_) }))
-        });
-        whole.add(&other, |ask, digest| {
-            let ended = at_once(promote(&flow, ask, digest, &given.store, &deployer));
-            matches!(ended, End::Succeeded { target: Some(_) })
-        });
-    }
-    [bare, commit, whole]
+fn line(taken: &Taken) -> String {
+    format!("{:>24} {:>8.0}", taken.what, taken.median())
 }

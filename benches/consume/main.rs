@@ -8,8 +8,12 @@
 //! - `CONSUME_INSTRUCTIONS=FILE`: where `scripts/instructions.sh` has left its counts, to be put beside the times, if not
 //!   in `target/consume-instructions.txt`.
 
+#[path = "../commit/compare.rs"]
+mod commit;
 #[path = "../contenders/mod.rs"]
 mod contenders;
+#[path = "../facts/mod.rs"]
+mod facts;
 mod report;
 mod scenarios;
 
@@ -35,7 +39,8 @@ fn main() {
         let rounds = std::env::var("CONSUME_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
         let (sizes, rounds) =
             if is_test { (Sizes::SMALL, 2) } else { (Sizes::FULL, rounds.unwrap_or(ROUNDS)) };
-        let report = Report::new(sizes, rounds, compare(sizes, rounds));
+        let compared = compare(sizes, rounds);
+        let report = Report::new(sizes, rounds, compared, commits(is_test));
         print!("{report}");
         if let Some(path) = json {
             std::fs::write(&path, report.json()).expect("the file named by CONSUME_JSON can be written");
@@ -77,6 +82,13 @@ fn compare(sizes: Sizes, rounds: usize) -> Vec<Compared> {
         );
     }
     compared
+}
+
+/// What the commit of `atomic-commit` and the whole promotion cost, beside the bare consume in them.
+fn commits(is_test: bool) -> [commit::Taken; 3] {
+    let (approvals, chunk) = if is_test { (20_000, 1_000) } else { (commit::APPROVALS, commit::CHUNK) };
+    eprintln!("the commit of atomic-commit");
+    commit::compare(&commit::Given::new(approvals, 1), chunk)
 }
 
 /// By criterion, one after another.

@@ -1,12 +1,14 @@
 //! The result: as a table, and as JSON by the schema in `benches/README.md`.
 
-use std::{collections::BTreeMap, fmt, process::Command};
+use std::{collections::BTreeMap, fmt};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
 use crate::{
+    commit::Taken,
     contenders::{Entry, Kind},
+    facts::{self, cores, rounded},
     scenarios::{Loaded, Pass, Scenario, Sizes, ZIPF_EXPONENT, instant},
 };
 
@@ -79,23 +81,21 @@ impl Compared {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// Everything.
 pub(crate) struct Report {
     sizes: Sizes,
     rounds: usize,
     compared: Vec<Compared>,
+    /// The bare consume in the default strategy, and what is built on it.
+    commits: [Taken; 3],
     /// Instructions a try, by contender and kind of try.
     instructions: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 impl Report {
     /// Of these.
-    pub(crate) fn new(sizes: Sizes, rounds: usize, compared: Vec<Compared>) -> Self {
-        Self { sizes, rounds, compared, instructions: instructions() }
+    pub(crate) fn new(sizes: Sizes, rounds: usize, compared: Vec<Compared>, commits: [Taken; 3]) -> Self {
+        Self { sizes, rounds, compared, commits, instructions: instructions() }
     }
 
     fn figure_of(&self, name: &str, scenario: Scenario) -> f64 {
@@ -113,12 +113,18 @@ impl Report {
         let uncontended =
             |name| self.figure_of(name, Scenario::Uncontended) / self.figure_of(ONE, Scenario::Uncontended);
         let loser = |name| self.figure_of(name, Scenario::Hot(2)) / self.figure_of(BARE, Scenario::Hot(2));
+        let [bare, commit, whole] = &self.commits;
+        let of_bare =
+            |taken: &Taken| (format!("{} / {}", taken.what, bare.what), taken.median() / bare.median());
+        let [commit, whole] = [commit, whole].map(of_bare);
         vec![
             (format!("slot-in-id, uncontended / {ONE}"), 0.7, uncontended("slot-in-id")),
             (format!("packed, uncontended / {ONE}"), 1.1, uncontended("packed")),
             (format!("slot-in-id, hot loser / {BARE}"), 0.2, loser("slot-in-id")),
             (format!("packed, hot loser / {BARE}"), 0.2, loser("packed")),
             ("packed, bytes per record".to_owned(), 136.0, self.bytes_of("packed")),
+            (commit.0, 4.0, commit.1),
+            (whole.0, 4.0, whole.1),
         ]
     }
 
@@ -129,8 +135,8 @@ impl Report {
         let report = json!({
             "schema": "countersign/consume-memory/1",
             "command": COMMAND,
-            "machine": machine(),
-            "versions": versions(),
+            "machine": facts::machine(),
+            "versions": facts::versions(&["dashmap", "papaya", "scc", "gungraun"]),
             "settings": {
                 "approvals": approvals, "rounds": self.rounds, "raced": raced, "hot": hot,
                 "tries_at_each_hot": tries_at_hot, "tries_of_mix": mixed, "zipf_exponent": ZIPF_EXPONENT,
@@ -197,10 +203,6 @@ impl Report {
     }
 }
 
-fn rounded(number: f64) -> f64 {
-    (number * 1_000.0).round() / 1_000.0
-}
-
 fn quantiles(histogram: &Histogram<u64>) -> Value {
     json!({
         "tries": histogram.len(),
@@ -218,46 +220,6 @@ fn clock_ns() -> f64 {
         std::hint::black_box(instant());
     }
     begun.elapsed().as_secs_f64() * 1e9 / f64::from(LOOKS)
-}
-
-/// The value of a line `key : value` in a file of the system's.
-fn line_of(file: &str, key: &str) -> Option<String> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.starts_with(key))?;
-    line.split_once(':').map(|(_, value)| value.trim().to_owned())
-}
-
-fn machine() -> Value {
-    let load = std::fs::read_to_string("/proc/loadavg").ok();
-    json!({
-        "processor": line_of("/proc/cpuinfo", "model name"),
-        "cores": cores(),
-        "memory": line_of("/proc/meminfo", "MemTotal"),
-        "system": std::env::consts::OS,
-        "architecture": std::env::consts::ARCH,
-        "huge_pages": std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-            .map(|text| text.trim().to_owned()).ok(),
-        // Of the last five minutes: what is above the threads of the run was somebody else's.
-        "load": load.and_then(|load| load.split(' ').nth(1).map(str::to_owned)),
-    })
-}
-
-fn versions() -> Value {
-    let lock = include_str!("../../Cargo.lock");
-    let version = |name: &str| {
-        let package = format!("name = \"{name}\"\nversion = \"");
-        let (_, rest) = lock.split_once(&package)?;
-        rest.split_once('"').map(|(version, _)| version.to_owned())
-    };
-    let rustc = Command::new("rustc").arg("--version").output().ok();
-    json!({
-        "rustc": rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        "countersign": env!("CARGO_PKG_VERSION"),
-        "dashmap": version("dashmap"),
-        "papaya": version("papaya"),
-        "scc": version("scc"),
-        "gungraun": version("gungraun"),
-    })
 }
 
 /// The counts that `scripts/instructions.sh` has left, if it has: lines of contender, kind of try, instructions a try.

@@ -66,8 +66,8 @@ impl Store for Idle {
         fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
         fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
         fn list_approvals(&Query) -> Page;
-        fn lease_job(Timestamp) -> Option<Lease>;
-        fn renew_lease(&Lease, Timestamp) -> bool;
+        fn lease_job(u64) -> Option<Lease>;
+        fn renew_lease(&Lease, u64) -> bool;
         fn finish_job(&Lease, StackStatus) -> bool;
         fn settle(Uuid, Option<Uuid>, StackStatus) -> ();
         fn audit(Uuid) -> Vec<AuditEvent>;
@@ -99,10 +99,10 @@ impl Operations for Idle {
     refused! {
         fn approval_by_token(&str) -> Option<ApprovalRecord>;
         fn any_approval(Uuid) -> Option<ApprovalRecord>;
-        fn lease_notice(Timestamp) -> Option<Notice>;
+        fn lease_notice(u64) -> Option<Notice>;
         fn settle_notice(&Notice, NoticeState) -> bool;
-        fn claim_key(Uuid, &str, Digest, Timestamp) -> Claim;
-        fn release_key(Uuid, &str, bool) -> ();
+        fn claim_key(Uuid, &str, Digest, u64) -> Claim;
+        fn release_key(Uuid, &str, Timestamp, bool) -> ();
         fn log_deploy(DeployLog) -> ();
         fn deploy_logs(Uuid) -> Vec<DeployLog>;
         fn is_ready() -> ();

@@ -129,6 +129,7 @@ impl Gate {
             admin: false,
             exp: OPENS.0 / 1_000 + 3_600,
             nbf: None,
+            iat: None,
         };
         let bearer = mint(SECRET, &claims);
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };

@@ -56,14 +56,14 @@ impl Store for Dozing {
         self.store.commit(ask, step, commit).await
     }
 
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+    async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         self.doze().await;
-        self.store.lease_job(until).await
+        self.store.lease_job(lease_ms).await
     }
 
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+    async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
         self.doze().await;
-        self.store.renew_lease(lease, until).await
+        self.store.renew_lease(lease, lease_ms).await
     }
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {

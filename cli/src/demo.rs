@@ -48,6 +48,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
         admin: false,
         exp: WallClock.now().0 / 1000 + 12 * 60 * 60,
         nbf: None,
+        iat: None,
     };
     let client = Client::new(format!("http://{}", gate.address), mint(secret.as_bytes(), &claims));
     say!("{}", "A single-use approval gate, in a minute".bold());
@@ -74,7 +75,7 @@ fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadIn
         secret: Some(secret.clone()),
         mail_dir: Some(folder.join("mail")),
         operator: vec![MailAddress(OPERATOR.to_owned())],
-        forbid_self_approval: true,
+        forbid_self_approval: Some(true),
         ..ServeArgs::default()
     };
     let settings = Settings::gather(&args)?;

@@ -48,9 +48,9 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
             for (instance, skew_ms) in
                 failure.scenario.skews_ms.iter().enumerate().filter(|(_, ms)| **ms != 0)
             {
-                let side = if *skew_ms < 0 { "behind" } else { "ahead of" };
+                let side = if *skew_ms < 0 { "shorter" } else { "longer" };
                 let seconds = skew_ms.unsigned_abs() as f64 / 1000.0;
-                say!("the clock of instance {} is {seconds:.1} s {side} the store's", instance + 1);
+                say!("the leases of instance {} are {seconds:.1} s {side} than it believes", instance + 1);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `countersign serve`: from settings to a gate that runs, until it is asked to stop.
 
+mod check;
 mod config;
 pub(crate) mod gate;
 mod logging;
@@ -32,12 +33,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         // Whether it is safe, before anything is made or reached.
         let is_here_only = resolved(&settings.listen).await?.iter().all(|address| address.ip().is_loopback());
         warn(&settings, is_here_only)?;
-        let ids = Arc::new(SecretIds::new(&settings.secret));
-        let store = open::open(&settings, Arc::clone(&ids)).await?;
         if args.check {
-            say!("all of it would work, with {} in {}", settings.order.name, settings.store);
+            check::check(&settings).await?;
             return Ok(Exit::Expected);
         }
+        let ids = Arc::new(SecretIds::new(&settings.secret));
+        let store = open::open(&settings, Arc::clone(&ids)).await?;
         logging::begin(settings.log);
         let listener = listen(&settings.listen).await?;
         let mut signals = Signals::begin()?;

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &TokenArgs) -> Result<Exit, BadInput> {
         admin: args.admin,
         exp: now_s.saturating_add(args.ttl.as_secs()),
         nbf: None,
+        iat: Some(now_s),
     };
     say!("{}", mint(args.secret.as_bytes(), &claims));
     Ok(Exit::Expected)

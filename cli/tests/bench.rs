@@ -45,9 +45,9 @@ fn json(path: &Path) -> Value {
 #[test]
 fn a_recorded_run_gives_this_markdown() {
     let folder = folder();
-    let [database, memory] =
-        ["database.json", "memory.json"].map(|name| recorded(name).display().to_string());
-    let output = run(folder.path(), &["report", &database, &memory, "--out", "report"]);
+    let [database, memory, wasted] =
+        ["database.json", "memory.json", "wasted.json"].map(|name| recorded(name).display().to_string());
+    let output = run(folder.path(), &["report", &database, &memory, &wasted, "--out", "report"]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout), "report/benchmark.html\nreport/benchmark.md\n");
     let markdown = fs::read_to_string(folder.path().join("report/benchmark.md")).expect("it was written");
@@ -57,24 +57,42 @@ fn a_recorded_run_gives_this_markdown() {
 #[test]
 fn the_page_needs_no_network_and_no_script_and_knows_both_themes() {
     let folder = folder();
-    let [database, memory] =
-        ["database.json", "memory.json"].map(|name| recorded(name).display().to_string());
-    run(folder.path(), &["report", &database, &memory]);
+    let [database, memory, wasted] =
+        ["database.json", "memory.json", "wasted.json"].map(|name| recorded(name).display().to_string());
+    run(folder.path(), &["report", &database, &memory, &wasted]);
     let page = fs::read_to_string(folder.path().join("benchmark.html")).expect("it was written");
     for foreign in ["http:", "https:", "<script", "src=", "<link", "@import", "url("] {
         assert!(!page.contains(foreign), "the page has {foreign}");
     }
     assert!(page.contains("prefers-color-scheme: dark"));
-    // Contention on two stores, latencies, and what was measured in memory.
-    assert!(page.matches("<svg").count() >= 12, "{} charts", page.matches("<svg").count());
+    // Contention on two stores, latencies, what was measured in memory, and what many at one approval cost each other.
+    assert!(page.matches("<svg").count() >= 14, "{} charts", page.matches("<svg").count());
     assert!(!page.contains("NaN") && !page.contains("inf"), "a figure that is none");
     assert!(page.contains("WRONG"), "the run has a strategy that is");
+    for axis in ["contenders", "wasted preflights in a race (mean)", "milliseconds until executed (p99)"] {
+        assert!(page.contains(&format!(">{axis}</text>")), "no axis says {axis}");
+    }
+}
+
+#[test]
+fn what_is_recorded_can_be_reported_on() {
+    let folder = folder();
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/results");
+    let [memory, wasted] =
+        ["consume-memory.json", "wasted-work.json"].map(|name| results.join(name).display().to_string());
+    let output = run(folder.path(), &["report", &memory, &wasted]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let output = run(folder.path(), &["report", &wasted, "--out", "alone"]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let markdown = fs::read_to_string(folder.path().join("alone/benchmark.md")).expect("it was written");
+    assert!(markdown.contains("choose `optimistic` where preflights are cheap"), "{markdown}");
 }
 
 #[test]
 fn bad_reports_are_explained() {
     let folder = folder();
-    let good = fs::read_to_string(recorded("database.json")).expect("it is there");
+    let [good, wasted] =
+        ["database.json", "wasted.json"].map(|name| fs::read_to_string(recorded(name)).expect("it is there"));
     let cases = [
         ("empty", String::new(), "empty:1:0: EOF"),
         ("other", "{\"schema\": \"something/1\"}".to_owned(), "found the schema `something/1`, expected"),
@@ -82,6 +100,15 @@ fn bad_reports_are_explained() {
         ("cut", good[..good.len() / 2].to_owned(), "cut:"),
         ("typed", good.replacen("\"runs\": [", "\"runs\": [7, ", 1), "invalid type: integer `7`"),
         ("unknown", good.replacen("\"runs\":", "\"walks\":", 1), "unknown field `walks`"),
+        ("cut_races", wasted[..wasted.len() / 2].to_owned(), "cut_races:"),
+        ("typed_races", wasted.replacen("\"races\": [", "\"races\": [7, ", 1), "invalid type: integer `7`"),
+        ("no_races", wasted.replacen("\"races\":", "\"walks\":", 1), "missing field `races`"),
+        ("other_kind", wasted.replacen("\"strategy\"", "\"hope\"", 1), "unknown variant `hope`"),
+        (
+            "other_version",
+            wasted.replacen("wasted-work/1", "wasted-work/2", 1),
+            "or `countersign/wasted-work/1`",
+        ),
     ];
     for (name, content, expected) in cases {
         fs::write(folder.path().join(name), content).expect("a file");

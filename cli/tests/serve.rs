@@ -4,6 +4,8 @@
 mod audit;
 #[path = "serve/bad_input.rs"]
 mod bad_input;
+#[path = "serve/checking.rs"]
+mod checking;
 #[path = "serve/process.rs"]
 mod process;
 #[path = "serve/promote.rs"]
@@ -49,16 +51,18 @@ fn an_option_comes_before_its_variable_and_that_before_the_file() {
     let config = workplace
         .write("gate.toml", "store = \"sqlite:file.db\"\nmail = 1\n".replace("mail = 1\n", "").as_str());
     let check = |variable: Option<&str>, option: &[&str]| {
-        let mut command = workplace.countersign(&["serve", "--check", "--config", &config]);
+        let mut command =
+            workplace.countersign(&["serve", "--check", "--listen", "127.0.0.1:0", "--config", &config]);
         command.args(option);
         if let Some(variable) = variable {
             command.env("COUNTERSIGN_STORE", variable);
         }
-        stdout(&command.output().expect("it runs"))
+        let said = stdout(&command.output().expect("it runs"));
+        said.lines().next().unwrap_or_default().to_owned()
     };
-    assert_eq!(check(None, &[]), "all of it would work, with atomic-commit in sqlite:file.db\n");
+    assert_eq!(check(None, &[]), "all of it would work, with atomic-commit in sqlite:file.db");
     let variable = Some("sqlite:variable.db");
-    assert_eq!(check(variable, &[]), "all of it would work, with atomic-commit in sqlite:variable.db\n");
+    assert_eq!(check(variable, &[]), "all of it would work, with atomic-commit in sqlite:variable.db");
     let option = &["--store", "memory"];
-    assert_eq!(check(variable, option), "all of it would work, with atomic-commit in memory\n");
+    assert_eq!(check(variable, option), "all of it would work, with atomic-commit in memory");
 }

@@ -85,17 +85,17 @@ macro_rules! jobs_pass_through {
 
         async fn lease_job(
             &self,
-            until: ::countersign::protocol::Timestamp,
+            lease_ms: u64,
         ) -> Result<Option<::countersign::store::Lease>, ::countersign::store::StoreError> {
-            self.$store.lease_job(until).await
+            self.$store.lease_job(lease_ms).await
         }
 
         async fn renew_lease(
             &self,
             lease: &::countersign::store::Lease,
-            until: ::countersign::protocol::Timestamp,
+            lease_ms: u64,
         ) -> Result<bool, ::countersign::store::StoreError> {
-            self.$store.renew_lease(lease, until).await
+            self.$store.renew_lease(lease, lease_ms).await
         }
 
         async fn finish_job(
@@ -104,6 +104,58 @@ macro_rules! jobs_pass_through {
             ended: ::countersign::store::StackStatus,
         ) -> Result<bool, ::countersign::store::StoreError> {
             self.$store.finish_job(lease, ended).await
+        }
+    };
+}
+
+/// Within an `impl Store`: what a promotion asks for goes straight to the store in this field.
+#[macro_export]
+macro_rules! promotions_pass_through {
+    ($store:tt) => {
+        async fn read_approval(
+            &self,
+            ask: &::countersign::store::Ask,
+        ) -> Result<::countersign::store::Reading, ::countersign::store::StoreError> {
+            self.$store.read_approval(ask).await
+        }
+
+        async fn check(
+            &self,
+            ask: &::countersign::store::Ask,
+            step: &::countersign::protocol::Step,
+        ) -> Result<
+            Result<::countersign::protocol::Digest, ::countersign::protocol::Refusal>,
+            ::countersign::store::StoreError,
+        > {
+            self.$store.check(ask, step).await
+        }
+
+        async fn find_target(
+            &self,
+            ask: &::countersign::store::Ask,
+            step: &::countersign::protocol::Step,
+        ) -> Result<
+            Result<Option<::uuid::Uuid>, ::countersign::protocol::Refusal>,
+            ::countersign::store::StoreError,
+        > {
+            self.$store.find_target(ask, step).await
+        }
+
+        async fn commit(
+            &self,
+            ask: &::countersign::store::Ask,
+            step: &::countersign::protocol::Step,
+            commit: ::countersign::protocol::Commit<'_>,
+        ) -> Result<::countersign::store::Committed, ::countersign::store::StoreError> {
+            self.$store.commit(ask, step, commit).await
+        }
+
+        async fn execution(
+            &self,
+            team: ::uuid::Uuid,
+            approval: ::uuid::Uuid,
+        ) -> Result<Option<::countersign::store::Execution>, ::countersign::store::StoreError> {
+            self.$store.execution(team, approval).await
         }
     };
 }

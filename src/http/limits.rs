@@ -27,6 +27,8 @@ pub struct Settings {
     pub body_time: Duration,
     /// How long a request's head may take to arrive. An idle connection is closed after it as well.
     pub header_time: Duration,
+    /// How long a caller may take none of an answer; then the connection is closed.
+    pub write_time: Duration,
     /// How long a request may take until its caller is told to come back.
     pub request_time: Duration,
     /// How many connections are served at once; further ones are told 503.
@@ -53,6 +55,7 @@ impl Default for Settings {
             max_body: 256 * 1024,
             body_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),
+            write_time: Duration::from_secs(10),
             request_time: Duration::from_secs(30),
             max_connections: 4096,
             max_under_way: 1024,

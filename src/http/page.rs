@@ -26,6 +26,7 @@ use super::{
     time::{for_people, rfc3339},
 };
 use crate::{
+    instance::operators::same_mailbox,
     protocol::{Kind, Refusal, Status, Timestamp, Window},
     service::Deployer,
     store::{ApprovalRecord, Decision, Service, StoreError, Verdict},
@@ -251,8 +252,7 @@ fn refuse_requester<B: Backend, D: Deployer + 'static>(
         return Ok(());
     }
     let claims = app.sessions().claims(headers, app.now()).ok_or_else(|| Problem::new("unauthorized"))?;
-    let is_requester =
-        claims.email.is_some_and(|email| email.eq_ignore_ascii_case(&record.approval.requested_by));
+    let is_requester = claims.email.is_some_and(|email| same_mailbox(&email, &record.approval.requested_by));
     if is_requester { Err(Problem::new("self_approval_forbidden")) } else { Ok(()) }
 }
 

@@ -213,7 +213,7 @@ impl Order {
         let source = digest_of(ask, services);
         if self.has_approval {
             let answer = promote_once_in_turn(flow, ask, source, store, app.deployer(), app.turns()).await;
-            return ended(app, ask, ask.request.approval, answer).await;
+            return ended(app, flow, ask, ask.request.approval, answer).await;
         }
         if runs_at_once(&ask.binding().to) {
             let (approval, answer) =
@@ -222,7 +222,7 @@ impl Order {
                 app.metrics().transition(None, Status::Pending);
                 app.metrics().transition(Some(Status::Pending), Status::Approved);
             }
-            return ended(app, ask, approval, answer).await;
+            return ended(app, flow, ask, approval, answer).await;
         }
         if !app.tenants().somebody_may_approve(ask.request.team, &ask.by) {
             return Err(Failed {
@@ -244,6 +244,7 @@ impl Order {
 /// What a promotion that has ended is answered with.
 async fn ended<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
+    flow: &Flow,
     ask: &Ask,
     approval: Uuid,
     Answer { end, replayed }: Answer,
@@ -258,8 +259,13 @@ async fn ended<B: Backend, D: Deployer + 'static>(
                     bells.ring_for_jobs();
                 }
             }
-            let execution = app.store().execution(team, approval).await.ok().flatten();
-            let vault_keys = execution.map(|execution| execution.vault_keys);
+            let vault_keys = match ask.binding().kind {
+                Kind::Stack => match app.store().execution(team, approval).await {
+                    Ok(execution) => execution.map(|execution| execution.vault_keys),
+                    Err(_) => without_vault_keys(flow, ask)?,
+                },
+                Kind::ResourceTwin => None,
+            };
             let env = ask.binding().to.to_string();
             return Ok(Done::Promoted(Promoted { approval, target, env, vault_keys, replayed }));
         }
@@ -270,6 +276,15 @@ async fn ended<B: Backend, D: Deployer + 'static>(
     let record = app.store().approval(team, approval).await.ok().flatten();
     let about = record.map(|record| about(&record, may_have_happened));
     Err(Failed { problem: Problem::from(refusal).about(about), may_have_happened })
+}
+
+/// What a promotion that succeeded is answered with when the store does not say what it has copied. Under a key it is asked
+/// again, and then gets all of it: one key, one answer. Without one there is no second answer, and this one is a success.
+fn without_vault_keys(flow: &Flow, ask: &Ask) -> Result<Option<Vec<String>>, Failed> {
+    if ask.key.is_some() && flow.ends_with_consume() {
+        return Err(Failed { problem: Refusal::EXECUTE_FAILED.into(), may_have_happened: true });
+    }
+    Ok(None)
 }
 
 /// What can be said of an approval after a refusal.
@@ -345,5 +360,33 @@ impl Done {
             response.headers_mut().insert(HeaderName::from_static(REPLAYED), value);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Environment;
+
+    #[test]
+    fn an_answer_that_can_be_had_again_is_whole_or_is_asked_for_again() {
+        let env = |name| Environment::parse(name).expect("a legal name");
+        let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
+        let ask = Ask {
+            request: Request { approval: Uuid::nil(), team: Uuid::nil(), binding },
+            by: "dev@example.com".into(),
+            payload: Payload { source: Uuid::nil(), name: None, copy_vault: true },
+            key: None,
+        };
+        let keyed = Ask { key: Some("mine".into()), ..ask.clone() };
+        let told = |flow: &Flow, ask: &Ask| {
+            without_vault_keys(flow, ask).map_err(|failed| {
+                let Failed { problem, may_have_happened } = failed;
+                (problem.status().as_u16(), problem.code().to_owned(), may_have_happened)
+            })
+        };
+        let flow = Flow::atomic_commit();
+        assert_eq!(told(&flow, &ask), Ok(None));
+        assert_eq!(told(&flow, &keyed), Err((503, "execute_failed".to_owned(), true)));
     }
 }

@@ -1,6 +1,6 @@
 //! Connections: accepted, limited, timed, and ended well on a shutdown.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -8,7 +8,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutWriter;
 use tower::ServiceExt;
 
 use super::{App, Backend, router};
@@ -67,7 +71,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(app.settings().header_time)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(timed(stream, app.settings().write_time)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // How a connection ended is its caller's affair.
@@ -84,6 +88,14 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
     if tokio::time::timeout(app.settings().grace, under_way).await.is_err() {
         tracing::warn!("something was still under way after the grace period");
     }
+}
+
+/// A connection that ends when its caller takes nothing of what is written for so long: nobody holds a place by not
+/// reading.
+fn timed(stream: TcpStream, write_time: Duration) -> Pin<Box<TimeoutWriter<TcpStream>>> {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(write_time));
+    Box::pin(stream)
 }
 
 /// Whether a connection was gone before it was accepted.

@@ -3,7 +3,11 @@
 //! One algorithm, whatever a token's header says. A token that is forged, expired or not for this secret is told
 //! nothing but 401.
 
-use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     extract::FromRequestParts,
@@ -11,6 +15,7 @@ use axum::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use tokio::sync::RwLock;
 use uuid::Uuid;
 
 use super::{App, Backend, Problem};
@@ -28,7 +33,8 @@ pub struct Claims {
     /// The caller's e-mail address. Without one nothing can be promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// What the team pays for: `free`, `pro` or `enterprise`. A [`TenantPolicy`] decides what is made of it.
+    /// What the team pays for: `free`, `pro` or `enterprise`. A [`TenantPolicy`] decides what is made of it. Where the
+    /// team's tokens disagree, the latest of them is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<ClaimedPlan>,
     /// Whether the caller administers the team.
@@ -39,6 +45,9 @@ pub struct Claims {
     /// From when on, if not at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+    /// When it was issued. Of two tokens without it the one that is good for longer is the later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
 }
 
 impl fmt::Debug for Claims {
@@ -48,7 +57,7 @@ impl fmt::Debug for Claims {
 }
 
 /// A plan, as tokens and configuration files write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimedPlan {
     /// [`Plan::Free`]
@@ -116,8 +125,31 @@ impl TenantPolicy for ByPlan {
 pub(super) struct Sessions {
     key: DecodingKey,
     validation: Validation,
-    /// The teams that the store knows, as it was told last.
-    known: Mutex<BTreeMap<Uuid, Team>>,
+    teams: Mutex<BTreeMap<Uuid, Arc<RwLock<Option<Known>>>>>,
+}
+
+/// A team as the store was told last, and by which token.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    by: Authority,
+    team: Team,
+}
+
+/// How much a token has to say about its team: one that claims no plan less than any that does, and a later one more than
+/// an earlier one. No two tokens that claim something else are equal, so that it does not depend on who asks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Authority {
+    claims_one: bool,
+    iat: u64,
+    exp: u64,
+    plan: Option<ClaimedPlan>,
+}
+
+impl Authority {
+    fn of(claims: &Claims) -> Self {
+        let Claims { plan, iat, exp, .. } = *claims;
+        Self { claims_one: plan.is_some(), iat: iat.unwrap_or_default(), exp, plan }
+    }
 }
 
 impl Sessions {
@@ -126,7 +158,7 @@ impl Sessions {
         // By the instance's own clock, below.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        Self { key: DecodingKey::from_secret(secret), validation, known: Mutex::default() }
+        Self { key: DecodingKey::from_secret(secret), validation, teams: Mutex::default() }
     }
 
     /// The claims of the request's bearer token; none when there is no good one.
@@ -145,19 +177,41 @@ impl Sessions {
         (is_good && is_text).then_some(claims)
     }
 
-    /// Whether the store has to be told about this team.
-    fn is_news(&self, id: Uuid, team: Team) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id) != Some(&team)
-    }
-
-    fn is_known(&self, id: Uuid, team: Team) {
+    /// What is known of this team, for whoever asks for it or finds out more.
+    fn team(&self, id: Uuid) -> Arc<RwLock<Option<Known>>> {
         /// So many teams are remembered; after that the store is told again.
         const MOST: usize = 65_536;
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.clear();
+        let mut teams = self.teams.lock().unwrap_or_else(PoisonError::into_inner);
+        if teams.len() >= MOST && !teams.contains_key(&id) {
+            teams.clear();
         }
-        known.insert(id, team);
+        Arc::clone(teams.entry(id).or_default())
+    }
+}
+
+impl<B: Backend, D: Deployer + 'static> App<B, D> {
+    /// What the team has whose token this is, by the latest of its tokens. The store knows it, too.
+    async fn team(&self, claims: &Claims) -> Result<Team, Problem> {
+        let by = Authority::of(claims);
+        let team = self.sessions().team(claims.team);
+        if let Some(known) = *team.read().await
+            && by <= known.by
+        {
+            return Ok(known.team);
+        }
+        // One at a time: what the store is told last is what is known here.
+        let mut team = team.write().await;
+        if let Some(known) = *team
+            && by <= known.by
+        {
+            return Ok(known.team);
+        }
+        let terms = self.tenants().terms(claims.team, claims.plan.map(Plan::from));
+        if team.is_none_or(|known| known.team != terms) {
+            self.store().put_team(claims.team, terms).await?;
+        }
+        *team = Some(Known { by, team: terms });
+        Ok(terms)
     }
 }
 
@@ -180,14 +234,11 @@ impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Session 
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
-        let Claims { team: id, email, plan, admin, .. } =
-            app.sessions().claims(&parts.headers, app.now()).ok_or_else(|| Problem::new("unauthorized"))?;
-        let team = app.tenants().terms(id, plan.map(Plan::from));
-        if app.sessions().is_news(id, team) {
-            app.store().put_team(id, team).await?;
-            app.sessions().is_known(id, team);
-        }
-        Ok(Self { team: id, plan: team.plan, email, admin })
+        let claims = app.sessions().claims(&parts.headers, app.now());
+        let claims = claims.ok_or_else(|| Problem::new("unauthorized"))?;
+        let plan = app.team(&claims).await?.plan;
+        let Claims { team, email, admin, .. } = claims;
+        Ok(Self { team, plan, email, admin })
     }
 }
 

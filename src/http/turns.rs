@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
-use crate::{protocol::Timestamp, service::Turns};
+use crate::service::Turns;
 
 /// After which time one who waits asks again, though nobody has called: the lease's holder may be another instance, or
 /// have died.
@@ -26,10 +26,12 @@ struct Queue {
 }
 
 impl Turns for WaitingRoom {
-    async fn wait(&self, approval: Uuid, _: Timestamp) {
+    fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
         let seat = Seat::take(self, approval);
-        // Whoever is not called looks by himself.
-        let _ = timeout(PATIENCE, seat.bell.notified()).await;
+        async move {
+            // Whoever is not called looks by himself.
+            let _ = timeout(PATIENCE, seat.bell.notified()).await;
+        }
     }
 
     fn next(&self, approval: Uuid) {
@@ -79,7 +81,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let order = Mutex::new(Vec::new());
         let wait = async |name| {
-            room.wait(APPROVAL, Timestamp(0)).await;
+            room.wait(APPROVAL).await;
             order.lock().expect("nobody panics").push(name);
             room.next(APPROVAL);
         };
@@ -91,11 +93,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_is_called_before_waiting_does_not_wait() {
+        let room = WaitingRoom::default();
+        let begun = tokio::time::Instant::now();
+        let turn = room.wait(APPROVAL);
+        room.next(APPROVAL);
+        turn.await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(room.0.lock().expect("nobody panics").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_was_called_and_has_left_passes_the_call_on() {
         let room = WaitingRoom::default();
         let begun = tokio::time::Instant::now();
-        let mut first = Box::pin(room.wait(APPROVAL, Timestamp(0)));
-        let mut second = Box::pin(room.wait(APPROVAL, Timestamp(0)));
+        let mut first = Box::pin(room.wait(APPROVAL));
+        let mut second = Box::pin(room.wait(APPROVAL));
         assert!(futures_are_pending(&mut first, &mut second).await);
         room.next(APPROVAL);
         drop(first);
@@ -120,7 +133,7 @@ mod tests {
     async fn who_is_never_called_asks_again() {
         let room = WaitingRoom::default();
         let begun = tokio::time::Instant::now();
-        room.wait(APPROVAL, Timestamp(u64::MAX)).await;
+        room.wait(APPROVAL).await;
         assert_eq!(begun.elapsed(), PATIENCE);
     }
 }

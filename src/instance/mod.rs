@@ -74,14 +74,14 @@ impl<S: Store + Operations + 'static> Instance<S> {
         let worker = Worker {
             store: Arc::clone(&store),
             deployer: Arc::clone(&deployer),
-            clock: Arc::clone(&clock),
+            clock,
             bells: Arc::clone(&bells),
             settings: workers,
+            held: Arc::default(),
             stop: stop.clone(),
         };
         let notifier = Notifier {
             store,
-            clock,
             ids,
             operators,
             channel: Arc::new(channel),
@@ -97,10 +97,15 @@ impl<S: Store + Operations + 'static> Instance<S> {
         Self { deployer, bells, stopper, loops, drain }
     }
 
+    /// From now on it takes nothing new. Whoever still takes requests may do so before [`stop`](Self::stop).
+    pub fn begin_to_stop(&self) {
+        self.stopper.advance(Phase::Draining);
+    }
+
     /// Takes nothing new, lets what runs end while there is time, and then lets go of it: leases are given back, and
     /// no command is left behind.
     pub async fn stop(mut self) {
-        self.stopper.advance(Phase::Draining);
+        self.begin_to_stop();
         let all = async {
             while self.loops.join_next().await.is_some() {}
             // Deploys that no worker waits for.

@@ -31,7 +31,7 @@ impl Operators {
 
 /// Whether two addresses are the same person's, as far as anybody can tell: capitals and what follows a plus make no
 /// difference.
-fn same_mailbox(one: &str, other: &str) -> bool {
+pub(crate) fn same_mailbox(one: &str, other: &str) -> bool {
     mailbox(one) == mailbox(other)
 }
 

@@ -2,11 +2,19 @@
 //!
 //! Every step is safe to repeat, and a worker may die anywhere: its job comes back when the lease runs out. One that is
 //! told to stop takes no more jobs; what it holds it finishes if there is time, and lets go of otherwise.
+//!
+//! A worker that loses its lease, or cannot renew it in time, ends its deploy: the next one begins the same deploy again,
+//! and they must not run beside each other.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use super::{
     bells::Bells,
@@ -15,7 +23,7 @@ use super::{
     stop::{Phase, Stop},
 };
 use crate::{
-    service::{Terms, Worked, give_back, see_through, take},
+    service::{Held, Terms, Timer, Worked, give_back, see_through, take},
     store::{Clock, Lease, Store},
 };
 
@@ -48,19 +56,22 @@ pub struct Worker<S, D> {
     pub bells: Arc<Bells>,
     /// How it works.
     pub settings: WorkerSettings,
+    /// What it and its like hold.
+    pub held: Arc<HeldHere>,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S, D> Clone for Worker<S, D> {
     fn clone(&self) -> Self {
-        let Self { store, deployer, clock, bells, settings, stop } = self;
+        let Self { store, deployer, clock, bells, settings, held, stop } = self;
         Self {
             store: Arc::clone(store),
             deployer: Arc::clone(deployer),
             clock: Arc::clone(clock),
             bells: Arc::clone(bells),
             settings: *settings,
+            held: Arc::clone(held),
             stop: stop.clone(),
         }
     }
@@ -85,9 +96,11 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
         let mut idle = Idle::up_to(self.settings.poll);
         while !self.stop.reached(Phase::Draining) {
             match take(&*self.store, self.terms()).await {
-                Ok(Some(lease)) => {
+                Ok(Some(held)) => {
                     idle.reset();
-                    self.hold(&lease).await;
+                    self.held.begin(&held.lease);
+                    self.hold(&held).await;
+                    self.held.end(&held.lease);
                 }
                 Ok(None) => idle.wait(&self.bells.jobs, &self.stop).await,
                 Err(error) => {
@@ -99,20 +112,33 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
     }
 
     /// Sees a job through, or lets go of it when the instance ends.
-    async fn hold(&self, lease: &Lease) {
+    async fn hold(&self, held: &Held) {
+        let lease = &held.lease;
         let Lease { approval, fence, .. } = lease;
         info!(%approval, fence, "a launch job is leased");
         let worked = tokio::select! {
-            worked = see_through(lease, &*self.store, &*self.deployer, self.terms()) => worked,
+            worked = see_through(held, &*self.store, &*self.deployer, self.terms(), &Tokio) => worked,
             () = self.stop.wait_for(Phase::Ending) => return self.let_go(lease).await,
         };
         match worked {
             Ok(Worked::Finished(ended)) => info!(%approval, ?ended, "a deploy has ended"),
             Ok(Worked::LeaseLost) => {
-                warn!(%approval, fence, "the lease ran out, and another worker has the job");
+                warn!(%approval, fence, "the job is no longer this worker's");
+                self.end_deploy(lease).await;
             }
             Ok(Worked::Nothing) => {}
-            Err(error) => warn!(%approval, %error, "the job comes back when its lease runs out"),
+            Err(error) => {
+                warn!(%approval, fence, %error, "the lease could not be renewed: the job comes back when it runs out");
+                self.end_deploy(lease).await;
+            }
+        }
+    }
+
+    /// Whoever has the job now, or has it next, begins the deploy again. If that is a worker of this instance, it is the
+    /// deploy that runs already.
+    async fn end_deploy(&self, lease: &Lease) {
+        if self.held.is_latest(lease) {
+            self.deployer.withdraw(lease.approval).await;
         }
     }
 
@@ -130,5 +156,46 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
     fn terms(&self) -> Terms<'_> {
         let lease_ms = u64::try_from(self.settings.lease.as_millis()).unwrap_or(u64::MAX);
         Terms { clock: &*self.clock, lease_ms }
+    }
+}
+
+/// The jobs that the workers of one instance hold, each with its latest fencing number.
+#[derive(Debug, Default)]
+pub struct HeldHere(Mutex<BTreeMap<Uuid, u64>>);
+
+impl HeldHere {
+    fn begin(&self, lease: &Lease) {
+        let mut held = self.held();
+        let fence = held.entry(lease.approval).or_default();
+        *fence = lease.fence.max(*fence);
+    }
+
+    /// Whether no other worker of this instance has leased the job since.
+    fn is_latest(&self, lease: &Lease) -> bool {
+        self.held().get(&lease.approval).is_none_or(|fence| *fence <= lease.fence)
+    }
+
+    fn end(&self, lease: &Lease) {
+        let mut held = self.held();
+        if held.get(&lease.approval) == Some(&lease.fence) {
+            held.remove(&lease.approval);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Uuid, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The runtime's time.
+struct Tokio;
+
+impl Timer for Tokio {
+    async fn pause(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    async fn within<T: Send>(&self, ms: u64, work: impl Future<Output = T> + Send) -> Option<T> {
+        tokio::time::timeout(Duration::from_millis(ms), work).await.ok()
     }
 }

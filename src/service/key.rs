@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Terms;
 use crate::{
-    protocol::{Digest, Refusal, Timestamp},
+    protocol::{Digest, Refusal},
     store::{Claim, Operations},
 };
 
@@ -79,18 +79,14 @@ pub async fn under_key<O: Operations, T>(
     work: impl Future<Output = (T, bool)>,
 ) -> Result<T, Refusal> {
     let Use { team, key, request } = used;
-    let until = Timestamp(terms.clock.now().0.saturating_add(terms.lease_ms));
-    match operations.claim_key(team, key.as_str(), request, until).await {
-        Ok(Claim::Granted) => {}
+    let until = match operations.claim_key(team, key.as_str(), request, terms.lease_ms).await {
+        Ok(Claim::Granted { until }) => until,
         Ok(Claim::InFlight) => return Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT),
         Ok(Claim::OtherRequest) => return Err(Refusal::IDEMPOTENCY_KEY_REUSED),
         Err(_) => return Err(Refusal::LOOKUP_FAILED),
-    }
+    };
     let (done, keep) = work.await;
-    // After the lease the key may be somebody else's: whoever has slept through it must not take it away.
-    if terms.clock.now() < until {
-        // A release that fails costs the caller the rest of the lease, and nothing else.
-        let _ = operations.release_key(team, key.as_str(), keep).await;
-    }
+    // A release that fails costs the caller the rest of the lease, and nothing else.
+    let _ = operations.release_key(team, key.as_str(), until, keep).await;
     Ok(done)
 }

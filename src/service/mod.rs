@@ -11,6 +11,7 @@ mod at_once;
 mod deployer;
 mod key;
 mod once;
+mod timer;
 mod turns;
 mod worker;
 
@@ -19,8 +20,9 @@ pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
 pub use once::{Answer, Requested, promote_once, promote_once_in_turn, request_once};
+pub use timer::{NoTime, Timer};
 pub use turns::{AskAgain, Turns};
-pub use worker::{Terms, Worked, give_back, launch, see_through, take, work};
+pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
     protocol::{Digest, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
@@ -52,9 +54,12 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     let mut promotion = Promotion::begin(flow, &ask.request, source);
     let mut has_waited = false;
     let end = loop {
-        if let Some(until) = step(&mut promotion, ask, store, deployer).await {
+        let asks_for_lease = matches!(promotion.effect(), Some(Effect::Lease { .. }));
+        let turn = asks_for_lease.then(|| turns.wait(ask.request.approval));
+        let held = step(&mut promotion, ask, store, deployer).await;
+        if let (Some(_), Some(turn)) = (held, turn) {
             has_waited = true;
-            turns.wait(ask.request.approval, until).await;
+            turn.await;
         }
         if let Some(end) = promotion.end() {
             break end.clone();

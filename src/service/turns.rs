@@ -7,15 +7,15 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::protocol::Timestamp;
-
 /// Says when a promotion that has to wait for an approval's lease asks for it again.
 ///
 /// It only spares the store questions: who asks too early is told to wait once more, and who asks late loses time.
 pub trait Turns: Send + Sync {
-    /// Waits until it may be worth asking again. The lease runs out at `until`, by the store's clock, if it is not given
-    /// back before. It must give way to others, and come back even when its holder has died.
-    fn wait(&self, approval: Uuid, until: Timestamp) -> impl Future<Output = ()> + Send;
+    /// Takes a place among those who may have to wait, when this is called: before the store is asked, so that who gives
+    /// the lease back between its answer and the waiting is heard. What is returned waits until it may be worth asking
+    /// again; dropped, it leaves the place. It must give way to others, and come back even when the lease's holder has
+    /// died.
+    fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send;
 
     /// Whoever had an approval's lease, or had waited for it, has come to an end: the next one may ask.
     fn next(&self, approval: Uuid);
@@ -26,7 +26,7 @@ pub trait Turns: Send + Sync {
 pub struct AskAgain;
 
 impl Turns for AskAgain {
-    async fn wait(&self, _: Uuid, _: Timestamp) {
+    async fn wait(&self, _: Uuid) {
         let mut waited = false;
         poll_fn(|context| {
             if waited {

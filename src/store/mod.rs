@@ -105,6 +105,9 @@ pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 ///
 /// Every method is one atomic action: nobody sees half of it. A method that returns [`StoreError::NotApplied`] after
 /// a change tells the caller that a used approval is unused; when in doubt, it is [`StoreError::Unknown`].
+///
+/// How long something is held is asked for as a time span, and the store counts it from its own now: a caller whose clock
+/// is wrong neither frees nor blocks anything.
 pub trait Store: Send + Sync {
     /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
     ///
@@ -180,15 +183,16 @@ pub trait Store: Send + Sync {
     /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
     fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
-    /// The oldest job that nobody holds, now held by the caller until `until`, under a fencing number that is larger
+    /// The oldest job that nobody holds, now held by the caller for `lease_ms`, under a fencing number that is larger
     /// than any before. Two callers never get the same one unless the first one's lease ran out.
-    fn lease_job(&self, until: Timestamp) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
+    fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
-    /// Extends a lease. False when it has run out and somebody else holds the job: the caller must stop.
+    /// A lease that is still the latest runs for `lease_ms` from now on; with 0 it is over. False when it has run out and
+    /// somebody else holds the job: the caller must stop, and so must what it has launched.
     fn renew_lease(
         &self,
         lease: &Lease,
-        until: Timestamp,
+        lease_ms: u64,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The job's deploy has ended: the job is done, and its target, or else its environment's first one, is no longer
@@ -299,21 +303,18 @@ pub trait Operations: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// The oldest notice that is due, held until `until` under a larger fencing number than before. Notices of
+    /// The oldest notice that is due, held for `lease_ms` under a larger fencing number than before. Notices of
     /// approvals that are no longer pending are done.
-    fn lease_notice(
-        &self,
-        until: Timestamp,
-    ) -> impl Future<Output = Result<Option<Notice>, StoreError>> + Send;
+    fn lease_notice(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Notice>, StoreError>> + Send;
 
-    /// The notice was sent, or has to be tried again but not before that time. False when the lease is not the latest.
+    /// The notice was sent, or has to be tried again after a pause. False when the lease is not the latest.
     fn settle_notice(
         &self,
         notice: &Notice,
         state: NoticeState,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The caller wants to work on a request under an idempotency key until `until`. `request` is a digest of it.
+    /// The caller wants to work on a request under an idempotency key for `lease_ms`. `request` is a digest of it.
     ///
     /// A key that is never released and never runs out would be wedged: nobody could ask again.
     fn claim_key(
@@ -321,15 +322,19 @@ pub trait Operations: Send + Sync {
         team: Uuid,
         key: &str,
         request: Digest,
-        until: Timestamp,
+        lease_ms: u64,
     ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
     /// The work is over. `keep`: from now on the key is this request's, and whoever asks again is to be told the same;
     /// otherwise it is as if it had never been used.
+    ///
+    /// `until` is the end of the caller's own [claim](Claim::Granted), and tells it from any other: a release that took
+    /// the next one's claim away would let two work under one key.
     fn release_key(
         &self,
         team: Uuid,
         key: &str,
+        until: Timestamp,
         keep: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 

@@ -362,13 +362,18 @@ pub struct Notice {
     pub attempts: u32,
     /// The fencing number.
     pub fence: u64,
+    /// The store's clock, as of the lease.
+    pub now: Timestamp,
 }
 
 /// Where a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeState {
-    /// To be sent, but not before this time: that of a lease, or of a pause after a failure.
-    Due(Timestamp),
+    /// To be sent, but not before this pause is over.
+    Due {
+        /// In milliseconds, by the store's clock.
+        after_ms: u64,
+    },
     /// Sent, or nobody is waiting for it any more.
     Done,
 }
@@ -377,7 +382,10 @@ pub enum NoticeState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The caller has it until its time runs out, or it is released.
-    Granted,
+    Granted {
+        /// When it runs out, by the store's clock.
+        until: Timestamp,
+    },
     /// Somebody else has it for the same request.
     InFlight,
     /// It is another request's.

@@ -57,6 +57,7 @@ pub(crate) fn claims() -> Claims {
         admin: false,
         exp: OPENS.0 / 1000 + 7 * 24 * 60 * 60,
         nbf: None,
+        iat: None,
     }
 }
 

@@ -238,8 +238,7 @@ async fn key_in_flight() -> Answer {
         hash.update(part);
     }
     let digest = countersign::protocol::Digest(hash.chain_update(body.to_string()).finalize().into());
-    let until = countersign::protocol::Timestamp(u64::MAX);
-    gate.store.claim_key(TEAM, "mine", digest, until).await.expect("nothing fails");
+    gate.store.claim_key(TEAM, "mine", digest, u64::MAX).await.expect("nothing fails");
     gate.send(Call::new("POST", &gate.promote_path()).by(&dev()).json(&body).key("mine")).await
 }
 

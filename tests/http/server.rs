@@ -242,6 +242,27 @@ async fn whoever_is_slow_is_let_go() {
 }
 
 #[tokio::test]
+async fn whoever_does_not_read_loses_the_place() {
+    let (brief, long) = (Duration::from_millis(50), Duration::from_secs(3600));
+    let settings =
+        Settings { write_time: brief, header_time: long, max_connections: 1, ..Settings::default() };
+    let slow = Slow::new(settings);
+    let (address, _stop, _server) = slow.listen().await;
+    let mut deaf = TcpStream::connect(address).await.expect("it listens");
+    // It asks until its own asking is no longer read, and then until the connection is closed.
+    let ask = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
+    while deaf.write_all(&ask).await.is_ok() {}
+    // Its place becomes free as soon as the server has let go of it.
+    loop {
+        let mut next = TcpStream::connect(address).await.expect("it listens");
+        let _ = next.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        if rest(&mut next).await.starts_with("HTTP/1.1 200 OK") {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_too_many_is_told_so_and_the_others_are_served() {
     let slow = Slow::new(Settings { max_connections: 2, ..Settings::default() });
     let (address, _stop, _server) = slow.listen().await;

@@ -6,6 +6,7 @@ use countersign::{
     store::{Plan, Team},
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::gate::{Call, Gate, OPENS, SECRET, admin, bearer, claims, dev};
@@ -91,6 +92,34 @@ async fn a_team_is_known_from_its_first_request_with_the_plan_that_the_policy_gi
     gate.store.put_team(newcomers, Team { plan: Plan::Pro, deployment_cap: 8 });
     gate.get("/api/v1/stacks/none", &caller).await;
     assert_eq!(gate.store.deployment_cap(newcomers), Some(8));
+}
+
+#[tokio::test]
+async fn of_tokens_that_disagree_about_the_plan_the_latest_is_right_whoever_asks_last() {
+    let newcomers = Uuid::from_u128(0xC);
+    let gate = Gate::new();
+    let token = |iat: Option<u64>, plan: Option<ClaimedPlan>| {
+        bearer(&Claims { team: newcomers, plan, iat, ..claims() })
+    };
+    let cap = async |bearer: &str| {
+        gate.get("/api/v1/stacks/none", bearer).await;
+        gate.store.deployment_cap(newcomers)
+    };
+    let (free, pro, enterprise) =
+        (Some(ClaimedPlan::Free), Some(ClaimedPlan::Pro), Some(ClaimedPlan::Enterprise));
+    assert_eq!(cap(&token(Some(1), pro)).await, Some(50));
+    assert_eq!(cap(&token(Some(3), enterprise)).await, Some(1000), "later");
+    for (iat, plan) in [(Some(2), free), (Some(1), pro), (None, free), (Some(9), None), (Some(3), pro)] {
+        assert_eq!(cap(&token(iat, plan)).await, Some(1000), "{iat:?} {plan:?}");
+    }
+    // An earlier token's caller is of the same team, which has the plan that it has now.
+    let twin = json!({"env": "production"});
+    let path = format!("/api/v1/resources/{}/provision-twin", Uuid::nil());
+    let paid = Call::new("POST", &path).by(&token(Some(2), free)).json(&twin);
+    assert_eq!(gate.send(paid).await.problem(), (404, "not_found".to_owned()));
+    assert_eq!(cap(&token(Some(4), free)).await, Some(3), "a plan can be given up");
+    let unpaid = Call::new("POST", &path).by(&token(Some(3), enterprise)).json(&twin);
+    assert_eq!(gate.send(unpaid).await.problem(), (402, "plan_required".to_owned()));
 }
 
 #[test]

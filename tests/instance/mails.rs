@@ -112,7 +112,7 @@ async fn a_decided_approvals_link_is_not_sent_any_more() {
 async fn a_notice_that_was_not_settled_is_sent_again_as_the_same_mail() {
     let platform = Platform::new();
     let approval = platform.requested().await.request.approval;
-    let taken = platform.store.lease_notice(countersign::protocol::Timestamp(0)).await.expect("it answers");
+    let taken = platform.store.lease_notice(0).await.expect("it answers");
     let Some(Notice { attempts: 0, .. }) = taken else { panic!("it is due: {taken:?}") };
     // Whoever took it has died.
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));

@@ -4,5 +4,6 @@ mod commands;
 mod logs;
 mod mails;
 mod platform;
+mod renewals;
 mod webhooks;
 mod workers;

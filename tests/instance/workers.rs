@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::{
     instance::{Instance, Parts, workers::WorkerSettings},
-    protocol::{Flow, Timestamp},
+    protocol::Flow,
     store::{JobState, Operations, StackStatus, Store},
 };
 
@@ -37,7 +37,7 @@ async fn what_runs_when_an_instance_stops_is_given_back_for_the_next_one() {
     until(leased).await;
     instance.stop().await;
     // Long before the lease that was asked for would have run out.
-    let next = platform.store.lease_job(Timestamp(u64::MAX)).await.expect("it answers");
+    let next = platform.store.lease_job(u64::MAX).await.expect("it answers");
     assert_eq!(next.map(|lease| (lease.approval, lease.fence)), Some((launch.approval, 2)));
     assert_eq!(platform.target(), Some(StackStatus::Building));
     // Nothing has ended, so that the next one runs it.

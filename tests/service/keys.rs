@@ -5,12 +5,13 @@ use countersign::{
     service::{IdempotencyKey, InvalidKey, Terms, Use, under_key},
     store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError},
 };
-use countersign_models::fixtures::at_once;
+use countersign_models::fixtures::{HandClock, at_once};
 use uuid::Uuid;
 
-use crate::platform::{Platform, TEAM};
+use crate::platform::{OPENS, Platform, TEAM};
 
 const LEASE_MS: u64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
 
 fn key() -> IdempotencyKey {
     IdempotencyKey::parse(b"mine").expect("a legal key")
@@ -24,23 +25,22 @@ fn work<O: Operations>(store: &O, platform: &Platform, request: u8, keep: bool) 
 }
 
 /// Begins to work on a request, and dies.
-fn die<O: Operations>(store: &O, platform: &Platform) {
-    let until = Timestamp(countersign::store::Clock::now(&*platform.clock).0 + LEASE_MS);
-    let claim = at_once(store.claim_key(TEAM, "mine", Digest([1; 32]), until));
-    assert_eq!(claim, Ok(Claim::Granted));
+fn die<O: Operations>(store: &O) {
+    let claim = at_once(store.claim_key(TEAM, "mine", Digest([1; 32]), LEASE_MS));
+    assert!(matches!(claim, Ok(Claim::Granted { .. })), "{claim:?}");
 }
 
 /// The refusal of a request that somebody works on.
 pub(crate) fn in_flight() -> Refusal {
     let platform = Platform::new();
-    die(&platform.store, &platform);
+    die(&platform.store);
     work(&platform.store, &platform, 1, true).expect_err("somebody works on it")
 }
 
 #[test]
 fn a_key_that_is_worked_under_is_409_for_the_same_request_and_422_for_another() {
     let platform = Platform::new();
-    die(&platform.store, &platform);
+    die(&platform.store);
     assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT));
     assert_eq!(work(&platform.store, &platform, 2, true), Err(Refusal::IDEMPOTENCY_KEY_REUSED));
 }
@@ -60,7 +60,7 @@ fn what_has_happened_keeps_its_key_and_what_was_refused_gives_it_back() {
 
 /// Whether a request can be asked for again, a lease after its first process has died.
 fn comes_back<O: Operations>(store: &O, platform: &Platform) -> bool {
-    die(store, platform);
+    die(store);
     platform.clock.advance_ms(LEASE_MS);
     work(store, platform, 1, true) == Ok(())
 }
@@ -74,13 +74,19 @@ impl Operations for Wedged<'_> {
         team: Uuid,
         key: &str,
         request: Digest,
-        _until: Timestamp,
+        _lease_ms: u64,
     ) -> Result<Claim, StoreError> {
-        self.0.store.claim_key(team, key, request, Timestamp(u64::MAX)).await
+        self.0.store.claim_key(team, key, request, u64::MAX).await
     }
 
-    async fn release_key(&self, team: Uuid, key: &str, keep: bool) -> Result<(), StoreError> {
-        self.0.store.release_key(team, key, keep).await
+    async fn release_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        until: Timestamp,
+        keep: bool,
+    ) -> Result<(), StoreError> {
+        self.0.store.release_key(team, key, until, keep).await
     }
 
     async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
@@ -91,8 +97,8 @@ impl Operations for Wedged<'_> {
         self.0.store.any_approval(id).await
     }
 
-    async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
-        self.0.store.lease_notice(until).await
+    async fn lease_notice(&self, lease_ms: u64) -> Result<Option<Notice>, StoreError> {
+        self.0.store.lease_notice(lease_ms).await
     }
 
     async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
@@ -128,11 +134,30 @@ fn whoever_has_slept_through_its_lease_takes_nothing_away() {
     let slow = async {
         platform.clock.advance_ms(LEASE_MS);
         // The next one has it now.
-        die(&platform.store, &platform);
+        die(&platform.store);
         ((), false)
     };
     assert_eq!(at_once(under_key(&platform.store, terms, used, slow)), Ok(()));
     assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT));
+}
+
+#[test]
+fn a_clock_that_is_wrong_neither_wedges_a_key_nor_frees_it() {
+    for wrong in [-HOUR_MS, HOUR_MS] {
+        let platform = Platform::new();
+        let clock = HandClock::at(Timestamp(OPENS.0.saturating_add_signed(wrong)));
+        let terms = Terms { clock: &clock, lease_ms: LEASE_MS };
+        let used = Use { team: TEAM, key: &key(), request: Digest([1; 32]) };
+        let next = || work(&platform.store, &platform, 1, true);
+        let meanwhile = async {
+            platform.clock.advance_ms(LEASE_MS - 1);
+            assert_eq!(next(), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT), "{wrong}");
+            platform.clock.advance_ms(1);
+            assert_eq!(next(), Ok(()), "{wrong}");
+            ((), false)
+        };
+        assert_eq!(at_once(under_key(&platform.store, terms, used, meanwhile)), Ok(()));
+    }
 }
 
 #[test]

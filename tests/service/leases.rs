@@ -3,13 +3,16 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use countersign::{
     protocol::{Commit, Digest, End, Flow, Refusal, Step, Timestamp},
-    service::{InMemoryDeployer, promote},
+    service::{AskAgain, InMemoryDeployer, Turns, promote, promote_in_turn},
     store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
 };
 use uuid::Uuid;
@@ -130,4 +133,34 @@ fn a_refused_preflight_gives_the_lease_back() {
     assert_eq!(platform.store.lease(TEAM, ask.request.approval), Some((1, Timestamp(0))));
     platform.store.end_outage(TEAM, &Refusal::FETCH_FAILED);
     assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }), "nobody has to wait for it");
+}
+
+/// Counts the places that are taken, and the questions that the store was asked before each of them.
+struct Places<'a> {
+    watched: &'a Watched,
+    asked_before: Mutex<Vec<usize>>,
+}
+
+impl Turns for Places<'_> {
+    fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
+        let asked = self.watched.lease_asks.load(Ordering::Relaxed);
+        self.asked_before.lock().expect("nobody panics").push(asked);
+        AskAgain.wait(approval)
+    }
+
+    fn next(&self, _: Uuid) {}
+}
+
+#[test]
+fn a_place_is_taken_before_the_lease_is_asked_for() {
+    let platform = Platform::new();
+    let ask = platform.approved();
+    let source = platform.store.digest(&ask).expect("the team is there");
+    let watched = Watched::new(platform.store);
+    let deployer = InMemoryDeployer::default();
+    let places = Places { watched: &watched, asked_before: Mutex::default() };
+    for flow in [Flow::atomic_commit_lease(), Flow::atomic_commit()] {
+        in_turn(vec![Box::pin(promote_in_turn(&flow, &ask, source, &watched, &deployer, &places))]);
+    }
+    assert_eq!(*places.asked_before.lock().expect("nobody panics"), [0], "and only by who asks for one");
 }

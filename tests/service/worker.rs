@@ -3,14 +3,17 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
 use countersign::{
     protocol::{End, Flow, Timestamp},
     service::{Deployer, Launch, Terms, Worked, launch, work},
-    store::{Ask, JobState, StackStatus, Store},
+    store::{Ask, JobState, Lease, MemoryStore, StackStatus, Store, StoreError},
 };
 use countersign_models::fixtures::{HandClock, at_once};
 use uuid::Uuid;
@@ -88,7 +91,7 @@ fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
         let mut sleeper = pin!(work(&platform.store, &platform.deployer, terms));
         assert!(poll(&mut sleeper).is_pending());
         platform.clock.set(until(LEASE_MS));
-        let other = at_once(platform.store.lease_job(until(900))).expect("nothing fails");
+        let other = at_once(platform.store.lease_job(800)).expect("nothing fails");
         let other = other.expect("the lease has run out");
         if deploy_ends {
             platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
@@ -100,22 +103,30 @@ fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
 }
 
 #[test]
-fn until_when_a_lease_runs_is_asked_for_by_the_workers_clock_and_judged_by_the_stores() {
-    let (platform, ask) = executed();
-    // Behind by more than a lease: what it asks for is over when it gets it.
-    let behind = HandClock::at(Timestamp(OPENS.0 - 500));
-    let terms = Terms { clock: &behind, lease_ms: LEASE_MS };
-    let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
-    assert!(poll(&mut worker).is_pending());
-    assert!(at_once(platform.store.lease_job(until(100))).expect("nothing fails").is_some());
-    assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
-    assert!(matches!(state(&platform, &ask), JobState::Leased { fence: 2, .. }));
+fn a_worker_whose_clock_is_wrong_holds_its_job_as_long_as_any_other() {
+    for wrong in [-3_600_000, 3_600_000] {
+        let (platform, ask) = executed();
+        let clock = HandClock::at(Timestamp(OPENS.0.saturating_add_signed(wrong)));
+        let terms = Terms { clock: &clock, lease_ms: LEASE_MS };
+        let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
+        for waited in [0, LEASE_MS / 2] {
+            platform.clock.set(until(waited));
+            assert!(poll(&mut worker).is_pending());
+            let held = JobState::Leased { fence: 1, until: until(waited + LEASE_MS) };
+            assert_eq!(state(&platform, &ask), held, "{wrong}");
+        }
+        platform.clock.set(until(LEASE_MS * 3 / 2 - 1));
+        assert_eq!(at_once(platform.store.lease_job(LEASE_MS)), Ok(None), "{wrong}");
+        platform.clock.set(until(LEASE_MS * 3 / 2));
+        assert!(matches!(at_once(platform.store.lease_job(LEASE_MS)), Ok(Some(_))), "{wrong}");
+        assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
+    }
 }
 
 #[test]
 fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     let (platform, ask) = executed();
-    let lease = at_once(platform.store.lease_job(until(100))).expect("nothing fails").expect("a job");
+    let lease = at_once(platform.store.lease_job(100)).expect("nothing fails").expect("a job");
     at_once(launch(&lease, &platform.deployer));
     platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
     // The worker dies before it has written that down, and another one comes.
@@ -155,4 +166,74 @@ fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
     let worked = at_once(work(&platform.store, &deployer, terms));
     assert_eq!(worked, Ok(Worked::Finished(StackStatus::Healthy)));
     assert_eq!(*deployer.0.lock().expect("nobody panics with it"), [LEASE_MS / 2; 3]);
+}
+
+/// A store that fails once when a lease is renewed, and once when a job is finished.
+struct Failing<'a> {
+    store: &'a MemoryStore,
+    /// What it says, and whether it has happened all the same.
+    failure: (StoreError, bool),
+    renewals: AtomicUsize,
+    finishes: AtomicUsize,
+}
+
+impl Failing<'_> {
+    fn answer(&self, asked: &AtomicUsize, act: impl Fn() -> bool) -> Result<bool, StoreError> {
+        if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            return Ok(act());
+        }
+        let (error, happens) = self.failure;
+        if happens {
+            act();
+        }
+        Err(error)
+    }
+}
+
+impl Store for Failing<'_> {
+    async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
+        self.store.lease_job(lease_ms).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
+        let renew = || at_once(self.store.renew_lease(lease, lease_ms)).expect("nothing fails");
+        self.answer(&self.renewals, renew)
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        let finish = || at_once(self.store.finish_job(lease, ended)).expect("nothing fails");
+        self.answer(&self.finishes, finish)
+    }
+
+    countersign_models::promotions_pass_through!(store);
+    countersign_models::leases_pass_through!(store);
+    countersign_models::decisions_pass_through!(store);
+}
+
+#[test]
+fn a_store_that_fails_once_is_asked_again_and_the_deploy_is_one() {
+    for failure in
+        [(StoreError::NotApplied, false), (StoreError::Unknown, false), (StoreError::Unknown, true)]
+    {
+        let (platform, ask) = executed();
+        let (renewals, finishes) = Default::default();
+        let store = Failing { store: &platform.store, failure, renewals, finishes };
+        let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
+        let mut worker = pin!(work(&store, &platform.deployer, terms));
+        for _ in 0..4 {
+            assert!(poll(&mut worker).is_pending(), "{failure:?}");
+        }
+        assert!(store.renewals.load(Ordering::Relaxed) > 1, "it was asked again");
+        platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
+        let worked = loop {
+            if let Poll::Ready(worked) = poll(&mut worker) {
+                break worked;
+            }
+        };
+        // What had happened already does not happen again.
+        let told = if failure.1 { Worked::LeaseLost } else { Worked::Finished(StackStatus::Healthy) };
+        assert_eq!(worked, Ok(told), "{failure:?}");
+        assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Healthy));
+        assert_eq!(platform.deployer.effective().len(), 1, "{failure:?}");
+    }
 }

@@ -3,15 +3,16 @@
 use std::{sync::Arc, thread::scope};
 
 use countersign::{
-    protocol::{Flow, Guards, Refusal, Status, Timestamp},
+    protocol::{Digest, Flow, Guards, Refusal, Status, Timestamp},
     store::{
-        Committed, Operations, Store, Tenants,
+        Committed, Leased, Operations, Store, Tenants,
         sql::{Cas, SchemaError},
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, block_on};
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM, open};
 
@@ -51,11 +52,37 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     let Platform { store, clock, .. } = Platform::at(&path, SqliteOptions::default());
     drop(store);
     let raw = Connection::open(&path).expect("it is there");
-    raw.execute_batch("INSERT INTO migrations VALUES (2, 'tomorrow', 0)").expect("nothing fails");
+    raw.execute_batch("INSERT INTO migrations VALUES (3, 'tomorrow', 0)").expect("nothing fails");
     drop(raw);
     let refused = open(&path, &clock, SqliteOptions::default()).err();
     let Some(OpenError::Schema(why)) = refused else { panic!("{refused:?}") };
-    assert_eq!(why, SchemaError::Newer { found: 2, known: 1 });
+    assert_eq!(why, SchemaError::Newer { found: 3, known: 2 });
+}
+
+#[test]
+fn a_file_that_the_first_schema_made_is_migrated_and_its_approval_can_be_used() {
+    const FIRST: &str = include_str!("../../src/store/sqlite/migrations/0001_initial.sql");
+    const ROWS: &str = "PRAGMA application_id = 0x4353474E;
+        INSERT INTO migrations VALUES (1, 'initial', 0);
+        INSERT INTO teams VALUES (x'0000000000000000000000000000000A', 'pro', 10);
+        INSERT INTO approvals (id, team, token_hash, requested_by, kind, from_env, to_env, source, copy_vault,
+            digest, services, status, created_at, expires_at, decided_at)
+        VALUES (x'00000000000000000000000000000001', x'0000000000000000000000000000000A', zeroblob(32),
+            'dev@example.com', 'stack', 'staging', 'production', zeroblob(16), 0,
+            zeroblob(32), '[]', 'approved', 0, 100000, 1)";
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let raw = Connection::open(&path).expect("a new one");
+    raw.execute_batch(FIRST).and_then(|()| raw.execute_batch(ROWS)).expect("as it was");
+    drop(raw);
+    let clock = Arc::new(HandClock::at(OPENS));
+    let platform = Platform::on(open(&path, &clock, SqliteOptions::default()).expect("it is ours"), clock);
+    let ask = platform.ask(Uuid::from_u128(1));
+    assert_eq!(block_on(platform.store.lease_approval(&ask)), Ok(Leased::Taken { fence: 1 }));
+    let guards = Guards::ALL;
+    let consumed = block_on(platform.store.consume_alone(&ask, Digest([0; 32]), guards));
+    assert_eq!(consumed, Ok(Committed::Applied { target: None }));
+    assert_eq!(platform.status(&ask), Status::Executed);
 }
 
 #[test]

@@ -67,8 +67,8 @@ erased! {
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
         fn list_approvals(query: [&Query]) -> Result<Page, StoreError>;
-        fn lease_job(until: [Timestamp]) -> Result<Option<Lease>, StoreError>;
-        fn renew_lease(lease: [&Lease], until: [Timestamp]) -> Result<bool, StoreError>;
+        fn lease_job(lease_ms: [u64]) -> Result<Option<Lease>, StoreError>;
+        fn renew_lease(lease: [&Lease], lease_ms: [u64]) -> Result<bool, StoreError>;
         fn finish_job(lease: [&Lease], ended: [StackStatus]) -> Result<bool, StoreError>;
         fn settle(approval: [Uuid], target: [Option<Uuid>], status: [StackStatus]) -> Result<(), StoreError>;
         fn audit(approval: [Uuid]) -> Result<Vec<AuditEvent>, StoreError>;
@@ -94,12 +94,12 @@ erased! {
     Operations {
         fn approval_by_token(token: [&str]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn any_approval(id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
-        fn lease_notice(until: [Timestamp]) -> Result<Option<Notice>, StoreError>;
+        fn lease_notice(lease_ms: [u64]) -> Result<Option<Notice>, StoreError>;
         fn settle_notice(notice: [&Notice], state: [NoticeState]) -> Result<bool, StoreError>;
         fn claim_key(
-            team: [Uuid], key: [&str], request: [Digest], until: [Timestamp]
+            team: [Uuid], key: [&str], request: [Digest], lease_ms: [u64]
         ) -> Result<Claim, StoreError>;
-        fn release_key(team: [Uuid], key: [&str], keep: [bool]) -> Result<(), StoreError>;
+        fn release_key(team: [Uuid], key: [&str], until: [Timestamp], keep: [bool]) -> Result<(), StoreError>;
         fn log_deploy(log: [DeployLog]) -> Result<(), StoreError>;
         fn deploy_logs(approval: [Uuid]) -> Result<Vec<DeployLog>, StoreError>;
         fn is_ready() -> Result<(), StoreError>;

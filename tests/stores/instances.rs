@@ -3,25 +3,27 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use countersign::{
-    protocol::{Digest, Guards, Refusal, Status},
+    protocol::{Binding, Digest, Guards, Kind, Refusal, Request, Status},
     store::{
-        Ask, Committed, Ids, Operations, Plan, Store, StoreError, Team, Tenants,
+        Ask, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store, StoreError, Team, Tenants,
+        Verdict,
         postgres::{OpenError, PostgresOptions, PostgresStore, SynchronousCommit},
         sql::{Cas, SchemaError},
     },
 };
-use countersign_models::fixtures::CountingIds;
+use countersign_models::fixtures::{CountingIds, token_of};
 use countersign_test_cluster::{Cluster, Fsync};
 use libtest_mimic::Trial;
 use tokio::sync::Barrier;
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
 
 use crate::{
     Postgres,
     backend::Executor,
     database::DatabaseMaker,
     postgres::{InPostgres, new_schema},
-    world::{TEAM, World, flow, new_stack, succeeded},
+    world::{TEAM, World, environment, flow, new_stack, succeeded},
 };
 
 /// All of them.
@@ -39,6 +41,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
     }
     trials![
         instances_that_start_at_once_make_the_tables_once,
+        tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used,
         a_newer_schema_is_refused,
         a_foreign_gap_in_the_migrations_is_refused,
         consumers_at_three_instances_share_one_execution,
@@ -92,18 +95,45 @@ async fn instances_that_start_at_once_make_the_tables_once(cluster: Arc<Cluster>
         started.await.expect("nobody panics");
     }
     let row = admin(&cluster.url(), &schema).await.query_one("SELECT count(*) FROM migrations", &[]).await;
-    assert_eq!(row.expect("the server answers").get::<_, i64>(0), 1);
+    assert_eq!(row.expect("the server answers").get::<_, i64>(0), 2);
+}
+
+async fn tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used(cluster: Arc<Cluster>) {
+    const FIRST: &str = include_str!("../../src/store/postgres/migrations/0001_initial.sql");
+    const ROWS: &str = "INSERT INTO migrations VALUES (1, 'initial', 0);
+        INSERT INTO teams VALUES ('00000000-0000-0000-0000-00000000000A', 'pro', 10);
+        INSERT INTO approvals (id, team, token_hash, requested_by, kind, from_env, to_env, source, copy_vault,
+            digest, services, status, created_at, expires_at, decided_at)
+        VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-00000000000A',
+            decode(repeat('00', 32), 'hex'), 'dev@example.com', 'stack', 'staging', 'production',
+            '00000000-0000-0000-0000-000000000000', FALSE, decode(repeat('00', 32), 'hex'), '[]', 'approved', 0,
+            9000000000000, 1)";
+    let schema = new_schema();
+    let client = admin(&cluster.url(), &schema).await;
+    let made = client.batch_execute(&format!("CREATE SCHEMA {schema}; {FIRST} {ROWS}")).await;
+    made.expect("the server answers");
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let ask = Ask {
+        request: Request { approval: Uuid::from_u128(1), team: TEAM, binding },
+        by: "dev@example.com".into(),
+        payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
+        key: None,
+    };
+    assert_eq!(store.lease_approval(&ask).await, Ok(Leased::Taken { fence: 1 }));
+    let consumed = store.consume_alone(&ask, Digest([0; 32]), Guards::ALL).await;
+    assert_eq!(consumed, Ok(Committed::Applied { target: None }));
 }
 
 async fn a_newer_schema_is_refused(cluster: Arc<Cluster>) {
     let schema = new_schema();
     PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
-    let newer = "INSERT INTO migrations VALUES (2, 'later', 0), (3, 'much later', 0)";
+    let newer = "INSERT INTO migrations VALUES (3, 'later', 0), (4, 'much later', 0)";
     admin(&cluster.url(), &schema).await.batch_execute(newer).await.expect("the server answers");
     let refused = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.err();
     let error = refused.expect("it is newer");
-    assert!(matches!(error, OpenError::Schema(SchemaError::Newer { found: 3, .. })), "{error}");
-    assert!(error.to_string().contains("schema version 3"), "{error}");
+    assert!(matches!(error, OpenError::Schema(SchemaError::Newer { found: 4, .. })), "{error}");
+    assert!(error.to_string().contains("schema version 4"), "{error}");
 }
 
 async fn a_foreign_gap_in_the_migrations_is_refused(cluster: Arc<Cluster>) {
@@ -158,20 +188,12 @@ async fn promote(store: &PostgresStore, ask: &Ask) -> bool {
 
 /// A team with a stack, and an approval to promote it.
 async fn approved(store: &PostgresStore) -> Ask {
-    use countersign::{
-        protocol::{Binding, Kind, Request},
-        store::{Decision, Payload, Verdict},
-    };
-    use countersign_models::fixtures::token_of;
-
-    use crate::world::environment;
-
     store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 100 }).await.expect("nothing fails");
     let stack = store.create_stack(TEAM, new_stack("shop", "shop:1")).await;
     let stack = stack.expect("nothing fails").expect("there is room");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = Ask {
-        request: Request { approval: uuid::Uuid::nil(), team: TEAM, binding },
+        request: Request { approval: Uuid::nil(), team: TEAM, binding },
         by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,

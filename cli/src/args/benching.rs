@@ -39,7 +39,8 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Write a page and a Markdown table from what was measured (`--out`, and `cargo bench --bench consume`)
+    /// Write a page and a Markdown table from what was measured (`--out`, and `cargo bench` of `consume` and
+    /// `wasted_work`)
     Report(BenchReportArgs),
 }
 

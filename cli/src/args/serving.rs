@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use countersign::{instance::wall::Secret, store::Plan};
 use uuid::Uuid;
 
-use crate::serve::values::{Listen, MailAddress, PublicUrl, plan, secret};
+use crate::serve::values::{Listen, MailAddress, PublicUrl, plan, secret, switch};
 
 pub(super) const SERVE_EXIT_CODES: &str = "\
 An option comes before its environment variable, that before the configuration file, and that before the default.
@@ -35,7 +35,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "COUNTERSIGN_FLOW", hide_env_values = true)]
     pub(crate) flow: Option<String>,
     /// Run another flow than atomic-commit, broken as it may be
-    #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true)]
+    #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true, value_parser = switch)]
     pub(crate) allow_unsafe_flow: bool,
     /// What those do who want the same approval at once: all plan, and one commits; or one plans, and the others wait
     /// [default: optimistic]
@@ -58,8 +58,17 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) operator: Vec<MailAddress>,
     /// Send nobody the link of what they asked for themselves
-    #[arg(long, env = "COUNTERSIGN_FORBID_SELF_APPROVAL", hide_env_values = true)]
-    pub(crate) forbid_self_approval: bool,
+    #[arg(
+        long,
+        value_name = "true|false",
+        env = "COUNTERSIGN_FORBID_SELF_APPROVAL",
+        hide_env_values = true,
+        value_parser = switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) forbid_self_approval: Option<bool>,
     /// A file with these and all other settings
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,

@@ -18,6 +18,34 @@ use crate::stopwatch::WallClock;
 /// A wish, and where its answer goes.
 type Wish = (u32, oneshot::Sender<Ended>);
 
+/// Where SQLite writes down what a transaction changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Journal {
+    /// In a log, as our own store: one sync a commit.
+    Wal,
+    /// In a file that is gone afterwards, as SQLite does when nobody tells it otherwise: several syncs a commit.
+    Rollback,
+}
+
+impl Journal {
+    pub(crate) const ALL: [Self; 2] = [Self::Wal, Self::Rollback];
+
+    /// What whoever uses it is called.
+    pub(crate) fn contender(self) -> &'static str {
+        match self {
+            Self::Wal => "autocommit",
+            Self::Rollback => "autocommit_rollback_journal",
+        }
+    }
+
+    pub(crate) fn mode(self) -> &'static str {
+        match self {
+            Self::Wal => "WAL",
+            Self::Rollback => "DELETE",
+        }
+    }
+}
+
 /// A thread with a connection for each client.
 pub(crate) struct Autocommit {
     clients: Vec<Sender<Wish>>,
@@ -31,8 +59,11 @@ impl Autocommit {
         clients: usize,
         statement: &Statement,
         recorded: Uuid,
+        journal: Journal,
     ) -> rusqlite::Result<Self> {
         let mut open = Self { clients: Vec::new(), threads: Vec::new() };
+        // It is a property of the file, and can be changed as long as nobody else has it open.
+        Connection::open(path)?.pragma_update(None, "journal_mode", journal.mode())?;
         for _ in 0..clients {
             let (sender, wishes) = channel();
             let connection = connect(path.to_owned())?;

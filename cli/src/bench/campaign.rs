@@ -10,7 +10,7 @@ use countersign::store::sql::Cas;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    autocommit::Autocommit,
+    autocommit::{Autocommit, Journal},
     bed::{self, Bed, Entry, FIRST, Label, Measurement, Pass},
     comparisons,
     counting::Statement,
@@ -116,15 +116,22 @@ impl Campaign {
 
     async fn sqlite(&mut self, path: Option<&std::path::Path>) -> Result<(), BadInput> {
         let mut bed = Sqlite::new(path)?;
-        let settings = [("journal_mode", "WAL"), ("version", rusqlite::version())];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sync_us = bed.sync_us().map_err(|error| failed(&bed.path().display().to_string(), &error))?;
+        let settings = [
+            ("journal_mode", "WAL".to_owned()),
+            ("version", rusqlite::version().to_owned()),
+            ("µs for a page that is written and synced, median", format!("{sync_us:.0}")),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
         self.document.settings.stores.insert(Sqlite::NAME.to_owned(), settings.into());
         self.contenders(&mut bed).await?;
         if self.entries.is_none() && !self.is_stopped() {
             let statement = comparisons::one_consume(&mut bed).await?;
-            for scenario in [Scenario::Distinct, Scenario::Hot] {
-                for clients in self.clients.clone() {
-                    self.autocommit(&mut bed, &statement, scenario, clients).await?;
+            for journal in Journal::ALL {
+                for scenario in [Scenario::Distinct, Scenario::Hot] {
+                    for clients in self.clients.clone() {
+                        self.autocommit(&mut bed, &statement, journal, scenario, clients).await?;
+                    }
                 }
             }
             comparisons::on_sqlite(self, &mut bed, &statement).await?;
@@ -268,6 +275,7 @@ impl Campaign {
         &mut self,
         bed: &mut Sqlite,
         statement: &Statement,
+        journal: Journal,
         scenario: Scenario,
         clients: usize,
     ) -> Result<(), BadInput> {
@@ -279,10 +287,10 @@ impl Campaign {
         for _ in 0..PASSES {
             let mut measurement = self.measurement(Sqlite::NAME, scenario, clients);
             measurement.approvals = measurement.approvals.min(20_000);
-            self.say::<Sqlite>("autocommit", &measurement);
+            self.say::<Sqlite>(journal.contender(), &measurement);
             bed.fill(measurement.approvals).await?;
-            let open = Autocommit::open(bed.path(), clients, statement, id_of(FIRST));
-            let open = Arc::new(open.map_err(|error| failed("autocommit", &error))?);
+            let open = Autocommit::open(bed.path(), clients, statement, id_of(FIRST), journal);
+            let open = Arc::new(open.map_err(|error| failed(journal.contender(), &error))?);
             let pass = measurement.take(bed, open, None).await?;
             if self.is_stopped() {
                 return Ok(());
@@ -291,7 +299,10 @@ impl Campaign {
             self.bar.inc(1);
         }
         let measurement = self.measurement(Sqlite::NAME, scenario, clients);
-        let label = baseline("autocommit", bed);
+        let mut label = baseline(journal.contender(), bed);
+        if journal != Journal::Wal {
+            label.durability = format!("{}, journal_mode={}", label.durability, journal.mode());
+        }
         self.document.runs.push(bed::run_of(Sqlite::NAME, &measurement, label, passes));
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    autocommit::Autocommit,
+    autocommit::{Autocommit, Journal},
     bed::{Bed, Entry, FIRST},
     campaign::{Campaign, tries_of},
     counting::Statement,
@@ -101,7 +101,7 @@ fn p50(tries: &Tries) -> Option<f64> {
     tries.latency(Ended::Won).map(|latency| latency.p50)
 }
 
-/// One writer with group commit against a connection for each client.
+/// One writer with group commit against a connection for each client, in a log and as SQLite comes.
 pub(crate) async fn on_sqlite(
     campaign: &mut Campaign,
     bed: &mut Sqlite,
@@ -111,42 +111,48 @@ pub(crate) async fn on_sqlite(
     campaign.bar.inc_length(ROUNDS as u64);
     let mut measurement = campaign.measurement(Sqlite::NAME, Scenario::Distinct, CLIENTS);
     measurement.time = (campaign.time / 2).max(Duration::from_millis(250));
-    let mut rounds = Rounds::default();
+    let mut rounds = Journal::ALL.map(|_| Rounds::default());
+    // Ours, and one side for each journal.
+    let sides = Journal::ALL.len() + 1;
     for round in 0..ROUNDS {
         campaign.bar.set_message(format!("sqlite against autocommit, round {}", round + 1));
-        let mut figures = [None, None];
-        for turn in 0..2 {
+        let (mut ours, mut theirs) = (None, Journal::ALL.map(|_| None));
+        for turn in 0..sides {
             if campaign.is_stopped() {
                 return Ok(());
             }
-            let ours = turn == round % 2;
+            let journal = Journal::ALL.get((turn + round) % sides);
             bed.fill(measurement.approvals).await?;
             let (first, rest) = (FIRST + WARM_UP, measurement.approvals.saturating_sub(WARM_UP));
-            let tries = if ours {
+            if let Some(journal) = journal {
+                let open = Autocommit::open(bed.path(), CLIENTS, statement, id_of(FIRST), *journal);
+                let open = Arc::new(open.map_err(|error| failed(journal.contender(), &error))?);
+                tries_of(&measurement, FIRST, WARM_UP, &open).await;
+                let tries = tries_of(&measurement, first, rest, &open).await;
+                theirs[(turn + round) % sides] = Some(tries.wins_per_second());
+            } else {
                 let store = bed.open(&Entry::default_one(), CLIENTS).await?;
                 let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
                 tries_of(&measurement, FIRST, WARM_UP, &gate).await;
-                tries_of(&measurement, first, rest, &gate).await
-            } else {
-                let open = Autocommit::open(bed.path(), CLIENTS, statement, id_of(FIRST));
-                let open = Arc::new(open.map_err(|error| failed("autocommit", &error))?);
-                tries_of(&measurement, FIRST, WARM_UP, &open).await;
-                tries_of(&measurement, first, rest, &open).await
-            };
-            figures[usize::from(!ours)] = Some(tries.wins_per_second());
+                ours = Some(tries_of(&measurement, first, rest, &gate).await.wins_per_second());
+            }
         }
-        rounds.add(figures[0], figures[1]);
+        for (rounds, theirs) in rounds.iter_mut().zip(theirs) {
+            rounds.add(ours, theirs);
+        }
         campaign.bar.inc(1);
     }
-    let about = About {
-        store: Sqlite::NAME,
-        name: GROUPED,
-        clients: CLIENTS,
-        unit: "a second",
-        less_is_better: false,
-        against: "autocommit",
-    };
-    campaign.document.comparisons.extend(rounds.end(about));
+    for (journal, rounds) in Journal::ALL.into_iter().zip(rounds) {
+        let about = About {
+            store: Sqlite::NAME,
+            name: GROUPED,
+            clients: CLIENTS,
+            unit: "a second",
+            less_is_better: false,
+            against: journal.contender(),
+        };
+        campaign.document.comparisons.extend(rounds.end(about));
+    }
     Ok(())
 }
 
@@ -325,8 +331,8 @@ pub(crate) fn goals(comparisons: &[Comparison]) -> Vec<Goal> {
         let goal = "PostgreSQL: a consume by itself, p50 / a row in a batch of 64".to_owned();
         goals.push(Goal::at_least(goal, 4.0, 1.0 / one.ratio.max(1e-9)));
     }
-    if let Some(one) = find(Sqlite::NAME, GROUPED, 8) {
-        let goal = "SQLite: consumes a second, 8 clients / autocommit's".to_owned();
+    for one in comparisons.iter().filter(|one| one.store == Sqlite::NAME && one.name == GROUPED) {
+        let goal = format!("SQLite: consumes a second, {} clients / `{}`", one.clients, one.against);
         goals.push(Goal::at_least(goal, 25.0, one.ratio));
     }
     goals

@@ -8,6 +8,7 @@ mod page;
 mod tables;
 mod terminal;
 mod view;
+mod wasted;
 mod words;
 
 use std::{fs, path::Path};
@@ -26,24 +27,27 @@ pub(crate) use terminal::text;
 
 /// The longest file.
 const MOST: usize = 64 << 20;
-const WHAT: &str = "what `countersign bench --out` or `cargo bench --bench consume` has written";
+const WHAT: &str = "what `countersign bench --out`, `cargo bench --bench consume` or `cargo bench --bench wasted_work` has written";
 
 /// What is to be reported on.
 #[derive(Debug, Default)]
 struct Reports {
     databases: Vec<Document>,
     memories: Vec<memory::Document>,
+    wasted: Vec<wasted::Document>,
 }
 
 impl Reports {
     fn which_one(&self) -> Vec<String> {
         let databases = self.databases.iter().flat_map(words::which_one);
-        databases.chain(self.memories.iter().flat_map(words::which_one_in_memory)).collect()
+        let memories = self.memories.iter().flat_map(words::which_one_in_memory);
+        databases.chain(memories).chain(self.wasted.iter().flat_map(wasted::which_one)).collect()
     }
 
     fn where_we_lose(&self) -> Vec<String> {
         let databases = self.databases.iter().flat_map(words::where_we_lose);
-        databases.chain(self.memories.iter().flat_map(words::where_we_lose_in_memory)).collect()
+        let memories = self.memories.iter().flat_map(words::where_we_lose_in_memory);
+        databases.chain(memories).chain(self.wasted.iter().flat_map(wasted::where_we_lose)).collect()
     }
 
     fn goals(&self) -> impl Iterator<Item = &Goal> {
@@ -81,9 +85,10 @@ fn read(path: &Path, reports: &mut Reports) -> Result<(), BadInput> {
     match named.schema.as_deref() {
         Some(document::SCHEMA) => reports.databases.push(input::json(&name, &text, WHAT)?),
         Some(memory::SCHEMA) => reports.memories.push(input::json(&name, &text, WHAT)?),
+        Some(wasted::SCHEMA) => reports.wasted.push(input::json(&name, &text, WHAT)?),
         found => {
             let found = found.map_or("no `schema`".to_owned(), |found| format!("the schema `{found}`"));
-            let expected = format!("`{}` or `{}`", document::SCHEMA, memory::SCHEMA);
+            let expected = format!("`{}`, `{}` or `{}`", document::SCHEMA, memory::SCHEMA, wasted::SCHEMA);
             let title = format!("{name}: found {found}, expected {expected}");
             return Err(BadInput::plain(&title, &format!("expected {WHAT}")));
         }

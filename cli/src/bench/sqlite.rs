@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,8 +18,12 @@ use super::{
     bed::{Bed, Entry, FIRST},
     counting::Counting,
     gate::{self, Template, id_of, template},
+    tally::median,
 };
-use crate::{input::BadInput, stopwatch::WallClock};
+use crate::{
+    input::BadInput,
+    stopwatch::{Stopwatch, WallClock},
+};
 
 pub(crate) struct Sqlite {
     path: PathBuf,
@@ -50,6 +55,23 @@ impl Sqlite {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Microseconds until a page that is written at the end of a file is on the disk: the least that a commit takes.
+    pub(crate) fn sync_us(&self) -> std::io::Result<f64> {
+        const PAGE: [u8; 4096] = [0; 4096];
+        const TIMES: usize = 201;
+        let path = with_end(&self.path, "-sync");
+        let mut file = fs::File::create_new(&path)?;
+        let mut times = Vec::with_capacity(TIMES);
+        for _ in 0..TIMES {
+            file.write_all(&PAGE)?;
+            let begun = Stopwatch::start();
+            file.sync_data()?;
+            times.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+        fs::remove_file(path)?;
+        Ok(median(times).unwrap_or_default())
     }
 
     fn store(&self, cas: Cas, durability: Durability) -> Result<SqliteStore, BadInput> {
@@ -95,7 +117,7 @@ impl Sqlite {
 
     /// The files of the database.
     fn remove(&self) {
-        for end in ["", "-wal", "-shm"] {
+        for end in ["", "-wal", "-shm", "-journal", "-sync"] {
             // What is not there need not be removed.
             fs::remove_file(with_end(&self.path, end)).ok();
         }

@@ -94,12 +94,14 @@ pub(crate) struct HttpTable {
     pub(crate) max_body: Option<Text<Size>>,
     pub(crate) body_time: Option<Text<Time>>,
     pub(crate) header_time: Option<Text<Time>>,
+    pub(crate) write_time: Option<Text<Time>>,
     pub(crate) request_time: Option<Text<Time>>,
     pub(crate) max_connections: Option<NonZeroU32>,
     pub(crate) max_under_way: Option<NonZeroU32>,
     pub(crate) key_lease: Option<Text<Time>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
     pub(crate) trust_forwarded_for: Option<bool>,
+    pub(crate) grace: Option<Text<Time>>,
 }
 
 /// How PostgreSQL is used.

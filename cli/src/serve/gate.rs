@@ -63,8 +63,13 @@ impl Gate {
         app.ring(Arc::clone(&instance.bells));
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            // Nobody left who could ask is a reason to stop, too.
-            http::serve(listener, app, async { drop(asked.await) }).await;
+            let asked_to_stop = async {
+                // Nobody left who could ask is a reason to stop, too.
+                drop(asked.await);
+                // Before the requests are waited for: no deploy is to begin that would be ended at once.
+                instance.begin_to_stop();
+            };
+            http::serve(listener, app, asked_to_stop).await;
             instance.stop().await;
         });
         Ok(Self { address, shutdown, running })

@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, io,
     num::{NonZeroU32, NonZeroUsize},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +24,7 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
+    check::folder_or_its_parent,
     config::{Config, DeployerTable, HttpTable, NotifierTable},
     tenants::Tenants,
     values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
@@ -66,7 +67,7 @@ pub(crate) struct NotifierSettings {
 }
 
 enum Way {
-    Folder(Folder),
+    Folder { path: PathBuf, sender: Sender },
     Smtp(Smtp),
     Webhook { url: String, secret: String },
 }
@@ -83,7 +84,8 @@ impl Settings {
         let secret =
             args.secret.clone().or_else(|| file.secret.as_ref().map(|Text(secret)| secret.0.clone()));
         let workers = WorkerSettings::default();
-        let forbid_self_approval = args.forbid_self_approval || file.forbid_self_approval.unwrap_or_default();
+        let forbid_self_approval =
+            args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
         let operators = Arc::new(operators(args, &config, forbid_self_approval)?);
         let public_url =
             args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));
@@ -127,7 +129,9 @@ impl NotifierSettings {
     /// The channel of a server that operators reach here.
     pub(crate) fn channel(self, public_url: &str) -> Result<Channel, BadInput> {
         Ok(match self.way {
-            Way::Folder(folder) => Channel::Folder(folder),
+            Way::Folder { path, sender } => {
+                Channel::Folder(Folder::open(&path, sender).map_err(|error| no_mail_folder(&path, &error))?)
+            }
             Way::Smtp(smtp) => Channel::Smtp(smtp),
             Way::Webhook { url, secret } => {
                 let webhook = Webhook::new(&url, &secret, public_url, Arc::new(WallClock));
@@ -173,8 +177,12 @@ fn store(args: &ServeArgs, config: &Config) -> Result<StoreAddress, BadInput> {
 }
 
 /// A strategy is written as other names are, with dashes.
+pub(crate) fn strategy_name(cas: Cas) -> String {
+    cas.as_str().replace('_', "-")
+}
+
 fn strategy(args: &ServeArgs, config: &Config) -> Result<Cas, BadInput> {
-    let names = Cas::ALL.map(|cas| cas.as_str().replace('_', "-"));
+    let names = Cas::ALL.map(strategy_name);
     let find = |name: &str| Cas::parse(&name.replace('-', "_"));
     let expected = format!("one of {}", names.join(", "));
     if let Some(name) = &args.strategy {
@@ -326,7 +334,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
             .unwrap_or_else(|| unreachable!("this one is an address")),
     };
     let way = match (&args.mail_dir, smtp, webhook, webhook_secret) {
-        (Some(path), ..) => Way::Folder(mail_folder(path, sender)?),
+        (Some(path), ..) => mail_folder(path, sender)?,
         (None, Some(url), ..) => Way::Smtp(Smtp::connect(url.get_ref(), sender).map_err(|_| {
             config.problem(
                 url.span(),
@@ -357,7 +365,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
         }
         (None, None, ..) => {
             let path = folder.as_ref().map_or(Path::new("mail"), |folder| folder.get_ref());
-            Way::Folder(mail_folder(path, sender)?)
+            mail_folder(path, sender)?
         }
     };
     let retries = Retries::default();
@@ -373,13 +381,17 @@ fn without_expected(text: &str) -> &str {
     text.strip_prefix("expected ").unwrap_or(text)
 }
 
-fn mail_folder(path: &Path, sender: Sender) -> Result<Folder, BadInput> {
-    Folder::open(path, sender).map_err(|error| {
-        BadInput::plain(
-            &format!("{}: mails cannot be written to this folder: {error}", path.display()),
-            "expected a folder that can be made or written to, as in `--mail-dir mail`",
-        )
-    })
+/// Links as files in this folder. It is made when the gate opens.
+fn mail_folder(path: &Path, sender: Sender) -> Result<Way, BadInput> {
+    folder_or_its_parent(path).map_err(|error| no_mail_folder(path, &error))?;
+    Ok(Way::Folder { path: path.to_owned(), sender })
+}
+
+fn no_mail_folder(path: &Path, error: &io::Error) -> BadInput {
+    BadInput::plain(
+        &format!("{}: mails cannot be written to this folder: {error}", path.display()),
+        "expected a folder that can be made or written to, as in `--mail-dir mail`",
+    )
 }
 
 /// Four thousand million are as good as more.
@@ -397,6 +409,7 @@ fn http_settings(
         max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
         body_time: time(&table.body_time, defaults.body_time),
         header_time: time(&table.header_time, defaults.header_time),
+        write_time: time(&table.write_time, defaults.write_time),
         request_time: time(&table.request_time, defaults.request_time),
         max_connections: table.max_connections.map_or(defaults.max_connections, many),
         max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
@@ -405,6 +418,6 @@ fn http_settings(
         trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),
         forbid_self_approval,
         public_origin: public_url.map(|PublicUrl(url)| url.clone()),
-        ..defaults
+        grace: time(&table.grace, defaults.grace),
     }
 }

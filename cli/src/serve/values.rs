@@ -209,6 +209,15 @@ pub(crate) fn plan(text: &str) -> Result<Plan, Expected> {
     text.parse().map(|PlanName(plan)| plan)
 }
 
+/// Reads whether something is switched on, as variables of the environment are written.
+pub(crate) fn switch(text: &str) -> Result<bool, Expected> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "y" | "on" => Ok(true),
+        "false" | "0" | "no" | "n" | "off" => Ok(false),
+        _ => Err("expected true or false (or 1 or 0, yes or no, on or off)".to_owned()),
+    }
+}
+
 /// Reads a secret.
 pub(crate) fn secret(text: &str) -> Result<Secret, Expected> {
     if text.is_empty() {

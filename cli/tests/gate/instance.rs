@@ -23,8 +23,10 @@ pub(crate) struct Service {
     pub(crate) store: String,
     /// What `--flow` is given.
     pub(crate) flow: &'static str,
-    /// How often an instance was killed or stopped.
+    /// How often an instance was killed.
     pub(crate) kills: AtomicU64,
+    /// How often one was paused, and went on after its lease.
+    pub(crate) pauses: AtomicU64,
 }
 
 impl Service {
@@ -37,7 +39,7 @@ impl Service {
         std::fs::write(&sink, crate::sink::script(&home.join("sink"))).expect("the sink can be written");
         let config = crate::kill::config(&home.join("mail"), &sink);
         std::fs::write(home.join("countersign.toml"), config).expect("the configuration can be written");
-        Self { home: home.to_owned(), store, flow, kills: AtomicU64::new(0) }
+        Self { home: home.to_owned(), store, flow, kills: AtomicU64::new(0), pauses: AtomicU64::new(0) }
     }
 
     fn command(&self) -> Command {
@@ -146,9 +148,15 @@ impl Instance {
         *self.running() = None;
     }
 
-    /// Sends it a signal by name: it stops, or goes on.
-    pub(crate) fn signal(&self, service: &Service, signal: &str) {
-        service.kills.fetch_add(1, Ordering::SeqCst);
+    /// Pauses it for so long, and lets it go on as if nothing had happened.
+    pub(crate) fn pause(&self, service: &Service, ms: u64) {
+        service.pauses.fetch_add(1, Ordering::SeqCst);
+        self.signal("STOP");
+        crate::client::pause(ms);
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.running().as_ref().map(|running| running.child.id());
         if let Some(pid) = pid {
             let sent = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();

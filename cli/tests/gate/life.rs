@@ -25,6 +25,8 @@ pub(crate) enum Twist {
     None,
     /// A variable speaks of a vault key that is not there, at first: the preflight fails.
     Vault,
+    /// The same, and the key is there only when everything has come to rest.
+    VaultLate,
     /// A new image is built after the approval.
     Drift,
     /// The operator and the administrator decide at once.
@@ -34,7 +36,8 @@ pub(crate) enum Twist {
 }
 
 impl Twist {
-    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Vault, Self::Drift, Self::Contested, Self::Expires];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::None, Self::Vault, Self::VaultLate, Self::Drift, Self::Contested, Self::Expires];
 }
 
 /// What is remembered of it until everything has come to rest.
@@ -44,6 +47,8 @@ pub(crate) struct Life {
     pub(crate) token: String,
     slug: String,
     image: String,
+    number: usize,
+    twist: Twist,
     evidence: Evidence,
     /// Whether one fresh promotion succeeded after a failed preflight, where one was made.
     fresh_succeeds: Option<bool>,
@@ -89,9 +94,9 @@ impl Campaign {
     /// Lives it, up to the last answer to the last client.
     pub(crate) fn live(&self, number: usize) -> Life {
         let twist = Twist::ALL[number % Twist::ALL.len()];
-        let (vault_key, name) = (format!("KEY_{number}"), format!("shop-{number}"));
+        let name = format!("shop-{number}");
         let variables = match twist {
-            Twist::Vault => json!({"SECRET": format!("vault:{vault_key}")}),
+            Twist::Vault | Twist::VaultLate => json!({"SECRET": format!("vault:{}", vault_key(number))}),
             _ => json!({}),
         };
         let slug = self.stack(&name, &variables);
@@ -105,6 +110,8 @@ impl Campaign {
             token: link(&self.service.home.join("mail"), &id),
             slug: slug.clone(),
             image: format!("{name}:1"),
+            number,
+            twist,
             evidence: Evidence {
                 status: Status::Pending,
                 expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
@@ -137,7 +144,7 @@ impl Campaign {
                 assert_eq!(self.clients.until_answered(call).status, 200);
             }
             Twist::Expires => life.evidence.expires_at = self.expire_soon(&life.id),
-            Twist::None | Twist::Vault | Twist::Contested => {}
+            Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested => {}
         }
         let kills = self.service.kills.load(Ordering::SeqCst);
         // In every other life of a kind the last one asks for something else than was approved.
@@ -146,23 +153,29 @@ impl Campaign {
             (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
         life.evidence.clients = self.race(&life.id, number, &slugs, began_on_approved);
         if twist == Twist::Vault {
-            let bearer = Some(self.bearer.as_str());
-            let (path, body) = (format!("/api/v1/vault/production/{vault_key}"), json!({"value": "secret"}));
-            let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&body) };
-            assert_eq!(self.clients.until_answered(call).status, 204);
-            let before = self.status_now(&life.id);
-            let fresh = self.race(&life.id, number + 1_000_000, &slugs[..1], before == Status::Approved);
-            let succeeds = matches!(fresh[0].told.last(), Some(Told::Success(..)));
+            let fresh = self.mended(&life);
             if began_on_approved {
-                life.fresh_succeeds = Some(succeeds);
+                life.fresh_succeeds = Some(succeeded(&fresh));
             }
-            life.evidence.clients.extend(fresh);
+            life.evidence.clients.push(fresh);
         }
         let answers = life.evidence.clients.iter().flat_map(|client| &client.told);
         let unsure = answers.into_iter().any(|told| *told == Told::Nothing);
         life.evidence.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
         life.evidence.seen.push(self.status_now(&life.id));
         life
+    }
+
+    /// Puts the vault's key where it belongs, and promotes once more.
+    fn mended(&self, life: &Life) -> Client {
+        let bearer = Some(self.bearer.as_str());
+        let path = format!("/api/v1/vault/production/{}", vault_key(life.number));
+        let body = json!({"value": "secret"});
+        let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&body) };
+        assert_eq!(self.clients.until_answered(call).status, 204);
+        let before = self.status_now(&life.id) == Status::Approved;
+        let mut fresh = self.race(&life.id, life.number + 1_000_000, &[life.slug.as_str()], before);
+        fresh.remove(0)
     }
 
     /// Opens the link, as mail scanners do.
@@ -301,8 +314,20 @@ impl Campaign {
         }
         evidence.beyond.searched = true;
         evidence.beyond.token_found = self.exposed(&life.token);
-        (format!("{} {:?}", life.id, evidence), life.evidence.clone(), life.fresh_succeeds)
+        // What is said of it is how it was before: approved, with nobody who got through.
+        if life.twist == Twist::VaultLate && life.evidence.status == Status::Approved {
+            life.fresh_succeeds = Some(succeeded(&self.mended(&life)));
+        }
+        (format!("{} {:?}", life.id, life.evidence), life.evidence.clone(), life.fresh_succeeds)
     }
+}
+
+fn vault_key(number: usize) -> String {
+    format!("KEY_{number}")
+}
+
+fn succeeded(client: &Client) -> bool {
+    matches!(client.told.last(), Some(Told::Success(..)))
 }
 
 /// The token that the operator was sent.

@@ -64,7 +64,17 @@ fn a_notifier_that_cannot_work_is_refused() {
 fn an_order_that_is_not_the_one_to_use_needs_a_switch_and_is_warned_of() {
     let workplace = Workplace::new();
     assert_snapshot!("unsafe_flow", workplace.refusal(&["--store", "memory", "--flow", "consume-last"]));
-    let switch = ["serve", "--check", "--store", "memory", "--flow", "consume-last", "--allow-unsafe-flow"];
+    let switch = [
+        "serve",
+        "--check",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "memory",
+        "--flow",
+        "consume-last",
+        "--allow-unsafe-flow",
+    ];
     let output = workplace.countersign(&switch).output().expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     assert_snapshot!("unsafe_flow_allowed", String::from_utf8(output.stderr).expect("text"));
@@ -73,7 +83,7 @@ fn an_order_that_is_not_the_one_to_use_needs_a_switch_and_is_warned_of() {
 #[test]
 fn a_lease_goes_with_the_order_to_use_and_with_no_other() {
     let workplace = Workplace::new();
-    let check = ["serve", "--check", "--store", "memory", "--contention", "lease"];
+    let check = ["serve", "--check", "--listen", "127.0.0.1:0", "--store", "memory", "--contention", "lease"];
     let output = workplace.countersign(&check).output().expect("it runs");
     assert_eq!(stdout(&output), "all of it would work, with atomic-commit-lease in memory\n");
     assert_eq!(output.stderr, b"");
@@ -83,6 +93,40 @@ fn a_lease_goes_with_the_order_to_use_and_with_no_other() {
     let by_name = ["--store", "memory", "--flow", "atomic-commit-lease"];
     assert_snapshot!("lease_by_name", workplace.refusal(&by_name));
     assert_snapshot!("no_contention", refused("contention = \"queue\"\n"));
+}
+
+#[test]
+fn a_switch_is_a_variable_as_variables_are_written() {
+    let workplace = Workplace::new();
+    let with = |value: &str| {
+        let args =
+            ["serve", "--check", "--listen", "127.0.0.1:0", "--store", "memory", "--flow", "consume-last"];
+        let mut command = workplace.countersign(&args);
+        command.env("COUNTERSIGN_ALLOW_UNSAFE_FLOW", value);
+        command
+    };
+    for value in ["1", "true", "YES", "on"] {
+        assert_eq!(with(value).output().expect("it runs").status.code(), Some(0), "{value}");
+    }
+    for value in ["0", "false", "no"] {
+        assert!(refusal(&mut with(value)).contains("--allow-unsafe-flow runs it all the same"), "{value}");
+    }
+    for value in ["", "maybe"] {
+        let said = refusal(&mut with(value));
+        assert!(said.contains("'--allow-unsafe-flow': expected true or false"), "{said}");
+    }
+    let mut command = workplace.countersign(&["serve", "--store", "memory"]);
+    let said = refusal(command.env("COUNTERSIGN_FORBID_SELF_APPROVAL", "maybe"));
+    assert!(said.contains("--forbid-self-approval") && said.contains("expected true or false"), "{said}");
+}
+
+#[test]
+fn a_strategy_that_sqlite_does_not_have_is_told_with_those_that_it_has() {
+    let workplace = Workplace::new();
+    for check in [&[][..], &["--check"]] {
+        let args = [&["--store", "sqlite:gate.db", "--strategy", "advisory-lock"], check].concat();
+        assert_snapshot!("strategy_of_another_store", workplace.refusal(&args));
+    }
 }
 
 #[test]
@@ -99,7 +143,8 @@ fn a_secret_that_can_be_guessed_is_refused_where_others_can_reach_it() {
     };
     assert_snapshot!("weak_secret", refused(&["--listen", "0.0.0.0:0"]));
     assert!(refused(&["--public-url", "https://gate.example.com"]).contains("the secret has 8 bytes"));
-    let mut here = workplace.countersign(&["serve", "--check", "--store", "memory"]);
+    let mut here =
+        workplace.countersign(&["serve", "--check", "--listen", "127.0.0.1:0", "--store", "memory"]);
     let here = here.env("COUNTERSIGN_SECRET", "guess me").output().expect("it runs");
     assert_eq!(here.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&here.stderr).contains("WARNING: the secret has 8 bytes"));

@@ -154,6 +154,18 @@ fn what_nobody_else_could_approve_is_refused_where_self_approval_is_forbidden() 
         server.post(&format!("/api/v1/stacks/{shop}/promote"), &json!({ "to": "production" }));
     assert_eq!((status, &answer["code"]), (403, &json!("self_approval_forbidden")), "{answer}");
     assert_eq!(fs::read_dir(workplace.path("mail")).expect("the folder").count(), 0);
+    drop(server);
+    // A variable comes before the file.
+    let config = workplace.write("gate.toml", "forbid_self_approval = true\n");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
+    for (variable, status) in [("0", 202), ("1", 403)] {
+        let mut command = workplace.countersign(&args);
+        command.env("COUNTERSIGN_FORBID_SELF_APPROVAL", variable);
+        command.env("COUNTERSIGN_OPERATOR", "dev@example.com");
+        let server = Server::start(command);
+        let path = format!("/api/v1/stacks/{}/promote", self::shop(&server));
+        assert_eq!(server.post(&path, &json!({ "to": "production" })).0, status, "{variable}");
+    }
 }
 
 #[test]

@@ -1,11 +1,18 @@
 //! Ends: a gate that is asked to stop does, and nothing is lost of what it was doing.
 
-use std::{fs, process::Command, thread};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::{
-    process::{SECRET, Workplace, decide, eventually},
+    process::{SECRET, Server, Workplace, bearer, decide, eventually},
     promote::{promote, requested, shop, target},
 };
 
@@ -65,4 +72,63 @@ fn a_deploy_goes_on_with_the_next_server() {
     let environment = fs::read_to_string(workplace.path("environment")).expect("text");
     assert!(environment.contains(&format!("COUNTERSIGN_APPROVAL_ID={approval}")));
     assert!(!environment.contains(SECRET), "{environment}");
+}
+
+/// A promote whose last byte is not sent yet.
+struct HalfSent(TcpStream);
+
+impl HalfSent {
+    fn promote(server: &Server, shop: &str, approval: &str) -> Self {
+        let address = server.url.strip_prefix("http://").expect("an address");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let body = json!({ "to": "production", "approval_id": approval }).to_string();
+        let head = format!(
+            "POST /api/v1/stacks/{shop}/promote HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            bearer(&[]),
+            body.len()
+        );
+        write!(stream, "{head}{}", body.strip_suffix('}').expect("an object")).expect("it is taken");
+        Self(stream)
+    }
+
+    /// The answer's first line.
+    fn ended(mut self) -> String {
+        self.0.write_all(b"}").expect("it is taken");
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).expect("text");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+#[test]
+fn a_job_that_comes_up_while_a_server_stops_is_left_for_the_next_one() {
+    let workplace = Workplace::new();
+    let config =
+        workplace.write("gate.toml", "drain = \"0s\"\n[deployer]\ncommand = [\"/usr/bin/touch\", \"ran\"]\n");
+    let args = ["--store", "sqlite:gate.db", "--config", &config];
+    let server = workplace.serve(&args);
+    let shop = shop(&server);
+    let half_sent: Vec<HalfSent> = (0..3)
+        .map(|_| {
+            let approval = requested(&server, &shop);
+            assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
+            HalfSent::promote(&server, &shop, &approval)
+        })
+        .collect();
+    server.signal(Signal::TERM);
+    // It no longer listens when it has begun to stop.
+    let address = server.url.strip_prefix("http://").expect("an address").to_owned();
+    eventually(|| TcpStream::connect(&address).is_err().then_some(()));
+    for promote in half_sent {
+        // Whoever is on the way is answered still.
+        let answer = promote.ended();
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    }
+    let (exit, log) = server.stopped(Signal::TERM);
+    assert_eq!(exit, Some(0), "{log}");
+    assert!(!workplace.path("ran").exists(), "{log}");
+    let server = workplace.serve(&args);
+    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    assert!(workplace.path("ran").exists());
 }

@@ -139,8 +139,7 @@ impl Real {
                 rig.set_clock(self.expires_at);
                 // The worker is alive, and renews what it holds.
                 if let Some(lease) = &self.lease {
-                    rig.wait(rig.store().renew_lease(lease, lease_end(self.expires_at)))
-                        .expect("nothing fails");
+                    rig.wait(rig.store().renew_lease(lease, LEASE_MS)).expect("nothing fails");
                 }
             }
             Action::SourceChanges => {
@@ -152,8 +151,7 @@ impl Real {
                 self.promote(model, consumer.into(), outcome, rig, records);
             }
             Action::Lease => {
-                let until = lease_end(records.now);
-                self.lease = rig.wait(rig.store().lease_job(until)).expect("nothing fails");
+                self.lease = rig.wait(rig.store().lease_job(LEASE_MS)).expect("nothing fails");
             }
             Action::LaunchJob => {
                 if let Some(lease) = &self.lease {

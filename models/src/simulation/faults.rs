@@ -19,7 +19,8 @@ pub const MOST_CRASHES: u32 = 3;
 pub(super) const SLOW_MS: u64 = super::LEASE_MS + 1;
 /// The largest jump of the store's clock, forwards and backwards, in milliseconds.
 pub(super) const JUMP_MS: i64 = 3 * 60 * 60 * 1000;
-/// The most by which an instance's clock is ahead of the store's, or behind it, in milliseconds: longer than a lease.
+/// The most by which a lease is longer by the store's clock than the instance believes, or shorter, in milliseconds: longer
+/// than a lease.
 pub(super) const SKEW_MS: i64 = 45_000;
 
 /// What becomes of one effect.
@@ -109,7 +110,7 @@ faults! {
     Crash "crash";
     /// The store's clock jumps.
     ClockJump "clock jump";
-    /// An instance's clock is wrong when it takes a lease.
+    /// An instance's clock goes wrong: the lease that it takes is longer than it believes, or shorter.
     Skew "clock skew";
     /// The client's request arrives twice.
     DuplicatedRequest "duplicated request";

@@ -42,7 +42,8 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// By how much each instance's clock is ahead of the store's, in milliseconds.
+    /// By how much the leases of each instance are longer by the store's clock than it believes, in milliseconds: its own
+    /// clock goes wrong.
     pub skews_ms: Vec<i64>,
     /// The approvals.
     pub approvals: Vec<Permission>,

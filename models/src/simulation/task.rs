@@ -8,16 +8,15 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, End, Timestamp},
+    protocol::{Digest, End},
     service::{Answer, Terms, Worked, promote_once, work},
-    store::{Ask, Clock, StoreError},
+    store::{Ask, StoreError},
 };
 
 use super::{
     LEASE_MS,
     platform::{At, Platform},
 };
-use crate::fixtures::HandClock;
 
 type Task<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -34,12 +33,12 @@ pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) 
     })
 }
 
-/// One turn of an instance's worker, by the instance's own clock.
+/// One turn of an instance's worker, whose leases are so much longer by the store's clock than it believes, or shorter.
 pub(super) fn worker(platform: &Arc<Platform>, skew_ms: i64) -> Task<Result<Worked, StoreError>> {
     let platform = Arc::clone(platform);
     Box::pin(async move {
-        let clock = SkewedClock { right: Arc::clone(&platform.clock), skew_ms };
-        work(&*platform, &*platform, Terms { clock: &clock, lease_ms: LEASE_MS }).await
+        let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS.saturating_add_signed(skew_ms) };
+        work(&*platform, &*platform, terms).await
     })
 }
 
@@ -48,18 +47,6 @@ pub(super) fn poll<T>(task: &mut Task<T>) -> Option<T> {
     match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
-    }
-}
-
-/// A clock that is ahead of another one, or behind it.
-struct SkewedClock {
-    right: Arc<HandClock>,
-    skew_ms: i64,
-}
-
-impl Clock for SkewedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.right.now().0.saturating_add_signed(self.skew_ms))
     }
 }
 

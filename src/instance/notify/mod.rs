@@ -21,10 +21,7 @@ use super::{
     operators::Operators,
     stop::{Phase, Stop},
 };
-use crate::{
-    protocol::Timestamp,
-    store::{Clock, Ids, Notice, NoticeState, Operations},
-};
+use crate::store::{Ids, Notice, NoticeState, Operations};
 
 /// Which way a link takes.
 #[derive(Clone, Debug)]
@@ -99,8 +96,6 @@ impl Retries {
 pub struct Notifier<S> {
     /// Where the notices are.
     pub store: Arc<S>,
-    /// The instance's clock.
-    pub clock: Arc<dyn Clock>,
     /// What makes the tokens.
     pub ids: Arc<dyn Ids>,
     /// Who is sent what.
@@ -121,10 +116,9 @@ pub struct Notifier<S> {
 
 impl<S> Clone for Notifier<S> {
     fn clone(&self) -> Self {
-        let Self { store, clock, ids, operators, channel, public_url, retries, poll, bells, stop } = self;
+        let Self { store, ids, operators, channel, public_url, retries, poll, bells, stop } = self;
         Self {
             store: Arc::clone(store),
-            clock: Arc::clone(clock),
             ids: Arc::clone(ids),
             operators: Arc::clone(operators),
             channel: Arc::clone(channel),
@@ -162,7 +156,7 @@ impl<S: Operations + 'static> Notifier<S> {
     async fn run(self) {
         let mut idle = Idle::up_to(self.poll);
         while !self.stop.reached(Phase::Draining) {
-            match self.store.lease_notice(later(self.clock.now(), self.retries.lease)).await {
+            match self.store.lease_notice(in_ms(self.retries.lease)).await {
                 Ok(Some(notice)) => {
                     idle.reset();
                     self.deal_with(&notice).await;
@@ -190,7 +184,7 @@ impl<S: Operations + 'static> Notifier<S> {
             Err(trouble) => {
                 let pause = self.retries.pause(notice.attempts);
                 warn!(%approval, %trouble, attempts = notice.attempts + 1, again_in = ?pause, "the link was not sent");
-                NoticeState::Due(later(self.clock.now(), pause))
+                NoticeState::Due { after_ms: in_ms(pause) }
             }
         };
         match self.store.settle_notice(notice, state).await {
@@ -203,7 +197,7 @@ impl<S: Operations + 'static> Notifier<S> {
     /// To how many it was sent.
     async fn try_to_send(&self, notice: &Notice) -> Result<usize, Trouble> {
         let approval = &notice.record.approval;
-        if approval.expires_at <= self.clock.now() {
+        if approval.expires_at <= notice.now {
             return Err(Trouble::TooLate);
         }
         let recipients = self.operators.recipients(approval.team, &approval.requested_by);
@@ -245,8 +239,8 @@ impl fmt::Display for Trouble {
     }
 }
 
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(now.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+fn in_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The leases of approvals: whose turn it is to try.
 
-use super::{Folder, MemoryStore, TeamState};
+use super::{Folder, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Refusal, Timestamp, lease},
     store::{APPROVAL_LEASE_MS, Ask, Leased, StoreError},
@@ -38,7 +38,7 @@ impl<S: Strategy> MemoryStore<S> {
             let now = self.clock.now();
             match lease(folder.fence(), folder.leased_until(), now) {
                 Ok(fence) => {
-                    let until = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
+                    let until = after(now, APPROVAL_LEASE_MS);
                     folder.lease = Some(Box::new(LeaseRow { fence, until }));
                     Leased::Taken { fence }
                 }

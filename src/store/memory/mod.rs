@@ -158,6 +158,11 @@ impl<S: Strategy> MemoryStore<S> {
     }
 }
 
+/// So long after this time.
+fn after(now: Timestamp, ms: u64) -> Timestamp {
+    Timestamp(now.0.saturating_add(ms))
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere leaves nothing half done: changes begin when nothing can go wrong any more.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -247,12 +252,12 @@ impl<S: Strategy> Store for MemoryStore<S> {
         Ok(self.page(query))
     }
 
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
-        Ok(self.lease_now(until))
+    async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
+        Ok(self.lease_now(lease_ms))
     }
 
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.renew_now(lease, until))
+    async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
+        Ok(self.renew_now(lease, lease_ms))
     }
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Directory, MemoryStore, TeamState, Tenant, locked, queue::Place};
+use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, queue::Place};
 use crate::{
     protocol::{Digest, Status, Timestamp},
     store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, TokenHash},
@@ -56,8 +56,8 @@ impl<S: Strategy> Operations for MemoryStore<S> {
         Ok(self.with_owner(id, |team| self.record(team, id)).flatten())
     }
 
-    async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
-        Ok(self.next_notice(until))
+    async fn lease_notice(&self, lease_ms: u64) -> Result<Option<Notice>, StoreError> {
+        Ok(self.next_notice(lease_ms))
     }
 
     async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
@@ -68,7 +68,8 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                 return false;
             };
             match state {
-                NoticeState::Due(at) => {
+                NoticeState::Due { after_ms } => {
+                    let at = after(self.clock.now(), after_ms);
                     row.due = at;
                     if row.place.is_after(at) {
                         locked(&self.directory).notices.file(id, &mut row.place, at);
@@ -86,10 +87,11 @@ impl<S: Strategy> Operations for MemoryStore<S> {
         team: Uuid,
         key: &str,
         request: Digest,
-        until: Timestamp,
+        lease_ms: u64,
     ) -> Result<Claim, StoreError> {
         let claim = |team: &mut TeamState| {
             let now = self.clock.now();
+            let until = after(now, lease_ms);
             let claimed = KeyState { request, until: Some(until) };
             let state = team.keys.entry(key.to_owned()).or_insert(KeyState { until: None, ..claimed });
             let in_flight = state.until.is_some_and(|until| now < until);
@@ -99,18 +101,27 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                 Claim::InFlight
             } else {
                 *state = claimed;
-                Claim::Granted
+                Claim::Granted { until }
             }
         };
         self.with_team(team, claim).ok_or(StoreError::NotApplied)
     }
 
-    async fn release_key(&self, team: Uuid, key: &str, keep: bool) -> Result<(), StoreError> {
+    async fn release_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        until: Timestamp,
+        keep: bool,
+    ) -> Result<(), StoreError> {
         let release = |team: &mut TeamState| {
-            if !keep {
-                team.keys.remove(key);
-            } else if let Some(state) = team.keys.get_mut(key) {
-                state.until = None;
+            let claimed = team.keys.get_mut(key).filter(|state| state.until == Some(until));
+            match claimed {
+                Some(state) if keep => state.until = None,
+                Some(_) => {
+                    team.keys.remove(key);
+                }
+                None => {}
             }
         };
         self.with_team(team, release).ok_or(StoreError::NotApplied)
@@ -134,7 +145,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
 
 impl<S: Strategy> MemoryStore<S> {
     /// The oldest notice that is due and whose approval is still pending, leased.
-    fn next_notice(&self, until: Timestamp) -> Option<Notice> {
+    fn next_notice(&self, lease_ms: u64) -> Option<Notice> {
         loop {
             let (ticket, owner) = self.next_in(|directory| &mut directory.notices)?;
             let id = ticket.id;
@@ -154,9 +165,10 @@ impl<S: Strategy> MemoryStore<S> {
             }
             row.fence += 1;
             row.attempts += 1;
+            let until = after(now, lease_ms);
             row.due = until;
             locked(&self.directory).notices.file(id, &mut row.place, until);
-            return Some(Notice { record, attempts: row.attempts - 1, fence: row.fence });
+            return Some(Notice { record, attempts: row.attempts - 1, fence: row.fence, now });
         }
     }
 }

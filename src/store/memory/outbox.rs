@@ -5,11 +5,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Directory, Folder, MemoryStore, TeamState, Tenant, locked,
+    Directory, Folder, MemoryStore, TeamState, Tenant, after, locked,
     queue::{Place, Queue, Ticket},
 };
 use crate::{
-    protocol::Timestamp,
     store::{Estate, Job, JobState, Lease, StackStatus},
     strategy::Strategy,
 };
@@ -34,7 +33,7 @@ impl<S: Strategy> MemoryStore<S> {
         folder.job = Some(Box::new(JobRow { job, place }));
     }
 
-    pub(super) fn lease_now(&self, until: Timestamp) -> Option<Lease> {
+    pub(super) fn lease_now(&self, lease_ms: u64) -> Option<Lease> {
         loop {
             let (ticket, owner) = self.next_in(|directory| &mut directory.jobs)?;
             let approval = ticket.id;
@@ -51,6 +50,7 @@ impl<S: Strategy> MemoryStore<S> {
                 JobState::Ready => 1,
                 JobState::Done => continue,
             };
+            let until = after(now, lease_ms);
             row.job.state = JobState::Leased { fence, until };
             locked(&self.directory).jobs.file(approval, &mut row.place, until);
             let Job { digest, target, .. } = row.job;
@@ -58,9 +58,10 @@ impl<S: Strategy> MemoryStore<S> {
         }
     }
 
-    pub(super) fn renew_now(&self, lease: &Lease, until: Timestamp) -> bool {
+    pub(super) fn renew_now(&self, lease: &Lease, lease_ms: u64) -> bool {
         let renew = |team: &mut TeamState| {
             let Some(row) = team.held(lease) else { return false };
+            let until = after(self.clock.now(), lease_ms);
             row.job.state = JobState::Leased { fence: lease.fence, until };
             if row.place.is_after(until) {
                 locked(&self.directory).jobs.file(lease.approval, &mut row.place, until);

@@ -7,8 +7,10 @@ use super::{OpenError, PostgresOptions, quoted, wire::driven};
 use crate::store::sql::{Migration, to_apply};
 
 /// All of them, oldest first.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
 const LOCK: i64 = 0x636f_756e_7465_7273;
@@ -24,12 +26,34 @@ pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Resul
     driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options.schema.as_deref())).await
 }
 
-async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+/// How many migrations the tables lack; none where there are no tables. Nothing is made, and nothing is changed.
+pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
+    let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
+    let (client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
+    let look = async {
+        is_young_enough(&client).await?;
+        if let Some(schema) = &options.schema {
+            let setup = format!("SET search_path = {};", quoted(schema));
+            client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+        }
+        let applied = applied(&client).await?;
+        let missing = to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)?;
+        Ok((!applied.is_empty()).then_some(missing.len()))
+    };
+    driven(&mut Some(Box::pin(link)), look).await
+}
+
+async fn is_young_enough(client: &Client) -> Result<(), OpenError> {
     let version = client.query_one("SELECT current_setting('server_version_num')::INT, version()", &[]).await;
     let version = version.map_err(OpenError::Server)?;
     if version.get::<_, i32>(0) < OLDEST {
         return Err(OpenError::TooOld(version.get(1)));
     }
+    Ok(())
+}
+
+async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+    is_young_enough(client).await?;
     let mut setup = format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK});");
     if let Some(schema) = schema {
         let schema = quoted(schema);
@@ -62,4 +86,20 @@ async fn applied(client: &Client) -> Result<Vec<i64>, OpenError> {
     }
     let rows = client.query("SELECT version FROM migrations ORDER BY version", &[]).await;
     Ok(rows.map_err(OpenError::Server)?.iter().map(|row| row.get(0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_that_databases_have_seen_are_never_changed() {
+        crate::store::sql::assert_unchanged(
+            MIGRATIONS,
+            &[
+                "0c2300f1ada3d0448ea3ab0d21f15a32ffb96b70ec102cb1b1db0d7af05c8475",
+                "86b2c21ed61df18b4f170a08359f648873055d6ee0ab8960dbefc4374457243d",
+            ],
+        );
+    }
 }

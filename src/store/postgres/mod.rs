@@ -17,7 +17,11 @@ use tokio_postgres::{Config, Error as ServerError};
 
 pub use engine::PostgresEngine;
 
-use self::{migrate::migrate, pool::Pool, watchdog::Watchdog};
+use self::{
+    migrate::{migrate, pending},
+    pool::Pool,
+    watchdog::Watchdog,
+};
 use super::{
     Ids,
     sql::{Cas, Consume, MissingStatement, SchemaError, SqlStore},
@@ -139,11 +143,7 @@ impl SqlStore<PostgresEngine> {
             Cas::ConsumptionRow => include_str!("consume/consumption_row.sql"),
         };
         let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
-        let mut config: Config = url.parse().map_err(OpenError::Url)?;
-        config.connect_timeout(options.connect_timeout);
-        if config.get_application_name().is_none() {
-            config.application_name("countersign");
-        }
+        let config = config(url, options)?;
         migrate(&config, options).await?;
         // The server gives up first, so that its answer is that nothing happened.
         let patience = options.statement_timeout + Duration::from_secs(2);
@@ -152,6 +152,27 @@ impl SqlStore<PostgresEngine> {
         let pool = Pool::new(config, setup(options), size, options.connect_timeout, watchdog);
         Ok(Self::new(PostgresEngine::new(pool), ids, consume))
     }
+
+    /// How many migrations [`connect`](Self::connect) would apply; none where it would make the tables. Nothing is made and
+    /// nothing is changed.
+    ///
+    /// # Errors
+    /// [`OpenError`], where connecting would fail as well.
+    pub async fn pending_migrations(
+        url: &str,
+        options: &PostgresOptions,
+    ) -> Result<Option<usize>, OpenError> {
+        pending(&config(url, options)?, options).await
+    }
+}
+
+fn config(url: &str, options: &PostgresOptions) -> Result<Config, OpenError> {
+    let mut config: Config = url.parse().map_err(OpenError::Url)?;
+    config.connect_timeout(options.connect_timeout);
+    if config.get_application_name().is_none() {
+        config.application_name("countersign");
+    }
+    Ok(config)
 }
 
 /// What every connection is told first.

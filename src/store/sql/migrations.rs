@@ -65,6 +65,25 @@ pub fn to_apply<'a>(known: &'a [Migration], applied: &[i64]) -> Result<&'a [Migr
     }
 }
 
+/// Panics unless these are the migrations whose files have these SHA-256 hashes, in hexadecimal.
+#[cfg(test)]
+pub(crate) fn assert_unchanged(known: &[Migration], hashes: &[&str]) {
+    use sha2::{Digest as _, Sha256};
+
+    let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (place, migration) in known.iter().enumerate() {
+        let Migration { version, name, sql } = migration;
+        let hash = hex(&Sha256::digest(sql.as_bytes()));
+        assert_eq!(
+            Some(&hash.as_str()),
+            hashes.get(place),
+            "{version:04}_{name}.sql is not what it was: databases that have seen it do not see it again. Put it \
+             back and add a new file; the hash of a new one goes into the list"
+        );
+    }
+    assert_eq!(known.len(), hashes.len(), "a migration is gone, and databases have seen it");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +107,14 @@ mod tests {
         assert_eq!(to_apply(&KNOWN, &[1, 2, 3, 4]), Err(newer));
         assert!(newer.to_string().contains("version 4"), "{newer}");
         assert_eq!(to_apply(&KNOWN, &[1, 3]), Err(SchemaError::Gap { found: 3 }));
+    }
+
+    #[test]
+    #[should_panic = "0001_one.sql is not what it was"]
+    fn a_changed_migration_is_noticed() {
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let changed = Migration { sql: "SELECT 1", ..KNOWN[0] };
+        assert_unchanged(&KNOWN[..1], &[of_nothing]);
+        assert_unchanged(&[changed], &[of_nothing]);
     }
 }

@@ -24,6 +24,8 @@ mod tenants;
 use std::future::Future;
 
 pub use consume::{Cas, Consume, MissingStatement};
+#[cfg(test)]
+pub(crate) use migrations::assert_unchanged;
 pub use migrations::{Migration, SchemaError, to_apply};
 pub use store::SqlStore;
 

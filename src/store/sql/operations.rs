@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{
     Done, Mode, Session, SqlError, Work,
     approvals::{Which, find},
-    outbox::{in_dialect, passing_over_locked},
+    outbox::{in_dialect, passing_over_locked, span},
     rows::{Columns, first, values},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 
 /// Leases the oldest notice that is due.
 pub(super) struct LeaseNotice {
-    pub(super) until: Timestamp,
+    pub(super) lease_ms: u64,
 }
 
 impl Work for LeaseNotice {
@@ -27,21 +27,22 @@ impl Work for LeaseNotice {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const LEASE: [&str; 2] = passing_over_locked!(
-            "UPDATE notices SET due_at = $1, fence = fence + 1, attempts = attempts + 1 WHERE seq = \
+            "UPDATE notices SET due_at = countersign_now() + $1, fence = fence + 1, attempts = attempts + 1 WHERE seq = \
              (SELECT seq FROM notices WHERE state <> 'done' AND due_at <= countersign_now() ORDER BY seq LIMIT 1",
-            ") RETURNING approval, attempts, fence"
+            ") RETURNING approval, attempts, fence, countersign_now()"
         );
         const DONE: &str = "UPDATE notices SET state = 'done' WHERE approval = $1";
         loop {
-            let leased = session.query(in_dialect::<S>(LEASE), &values![self.until]).await?;
+            let leased = session.query(in_dialect::<S>(LEASE), &values![span(self.lease_ms)]).await?;
             let Some(row) = leased.into_iter().next() else { return Ok(Done::Keep(None)) };
             let mut columns = Columns::of(row);
-            let (approval, attempts, fence) = (columns.take()?, columns.take::<u32>()?, columns.take()?);
+            let (approval, attempts) = (columns.take()?, columns.take::<u32>()?);
+            let (fence, now) = (columns.take()?, columns.take()?);
             if let Some(record) = find(session, &Which::OfAnybody(approval)).await?
                 && record.approval.status == Status::Pending
             {
                 let attempts = attempts.saturating_sub(1);
-                return Ok(Done::Keep(Some(Notice { record, attempts, fence })));
+                return Ok(Done::Keep(Some(Notice { record, attempts, fence, now })));
             }
             // Nobody waits for it any more.
             session.execute(DONE, &values![approval]).await?;
@@ -64,13 +65,14 @@ impl Work for SettleNotice {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const AGAIN: &str =
-            "UPDATE notices SET due_at = $1 WHERE approval = $2 AND fence = $3 AND state <> 'done'";
+        const AGAIN: &str = "UPDATE notices SET due_at = countersign_now() + $1 WHERE approval = $2 AND fence = $3 AND state <> 'done'";
         const DONE: &str =
             "UPDATE notices SET state = 'done' WHERE approval = $1 AND fence = $2 AND state <> 'done'";
         let Self { approval, fence, .. } = *self;
         let settled = match self.state {
-            NoticeState::Due(at) => session.execute(AGAIN, &values![at, approval, fence]).await?,
+            NoticeState::Due { after_ms } => {
+                session.execute(AGAIN, &values![span(after_ms), approval, fence]).await?
+            }
             NoticeState::Done => session.execute(DONE, &values![approval, fence]).await?,
         };
         Ok(Done::Keep(settled == 1))
@@ -82,7 +84,7 @@ pub(super) struct ClaimKey {
     pub(super) team: Uuid,
     pub(super) key: String,
     pub(super) request: Digest,
-    pub(super) until: Timestamp,
+    pub(super) lease_ms: u64,
 }
 
 impl Work for ClaimKey {
@@ -94,14 +96,16 @@ impl Work for ClaimKey {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Claim>, SqlError> {
         const CLAIM: &str = "INSERT INTO idempotency_keys AS k (team, key, request, claimed_until) \
-                             VALUES ($1, $2, $3, $4) ON CONFLICT (team, key) \
+                             VALUES ($1, $2, $3, countersign_now() + $4) ON CONFLICT (team, key) \
                              DO UPDATE SET claimed_until = excluded.claimed_until \
                              WHERE k.request = excluded.request \
-                             AND (k.claimed_until IS NULL OR k.claimed_until <= countersign_now())";
+                             AND (k.claimed_until IS NULL OR k.claimed_until <= countersign_now()) \
+                             RETURNING claimed_until";
         const HOLDER: &str = "SELECT request FROM idempotency_keys WHERE team = $1 AND key = $2";
-        let Self { team, key, request, until } = self;
-        if session.execute(CLAIM, &values![*team, key, *request, *until]).await? == 1 {
-            return Ok(Done::Keep(Claim::Granted));
+        let Self { team, key, request, lease_ms } = self;
+        let claimed = session.query(CLAIM, &values![*team, key, *request, span(*lease_ms)]).await?;
+        if let Some(until) = first(claimed)? {
+            return Ok(Done::Keep(Claim::Granted { until }));
         }
         match first::<Digest>(session.query(HOLDER, &values![*team, key]).await?)? {
             Some(holder) if holder == *request => Ok(Done::Undo(Claim::InFlight)),
@@ -116,6 +120,7 @@ impl Work for ClaimKey {
 pub(super) struct ReleaseKey {
     pub(super) team: Uuid,
     pub(super) key: String,
+    pub(super) until: Timestamp,
     pub(super) keep: bool,
 }
 
@@ -127,10 +132,12 @@ impl Work for ReleaseKey {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
-        const KEEP: &str = "UPDATE idempotency_keys SET claimed_until = NULL WHERE team = $1 AND key = $2";
-        const FORGET: &str = "DELETE FROM idempotency_keys WHERE team = $1 AND key = $2";
+        const KEEP: &str = "UPDATE idempotency_keys SET claimed_until = NULL \
+                            WHERE team = $1 AND key = $2 AND claimed_until = $3";
+        const FORGET: &str =
+            "DELETE FROM idempotency_keys WHERE team = $1 AND key = $2 AND claimed_until = $3";
         let sql = if self.keep { KEEP } else { FORGET };
-        session.execute(sql, &values![self.team, &self.key]).await?;
+        session.execute(sql, &values![self.team, &self.key, self.until]).await?;
         Ok(Done::Keep(()))
     }
 }

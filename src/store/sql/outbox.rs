@@ -8,10 +8,7 @@ use super::{
     preflight::{Needs, Outages, load, lock_team},
     rows::{Columns, values},
 };
-use crate::{
-    protocol::Timestamp,
-    store::{ApprovalRecord, Estate, Lease, StackStatus},
-};
+use crate::store::{ApprovalRecord, Estate, Lease, StackStatus};
 
 /// A statement that passes over what somebody else is just about to lease, where somebody else can be.
 macro_rules! passing_over_locked {
@@ -29,9 +26,15 @@ pub(super) fn in_dialect<S: Session>([sqlite, postgres]: [&'static str; 2]) -> &
     }
 }
 
+/// A time span in milliseconds, as it is added to the clock: never so long that a database's numbers end before.
+pub(super) fn span(ms: u64) -> u64 {
+    const LONGEST_MS: u64 = 1 << 60;
+    ms.min(LONGEST_MS)
+}
+
 /// Leases the oldest job that nobody holds.
 pub(super) struct LeaseJob {
-    pub(super) until: Timestamp,
+    pub(super) lease_ms: u64,
 }
 
 impl Work for LeaseJob {
@@ -43,12 +46,12 @@ impl Work for LeaseJob {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const LEASE: [&str; 2] = passing_over_locked!(
-            "UPDATE jobs SET state = 'leased', fence = fence + 1, leased_until = $1 WHERE seq = \
+            "UPDATE jobs SET state = 'leased', fence = fence + 1, leased_until = countersign_now() + $1 WHERE seq = \
              (SELECT seq FROM jobs WHERE state <> 'done' AND (state = 'ready' OR leased_until <= countersign_now()) \
              ORDER BY seq LIMIT 1",
             ") RETURNING approval, digest, target, fence"
         );
-        let leased = session.query(in_dialect::<S>(LEASE), &values![self.until]).await?;
+        let leased = session.query(in_dialect::<S>(LEASE), &values![span(self.lease_ms)]).await?;
         let lease = |row| {
             let mut columns = Columns::of(row);
             Ok(Lease {
@@ -65,7 +68,7 @@ impl Work for LeaseJob {
 /// Extends a lease that is still the latest.
 pub(super) struct RenewLease {
     pub(super) lease: Lease,
-    pub(super) until: Timestamp,
+    pub(super) lease_ms: u64,
 }
 
 impl Work for RenewLease {
@@ -76,10 +79,9 @@ impl Work for RenewLease {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const RENEW: &str =
-            "UPDATE jobs SET leased_until = $1 WHERE approval = $2 AND fence = $3 AND state = 'leased'";
+        const RENEW: &str = "UPDATE jobs SET leased_until = countersign_now() + $1 WHERE approval = $2 AND fence = $3 AND state = 'leased'";
         let Lease { approval, fence, .. } = self.lease;
-        let renewed = session.execute(RENEW, &values![self.until, approval, fence]).await?;
+        let renewed = session.execute(RENEW, &values![span(self.lease_ms), approval, fence]).await?;
         Ok(Done::Keep(renewed == 1))
     }
 }

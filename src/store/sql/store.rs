@@ -116,12 +116,12 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.perform(List(*query)).await
     }
 
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
-        self.engine.perform(LeaseJob { until }).await
+    async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
+        self.engine.perform(LeaseJob { lease_ms }).await
     }
 
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
-        self.engine.perform(RenewLease { lease: lease.clone(), until }).await
+    async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
+        self.engine.perform(RenewLease { lease: lease.clone(), lease_ms }).await
     }
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
@@ -214,8 +214,8 @@ impl<E: Engine> Operations for SqlStore<E> {
         self.engine.perform(Find(Which::OfAnybody(id))).await
     }
 
-    async fn lease_notice(&self, until: Timestamp) -> Result<Option<Notice>, StoreError> {
-        self.engine.perform(LeaseNotice { until }).await
+    async fn lease_notice(&self, lease_ms: u64) -> Result<Option<Notice>, StoreError> {
+        self.engine.perform(LeaseNotice { lease_ms }).await
     }
 
     async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
@@ -228,13 +228,19 @@ impl<E: Engine> Operations for SqlStore<E> {
         team: Uuid,
         key: &str,
         request: Digest,
-        until: Timestamp,
+        lease_ms: u64,
     ) -> Result<Claim, StoreError> {
-        self.engine.perform(ClaimKey { team, key: key.to_owned(), request, until }).await
+        self.engine.perform(ClaimKey { team, key: key.to_owned(), request, lease_ms }).await
     }
 
-    async fn release_key(&self, team: Uuid, key: &str, keep: bool) -> Result<(), StoreError> {
-        self.engine.perform(ReleaseKey { team, key: key.to_owned(), keep }).await
+    async fn release_key(
+        &self,
+        team: Uuid,
+        key: &str,
+        until: Timestamp,
+        keep: bool,
+    ) -> Result<(), StoreError> {
+        self.engine.perform(ReleaseKey { team, key: key.to_owned(), until, keep }).await
     }
 
     async fn log_deploy(&self, log: DeployLog) -> Result<(), StoreError> {

@@ -128,7 +128,7 @@ pub(super) fn is_in_memory(path: &Path) -> bool {
 }
 
 /// Whether it is one of ours, or nobody's yet.
-fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
+pub(super) fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
     // As of one moment: somebody may be making it.
     let look = Transaction::new(connection, TransactionBehavior::Deferred)?;
     let owner: i64 = look.pragma_query_value(None, "application_id", |row| row.get(0))?;
@@ -139,17 +139,7 @@ fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
 /// Brings the schema up to date, in one transaction that keeps every other process out.
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    // Asked of the file, and not of what the connection remembers: somebody may have made it since.
-    let exists = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'";
-    let exists: i64 = transaction.query_one(exists, [], |row| row.get(0))?;
-    let mut applied = Vec::new();
-    if exists > 0 {
-        let mut versions = transaction.prepare("SELECT version FROM migrations")?;
-        for version in versions.query_map([], |row| row.get(0))? {
-            applied.push(version?);
-        }
-    }
-    for migration in sql::to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)? {
+    for migration in sql::to_apply(MIGRATIONS, &applied(&transaction)?).map_err(OpenError::Schema)? {
         transaction.execute_batch(migration.sql)?;
         transaction.execute(
             "INSERT INTO migrations (version, name, applied_at) VALUES (?1, ?2, countersign_now())",
@@ -159,4 +149,16 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// The versions of the migrations that the file has seen.
+pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    // Asked of the file, and not of what the connection remembers: somebody may have made it since.
+    let exists = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'";
+    let exists: i64 = connection.query_one(exists, [], |row| row.get(0))?;
+    if exists == 0 {
+        return Ok(Vec::new());
+    }
+    let mut versions = connection.prepare("SELECT version FROM migrations")?;
+    versions.query_map([], |row| row.get(0))?.collect()
 }

@@ -12,6 +12,7 @@
 //! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
 
 mod connection;
+mod pending;
 mod queue;
 mod session;
 mod task;
@@ -115,6 +116,10 @@ impl SqlStore<SqliteEngine> {
     /// Where [`SqliteStore::open`] keeps a database that is gone with the store.
     pub const IN_MEMORY: &str = ":memory:";
 
+    /// The strategies that mean something here.
+    pub const STRATEGIES: [Cas; 4] =
+        [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow];
+
     /// Opens the database in this file, and makes or migrates it where that is needed.
     ///
     /// # Errors
@@ -146,8 +151,10 @@ impl SqlStore<SqliteEngine> {
 }
 
 /// Every step of the schema, in its order.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+];
 
 /// The statements of a strategy, if it means anything in SQLite.
 fn consume_file(cas: Cas) -> Option<&'static str> {
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn every_strategy_here_has_all_of_its_statements() {
         let here: Vec<_> = Cas::ALL.into_iter().filter(|cas| consume_file(*cas).is_some()).collect();
-        assert_eq!(here, [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow]);
+        assert_eq!(here, SqliteStore::STRATEGIES);
         for cas in here {
             assert!(Consume::new(cas, consume_file(cas).unwrap_or_default()).is_ok(), "{cas}");
         }
@@ -178,5 +185,16 @@ mod tests {
         for (place, migration) in (1..).zip(MIGRATIONS) {
             assert_eq!(migration.version, place, "{}", migration.name);
         }
+    }
+
+    #[test]
+    fn migrations_that_databases_have_seen_are_never_changed() {
+        crate::store::sql::assert_unchanged(
+            MIGRATIONS,
+            &[
+                "92e5823e24f7251d90edf677a25a6da1ffec57b7a6c84545bd5e877f00805c8e",
+                "bfaf61ccb7a6d3bafc55c331dac4356b532e599199a83d10153af6e80e4ca858",
+            ],
+        );
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Act {
     LeaseNotice(u64),
     SettleNotice { notice: usize, again: Option<u64> },
     Claim { key: u8, request: u8, ms: u64 },
-    Release { key: u8, keep: bool },
+    Release { key: u8, claim: usize, keep: bool },
     LogDeploy { approval: usize, exit_code: Option<i32> },
     CreateStack { images: Vec<Option<u8>>, speaks_of_vault: bool },
     PutImage { source: usize, image: u8 },
@@ -151,7 +151,7 @@ pub(super) fn act() -> impl Strategy<Value = Act> {
     ];
     let few = prop_oneof![
         (0..2_u8, 0..2_u8, ms()).prop_map(|(key, request, ms)| Act::Claim { key, request, ms }),
-        (0..2_u8, any::<bool>()).prop_map(|(key, keep)| Act::Release { key, keep }),
+        (0..2_u8, 0..2_usize, any::<bool>()).prop_map(|(key, claim, keep)| Act::Release { key, claim, keep }),
         (approval(), option::of(-1..2_i32))
             .prop_map(|(approval, exit_code)| Act::LogDeploy { approval, exit_code }),
         (vec(option::weighted(0.8, 0..2_u8), 0..3), any::<bool>())

@@ -9,7 +9,7 @@ use countersign::{
     },
     service::{InMemoryDeployer, promote_once},
     store::{
-        Ask, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
+        Ask, Claim, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
         Operations, Payload, Place, Plan, Query, ResourceKind, Stack, StackStatus, Store, Team, Tenants,
         Verdict, digest_of,
     },
@@ -38,6 +38,8 @@ pub(super) struct World<S> {
     approvals: Vec<(Ask, Place)>,
     leases: Vec<Lease>,
     notices: Vec<Notice>,
+    /// Of which key, and its end.
+    claims: Vec<(u8, Timestamp)>,
     /// The target that was found last, and whether it is a twin.
     looked: Option<(Target, bool)>,
 }
@@ -53,6 +55,7 @@ impl<S: Store + Tenants + Operations> World<S> {
             approvals: Vec::new(),
             leases: Vec::new(),
             notices: Vec::new(),
+            claims: Vec::new(),
             looked: None,
         }
     }
@@ -78,7 +81,6 @@ impl<S: Store + Tenants + Operations> World<S> {
     /// Takes the act, and tells all that can be seen of what became of it.
     pub(super) async fn take(&mut self, act: &Act) -> String {
         let now = self.clock.now();
-        let until = |ms: u64| Timestamp(now.0 + ms);
         let store = &self.store;
         match act {
             Act::Wait(ms) => {
@@ -164,12 +166,12 @@ impl<S: Store + Tenants + Operations> World<S> {
                 told(store.list_approvals(&Query { team, status: *status, limit: *limit, after }).await)
             }
             Act::LeaseJob(ms) => {
-                let lease = store.lease_job(until(*ms)).await;
+                let lease = store.lease_job(*ms).await;
                 self.leases.extend(lease.clone().ok().flatten());
                 told(lease)
             }
             Act::Renew { lease, ms } => match back(&self.leases, *lease) {
-                Some(lease) => told(store.renew_lease(lease, until(*ms)).await),
+                Some(lease) => told(store.renew_lease(lease, *ms).await),
                 None => String::new(),
             },
             Act::Finish { lease, well } => match back(&self.leases, *lease) {
@@ -182,22 +184,32 @@ impl<S: Store + Tenants + Operations> World<S> {
                 told((store.settle(id, target, ended(*well)).await, self.all_stacks().await))
             }
             Act::LeaseNotice(ms) => {
-                let notice = store.lease_notice(until(*ms)).await;
+                let notice = store.lease_notice(*ms).await;
                 self.notices.extend(notice.clone().ok().flatten());
                 told(notice)
             }
             Act::SettleNotice { notice, again } => match back(&self.notices, *notice) {
                 // Of one that nobody waits for, the stores find out at different times.
                 Some(notice) if self.is_pending(notice.record.approval.id).await => {
-                    let state = again.map_or(NoticeState::Done, |ms| NoticeState::Due(until(ms)));
+                    let state = again.map_or(NoticeState::Done, |after_ms| NoticeState::Due { after_ms });
                     told(store.settle_notice(notice, state).await)
                 }
                 _ => String::new(),
             },
             Act::Claim { key, request, ms } => {
-                told(store.claim_key(TEAM, &key.to_string(), Digest([*request; 32]), until(*ms)).await)
+                let claimed = store.claim_key(TEAM, &key.to_string(), Digest([*request; 32]), *ms).await;
+                if let Ok(Claim::Granted { until }) = claimed {
+                    self.claims.push((*key, until));
+                }
+                told(claimed)
             }
-            Act::Release { key, keep } => told(store.release_key(TEAM, &key.to_string(), *keep).await),
+            Act::Release { key, claim, keep } => {
+                let claims: Vec<_> = self.claims.iter().filter(|(of, _)| of == key).collect();
+                match back(&claims, *claim) {
+                    Some((_, until)) => told(store.release_key(TEAM, &key.to_string(), *until, *keep).await),
+                    None => String::new(),
+                }
+            }
             Act::LogDeploy { approval, exit_code } => {
                 let approval = self.approval(*approval).1.id;
                 let output = format!("{exit_code:?}");

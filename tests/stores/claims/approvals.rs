@@ -46,7 +46,7 @@ pub(super) async fn a_request_under_a_key_that_was_used_is_the_same_request(worl
     assert_eq!(ids.len(), 5, "each is another approval");
     let notices = {
         let mut notices = 0;
-        while world.store().lease_notice(later(100)).await.expect("nothing fails").is_some() {
+        while world.store().lease_notice(100).await.expect("nothing fails").is_some() {
             notices += 1;
         }
         notices

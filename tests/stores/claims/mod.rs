@@ -102,7 +102,9 @@ claims! {
         notices_go_out_oldest_first,
         a_key_is_one_requests_until_it_is_released_or_runs_out,
         a_key_that_is_kept_stays_its_requests,
+        a_key_is_released_by_whoever_holds_it_and_nobody_else,
         a_key_is_a_teams_own,
+        what_is_held_for_ever_is_held,
         deploy_logs_are_kept_in_their_order,
         the_store_is_ready,
     }

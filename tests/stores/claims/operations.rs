@@ -11,29 +11,39 @@ use crate::world::{STRANGERS, TEAM, UNKNOWN, World, later};
 const REQUEST: Digest = Digest([1; 32]);
 const OTHER: Digest = Digest([2; 32]);
 
-async fn lease(world: &World, until: u64) -> Option<Notice> {
-    world.store().lease_notice(later(until)).await.expect("nothing fails")
+async fn lease(world: &World, lease_ms: u64) -> Option<Notice> {
+    world.store().lease_notice(lease_ms).await.expect("nothing fails")
 }
 
 async fn settle(world: &World, notice: &Notice, state: NoticeState) -> bool {
     world.store().settle_notice(notice, state).await.expect("nothing fails")
 }
 
-async fn claim(world: &World, team: Uuid, request: Digest, until: u64) -> Claim {
-    world.store().claim_key(team, "key", request, later(until)).await.expect("nothing fails")
+/// Granted, until so long after the beginning.
+fn granted(ms: u64) -> Claim {
+    Claim::Granted { until: later(ms) }
+}
+
+/// Releases the claim that ends so long after the beginning.
+async fn release(world: &World, team: Uuid, until: u64, keep: bool) {
+    world.store().release_key(team, "key", later(until), keep).await.expect("nothing fails");
+}
+
+async fn claim(world: &World, team: Uuid, request: Digest, lease_ms: u64) -> Claim {
+    world.store().claim_key(team, "key", request, lease_ms).await.expect("nothing fails")
 }
 
 pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_out(world: &World) {
     assert_eq!(lease(world, 100).await, None);
     let record = world.requested(&world.ask(Uuid::nil())).await;
     let first = lease(world, 100).await.expect("one is due");
-    assert_eq!((&first.record, first.attempts), (&record, 0));
+    assert_eq!((&first.record, first.attempts, first.now), (&record, 0, later(0)));
     assert_eq!(lease(world, 100).await, None);
     world.backend.set_clock(later(99)).await;
     assert_eq!(lease(world, 200).await, None);
     world.backend.set_clock(later(100)).await;
-    let second = lease(world, 200).await.expect("the lease has run out");
-    assert_eq!((&second.record, second.attempts), (&record, 1));
+    let second = lease(world, 100).await.expect("the lease has run out");
+    assert_eq!((&second.record, second.attempts, second.now), (&record, 1, later(100)));
     assert!(second.fence > first.fence);
     assert!(settle(world, &second, NoticeState::Done).await);
     world.backend.set_clock(later(10_000)).await;
@@ -43,7 +53,7 @@ pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_o
 pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said(world: &World) {
     world.requested(&world.ask(Uuid::nil())).await;
     let failed = lease(world, 100).await.expect("one is due");
-    assert!(settle(world, &failed, NoticeState::Due(later(500))).await);
+    assert!(settle(world, &failed, NoticeState::Due { after_ms: 500 }).await);
     world.backend.set_clock(later(499)).await;
     assert_eq!(lease(world, 900).await, None);
     world.backend.set_clock(later(500)).await;
@@ -56,10 +66,10 @@ pub(super) async fn a_stale_notice_settles_nothing(world: &World) {
     world.backend.set_clock(later(100)).await;
     let fresh = lease(world, 200).await.expect("the lease has run out");
     assert!(!settle(world, &stale, NoticeState::Done).await);
-    assert!(!settle(world, &stale, NoticeState::Due(later(0))).await);
+    assert!(!settle(world, &stale, NoticeState::Due { after_ms: 0 }).await);
     assert_eq!(lease(world, 300).await, None, "it is still leased");
     assert!(settle(world, &fresh, NoticeState::Done).await);
-    assert!(!settle(world, &fresh, NoticeState::Due(later(0))).await, "what is done is done");
+    assert!(!settle(world, &fresh, NoticeState::Due { after_ms: 0 }).await, "what is done is done");
 }
 
 pub(super) async fn notices_of_what_is_decided_are_done(world: &World) {
@@ -87,33 +97,72 @@ pub(super) async fn notices_go_out_oldest_first(world: &World) {
 }
 
 pub(super) async fn a_key_is_one_requests_until_it_is_released_or_runs_out(world: &World) {
-    assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
     assert_eq!(claim(world, TEAM, OTHER, 100).await, Claim::OtherRequest);
     world.backend.set_clock(later(99)).await;
-    assert_eq!(claim(world, TEAM, REQUEST, 200).await, Claim::InFlight);
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
     world.backend.set_clock(later(100)).await;
-    assert_eq!(claim(world, TEAM, REQUEST, 200).await, Claim::Granted, "it has run out");
-    world.store().release_key(TEAM, "key", false).await.expect("nothing fails");
-    assert_eq!(claim(world, TEAM, OTHER, 200).await, Claim::Granted, "as if it had never been used");
-    world.store().release_key(TEAM, "unknown", false).await.expect("nothing fails");
-    world.store().release_key(TEAM, "unknown", true).await.expect("nothing fails");
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(200), "it has run out");
+    release(world, TEAM, 200, false).await;
+    assert_eq!(claim(world, TEAM, OTHER, 100).await, granted(200), "as if it had never been used");
+    for keep in [false, true] {
+        world.store().release_key(TEAM, "unknown", later(200), keep).await.expect("nothing fails");
+    }
 }
 
 pub(super) async fn a_key_that_is_kept_stays_its_requests(world: &World) {
-    assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
-    world.store().release_key(TEAM, "key", true).await.expect("nothing fails");
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
+    release(world, TEAM, 100, true).await;
     assert_eq!(claim(world, TEAM, OTHER, 100).await, Claim::OtherRequest);
     world.backend.set_clock(later(10_000)).await;
-    assert_eq!(claim(world, TEAM, OTHER, 20_000).await, Claim::OtherRequest);
-    assert_eq!(claim(world, TEAM, REQUEST, 20_000).await, Claim::Granted, "to be told the same again");
+    assert_eq!(claim(world, TEAM, OTHER, 100).await, Claim::OtherRequest);
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(10_100), "to be told the same again");
+}
+
+pub(super) async fn a_key_is_released_by_whoever_holds_it_and_nobody_else(world: &World) {
+    for keep in [false, true] {
+        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
+        world.backend.set_clock(later(100)).await;
+        assert_eq!(
+            claim(world, TEAM, REQUEST, 100).await,
+            granted(200),
+            "the first one slept through its time"
+        );
+        release(world, TEAM, 100, keep).await;
+        assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight, "it is the next one's");
+        release(world, TEAM, 200, true).await;
+        release(world, TEAM, 200, false).await;
+        assert_eq!(
+            claim(world, TEAM, OTHER, 100).await,
+            Claim::OtherRequest,
+            "what is kept is nobody's to release"
+        );
+        // Late, but nobody has come meanwhile.
+        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(200));
+        world.backend.set_clock(later(900)).await;
+        release(world, TEAM, 200, false).await;
+        assert_eq!(claim(world, TEAM, OTHER, 100).await, granted(1_000));
+        release(world, TEAM, 1_000, false).await;
+        world.backend.set_clock(later(0)).await;
+    }
 }
 
 pub(super) async fn a_key_is_a_teams_own(world: &World) {
-    assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::Granted);
-    assert_eq!(claim(world, STRANGERS, OTHER, 100).await, Claim::Granted);
-    world.store().release_key(STRANGERS, "key", false).await.expect("nothing fails");
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
+    assert_eq!(claim(world, STRANGERS, OTHER, 100).await, granted(100));
+    release(world, STRANGERS, 100, false).await;
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
+}
+
+/// Longer than a database's largest number.
+pub(super) async fn what_is_held_for_ever_is_held(world: &World) {
+    assert!(matches!(claim(world, TEAM, REQUEST, u64::MAX).await, Claim::Granted { .. }));
+    world.requested(&world.ask(Uuid::nil())).await;
+    assert!(lease(world, u64::MAX).await.is_some());
+    world.backend.set_clock(later(1 << 40)).await;
+    assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
+    assert_eq!(lease(world, 100).await, None);
 }
 
 pub(super) async fn deploy_logs_are_kept_in_their_order(world: &World) {

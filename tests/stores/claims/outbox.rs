@@ -15,8 +15,8 @@ async fn executed(world: &World) -> Ask {
     ask
 }
 
-async fn lease(world: &World, until: u64) -> Option<Lease> {
-    world.store().lease_job(later(until)).await.expect("nothing fails")
+async fn lease(world: &World, lease_ms: u64) -> Option<Lease> {
+    world.store().lease_job(lease_ms).await.expect("nothing fails")
 }
 
 async fn target(world: &World) -> StackStatus {
@@ -40,8 +40,8 @@ pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out(world:
 
 pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(world: &World) {
     let ask = executed(world).await;
-    let renew = async |lease: &Lease, until| {
-        world.store().renew_lease(lease, later(until)).await.expect("nothing fails")
+    let renew = async |lease: &Lease, lease_ms| {
+        world.store().renew_lease(lease, lease_ms).await.expect("nothing fails")
     };
     let finish = async |lease: &Lease| {
         world.store().finish_job(lease, StackStatus::Healthy).await.expect("nothing fails")
@@ -50,13 +50,13 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
     let stale = lease(world, 100).await.expect("there is a job");
     world.backend.set_clock(later(100)).await;
     // It has run out, but nobody has taken it.
-    assert!(renew(&stale, 150).await);
+    assert!(renew(&stale, 50).await);
     world.backend.set_clock(later(150)).await;
-    let fresh = lease(world, 200).await.expect("the lease has run out");
+    let fresh = lease(world, 50).await.expect("the lease has run out");
     assert!(!renew(&stale, 900).await && !finish(&stale).await);
     assert_eq!(target(world).await, StackStatus::Building, "a stale worker settles nothing");
     assert_eq!(state().await, JobState::Leased { fence: fresh.fence, until: later(200) });
-    assert!(renew(&fresh, 900).await);
+    assert!(renew(&fresh, 750).await);
     assert_eq!(state().await, JobState::Leased { fence: fresh.fence, until: later(900) });
     assert!(finish(&fresh).await);
     assert_eq!((state().await, target(world).await), (JobState::Done, StackStatus::Healthy));

@@ -11,7 +11,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{STRANGERS, TEAM, World, environment, flow, later, new_stack, succeeded};
+use crate::world::{STRANGERS, TEAM, World, environment, flow, new_stack, succeeded};
 
 async fn create(world: &World, stack: NewStack) -> Stack {
     world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room")
@@ -126,7 +126,7 @@ pub(super) async fn nobody_without_a_team_writes_anything(world: &World) {
     assert_eq!(store.create_resource(nobody, resource).await, Err(StoreError::NotApplied));
     let put = store.put_vault(nobody, &environment("staging"), "KEY", "value").await;
     assert_eq!(put, Err(StoreError::NotApplied));
-    let claimed: Result<Claim, _> = store.claim_key(nobody, "key", Digest([1; 32]), later(100)).await;
+    let claimed: Result<Claim, _> = store.claim_key(nobody, "key", Digest([1; 32]), 100).await;
     assert_eq!(claimed, Err(StoreError::NotApplied));
     assert_eq!(store.stack(nobody, &world.source.slug()).await, Ok(None));
     assert_eq!(world.backend.everything().await, before);

@@ -6,7 +6,7 @@ use super::{
     Reports,
     tables::{self, Table},
     view::View,
-    words,
+    wasted, words,
 };
 use crate::bench::document::FORGETS;
 
@@ -29,6 +29,10 @@ pub(super) fn render(reports: &Reports) -> String {
     for document in &reports.memories {
         table(&mut text, &tables::in_memory(document));
     }
+    for document in &reports.wasted {
+        table(&mut text, &wasted::preflights(document));
+        table(&mut text, &wasted::times(document));
+    }
     for document in &reports.databases {
         let machine = &document.machine;
         let cores = words::count_of(machine.cores, "core");
@@ -37,6 +41,9 @@ pub(super) fn render(reports: &Reports) -> String {
     }
     for document in &reports.memories {
         writeln!(text, "In memory: made by `{}`.", document.command).ok();
+    }
+    for document in &reports.wasted {
+        writeln!(text, "{}", document.provenance()).ok();
     }
     text
 }

@@ -9,6 +9,7 @@ use super::{
     memory,
     tables::{self, Table},
     view::View,
+    wasted,
     words::count_of,
 };
 use crate::bench::document::{FORGETS, Kind, Latency, Run, Scenario};
@@ -40,6 +41,9 @@ pub(super) fn render(reports: &Reports) -> String {
     for document in &reports.memories {
         in_memory(&mut body, document);
     }
+    for document in &reports.wasted {
+        wasted_work(&mut body, document);
+    }
     body.push_str(METHOD);
     for document in &reports.databases {
         table(&mut body, &tables::settings(document));
@@ -47,6 +51,9 @@ pub(super) fn render(reports: &Reports) -> String {
     }
     for document in &reports.memories {
         provenance(&mut body, document);
+    }
+    for document in &reports.wasted {
+        put(&mut body, format_args!("<p>{}</p>", marked(&document.provenance())));
     }
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -176,6 +183,16 @@ fn in_memory(body: &mut String, document: &memory::Document) {
     }
     body.push_str("</div>\n<p class=\"note\">Circles: strategies. Squares: baselines. Triangles: broken on purpose.</p>\n");
     table(body, &tables::in_memory(document));
+}
+
+fn wasted_work(body: &mut String, document: &wasted::Document) {
+    body.push_str("<h2>Many at one approval</h2>\n<div class=\"charts\">\n");
+    for (caption, svg) in wasted::charts(document) {
+        figure(body, &caption, &svg);
+    }
+    body.push_str("</div>\n");
+    table(body, &wasted::preflights(document));
+    table(body, &wasted::times(document));
 }
 
 fn dots(

@@ -17,7 +17,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn new(caption: impl Into<String>, head: &[&str]) -> Self {
+    pub(super) fn new(caption: impl Into<String>, head: &[&str]) -> Self {
         let head = head.iter().map(|&cell| cell.to_owned()).collect();
         Self { caption: caption.into(), head, rows: Vec::new() }
     }
@@ -179,7 +179,7 @@ fn quantiles(latency: Option<&Latency>) -> String {
     format!("{} / {} / {}", micros(latency.p50), of(100, latency.p99), of(1_000, latency.p999))
 }
 
-fn kinded(name: &str, kind: Kind) -> String {
+pub(super) fn kinded(name: &str, kind: Kind) -> String {
     match kind {
         Kind::Strategy => format!("`{name}`"),
         Kind::Baseline => format!("`{name}` (baseline)"),

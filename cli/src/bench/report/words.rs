@@ -10,7 +10,7 @@ use super::{
 use crate::bench::document::{DEFAULT, Document, Goal, Kind, Latency, Run, Scenario};
 
 /// Closer than this is the same, on a machine that others use as well.
-const SAME: f64 = 1.1;
+pub(super) const SAME: f64 = 1.1;
 
 /// Which one to choose, a sentence or two for each store.
 pub(crate) fn which_one(document: &Document) -> Vec<String> {
@@ -324,7 +324,7 @@ pub(crate) fn where_we_lose_in_memory(document: &memory::Document) -> Vec<String
     said
 }
 
-fn code(name: &str) -> String {
+pub(super) fn code(name: &str) -> String {
     format!("`{name}`")
 }
 

@@ -1,7 +1,7 @@
 //! The store that the driver and the worker see: the real one behind the turnstile, with faults in between.
 
 use countersign::{
-    protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, Timestamp, flow::Do},
+    protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, flow::Do},
     store::{Ask, Committed, Execution, Lease, Leased, Reading, StackStatus, Store, StoreError},
 };
 use uuid::Uuid;
@@ -167,11 +167,11 @@ impl Store for Platform {
         self.store.execution(team, approval).await
     }
 
-    async fn lease_job(&self, until: Timestamp) -> Result<Option<Lease>, StoreError> {
+    async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_does(WorkerDeed::Leased, None, "leases the launch job");
         self.reach(outcome)?;
-        let lease = self.store.lease_job(until).await?;
+        let lease = self.store.lease_job(lease_ms).await?;
         self.deed().approval = lease.as_ref().map(|lease| lease.approval);
         if lease.is_some() && outcome == Outcome::AnswerLost {
             self.deed().outcome = outcome;
@@ -181,12 +181,12 @@ impl Store for Platform {
         Ok(lease)
     }
 
-    async fn renew_lease(&self, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+    async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_does(WorkerDeed::Renewed, Some(lease.approval), "renews the lease");
         self.reach(outcome)?;
         let stale = self.is_stale(lease);
-        let renewed = self.store.renew_lease(lease, until).await?;
+        let renewed = self.store.renew_lease(lease, lease_ms).await?;
         if stale {
             self.deed().stale = Some(renewed);
         }

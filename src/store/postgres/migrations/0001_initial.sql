@@ -74,9 +74,6 @@ CREATE TABLE approvals (
     expires_at BIGINT NOT NULL,
     decided_at BIGINT,
     version BIGINT NOT NULL DEFAULT 0,
-    -- The lease that was taken last; 0 when none was.
-    lease_fence BIGINT NOT NULL DEFAULT 0,
-    lease_until BIGINT NOT NULL DEFAULT 0,
     -- The promotion that consumed it, as the consume itself writes it.
     execution TEXT,
     UNIQUE (team, request_key),

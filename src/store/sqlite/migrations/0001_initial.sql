@@ -70,9 +70,6 @@ CREATE TABLE approvals (
     expires_at INTEGER NOT NULL,
     decided_at INTEGER,
     version INTEGER NOT NULL DEFAULT 0,
-    -- The lease that was taken last; 0 when none was.
-    lease_fence INTEGER NOT NULL DEFAULT 0,
-    lease_until INTEGER NOT NULL DEFAULT 0,
     -- The promotion that consumed it, as the consume itself writes it.
     execution TEXT CHECK (json_valid(execution)),
     UNIQUE (team, request_key),

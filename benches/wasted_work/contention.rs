@@ -1,0 +1,108 @@
+//! What becomes of many who want one approval: everybody tries, they take turns, or one tries for all.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use countersign::{protocol::End, service::Turns};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+/// How contenders for one approval are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contention {
+    /// They are not, before the compare-and-swap.
+    Optimistic,
+    /// By the approval's lease, for which they stand in line.
+    Lease,
+    /// The first one tries, and those who come meanwhile are told what it is told.
+    SingleFlight,
+}
+
+impl Contention {
+    pub(crate) const ALL: [Self; 3] = [Self::Optimistic, Self::Lease, Self::SingleFlight];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Optimistic => "optimistic",
+            Self::Lease => "lease",
+            Self::SingleFlight => "single-flight",
+        }
+    }
+
+    /// What the service has is a strategy; the other one is here to be held against it.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Optimistic | Self::Lease => "strategy",
+            Self::SingleFlight => "baseline",
+        }
+    }
+}
+
+/// After which time whoever was not called asks again, as in the service.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Those who wait for the one lease of a race, in the order in which they came.
+#[derive(Default)]
+pub(crate) struct Line {
+    waiting: Notify,
+}
+
+impl Turns for Line {
+    async fn wait(&self, _: Uuid) {
+        // Called or not, it asks again.
+        let _ = tokio::time::timeout(PATIENCE, self.waiting.notified()).await;
+    }
+
+    fn next(&self, _: Uuid) {
+        self.waiting.notify_one();
+    }
+}
+
+/// How the promotion under way has ended; none before it has.
+type Landing = watch::Receiver<Option<End>>;
+
+/// At most one promotion of the approval at a time, whose end is everybody's.
+#[derive(Default)]
+pub(crate) struct Flight {
+    /// Nobody can tell any more how it ended when its sender is gone and nothing was sent.
+    latest: Mutex<Option<Landing>>,
+}
+
+impl Flight {
+    /// The end of the promotion that is under way, or else of this one. None when the promotion that was waited for is
+    /// gone without an end.
+    pub(crate) async fn join(&self, promotion: impl Future<Output = End> + Send) -> Shared {
+        let leads = {
+            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            match latest.as_ref().filter(|landing| landing.has_changed().is_ok()) {
+                Some(landing) => Err(landing.clone()),
+                None => {
+                    let (sender, landing) = watch::channel(None);
+                    *latest = Some(landing);
+                    Ok(sender)
+                }
+            }
+        };
+        match leads {
+            Ok(sender) => {
+                let end = promotion.await;
+                // Perhaps nobody waits for it.
+                let _ = sender.send(Some(end.clone()));
+                Shared { end: Some(end), is_own: true }
+            }
+            Err(mut landing) => {
+                let landed = landing.wait_for(Option::is_some).await;
+                Shared { end: landed.ok().and_then(|end| end.clone()), is_own: false }
+            }
+        }
+    }
+}
+
+/// What a contender was told.
+pub(crate) struct Shared {
+    pub(crate) end: Option<End>,
+    /// Whether by its own promotion.
+    pub(crate) is_own: bool,
+}

@@ -1,0 +1,299 @@
+//! One race for one approval, on the real driver and store and tokio's paused clock, and what must be true of it.
+
+use std::{
+    future::{pending, poll_fn},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use countersign::{
+    protocol::{
+        Binding, Commit, Digest, End, Environment, Flow, Kind, Op, Refusal, Request, Status, Step, Timestamp,
+    },
+    service::{InMemoryDeployer, promote, promote_in_turn},
+    store::{
+        Ask, AuditKind, Clock, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service,
+        Store, StoreError, Team, Verdict,
+    },
+};
+use countersign_models::fixtures::{CountingIds, token_of};
+use tokio::{sync::Notify, time::Instant};
+use uuid::Uuid;
+
+use crate::contention::{Contention, Flight, Line, Shared};
+
+/// What a preflight takes.
+pub(crate) const PREFLIGHT_MS: u64 = 100;
+/// All contenders come within this time: nobody can be through with its preflight before the last one has come.
+pub(crate) const ARRIVALS_MS: u64 = 10;
+
+const OPENS: Timestamp = Timestamp(1_800_000_000_000);
+const TEAM: Uuid = Uuid::from_u128(0xA);
+
+/// The runtime's clock, as the store reads it: who sleeps sees leases run out.
+pub(crate) struct VirtualClock(Instant);
+
+impl VirtualClock {
+    fn starts_now() -> Self {
+        Self(Instant::now())
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(OPENS.0 + self.elapsed_ms())
+    }
+}
+
+/// Who runs, and what becomes of them.
+#[derive(Clone)]
+pub(crate) struct Race {
+    pub(crate) contention: Contention,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) contenders: usize,
+    /// How many preflights of a hundred fail.
+    pub(crate) failing_percent: u64,
+    pub(crate) preflight_ms: u64,
+    /// Whoever begins the first preflight dies in the middle of it.
+    pub(crate) first_dies: bool,
+    /// The same contenders come at the same time with the same luck, whatever keeps them apart.
+    pub(crate) seed: u64,
+}
+
+/// How a race went. Times begin when the first contender comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finish {
+    /// How many preflights were begun.
+    pub(crate) preflights: usize,
+    pub(crate) executed_ms: Option<u64>,
+    pub(crate) last_answer_ms: u64,
+}
+
+impl Finish {
+    /// Every preflight but the one that the execution came of.
+    pub(crate) fn wasted(&self) -> usize {
+        self.preflights - usize::from(self.executed_ms.is_some())
+    }
+}
+
+/// What all contenders share.
+struct Track {
+    clock: Arc<VirtualClock>,
+    race: Race,
+    preflights: AtomicUsize,
+    /// Who consumed the approval, and when.
+    consumed: Mutex<Vec<(usize, u64)>>,
+}
+
+/// The store as one contender meets it: its preflight takes time, and may fail.
+struct Contender {
+    number: usize,
+    store: Arc<MemoryStore>,
+    track: Arc<Track>,
+    fails: bool,
+    death: Notify,
+}
+
+impl Store for Contender {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        self.store.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        let Track { race, preflights, .. } = &*self.track;
+        let is_first = preflights.fetch_add(1, Ordering::Relaxed) == 0;
+        if race.first_dies && is_first {
+            tokio::time::sleep(Duration::from_millis(race.preflight_ms / 2)).await;
+            self.death.notify_one();
+            return pending().await;
+        }
+        tokio::time::sleep(Duration::from_millis(race.preflight_ms)).await;
+        if self.fails {
+            return Ok(Err(Refusal::FETCH_FAILED));
+        }
+        self.store.check(ask, step).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.store.find_target(ask, step).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
+        let committed = self.store.commit(ask, step, commit).await;
+        if consumes && matches!(committed, Ok(Committed::Applied { .. })) {
+            let mut consumed = self.track.consumed.lock().unwrap_or_else(PoisonError::into_inner);
+            consumed.push((self.number, self.track.clock.elapsed_ms()));
+        }
+        committed
+    }
+
+    countersign_models::leases_pass_through!(store);
+    countersign_models::decisions_pass_through!(store);
+    countersign_models::jobs_pass_through!(store);
+}
+
+/// What a contender was told, and when. None when it has died.
+struct Answer {
+    told: Option<Shared>,
+    at_ms: u64,
+}
+
+impl Race {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What must be true of every race and is not of this one.
+    pub(crate) fn run(&self) -> Result<Finish, String> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().expect("a runtime can be started");
+        runtime.block_on(self.run_here())
+    }
+
+    fn draw(&self, contender: usize, what: u64) -> u64 {
+        // SplitMix64, from a place that only this draw has.
+        let place = (self.seed << 16) + ((contender as u64) << 1) + what;
+        let mut mixed = place.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn arrival_ms(&self, contender: usize) -> u64 {
+        self.draw(contender, 0) % ARRIVALS_MS
+    }
+
+    fn fails(&self, contender: usize) -> bool {
+        self.draw(contender, 1) % 100 < self.failing_percent
+    }
+
+    async fn run_here(&self) -> Result<Finish, String> {
+        let clock = Arc::new(VirtualClock::starts_now());
+        let store = Arc::new(MemoryStore::new(clock.clone(), Arc::new(CountingIds::default())));
+        let ask = Arc::new(approved(&store).await);
+        let source = store.digest(&ask).expect("the team is there");
+        let track = Arc::new(Track {
+            clock: Arc::clone(&clock),
+            race: self.clone(),
+            preflights: AtomicUsize::new(0),
+            consumed: Mutex::new(Vec::new()),
+        });
+        let line = Arc::new(Line::default());
+        let flight = Arc::new(Flight::default());
+        let runs: Vec<_> = (0..self.contenders)
+            .map(|number| {
+                let (store, track) = (Arc::clone(&store), Arc::clone(&track));
+                let contender =
+                    Contender { number, store, track, fails: self.fails(number), death: Notify::new() };
+                let (ask, line, flight) = (Arc::clone(&ask), Arc::clone(&line), Arc::clone(&flight));
+                tokio::spawn(async move { contender.contend(&ask, source, &line, &flight).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for run in runs {
+            answers.push(run.await.expect("nobody panics"));
+        }
+        self.judge(&store, &ask, &track, &answers).await
+    }
+
+    async fn judge(
+        &self,
+        store: &MemoryStore,
+        ask: &Ask,
+        track: &Track,
+        answers: &[Answer],
+    ) -> Result<Finish, String> {
+        let approval = ask.request.approval;
+        let events = store.audit(approval).await.expect("nothing fails in memory");
+        let executed = events.iter().filter(|event| event.kind == AuditKind::Executed).count();
+        let consumed = track.consumed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if executed > 1 || consumed.len() > 1 {
+            return Err(format!("executed {executed} times, consumed by {consumed:?}"));
+        }
+        let status = store.standing(approval).map(|record| record.standing.status);
+        let expected = if executed == 1 { Status::Executed } else { Status::Approved };
+        if status != Some(expected) || consumed.len() != executed {
+            return Err(format!("executed {executed} times, and it is {status:?}: consumed by {consumed:?}"));
+        }
+        if let Some((number, _)) = consumed.iter().find(|(number, _)| self.fails(*number)) {
+            return Err(format!("consumed by {number}, whose preflight failed"));
+        }
+        let won = |answer: &&Answer| {
+            let own = answer.told.as_ref().filter(|told| told.is_own);
+            own.is_some_and(|told| matches!(told.end, Some(End::Succeeded { .. })))
+        };
+        let won = answers.iter().filter(won).count();
+        if won != executed {
+            return Err(format!("executed {executed} times, and {won} were told that they had"));
+        }
+        let somebody_could = (0..self.contenders).any(|number| !self.fails(number));
+        let everybody_tries = self.contention != Contention::SingleFlight && !self.first_dies;
+        if everybody_tries && somebody_could != (executed == 1) {
+            return Err(format!("executed {executed} times, and somebody could: {somebody_could}"));
+        }
+        let begins = (0..self.contenders).map(|number| self.arrival_ms(number)).min().unwrap_or(0);
+        let last_answer = answers.iter().filter(|answer| answer.told.is_some()).map(|answer| answer.at_ms);
+        Ok(Finish {
+            preflights: track.preflights.load(Ordering::Relaxed),
+            executed_ms: consumed.first().map(|(_, at_ms)| at_ms - begins),
+            last_answer_ms: last_answer.max().unwrap_or(begins) - begins,
+        })
+    }
+}
+
+impl Contender {
+    /// Comes, and tries until it has its answer or dies.
+    async fn contend(&self, ask: &Ask, source: Digest, line: &Line, flight: &Flight) -> Answer {
+        let Track { race, clock, .. } = &*self.track;
+        tokio::time::sleep(Duration::from_millis(race.arrival_ms(self.number))).await;
+        let mut death = pin!(self.death.notified());
+        let mut trying = pin!(self.attempt(ask, source, line, flight));
+        let told = poll_fn(|context| match death.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => trying.as_mut().poll(context).map(Some),
+        });
+        Answer { told: told.await, at_ms: clock.elapsed_ms() }
+    }
+
+    async fn attempt(&self, ask: &Ask, source: Digest, line: &Line, flight: &Flight) -> Shared {
+        let Race { contention, flow, .. } = &self.track.race;
+        // The launch is the worker's: nobody here has to be told of it.
+        let deployer = InMemoryDeployer::default();
+        let own = |end| Shared { end: Some(end), is_own: true };
+        match contention {
+            Contention::Optimistic => own(promote(flow, ask, source, self, &deployer).await),
+            Contention::Lease => own(promote_in_turn(flow, ask, source, self, &deployer, line).await),
+            Contention::SingleFlight => flight.join(promote(flow, ask, source, self, &deployer)).await,
+        }
+    }
+}
+
+/// An ask with an approval that the operator has given.
+async fn approved(store: &MemoryStore) -> Ask {
+    let environment = |name| Environment::parse(name).expect("a legal name");
+    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+    let image_ref = Some("shop:1".to_owned());
+    let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
+    let source = store.create_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let mut ask = Ask {
+        request: Request { approval: Uuid::nil(), team: TEAM, binding },
+        by: "dev@example.com".into(),
+        payload: Payload { source: source.expect("the team is there"), name: None, copy_vault: false },
+        key: None,
+    };
+    let record = store.request_approval(&ask).await.expect("nothing fails in memory");
+    ask.request.approval = record.approval.id;
+    let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
+    store.decide(decision).await.expect("nothing fails in memory").expect("it is pending");
+    ask
+}

@@ -1,0 +1,129 @@
+//! What opening a file would do to it, found out without touching it.
+
+use std::{ffi::OsString, fmt::Write as _, path::Path};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    MIGRATIONS, OpenError, SqliteEngine, SqliteOptions,
+    connection::{applied, is_in_memory, is_ours},
+};
+use crate::store::sql::{self, SqlStore};
+
+impl SqlStore<SqliteEngine> {
+    /// How many migrations [`SqliteStore::open`](super::SqliteStore::open) would apply to this file; none where it would
+    /// make the tables, and perhaps the file. Nothing is made and nothing is changed.
+    ///
+    /// # Errors
+    /// [`OpenError`], where opening it would fail as well.
+    pub fn pending_migrations(path: impl AsRef<Path>) -> Result<Option<usize>, OpenError> {
+        let path = path.as_ref();
+        let exists = path.try_exists().map_err(|error| OpenError::Database(error.into()))?;
+        if is_in_memory(path) || !exists {
+            return Ok(None);
+        }
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(address(path), flags)?;
+        connection.busy_timeout(SqliteOptions::default().patience)?;
+        if !is_ours(&mut connection)? {
+            return Err(OpenError::NotOurs);
+        }
+        let applied = applied(&connection)?;
+        let missing = sql::to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)?;
+        Ok((!applied.is_empty()).then_some(missing.len()))
+    }
+}
+
+/// The file as a URI. Where nobody has it open SQLite is told so: it would make the files beside it that it needs for others.
+fn address(path: &Path) -> String {
+    let mut address = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'.' | b'-' | b'_' => address.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => address.push(char::from(*byte)),
+            // Writing to a text does not fail.
+            byte => drop(write!(address, "%{byte:02X}")),
+        }
+    }
+    if !has_log(path) {
+        address.push_str("?immutable=1");
+    }
+    address
+}
+
+/// Whether there is a log beside it: somebody has it open, or has died.
+fn has_log(path: &Path) -> bool {
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    Path::new(&log).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::PathBuf};
+
+    use super::{super::SqliteStore, *};
+
+    /// A file with these migrations, named so that an address has something to escape.
+    fn made(folder: &Path, migrations: &[sql::Migration]) -> PathBuf {
+        let path = folder.join("a b%20c?d#e.db");
+        let file = Connection::open(&path).expect("a new one");
+        file.create_scalar_function(
+            "countersign_now",
+            0,
+            rusqlite::functions::FunctionFlags::default(),
+            |_| Ok(0),
+        )
+        .expect("nothing fails");
+        for migration in migrations {
+            file.execute_batch(migration.sql).expect("nothing fails");
+            file.execute("INSERT INTO migrations VALUES (?1, ?2, 0)", (migration.version, migration.name))
+                .expect("nothing fails");
+        }
+        path
+    }
+
+    fn files(folder: &Path) -> BTreeSet<OsString> {
+        let entries = folder.read_dir().expect("it is there");
+        entries.map(|entry| entry.expect("it can be read").file_name()).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_counted_and_nothing_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = made(folder.path(), &MIGRATIONS[..1]);
+        let file = Connection::open(&path).expect("it is there");
+        file.pragma_update(None, "application_id", 0x4353_474E).expect("nothing fails");
+        file.pragma_update(None, "journal_mode", "WAL").expect("nothing fails");
+        drop(file);
+        let before = (files(folder.path()), std::fs::read(&path).expect("it is there"));
+        let pending = SqliteStore::pending_migrations(&path).expect("it is one of ours");
+        assert_eq!(pending, Some(MIGRATIONS.len() - 1));
+        assert_eq!((files(folder.path()), std::fs::read(&path).expect("it is there")), before);
+    }
+
+    #[test]
+    fn what_another_one_has_just_written_is_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = made(folder.path(), MIGRATIONS);
+        let file = Connection::open(&path).expect("it is there");
+        file.pragma_update(None, "application_id", 0x4353_474E).expect("nothing fails");
+        file.pragma_update(None, "journal_mode", "WAL").expect("nothing fails");
+        assert_eq!(SqliteStore::pending_migrations(&path).expect("it is one of ours"), Some(0));
+        file.execute("INSERT INTO migrations VALUES (1000, 'tomorrow', 0)", []).expect("nothing fails");
+        let refused = SqliteStore::pending_migrations(&path);
+        assert!(matches!(refused, Err(OpenError::Schema(sql::SchemaError::Newer { .. }))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_made_and_what_is_not_ours_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nothing = SqliteStore::pending_migrations(folder.path().join("gate.db"));
+        assert!(matches!(nothing, Ok(None)), "{nothing:?}");
+        assert_eq!(files(folder.path()).len(), 0);
+        let path = made(folder.path(), MIGRATIONS);
+        let theirs = SqliteStore::pending_migrations(path);
+        assert!(matches!(theirs, Err(OpenError::NotOurs)), "{theirs:?}");
+    }
+}
