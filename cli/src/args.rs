@@ -38,7 +38,7 @@ const REPLAY_EXIT_CODES: &str = "\
 Exit codes:
   0  nothing is broken any more; all of the log was allowed
   1  it is broken again; something in the log was not allowed
-  2  bad usage, a bad failure or a bad log";
+  2  bad usage, a bad failure or a bad log; or this version cannot do all that the failure does, and nothing is broken";
 
 const BENCH_EXIT_CODES: &str = "\
 Exit codes:
@@ -111,7 +111,7 @@ pub(crate) struct ShowArgs {
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct SimulateArgs {
     #[command(subcommand)]
-    pub(crate) merge: Option<SimulateCommand>,
+    pub(crate) command: Option<SimulateCommand>,
     #[arg(help = FLOW, default_value = "atomic-commit")]
     pub(crate) flow: String,
     /// From which seed to before which
@@ -147,6 +147,18 @@ pub(crate) struct SimulateArgs {
 pub(crate) enum SimulateCommand {
     /// Add up the reports of shards (`--format json`)
     Merge(MergeArgs),
+    /// How soon everything that is known to be bad is found: flows, mutants and controls, as a table in markdown
+    Detection(DetectionArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DetectionArgs {
+    /// From which seed to before which, in each campaign
+    #[arg(long, value_name = "A..B", default_value = "0..30000", value_parser = seeds)]
+    pub(crate) seeds: (u64, u64),
+    /// Threads [default: one for each core]
+    #[arg(long, value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, ClapArgs)]

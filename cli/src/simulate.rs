@@ -1,6 +1,8 @@
 //! `countersign simulate`: a campaign of seeds, its canary, the crash points, and what was found.
 
+mod detection;
 mod document;
+mod lengths;
 mod merge;
 mod page;
 mod trace;
@@ -26,8 +28,10 @@ use crate::{
 const CANARY_SEEDS: u64 = 4096;
 
 pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
-    if let Some(SimulateCommand::Merge(args)) = &args.merge {
-        return merge::run(args);
+    match &args.command {
+        Some(SimulateCommand::Merge(args)) => return merge::run(args),
+        Some(SimulateCommand::Detection(args)) => return detection::run(args),
+        None => {}
     }
     let named = input::flow(&args.flow)?;
     let campaign = campaign(&named, args.mutant.as_deref())?;

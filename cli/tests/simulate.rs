@@ -1,5 +1,8 @@
 //! Simulate, merge and replay as a user meets them: the same bytes from every process, exit codes, messages.
 
+#[path = "simulate/campaigns.rs"]
+mod campaigns;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -150,6 +153,18 @@ fn shards_add_up() {
     for name in ["schedules", "actions", "coverage", "findings", "divergences", "modelled_steps"] {
         assert_eq!(sum["report"][name], whole["report"][name], "{name}");
     }
+    for shrunk in [&whole["shrunk"], &sum["shrunk"]] {
+        assert_eq!((&shrunk["S7"]["model_shortest"], &shrunk["S7"]["differs"]), (&5.into(), &Value::Null));
+        assert_eq!(shrunk["S11"]["model_shortest"], 9);
+        assert_eq!(
+            (&shrunk["S11"]["modelled"], &shrunk["S11"]["differs"]),
+            (&9.into(), &"other_faults".into())
+        );
+        assert_eq!(
+            (&shrunk["S13"]["model_shortest"], &shrunk["S13"]["differs"]),
+            (&Value::Null, &"not_in_the_model".into())
+        );
+    }
     let output = run(folder.path(), &["simulate", "merge", "1", "2", "3"]);
     assert!(text(&output.stdout).contains("0..6000 shard 2/3"), "{}", text(&output.stdout));
     let output = run(folder.path(), &["simulate", "merge", "1", "1"]);
@@ -227,6 +242,31 @@ fn what_is_no_failure_is_told_why() {
     assert!(text(&output.stderr).contains("failure.json:2: found a byte that is not UTF-8"));
     let output = run(folder.path(), &["replay", "missing.json"]);
     assert_eq!((code(&output), text(&output.stderr).contains("missing.json: cannot be read")), (2, true));
+}
+
+#[test]
+fn a_failure_of_which_actions_were_skipped_is_not_called_repaired() {
+    let folder = folder();
+    let kept = fs::read_to_string(kept("consume-first-S1.json")).expect("it is kept");
+    let replay = |actions: Value| {
+        let mut failure: Value = serde_json::from_str(&kept).expect("JSON");
+        failure["actions"] = actions;
+        fs::write(folder.path().join("failure.json"), failure.to_string()).expect("a file");
+        let output = run(folder.path(), &["replay", "failure.json"]);
+        (code(&output), text(&output.stderr))
+    };
+    let approve = serde_json::json!({ "approve": { "approval": 0 } });
+    let (exit, said) = replay(serde_json::json!([approve]));
+    assert!(exit == 0 && said.contains("S1 is not broken any more"), "{exit}: {said}");
+    let (exit, said) = replay(serde_json::json!([approve, approve]));
+    assert!(exit == 2 && said.contains("whether S1 is still broken cannot be told"), "{exit}: {said}");
+    assert!(said.contains("1 of 2 actions were not possible, and were skipped"), "{said}");
+    // What is broken all the same is broken.
+    let whole: Value = serde_json::from_str(&kept).expect("JSON");
+    let mut longer = whole["actions"].as_array().expect("a list").clone();
+    longer.insert(1, approve);
+    let (exit, said) = replay(Value::Array(longer));
+    assert!(exit == 1 && said.contains("S1 is broken"), "{exit}: {said}");
 }
 
 const ALLOWED: &str = r#"{"kind":"promote.approval_requested","approval_id":"a1","at":"2026-01-01T00:00:00Z","by":"dev@example.com"}

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use countersign::protocol::Flow;
 use countersign_models::{
     flows::Subject,
     properties::Property,
-    simulation::{Campaign, CrashPoints, Failure, Report},
+    simulation::{Campaign, CrashPoints, Failure, Report, Shortest},
 };
 use serde::{Deserialize, Serialize};
 
-use super::trace::TraceDigest;
+use super::{
+    lengths::{Difference, difference},
+    trace::TraceDigest,
+};
 use crate::{exit::Exit, say::say};
 
 /// A property that was broken, as short as it got.
@@ -20,6 +24,10 @@ pub(crate) struct Shrunk {
     pub(crate) failure: Failure,
     /// Actions of the shortest one in the model's own world; none when none was found there.
     pub(crate) modelled: Option<usize>,
+    /// Actions of the model's shortest run; none when the model has none, or the platform is a mutant.
+    pub(crate) model_shortest: Option<usize>,
+    /// Why that is not the failure's length; none when it is.
+    pub(crate) differs: Option<Difference>,
     pub(crate) median_seeds: u64,
     pub(crate) p99_seeds: u64,
 }
@@ -31,12 +39,28 @@ impl Shrunk {
             let shrunk = Self {
                 failure: campaign.shrunk(report, *property)?,
                 modelled: campaign.shrunk_modelled(report, *property).map(|failure| failure.actions.len()),
+                model_shortest: None,
+                differs: None,
                 median_seeds: finding.seeds_to_detection(report.schedules, 0.5),
                 p99_seeds: finding.seeds_to_detection(report.schedules, 0.99),
             };
             Some((property.id().to_owned(), shrunk))
         };
-        Property::ALL.iter().filter_map(shrink).collect()
+        let mut all = Property::ALL.iter().filter_map(shrink).collect();
+        Self::compare(&mut all, &campaign.flow);
+        all
+    }
+
+    /// Says anew how long the model's shortest runs are, and why the failures are not as long.
+    pub(crate) fn compare(all: &mut BTreeMap<String, Self>, flow: &Flow) {
+        let is_mutant = |shrunk: &Self| shrunk.failure.mutant.is_some();
+        let model = if all.values().all(is_mutant) { BTreeMap::new() } else { Shortest::of(flow) };
+        for (id, shrunk) in all {
+            let shortest = Property::from_id(id).and_then(|property| model.get(&property));
+            let length = shrunk.failure.actions.len();
+            shrunk.model_shortest = shortest.map(|shortest| shortest.actions);
+            shrunk.differs = difference(is_mutant(shrunk), length, shrunk.modelled, shortest);
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! `countersign simulate merge`: the reports of shards, added up.
 
-use super::{document::Document, page};
+use super::{
+    document::{Document, Shrunk},
+    page,
+};
 use crate::{
     args::{Format, MergeArgs},
     exit::Exit,
@@ -26,6 +29,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, BadInput> {
     }
     let Some(mut whole) = whole else { return Err(BadInput::plain("no report", WHAT)) };
     whole.judge();
+    if let Some(subject) = whole.subject() {
+        Shrunk::compare(&mut whole.shrunk, &subject.flow);
+    }
     match args.format {
         Format::Human => page::print(&whole, None),
         Format::Json => whole.print(),

@@ -1,28 +1,24 @@
 //! The report of a campaign, for people.
 
-use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use countersign_models::{
-    explorer::Limits,
-    model::{Bounds, Model},
-    properties::Property,
-    verdict::{Expectations, Report as Verified, Verdict, verify},
-};
+use countersign_models::properties::Property;
 use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 
 use super::{
     document::{Document, Shrunk, file_name},
+    lengths::Difference,
     trace::TraceDigest,
 };
 use crate::{diagram::Diagram, diagram::terminal, say::say};
 
 pub(super) fn print(document: &Document, failures: Option<&Path>) {
     header(document);
-    let verified = (!document.shrunk.is_empty()).then(|| model_lengths(document)).flatten();
     for property in Property::numbered().into_iter().filter(|one| Property::SIMULATED.contains(one)) {
-        line(document, property, verified.as_ref());
+        line(document, property);
     }
+    reasons(document);
     coverage(document);
     for id in &document.unexpected {
         if let Some(shrunk) = document.shrunk.get(id) {
@@ -59,15 +55,7 @@ fn header(document: &Document) {
     );
 }
 
-/// How long the model's shortest runs are, to compare.
-fn model_lengths(document: &Document) -> Option<Verified> {
-    let model = Model::new(document.subject()?.flow, Bounds::default());
-    let go_on = &mut |_| ControlFlow::Continue(());
-    let report = verify(&model, &Expectations::default(), Limits::default(), go_on);
-    report.cut_off.is_none().then_some(report)
-}
-
-fn line(document: &Document, property: Property, verified: Option<&Verified>) {
+fn line(document: &Document, property: Property) {
     let title = format!("{:>3} {:33}", property.id(), property.name());
     let report = &document.report;
     let tested = report.coverage.witnesses.get(property.id()).copied().unwrap_or(0);
@@ -87,29 +75,31 @@ fn line(document: &Document, property: Property, verified: Option<&Verified>) {
             "median {} to detection, 99 % by {}; {}",
             seeds(shrunk.median_seeds),
             seeds(shrunk.p99_seeds),
-            lengths(shrunk, property, verified),
+            lengths(shrunk),
         )
     });
     say!("  {title} {mark} broken by {}: {lengths}", schedules(finding.seeds));
 }
 
 /// How short it got, and how short the model's shortest run is.
-fn lengths(shrunk: &Shrunk, property: Property, verified: Option<&Verified>) -> String {
-    let length = shrunk.failure.actions.len();
-    let model = verified.filter(|_| Property::MODELLED.contains(&property)).and_then(|report| match &report
-        .of(property)
-        .verdict
-    {
-        Verdict::Broken(run) => Some(run.actions.len()),
-        Verdict::Holds | Verdict::Unknown => None,
-    });
-    let actions = counted(length as u64, "action");
+fn lengths(shrunk: &Shrunk) -> String {
+    let actions = counted(shrunk.failure.actions.len() as u64, "action");
     let known_faults =
         shrunk.modelled.map_or(String::new(), |modelled| format!(", {modelled} with its faults"));
-    match model {
-        Some(model) if model == length => format!("shrunk to {actions}, as the model's shortest"),
-        Some(model) => format!("shrunk to {actions} (the model's shortest: {model}{known_faults})"),
-        None => format!("shrunk to {actions} (by what the model does not have)"),
+    match (shrunk.model_shortest, shrunk.differs) {
+        (_, None) => format!("shrunk to {actions}, as the model's shortest"),
+        (Some(model), Some(why)) => {
+            format!("shrunk to {actions} (the model's shortest: {model}{known_faults}; {})", why.label())
+        }
+        (None, Some(why)) => format!("shrunk to {actions} ({})", why.label()),
+    }
+}
+
+/// Why failures are not as long as the model's shortest runs, a sentence for each reason.
+fn reasons(document: &Document) {
+    let differs = |why: &Difference| document.shrunk.values().any(|one| one.differs == Some(*why));
+    for why in Difference::ALL.iter().filter(|why| differs(why)) {
+        say!("  {}: {}", why.label().bold(), why.why().dimmed());
     }
 }
 
