@@ -3,6 +3,7 @@
 dark, on a phone. Needs selenium (PyPI), chromium and chromedriver. Pictures go to the folder that is given."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -16,7 +17,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-BINARY = pathlib.Path(__file__).parent.parent / "target" / "debug" / "countersign"
+TARGET = os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parent.parent / "target")
+BINARY = pathlib.Path(TARGET) / "debug" / "countersign"
 SECRET = "a secret for the page in the browser, long enough"
 TEAM = "0a0a0a0a-0000-4000-8000-000000000001"
 
