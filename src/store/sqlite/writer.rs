@@ -3,9 +3,10 @@
 use std::{
     sync::{
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, TryRecvError},
+        mpsc::Receiver,
     },
     thread::yield_now,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode};
@@ -19,28 +20,83 @@ use crate::store::StoreError;
 
 /// Commits what comes, at most so many at once, until nobody can send anything more.
 pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
-    while let Ok(first) = tasks.recv() {
-        let mut together = vec![first];
-        // Whoever was answered just now is about to come back: to sync the disk for the first of them alone would
-        // let all the others wait for it.
-        for patience in [true, false] {
-            while together.len() < batch {
-                match tasks.try_recv() {
-                    Ok(task) => together.push(task),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
-            if patience {
-                yield_now();
+    let mut company = Company::default();
+    let mut together = Vec::new();
+    loop {
+        if together.is_empty() {
+            match tasks.recv() {
+                Ok(first) => together.push(first),
+                Err(_) => break,
             }
         }
+        company.gather(tasks, &mut together, batch);
+        let begun = now();
         let committed = commit(&mut on, &mut together);
         commits.fetch_add(committed.is_ok().into(), Ordering::Relaxed);
-        for task in together {
+        let came = tasks.try_iter().take(batch).collect();
+        let answered = std::mem::replace(&mut together, came);
+        company.expect(answered.len() + together.len(), begun.elapsed());
+        for task in answered {
             task.answer(committed);
         }
     }
     close(&on.connection);
+}
+
+/// With whom the next commit may be shared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Company {
+    /// How many may come: those who are answered now, and those who came meanwhile.
+    expected: usize,
+    /// For how long they are worth waiting for.
+    patience: Duration,
+    /// How often in a row they did not come.
+    disappointments: u32,
+    /// How many commits are made without waiting, because of that.
+    skip: u32,
+}
+
+impl Company {
+    /// This part of a commit is waited for company, at most.
+    const PART: u32 = 8;
+    /// After so many disappointments it gets no worse.
+    const MOST: u32 = 6;
+
+    fn expect(&mut self, expected: usize, took: Duration) {
+        self.expected = expected;
+        self.patience = took / Self::PART;
+    }
+
+    /// Whatever else is to be committed with those who are there. Whoever was answered just now may be about to come
+    /// back: to sync the disk without them lets them wait for all of it, and then all go on in two halves, each waiting
+    /// for the other. So they are waited for, but not for long, and more and more rarely where they do not come.
+    fn gather(&mut self, tasks: &Receiver<Box<dyn Task>>, together: &mut Vec<Box<dyn Task>>, batch: usize) {
+        yield_now();
+        let expected = self.expected.min(batch);
+        let hopes = self.skip == 0 && expected > together.len();
+        self.skip = self.skip.saturating_sub(1);
+        let begun = now();
+        while together.len() < batch {
+            let waits = hopes && together.len() < expected;
+            let left = if waits { self.patience.saturating_sub(begun.elapsed()) } else { Duration::ZERO };
+            let next = if left.is_zero() { tasks.try_recv().ok() } else { tasks.recv_timeout(left).ok() };
+            let Some(task) = next else { break };
+            together.push(task);
+        }
+        if hopes {
+            let came = together.len() >= expected;
+            self.disappointments = if came { 0 } else { (self.disappointments + 1).min(Self::MOST) };
+            self.skip = (1 << self.disappointments) - 1;
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it says how long to wait for company, and decides nothing else"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Runs them all in one transaction. An error is that of all of them: the transaction is gone.
