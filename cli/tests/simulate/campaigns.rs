@@ -11,6 +11,8 @@ use countersign_models::{
     simulation::{Bad, KnownBad},
 };
 
+use serde_json::Value;
+
 use crate::{code, digest, folder, run, text};
 
 fn recorded(name: &str) -> PathBuf {
@@ -69,5 +71,24 @@ fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_record
         table == kept,
         "what was recorded was found by other code: when that is meant, run\n\
          scripts/record-simulations.sh detection\n{table}"
+    );
+}
+
+#[test]
+fn the_recorded_run_was_made_by_this_code() {
+    let folder = folder();
+    let kept = fs::read_to_string(recorded("simulate-atomic-commit.json")).expect("it was recorded");
+    let kept: Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!((&kept["report"]["schedules"], &kept["shrunk"]), (&10_000_000.into(), &serde_json::json!({})));
+    let shipped = BUILT_IN.iter().find(|flow| flow.name == "atomic-commit").expect("it is built in");
+    assert_eq!(
+        (&kept["report"]["version"], &kept["flow_file"]),
+        (&env!("CARGO_PKG_VERSION").into(), &shipped.source.into())
+    );
+    assert_eq!(kept["trace"]["seeds"], serde_json::json!([0, 20_000]));
+    let now = digest(folder.path(), &["atomic-commit"], "0..20000");
+    assert_eq!(
+        kept["trace"]["sha256"], now,
+        "the recorded run is of other code: when that is meant, run\nscripts/record-simulations.sh run"
     );
 }
