@@ -129,8 +129,8 @@ pub trait Store: Send + Sync {
         step: &Step,
     ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
 
-    /// Takes the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it by the
-    /// store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: whoever is told that somebody has it asks again.
+    /// Takes the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it
+    /// by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: whoever is told that somebody has it asks again.
     ///
     /// Two holders of one lease at the same time cost a preflight; two that are given the same number, or a smaller one,
     /// cannot be told apart by a consume under the `lease` guard.

@@ -20,10 +20,6 @@ use countersign_models::fixtures::{CountingIds, HandClock, block_on};
 
 use crate::platform::{OPENS, Platform, TEAM, environment, open};
 
-/// The strategies that SQLite has.
-const STRATEGIES: [Cas; 4] =
-    [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow];
-
 /// So many consume the approval at once. How many of them did.
 fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
     let digest = block_on(platform.store.digest(ask)).expect("nothing fails").expect("the team is there");
@@ -63,7 +59,7 @@ fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
 
 #[test]
 fn of_eight_who_consume_one_approval_exactly_one_does() {
-    for cas in STRATEGIES {
+    for cas in SqliteStore::STRATEGIES {
         let dir = tempfile::tempdir().expect("a folder");
         let options = SqliteOptions { cas, ..SqliteOptions::default() };
         let platform = Platform::at(&dir.path().join("gate.db"), options);

@@ -21,7 +21,7 @@ mod world;
 use std::sync::Arc;
 
 use countersign::{
-    store::sql::Cas,
+    store::{sql::Cas, sqlite::SqliteStore},
     strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
 };
 use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
@@ -45,7 +45,7 @@ fn main() {
     controls::keep_quiet_about_what_is_to_fail();
     let executor = Executor::named("claims");
     let mut trials = in_memory(&executor);
-    let in_sqlite = sqlite::STRATEGIES.map(|cas| Arc::new(InSqlite(cas)) as Arc<dyn DatabaseMaker>);
+    let in_sqlite = SqliteStore::STRATEGIES.map(|cas| Arc::new(InSqlite(cas)) as Arc<dyn DatabaseMaker>);
     trials.extend(in_databases(&in_sqlite, &executor));
     let postgres = start_postgres(&arguments);
     let on_postgres = on_postgres(&postgres, &executor);

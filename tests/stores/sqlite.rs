@@ -25,10 +25,6 @@ use crate::{
     world::OPENS,
 };
 
-/// The strategies that mean anything here.
-pub(crate) const STRATEGIES: [Cas; 4] =
-    [Cas::ConditionalUpdate, Cas::VersionColumn, Cas::ForUpdate, Cas::ConsumptionRow];
-
 /// Makes stores in files.
 #[derive(Clone, Copy)]
 pub(crate) struct InSqlite(pub(crate) Cas);

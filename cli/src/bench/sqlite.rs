@@ -141,7 +141,7 @@ impl Bed for Sqlite {
 
     fn takes(entry: &Entry) -> bool {
         // Its one writer is alone: what others do in between cannot happen.
-        !matches!(entry.cas, Cas::Serializable | Cas::AdvisoryLock) && entry.name != "check_then_act"
+        SqliteStore::STRATEGIES.contains(&entry.cas) && entry.name != "check_then_act"
     }
 
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput> {

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, ffi::OsString, fs, net::TcpListener};
 
-use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
 use rustix::process::Signal;
 
-use crate::process::{Workplace, stdout};
+use crate::process::{Workplace, postgresql, stdout};
 
 const HERE: [&str; 3] = ["--listen", "127.0.0.1:0", "--check"];
 
@@ -47,15 +46,7 @@ fn what_is_there_is_left_as_it_is() {
 
 #[test]
 fn a_server_is_asked_and_nothing_is_made_in_it() {
-    let cluster = match Cluster::start(Fsync::Off) {
-        Ok(cluster) => cluster,
-        Err(Failed::NotInstalled(missing)) => {
-            may_be_skipped(&missing).expect("it is there, or this is no CI");
-            eprintln!("skipped: {missing}");
-            return;
-        }
-        Err(failed) => panic!("{failed}"),
-    };
+    let Some(cluster) = postgresql() else { return };
     let workplace = Workplace::new();
     let url = cluster.url();
     for _ in 0..2 {

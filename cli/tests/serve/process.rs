@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -148,6 +149,19 @@ pub(crate) fn refusal(command: &mut Command) -> String {
 
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// A PostgreSQL of its own; none where it is not installed and may be left out.
+pub(crate) fn postgresql() -> Option<Cluster> {
+    match Cluster::start(Fsync::Off) {
+        Ok(cluster) => Some(cluster),
+        Err(Failed::NotInstalled(missing)) => {
+            may_be_skipped(&missing).expect("it is there, or this is no CI");
+            eprintln!("skipped: {missing}");
+            None
+        }
+        Err(failed) => panic!("{failed}"),
+    }
 }
 
 pub(crate) fn bearer(more: &[&str]) -> String {

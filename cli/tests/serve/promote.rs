@@ -2,11 +2,10 @@
 
 use std::{fs, thread};
 
-use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::process::{Server, TEAM, Workplace, ask_as, bearer, decide, eventually};
+use crate::process::{Server, TEAM, Workplace, ask_as, bearer, decide, eventually, postgresql};
 
 /// The slug of a stack in staging.
 pub(crate) fn shop(server: &Server) -> String {
@@ -96,15 +95,7 @@ fn a_promote_on_sqlite_where_callers_wait_for_each_other() {
 
 #[test]
 fn a_promote_on_postgresql() {
-    let cluster = match Cluster::start(Fsync::Off) {
-        Ok(cluster) => cluster,
-        Err(Failed::NotInstalled(missing)) => {
-            may_be_skipped(&missing).expect("it is there, or this is no CI");
-            eprintln!("skipped: {missing}");
-            return;
-        }
-        Err(failed) => panic!("{failed}"),
-    };
+    let Some(cluster) = postgresql() else { return };
     a_promote_from_beginning_to_end(&Workplace::new(), &cluster.url(), "optimistic");
     // The same tables, another team's worth of approvals.
     a_promote_from_beginning_to_end(&Workplace::new(), &cluster.url(), "lease");

@@ -70,7 +70,7 @@ impl Company {
     /// Whatever else is to be committed with those who are there. Whoever was answered just now may be about to come
     /// back: to sync the disk without them lets them wait for all of it, and then all go on in two halves, each waiting
     /// for the other. So they are waited for, but not for long, and more and more rarely where they do not come.
-    fn gather(&mut self, tasks: &Receiver<Box<dyn Task>>, together: &mut Vec<Box<dyn Task>>, batch: usize) {
+    fn gather<T>(&mut self, tasks: &Receiver<T>, together: &mut Vec<T>, batch: usize) {
         yield_now();
         let expected = self.expected.min(batch);
         let hopes = self.skip == 0 && expected > together.len();
@@ -151,5 +151,56 @@ fn roll_back(connection: &Connection) {
 fn close(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         report("the write-ahead log could not be emptied", &error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::channel, thread};
+
+    use super::*;
+
+    /// Longer than any test.
+    const FOR_EVER: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn whoever_is_expected_is_waited_for_and_nobody_else() {
+        let (sender, tasks) = channel();
+        let (mut company, mut together) = (Company::default(), vec![1]);
+        company.expect(2, FOR_EVER);
+        thread::scope(|scope| {
+            scope.spawn(|| sender.send(2).expect("somebody waits"));
+            company.gather(&tasks, &mut together, 8);
+        });
+        assert_eq!(together, [1, 2]);
+    }
+
+    #[test]
+    fn whoever_comes_alone_waits_for_nobody_and_no_more_than_a_batch_is_taken() {
+        let (sender, tasks) = channel();
+        let (mut company, mut together) = (Company::default(), vec![1]);
+        company.expect(1, FOR_EVER);
+        company.gather(&tasks, &mut together, 8);
+        assert_eq!(together, [1]);
+        for number in 2..6 {
+            sender.send(number).expect("it is open");
+        }
+        company.expect(9, FOR_EVER);
+        company.gather(&tasks, &mut together, 4);
+        assert_eq!(together, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn those_who_never_come_are_waited_for_more_and_more_rarely() {
+        let (_sender, tasks) = channel::<u8>();
+        let mut company = Company::default();
+        let waits = (0..500).filter(|_| {
+            company.expect(2, Duration::from_nanos(8));
+            let hopes = company.skip == 0;
+            company.gather(&tasks, &mut vec![1], 8);
+            hopes
+        });
+        // After 1, 3, 7, 15, 31 and then each time 63 commits without.
+        assert_eq!(waits.count(), 12);
     }
 }
