@@ -19,6 +19,7 @@ use uuid::Uuid;
 pub use memory::InMemory;
 pub use observed::Observed;
 use real::Real;
+pub use real::TEAM;
 pub use rig::{About, Records, Rig};
 
 use crate::{

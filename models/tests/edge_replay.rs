@@ -12,7 +12,7 @@ use countersign_models::{
     fixtures::at_once,
     flows::{BUILT_IN, BuiltIn},
     model::{Bounds, Model},
-    replay::{InMemory, Replayed, Rig, replay, replay_on},
+    replay::{InMemory, Replayed, Rig, TEAM, replay, replay_on},
 };
 use uuid::Uuid;
 
@@ -103,7 +103,7 @@ fn ask_for(approval: Uuid) -> Ask {
     let environment = |name| Environment::parse(name).expect("a legal name");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     Ask {
-        request: Request { approval, team: Uuid::nil(), binding },
+        request: Request { approval, team: TEAM, binding },
         by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,

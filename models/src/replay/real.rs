@@ -19,7 +19,8 @@ use crate::{
     properties::Stage,
 };
 
-const TEAM: Uuid = Uuid::from_u128(0xA);
+/// The team whose approval is replayed.
+pub const TEAM: Uuid = Uuid::from_u128(0xA);
 const VAULT_KEY: &str = "KEY";
 const OPENS: Timestamp = Timestamp(1_000);
 /// How long before its end the approval is used: what is leased before is held beyond it.
