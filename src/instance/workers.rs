@@ -121,7 +121,7 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
             () = self.stop.wait_for(Phase::Ending) => return self.let_go(lease).await,
         };
         match worked {
-            Ok(Worked::Finished(ended)) => info!(%approval, ?ended, "a deploy has ended"),
+            Ok(Worked::Finished(ended)) => info!(%approval, fence, ?ended, "a deploy has ended"),
             Ok(Worked::LeaseLost) => {
                 warn!(%approval, fence, "the job is no longer this worker's");
                 self.end_deploy(lease).await;

@@ -22,8 +22,9 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     client::{Clients, pause},
+    fences,
     instance::{Instance, Service},
-    life::Life,
+    life::{Life, Twist},
     sink,
     stores::Database,
 };
@@ -40,6 +41,8 @@ pub(crate) fn config(mail: &Path, sink: &Path) -> String {
     let (mail, sink) = (mail.display(), sink.display());
     format!(
         r#"
+log = "json"
+
 [deployer]
 command = ["sh", "{sink}"]
 
@@ -127,6 +130,11 @@ impl Campaign {
         end
     }
 
+    /// By the store's clock the lease of its job, if it has one, is over.
+    pub(crate) fn end_lease(&self, id: &str) {
+        self.database.end_lease(&self.service.home, id);
+    }
+
     /// Whether this secret is anywhere that it must not be.
     pub(crate) fn exposed(&self, token: &str) -> bool {
         let has = |text: &[u8]| text.windows(token.len()).any(|window| window == token.as_bytes());
@@ -193,6 +201,7 @@ impl Campaign {
             }
         }
         let launches = sink::launches(&self.service.home.join("sink"));
+        let fences = fences::logged(&String::from_utf8_lossy(&self.service.logs()));
         let mut outcome = Outcome {
             lives: lives.len(),
             kills: self.service.kills.load(Ordering::SeqCst),
@@ -201,8 +210,9 @@ impl Campaign {
             witnessed: 0,
         };
         for life in lives {
-            let launched = launches.get(&life.id).cloned();
-            let (words, evidence, fresh_succeeds) = self.evidence(life, launched.as_ref());
+            let launched = launches.get(&life.id);
+            let fenced = fences.get(&life.id);
+            let (words, evidence, fresh_succeeds) = self.evidence(life, launched, fenced);
             let found = evidence.judge(fresh_succeeds);
             outcome.witnessed |= found.witnessed;
             for property in found.broken() {
@@ -215,15 +225,13 @@ impl Campaign {
     }
 }
 
-/// Nothing was broken, and nothing holds because nothing happened.
-fn nothing_is_lost(outcome: &Outcome, wanted: u64) {
+/// Nothing was broken, and nothing holds because nothing happened, but for what need not have.
+fn nothing_is_lost(outcome: &Outcome, wanted: u64, need_not: &[Property]) {
     assert!(outcome.broken.is_empty(), "{:#?}", outcome.broken);
     assert!(outcome.kills >= wanted, "{} of {wanted} kills", outcome.kills);
-    // A worker that was paused shows itself in what it must not do, and in nothing else.
-    let unseen = [Property::S14];
     let idle: Vec<_> = Property::ALL
         .iter()
-        .filter(|one| !unseen.contains(one) && outcome.witnessed >> **one as u32 & 1 == 0)
+        .filter(|one| !need_not.contains(one) && outcome.witnessed >> **one as u32 & 1 == 0)
         .map(|one| one.id())
         .collect();
     assert!(idle.is_empty(), "never put to the test: {idle:?}");
@@ -233,7 +241,8 @@ fn nothing_is_lost_on_sqlite() -> Result<(), Failed> {
     let home = tempfile::tempdir()?;
     let campaign = Campaign::new(home.path(), Database::Sqlite, 1, "atomic-commit");
     let wanted = kills_wanted(120);
-    nothing_is_lost(&campaign.run(wanted), wanted);
+    // The only instance is killed so often that hardly a worker of it outlives its lease; of three, some do.
+    nothing_is_lost(&campaign.run(wanted), wanted, &[Property::S14]);
     Ok(())
 }
 
@@ -243,7 +252,20 @@ fn nothing_is_lost_on_postgresql(cluster: &Arc<Cluster>) -> Result<(), Failed> {
     database.create();
     let campaign = Campaign::new(home.path(), database, 3, "atomic-commit");
     let wanted = kills_wanted(100);
-    nothing_is_lost(&campaign.run(wanted), wanted);
+    nothing_is_lost(&campaign.run(wanted), wanted, &[]);
+    Ok(())
+}
+
+/// A store that takes the fence of whoever leases a job next back right after it was given.
+fn a_store_that_forgets_its_fences_is_caught() -> Result<(), Failed> {
+    let home = tempfile::tempdir()?;
+    let campaign = Campaign::new(home.path(), Database::Sqlite, 1, "atomic-commit");
+    campaign.database.forget_fences(&campaign.service.home);
+    let of_a_kind = Twist::ALL.len();
+    let first = Twist::ALL.iter().position(|twist| *twist == Twist::LeaseEnds).expect("it is one of them");
+    let outcome = campaign.judge((0..3).map(|more| campaign.live(first + more * of_a_kind)).collect());
+    let broken: Vec<_> = outcome.broken.keys().copied().collect();
+    assert_eq!(broken, [Property::S14.id()]);
     Ok(())
 }
 
@@ -258,6 +280,11 @@ fn the_merged_fix_loses_something() -> Result<(), Failed> {
 /// The claims that need no database server.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
+        Trial::test("logs_of_workers_are_read_as_they_are_meant", || {
+            fences::are_read_as_they_are_meant();
+            Ok(())
+        }),
+        Trial::test("a_store_that_forgets_its_fences_is_caught", a_store_that_forgets_its_fences_is_caught),
         Trial::test("nothing_is_lost_on_sqlite_however_often_it_is_killed", nothing_is_lost_on_sqlite),
         Trial::test(
             "the_order_of_the_merged_fix_loses_something_when_it_is_killed",

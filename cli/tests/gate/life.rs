@@ -1,6 +1,10 @@
 //! The life of one approval: asked for, decided, used by several clients at once, whatever dies meanwhile.
 
-use std::{path::Path, sync::atomic::Ordering, thread};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use countersign::{
     protocol::{Status, Timestamp},
@@ -14,8 +18,9 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Answer, Body, Call, pause},
+    fences::Fences,
     kill::Campaign,
-    sink::Launches,
+    sink::{self, Launches, SLOW},
 };
 
 /// What is special about it.
@@ -33,11 +38,20 @@ pub(crate) enum Twist {
     Contested,
     /// Its window passes while the clients are at it.
     Expires,
+    /// By the store's clock its job's lease ends while the deploy runs, and its worker does not know.
+    LeaseEnds,
 }
 
 impl Twist {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::None, Self::Vault, Self::VaultLate, Self::Drift, Self::Contested, Self::Expires];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::None,
+        Self::Vault,
+        Self::VaultLate,
+        Self::Drift,
+        Self::Contested,
+        Self::Expires,
+        Self::LeaseEnds,
+    ];
 }
 
 /// What is remembered of it until everything has come to rest.
@@ -94,7 +108,10 @@ impl Campaign {
     /// Lives it, up to the last answer to the last client.
     pub(crate) fn live(&self, number: usize) -> Life {
         let twist = Twist::ALL[number % Twist::ALL.len()];
-        let name = format!("shop-{number}");
+        let name = match twist {
+            Twist::LeaseEnds => format!("{SLOW}{number}"),
+            _ => format!("shop-{number}"),
+        };
         let variables = match twist {
             Twist::Vault | Twist::VaultLate => json!({"SECRET": format!("vault:{}", vault_key(number))}),
             _ => json!({}),
@@ -144,14 +161,18 @@ impl Campaign {
                 assert_eq!(self.clients.until_answered(call).status, 200);
             }
             Twist::Expires => life.evidence.expires_at = self.expire_soon(&life.id),
-            Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested => {}
+            Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested | Twist::LeaseEnds => {}
         }
         let kills = self.service.kills.load(Ordering::SeqCst);
         // In every other life of a kind the last one asks for something else than was approved.
         let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
         let slugs: Vec<&str> =
             (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
-        life.evidence.clients = self.race(&life.id, number, &slugs, began_on_approved);
+        life.evidence.clients = if twist == Twist::LeaseEnds {
+            self.while_its_lease_ends(&life.id, || self.race(&life.id, number, &slugs, began_on_approved))
+        } else {
+            self.race(&life.id, number, &slugs, began_on_approved)
+        };
         if twist == Twist::Vault {
             let fresh = self.mended(&life);
             if began_on_approved {
@@ -164,6 +185,23 @@ impl Campaign {
         life.evidence.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
         life.evidence.seen.push(self.status_now(&life.id));
         life
+    }
+
+    /// Does this, and ends the lease of the approval's job as soon as its deploy has begun.
+    fn while_its_lease_ends<T>(&self, id: &str, act: impl FnOnce() -> T) -> T {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let begun = || sink::has_begun(&self.service.home.join("sink"), id);
+                while !begun() && !over.load(Ordering::SeqCst) {
+                    pause(5);
+                }
+                self.end_lease(id);
+            });
+            let done = act();
+            over.store(true, Ordering::SeqCst);
+            done
+        })
     }
 
     /// Puts the vault's key where it belongs, and promotes once more.
@@ -265,7 +303,7 @@ impl Campaign {
     pub(crate) fn is_at_rest(&self, life: &Life) -> bool {
         let family = self.family(life);
         let building = family.iter().any(|stack| stack["status"] == "building");
-        let launched = crate::sink::launches(&self.service.home.join("sink")).contains_key(&life.id);
+        let launched = sink::launches(&self.service.home.join("sink")).contains_key(&life.id);
         !building && (launched || self.status_now(&life.id) != Status::Executed)
     }
 
@@ -284,6 +322,7 @@ impl Campaign {
         &self,
         mut life: Life,
         launches: Option<&Launches>,
+        fences: Option<&Fences>,
     ) -> (String, Evidence, Option<bool>) {
         let answer =
             self.clients.until_answered(get(&format!("/api/v1/approvals/{}", life.id), &self.bearer));
@@ -311,6 +350,10 @@ impl Campaign {
             evidence.launches = launches.count;
             let other = |document: &Value| document["services"][0]["image_ref"] != life.image.as_str();
             evidence.launched_other = launches.documents.iter().any(other);
+        }
+        if let Some(fences) = fences {
+            evidence.beyond.stale_worker_tried = fences.stale_worker_tried();
+            evidence.beyond.stale_worker_acted = fences.stale_worker_acted();
         }
         evidence.beyond.searched = true;
         evidence.beyond.token_found = self.exposed(&life.token);

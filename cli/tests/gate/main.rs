@@ -3,6 +3,7 @@
 //! Without PostgreSQL the cases that need it are ignored, each with the reason; in CI they fail.
 
 mod client;
+mod fences;
 mod hostile;
 mod instance;
 mod kill;

@@ -29,6 +29,12 @@ fn run(cluster: &Cluster, program: &str, arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+fn connect(home: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(home.join(FILE)).expect("the file is there");
+    connection.busy_timeout(Duration::from_secs(30)).expect("it can wait");
+    connection
+}
+
 impl Database {
     /// Makes it, where it does not make itself.
     pub(crate) fn create(&self) {
@@ -54,20 +60,36 @@ impl Database {
     /// Moves the end of an approval's window.
     pub(crate) fn expire_at(&self, home: &Path, id: &str, end: Timestamp) {
         let end = i64::try_from(end.0).expect("it is not that late");
+        let moved = self.update(home, &format!("UPDATE approvals SET expires_at = {end} WHERE id = "), id);
+        assert_eq!(moved, 1, "the approval is there");
+    }
+
+    /// The lease of an approval's job is over, if somebody has one.
+    pub(crate) fn end_lease(&self, home: &Path, id: &str) {
+        self.update(home, "UPDATE jobs SET leased_until = 0 WHERE state = 'leased' AND approval = ", id);
+    }
+
+    /// From now on no job keeps a fence that is not its first one.
+    pub(crate) fn forget_fences(&self, home: &Path) {
+        const FORGETS: &str = "CREATE TRIGGER forgets AFTER UPDATE OF fence ON jobs WHEN old.fence > 0 \
+                               BEGIN UPDATE jobs SET fence = old.fence WHERE seq = old.seq; END";
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+    }
+
+    /// Runs a statement that ends with an approval's id, which is still missing. How many rows it changed.
+    fn update(&self, home: &Path, sql: &str, id: &str) -> usize {
         match self {
             Self::Sqlite => {
-                let connection = rusqlite::Connection::open(home.join(FILE)).expect("the file is there");
-                connection.busy_timeout(Duration::from_secs(30)).expect("it can wait");
                 let id = uuid::Uuid::try_parse(id).expect("an id");
-                let sql = "UPDATE approvals SET expires_at = ?1 WHERE id = ?2";
-                let moved =
-                    connection.execute(sql, (end, id.as_bytes().as_slice())).expect("it can be moved");
-                assert_eq!(moved, 1, "the approval is there");
+                let changed = connect(home).execute(&format!("{sql}?1"), [id.as_bytes().as_slice()]);
+                changed.expect("it can be changed")
             }
             Self::Postgres { cluster, name } => {
-                let sql = format!("UPDATE approvals SET expires_at = {end} WHERE id = '{id}'");
-                let said = run(cluster, "psql", &["--dbname", name, "--command", &sql]);
-                assert_eq!(said, b"UPDATE 1\n", "the approval is there");
+                let said = run(cluster, "psql", &["--dbname", name, "--command", &format!("{sql}'{id}'")]);
+                let said = String::from_utf8_lossy(&said);
+                let changed = said.trim().strip_prefix("UPDATE ").and_then(|rows| rows.parse().ok());
+                changed.unwrap_or_else(|| panic!("{said:?} says how many rows were changed"))
             }
         }
     }
