@@ -22,6 +22,7 @@ const NOW: Timestamp = Timestamp(1_800_000_000_000);
 pub(crate) const APPROVALS: usize = 1_000_000;
 /// How many are done in a row.
 pub(crate) const CHUNK: usize = 10_000;
+const COMMIT: &str = "commit of atomic-commit";
 
 /// Draws that are good enough to mix an order.
 struct Dice(u64);
@@ -89,6 +90,26 @@ impl Given {
     fn with_digests<'a>(&self, asks: &'a [Ask]) -> Vec<(&'a Ask, Digest)> {
         asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
     }
+
+    /// The commit of `atomic-commit`, after validate and plan; whether it was applied.
+    fn commit(&self, flow: &Flow, ask: &Ask, digest: Digest) -> bool {
+        let at = Checkpoint { cursor: 2, digest, target: None, fence: None };
+        let promotion = Promotion::restore(flow, &ask.request, at);
+        let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
+            return false;
+        };
+        let committed = at_once(self.store.commit(ask, step, commit));
+        matches!(committed, Ok(Committed::Applied { target: Some(_) }))
+    }
+
+    /// The commits of the next chunk and nothing else, by nanoseconds for each; none when no whole chunk is left.
+    pub(crate) fn commits_alone(&self, chunks: &mut std::ops::Range<usize>, chunk: usize) -> Option<f64> {
+        let flow = Flow::atomic_commit();
+        let next = self.asks.chunks_exact(chunk).nth(chunks.next()?)?;
+        let mut taken = Taken { what: COMMIT, each: Vec::new() };
+        taken.add(&self.with_digests(next), |ask, digest| self.commit(&flow, ask, digest));
+        Some(taken.median())
+    }
 }
 
 /// What one kind of work took.
@@ -123,24 +144,14 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
     let flow = Flow::atomic_commit();
     let deployer = InMemoryDeployer::default();
     let taken = |what| Taken { what, each: Vec::new() };
-    let [mut bare, mut commit, mut whole] =
-        ["bare consume", "commit of atomic-commit", "the whole promotion"].map(taken);
+    let [mut bare, mut commit, mut whole] = ["bare consume", COMMIT, "the whole promotion"].map(taken);
     let chunks: Vec<_> = given.asks.chunks(chunk).collect();
     for chunks in chunks.chunks_exact(2) {
         let [one, other] = [chunks[0], chunks[1]].map(|asks| given.with_digests(asks));
         bare.add(&one, |ask, digest| {
             strategy::consume(&given.bare, ask.request.approval, Guards::ALL, digest, NOW).is_ok()
         });
-        commit.add(&one, |ask, digest| {
-            // After validate and plan.
-            let at = Checkpoint { cursor: 2, digest, target: None, fence: None };
-            let promotion = Promotion::restore(&flow, &ask.request, at);
-            let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
-                return false;
-            };
-            let committed = at_once(given.store.commit(ask, step, commit));
-            matches!(committed, Ok(Committed::Applied { target: Some(_) }))
-        });
+        commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
             let ended = at_once(promote(&flow, ask, digest, &given.store, &deployer));
             matches!(ended, End::Succeeded { target: Some(_) })

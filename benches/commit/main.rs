@@ -9,6 +9,7 @@
 //! The three take turns, some ten thousand approvals at a time, so that whatever else the machine does slows all of
 //! them. Nobody else is there: this is the cost of the work, not of the contention.
 
+#[expect(dead_code, reason = "the benchmark of the strategies measures the commit alone, too")]
 mod compare;
 
 use compare::{APPROVALS, CHUNK, Given, Taken, compare};
