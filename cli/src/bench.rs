@@ -9,6 +9,7 @@ mod document;
 mod gate;
 mod host;
 mod load;
+mod measure;
 mod pgbench;
 mod postgres;
 mod report;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Exit, BadInput> {
     let stores = if args.store.is_empty() { found() } else { args.store.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("no runtime can be started", &error))?;
-    let document = runtime.block_on(Campaign::new(args, entries).measure(&stores))?;
+    let document = runtime.block_on(measure::measure(Campaign::new(args, entries), &stores))?;
     // First what was measured: it is not lost when its file cannot be written.
     match args.format {
         Format::Human => say!("{}", report::text(&document)),

@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod folders;
 pub(crate) mod gate;
 mod logging;
 pub(crate) mod open;

@@ -1,4 +1,4 @@
-//! Everything that one call measures: each store, each contender, each number of clients, with progress on the terminal.
+//! What is measured of one store: each contender, each baseline, each number of clients, with progress on the terminal.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{
     autocommit::{Autocommit, Journal},
     bed::{self, Bed, Entry, FIRST, Label, Measurement, Pass},
-    comparisons,
     counting::Statement,
     document::{DEFAULT, Document, Kind, Run, SCHEMA, Scenario, Settings},
     gate::{Act, Gate, id_of},
@@ -22,15 +21,12 @@ use super::{
     postgres::Postgres,
     sqlite::{Sqlite, failed},
 };
-use crate::{
-    args::{BenchArgs, StoreChoice},
-    input::BadInput,
-};
+use crate::{args::BenchArgs, input::BadInput};
 
 pub(crate) struct Campaign {
     /// None: all of them, with baselines and comparisons.
-    entries: Option<Vec<Entry>>,
-    clients: Vec<usize>,
+    pub(crate) entries: Option<Vec<Entry>>,
+    pub(crate) clients: Vec<usize>,
     pub(crate) time: Duration,
     rate: Option<f64>,
     pub(crate) stop: Stop,
@@ -83,85 +79,12 @@ impl Campaign {
         }
     }
 
-    pub(crate) async fn measure(mut self, stores: &[StoreChoice]) -> Result<Document, BadInput> {
-        let stop = Arc::clone(&self.stop);
-        let listening = tokio::spawn(async move {
-            // Without a signal to wait for there is none to be told of.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                stop.store(true, Ordering::Relaxed);
-            }
-        });
-        // So that it has begun to listen.
-        tokio::task::yield_now().await;
-        for store in stores {
-            if self.is_stopped() {
-                break;
-            }
-            match store {
-                StoreChoice::Sqlite(path) => self.sqlite(path.as_deref()).await?,
-                StoreChoice::Postgres(url) => self.postgres(url.as_deref()).await?,
-            }
-        }
-        listening.abort();
-        self.bar.finish_and_clear();
-        self.document.goals = comparisons::goals(&self.document.comparisons);
-        self.document.machine = host::machine();
-        self.document.complete = !self.is_stopped();
-        Ok(self.document)
-    }
-
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    async fn sqlite(&mut self, path: Option<&std::path::Path>) -> Result<(), BadInput> {
-        let mut bed = Sqlite::new(path)?;
-        let sync_us = bed.sync_us().map_err(|error| failed(&bed.path().display().to_string(), &error))?;
-        let settings = [
-            ("journal_mode", "WAL".to_owned()),
-            ("version", rusqlite::version().to_owned()),
-            ("µs for a page that is written and synced, median", format!("{sync_us:.0}")),
-        ];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value));
-        self.document.settings.stores.insert(Sqlite::NAME.to_owned(), settings.into());
-        self.contenders(&mut bed).await?;
-        if self.entries.is_none() && !self.is_stopped() {
-            let statement = comparisons::one_consume(&mut bed).await?;
-            for journal in Journal::ALL {
-                for scenario in [Scenario::Distinct, Scenario::Hot] {
-                    for clients in self.clients.clone() {
-                        self.autocommit(&mut bed, &statement, journal, scenario, clients).await?;
-                    }
-                }
-            }
-            comparisons::on_sqlite(self, &mut bed, &statement).await?;
-        }
-        Ok(())
-    }
-
-    async fn postgres(&mut self, url: Option<&str>) -> Result<(), BadInput> {
-        self.bar.set_message("starting PostgreSQL");
-        let mut bed = Postgres::new(url).await?;
-        self.document.settings.stores.insert(Postgres::NAME.to_owned(), bed.settings().clone());
-        self.contenders(&mut bed).await?;
-        if self.entries.is_none() && !self.is_stopped() {
-            if let Some(pgbench) = bed.pgbench() {
-                if let Some(version) = pgbench.version() {
-                    self.document.versions.insert("pgbench".to_owned(), version);
-                }
-                let statement = comparisons::one_consume(&mut bed).await?;
-                for clients in self.clients.clone() {
-                    self.pgbench(&mut bed, &pgbench, &statement, clients).await?;
-                }
-            }
-            comparisons::on_postgres(self, &mut bed).await?;
-        }
-        bed.leave().await;
-        Ok(())
-    }
-
     /// Our own, in every scenario.
-    async fn contenders<B: Bed>(&mut self, bed: &mut B) -> Result<(), BadInput> {
+    pub(crate) async fn contenders<B: Bed>(&mut self, bed: &mut B) -> Result<(), BadInput> {
         let entries: Vec<Entry> = match &self.entries {
             Some(entries) => entries.iter().copied().filter(B::takes).collect(),
             None => {
@@ -271,7 +194,7 @@ impl Campaign {
         ((first / step).round() * step).max(1.0)
     }
 
-    async fn autocommit(
+    pub(crate) async fn autocommit(
         &mut self,
         bed: &mut Sqlite,
         statement: &Statement,
@@ -307,7 +230,7 @@ impl Campaign {
         Ok(())
     }
 
-    async fn pgbench(
+    pub(crate) async fn pgbench(
         &mut self,
         bed: &mut Postgres,
         pgbench: &Pgbench,

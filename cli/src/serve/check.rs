@@ -1,10 +1,15 @@
 //! `serve --check`: whether all of it would work. Nothing is made, and nothing is changed.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use countersign::store::{postgres::PostgresStore, sqlite::SqliteStore};
 
-use super::{listen, open, settings::Settings, values::StoreAddress};
+use super::{
+    folders::{can_be_written, folder, parent},
+    listen, open,
+    settings::Settings,
+    values::StoreAddress,
+};
 use crate::{input::BadInput, say::say};
 
 /// Says that it would, or what would not; and what would be done to the store.
@@ -16,31 +21,6 @@ pub(crate) async fn check(settings: &Settings) -> Result<(), BadInput> {
         say!("{change}");
     }
     Ok(())
-}
-
-/// Whether files can be made in this folder, or where the folder would be made.
-pub(crate) fn folder_or_its_parent(path: &Path) -> io::Result<()> {
-    for place in path.ancestors().map(or_here) {
-        if place.try_exists()? {
-            return folder(place);
-        }
-    }
-    Err(io::ErrorKind::NotFound.into())
-}
-
-/// Whether files can be made in this folder. The one that is tried has no name.
-fn folder(path: &Path) -> io::Result<()> {
-    tempfile::tempfile_in(path).map(drop)
-}
-
-/// The folder that it is in.
-fn parent(path: &Path) -> &Path {
-    or_here(path.parent().unwrap_or(path))
-}
-
-/// No path at all is the folder that it runs in.
-fn or_here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
 /// What would be done to the store.
@@ -69,12 +49,4 @@ async fn store(settings: &Settings) -> Result<Option<String>, BadInput> {
         Some(1) => Some("1 migration would be applied".to_owned()),
         Some(several) => Some(format!("{several} migrations would be applied")),
     })
-}
-
-/// Whether this file can be written to, if it is there.
-fn can_be_written(path: &Path) -> io::Result<()> {
-    match fs::OpenOptions::new().write(true).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(_) | Err(_) => Ok(()),
-    }
 }

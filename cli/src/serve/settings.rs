@@ -24,8 +24,8 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
-    check::folder_or_its_parent,
     config::{Config, DeployerTable, HttpTable, NotifierTable},
+    folders::folder_or_its_parent,
     tenants::Tenants,
     values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
 };
