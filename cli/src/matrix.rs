@@ -21,37 +21,33 @@ fn render(judged: &[Judged]) -> String {
     let headers: Vec<Vec<String>> = judged.iter().map(|judged| header(&judged.name)).collect();
     let height = headers.iter().map(Vec::len).max().unwrap_or(0);
     for line in 0..height {
-        let _ = write!(out, "{:NAME$}", "");
-        for header in &headers {
-            // Headers stand on the table.
+        // Headers stand on the table.
+        let text = |header: &Vec<String>| {
             let above = height - header.len();
-            let text = line.checked_sub(above).map_or("", |line| &header[line]);
-            let _ = write!(out, "{}", format!("{text:CELL$}").bold());
-        }
-        out.push('\n');
+            line.checked_sub(above).map(|line| header[line].clone()).unwrap_or_default()
+        };
+        row(&mut out, NAME, headers.iter().map(|header| (text(header), Style::new().bold())));
     }
     for property in Property::MODELLED {
-        let _ = write!(
-            out,
-            "{} {:width$}",
-            format!("{:>3}", property.id()).bold(),
-            property.name(),
-            width = NAME - 4
-        );
-        for judged in judged {
-            let (sign, style) = cell(judged.report.of(*property));
-            let _ = write!(
-                out,
-                "{}{:pad$}",
-                sign.style(style),
-                "",
-                pad = CELL.saturating_sub(sign.chars().count())
-            );
-        }
-        out.push('\n');
+        let _ = write!(out, "{} {}", format!("{:>3}", property.id()).bold(), property.name());
+        let gap = NAME - 4 - property.name().len();
+        row(&mut out, gap, judged.iter().map(|judged| cell(judged.report.of(*property))));
     }
     out.push_str("\n  ✓ holds   ○ holds, never put to the test   ✗ n broken, by a run of n actions   ? not known, cut off   ! not as expected\n");
     out
+}
+
+/// Ends a line with these cells, after a gap. Nothing blank is left at its end.
+fn row(out: &mut String, mut gap: usize, cells: impl Iterator<Item = (String, Style)>) {
+    for (text, style) in cells {
+        let width = text.chars().count();
+        if width > 0 {
+            let _ = write!(out, "{:gap$}{}", "", text.style(style));
+            gap = 0;
+        }
+        gap += CELL.saturating_sub(width);
+    }
+    out.push('\n');
 }
 
 /// The name in lines of at most a cell's width, broken after hyphens where there are any.
