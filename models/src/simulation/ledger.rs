@@ -287,7 +287,7 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
         building,
         launches,
         status as u8,
-        0,
+        promotions.len() as u8,
     ]);
     let flags = bits(&[
         window_passed,
@@ -313,7 +313,6 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
         searched,
         token_found,
     ]);
-    // Ten bits for each promotion, of which the first says that there is one.
     let mut all = u128::from(flags);
     for one in promotions {
         let PromotionFacts {
@@ -325,8 +324,8 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
             at_consume,
             at_contended_write,
         } = *one;
-        let one = bits(&[true, foreign, began_on_approved, consumed, wrote, at_consume, at_contended_write]);
-        all = all << 10 | u128::from(one << 3 | stage as u64);
+        let one = bits(&[foreign, began_on_approved, consumed, wrote, at_consume, at_contended_write]);
+        all = all << 9 | u128::from(one << 3 | stage as u64);
     }
     Some((counts, all))
 }
@@ -350,5 +349,34 @@ impl Found {
     /// The properties that are broken.
     pub fn broken(self) -> impl Iterator<Item = Property> {
         Property::ALL.iter().copied().filter(move |property| self.broken >> *property as u32 & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promotion_is_packed_unlike_any_flag() {
+        let blank = || {
+            let (nobody, nothing) = (Uuid::nil(), Digest([0; 32]));
+            let ledger = Ledger::new(nobody, nobody, 0, [nobody; 2], nothing, Timestamp(0));
+            Ledger { clean: false, ..ledger }
+        };
+        let mut seen = vec![packed(&blank().facts())];
+        for promotions in 1..=3 {
+            let mut ledger = blank();
+            ledger.promotions = vec![PromotionFacts::default(); promotions];
+            seen.push(packed(&ledger.facts()));
+        }
+        let mut asked = blank();
+        asked.beyond.stranger_asked = true;
+        seen.push(packed(&asked.facts()));
+        let mut cap = blank();
+        cap.beyond.cap_passed = true;
+        seen.push(packed(&cap.facts()));
+        for (place, one) in seen.iter().enumerate() {
+            assert!(one.is_some() && !seen[..place].contains(one), "{place}");
+        }
     }
 }
