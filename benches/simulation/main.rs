@@ -2,15 +2,19 @@
 //!
 //! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
 //! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker
-//! that launches and sees the deploy through: one that ends at once, and one of ten minutes, with a lease of thirty
-//! seconds that is renewed twice in its length. The simulator begins each schedule with a copy of what it keeps, as in a
-//! campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every step, where
-//! tokio judges nothing.
+//! that launches and sees the deploy through: one that ends at once, one of ten minutes and one of three hours, with a
+//! lease of thirty seconds that is renewed twice in its length. The simulator begins each schedule with a copy of what it
+//! keeps, as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every
+//! step, where tokio judges nothing.
+//!
+//! The two take turns in short rounds, so that whatever else the machine does meets both. Printed are the medians of all
+//! rounds, and the smallest and the largest ratio.
 
 mod dozing;
 
 use std::{
     hint::black_box,
+    ops::{ControlFlow, Range},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,9 +23,23 @@ use countersign::protocol::Flow;
 use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Stage};
 
 const CLIENTS: u8 = 3;
-const ROUNDS: u32 = 5;
-/// As often is a lease of thirty seconds renewed in ten minutes.
-const TEN_MINUTES: u32 = 40;
+const ROUNDS: u64 = 41;
+const CAMPAIGNS: u64 = 7;
+
+/// What is measured.
+struct Length {
+    deploy: &'static str,
+    /// As often is a lease of thirty seconds renewed before the deploy ends.
+    renewals: u32,
+    /// Of the simulator in one round; of tokio it is a quarter.
+    schedules: u64,
+}
+
+const LENGTHS: [Length; 3] = [
+    Length { deploy: "that ends at once", renewals: 0, schedules: 4_000 },
+    Length { deploy: "of ten minutes", renewals: 40, schedules: 1_200 },
+    Length { deploy: "of three hours", renewals: 720, schedules: 100 },
+];
 
 /// Draws that are good enough to mix an order.
 pub(crate) struct Dice(u64);
@@ -78,42 +96,68 @@ fn a_second(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-fn main() {
-    let flow = Arc::new(Flow::atomic_commit());
+/// The median of what was measured, and the smallest and the largest of it.
+fn spread(mut measured: Vec<f64>) -> (f64, f64, f64) {
+    measured.sort_by(f64::total_cmp);
+    (measured[measured.len() / 2], measured[0], measured[measured.len() - 1])
+}
+
+/// One length on both sides, as a line of the table.
+fn compare(stage: &mut Stage, flow: &Arc<Flow>, length: &Length) {
+    let Length { deploy, renewals, schedules } = *length;
     let scenario = Scenario::of_model(CLIENTS);
-    let mut stage = Stage::new(Arc::clone(&flow), None);
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_time().start_paused(true).build().expect("a runtime can be started")
     };
-    println!("{:>24} {:>12} {:>12} {:>8}", "deploy", "simulator/s", "tokio/s", "ratio");
-    for (deploy, renewals, schedules) in
-        [("that ends at once", 0, 20_000), ("of ten minutes", TEN_MINUTES, 5_000)]
-    {
-        for _ in 0..ROUNDS {
-            let ours = timed(|| {
-                for seed in 0..schedules {
-                    black_box(simulated(&mut stage, &scenario, seed, renewals));
-                }
-            });
-            let theirs = timed(|| {
-                for seed in 0..schedules / 4 {
-                    runtime().block_on(dozing::schedule(&flow, seed, renewals));
-                }
-            });
-            let (ours, theirs) = (a_second(schedules, ours), a_second(schedules / 4, theirs));
-            println!("{deploy:>24} {ours:>12.0} {theirs:>12.0} {:>8.1}", ours / theirs);
-        }
+    let mut steps = 0;
+    let mut round = |seeds: Range<u64>| {
+        let (all, quarter) = (seeds.end - seeds.start, (seeds.end - seeds.start) / 4);
+        let ours = timed(|| {
+            for seed in seeds.clone() {
+                steps += black_box(simulated(stage, &scenario, seed, renewals));
+            }
+        });
+        let theirs = timed(|| {
+            for seed in seeds.take(quarter as usize) {
+                runtime().block_on(dozing::schedule(flow, seed, renewals));
+            }
+        });
+        (a_second(all, ours), a_second(quarter, theirs))
+    };
+    // The first one only warms up.
+    let rounds: Vec<(f64, f64)> =
+        (0..=ROUNDS).map(|place| round(place * schedules..(place + 1) * schedules)).skip(1).collect();
+    let (ours, ..) = spread(rounds.iter().map(|(ours, _)| *ours).collect());
+    let (theirs, ..) = spread(rounds.iter().map(|(_, theirs)| *theirs).collect());
+    let (ratio, least, most) = spread(rounds.iter().map(|(ours, theirs)| ours / theirs).collect());
+    let steps = steps as f64 / ((ROUNDS + 1) * schedules) as f64;
+    println!("{deploy:>18} {steps:>8.1} {ours:>12.0} {theirs:>10.0} {ratio:>7.2} {least:>7.2} {most:>7.2}");
+}
+
+fn main() {
+    let flow = Arc::new(Flow::atomic_commit());
+    let mut stage = Stage::new(Arc::clone(&flow), None);
+    println!(
+        "{:>18} {:>8} {:>12} {:>10} {:>7} {:>7} {:>7}",
+        "deploy", "steps", "simulator/s", "tokio/s", "ratio", "least", "most"
+    );
+    for length in &LENGTHS {
+        compare(&mut stage, &flow, length);
     }
     let file = countersign_models::flows::BuiltIn::find("atomic-commit").expect("it is built in").source;
     let campaign =
         Campaign { flow, name: "atomic-commit".to_owned(), flow_file: file.to_owned(), mutant: None };
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started");
-    let seeds = Seeds { from: 0, to: 100_000, shard: 0, shards: 1 };
-    let mut steps = 0;
-    let time = timed(|| {
-        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
-        steps = one.install(|| campaign.run(seeds, go_on)).actions;
-    });
-    println!("a campaign on one thread: {:.2} million steps a second", a_second(steps, time) / 1e6);
+    let round = |place: u64| {
+        let seeds = Seeds { from: place * 50_000, to: (place + 1) * 50_000, shard: 0, shards: 1 };
+        let mut steps = 0;
+        let time = timed(|| {
+            let go_on = &mut |_: &_| ControlFlow::Continue(());
+            steps = one.install(|| campaign.run(seeds, go_on)).actions;
+        });
+        a_second(steps, time) / 1e6
+    };
+    let (median, least, most) = spread((0..CAMPAIGNS).map(round).collect());
+    println!("a campaign on one thread: {median:.2} million steps a second ({least:.2} to {most:.2})");
 }

@@ -91,6 +91,7 @@ impl<'a> Promotion<'a> {
     }
 
     /// The next thing to do; none when it has ended.
+    #[inline]
     pub fn effect(&self) -> Option<Effect<'a>> {
         if self.end.is_some() {
             return None;

@@ -31,14 +31,14 @@ use crate::{
 
 /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
 /// now. Who has to wait for the approval's lease asks for it again and again: see [`promote_in_turn`].
-pub async fn promote<S: Store, D: Deployer>(
+pub fn promote<S: Store, D: Deployer>(
     flow: &Flow,
     ask: &Ask,
     source: Digest,
     store: &S,
     deployer: &D,
-) -> End {
-    promote_in_turn(flow, ask, source, store, deployer, &AskAgain).await
+) -> impl Future<Output = End> {
+    promote_in_turn(flow, ask, source, store, deployer, &AskAgain)
 }
 
 /// As [`promote`]; who has to wait for the approval's lease waits as `turns` says. A lease that was taken is given back
@@ -84,14 +84,14 @@ pub async fn step<S: Store, D: Deployer>(
     store: &S,
     deployer: &D,
 ) -> Option<Timestamp> {
-    let effect = promotion.effect()?;
-    let step = promotion.step();
-    // The answer is the one effect that belongs to no step.
-    let (Some(step), false) = (step, effect == Effect::Answer) else {
-        promotion.resume(Reply::Done);
+    let Some(step) = promotion.step() else {
+        // The answer is the one effect that belongs to no step.
+        if promotion.effect().is_some() {
+            promotion.resume(Reply::Done);
+        }
         return None;
     };
-    match effect {
+    match promotion.effect()? {
         Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
             Ok(reading) => promotion.resume(Reply::Approval {
                 approval: reading.approval.as_ref(),

@@ -24,14 +24,14 @@ pub struct Answer {
 ///
 /// Only a flow that [ends with its consume](Flow::ends_with_consume) can promise this: in any other one an executed
 /// approval does not say that its promotion succeeded. There it is [`promote`](super::promote), and a retry is told 409.
-pub async fn promote_once<S: Store, D: Deployer>(
+pub fn promote_once<S: Store, D: Deployer>(
     flow: &Flow,
     ask: &Ask,
     source: Digest,
     store: &S,
     deployer: &D,
-) -> Answer {
-    promote_once_in_turn(flow, ask, source, store, deployer, &AskAgain).await
+) -> impl Future<Output = Answer> {
+    promote_once_in_turn(flow, ask, source, store, deployer, &AskAgain)
 }
 
 /// As [`promote_once`]; who has to wait for the approval's lease waits as `turns` says.

@@ -1,5 +1,7 @@
 //! The worker: leases a launch job, launches it under its approval's key, and sees it through.
 
+use std::pin::pin;
+
 use super::{Deployer, Launch, NoTime, Timer};
 use crate::{
     protocol::Timestamp,
@@ -85,8 +87,12 @@ pub async fn see_through<S: Store, D: Deployer, T: Timer>(
         let left_ms = (terms.lease_ms - terms.lease_ms / 10).saturating_sub(gone);
         // What was asked last may have happened, if there is no answer.
         let mut failed = StoreError::Unknown;
-        let one_lease = see_through_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
-        match timer.within(left_ms, one_lease).await {
+        let seen = {
+            let one_lease = see_through_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
+            // Who is given a reference need not move it.
+            timer.within(left_ms, pin!(one_lease)).await
+        };
+        match seen {
             Some(Stage::Renewed(at)) => asked_at = at,
             Some(Stage::Over(worked)) => return Ok(worked),
             None => return Err(failed),

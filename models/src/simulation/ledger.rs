@@ -1,5 +1,10 @@
 //! The ledger of one approval: what is known of it, from what the store really has, in the words that the properties are about.
 
+use std::{
+    hash::BuildHasher,
+    sync::{Mutex, PoisonError},
+};
+
 use countersign::{
     protocol::{Digest, Status, Timestamp},
     store::{AuditKind, JobState, StackStatus, memory::Records},
@@ -117,11 +122,17 @@ impl Ledger {
     }
 
     /// Its status, as the store has it now.
-    pub(super) fn stands(&mut self, status: Status, now: Timestamp) {
-        self.window_passed = self.expires_at <= now;
+    pub(super) fn stands(&mut self, status: Status) {
         self.final_left |= self.status.is_final() && status != self.status;
         self.approved |= status == Status::Approved;
         self.status = status;
+    }
+
+    /// What time it is, by the store's clock.
+    pub(super) fn time_is(&mut self, now: Timestamp) {
+        let had_passed = self.window_passed;
+        self.window_passed = self.expires_at <= now;
+        self.clean &= had_passed || !self.window_passed;
     }
 
     /// An event about it was written.
@@ -202,19 +213,14 @@ impl Ledger {
 
     /// The safety properties that are broken now, and the properties that are put to the test, as sets of bits.
     /// Liveness is judged when the schedule is over.
-    pub(super) fn judge(&mut self, known: Found) -> Found {
-        let facts = self.facts();
+    pub(super) fn judge(&mut self, known: Found, judged: &Judged) -> Found {
         // What is as it was when it was judged last has nothing new to show.
-        let packed = packed(&facts);
+        let packed = packed(&self.facts());
         if packed.is_some() && packed == self.judged {
             return known;
         }
         self.judged = packed;
-        let facts = self.facts();
-        Found {
-            broken: known.broken | Property::violated(&facts, !known.broken),
-            witnessed: known.witnessed | Property::witnessed(&facts, !known.witnessed),
-        }
+        known.and(judged.found(packed, || self.facts()))
     }
 
     /// What has yet to come about, though nothing is under way any more.
@@ -230,6 +236,38 @@ impl Ledger {
         let promised =
             [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
         promised.fold(0, |bits, property| bits | 1 << property as u32)
+    }
+}
+
+/// What was found in the facts that were judged lately, in this schedule or in one before: schedules are much alike.
+#[derive(Debug)]
+pub(super) struct Judged(Mutex<Vec<Option<(Packed, Found)>>>);
+
+impl Default for Judged {
+    fn default() -> Self {
+        Self(Mutex::new(vec![None; Self::PLACES]))
+    }
+}
+
+impl Judged {
+    const PLACES: usize = 1 << 10;
+
+    /// What these facts show: what was found in them when they were there before, or what the properties say.
+    fn found<'a>(&self, packed: Option<Packed>, facts: impl FnOnce() -> Facts<'a>) -> Found {
+        let judge = || {
+            let facts = facts();
+            Found {
+                broken: Property::violated(&facts, u32::MAX),
+                witnessed: Property::witnessed(&facts, u32::MAX),
+            }
+        };
+        let Some(packed) = packed else { return judge() };
+        let place = foldhash::fast::FixedState::default().hash_one(packed) as usize % Self::PLACES;
+        let kept = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner)[place];
+        match kept {
+            Some((known, found)) if *known == packed => *found,
+            _ => kept.insert((packed, judge())).1,
+        }
     }
 }
 
@@ -287,7 +325,7 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
         building,
         launches,
         status as u8,
-        0,
+        promotions.len() as u8,
     ]);
     let flags = bits(&[
         window_passed,
@@ -313,7 +351,6 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
         searched,
         token_found,
     ]);
-    // Ten bits for each promotion, of which the first says that there is one.
     let mut all = u128::from(flags);
     for one in promotions {
         let PromotionFacts {
@@ -325,8 +362,8 @@ fn packed(facts: &Facts<'_>) -> Option<Packed> {
             at_consume,
             at_contended_write,
         } = *one;
-        let one = bits(&[true, foreign, began_on_approved, consumed, wrote, at_consume, at_contended_write]);
-        all = all << 10 | u128::from(one << 3 | stage as u64);
+        let one = bits(&[foreign, began_on_approved, consumed, wrote, at_consume, at_contended_write]);
+        all = all << 9 | u128::from(one << 3 | stage as u64);
     }
     Some((counts, all))
 }
@@ -350,5 +387,34 @@ impl Found {
     /// The properties that are broken.
     pub fn broken(self) -> impl Iterator<Item = Property> {
         Property::ALL.iter().copied().filter(move |property| self.broken >> *property as u32 & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promotion_is_packed_unlike_any_flag() {
+        let blank = || {
+            let (nobody, nothing) = (Uuid::nil(), Digest([0; 32]));
+            let ledger = Ledger::new(nobody, nobody, 0, [nobody; 2], nothing, Timestamp(0));
+            Ledger { clean: false, ..ledger }
+        };
+        let mut seen = vec![packed(&blank().facts())];
+        for promotions in 1..=3 {
+            let mut ledger = blank();
+            ledger.promotions = vec![PromotionFacts::default(); promotions];
+            seen.push(packed(&ledger.facts()));
+        }
+        let mut asked = blank();
+        asked.beyond.stranger_asked = true;
+        seen.push(packed(&asked.facts()));
+        let mut cap = blank();
+        cap.beyond.cap_passed = true;
+        seen.push(packed(&cap.facts()));
+        for (place, one) in seen.iter().enumerate() {
+            assert!(one.is_some() && !seen[..place].contains(one), "{place}");
+        }
     }
 }

@@ -63,8 +63,8 @@ pub(super) struct Deed {
     pub(super) worker: Option<WorkerDeed>,
     /// The approval whose job it is about.
     pub(super) approval: Option<Uuid>,
-    /// A worker acted on a lease that somebody else has taken over; whether it succeeded.
-    pub(super) stale: Option<bool>,
+    /// A worker acted on the lease with this fencing number; whether it succeeded.
+    pub(super) acted: Option<(u64, bool)>,
     /// On whom it acted, how that is called, and what came of it: for a diagram.
     pub(super) words: Option<Box<(Actor, String, String)>>,
 }
@@ -227,10 +227,14 @@ impl Platform {
     }
 
     /// What was done since; none when nobody has passed the turnstile.
-    pub(super) fn done(&self) -> (Option<Deed>, At) {
-        let passed = self.turnstile.take_permit().is_none();
-        let deed = self.take_deed();
-        (passed.then_some(deed), self.turnstile.at())
+    pub(super) fn done(&self) -> Option<Deed> {
+        // Nothing is written down before.
+        self.turnstile.take_permit().is_none().then(|| self.take_deed())
+    }
+
+    /// Where the last one waits.
+    pub(super) fn at(&self) -> At {
+        self.turnstile.at()
     }
 
     /// The turnstile.
@@ -372,7 +376,7 @@ impl Platform {
     /// One delivery of the news that a deploy has ended.
     pub(super) fn deliver_finish(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
         let mut lease = lease.clone();
-        let stale = self.is_stale(&lease);
+        let fence = lease.fence;
         match self.mutant {
             Some(Mutant::Unfenced) => lease.fence = self.latest_fence(&lease).unwrap_or(lease.fence),
             // Nothing has this id.
@@ -380,11 +384,10 @@ impl Platform {
             _ => {}
         }
         let done = at_once(self.store.finish_job(&lease, ended))?;
-        if stale {
-            let mut deed = self.deed();
-            deed.stale = Some(done);
-            deed.approval = Some(lease.approval);
-        }
+        let mut deed = self.deed();
+        deed.approval = Some(lease.approval);
+        let before = deed.acted.is_some_and(|(_, done)| done);
+        deed.acted = Some((fence, done || before));
         Ok(done)
     }
 
@@ -393,11 +396,6 @@ impl Platform {
             JobState::Leased { fence, .. } => Some(fence),
             JobState::Ready | JobState::Done => None,
         }
-    }
-
-    /// Somebody else has leased the job since.
-    fn is_stale(&self, lease: &Lease) -> bool {
-        self.latest_fence(lease).is_some_and(|latest| latest > lease.fence)
     }
 
     pub(super) fn answers_success(&self) {

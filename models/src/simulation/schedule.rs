@@ -80,7 +80,7 @@ pub(super) fn draw(
     }
     let mut shadow = (swarm.size == Size::Modelled).then(|| shadows.shadow(swarm.scenario.clients.len()));
     let mut divergence = None;
-    let mut taken = Vec::with_capacity(64);
+    let mut taken = Vec::with_capacity(32);
     let (mut faults, mut crashes) = (0, 0);
     // What is drawn and turns out not to be possible costs a draw, so that this ends.
     for _ in 0..2 * swarm.actions {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     Action, LEASE_MS,
     faults::{Fault, Outcome, SKEW_MS},
-    ledger::{Found, Ledger},
+    ledger::{Found, Judged, Ledger},
     mutants::Mutant,
     platform::{At, Deploy, Platform, Who},
     scenario::Scenario,
@@ -50,6 +50,7 @@ pub struct Simulation {
     teams: Vec<(Uuid, usize, usize)>,
     begins_at: At,
     found: Found,
+    judged: Arc<Judged>,
     images: u64,
     endings: [u32; Ending::ALL.len()],
     answered_last: Option<End>,

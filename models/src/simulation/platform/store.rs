@@ -185,11 +185,8 @@ impl Store for Platform {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_does(WorkerDeed::Renewed, Some(lease.approval), "renews the lease");
         self.reach(outcome)?;
-        let stale = self.is_stale(lease);
         let renewed = self.store.renew_lease(lease, lease_ms).await?;
-        if stale {
-            self.deed().stale = Some(renewed);
-        }
+        self.deed().acted = Some((lease.fence, renewed));
         if !renewed {
             self.answered(|| "no longer its own".to_owned());
         }

@@ -122,10 +122,9 @@ impl Simulation {
         let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
         self.platform.admit(who, plan.instance, outcome);
         let answer = task::poll(request);
-        let (deed, at) = self.platform.done();
-        let deed = deed.expect("a request passes the turnstile whenever it is polled");
+        let deed = self.platform.done().expect("a request passes the turnstile whenever it is polled");
         let now = self.platform.clock.now();
-        attempt.at = at;
+        attempt.at = self.platform.at();
         attempt.waits = deed.waits;
         self.acted = Some((client, duplicate));
         if let Some(target) = deed.target {
@@ -152,9 +151,11 @@ impl Simulation {
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
-            self.answered_last = Some(answer.end.clone());
         }
         self.describe_promotion(client, &deed, answer.as_ref(), stage);
+        if let Some(answer) = answer {
+            self.answered_last = Some(answer.end);
+        }
         Some(Taken {
             action: Action::Promotion { client, duplicate, outcome: deed.outcome },
             fault: deed.outcome.fault(),
@@ -184,7 +185,9 @@ impl Simulation {
     /// The source is again what was approved.
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
         let ledger = &self.ledgers[approval];
-        self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
+        if ledger.drifted {
+            self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
+        }
     }
 
     /// A client that was not there before asks for what was approved, and is served to the end. The refusal, if it is

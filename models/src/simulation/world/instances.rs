@@ -29,12 +29,11 @@ impl Simulation {
         if worked.is_some() {
             self.workers[index] = None;
         }
-        let (deed, _) = self.platform.done();
-        let deed = deed?;
+        let deed = self.platform.done()?;
         self.worked_on =
             deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
-        self.apply_worker(&deed);
-        let unharmed = deed.outcome.fault().is_none() && deed.stale.is_none() && worked.is_none();
+        let is_stale = self.apply_worker(&deed);
+        let unharmed = deed.outcome.fault().is_none() && !is_stale && worked.is_none();
         self.reach = match deed.worker {
             None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
             Some(WorkerDeed::Renewed) if unharmed => Reach::Lease,
@@ -44,7 +43,7 @@ impl Simulation {
         };
         self.describe_worker(instance, &deed, worked);
         let fault = deed.outcome.fault().or(match deed.worker {
-            _ if deed.stale.is_some() => Some(Fault::PausedWorker),
+            _ if is_stale => Some(Fault::PausedWorker),
             Some(WorkerDeed::Leased) if skew_ms != 0 => Some(Fault::Skew),
             Some(WorkerDeed::Renewed) => Some(Fault::SlowDeploy),
             _ => None,
@@ -58,22 +57,27 @@ impl Simulation {
         Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
     }
 
-    pub(super) fn apply_worker(&mut self, deed: &Deed) {
+    /// Whether it acted on a lease that somebody else has taken over.
+    fn apply_worker(&mut self, deed: &Deed) -> bool {
         let harmed = deed.outcome.fault().is_some();
         if let Some(launch) = &deed.launched
             && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
         {
             ledger.launched(deed);
         }
-        if let Some(acted) = deed.stale {
-            for ledger in self.ledgers.iter_mut().filter(|ledger| Some(ledger.id) == deed.approval) {
-                ledger.beyond.stale_worker_tried = true;
-                ledger.beyond.stale_worker_acted |= acted;
-            }
+        let mut is_stale = false;
+        if let Some((fence, succeeded)) = deed.acted
+            && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| Some(ledger.id) == deed.approval)
+        {
+            // As it was before the worker acted.
+            is_stale = matches!(ledger.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
+            ledger.beyond.stale_worker_tried |= is_stale;
+            ledger.beyond.stale_worker_acted |= is_stale && succeeded;
         }
         if harmed {
             self.ledgers.iter_mut().for_each(|ledger| ledger.clean = false);
         }
+        is_stale
     }
 
     /// Whether a worker would find something to do.

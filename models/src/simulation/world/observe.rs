@@ -36,9 +36,14 @@ impl Simulation {
         }
         let now = self.now();
         let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].family));
-        let seen_by = |ledger: &Ledger| only.is_none_or(|(_, family)| ledger.family == family);
-        let Self { platform, ledgers, consumers, teams, .. } = self;
-        let looked_at = |team: &Uuid| reach != Reach::Promotion && only.is_none_or(|(only, _)| only == *team);
+        let Self { platform, ledgers, consumers, teams, judged, .. } = self;
+        let looks = reach != Reach::Promotion;
+        // What changes nothing in the store is no other approval's business.
+        let alone = touched.filter(|_| !looks).map(|approval| ledgers[approval].id);
+        let seen_by = |ledger: &Ledger| {
+            alone.is_none_or(|id| ledger.id == id) && only.is_none_or(|(_, family)| ledger.family == family)
+        };
+        let looked_at = |team: &Uuid| looks && only.is_none_or(|(only, _)| only == *team);
         for (team, seen, cap) in teams.iter_mut().filter(|(team, ..)| looked_at(team)) {
             platform.store.look(*team, |records| {
                 for event in &records.events[*seen..] {
@@ -67,10 +72,11 @@ impl Simulation {
         }
         let control = platform.control();
         for ledger in ledgers.iter_mut().filter(|ledger| seen_by(ledger)) {
-            let Some(record) = platform.store.standing(ledger.id) else { continue };
-            let had_passed = ledger.window_passed;
-            ledger.stands(record.standing.status, now);
-            ledger.clean &= had_passed || !ledger.window_passed;
+            if looks {
+                let Some(record) = platform.store.standing(ledger.id) else { continue };
+                ledger.stands(record.standing.status);
+            }
+            ledger.time_is(now);
             let runs = |deploy: &Deploy| deploy.launch.approval == ledger.id && deploy.ended.is_none();
             let late = || {
                 control.late.iter().any(|late| match &late.message {
@@ -80,7 +86,7 @@ impl Simulation {
             };
             ledger.under_way =
                 ledger.requests > 0 || ledger.job_is_open() || control.deploys.iter().any(runs) || late();
-            self.found = ledger.judge(self.found);
+            self.found = ledger.judge(self.found, judged);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     fixtures::{CountingIds, HandClock, at_once},
     simulation::{
         Found, Mutant, Scenario, Wants,
-        ledger::Ledger,
+        ledger::{Judged, Ledger},
         mutants::Switchable,
         platform::{At, Platform},
     },
@@ -35,6 +35,7 @@ pub struct Stage {
     begins_at: At,
     binding: Binding,
     by: Arc<str>,
+    judged: Arc<Judged>,
     starts: BTreeMap<Alike, Start>,
 }
 
@@ -64,7 +65,8 @@ impl Stage {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         let begins_at = first(&flow, &binding);
-        Self { flow, mutant, begins_at, binding, by: "dev@example.com".into(), starts: BTreeMap::new() }
+        let (by, judged) = ("dev@example.com".into(), Arc::default());
+        Self { flow, mutant, begins_at, binding, by, judged, starts: BTreeMap::new() }
     }
 
     /// The scenario at its start, as [`Simulation::new`] makes it.
@@ -156,6 +158,7 @@ impl Stage {
             teams,
             begins_at: self.begins_at,
             found: Found::default(),
+            judged: Arc::clone(&self.judged),
             images: 1,
             endings: Default::default(),
             answered_last: None,
