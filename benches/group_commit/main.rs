@@ -1,7 +1,8 @@
 //! What group commit is worth: consumes by the store in SQLite beside those of clients who each commit alone, in one run.
 //!
-//! `cargo bench --bench group_commit --features sqlite`. All of them carry out the store's own statement, on a file with
-//! the same settings; every approval is consumed by exactly one client, which is asserted.
+//! `cargo bench --bench group_commit`. All of them carry out the store's own statement, with `synchronous=FULL`: the store,
+//! and threads with a connection each, whose commits are one by one, in a write-ahead log as the store's or in the journal
+//! that SQLite has when nobody tells it otherwise. Every approval is consumed by exactly one client, which is asserted.
 
 use std::{
     path::Path,
@@ -26,29 +27,48 @@ use uuid::Uuid;
 
 const TEAM: Uuid = Uuid::from_u128(0xA);
 
+/// Where SQLite writes down what a transaction changes.
+struct Journal {
+    name: &'static str,
+    mode: &'static str,
+}
+
+const JOURNALS: [Journal; 2] = [
+    Journal { name: "each commits alone, in a log as the store", mode: "WAL" },
+    Journal { name: "each commits alone, as SQLite comes", mode: "DELETE" },
+];
+
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
-    let (alone, together) = if is_test { (16, 64) } else { (300, 6_000) };
-    println!("{:<34} {:>8} {:>12} {:>10} {:>10}", "", "clients", "consumes/s", "commits", "ratio");
-    let mut base = None;
+    let (alone, together) = if is_test { (16, 64) } else { (2_000, 12_000) };
+    println!(
+        "{:<46} {:>8} {:>12} {:>10} {:>10} {:>10}",
+        "", "clients", "consumes/s", "commits", "log", "rollback"
+    );
+    // What the store is compared with: as many clients as in the goal.
+    let mut eight = [0.0; 2];
     for clients in [1, 8, 32] {
-        let rate = rate_alone(clients, alone);
-        // What the others are compared with: as many clients as in the goal.
-        if clients == 8 {
-            base = Some(rate);
+        for (journal, eight) in JOURNALS.into_iter().zip(&mut eight) {
+            let rate = rate_alone(clients, alone, journal.mode);
+            if clients == 8 {
+                *eight = rate;
+            }
+            println!("{:<46} {clients:>8} {rate:>12.0} {alone:>10}", journal.name);
         }
-        println!("{:<34} {clients:>8} {rate:>12.0} {alone:>10}", "each commits alone");
     }
     for clients in [1, 8, 32, 128] {
         let (rate, commits) = rate_of_store(clients, together);
-        let ratio = base.map_or(0.0, |base| rate / base);
-        println!("{:<34} {clients:>8} {rate:>12.0} {commits:>10} {ratio:>9.1}x", "one writer, group commit");
+        let [log, rollback] = eight.map(|theirs| rate / theirs);
+        println!(
+            "{:<46} {clients:>8} {rate:>12.0} {commits:>10} {log:>9.1}x {rollback:>9.1}x",
+            "one writer, group commit"
+        );
     }
-    println!("ratio: to eight clients who commit alone");
+    println!("ratios: to eight clients who each commit alone, in a log, and as SQLite comes");
 }
 
 /// Consumes a second when each client has a connection of its own and every consume is a transaction of its own.
-fn rate_alone(clients: usize, approvals: usize) -> f64 {
+fn rate_alone(clients: usize, approvals: usize, journal: &str) -> f64 {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = dir.path().join("gate.db");
     let (store, ask, digest, ids) = platform(&path, approvals);
@@ -58,6 +78,8 @@ fn rate_alone(clients: usize, approvals: usize) -> f64 {
     let applied = block_on(store.consume_alone(&first, digest, Guards::ALL));
     assert!(matches!(applied, Ok(Committed::Applied { .. })));
     drop(store);
+    // It is a property of the file, and can be changed as long as nobody has it open.
+    connect(&path).pragma_update(None, "journal_mode", journal).expect("nothing fails");
     // As large as the store's own.
     let document: String = connect(&path)
         .query_row("SELECT execution FROM approvals WHERE execution IS NOT NULL", [], |row| row.get(0))
@@ -80,7 +102,9 @@ fn rate_alone(clients: usize, approvals: usize) -> f64 {
                             false,
                             false,
                             digest.0,
-                            false
+                            false,
+                            0,
+                            true
                         ];
                         let changed =
                             update.query_map(parameters, |_| Ok(())).expect("nothing fails").count();
