@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use super::figures::number;
 
-const WIDTH: f64 = 620.0;
+const WIDTH: f64 = 650.0;
 const HEIGHT: f64 = 360.0;
 /// Room for what stands beside the axes: the ticks and titles, and the lines' labels.
 const LEFT: f64 = 74.0;
-const RIGHT: f64 = 196.0;
+const RIGHT: f64 = 230.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 52.0;
 /// How far two lines of text have to be apart.
@@ -123,8 +123,11 @@ pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> Strin
             format_args!("<text class='tick end' x='{}' y='{:.1}'>{label}</text>", LEFT - 8.0, place + 4.0),
         );
     }
-    for (tick, label) in &x.ticks {
+    for (order, (tick, label)) in x.ticks.iter().enumerate() {
         let place = LEFT + x.part(*tick) * (right - LEFT);
+        // Where the first two are close, the first one's label makes room.
+        let next = x.ticks.get(order + 1).map_or(f64::MAX, |(next, _)| x.part(*next) * (right - LEFT));
+        let (anchor, aside) = if order == 0 && next < 3.0 * LINE { ("end", 8.0) } else { ("mid", 0.0) };
         put(
             &mut svg,
             format_args!(
@@ -134,7 +137,11 @@ pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> Strin
         );
         put(
             &mut svg,
-            format_args!("<text class='tick mid' x='{place:.1}' y='{}'>{label}</text>", bottom + 19.0),
+            format_args!(
+                "<text class='tick {anchor}' x='{:.1}' y='{}'>{label}</text>",
+                place + aside,
+                bottom + 19.0
+            ),
         );
     }
     put(&mut svg, format_args!("<line class='axis' x1='{LEFT}' x2='{right}' y1='{bottom}' y2='{bottom}'/>"));
@@ -230,7 +237,7 @@ pub(crate) struct Dot {
 /// Names with a dot each, on a logarithmic axis, with what they are worth beside the dot.
 pub(crate) fn dots(about: &str, title: &str, dots: &[Dot]) -> String {
     const ROW: f64 = 22.0;
-    const NAMES: f64 = 150.0;
+    const NAMES: f64 = 178.0;
     const FIGURES: f64 = 110.0;
     let axis = Axis::log(title, dots.iter().map(|dot| dot.value), number);
     let bottom = TOP + ROW * dots.len() as f64;

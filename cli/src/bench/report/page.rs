@@ -257,6 +257,8 @@ fn list(body: &mut String, title: &str, sentences: &[String]) {
 }
 
 fn table(body: &mut String, table: &Table) {
+    /// What is longer is no figure, and may be broken into lines.
+    const WORDS: usize = 36;
     if table.rows.is_empty() {
         return;
     }
@@ -273,6 +275,8 @@ fn table(body: &mut String, table: &Table) {
             let text = marked(cell);
             cells += &if column == 0 {
                 format!("<th scope=\"row\">{text}</th>")
+            } else if cell.len() > WORDS {
+                format!("<td class=\"words\">{text}</td>")
             } else {
                 format!("<td>{text}</td>")
             };
