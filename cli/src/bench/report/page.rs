@@ -258,7 +258,7 @@ fn list(body: &mut String, title: &str, sentences: &[String]) {
 
 fn table(body: &mut String, table: &Table) {
     /// What is longer is no figure, and may be broken into lines.
-    const WORDS: usize = 36;
+    const WORDS: usize = 44;
     if table.rows.is_empty() {
         return;
     }
