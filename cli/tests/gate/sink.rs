@@ -21,7 +21,7 @@ case "$document" in
     *)
         launch="{sink}/$COUNTERSIGN_APPROVAL_ID.keyed"
         if mkdir "$launch" 2>/dev/null; then
-            case "$document" in *'"image_ref":"{SLOW}'*) sleep 0.2 ;; esac
+            case "$document" in *'"image_ref":"{SLOW}'*) sleep 0.4 ;; esac
         fi
         ;;
 esac
