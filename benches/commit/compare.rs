@@ -19,10 +19,12 @@ use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
-pub(crate) const APPROVALS: usize = 1_000_000;
-/// How many are done in a row.
-pub(crate) const CHUNK: usize = 10_000;
 const COMMIT: &str = "commit of atomic-commit";
+
+/// How many approvals there are, and how many are done in a row.
+pub(crate) fn sizes(is_test: bool) -> (usize, usize) {
+    if is_test { (20_000, 1_000) } else { (1_000_000, 10_000) }
+}
 
 /// Draws that are good enough to mix an order.
 struct Dice(u64);

@@ -12,13 +12,13 @@
 #[expect(dead_code, reason = "the benchmark of the strategies measures the commit alone, too")]
 mod compare;
 
-use compare::{APPROVALS, CHUNK, Given, Taken, compare};
+use compare::{Given, Taken, compare, sizes};
 
 fn main() {
     let is_test = std::env::args().any(|argument| argument == "--test");
     println!("{:>24} {:>8} {:>8}", "", "ns", "of bare");
     for teams in [1, 10_000] {
-        let (approvals, chunk) = if is_test { (20_000, 1_000) } else { (APPROVALS, CHUNK) };
+        let (approvals, chunk) = sizes(is_test);
         println!("{:>24}", if teams == 1 { "one team".to_owned() } else { format!("{teams} teams") });
         let compared = compare(&Given::new(approvals, teams), chunk);
         for taken in &compared {

@@ -89,14 +89,9 @@ fn wrong_is_seen(compared: &[Compared]) -> bool {
     compared.iter().filter(|one| one.entry.kind == Kind::Wrong).all(|one| one.consumed_again() > 0)
 }
 
-/// How many approvals the commits are made of, and how many in a row.
-fn given(is_test: bool) -> (usize, usize) {
-    if is_test { (20_000, 1_000) } else { (commit::APPROVALS, commit::CHUNK) }
-}
-
 /// What the commit of `atomic-commit` and the whole promotion cost, beside the bare consume in them.
 fn commits(is_test: bool) -> [commit::Taken; 3] {
-    let (approvals, chunk) = given(is_test);
+    let (approvals, chunk) = commit::sizes(is_test);
     eprintln!("the commit of atomic-commit");
     commit::compare(&commit::Given::new(approvals, 1), chunk)
 }
@@ -134,7 +129,7 @@ fn each_alone(criterion: &mut Criterion, sizes: Sizes) {
 
 /// By criterion: the commit of `atomic-commit`, on the store's own strategy.
 fn the_commit_alone(criterion: &mut Criterion, is_test: bool) {
-    let (approvals, chunk) = given(is_test);
+    let (approvals, chunk) = commit::sizes(is_test);
     let mut group = unhurried(criterion, DefaultStrategy::NAME);
     let mut given: Option<(commit::Given, std::ops::Range<usize>)> = None;
     group.bench_function("commit-of-atomic-commit", |bencher| {

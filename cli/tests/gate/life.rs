@@ -1,10 +1,6 @@
 //! The life of one approval: asked for, decided, used by several clients at once, whatever dies meanwhile.
 
-use std::{
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
+use std::{path::Path, sync::atomic::Ordering, thread};
 
 use countersign::{
     protocol::{Status, Timestamp},
@@ -187,20 +183,16 @@ impl Campaign {
         life
     }
 
-    /// Does this, and ends the lease of the approval's job as soon as its deploy has begun.
-    fn while_its_lease_ends<T>(&self, id: &str, act: impl FnOnce() -> T) -> T {
-        let over = AtomicBool::new(false);
+    /// Does this, and ends the lease of the approval's job as soon as its deploy has begun, or else when it is done.
+    fn while_its_lease_ends<T: Send>(&self, id: &str, act: impl FnOnce() -> T + Send) -> T {
+        let sink = self.service.home.join("sink");
         thread::scope(|scope| {
-            scope.spawn(|| {
-                let begun = || sink::has_begun(&self.service.home.join("sink"), id);
-                while !begun() && !over.load(Ordering::SeqCst) {
-                    pause(5);
-                }
-                self.end_lease(id);
-            });
-            let done = act();
-            over.store(true, Ordering::SeqCst);
-            done
+            let act = scope.spawn(act);
+            while !sink::has_begun(&sink, id) && !act.is_finished() {
+                pause(5);
+            }
+            self.end_lease(id);
+            act.join().expect("a client does not panic")
         })
     }
 
