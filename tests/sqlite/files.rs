@@ -1,6 +1,12 @@
 //! Files: opened again, opened twice, and those that are not ours to open.
 
-use std::{sync::Arc, thread::scope};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::scope,
+};
 
 use countersign::{
     protocol::{Digest, Flow, Guards, Refusal, Status, Timestamp},
@@ -157,6 +163,43 @@ fn of_two_stores_on_one_file_one_consumes_an_approval() {
         });
         assert_eq!(won, 1);
     }
+}
+
+#[test]
+fn two_stores_on_one_file_give_its_log_room_and_lose_nothing() {
+    const ROOM: u64 = 1 << 20;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (path, log) = (dir.path().join("gate.db"), dir.path().join("gate.db-wal"));
+    let first = Platform::at(&path, SqliteOptions::default());
+    let second = open(&path, &first.clock, SqliteOptions::default()).expect("it is there");
+    let asks: Vec<_> = (0..100).map(|_| first.approved()).collect();
+    let digest = block_on(first.store.digest(&asks[0])).expect("nothing fails").expect("the team is there");
+    let length = || log.metadata().expect("it is there").len();
+    let before = length();
+    let (grew, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    scope(|threads| {
+        for store in [&first.store, &second, &first.store, &second] {
+            let (asks, grew, next) = (&asks, &grew, &next);
+            threads.spawn(move || {
+                while let Some(ask) = asks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let before = length();
+                    let end = block_on(store.consume_alone(ask, digest, Guards::ALL));
+                    assert_eq!(end, Ok(Committed::Applied { target: None }));
+                    grew.fetch_add((length() > before).into(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!((length() % ROOM, before > ROOM), (0, true));
+    assert!(grew.into_inner() < 10, "most commits find the room that they need");
+    // As after the loss of power now: nothing but what is in the files.
+    let (cut, cut_log) = (dir.path().join("cut.db"), dir.path().join("cut.db-wal"));
+    std::fs::copy(&path, cut).and_then(|_| std::fs::copy(&log, cut_log)).expect("copied");
+    let raw = Connection::open(dir.path().join("cut.db")).expect("it is there");
+    let damage: String = raw.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it answers");
+    let executed = "SELECT count(*) FROM approvals WHERE status = 'executed'";
+    let executed: i64 = raw.query_one(executed, [], |row| row.get(0)).expect("it can be read");
+    assert_eq!((damage.as_str(), executed), ("ok", 100));
 }
 
 #[test]

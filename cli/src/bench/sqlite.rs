@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -124,6 +125,21 @@ impl Sqlite {
     }
 }
 
+/// How many bytes of a write-ahead log are its header and frames, as <https://sqlite.org/fileformat2.html#walformat> has
+/// them: every frame repeats the header's salts. What follows is of an older log, or room for what comes.
+fn written(log: &[u8]) -> u64 {
+    const HEADER: usize = 32;
+    const FRAME_HEADER: usize = 24;
+    const PAGE_SIZE: Range<usize> = 8..12;
+    const SALTS: Range<usize> = 16..24;
+    const FRAME_SALTS: Range<usize> = 8..16;
+    let Some((header, frames)) = log.split_at_checked(HEADER) else { return 0 };
+    let page = header[PAGE_SIZE].iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    let frame = FRAME_HEADER + page;
+    let ours = |frame: &&[u8]| frame[FRAME_SALTS] == header[SALTS];
+    (HEADER + frames.chunks_exact(frame).take_while(ours).count() * frame) as u64
+}
+
 fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
@@ -178,7 +194,7 @@ impl Bed for Sqlite {
 
     async fn log_position(&mut self) -> Result<u64, BadInput> {
         // It has no log before the first write.
-        Ok(fs::metadata(with_end(&self.path, "-wal")).map_or(0, |file| file.len()))
+        Ok(fs::read(with_end(&self.path, "-wal")).map_or(0, |log| written(&log)))
     }
 
     fn durability(&self, entry: &Entry) -> (String, bool) {

@@ -5,6 +5,8 @@
 //! together pay for one sync of the disk. What only reads is run by reader threads on snapshots of their own; a snapshot
 //! that begins after an answer has what was answered. Several processes may share a file: they wait for each other.
 //!
+//! The log grows by 1 MiB at a time, because to write over what is there is synced more quickly than to write beyond it.
+//!
 //! A work's time is read from the clock once, when it begins.
 //!
 //! The strategies are those of [`Cas`] that mean anything here: conditional update, version column, for update and
@@ -12,6 +14,7 @@
 //! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
 
 mod connection;
+mod log;
 mod pending;
 mod queue;
 mod session;
@@ -82,6 +85,8 @@ pub enum OpenError {
     NotOurs,
     /// Write-ahead logging is not to be had where the file is: on a network's file system, say.
     NoWriteAheadLog,
+    /// Its write-ahead log cannot be written to.
+    Log(io::Error),
     /// The strategy means nothing in SQLite.
     NoSuchStrategy(Cas),
     /// The strategy's file lacks a statement.
@@ -97,6 +102,7 @@ impl fmt::Display for OpenError {
             Self::Schema(why) => why.fmt(f),
             Self::NotOurs => f.write_str("it is another program's database, and is left alone"),
             Self::NoWriteAheadLog => f.write_str("SQLite cannot keep a write-ahead log where the file is"),
+            Self::Log(why) => write!(f, "its write-ahead log cannot be opened: {why}"),
             Self::NoSuchStrategy(cas) => write!(f, "there is no strategy {cas} in SQLite"),
             Self::Statement(why) => why.fmt(f),
             Self::Thread(why) => write!(f, "no thread can be started: {why}"),

@@ -1,12 +1,13 @@
 //! What opening a file would do to it, found out without touching it.
 
-use std::{ffi::OsString, fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
     MIGRATIONS, OpenError, SqliteEngine, SqliteOptions,
     connection::{applied, is_in_memory, is_ours},
+    log::path_of,
 };
 use crate::store::sql::{self, SqlStore};
 
@@ -54,14 +55,12 @@ fn address(path: &Path) -> String {
 
 /// Whether there is a log beside it: somebody has it open, or has died.
 fn has_log(path: &Path) -> bool {
-    let mut log = OsString::from(path);
-    log.push("-wal");
-    Path::new(&log).metadata().is_ok_and(|log| log.len() > 0)
+    path_of(path).metadata().is_ok_and(|log| log.len() > 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, path::PathBuf};
+    use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
     use super::{super::SqliteStore, *};
 

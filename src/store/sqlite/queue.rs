@@ -15,8 +15,9 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    OpenError, SqliteOptions,
+    Durability, OpenError, SqliteOptions,
     connection::{Timed, is_in_memory},
+    log::Log,
     session::report,
     task::{Left, Task, Waiting},
     writer,
@@ -58,8 +59,11 @@ impl SqliteEngine {
         let (sender, tasks) = channel();
         engine.to_write = Some(sender);
         let commits = Arc::clone(&engine.commits);
+        // Only a log that is synced has anything from room, and only a file has a log. The writer has begun it by now.
+        let has_room = options.durability == Durability::Full && !is_in_memory(path);
+        let log = if has_room { Some(Log::open(path).map_err(OpenError::Log)?) } else { None };
         engine.start("countersign-write", move || {
-            writer::run(writer, &tasks, options.batch.max(1), &commits);
+            writer::run(writer, log, &tasks, options.batch.max(1), &commits);
         })?;
         Ok(engine)
     }
