@@ -24,8 +24,8 @@ use crate::platform::{OPENS, Platform, TEAM, open};
 /// Where the process that is to be killed works.
 const FILE: &str = "COUNTERSIGN_TEST_FILE";
 
-/// So long is what SQLite writes for a page of 4 KiB.
-const FRAME: usize = 4_120;
+/// So long is what SQLite writes for a page.
+const FRAME: usize = 24 + 2_048;
 
 /// Executes one approval after another, and says so when it is told so, until somebody kills it.
 fn execute_until_killed(path: &Path) {

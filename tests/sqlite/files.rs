@@ -167,7 +167,7 @@ fn of_two_stores_on_one_file_one_consumes_an_approval() {
 
 #[test]
 fn two_stores_on_one_file_give_its_log_room_and_lose_nothing() {
-    const ROOM: u64 = 1 << 20;
+    const ROOM: u64 = 256 * 1_024;
     let dir = tempfile::tempdir().expect("a folder");
     let (path, log) = (dir.path().join("gate.db"), dir.path().join("gate.db-wal"));
     let first = Platform::at(&path, SqliteOptions::default());

@@ -28,6 +28,7 @@ const CONSUME: &str = "one consume";
 const COMMIT: &str = "the whole commit of atomic-commit";
 const BATCHED: &str = "a row in a batch of 64";
 const GROUPED: &str = "consumes";
+const CONTENDED: &str = "approvals that all clients want";
 
 /// The statement by which our store has just consumed the first approval.
 pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInput> {
@@ -107,15 +108,27 @@ pub(crate) async fn on_sqlite(
     bed: &mut Sqlite,
     statement: &Statement,
 ) -> Result<(), BadInput> {
+    for (scenario, name) in [(Scenario::Distinct, GROUPED), (Scenario::Hot, CONTENDED)] {
+        against_autocommit(campaign, bed, statement, (scenario, name)).await?;
+    }
+    Ok(())
+}
+
+async fn against_autocommit(
+    campaign: &mut Campaign,
+    bed: &mut Sqlite,
+    statement: &Statement,
+    (scenario, name): (Scenario, &str),
+) -> Result<(), BadInput> {
     const CLIENTS: usize = 8;
     campaign.bar.inc_length(ROUNDS as u64);
-    let mut measurement = campaign.measurement(Sqlite::NAME, Scenario::Distinct, CLIENTS);
+    let mut measurement = campaign.measurement(Sqlite::NAME, scenario, CLIENTS);
     measurement.time = (campaign.time / 2).max(Duration::from_millis(250));
     let mut rounds = Journal::ALL.map(|_| Rounds::default());
     // Ours, and one side for each journal.
     let sides = Journal::ALL.len() + 1;
     for round in 0..ROUNDS {
-        campaign.bar.set_message(format!("sqlite against autocommit, round {}", round + 1));
+        campaign.bar.set_message(format!("sqlite against autocommit, {name}, round {}", round + 1));
         let (mut ours, mut theirs) = (None, Journal::ALL.map(|_| None));
         for turn in 0..sides {
             if campaign.is_stopped() {
@@ -145,7 +158,7 @@ pub(crate) async fn on_sqlite(
     for (journal, rounds) in Journal::ALL.into_iter().zip(rounds) {
         let about = About {
             store: Sqlite::NAME,
-            name: GROUPED,
+            name,
             clients: CLIENTS,
             unit: "a second",
             less_is_better: false,
@@ -331,8 +344,8 @@ pub(crate) fn goals(comparisons: &[Comparison]) -> Vec<Goal> {
         let goal = "PostgreSQL: a consume by itself, p50 / a row in a batch of 64".to_owned();
         goals.push(Goal::at_least(goal, 4.0, 1.0 / one.ratio.max(1e-9)));
     }
-    for one in comparisons.iter().filter(|one| one.store == Sqlite::NAME && one.name == GROUPED) {
-        let goal = format!("SQLite: consumes a second, {} clients / `{}`", one.clients, one.against);
+    for one in comparisons.iter().filter(|one| one.store == Sqlite::NAME) {
+        let goal = format!("SQLite: {}, a second, {} clients / `{}`", one.name, one.clients, one.against);
         goals.push(Goal::at_least(goal, 25.0, one.ratio));
     }
     goals

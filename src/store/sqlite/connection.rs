@@ -20,6 +20,12 @@ use crate::store::{Clock, sql};
 /// Says in a file's header whose it is: "CSGN".
 const APPLICATION_ID: i64 = 0x4353_474E;
 
+/// The bytes of a page in files that are made by this version; those that are there keep what they have.
+const NEW_PAGE: u32 = 2 * 1_024;
+
+/// So many bytes of pages are in the log before they are copied into the file.
+const LONGEST_LOG: u32 = 32 * 1_024 * 1_024;
+
 /// A connection with the time by which its works go.
 pub(super) struct Timed {
     pub(super) connection: Connection,
@@ -42,6 +48,8 @@ impl Timed {
             return Err(OpenError::NotOurs);
         }
         let connection = &writer.connection;
+        // Of a new file: a commit writes whole pages, and a change touches few bytes of one.
+        connection.pragma_update(None, "page_size", NEW_PAGE)?;
         if !is_in_memory(path) {
             keep_a_log(connection, options.patience)?;
         }
@@ -55,9 +63,9 @@ impl Timed {
         )?;
         // Where a sync leaves the data in the disk's own memory.
         connection.pragma_update(None, "fullfsync", true)?;
-        // The log grows to 32 MiB before it is copied into the file. At SQLite's own thousand pages busy writers spend more
-        // on copying, which syncs twice, than on their commits.
-        connection.pragma_update(None, "wal_autocheckpoint", 8 * 1_024)?;
+        // At SQLite's own thousand pages busy writers spend more on copying, which syncs twice, than on their commits.
+        let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG / page)?;
         if let Some(pages) = options.most_pages {
             let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
             connection.pragma_update_and_check(None, "max_page_count", pages, set)?;

@@ -12,9 +12,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// By so many bytes the log grows at once. A log whose length is no multiple of it has outgrown what it was given: frames
-/// of 4,120 bytes, after a header of 32, hardly ever end at one, and if they do the next commit makes up for it.
-pub(super) const ROOM: u64 = 1 << 20;
+/// By so many bytes the log grows at once: the less it is, the more commits wait for it, and the shorter each waits. A log
+/// whose length is no multiple of it has outgrown what it was given: its header and frames hardly ever end at one, and if
+/// they do, the next commit makes up for it.
+const ROOM: u64 = 256 * 1_024;
 
 /// Where SQLite keeps the log of the database in this file: beside the file itself, wherever a link to it may be.
 pub(super) fn path_of(database: &Path) -> PathBuf {

@@ -5,7 +5,7 @@
 //! together pay for one sync of the disk. What only reads is run by reader threads on snapshots of their own; a snapshot
 //! that begins after an answer has what was answered. Several processes may share a file: they wait for each other.
 //!
-//! The log grows by 1 MiB at a time, because to write over what is there is synced more quickly than to write beyond it.
+//! The log grows by 256 KiB at a time, because to write over what is there is synced more quickly than to write beyond it.
 //!
 //! A work's time is read from the clock once, when it begins.
 //!
@@ -57,7 +57,7 @@ pub struct SqliteOptions {
     pub batch: usize,
     /// How long another process may hold the database before a write gives up.
     pub patience: Duration,
-    /// The most pages of 4 KiB that the file may have; none: as many as the disk has room for.
+    /// The most pages that the file may have, of 2 KiB in a new file; none: as many as the disk has room for.
     pub most_pages: Option<u32>,
 }
 
