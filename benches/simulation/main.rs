@@ -2,10 +2,10 @@
 //!
 //! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
 //! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker
-//! that launches and sees the deploy through: one that ends at once, one of ten minutes and one of three hours, with a
-//! lease of thirty seconds that is renewed twice in its length. The simulator begins each schedule with a copy of what it
-//! keeps, as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every
-//! step, where tokio judges nothing.
+//! that launches and sees the deploy through: one that ends at once, and others of five minutes, ten minutes and three
+//! hours, with a lease of thirty seconds that is renewed twice in its length. The simulator begins each schedule with a
+//! copy of what it keeps, as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every
+//! property after every step, where tokio judges nothing.
 //!
 //! The two take turns in short rounds, so that whatever else the machine does meets both. Printed are the medians of all
 //! rounds, and the smallest and the largest ratio.
@@ -35,8 +35,9 @@ struct Length {
     schedules: u64,
 }
 
-const LENGTHS: [Length; 3] = [
+const LENGTHS: [Length; 4] = [
     Length { deploy: "that ends at once", renewals: 0, schedules: 4_000 },
+    Length { deploy: "of five minutes", renewals: 20, schedules: 2_000 },
     Length { deploy: "of ten minutes", renewals: 40, schedules: 1_200 },
     Length { deploy: "of three hours", renewals: 720, schedules: 100 },
 ];
