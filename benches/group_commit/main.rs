@@ -35,7 +35,7 @@ struct Journal {
 
 const JOURNALS: [Journal; 2] = [
     Journal { name: "each commits alone, in a log as the store", mode: "WAL" },
-    Journal { name: "each commits alone, as SQLite comes", mode: "DELETE" },
+    Journal { name: "each commits alone, with the default journal", mode: "DELETE" },
 ];
 
 fn main() {
@@ -64,7 +64,7 @@ fn main() {
             "one writer, group commit"
         );
     }
-    println!("ratios: to eight clients who each commit alone, in a log, and as SQLite comes");
+    println!("ratios: to eight clients who each commit alone, in a log, and with SQLite's default journal");
 }
 
 /// Consumes a second when each client has a connection of its own and every consume is a transaction of its own.

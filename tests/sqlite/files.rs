@@ -190,8 +190,17 @@ fn two_stores_on_one_file_give_its_log_room_and_lose_nothing() {
             });
         }
     });
-    assert_eq!((length() % ROOM, before > ROOM), (0, true));
-    assert!(grew.into_inner() < 10, "most commits find the room that they need");
+    let after = length();
+    assert!(after > before, "they need more than it had");
+    // Whoever makes it longer, for its frames or for room, and all four who look.
+    let rooms = usize::try_from((after - before).div_ceil(ROOM) + 1).expect("a small number");
+    assert!(grew.into_inner() <= 2 * 4 * rooms, "most commits find the room that they need");
+    // A commit that outgrows it leaves it to the next one to make room.
+    let has_room = || {
+        first.approved();
+        length() % ROOM == 0
+    };
+    assert!((0..3).any(|_| has_room()));
     // As after the loss of power now: nothing but what is in the files.
     let (cut, cut_log) = (dir.path().join("cut.db"), dir.path().join("cut.db-wal"));
     std::fs::copy(&path, cut).and_then(|_| std::fs::copy(&log, cut_log)).expect("copied");

@@ -28,7 +28,7 @@ const CONSUME: &str = "one consume";
 const COMMIT: &str = "the whole commit of atomic-commit";
 const BATCHED: &str = "a row in a batch of 64";
 const GROUPED: &str = "consumes";
-const CONTENDED: &str = "approvals that all clients want";
+const CONTENDED: &str = "contended approvals";
 
 /// The statement by which our store has just consumed the first approval.
 pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInput> {
@@ -102,7 +102,7 @@ fn p50(tries: &Tries) -> Option<f64> {
     tries.latency(Ended::Won).map(|latency| latency.p50)
 }
 
-/// One writer with group commit against a connection for each client, in a log and as SQLite comes.
+/// One writer with group commit against a connection for each client, in a log and with SQLite's default journal.
 pub(crate) async fn on_sqlite(
     campaign: &mut Campaign,
     bed: &mut Sqlite,
@@ -345,7 +345,7 @@ pub(crate) fn goals(comparisons: &[Comparison]) -> Vec<Goal> {
         goals.push(Goal::at_least(goal, 4.0, 1.0 / one.ratio.max(1e-9)));
     }
     for one in comparisons.iter().filter(|one| one.store == Sqlite::NAME) {
-        let goal = format!("SQLite: {}, a second, {} clients / `{}`", one.name, one.clients, one.against);
+        let goal = format!("SQLite: {} a second, {} clients / `{}`", one.name, one.clients, one.against);
         goals.push(Goal::at_least(goal, 25.0, one.ratio));
     }
     goals

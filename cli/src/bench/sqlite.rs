@@ -58,7 +58,8 @@ impl Sqlite {
         &self.path
     }
 
-    /// Microseconds until a page that is written at the end of a file is on the disk: the least that a commit takes.
+    /// Microseconds until a page that is written at the end of a file is on the disk: the least that a commit takes which
+    /// makes its log longer.
     pub(crate) fn sync_us(&self) -> std::io::Result<f64> {
         const PAGE: [u8; 4096] = [0; 4096];
         const TIMES: usize = 201;
@@ -206,5 +207,20 @@ impl Bed for Sqlite {
 impl Drop for Sqlite {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::written;
+
+    #[test]
+    fn what_was_written_to_a_log_ends_where_its_frames_do() {
+        let (salts, older) = ([7; 8], [8; 8]);
+        let header = [&[0; 8][..], &512_u32.to_be_bytes(), &[0; 4], &salts, &[0; 8]].concat();
+        let frame = |salts: &[u8]| [&[0; 8][..], salts, &[0; 8], &[1; 512]].concat();
+        let log = [header, frame(&salts), frame(&salts), frame(&older), vec![0; 10_000]].concat();
+        assert_eq!(written(&log), 32 + 2 * 536);
+        assert_eq!((written(&[]), written(&log[..32])), (0, 32));
     }
 }

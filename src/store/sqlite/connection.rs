@@ -48,7 +48,7 @@ impl Timed {
             return Err(OpenError::NotOurs);
         }
         let connection = &writer.connection;
-        // Of a new file: a commit writes whole pages, and a change touches few bytes of one.
+        // It is a new file's alone. A commit writes whole pages, though it changes few bytes of each.
         connection.pragma_update(None, "page_size", NEW_PAGE)?;
         if !is_in_memory(path) {
             keep_a_log(connection, options.patience)?;

@@ -85,8 +85,6 @@ pub enum OpenError {
     NotOurs,
     /// Write-ahead logging is not to be had where the file is: on a network's file system, say.
     NoWriteAheadLog,
-    /// Its write-ahead log cannot be written to.
-    Log(io::Error),
     /// The strategy means nothing in SQLite.
     NoSuchStrategy(Cas),
     /// The strategy's file lacks a statement.
@@ -102,7 +100,6 @@ impl fmt::Display for OpenError {
             Self::Schema(why) => why.fmt(f),
             Self::NotOurs => f.write_str("it is another program's database, and is left alone"),
             Self::NoWriteAheadLog => f.write_str("SQLite cannot keep a write-ahead log where the file is"),
-            Self::Log(why) => write!(f, "its write-ahead log cannot be opened: {why}"),
             Self::NoSuchStrategy(cas) => write!(f, "there is no strategy {cas} in SQLite"),
             Self::Statement(why) => why.fmt(f),
             Self::Thread(why) => write!(f, "no thread can be started: {why}"),

@@ -59,9 +59,9 @@ impl SqliteEngine {
         let (sender, tasks) = channel();
         engine.to_write = Some(sender);
         let commits = Arc::clone(&engine.commits);
-        // Only a log that is synced has anything from room, and only a file has a log. The writer has begun it by now.
-        let has_room = options.durability == Durability::Full && !is_in_memory(path);
-        let log = if has_room { Some(Log::open(path).map_err(OpenError::Log)?) } else { None };
+        // Room is of use where every commit is synced. Whoever has looked for migrations has begun the log.
+        let is_synced = options.durability == Durability::Full;
+        let log = if is_synced { Log::of(&writer.connection) } else { None };
         engine.start("countersign-write", move || {
             writer::run(writer, log, &tasks, options.batch.max(1), &commits);
         })?;

@@ -114,8 +114,7 @@ fn commit(on: &mut Timed, log: Option<&mut Log>, together: &mut [Box<dyn Task>])
         return Err(StoreError::NotApplied);
     }
     if let Some(log) = log {
-        // Where there is none to be had, this commit may still find what it needs; if not, it says so itself.
-        drop(log.make_room());
+        log.make_room();
     }
     for task in together {
         if let Err(error) = run_alone(on, task.as_mut()) {
