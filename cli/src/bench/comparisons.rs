@@ -114,6 +114,7 @@ pub(crate) async fn on_sqlite(
     Ok(())
 }
 
+/// In one scenario: round by round ours, and one side for each journal.
 async fn against_autocommit(
     campaign: &mut Campaign,
     bed: &mut Sqlite,
@@ -125,7 +126,6 @@ async fn against_autocommit(
     let mut measurement = campaign.measurement(Sqlite::NAME, scenario, CLIENTS);
     measurement.time = (campaign.time / 2).max(Duration::from_millis(250));
     let mut rounds = Journal::ALL.map(|_| Rounds::default());
-    // Ours, and one side for each journal.
     let sides = Journal::ALL.len() + 1;
     for round in 0..ROUNDS {
         campaign.bar.set_message(format!("sqlite against autocommit, {name}, round {}", round + 1));
