@@ -114,6 +114,39 @@ mod tests {
         assert_eq!(length(), ROOM);
     }
 
+    /// How many of twenty commits are found by whoever has nothing but the two files, when this was done to the log. None
+    /// where not even the table is left.
+    fn commits_left(done: impl FnOnce(&mut Log)) -> Option<i64> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (path, copy) = (dir.path().join("gate.db"), dir.path().join("copy.db"));
+        let connection = Connection::open(&path).expect("a new one");
+        connection.pragma_update(None, "journal_mode", "WAL").expect("nothing fails");
+        connection.execute_batch("CREATE TABLE a (a)").expect("nothing fails");
+        for _ in 0..20 {
+            connection.execute("INSERT INTO a VALUES (1)", []).expect("nothing fails");
+        }
+        done(&mut Log::of(&connection).expect("it has one"));
+        std::fs::copy(&path, &copy).expect("copied");
+        std::fs::copy(path_of(&path), path_of(&copy)).expect("copied");
+        let copy = Connection::open(&copy).expect("it is there");
+        copy.query_one("SELECT count(*) FROM a", [], |row| row.get(0)).ok()
+    }
+
+    #[test]
+    fn room_takes_no_commit_away_and_zeros_that_begin_too_early_do() {
+        assert_eq!(commits_left(Log::make_room), Some(20));
+        let too_early = |log: &mut Log| {
+            log.file.seek(SeekFrom::End(-1)).expect("it is longer");
+            io::copy(&mut io::repeat(0).take(2), &mut log.file).expect("written");
+        };
+        let first_frame = |log: &mut Log| {
+            log.file.seek(SeekFrom::Start(32)).expect("it is longer");
+            io::copy(&mut io::repeat(0).take(ROOM), &mut log.file).expect("written");
+        };
+        assert_eq!(commits_left(too_early), Some(19));
+        assert_eq!(commits_left(first_frame), None);
+    }
+
     #[test]
     fn a_log_is_found_whatever_its_database_is_called() {
         let dir = tempfile::tempdir().expect("a folder");
