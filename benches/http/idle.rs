@@ -1,6 +1,6 @@
 //! A store that does nothing: it gives a promote the answers that it needs to go through, and refuses all else.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
@@ -40,7 +40,7 @@ impl Store for Idle {
             status: Status::Approved,
             expires_at: Timestamp(self.now.0 + 1),
         };
-        Ok(Reading { approval: Some(approval), digest, fence: 0, now: self.now })
+        Ok(Reading { approval: Some(Arc::new(approval)), digest, fence: 0, now: self.now })
     }
 
     async fn check(&self, ask: &Ask, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {

@@ -175,6 +175,7 @@ impl Stage {
 
 /// What is known of one promotion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct PromotionFacts {
     /// Where it is.
     pub stage: Stage,
@@ -239,6 +240,7 @@ pub struct Facts<'a> {
 /// What is known of a run with several teams, keys, instances, a cap and a surface. In the model nothing of it ever
 /// happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Beyond {
     /// A target that was launched has other services than those that were approved.
     pub other_services: bool,

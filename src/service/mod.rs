@@ -25,7 +25,7 @@ pub use turns::{AskAgain, Turns};
 pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
-    protocol::{Digest, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
+    protocol::{Digest, Do, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
     store::{Ask, Committed, Leased, Store, StoreError},
 };
 
@@ -54,7 +54,7 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     let mut promotion = Promotion::begin(flow, &ask.request, source);
     let mut has_waited = false;
     let end = loop {
-        let asks_for_lease = matches!(promotion.effect(), Some(Effect::Lease { .. }));
+        let asks_for_lease = promotion.step().is_some_and(|step| matches!(step.action, Do::Lease));
         let turn = asks_for_lease.then(|| turns.wait(ask.request.approval));
         let held = step(&mut promotion, ask, store, deployer).await;
         if let (Some(_), Some(turn)) = (held, turn) {
@@ -94,7 +94,7 @@ pub async fn step<S: Store, D: Deployer>(
     match promotion.effect()? {
         Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
             Ok(reading) => promotion.resume(Reply::Approval {
-                approval: reading.approval.as_ref(),
+                approval: reading.approval.as_deref(),
                 digest: reading.digest,
                 fence: reading.fence,
                 now: reading.now,

@@ -4,6 +4,8 @@
 //! it: there is no second record that could disagree, and none that could be left behind in flight. A refusal is
 //! never kept: what was refused can be asked for again.
 
+use std::pin::pin;
+
 use super::{AskAgain, Deployer, Turns, promote_in_turn};
 use crate::{
     protocol::{Digest, End, Flow, Refusal},
@@ -47,7 +49,8 @@ pub async fn promote_once_in_turn<S: Store, D: Deployer, T: Turns>(
     if repeatable && let Some(end) = earlier(ask, store).await {
         return Answer { end, replayed: true };
     }
-    let end = promote_in_turn(flow, ask, source, store, deployer, turns).await;
+    // Who is given a reference need not move it.
+    let end = pin!(promote_in_turn(flow, ask, source, store, deployer, turns)).await;
     // A duplicate that was under way at the same time may have been quicker.
     let lost = matches!(&end, End::Refused { refusal, .. } if refusal.status() == 409);
     if repeatable

@@ -50,7 +50,7 @@ pub async fn work<S: Store, D: Deployer>(
     terms: Terms<'_>,
 ) -> Result<Worked, StoreError> {
     match take(store, terms).await? {
-        Some(held) => see_through(&held, store, deployer, terms, &NoTime).await,
+        Some(held) => pin!(see_through(&held, store, deployer, terms, &NoTime)).await,
         None => Ok(Worked::Nothing),
     }
 }

@@ -17,7 +17,7 @@ use crate::protocol::{Commit, Do, Environment, Member, Op, Refusal, Step, Target
 const VAULT: &str = "vault:";
 
 /// What a team has: all of it, or what one ask is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estate {
     /// What the team pays for.
     pub team: Team,
@@ -328,7 +328,7 @@ impl Estate {
 
     /// What an approval asked for, as a request of its own.
     pub fn asked(record: &ApprovalRecord) -> Ask {
-        let crate::protocol::Approval { id, team, binding, requested_by, .. } = &record.approval;
+        let crate::protocol::Approval { id, team, binding, requested_by, .. } = &*record.approval;
         let request = crate::protocol::Request { approval: *id, team: *team, binding: binding.clone() };
         Ask { request, by: requested_by.clone(), payload: record.payload.clone(), key: None }
     }

@@ -15,7 +15,7 @@ pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 pub use decision::{Decider, Decision, Verdict};
 pub use digest::{TokenHash, digest_of};
@@ -71,7 +71,7 @@ impl std::error::Error for StoreError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// Its row; none when there is no such approval.
-    pub approval: Option<Approval>,
+    pub approval: Option<Arc<Approval>>,
     /// The digest of what would run, as of this reading.
     pub digest: Digest,
     /// The fencing number of the approval's lease that was given last; 0 when nobody has leased it.

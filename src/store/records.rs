@@ -165,7 +165,7 @@ impl Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRecord {
     /// What the rules look at.
-    pub approval: Approval,
+    pub approval: Arc<Approval>,
     /// What was asked for.
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
@@ -227,7 +227,7 @@ impl Query {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// The approval, without its secret.
-    pub approval: Approval,
+    pub approval: Arc<Approval>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When its status last changed; none while it is pending.

@@ -1,6 +1,6 @@
 //! Mutants: platforms that are broken on purpose, each in one way that people really get wrong. The simulator must find each.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use countersign::{
     protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
@@ -97,24 +97,28 @@ impl Mutant {
     }
 }
 
-/// Of one shard: nobody else is there, and sixty-three more take longer to build than a schedule to play.
+/// Of one shard: nobody else is there. No strategy is quicker where nobody is.
 type Sound = Sharded<Std, 1>;
 
-/// The strategy that production has by default, with a mutant's hand on it.
-#[derive(Clone)]
+/// A strategy with a mutant's hand on it. Single-threaded, all of them are alike: apart they are told by loom.
 pub(super) struct Switchable {
-    sound: Arc<Sound>,
+    sound: Sound,
     mutant: Option<Mutant>,
 }
 
 impl Switchable {
     pub(super) fn new(mutant: Option<Mutant>) -> Self {
-        Self { sound: Arc::default(), mutant }
+        Self { sound: Sound::default(), mutant }
     }
 
-    /// The same, with nothing in it.
-    pub(super) fn emptied(&self) -> Self {
-        Self::new(self.mutant)
+    /// These approvals of another one stand here as they do there.
+    pub(super) fn set_back(&self, original: &Self, approvals: impl Iterator<Item = Uuid>) {
+        for (id, record) in approvals.filter_map(|id| Some((id, original.sound.read(id)?))) {
+            let known = self.sound.update(id, record.changed_at, |_| Ok(record.standing.status));
+            if known.is_none() {
+                self.sound.insert(id, record);
+            }
+        }
     }
 
     /// A used approval is unused again, and nobody has decided that.

@@ -10,7 +10,7 @@ mod turnstile;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign::{
-    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target},
+    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp},
     service::Launch,
     store::{
         Ask, Clock, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError,
@@ -25,7 +25,7 @@ use super::{
     mutants::{Mutant, Switchable},
 };
 use crate::{
-    fixtures::{HandClock, at_once},
+    fixtures::{CountingIds, HandClock, at_once},
     model::{Actor, deed},
 };
 
@@ -155,8 +155,8 @@ struct Seen {
 
 pub(super) struct Platform {
     pub(super) store: MemoryStore<Switchable>,
-    pub(super) strategy: Switchable,
     pub(super) clock: Arc<HandClock>,
+    pub(super) ids: Arc<CountingIds>,
     pub(super) flow: Arc<Flow>,
     pub(super) mutant: Option<Mutant>,
     /// Diagrams are wanted.
@@ -169,17 +169,14 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    pub(super) fn new(
-        store: MemoryStore<Switchable>,
-        strategy: Switchable,
-        clock: Arc<HandClock>,
-        flow: Arc<Flow>,
-        mutant: Option<Mutant>,
-    ) -> Self {
+    /// With an empty store, at this time.
+    pub(super) fn new(flow: Arc<Flow>, mutant: Option<Mutant>, now: Timestamp) -> Self {
+        let (clock, ids) = (Arc::new(HandClock::at(now)), Arc::new(CountingIds::default()));
+        let store = MemoryStore::with_strategy(Switchable::new(mutant), clock.clone(), ids.clone());
         Self {
             store,
-            strategy,
             clock,
+            ids,
             flow,
             mutant,
             in_words: false,
@@ -188,6 +185,32 @@ impl Platform {
             deed: Mutex::default(),
             control: Mutex::default(),
         }
+    }
+
+    /// Stands as another one does on which nothing is under way; and so do these approvals, all that it has.
+    pub(super) fn set_back(&mut self, original: &Self, approvals: impl Iterator<Item = Uuid>) {
+        let Self {
+            store,
+            clock,
+            ids,
+            flow: _,
+            mutant: _,
+            in_words,
+            keeps_readings,
+            turnstile,
+            deed,
+            control,
+        } = self;
+        store.set_back(&original.store);
+        store.strategy().set_back(original.store.strategy(), approvals);
+        clock.set(original.clock.now());
+        ids.set_back(&original.ids);
+        (*in_words, *keeps_readings, *turnstile) = (false, false, Turnstile::default());
+        *deed.get_mut().unwrap_or_else(PoisonError::into_inner) = Deed::default();
+        let Control { late, deploys, readings } = control.get_mut().unwrap_or_else(PoisonError::into_inner);
+        late.clear();
+        deploys.clear();
+        readings.clear();
     }
 
     /// Whether somebody has this approval's lease.
@@ -368,7 +391,9 @@ impl Platform {
         let differs = |records: Records<'_>| {
             let written = records.stacks.iter().find(|stack| stack.id == target.id);
             let approved = records.approval(approval);
-            written.zip(approved).is_some_and(|(written, approved)| written.services != approved.services)
+            written.zip(approved).is_some_and(|(written, approved)| {
+                !Arc::ptr_eq(&written.services, &approved.services) && written.services != approved.services
+            })
         };
         self.store.look(team, differs).unwrap_or(false)
     }

@@ -100,7 +100,7 @@ pub(super) fn draw(
         }
     }
     simulation.heal();
-    Drawn {
+    let drawn = Drawn {
         scenario: swarm.scenario,
         size: swarm.size,
         taken,
@@ -108,7 +108,9 @@ pub(super) fn draw(
         found: simulation.found(),
         endings: simulation.endings(),
         divergence,
-    }
+    };
+    stage.take_back(simulation);
+    drawn
 }
 
 /// Those that are not drawn by themselves cost nothing.

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -18,13 +18,14 @@ use super::{
     platform::{At, Platform},
 };
 
-type Task<T> = Pin<Box<dyn Future<Output = T>>>;
+/// Something that is under way, up to its end.
+pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A client's request, up to the answer.
 pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) -> Task<Answer> {
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
-        let answer = promote_once(&platform.flow, &ask, source, &*platform, &*platform).await;
+        let answer = pin!(promote_once(&platform.flow, &ask, source, &*platform, &*platform)).await;
         if matches!(answer.end, End::Succeeded { .. }) {
             // Until the client has it, the process may die.
             platform.answer().await;
@@ -38,7 +39,7 @@ pub(super) fn worker(platform: &Arc<Platform>, skew_ms: i64) -> Task<Result<Work
     let platform = Arc::clone(platform);
     Box::pin(async move {
         let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS.saturating_add_signed(skew_ms) };
-        work(&*platform, &*platform, terms).await
+        pin!(work(&*platform, &*platform, terms)).await
     })
 }
 

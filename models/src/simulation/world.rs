@@ -1,6 +1,6 @@
 //! The simulation itself: takes one action after another, and keeps the ledgers.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use countersign::{
     protocol::{End, Environment, Flow, Status, Timestamp},
@@ -16,6 +16,7 @@ use super::{
     mutants::Mutant,
     platform::{At, Deploy, Platform, Who},
     scenario::Scenario,
+    task::Task,
 };
 use crate::{
     fixtures::{at_once, token_of},
@@ -34,7 +35,7 @@ pub struct Taken {
     pub(super) modelled: Option<model::Action>,
 }
 
-type Worker = Pin<Box<dyn Future<Output = Result<Worked, StoreError>>>>;
+type Worker = Task<Result<Worked, StoreError>>;
 
 /// A scenario under way.
 pub struct Simulation {
@@ -50,7 +51,9 @@ pub struct Simulation {
     teams: Vec<(Uuid, usize, usize)>,
     begins_at: At,
     found: Found,
-    judged: Arc<Judged>,
+    judged: Judged,
+    /// What it began with, where that is kept.
+    alike: Option<Alike>,
     images: u64,
     endings: [u32; Ending::ALL.len()],
     answered_last: Option<End>,
@@ -86,7 +89,7 @@ impl Simulation {
     /// # Panics
     /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
     pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
-        Stage::new(flow, mutant).begin_afresh(scenario)
+        Play::new(flow, mutant).begin(scenario, Judged::default())
     }
 
     /// Keeps a [`Scene`] of every action from now on.
@@ -181,15 +184,15 @@ impl Simulation {
             Action::Approve { approval } => {
                 let ledger = self.ledgers.get(usize::from(approval))?;
                 // Whether it is pending is for the store to say.
-                (!ledger.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
+                (!ledger.known.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
                 self.note(Actor::Operator, Actor::Store, approval, "approves");
                 plain(Some(model::Action::Approve))
             }
             Action::Expire { approval } => {
                 let ledger = self.ledgers.get(usize::from(approval))?;
-                (ledger.status == Status::Pending && ledger.window_passed).then_some(())?;
+                (ledger.status == Status::Pending && ledger.known.window_passed).then_some(())?;
                 self.operator(approval, Verdict::Approve);
-                self.ledgers[usize::from(approval)].clean = false;
+                self.ledgers[usize::from(approval)].known.clean = false;
                 self.note(
                     Actor::Operator,
                     Actor::Store,
@@ -204,7 +207,7 @@ impl Simulation {
                 let decision =
                     Decision::Administrator { team, approval: approval_id, by: "admin@example.com" };
                 at_once(self.platform.store.decide(decision)).ok()?.ok()?;
-                self.ledgers[usize::from(approval)].clean = false;
+                self.ledgers[usize::from(approval)].known.clean = false;
                 self.note(Actor::Administrator, Actor::Store, approval, "rejects");
                 plain(Some(model::Action::Reject))
             }
@@ -212,6 +215,7 @@ impl Simulation {
                 let expires_at = self.ledgers.get(usize::from(approval))?.expires_at;
                 (self.now() < expires_at).then_some(())?;
                 self.platform.clock.set(expires_at);
+                self.reach = Reach::Beside;
                 self.note(Actor::World, Actor::World, approval, "the clock passes expires_at");
                 plain(Some(model::Action::ClockPasses))
             }
@@ -219,12 +223,14 @@ impl Simulation {
                 let now = self.now().0.saturating_add_signed(ms).max(BEGIN.0);
                 (now != self.now().0).then_some(())?;
                 self.platform.clock.set(Timestamp(now));
-                self.ledgers.iter_mut().for_each(|ledger| ledger.clean = false);
+                self.reach = Reach::Beside;
+                self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
                 self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
                 Some(Taken { action, fault: Some(Fault::ClockJump), modelled: None })
             }
             Action::LeasesRunOut => {
                 self.leases_run_out()?;
+                self.reach = Reach::Beside;
                 self.note(Actor::World, Actor::World, 0, "time passes, and leases run out");
                 plain(None)
             }
@@ -236,10 +242,12 @@ impl Simulation {
             Action::Promotion { client, duplicate, outcome } => self.promotion(client, duplicate, outcome),
             Action::Duplicate { client } => {
                 self.duplicate(client)?;
+                self.reach = Reach::Beside;
                 Some(Taken { action, fault: Some(Fault::DuplicatedRequest), modelled: None })
             }
             Action::Retry { client } => {
                 self.retry(client)?;
+                self.reach = Reach::Beside;
                 Some(Taken { action, fault: Some(Fault::RetriedRequest), modelled: None })
             }
             Action::Arrives { client } => {
@@ -257,6 +265,7 @@ impl Simulation {
                 };
                 control.deploys.iter_mut().find(runs)?.ended = Some(ended);
                 drop(control);
+                self.reach = Reach::Beside;
                 self.note(Actor::Target, Actor::Target, approval, "the job's deploy ends");
                 let fault = failed.then_some(Fault::FailedDeploy);
                 Some(Taken { action, fault, modelled: None })
@@ -318,13 +327,13 @@ impl Simulation {
 
     fn source_changes(&mut self, approval: u8) -> Option<()> {
         let ledger = self.ledgers.get(usize::from(approval))?;
-        (ledger.approved && !ledger.drifted).then_some(())?;
+        (ledger.approved && !ledger.known.drifted).then_some(())?;
         let (team, source) = (ledger.team, ledger.sources[0]);
         self.images += 1;
         self.platform.store.put_services(team, source, services(self.images));
         for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.sources[0] == source) {
-            ledger.drifted = true;
-            ledger.clean = false;
+            ledger.known.drifted = true;
+            ledger.known.clean = false;
         }
         Some(())
     }
@@ -341,5 +350,5 @@ mod setup;
 use clients::{Attempt, Consumer, Slot};
 pub use ending::Ending;
 use observe::Reach;
-use setup::BEGIN;
 pub use setup::Stage;
+use setup::{Alike, BEGIN, Play};

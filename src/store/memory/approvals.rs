@@ -16,25 +16,32 @@ use crate::{
 
 impl<S: Strategy> MemoryStore<S> {
     /// The record with the status that it has now.
-    pub(super) fn as_it_stands(&self, record: &ApprovalRecord) -> ApprovalRecord {
-        let mut record = record.clone();
-        if let Some(Record { standing, changed_at }) = self.standings.read(record.approval.id) {
-            record.approval.status = standing.status;
-            record.decided_at = (standing.status != Status::Pending).then_some(changed_at);
+    pub(super) fn as_it_stands(&self, folder: &mut Folder) -> ApprovalRecord {
+        let standing = self.standings.read(folder.record.approval.id);
+        let standing = standing.map(|Record { standing, changed_at }| (standing.status, changed_at));
+        if let Some((status, _)) = standing {
+            folder.bring_up_to_date(status);
         }
-        record
+        let decided = standing.filter(|(status, _)| *status != Status::Pending);
+        ApprovalRecord {
+            approval: Arc::clone(&folder.row),
+            decided_at: decided.map(|(_, changed_at)| changed_at),
+            ..folder.record.clone()
+        }
     }
 
     /// The record of one of the team's approvals, as it stands now.
-    pub(super) fn record(&self, team: &TeamState, id: Uuid) -> Option<ApprovalRecord> {
-        team.approvals.get(&id).map(|folder| self.as_it_stands(&folder.record))
+    pub(super) fn record(&self, team: &mut TeamState, id: Uuid) -> Option<ApprovalRecord> {
+        team.approvals.get_mut(&id).map(|folder| self.as_it_stands(folder))
     }
 
-    /// What the rules look at, as it stands now.
-    fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<Approval> {
-        let record = &team.approvals.get(&id)?.record;
-        let status = self.standings.read(id).map(|record| record.standing.status);
-        Some(Approval { status: status.unwrap_or(record.approval.status), ..record.approval.clone() })
+    /// What the rules look at, as it stands now, and the fencing number that was given last.
+    fn approval_now(&self, team: &mut TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
+        let folder = team.approvals.get_mut(&id)?;
+        if let Some(record) = self.standings.read(id) {
+            folder.bring_up_to_date(record.standing.status);
+        }
+        Some((Arc::clone(&folder.row), folder.fence()))
     }
 
     pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
@@ -46,16 +53,12 @@ impl<S: Strategy> MemoryStore<S> {
         if team.estate.is_out(&Refusal::LOOKUP_FAILED) {
             return Err(StoreError::NotApplied);
         }
-        let fence = |team: &TeamState| team.approvals.get(&id).map_or(0, |folder| folder.fence());
-        let mut approval = self.approval_now(&team, id).map(|row| (row, fence(&team)));
+        let mut approval = self.approval_now(&mut team, id);
         if approval.is_none() {
             // Another team's approval is read all the same: whether it may be seen is for the rules to say. No two
             // teams' locks are held together.
             drop(team);
-            let foreign = self.owner(id).and_then(|owner| {
-                let owner = owner.state();
-                self.approval_now(&owner, id).map(|row| (row, fence(&owner)))
-            });
+            let foreign = self.owner(id).and_then(|owner| self.approval_now(&mut owner.state(), id));
             team = tenant.state();
             approval = foreign;
         }
@@ -70,8 +73,8 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let mut found: Vec<(Place, Listed)> = Vec::new();
         for team in teams {
-            let team = team.state();
-            for record in team.approvals.values().map(|folder| self.as_it_stands(&folder.record)) {
+            let mut team = team.state();
+            for record in team.approvals.values_mut().map(|folder| self.as_it_stands(folder)) {
                 let ApprovalRecord { approval, created_at, decided_at, .. } = record;
                 if query.status.is_none_or(|status| status == approval.status) {
                     let place = Place { created_at, id: approval.id };
@@ -91,7 +94,7 @@ impl<S: Strategy> MemoryStore<S> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or(StoreError::NotApplied)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
-        if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
+        if let Some(record) = asked_before.and_then(|id| self.record(&mut team, id)) {
             return Ok(record);
         }
         let now = self.clock.now();
@@ -102,7 +105,7 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let id = self.standings.insert(self.ids.next(), Record { standing, changed_at: now });
         let record = ApprovalRecord {
-            approval: Approval {
+            approval: Arc::new(Approval {
                 id,
                 team: ask.request.team,
                 requested_by: ask.by.clone(),
@@ -110,7 +113,7 @@ impl<S: Strategy> MemoryStore<S> {
                 digest: standing.digest,
                 status: standing.status,
                 expires_at: standing.expires_at,
-            },
+            }),
             payload: ask.payload.clone(),
             services: team.estate.services_to_approve(ask),
             created_at: now,
@@ -155,7 +158,7 @@ impl<S: Strategy> MemoryStore<S> {
                 folder.write_event(events, kind, now, decision.account().map(Arc::from));
             }
         }
-        let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
+        let record = self.record(&mut team, id).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The lease that was taken last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct LeaseRow {
     fence: u64,
     until: Timestamp,

@@ -12,6 +12,7 @@
 
 mod approvals;
 mod commit;
+mod fork;
 mod leases;
 mod operations;
 mod outbox;
@@ -36,7 +37,7 @@ use super::{
     TokenHash, digest_of,
 };
 use crate::{
-    protocol::{Approval, Binding, Commit, Digest, Refusal, Step, Timestamp},
+    protocol::{Approval, Binding, Commit, Digest, Refusal, Status, Step, Timestamp},
     strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
@@ -72,7 +73,7 @@ struct Directory {
 }
 
 /// All that a team's lock guards.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct TeamState {
     estate: Estate,
     approvals: IdMap<Box<Folder>>,
@@ -89,7 +90,7 @@ struct TeamState {
 }
 
 /// The digest of what an ask was for, while its source has these services.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Known {
     payload: Payload,
     binding: Binding,
@@ -98,10 +99,12 @@ struct Known {
 }
 
 /// What is kept of one approval.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Folder {
     /// The status in it is that of the request; the standing has the real one.
     record: ApprovalRecord,
+    /// What the rules look at, with the status that it had when it was looked at last.
+    row: Arc<Approval>,
     /// The place of its latest event.
     last_event: Option<u32>,
     execution: Option<Box<Execution>>,
@@ -116,45 +119,6 @@ impl<S: Strategy + Default> MemoryStore<S> {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self::with_strategy(S::default(), clock, ids)
-    }
-
-    /// A copy that goes its own way, by another clock. For harnesses that look at more than one continuation.
-    pub fn fork(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        self.fork_with(S::default(), clock, ids)
-    }
-}
-
-impl<S: Strategy> MemoryStore<S> {
-    /// As [`fork`](MemoryStore::fork), with a strategy that has nothing in it yet.
-    pub fn fork_with(&self, standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let fork = Self::with_strategy(standings, clock, ids);
-        let teams: IdMap<Arc<Tenant>> = self
-            .teams()
-            .values()
-            .map(|tenant| {
-                let state = Mutex::new(tenant.state().clone());
-                (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
-            })
-            .collect();
-        {
-            let directory = locked(&self.directory);
-            let mut copy = locked(&fork.directory);
-            copy.by_token = directory.by_token.clone();
-            copy.jobs = directory.jobs.clone();
-            copy.notices = directory.notices.clone();
-            copy.owners = directory.owners.clone();
-            for owner in copy.owners.values_mut() {
-                if let Some(copy) = teams.get(&owner.id) {
-                    *owner = Arc::clone(copy);
-                }
-            }
-        }
-        *fork.teams.write().unwrap_or_else(PoisonError::into_inner) = teams;
-        self.standings.for_each(&mut |id, record| {
-            let same = fork.standings.insert(id, record);
-            debug_assert_eq!(id, same, "a copy is filled in the order of the original");
-        });
-        fork
     }
 }
 
@@ -172,6 +136,11 @@ impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids }
+    }
+
+    /// The strategy by which its approvals move.
+    pub fn strategy(&self) -> &S {
+        &self.standings
     }
 
     fn teams(&self) -> impl std::ops::Deref<Target = IdMap<Arc<Tenant>>> + '_ {
@@ -329,7 +298,7 @@ impl TeamState {
         let place_of = |place: u32| self.events.get(place as usize);
         let latest = folder.last_event.and_then(place_of);
         let events = std::iter::successors(latest, |event| event.before.and_then(place_of));
-        let Approval { binding, requested_by, .. } = &folder.record.approval;
+        let Approval { binding, requested_by, .. } = &*folder.record.approval;
         let mut audit: Vec<AuditEvent> = events
             .map(|event| AuditEvent {
                 kind: event.kind,
@@ -347,7 +316,15 @@ impl TeamState {
 
 impl Folder {
     fn new(record: ApprovalRecord, notice: NoticeRow) -> Self {
-        Self { record, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
+        let row = Arc::clone(&record.approval);
+        Self { record, row, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
+    }
+
+    /// It has this status now. Whoever was given the row before keeps it as it was.
+    fn bring_up_to_date(&mut self, status: Status) {
+        if self.row.status != status {
+            Arc::make_mut(&mut self.row).status = status;
+        }
     }
 
     /// Writes an event to its team's. `by` is the operator where it is none.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A link to be sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct NoticeRow {
     /// Not before this time.
     due: Timestamp,
@@ -37,7 +37,7 @@ impl Directory {
 }
 
 /// An idempotency key that is in use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct KeyState {
     request: Digest,
     /// Until when somebody works on it; none: it is over, and the outcome is to be repeated.
@@ -152,13 +152,16 @@ impl<S: Strategy> MemoryStore<S> {
             let mut team = owner.state();
             let now = self.clock.now();
             let Some(folder) = team.approvals.get_mut(&id) else { continue };
-            let Some(row) = folder.notice.as_mut().filter(|row| ticket.is_for(row.place)) else { continue };
-            let record = self.as_it_stands(&folder.record);
-            if record.approval.status != Status::Pending {
+            if !folder.notice.is_some_and(|row| ticket.is_for(row.place)) {
+                continue;
+            }
+            let record = self.as_it_stands(folder);
+            let is_pending = record.approval.status == Status::Pending;
+            let Some(row) = folder.notice.as_mut().filter(|_| is_pending) else {
                 // Nobody is waiting for a link to what is decided.
                 folder.notice = None;
                 continue;
-            }
+            };
             if now < row.due {
                 locked(&self.directory).notices.file(id, &mut row.place, row.due);
                 continue;

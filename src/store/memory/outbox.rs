@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A job, with its place in the queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct JobRow {
     pub(super) job: Job,
     place: Place,

@@ -45,7 +45,7 @@ impl Records<'_> {
 }
 
 /// An event, without what its approval's record says already.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
     pub kind: AuditKind,

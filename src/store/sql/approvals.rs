@@ -81,7 +81,7 @@ impl Work for Request {
         };
         let now = now(session).await?;
         let record = ApprovalRecord {
-            approval: Approval {
+            approval: Arc::new(Approval {
                 id: self.ids.next(),
                 team: ask.request.team,
                 requested_by: ask.by.clone(),
@@ -89,7 +89,7 @@ impl Work for Request {
                 digest: digest_now(ask, &estate),
                 status: Status::Pending,
                 expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
-            },
+            }),
             payload: ask.payload.clone(),
             services: estate.services_to_approve(ask),
             created_at: now,
@@ -131,7 +131,7 @@ impl Request {
                               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
                               ON CONFLICT (team, request_key) DO NOTHING";
         let ApprovalRecord { approval, payload, services, created_at, .. } = record;
-        let Approval { id, team, requested_by, binding, digest, status, expires_at } = approval;
+        let Approval { id, team, requested_by, binding, digest, status, expires_at } = &**approval;
         let Binding { kind, from, to } = binding;
         let token = super::Value::Bytes(TokenHash::of(&self.ids.token(*id)).0.to_vec());
         let parameters = values![
@@ -222,7 +222,7 @@ impl Work for Decide {
         }
         let Some(kind) = AuditKind::of(next) else { return Err(UNREADABLE) };
         write_event(session, kind, id, now, &self.by).await?;
-        record.approval.status = next;
+        Arc::make_mut(&mut record.approval).status = next;
         record.decided_at = Some(now);
         Ok(Done::Keep(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
     }

@@ -70,7 +70,7 @@ impl Columns {
         let binding = Binding { kind: self.take()?, from: self.take()?, to: self.take()? };
         let (digest, status, expires_at) = (self.take()?, self.take()?, self.take()?);
         Ok(ApprovalRecord {
-            approval: Approval { id, team, requested_by, binding, digest, status, expires_at },
+            approval: Arc::new(Approval { id, team, requested_by, binding, digest, status, expires_at }),
             payload: Payload { source: self.take()?, name: self.take()?, copy_vault: self.take()? },
             services: self.take()?,
             created_at: self.take()?,

@@ -1,5 +1,7 @@
 //! The store that the driver and the worker see: the real one behind the turnstile, with faults in between.
 
+use std::sync::Arc;
+
 use countersign::{
     protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, flow::Do},
     store::{Ask, Committed, Execution, Lease, Leased, Reading, StackStatus, Store, StoreError},
@@ -26,7 +28,7 @@ impl Store for Platform {
         if self.mutant == Some(Mutant::OwnerIgnored)
             && let Some(approval) = &mut fresh.approval
         {
-            approval.team = ask.request.team;
+            Arc::make_mut(approval).team = ask.request.team;
         }
         Ok(self.as_of_before(ask, fresh, outcome == Outcome::StaleRead))
     }
@@ -141,7 +143,7 @@ impl Store for Platform {
             Outcome::AnswerLost if has_answer(step) => {
                 self.deed().outcome = outcome;
                 if consumes && self.mutant == Some(Mutant::ClaimReleased) {
-                    self.strategy.forget(commit.approval);
+                    self.store.strategy().forget(commit.approval);
                 }
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::Unknown)

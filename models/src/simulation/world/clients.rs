@@ -1,6 +1,6 @@
 //! What clients do: begin, go on, send again, ask again; and what their answers mean.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use countersign::{
     protocol::{End, Refusal, Status, Target},
@@ -18,7 +18,7 @@ use crate::{
         Action, Client, Fault, Outcome, Wants,
         ledger::Ledger,
         platform::{At, Deploy, Who},
-        task,
+        task::{self, Task},
     },
 };
 
@@ -27,7 +27,7 @@ pub(super) enum Slot {
     Off,
     /// It has not begun.
     Waiting,
-    Running(Pin<Box<dyn Future<Output = Answer>>>),
+    Running(Task<Answer>),
     Ended {
         succeeded: bool,
     },
@@ -82,7 +82,7 @@ impl Simulation {
         let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
         let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
         consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
-        ledger.clean = false;
+        ledger.known.clean = false;
         self.note_client(client, "sends its request a second time");
         Some(())
     }
@@ -97,7 +97,7 @@ impl Simulation {
         let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
         let is_retry = consumer.unknown;
         consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
-        ledger.clean = false;
+        ledger.known.clean = false;
         self.note_client(client, "asks again");
         Some(())
     }
@@ -112,11 +112,14 @@ impl Simulation {
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
             ledger.requests += 1;
-            if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
-                facts.stage = Stage::Running;
-                facts.began_on_approved = ledger.status == Status::Approved;
+            let began_on_approved = ledger.status == Status::Approved;
+            if let Some(at) = attempt.facts {
+                ledger.promotions.change(at, |facts| {
+                    facts.stage = Stage::Running;
+                    facts.began_on_approved = began_on_approved;
+                });
             }
-            ledger.clean &= ledger.approved && plan.wants == Wants::Approved;
+            ledger.known.clean &= ledger.approved && plan.wants == Wants::Approved;
         }
         let Slot::Running(request) = &mut attempt.slot else { return None };
         let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
@@ -138,15 +141,18 @@ impl Simulation {
         if deed.changed.consumed > 0 {
             consumer.consumed = Some(attempt.target.map(|target| target.id));
         }
-        if let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) {
-            facts.consumed |= deed.changed.consumed > 0;
-            facts.wrote |= deed.changed.wrote;
+        let (consumed, wrote) = (deed.changed.consumed > 0, deed.changed.wrote);
+        if let Some(at) = attempt.facts.filter(|_| consumed || wrote) {
+            ledger.promotions.change(at, |facts| {
+                facts.consumed |= consumed;
+                facts.wrote |= wrote;
+            });
         }
         ledger.changed(deed.changed, now);
         ledger.launched(&deed);
-        ledger.clean &= deed.outcome.fault().is_none();
+        ledger.known.clean &= deed.outcome.fault().is_none();
         if !deed.sent {
-            self.reach = Reach::Promotion;
+            self.reach = Reach::Beside;
         }
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
@@ -185,7 +191,7 @@ impl Simulation {
     /// The source is again what was approved.
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
         let ledger = &self.ledgers[approval];
-        if ledger.drifted {
+        if ledger.known.drifted {
             self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
         }
     }
@@ -205,11 +211,11 @@ impl Simulation {
         let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);
         attempt.slot = Slot::Running(task::request(&self.platform, &ask, source));
-        if let Some(facts) = facts {
-            ledger.promotions[facts].stage = Stage::Running;
+        if let Some(at) = facts {
+            ledger.promotions.change(at, |facts| facts.stage = Stage::Running);
         }
         ledger.requests += 1;
-        ledger.clean = false;
+        ledger.known.clean = false;
         let attempts = [attempt, Attempt::new(Slot::Off, None)];
         self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
         let place = self.consumers.len() - 1;
@@ -251,8 +257,7 @@ pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> O
         Wants::OtherTeam => return None,
     };
     let at_consume = matches!(begins_at, At::Change { consumes: true, .. });
-    ledger.promotions.push(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() });
-    Some(ledger.promotions.len() - 1)
+    Some(ledger.promotions.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
 }
 
 /// What a client's answer means, for the ledger and for the client itself.
@@ -274,8 +279,8 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
             }
             End::Refused { preflight: true, .. } | End::Unknown { .. } => false,
         };
-        ledger.beyond.stranger_asked = true;
-        ledger.beyond.stranger_told |= told;
+        ledger.known.beyond.stranger_asked = true;
+        ledger.known.beyond.stranger_told |= told;
     }
     let has_key = consumer.ask.key.is_some();
     if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
@@ -288,8 +293,8 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
             End::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
             End::Unknown { .. } => false,
         };
-        ledger.beyond.retried |= stage != Stage::Unknown;
-        ledger.beyond.retry_differs |= differs;
+        ledger.known.beyond.retried |= stage != Stage::Unknown;
+        ledger.known.beyond.retry_differs |= differs;
     }
     consumer.unknown |= stage == Stage::Unknown;
     stage

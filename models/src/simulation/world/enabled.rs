@@ -14,7 +14,7 @@ impl Simulation {
     pub(in crate::simulation) fn ordinary(&self, ordinary: &mut Vec<Action>) {
         ordinary.clear();
         for (index, ledger) in self.ledgers.iter().enumerate() {
-            if ledger.status == Status::Pending && !ledger.window_passed {
+            if ledger.status == Status::Pending && !ledger.known.window_passed {
                 ordinary.push(Action::Approve { approval: index as u8 });
             }
         }
@@ -48,7 +48,7 @@ impl Simulation {
         for (index, ledger) in self.ledgers.iter().enumerate() {
             let approval = index as u8;
             match ledger.status {
-                Status::Pending if ledger.window_passed => rare.push(Action::Expire { approval }),
+                Status::Pending if ledger.known.window_passed => rare.push(Action::Expire { approval }),
                 Status::Pending => {}
                 _ if self.platform.mutant == Some(Mutant::ApproveOverwrites) => {
                     rare.push(Action::Approve { approval });
@@ -56,10 +56,10 @@ impl Simulation {
                 _ => {}
             }
             rare.push(Action::Reject { approval });
-            if !ledger.window_passed {
+            if !ledger.known.window_passed {
                 rare.push(Action::ClockPasses { approval });
             }
-            if ledger.approved && !ledger.drifted {
+            if ledger.approved && !ledger.known.drifted {
                 rare.push(Action::SourceChanges { approval });
             }
         }

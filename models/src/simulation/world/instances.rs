@@ -36,9 +36,8 @@ impl Simulation {
         let unharmed = deed.outcome.fault().is_none() && !is_stale && worked.is_none();
         self.reach = match deed.worker {
             None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
-            Some(WorkerDeed::Renewed) if unharmed => Reach::Lease,
-            // The store has nothing to do with it.
-            Some(WorkerDeed::Launched) if unharmed => Reach::Promotion,
+            Some(WorkerDeed::Leased | WorkerDeed::Renewed) if unharmed => Reach::Lease,
+            Some(WorkerDeed::Launched) if unharmed => Reach::Beside,
             _ => Reach::Store,
         };
         self.describe_worker(instance, &deed, worked);
@@ -71,11 +70,11 @@ impl Simulation {
         {
             // As it was before the worker acted.
             is_stale = matches!(ledger.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
-            ledger.beyond.stale_worker_tried |= is_stale;
-            ledger.beyond.stale_worker_acted |= is_stale && succeeded;
+            ledger.known.beyond.stale_worker_tried |= is_stale;
+            ledger.known.beyond.stale_worker_acted |= is_stale && succeeded;
         }
         if harmed {
-            self.ledgers.iter_mut().for_each(|ledger| ledger.clean = false);
+            self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
         }
         is_stale
     }
@@ -124,11 +123,11 @@ impl Simulation {
             if deed.changed.consumed > 0 {
                 consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
             }
-            if let Some(facts) = ledger.promotions.get_mut(usize::from(attempt)) {
+            ledger.promotions.change(usize::from(attempt), |facts| {
                 let matters = facts.stage == Stage::Running || facts.stage.is_refused();
                 facts.wrote |= deed.changed.wrote && matters;
                 facts.consumed |= deed.changed.consumed > 0 && matters;
-            }
+            });
         }
         self.apply_worker(&deed);
         match client {
@@ -168,9 +167,9 @@ impl Simulation {
             }
         }
         for ledger in &mut self.ledgers {
-            ledger.clean = false;
+            ledger.known.clean = false;
             if self.platform.mutant == Some(Mutant::ForgottenOnRestart) {
-                self.platform.strategy.forget(ledger.id);
+                self.platform.store.strategy().forget(ledger.id);
             }
         }
         Some(())

@@ -1,11 +1,12 @@
 //! Brings the ledgers up to date with what the store really has, and judges.
 
+use countersign::store::{Clock, memory::Records};
 use uuid::Uuid;
 
 use super::{Attempt, Simulation, Slot};
 use crate::simulation::{
     ledger::Ledger,
-    platform::{At, Deploy, Message},
+    platform::{At, Control, Deploy, Late, Message},
 };
 
 /// How far what was done reaches: no need to look at more.
@@ -13,10 +14,10 @@ use crate::simulation::{
 pub(super) enum Reach {
     /// Nothing that a property looks at: a worker that waits.
     Nothing,
-    /// A lease got longer.
+    /// A job was leased, or its lease got longer.
     Lease,
-    /// A promotion has read something, or has ended; or something was launched.
-    Promotion,
+    /// Beside the store: a promotion has read something or has ended, something was launched, time has passed.
+    Beside,
     /// Whatever the store has.
     Store,
 }
@@ -25,26 +26,46 @@ impl Simulation {
     /// Looks at what the store has, brings the ledgers up to date, and judges: those of one approval's family, or all.
     pub(super) fn observe(&mut self, touched: Option<usize>, reach: Reach) {
         match (reach, touched) {
+            (Reach::Nothing, _) => {}
             (Reach::Lease, Some(approval)) => {
-                let Self { platform, ledgers, .. } = self;
-                let ledger = &mut ledgers[approval];
-                let (team, id) = (ledger.team, ledger.id);
-                ledger.job = platform.store.look(team, |records| records.job_state(id)).flatten();
-                return;
+                let ledger = &mut self.ledgers[approval];
+                let job = |records: Records<'_>| records.job_state(ledger.id);
+                ledger.job = self.platform.store.look(ledger.team, job).flatten();
             }
-            (Reach::Nothing | Reach::Lease | Reach::Promotion | Reach::Store, _) => {}
+            // What changes nothing in the store is no other approval's business.
+            (Reach::Beside, Some(approval)) => {
+                self.place_acted();
+                self.judge(approval);
+            }
+            (Reach::Beside, None) => {
+                self.place_acted();
+                (0..self.ledgers.len()).for_each(|approval| self.judge(approval));
+            }
+            (Reach::Lease | Reach::Store, _) => {
+                let only = touched.map(|approval| &self.ledgers[approval]);
+                let only = only.map(|ledger| (ledger.team, ledger.family));
+                self.look(only);
+                self.place_acted();
+                for approval in 0..self.ledgers.len() {
+                    let ledger = &mut self.ledgers[approval];
+                    if only.is_none_or(|(_, family)| ledger.family == family)
+                        && let Some(record) = self.platform.store.standing(ledger.id)
+                    {
+                        ledger.stands(record.standing.status);
+                        self.judge(approval);
+                    }
+                }
+            }
         }
-        let now = self.now();
-        let only = touched.map(|approval| (self.ledgers[approval].team, self.ledgers[approval].family));
-        let Self { platform, ledgers, consumers, teams, judged, .. } = self;
-        let looks = reach != Reach::Promotion;
-        // What changes nothing in the store is no other approval's business.
-        let alone = touched.filter(|_| !looks).map(|approval| ledgers[approval].id);
-        let seen_by = |ledger: &Ledger| {
-            alone.is_none_or(|id| ledger.id == id) && only.is_none_or(|(_, family)| ledger.family == family)
-        };
-        let looked_at = |team: &Uuid| looks && only.is_none_or(|(only, _)| only == *team);
-        for (team, seen, cap) in teams.iter_mut().filter(|(team, ..)| looked_at(team)) {
+    }
+
+    /// Looks at what the store has of one family, or of all.
+    fn look(&mut self, only: Option<(Uuid, usize)>) {
+        let Self { platform, ledgers, consumers, teams, .. } = self;
+        for (team, seen, cap) in teams.iter_mut() {
+            if only.is_some_and(|(only, _)| only != *team) {
+                continue;
+            }
             platform.store.look(*team, |records| {
                 for event in &records.events[*seen..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
@@ -53,7 +74,11 @@ impl Simulation {
                 }
                 *seen = records.events.len();
                 for (index, ledger) in ledgers.iter_mut().enumerate() {
-                    if ledger.team != *team || !seen_by(ledger) {
+                    let is_meant = match only {
+                        Some((_, family)) => ledger.family == family,
+                        None => ledger.team == *team,
+                    };
+                    if !is_meant {
                         continue;
                     }
                     let had_targets = ledger.has_targets();
@@ -65,30 +90,35 @@ impl Simulation {
                 }
             });
         }
+    }
+
+    /// The request that was polled last gets its new place in the ledger.
+    fn place_acted(&mut self) {
         if let Some((client, duplicate)) = self.acted {
-            let consumer = &consumers[usize::from(client)];
-            let ledger = &mut ledgers[usize::from(consumer.plan.approval)];
+            let consumer = &self.consumers[usize::from(client)];
+            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
             stands(&consumer.attempts[usize::from(duplicate)], ledger);
         }
-        let control = platform.control();
-        for ledger in ledgers.iter_mut().filter(|ledger| seen_by(ledger)) {
-            if looks {
-                let Some(record) = platform.store.standing(ledger.id) else { continue };
-                ledger.stands(record.standing.status);
-            }
-            ledger.time_is(now);
-            let runs = |deploy: &Deploy| deploy.launch.approval == ledger.id && deploy.ended.is_none();
-            let late = || {
-                control.late.iter().any(|late| match &late.message {
-                    Message::Commit { approval, .. } => *approval == ledger.id,
-                    Message::Finish { lease, .. } => lease.approval == ledger.id,
-                })
-            };
-            ledger.under_way =
-                ledger.requests > 0 || ledger.job_is_open() || control.deploys.iter().any(runs) || late();
-            self.found = ledger.judge(self.found, judged);
-        }
     }
+
+    fn judge(&mut self, approval: usize) {
+        let Self { platform, ledgers, judged, found, .. } = self;
+        let ledger = &mut ledgers[approval];
+        ledger.time_is(platform.clock.now());
+        ledger.known.under_way =
+            ledger.requests > 0 || ledger.job_is_open() || is_awaited(&platform.control(), ledger.id);
+        *found = ledger.judge(*found, judged);
+    }
+}
+
+/// Whether a deploy runs for this approval, or a message about it has yet to arrive.
+fn is_awaited(control: &Control, approval: Uuid) -> bool {
+    let runs = |deploy: &Deploy| deploy.launch.approval == approval && deploy.ended.is_none();
+    let is_about = |late: &Late| match &late.message {
+        Message::Commit { approval: about, .. } => *about == approval,
+        Message::Finish { lease, .. } => lease.approval == approval,
+    };
+    control.deploys.iter().any(runs) || control.late.iter().any(is_about)
 }
 
 /// Where a request stands, for its place in the ledger.
@@ -96,13 +126,15 @@ fn stands(attempt: &Attempt, ledger: &mut Ledger) {
     if !matches!(attempt.slot, Slot::Running(_)) {
         return;
     }
-    let has_targets = ledger.has_targets();
-    let Some(facts) = attempt.facts.and_then(|at| ledger.promotions.get_mut(at)) else { return };
-    let At::Change { consumes, writes_target } = attempt.at else {
-        (facts.at_consume, facts.at_contended_write) = (false, false);
-        return;
+    let Some(place) = attempt.facts else { return };
+    let (at_consume, at_contended_write) = match attempt.at {
+        At::Change { consumes, writes_target } => {
+            let created = attempt.target.is_some_and(|target| target.created);
+            (consumes, writes_target && !created && ledger.has_targets())
+        }
+        At::Elsewhere | At::Deploy => (false, false),
     };
-    facts.at_consume = consumes;
-    let created = attempt.target.is_some_and(|target| target.created);
-    facts.at_contended_write = writes_target && !created && has_targets;
+    ledger.promotions.change(place, |facts| {
+        (facts.at_consume, facts.at_contended_write) = (at_consume, at_contended_write);
+    });
 }

@@ -6,19 +6,18 @@ use countersign::{
     protocol::{
         Approval, Binding, Digest, Effect, Environment, Flow, Kind, Op, Promotion, Request, Timestamp,
     },
-    store::{Ask, Clock, EnvVars, MemoryStore, Payload, Plan, Store, Team},
+    store::{Ask, EnvVars, Payload, Plan, Store, Team},
 };
 use uuid::Uuid;
 
 use super::{
-    Attempt, Consumer, Reach, Simulation, Slot, clients::begin_facts, environment, services, team_id,
+    Attempt, Consumer, Reach, Simulation, Slot, Worker, clients::begin_facts, environment, services, team_id,
 };
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::at_once,
     simulation::{
-        Found, Mutant, Scenario, Wants,
+        Client, Found, Mutant, Scenario, Wants,
         ledger::{Judged, Ledger},
-        mutants::Switchable,
         platform::{At, Platform},
     },
 };
@@ -27,46 +26,73 @@ pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
 /// Between two requests for an approval: windows do not end all at once.
 const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
 const VAULT_KEY: &str = "KEY";
+/// With more approvals it is not worth while to keep a start: hardly another schedule begins alike.
+const MOST_APPROVALS: usize = 4;
 
-/// Where schedules of one flow are played, one after another. What they begin with alike is made once.
+/// Where schedules of one flow are played, one after another. What they begin with alike is made once, and what one was
+/// played with is there for the next.
 pub struct Stage {
+    play: Play,
+    starts: BTreeMap<Alike, Start>,
+    judged: Judged,
+}
+
+/// What every schedule is about.
+pub(super) struct Play {
     flow: Arc<Flow>,
     mutant: Option<Mutant>,
     begins_at: At,
     binding: Binding,
     by: Arc<str>,
-    judged: Arc<Judged>,
-    starts: BTreeMap<Alike, Start>,
 }
 
 /// What the store's start follows from: the approvals with their teams and families, the teams of which a stranger
 /// asks, and the room in the plan.
-type Alike = ([u8; Start::MOST_APPROVALS], u8, Option<u8>);
+pub(super) type Alike = ([u8; MOST_APPROVALS], u8, Option<u8>);
 
 /// The world before anybody has come.
 struct Start {
     world: World,
-    /// The two stacks of each team's families.
-    families: Vec<((u8, u8), [Uuid; 2])>,
+    sources: Sources,
+    /// What was played with before, for the next time.
+    spare: Option<World>,
 }
 
+/// What there is to be asked for.
+#[derive(Default)]
+struct Sources {
+    /// The two stacks of each team's families.
+    families: Vec<((u8, u8), [Uuid; 2])>,
+    /// What was asked for before, each in a [place](place_of) of its own.
+    asks: Vec<Option<Arc<Ask>>>,
+}
+
+/// The place of what this client asks for, under the key of the client of this number if it has one.
+fn place_of(client: Client, key: Option<usize>) -> usize {
+    let key = key.map_or(0, |client| client + 1);
+    let wants = match client.wants {
+        Wants::Approved => 0,
+        Wants::OtherStack => 1,
+        Wants::OtherTeam => 2,
+    };
+    (key * Scenario::MOST_APPROVALS + usize::from(client.approval)) * 3 + wants
+}
+
+/// What a schedule is played with.
 struct World {
-    store: MemoryStore<Switchable>,
-    strategy: Switchable,
-    clock: Arc<HandClock>,
-    ids: Arc<CountingIds>,
-    teams: Vec<(Uuid, usize, usize)>,
+    platform: Arc<Platform>,
     ledgers: Vec<Ledger>,
+    teams: Vec<(Uuid, usize, usize)>,
+    consumers: Vec<Consumer>,
+    workers: Vec<Option<Worker>>,
+    skews_ms: Vec<i64>,
 }
 
 impl Stage {
     /// With this flow, and with what is broken on purpose.
     pub fn new(flow: Arc<Flow>, mutant: Option<Mutant>) -> Self {
-        let binding =
-            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        let begins_at = first(&flow, &binding);
-        let (by, judged) = ("dev@example.com".into(), Arc::default());
-        Self { flow, mutant, begins_at, binding, by, judged, starts: BTreeMap::new() }
+        let play = Play::new(flow, mutant);
+        Self { play, starts: BTreeMap::new(), judged: Judged::of_many() }
     }
 
     /// The scenario at its start, as [`Simulation::new`] makes it.
@@ -74,18 +100,42 @@ impl Stage {
     /// # Panics
     /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
     pub fn begin(&mut self, scenario: &Scenario) -> Simulation {
-        let Some(alike) = alike(scenario) else { return self.begin_afresh(scenario) };
-        if !self.starts.contains_key(&alike) {
-            self.starts.insert(alike, self.start(scenario));
-        }
-        let start = &self.starts[&alike];
-        self.people(start.world.copy(), &start.families, scenario)
+        let Self { play, starts, judged } = self;
+        let Some(alike) = alike(scenario) else { return play.begin(scenario, std::mem::take(judged)) };
+        let start = starts.entry(alike).or_insert_with(|| play.start(scenario));
+        let world = match start.spare.take() {
+            Some(mut spare) => {
+                spare.set_back(&start.world);
+                spare
+            }
+            None => start.world.copy(),
+        };
+        let mut simulation = play.enter(world, &mut start.sources, scenario, std::mem::take(judged));
+        simulation.alike = Some(alike);
+        simulation
     }
 
-    /// As [`begin`](Self::begin), and nothing is kept for the next time.
-    pub(super) fn begin_afresh(&self, scenario: &Scenario) -> Simulation {
-        let Start { world, families } = self.start(scenario);
-        self.people(world, &families, scenario)
+    /// Takes back what a schedule was played with, for the next one.
+    pub fn take_back(&mut self, mut simulation: Simulation) {
+        self.judged = std::mem::take(&mut simulation.judged);
+        if let Some(start) = simulation.alike.and_then(|alike| self.starts.get_mut(&alike)) {
+            start.spare = Some(World::left_by(simulation));
+        }
+    }
+}
+
+impl Play {
+    pub(super) fn new(flow: Arc<Flow>, mutant: Option<Mutant>) -> Self {
+        let binding =
+            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+        let begins_at = first(&flow, &binding);
+        Self { flow, mutant, begins_at, binding, by: "dev@example.com".into() }
+    }
+
+    /// As [`Stage::begin`], where nothing is kept for the next time.
+    pub(super) fn begin(&self, scenario: &Scenario, judged: Judged) -> Simulation {
+        let Start { world, mut sources, .. } = self.start(scenario);
+        self.enter(world, &mut sources, scenario, judged)
     }
 
     fn ask(&self, approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
@@ -98,67 +148,79 @@ impl Stage {
     }
 
     fn start(&self, scenario: &Scenario) -> Start {
-        let mut start = Start { world: World::new(self.mutant), families: Vec::new() };
-        start.furnish(scenario, &self.binding.from);
+        let mut world = World::new(Platform::new(Arc::clone(&self.flow), self.mutant, BEGIN));
+        let families = world.furnish(scenario, &self.binding.from);
+        let World { platform, ledgers, .. } = &mut world;
         for (index, permission) in scenario.approvals.iter().enumerate() {
             if index > 0 {
-                start.world.clock.advance_ms(BETWEEN_REQUESTS_MS);
+                platform.clock.advance_ms(BETWEEN_REQUESTS_MS);
             }
-            let (family, sources) = start.family(permission.team, permission.family);
+            let (family, sources) = family_of(&families, permission.team, permission.family);
             let ask = self.ask(Uuid::nil(), permission.team, sources[0], None);
-            let record = at_once(start.world.store.request_approval(&ask)).expect("nothing fails in memory");
-            let Approval { id, team, digest, expires_at, .. } = record.approval;
-            start.world.ledgers.push(Ledger::new(id, team, family, sources, digest, expires_at));
+            let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory");
+            let Approval { id, team, digest, expires_at, .. } = *record.approval;
+            ledgers.push(Ledger::new(id, team, family, sources, digest, expires_at));
         }
         // The store keeps the digests of what was asked for lately. Who begins with a copy need not hash again.
-        for ((team, _), stacks) in &start.families {
+        for ((team, _), stacks) in &families {
             for stack in stacks {
-                start.world.store.digest(&self.ask(Uuid::nil(), *team, *stack, None));
+                platform.store.digest(&self.ask(Uuid::nil(), *team, *stack, None));
             }
         }
-        start
+        let mut sources = Sources { families, ..Sources::default() };
+        // What the store has is looked at once for all who begin here.
+        let nobody = Scenario { clients: Vec::new(), ..scenario.clone() };
+        let mut simulation = self.enter(world, &mut sources, &nobody, Judged::default());
+        simulation.observe(None, Reach::Store);
+        Start { world: World::left_by(simulation), sources, spare: None }
     }
 
-    /// The clients come, and nobody has begun.
-    fn people(&self, world: World, families: &[((u8, u8), [Uuid; 2])], scenario: &Scenario) -> Simulation {
-        let World { store, strategy, clock, ids: _, teams, mut ledgers } = world;
-        let mut consumers = Vec::with_capacity(scenario.clients.len() + 1);
+    /// The clients come to a store that has been looked at, and nobody has begun.
+    fn enter(&self, world: World, sources: &mut Sources, scenario: &Scenario, judged: Judged) -> Simulation {
+        let Sources { families, asks } = sources;
+        let World { platform, mut ledgers, teams, mut consumers, mut workers, mut skews_ms } = world;
         for (index, client) in scenario.clients.iter().enumerate() {
             let ledger = &mut ledgers[usize::from(client.approval)];
-            let permission = scenario.approvals[usize::from(client.approval)];
-            let (team, source) = match client.wants {
-                Wants::Approved => (permission.team, ledger.sources[0]),
-                Wants::OtherStack => (permission.team, ledger.sources[1]),
-                Wants::OtherTeam => {
-                    let team = permission.team + Scenario::MOST_TEAMS;
-                    (team, family_of(families, team, 0).1[0])
-                }
-            };
-            let key = scenario.keys.then(|| format!("key-{index}").into());
-            let ask = Arc::new(self.ask(ledger.id, team, source, key));
+            let key = scenario.keys.then_some(index);
+            let place = place_of(*client, key);
+            asks.resize(asks.len().max(place + 1), None);
+            let ask = asks[place].get_or_insert_with(|| {
+                let permission = scenario.approvals[usize::from(client.approval)];
+                let (team, source) = match client.wants {
+                    Wants::Approved => (permission.team, ledger.sources[0]),
+                    Wants::OtherStack => (permission.team, ledger.sources[1]),
+                    Wants::OtherTeam => {
+                        let team = permission.team + Scenario::MOST_TEAMS;
+                        (team, family_of(families, team, 0).1[0])
+                    }
+                };
+                Arc::new(self.ask(ledger.id, team, source, key.map(|index| format!("key-{index}").into())))
+            });
             let facts = begin_facts(ledger, client.wants, self.begins_at);
             let attempts = [Attempt::new(Slot::Waiting, facts), Attempt::new(Slot::Off, None)];
             consumers.push(Consumer {
                 plan: *client,
-                ask,
+                ask: Arc::clone(ask),
                 attempts,
                 consumed: None,
                 unknown: false,
                 retries: 0,
             });
         }
-        let platform = Platform::new(store, strategy, clock, Arc::clone(&self.flow), self.mutant);
+        workers.extend(scenario.skews_ms.iter().map(|_| None));
+        skews_ms.clone_from(&scenario.skews_ms);
         let mut simulation = Simulation {
-            skews_ms: scenario.skews_ms.clone(),
+            skews_ms,
             clients: scenario.clients.len(),
-            platform: Arc::new(platform),
+            platform,
             ledgers,
             consumers,
-            workers: scenario.skews_ms.iter().map(|_| None).collect(),
+            workers,
             teams,
             begins_at: self.begins_at,
             found: Found::default(),
-            judged: Arc::clone(&self.judged),
+            judged,
+            alike: None,
             images: 1,
             endings: Default::default(),
             answered_last: None,
@@ -169,42 +231,40 @@ impl Stage {
             owed: 0,
             scenes: Vec::new(),
         };
-        simulation.observe(None, Reach::Store);
+        simulation.observe(None, Reach::Beside);
         simulation
     }
 }
 
 impl World {
-    fn new(mutant: Option<Mutant>) -> Self {
-        let (clock, ids) = (Arc::new(HandClock::at(BEGIN)), Arc::new(CountingIds::default()));
-        let strategy = Switchable::new(mutant);
-        let store = MemoryStore::with_strategy(strategy.clone(), clock.clone(), ids.clone());
-        Self { store, strategy, clock, ids, teams: Vec::new(), ledgers: Vec::new() }
+    /// With nobody in it.
+    fn new(platform: Platform) -> Self {
+        let (ledgers, teams, consumers, workers, skews_ms) = Default::default();
+        Self { platform: Arc::new(platform), ledgers, teams, consumers, workers, skews_ms }
     }
 
-    /// One that goes its own way.
-    fn copy(&self) -> Self {
-        let clock = Arc::new(HandClock::at(self.clock.now()));
-        let ids = Arc::new(CountingIds::clone(&self.ids));
-        let strategy = self.strategy.emptied();
-        let store = self.store.fork_with(strategy.clone(), clock.clone(), ids.clone());
-        Self { store, strategy, clock, ids, teams: self.teams.clone(), ledgers: self.ledgers.clone() }
+    /// What is there when everybody has gone.
+    fn left_by(simulation: Simulation) -> Self {
+        let Simulation { platform, mut ledgers, teams, mut consumers, mut workers, skews_ms, .. } =
+            simulation;
+        // With them go all that share the platform.
+        consumers.clear();
+        workers.clear();
+        ledgers.iter_mut().for_each(Ledger::forget_judgement);
+        Self { platform, ledgers, teams, consumers, workers, skews_ms }
     }
-}
 
-impl Start {
-    /// With more it is not worth while to keep it: hardly another schedule begins alike.
-    const MOST_APPROVALS: usize = 4;
-
-    /// Teams with their stacks.
-    fn furnish(&mut self, scenario: &Scenario, staging: &Environment) {
+    /// Teams with their stacks: the two of each family.
+    fn furnish(&mut self, scenario: &Scenario, staging: &Environment) -> Vec<((u8, u8), [Uuid; 2])> {
         let mut wanted: Vec<(u8, u8)> =
             scenario.approvals.iter().map(|approval| (approval.team, approval.family)).collect();
         // Who asks for another team's approval has a stack of its own to ask for.
         wanted.extend(strangers(scenario).map(|team| (team + Scenario::MOST_TEAMS, 0)));
         wanted.sort_unstable();
         wanted.dedup();
-        let World { store, teams, .. } = &mut self.world;
+        let mut families = Vec::with_capacity(wanted.len());
+        let Self { platform, teams, .. } = self;
+        let store = &platform.store;
         for (team, family) in wanted {
             let id = team_id(team);
             if !teams.iter().any(|(known, ..)| *known == id) {
@@ -218,7 +278,7 @@ impl Start {
             };
             let stacks = [stack("approved"), stack("other")];
             store.adopt_stack(id, stacks[1], stacks[0]);
-            self.families.push(((team, family), stacks));
+            families.push(((team, family), stacks));
         }
         if let Some(room) = scenario.room {
             for (team, _, cap) in teams {
@@ -226,10 +286,28 @@ impl Start {
                 store.put_team(*team, Team { plan: Plan::Pro, deployment_cap: *cap });
             }
         }
+        families
     }
 
-    fn family(&self, team: u8, family: u8) -> (usize, [Uuid; 2]) {
-        family_of(&self.families, team, family)
+    /// One that goes its own way.
+    fn copy(&self) -> Self {
+        let Platform { flow, mutant, .. } = &*self.platform;
+        let mut copy = Self::new(Platform::new(Arc::clone(flow), *mutant, BEGIN));
+        copy.set_back(self);
+        copy
+    }
+
+    /// Is as another one in which nobody has come.
+    fn set_back(&mut self, original: &Self) {
+        let Self { platform, ledgers, teams, consumers: _, workers: _, skews_ms: _ } = self;
+        let platform = Arc::get_mut(platform).expect("who shares it has gone");
+        platform.set_back(&original.platform, original.ledgers.iter().map(|ledger| ledger.id));
+        ledgers.truncate(original.ledgers.len());
+        for (ledger, original) in ledgers.iter_mut().zip(&original.ledgers) {
+            ledger.set_back(original);
+        }
+        ledgers.extend_from_slice(&original.ledgers[ledgers.len()..]);
+        teams.clone_from(&original.teams);
     }
 }
 
@@ -247,7 +325,7 @@ fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
 }
 
 fn alike(scenario: &Scenario) -> Option<Alike> {
-    let mut approvals = [u8::MAX; Start::MOST_APPROVALS];
+    let mut approvals = [u8::MAX; MOST_APPROVALS];
     if scenario.approvals.len() > approvals.len() {
         return None;
     }
