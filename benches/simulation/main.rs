@@ -2,10 +2,11 @@
 //!
 //! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
 //! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker
-//! that launches and sees the deploy through: one that ends at once, and others of five minutes, ten minutes and three
-//! hours, with a lease of thirty seconds that is renewed twice in its length. The simulator begins each schedule with a
-//! copy of what it keeps, as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every
-//! property after every step, where tokio judges nothing.
+//! that launches and sees the deploy through: one that ends at once, and others of a minute, five minutes, ten minutes and
+//! three hours, with a lease of thirty seconds that is renewed twice in its length. A campaign's schedules are about as
+//! long, on average, as that of the minute. The simulator begins each schedule with what it has kept of the one before,
+//! as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every step,
+//! where tokio judges nothing.
 //!
 //! The two take turns in short rounds, so that whatever else the machine does meets both. Printed are the medians of all
 //! rounds, and the smallest and the largest ratio.
@@ -35,8 +36,9 @@ struct Length {
     schedules: u64,
 }
 
-const LENGTHS: [Length; 4] = [
+const LENGTHS: [Length; 5] = [
     Length { deploy: "that ends at once", renewals: 0, schedules: 4_000 },
+    Length { deploy: "of a minute", renewals: 4, schedules: 3_000 },
     Length { deploy: "of five minutes", renewals: 20, schedules: 2_000 },
     Length { deploy: "of ten minutes", renewals: 40, schedules: 1_200 },
     Length { deploy: "of three hours", renewals: 720, schedules: 100 },
@@ -48,7 +50,8 @@ pub(crate) struct Dice(u64);
 impl Dice {
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
+        // The high half of a product: no division.
+        ((self.0 >> 32) * end) >> 32
     }
 }
 
@@ -58,31 +61,41 @@ fn simulated(stage: &mut Stage, scenario: &Scenario, seed: u64, renewals: u32) -
     let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
     let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
     let request = |client| Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
-    let mut requests: Vec<u8> = (0..CLIENTS).collect();
-    let mut renewed = 0;
+    let mut clients: [u8; CLIENTS as usize] = std::array::from_fn(|client| client as u8);
+    let mut requests = clients.len();
+    let (mut renewed, mut ended, mut finished) = (0, false, false);
     loop {
-        // Any request that has not ended, or the worker; it has nothing to do before somebody has committed.
-        let mover = dice.below(requests.len() as u64 + 1) as usize;
-        let taken = match requests.get(mover) {
-            Some(client) => simulation.take(request(*client)),
-            None => simulation.take(worker),
-        };
-        match taken {
+        // Any request that has not ended, or the worker, which has nothing to do before somebody has committed.
+        let has_work = !finished && simulation.facts(0).executions > 0;
+        let movers = requests + usize::from(has_work);
+        if movers == 0 {
+            break;
+        }
+        let mover = dice.below(movers as u64) as usize;
+        if let Some(client) = clients[..requests].get(mover) {
+            match simulation.take(request(*client)) {
+                Some(_) => steps += 1,
+                None => {
+                    clients.swap(mover, requests - 1);
+                    requests -= 1;
+                }
+            }
+            continue;
+        }
+        match simulation.take(worker) {
             Some(taken) => {
                 steps += 1;
                 renewed += u32::from(taken.fault == Some(Fault::SlowDeploy));
             }
-            None if mover < requests.len() => {
-                requests.remove(mover);
-            }
-            None if requests.is_empty() => break,
-            None => {}
+            None => finished = true,
         }
-        if renewed == renewals {
-            steps += u64::from(simulation.take(Action::DeployEnds { approval: 0, failed: false }).is_some());
+        if renewed == renewals && !ended {
+            ended = simulation.take(Action::DeployEnds { approval: 0, failed: false }).is_some();
+            steps += u64::from(ended);
         }
     }
     assert!(simulation.facts(0).executions == 1 && simulation.found().broken == 0);
+    stage.take_back(simulation);
     steps
 }
 
