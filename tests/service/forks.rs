@@ -7,11 +7,11 @@ use countersign::{
     service::{InMemoryDeployer, promote},
     store::{
         Ask, AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
-        Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
+        Query, Resource, ResourceKind, Stack, StackStatus, Store, Team, Verdict,
     },
     strategy::Strategy,
 };
-use countersign_models::fixtures::{CountingIds, at_once};
+use countersign_models::fixtures::{CountingIds, at_once, token_of};
 use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM, environment, service};
@@ -90,6 +90,13 @@ fn change_everything(platform: &Platform, store: &MemoryStore, ask: &Ask, pendin
     beside
 }
 
+/// Ids of which so many are left out: others have given them out.
+fn unused_ids(used: usize) -> Arc<CountingIds> {
+    let ids = CountingIds::default();
+    (0..used).for_each(|_| _ = ids.next());
+    Arc::new(ids)
+}
+
 #[test]
 fn a_store_that_is_set_back_has_what_the_other_one_has() {
     let platform = Platform::new();
@@ -100,12 +107,7 @@ fn a_store_that_is_set_back_has_what_the_other_one_has() {
     let pending = platform.requested(&platform.ask(Uuid::nil()));
     let mut pending_ask = platform.ask(pending.approval.id);
     pending_ask.payload.name = Some("other".to_owned());
-    // None that the platform has given out.
-    let ids = || {
-        let ids = CountingIds::default();
-        (0..100).for_each(|_| _ = ids.next());
-        Arc::new(ids)
-    };
+    let ids = || unused_ids(100);
     let original = platform.store.fork(platform.clock.clone(), ids());
     let mut store = platform.store.fork(platform.clock.clone(), ids());
     let known = [ask.request.approval, pending.approval.id];
@@ -129,12 +131,42 @@ fn a_store_that_is_set_back_has_what_the_other_one_has() {
         assert_eq!(store.deployment_cap(stranger), None, "nobody has come");
         let claim = store.claim_key(TEAM, "key", Digest([2; 32]), 1_000);
         assert!(matches!(at_once(claim), Ok(Claim::Granted { .. })), "the key is free");
+        // The key is again nobody's.
         store.set_back(&original);
-    } // All teams are new ones then, and approvals are theirs.
-    store.put_team(Uuid::from_u128(0xB), Team { plan: Plan::Pro, deployment_cap: 1 });
-    store.set_back(&original);
+    }
+}
+
+#[test]
+fn the_approvals_of_a_store_that_is_set_back_are_those_of_its_teams() {
+    let platform = Platform::new();
+    let original = platform.store.fork(platform.clock.clone(), unused_ids(100));
+    let mut store = original.fork(platform.clock.clone(), unused_ids(200));
+    let ask = platform.ask(Uuid::nil());
+    let request =
+        |store: &MemoryStore| at_once(store.request_approval(&ask)).expect("nothing fails").approval.id;
+    let approve = |store: &MemoryStore, approval| {
+        let decision = Decision::Operator { token: &token_of(approval), verdict: Verdict::Approve };
+        at_once(store.decide(decision)).expect("nothing fails").map(|record| record.approval.id)
+    };
     let events = |store: &MemoryStore| store.look(TEAM, |records| records.events.len());
-    let decision = Decision::Administrator { team: TEAM, approval: known[1], by: "admin@example.com" };
-    at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
-    assert_eq!(events(&store), events(&original).map(|count| count + 1));
+    let more_teams = |store: &MemoryStore| {
+        store.put_team(Uuid::from_u128(0xB), Team { plan: Plan::Pro, deployment_cap: 1 });
+    };
+    // There was none.
+    more_teams(&store);
+    let gone = request(&store);
+    store.set_back(&original);
+    assert_eq!((approve(&store, gone), events(&store)), (Err(Refusal::NOT_FOUND), Some(0)));
+    // There is one, and there was another.
+    let there = request(&original);
+    let mut store = original.fork(platform.clock.clone(), unused_ids(300));
+    let gone = request(&store);
+    store.set_back(&original);
+    assert_eq!(approve(&store, gone), Err(Refusal::NOT_FOUND));
+    assert_eq!((approve(&store, there), events(&store)), (Ok(there), Some(2)));
+    // All teams are new ones.
+    more_teams(&store);
+    store.set_back(&original);
+    store.strategy().update(there, OPENS, |_| Ok(Status::Pending));
+    assert_eq!((approve(&store, there), events(&store)), (Ok(there), Some(2)));
 }

@@ -37,7 +37,8 @@ pub(super) struct Ledger {
     judged: Option<Packed>,
 }
 
-/// What the properties look at, beside the status and the promotions: byte by byte as it is [packed].
+/// What the properties look at, beside the status and the promotions, and whether something else was written than what
+/// was approved. In the order in which it is packed.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(super) struct Known {
@@ -93,7 +94,7 @@ impl Ledger {
         self.judged = None;
     }
 
-    /// Knows what another one knows whose promotions have not begun.
+    /// Knows what another one knows that has no promotions.
     pub(super) fn set_back(&mut self, original: &Self) {
         let mut promotions = std::mem::take(&mut self.promotions);
         promotions.clear();
@@ -250,17 +251,25 @@ impl Ledger {
 /// What was found in the facts that were judged lately, in this schedule or in one before: schedules are much alike.
 /// By default nothing is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Judged(Vec<(Packed, Found)>);
+pub(super) struct Judged(Vec<Judgement>);
+
+/// Two to a cache line, which is what looking one up costs.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Judgement {
+    of: Packed,
+    found: Found,
+}
 
 impl Judged {
-    /// Two to a cache line, which is what looking one up costs.
     const PLACES: usize = 1 << 14;
     /// Nothing is packed like this: no count is that large.
-    const NOTHING: Packed = (u64::MAX, u64::MAX, u64::MAX);
+    const NOTHING: Judgement =
+        Judgement { of: (u64::MAX, u64::MAX, u64::MAX), found: Found { broken: 0, witnessed: 0 } };
 
-    /// With room for what many schedules have in common.
-    pub(super) fn of_many() -> Self {
-        Self(vec![(Self::NOTHING, Found::default()); Self::PLACES])
+    /// For what many schedules have in common.
+    pub(super) fn make_room(&mut self) {
+        self.0.resize(Self::PLACES, Self::NOTHING);
     }
 
     /// What these facts show: what was found in them when they were there before, or what the properties say.
@@ -275,10 +284,10 @@ impl Judged {
         let Some(packed) = packed else { return judge() };
         let place = foldhash::fast::FixedState::default().hash_one(packed) as usize % Self::PLACES;
         match self.0.get_mut(place) {
-            Some((known, found)) if *known == packed => *found,
+            Some(kept) if kept.of == packed => kept.found,
             Some(kept) => {
-                *kept = (packed, judge());
-                kept.1
+                *kept = Judgement { of: packed, found: judge() };
+                kept.found
             }
             None => judge(),
         }

@@ -97,10 +97,10 @@ impl Mutant {
     }
 }
 
-/// Of one shard: nobody else is there. No strategy is quicker where nobody is.
+/// Of one shard: nobody else is there, and with one thread all strategies do the same. What they do with more, loom says.
 type Sound = Sharded<Std, 1>;
 
-/// A strategy with a mutant's hand on it. Single-threaded, all of them are alike: apart they are told by loom.
+/// A strategy with a mutant's hand on it.
 pub(super) struct Switchable {
     sound: Sound,
     mutant: Option<Mutant>,
@@ -111,7 +111,7 @@ impl Switchable {
         Self { sound: Sound::default(), mutant }
     }
 
-    /// These approvals of another one stand here as they do there.
+    /// These approvals of another one stand here as they do there. What else there is stays.
     pub(super) fn set_back(&self, original: &Self, approvals: impl Iterator<Item = Uuid>) {
         for (id, record) in approvals.filter_map(|id| Some((id, original.sound.read(id)?))) {
             let known = self.sound.update(id, record.changed_at, |_| Ok(record.standing.status));

@@ -72,8 +72,20 @@ pub(super) fn draw(
     shadows: &Shadows,
     watch: &mut dyn FnMut(&Taken, &Simulation),
 ) -> Drawn {
-    let mut swarm = Swarm::of(seed);
-    let mut simulation = stage.begin(&swarm.scenario);
+    let swarm = Swarm::of(seed);
+    let simulation = stage.begin(&swarm.scenario);
+    let (drawn, simulation) = draw_in(simulation, swarm, shadows, watch);
+    stage.take_back(simulation);
+    drawn
+}
+
+/// As [`draw`], in a simulation that has begun with the swarm's scenario.
+fn draw_in(
+    mut simulation: Simulation,
+    mut swarm: Swarm,
+    shadows: &Shadows,
+    watch: &mut dyn FnMut(&Taken, &Simulation),
+) -> (Drawn, Simulation) {
     let mut scratch = Vec::with_capacity(32);
     if swarm.has(Fault::StaleRead) {
         simulation = simulation.with_stale_reads();
@@ -109,8 +121,7 @@ pub(super) fn draw(
         endings: simulation.endings(),
         divergence,
     };
-    stage.take_back(simulation);
-    drawn
+    (drawn, simulation)
 }
 
 /// Those that are not drawn by themselves cost nothing.
@@ -191,22 +202,36 @@ impl Shadows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flows::BuiltIn;
+
+    /// Every fact of every step, and how it ended.
+    fn told(simulation: Simulation, seed: u64, shadows: &Shadows) -> (String, Simulation) {
+        let mut told = String::new();
+        let watch = &mut |taken: &Taken, simulation: &Simulation| {
+            let facts: Vec<_> =
+                (0..simulation.approvals()).map(|approval| simulation.facts(approval)).collect();
+            told.push_str(&format!("{taken:?} {facts:?}\n"));
+        };
+        let (drawn, simulation) = draw_in(simulation, Swarm::of(seed), shadows, watch);
+        (format!("{told}{drawn:?}"), simulation)
+    }
 
     #[test]
-    fn a_stage_that_was_played_on_is_as_good_as_new() {
-        let flow = Arc::new(Flow::atomic_commit());
-        let shadows = Shadows::new(&flow);
-        let mut used = Stage::new(Arc::clone(&flow), None);
-        for seed in 0..2_000 {
-            let mut told = Vec::new();
-            let mut play = |stage: &mut Stage| {
-                let drawn = draw(stage, seed, &shadows, &mut |taken, simulation| {
-                    told.push((*taken, format!("{:?}", simulation.facts(0))));
-                });
-                (std::mem::take(&mut told), drawn.taken, drawn.healing, drawn.found, drawn.endings)
-            };
-            let again = play(&mut used);
-            assert_eq!(play(&mut Stage::new(Arc::clone(&flow), None)), again, "seed {seed}");
+    fn a_stage_that_was_played_on_is_as_good_as_none() {
+        for (name, seeds) in [("atomic-commit", 500), ("atomic-commit-lease", 50), ("consume-last", 50)] {
+            let flow = Arc::new(BuiltIn::find(name).expect("it is built in").subject().flow);
+            let shadows = Shadows::new(&flow);
+            for mutant in std::iter::once(None).chain(Mutant::ALL.iter().copied().map(Some)) {
+                let mut stage = Stage::new(Arc::clone(&flow), mutant);
+                for seed in 0..if mutant.is_none() { seeds * 4 } else { seeds } {
+                    let scenario = Swarm::of(seed).scenario;
+                    let fresh = Simulation::new(Arc::clone(&flow), &scenario, mutant);
+                    let (alone, _) = told(fresh, seed, &shadows);
+                    let (on_stage, simulation) = told(stage.begin(&scenario), seed, &shadows);
+                    stage.take_back(simulation);
+                    assert_eq!(on_stage, alone, "{name}, {mutant:?}, seed {seed}");
+                }
+            }
         }
     }
 }

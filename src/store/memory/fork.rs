@@ -32,27 +32,34 @@ impl<S: Strategy> MemoryStore<S> {
         fork
     }
 
-    /// Has what another store has, and nothing else: cheaper than a new fork where most of it is the same.
+    /// Has again what `original` has, of which it is a copy, and nothing else: cheaper than a new fork where most of it is
+    /// the same. The original has not changed since, and ids that were given out since are not given out again.
     ///
-    /// The standings are the caller's to set back, as the clock and the ids are.
+    /// The standings are the caller's to set back, as the clock and the ids are; those of approvals that have come since
+    /// are of nothing, and stay.
     pub fn set_back(&mut self, original: &Self) {
         let teams = self.teams.get_mut().unwrap_or_else(PoisonError::into_inner);
         let directory = self.directory.get_mut().unwrap_or_else(PoisonError::into_inner);
         let originals = original.teams();
-        if teams.len() != originals.len() || !originals.keys().all(|id| teams.contains_key(id)) {
+        if same_keys(teams, &originals) {
+            for (id, tenant) in originals.iter() {
+                teams[id].state().set_back(&tenant.state());
+            }
+        } else {
             let copy = |tenant: &Arc<Tenant>| {
                 let state = Mutex::new(tenant.state().clone());
                 (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
             };
             *teams = originals.values().map(copy).collect();
-            directory.owners.clear();
-        } else {
-            for (id, tenant) in originals.iter() {
-                teams[id].state().set_back(&tenant.state());
-            }
+            // Those that there are, are of teams that are gone.
+            *directory = Directory::default();
         }
         directory.set_back(&locked(&original.directory), teams);
     }
+}
+
+fn same_keys<T>(one: &IdMap<T>, other: &IdMap<T>) -> bool {
+    one.len() == other.len() && one.keys().all(|id| other.contains_key(id))
 }
 
 // What there is, is named in full: a part that is added is missed here first.
@@ -61,14 +68,14 @@ impl Directory {
     fn set_back(&mut self, original: &Self, teams: &IdMap<Arc<Tenant>>) {
         let Self { owners, by_token, jobs, notices } = self;
         // Approvals come with their token, and never go.
-        if owners.len() != original.owners.len() {
+        if !same_keys(owners, &original.owners) {
             by_token.clone_from(&original.by_token);
             let owner = |(id, owner): (&Uuid, &Arc<Tenant>)| Some((*id, Arc::clone(teams.get(&owner.id)?)));
             *owners = original.owners.iter().filter_map(owner).collect();
         }
         jobs.clone_from(&original.jobs);
         notices.clone_from(&original.notices);
-        debug_assert_eq!(*by_token, original.by_token, "nobody has asked for an approval beside");
+        debug_assert_eq!(*by_token, original.by_token, "each token is an approval's");
     }
 }
 
@@ -127,6 +134,10 @@ impl Known {
 
 impl Folder {
     fn set_back(&mut self, original: &Self) {
+        if !Arc::ptr_eq(&self.record.approval, &original.record.approval) {
+            // It is no copy, and has another approval of this id.
+            self.clone_from(original);
+        }
         self.bring_up_to_date(original.row.status);
         // What was asked for never changes, and neither does anything else of its row.
         let Self { record: _, row: _, last_event, execution, job, notice, lease } = self;

@@ -103,7 +103,8 @@ struct Known {
 struct Folder {
     /// The status in it is that of the request; the standing has the real one.
     record: ApprovalRecord,
-    /// What the rules look at, with the status that it had when it was looked at last.
+    /// What the rules look at, with the status that it had when it was looked at last. The same as in the record until it
+    /// is looked at after that has changed: it has memory of its own from then on.
     row: Arc<Approval>,
     /// The place of its latest event.
     last_event: Option<u32>,
@@ -138,7 +139,7 @@ impl<S: Strategy> MemoryStore<S> {
         Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids }
     }
 
-    /// The strategy by which its approvals move.
+    /// The strategy by which its approvals move. For harnesses: whoever moves one there writes no event.
     pub fn strategy(&self) -> &S {
         &self.standings
     }

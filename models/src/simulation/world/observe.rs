@@ -12,18 +12,20 @@ use crate::simulation::{
 /// How far what was done reaches: no need to look at more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// Nothing that a property looks at: a worker that waits.
+    /// Nothing that a property looks at: a worker that waits, or launches what is launched.
     Nothing,
-    /// A job was leased, or its lease got longer.
+    /// A job was leased, or its lease got longer: no property looks at that by itself.
     Lease,
-    /// Beside the store: a promotion has read something or has ended, something was launched, time has passed.
+    /// Beside the store: a promotion has read something or has ended, a request was sent again, something was launched
+    /// or its deploy has ended, time has passed.
     Beside,
     /// Whatever the store has.
     Store,
 }
 
 impl Simulation {
-    /// Looks at what the store has, brings the ledgers up to date, and judges: those of one approval's family, or all.
+    /// Brings the ledgers up to date, as far as they were reached, and judges: what is beside the store is one approval's
+    /// business, what is in it that of the approval's family. Without one it is everybody's.
     pub(super) fn observe(&mut self, touched: Option<usize>, reach: Reach) {
         match (reach, touched) {
             (Reach::Nothing, _) => {}

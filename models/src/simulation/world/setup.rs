@@ -27,7 +27,7 @@ pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
 const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
 const VAULT_KEY: &str = "KEY";
 /// With more approvals it is not worth while to keep a start: hardly another schedule begins alike.
-const MOST_APPROVALS: usize = 4;
+const MOST_KEPT: usize = 4;
 
 /// Where schedules of one flow are played, one after another. What they begin with alike is made once, and what one was
 /// played with is there for the next.
@@ -48,7 +48,7 @@ pub(super) struct Play {
 
 /// What the store's start follows from: the approvals with their teams and families, the teams of which a stranger
 /// asks, and the room in the plan.
-pub(super) type Alike = ([u8; MOST_APPROVALS], u8, Option<u8>);
+pub(super) type Alike = ([u8; MOST_KEPT], u8, Option<u8>);
 
 /// The world before anybody has come.
 struct Start {
@@ -92,15 +92,17 @@ impl Stage {
     /// With this flow, and with what is broken on purpose.
     pub fn new(flow: Arc<Flow>, mutant: Option<Mutant>) -> Self {
         let play = Play::new(flow, mutant);
-        Self { play, starts: BTreeMap::new(), judged: Judged::of_many() }
+        Self { play, starts: BTreeMap::new(), judged: Judged::default() }
     }
 
-    /// The scenario at its start, as [`Simulation::new`] makes it.
+    /// The scenario at its start, as [`Simulation::new`] makes it. Whoever has played it [gives it
+    /// back](Self::take_back), or the next one has to be made anew.
     ///
     /// # Panics
     /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
     pub fn begin(&mut self, scenario: &Scenario) -> Simulation {
         let Self { play, starts, judged } = self;
+        judged.make_room();
         let Some(alike) = alike(scenario) else { return play.begin(scenario, std::mem::take(judged)) };
         let start = starts.entry(alike).or_insert_with(|| play.start(scenario));
         let world = match start.spare.take() {
@@ -115,8 +117,12 @@ impl Stage {
         simulation
     }
 
-    /// Takes back what a schedule was played with, for the next one.
+    /// Takes back what a schedule was played with, for the next one. What is of another stage is left alone.
     pub fn take_back(&mut self, mut simulation: Simulation) {
+        let Platform { flow, mutant, .. } = &*simulation.platform;
+        if !Arc::ptr_eq(flow, &self.play.flow) || *mutant != self.play.mutant {
+            return;
+        }
         self.judged = std::mem::take(&mut simulation.judged);
         if let Some(start) = simulation.alike.and_then(|alike| self.starts.get_mut(&alike)) {
             start.spare = Some(World::left_by(simulation));
@@ -325,7 +331,7 @@ fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
 }
 
 fn alike(scenario: &Scenario) -> Option<Alike> {
-    let mut approvals = [u8::MAX; MOST_APPROVALS];
+    let mut approvals = [u8::MAX; MOST_KEPT];
     if scenario.approvals.len() > approvals.len() {
         return None;
     }
