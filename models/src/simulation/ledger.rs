@@ -192,31 +192,27 @@ impl Ledger {
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {
-        let Known { unkeyed_launches, launched_keyed, wrote_other: _, beyond, .. } = self.known;
-        let Known { executions, decisions, executed_events, targets_created, building, .. } = self.known;
-        let Known { launched_other, launched_unexecuted, under_way, clean, drifted, .. } = self.known;
-        let Known { window_passed, executed_unapproved, executed_late, final_left, vault_written, .. } =
-            self.known;
+        let known = &self.known;
         Facts {
             status: self.status,
-            window_passed,
-            drifted,
-            executions,
-            executed_unapproved,
-            executed_late,
-            final_left,
-            decisions,
-            executed_events,
-            targets_created,
-            vault_written,
-            building,
-            launches: unkeyed_launches + u8::from(launched_keyed),
-            launched_other,
-            launched_unexecuted,
-            under_way,
-            clean,
+            window_passed: known.window_passed,
+            drifted: known.drifted,
+            executions: known.executions,
+            executed_unapproved: known.executed_unapproved,
+            executed_late: known.executed_late,
+            final_left: known.final_left,
+            decisions: known.decisions,
+            executed_events: known.executed_events,
+            targets_created: known.targets_created,
+            vault_written: known.vault_written,
+            building: known.building,
+            launches: known.unkeyed_launches + u8::from(known.launched_keyed),
+            launched_other: known.launched_other,
+            launched_unexecuted: known.launched_unexecuted,
+            under_way: known.under_way,
+            clean: known.clean,
             promotions: self.promotions.all(),
-            beyond,
+            beyond: known.beyond,
         }
     }
 

@@ -346,9 +346,11 @@ mod instances;
 mod observe;
 mod scenes;
 mod setup;
+mod stage;
 
 use clients::{Attempt, Consumer, Slot};
 pub use ending::Ending;
 use observe::Reach;
-pub use setup::Stage;
-use setup::{Alike, BEGIN, Play};
+use setup::{BEGIN, Play};
+use stage::Alike;
+pub use stage::Stage;

@@ -16,14 +16,7 @@ use crate::{
 impl<S: Strategy + Default> MemoryStore<S> {
     /// A copy that goes its own way, by another clock.
     pub fn fork(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        self.fork_with(S::default(), clock, ids)
-    }
-}
-
-impl<S: Strategy> MemoryStore<S> {
-    /// As [`fork`](MemoryStore::fork), with a strategy that has nothing in it yet.
-    pub fn fork_with(&self, standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let mut fork = Self::with_strategy(standings, clock, ids);
+        let mut fork = Self::new(clock, ids);
         fork.set_back(self);
         self.standings.for_each(&mut |id, record| {
             let same = fork.standings.insert(id, record);
@@ -31,7 +24,9 @@ impl<S: Strategy> MemoryStore<S> {
         });
         fork
     }
+}
 
+impl<S: Strategy> MemoryStore<S> {
     /// Has again what `original` has, of which it is a copy, and nothing else: cheaper than a new fork where most of it is
     /// the same. The original has not changed since, and ids that were given out since are not given out again.
     ///

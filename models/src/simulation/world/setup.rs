@@ -1,6 +1,6 @@
 //! The world before the first action: teams with their stacks, pending approvals, clients that have not begun.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use countersign::{
     protocol::{
@@ -26,108 +26,33 @@ pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
 /// Between two requests for an approval: windows do not end all at once.
 const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
 const VAULT_KEY: &str = "KEY";
-/// With more approvals it is not worth while to keep a start: hardly another schedule begins alike.
-const MOST_KEPT: usize = 4;
-
-/// Where schedules of one flow are played, one after another. What they begin with alike is made once, and what one was
-/// played with is there for the next.
-pub struct Stage {
-    play: Play,
-    starts: BTreeMap<Alike, Start>,
-    judged: Judged,
-}
 
 /// What every schedule is about.
 pub(super) struct Play {
-    flow: Arc<Flow>,
-    mutant: Option<Mutant>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) mutant: Option<Mutant>,
     begins_at: At,
     binding: Binding,
     by: Arc<str>,
 }
 
-/// What the store's start follows from: the approvals with their teams and families, the teams of which a stranger
-/// asks, and the room in the plan.
-pub(super) type Alike = ([u8; MOST_KEPT], u8, Option<u8>);
-
-/// The world before anybody has come.
-struct Start {
-    world: World,
-    sources: Sources,
-    /// What was played with before, for the next time.
-    spare: Option<World>,
-}
-
 /// What there is to be asked for.
 #[derive(Default)]
-struct Sources {
+pub(super) struct Sources {
     /// The two stacks of each team's families.
     families: Vec<((u8, u8), [Uuid; 2])>,
     /// What was asked for before, each in a [place](place_of) of its own.
     asks: Vec<Option<Arc<Ask>>>,
 }
 
-/// The place of what this client asks for, under the key of the client of this number if it has one.
-fn place_of(client: Client, key: Option<usize>) -> usize {
-    let key = key.map_or(0, |client| client + 1);
-    let wants = match client.wants {
-        Wants::Approved => 0,
-        Wants::OtherStack => 1,
-        Wants::OtherTeam => 2,
-    };
-    (key * Scenario::MOST_APPROVALS + usize::from(client.approval)) * 3 + wants
-}
-
 /// What a schedule is played with.
-struct World {
+pub(super) struct World {
     platform: Arc<Platform>,
     ledgers: Vec<Ledger>,
     teams: Vec<(Uuid, usize, usize)>,
     consumers: Vec<Consumer>,
     workers: Vec<Option<Worker>>,
     skews_ms: Vec<i64>,
-}
-
-impl Stage {
-    /// With this flow, and with what is broken on purpose.
-    pub fn new(flow: Arc<Flow>, mutant: Option<Mutant>) -> Self {
-        let play = Play::new(flow, mutant);
-        Self { play, starts: BTreeMap::new(), judged: Judged::default() }
-    }
-
-    /// The scenario at its start, as [`Simulation::new`] makes it. Whoever has played it [gives it
-    /// back](Self::take_back), or the next one has to be made anew.
-    ///
-    /// # Panics
-    /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
-    pub fn begin(&mut self, scenario: &Scenario) -> Simulation {
-        let Self { play, starts, judged } = self;
-        judged.make_room();
-        let Some(alike) = alike(scenario) else { return play.begin(scenario, std::mem::take(judged)) };
-        let start = starts.entry(alike).or_insert_with(|| play.start(scenario));
-        let world = match start.spare.take() {
-            Some(mut spare) => {
-                spare.set_back(&start.world);
-                spare
-            }
-            None => start.world.copy(),
-        };
-        let mut simulation = play.enter(world, &mut start.sources, scenario, std::mem::take(judged));
-        simulation.alike = Some(alike);
-        simulation
-    }
-
-    /// Takes back what a schedule was played with, for the next one. What is of another stage is left alone.
-    pub fn take_back(&mut self, mut simulation: Simulation) {
-        let Platform { flow, mutant, .. } = &*simulation.platform;
-        if !Arc::ptr_eq(flow, &self.play.flow) || *mutant != self.play.mutant {
-            return;
-        }
-        self.judged = std::mem::take(&mut simulation.judged);
-        if let Some(start) = simulation.alike.and_then(|alike| self.starts.get_mut(&alike)) {
-            start.spare = Some(World::left_by(simulation));
-        }
-    }
 }
 
 impl Play {
@@ -138,9 +63,9 @@ impl Play {
         Self { flow, mutant, begins_at, binding, by: "dev@example.com".into() }
     }
 
-    /// As [`Stage::begin`], where nothing is kept for the next time.
+    /// As [`Stage::begin`](super::Stage::begin), where nothing is kept for the next time.
     pub(super) fn begin(&self, scenario: &Scenario, judged: Judged) -> Simulation {
-        let Start { world, mut sources, .. } = self.start(scenario);
+        let (world, mut sources) = self.start(scenario);
         self.enter(world, &mut sources, scenario, judged)
     }
 
@@ -153,7 +78,8 @@ impl Play {
         }
     }
 
-    fn start(&self, scenario: &Scenario) -> Start {
+    /// The world before anybody has come.
+    pub(super) fn start(&self, scenario: &Scenario) -> (World, Sources) {
         let mut world = World::new(Platform::new(Arc::clone(&self.flow), self.mutant, BEGIN));
         let families = world.furnish(scenario, &self.binding.from);
         let World { platform, ledgers, .. } = &mut world;
@@ -178,11 +104,17 @@ impl Play {
         let nobody = Scenario { clients: Vec::new(), ..scenario.clone() };
         let mut simulation = self.enter(world, &mut sources, &nobody, Judged::default());
         simulation.observe(None, Reach::Store);
-        Start { world: World::left_by(simulation), sources, spare: None }
+        (World::left_by(simulation), sources)
     }
 
     /// The clients come to a store that has been looked at, and nobody has begun.
-    fn enter(&self, world: World, sources: &mut Sources, scenario: &Scenario, judged: Judged) -> Simulation {
+    pub(super) fn enter(
+        &self,
+        world: World,
+        sources: &mut Sources,
+        scenario: &Scenario,
+        judged: Judged,
+    ) -> Simulation {
         let Sources { families, asks } = sources;
         let World { platform, mut ledgers, teams, mut consumers, mut workers, mut skews_ms } = world;
         for (index, client) in scenario.clients.iter().enumerate() {
@@ -250,7 +182,7 @@ impl World {
     }
 
     /// What is there when everybody has gone.
-    fn left_by(simulation: Simulation) -> Self {
+    pub(super) fn left_by(simulation: Simulation) -> Self {
         let Simulation { platform, mut ledgers, teams, mut consumers, mut workers, skews_ms, .. } =
             simulation;
         // With them go all that share the platform.
@@ -296,7 +228,7 @@ impl World {
     }
 
     /// One that goes its own way.
-    fn copy(&self) -> Self {
+    pub(super) fn copy(&self) -> Self {
         let Platform { flow, mutant, .. } = &*self.platform;
         let mut copy = Self::new(Platform::new(Arc::clone(flow), *mutant, BEGIN));
         copy.set_back(self);
@@ -304,7 +236,7 @@ impl World {
     }
 
     /// Is as another one in which nobody has come.
-    fn set_back(&mut self, original: &Self) {
+    pub(super) fn set_back(&mut self, original: &Self) {
         let Self { platform, ledgers, teams, consumers: _, workers: _, skews_ms: _ } = self;
         let platform = Arc::get_mut(platform).expect("who shares it has gone");
         platform.set_back(&original.platform, original.ledgers.iter().map(|ledger| ledger.id));
@@ -317,6 +249,17 @@ impl World {
     }
 }
 
+/// The place of what this client asks for, under the key of the client of this number if it has one.
+fn place_of(client: Client, key: Option<usize>) -> usize {
+    let key = key.map_or(0, |client| client + 1);
+    let wants = match client.wants {
+        Wants::Approved => 0,
+        Wants::OtherStack => 1,
+        Wants::OtherTeam => 2,
+    };
+    (key * Scenario::MOST_APPROVALS + usize::from(client.approval)) * 3 + wants
+}
+
 /// The place of a family, and its two stacks.
 fn family_of(families: &[((u8, u8), [Uuid; 2])], team: u8, family: u8) -> (usize, [Uuid; 2]) {
     let place = families.iter().position(|(found, _)| *found == (team, family));
@@ -325,21 +268,9 @@ fn family_of(families: &[((u8, u8), [Uuid; 2])], team: u8, family: u8) -> (usize
 }
 
 /// The teams whose approvals somebody else asks for.
-fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
+pub(super) fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
     let strangers = scenario.clients.iter().filter(|client| client.wants == Wants::OtherTeam);
     strangers.map(|client| scenario.approvals[usize::from(client.approval)].team)
-}
-
-fn alike(scenario: &Scenario) -> Option<Alike> {
-    let mut approvals = [u8::MAX; MOST_KEPT];
-    if scenario.approvals.len() > approvals.len() {
-        return None;
-    }
-    for (place, approval) in approvals.iter_mut().zip(&scenario.approvals) {
-        *place = approval.team * Scenario::MOST_TEAMS + approval.family;
-    }
-    let strangers = strangers(scenario).fold(0, |teams, team| teams | 1 << team);
-    Some((approvals, strangers, scenario.room))
 }
 
 /// Where a promotion of this flow begins.
