@@ -3,15 +3,15 @@
 //! The platform's rules stand here once for every store: a store in a database loads what the ask is about, lets this
 //! judge and change it, and writes down what has changed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use uuid::Uuid;
 
-use super::records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team};
-use crate::protocol::{Commit, Do, Environment, Member, Op, Refusal, Step, Target};
+use super::{
+    records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team},
+    vault::Vault,
+};
+use crate::protocol::{Binding, Commit, Do, Member, Op, Refusal, Step, Target};
 
 /// What begins the value of a variable that stands for a vault key.
 const VAULT: &str = "vault:";
@@ -28,7 +28,7 @@ pub struct Estate {
     /// In the order in which they were created.
     pub resources: Vec<Resource>,
     /// The vault of each environment.
-    pub vault: BTreeMap<(Environment, String), String>,
+    pub vault: Vault,
     /// What fails at the moment, as the refusal that it causes. For harnesses.
     pub outages: BTreeSet<Refusal>,
 }
@@ -56,7 +56,7 @@ impl Estate {
             stacks: Vec::new(),
             other_stacks: 0,
             resources: Vec::new(),
-            vault: BTreeMap::new(),
+            vault: Vault::default(),
             outages: BTreeSet::new(),
         }
     }
@@ -167,39 +167,16 @@ impl Estate {
         merged
     }
 
-    /// The vault keys that a copy would bring into the target's environment. None that is there is overwritten.
-    fn vault_keys_to_copy(&self, ask: &Ask) -> Vec<(String, String)> {
-        if !ask.payload.copy_vault {
-            return Vec::new();
-        }
-        let binding = ask.binding();
-        // Both in the order of their keys.
-        let mut there = self.vault_of(&binding.to).map(|(key, _)| key).peekable();
-        let mut is_there = |key: &String| {
-            while there.next_if(|other| *other < key).is_some() {}
-            there.peek() == Some(&key)
-        };
-        let missing = self.vault_of(&binding.from).filter(|(key, _)| !is_there(key));
-        missing.map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-
-    /// The keys and values of an environment's vault, in the order of the keys.
-    fn vault_of(&self, env: &Environment) -> impl Iterator<Item = (&String, &String)> {
-        let from = self.vault.range((env.clone(), String::new())..);
-        from.take_while(move |((other, _), _)| other == env).map(|((_, key), value)| (key, value))
-    }
-
     fn vault_refs_resolve(&self, ask: &Ask) -> bool {
         let target = self.target(ask);
         let stacks = [Some(ask.payload.source), target].into_iter().flatten();
         if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
             return true;
         }
-        let to = &ask.binding().to;
-        let copied = self.vault_keys_to_copy(ask);
+        let Binding { from, to, .. } = ask.binding();
         self.merged_variables(ask).values().filter_map(|value| value.strip_prefix(VAULT)).all(|key| {
-            self.vault.contains_key(&(to.clone(), key.to_owned()))
-                || copied.iter().any(|(copy, _)| copy == key)
+            let goes_along = ask.payload.copy_vault && self.vault.value(from, key).is_some();
+            goes_along || self.vault.value(to, key).is_some()
         })
     }
 
@@ -227,12 +204,11 @@ impl Estate {
                     self.write_target(ask, commit, approved, id);
                     applied.target = Some(Target { id, created });
                 }
-                Op::WriteVault => {
-                    for (key, value) in self.vault_keys_to_copy(ask) {
-                        applied.vault_keys.push(key.clone());
-                        self.vault.insert((ask.binding().to.clone(), key), value);
-                    }
+                Op::WriteVault if ask.payload.copy_vault => {
+                    let Binding { from, to, .. } = ask.binding();
+                    self.vault.copy(from, to, &mut applied.vault_keys);
                 }
+                Op::WriteVault => {}
                 Op::Audit => applied.events += 1,
                 Op::Enqueue => applied.enqueued = true,
             }

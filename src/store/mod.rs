@@ -14,6 +14,7 @@ mod records;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod vault;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -27,6 +28,7 @@ pub use records::{
     ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
+pub use vault::{Vault, VaultEntry};
 
 use crate::protocol::{Approval, Commit, Digest, Environment, Refusal, Step, Target, Timestamp};
 

@@ -81,9 +81,8 @@ impl TeamState {
         (*team, *other_stacks) = (original.estate.team, original.estate.other_stacks);
         set_list_back(stacks, &original.estate.stacks, Stack::set_back);
         set_list_back(resources, &original.estate.resources, set_back);
-        set_map_back(vault, &original.estate.vault);
+        vault.set_back(&original.estate.vault);
         set_back(outages, &original.estate.outages);
-        approvals.retain(|id, _| original.approvals.contains_key(id));
         for (id, folder) in &original.approvals {
             match approvals.get_mut(id) {
                 Some(known) => known.set_back(folder),
@@ -91,6 +90,10 @@ impl TeamState {
                     approvals.insert(*id, folder.clone());
                 }
             }
+        }
+        // All of the original's are there by now.
+        if approvals.len() > original.approvals.len() {
+            approvals.retain(|id, _| original.approvals.contains_key(id));
         }
         // Events are written once, and stay as they are.
         events.truncate(original.events.len());
@@ -169,6 +172,10 @@ fn set_map_back<K: Clone + Ord, T: Clone + PartialEq>(map: &mut BTreeMap<K, T>, 
     }
     if map.len() > original.len() {
         map.retain(|key, part| original.get(key) == Some(part));
+        // None of them is any different.
+        if map.len() == original.len() {
+            return;
+        }
     }
     set_back(map, original);
 }

@@ -12,7 +12,7 @@ use crate::{
     protocol::{Digest, Environment, Refusal, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditKind, EnvVars, Job, JobState, NewResource, NewStack, Resource,
-        ResourceKind, Service, Stack, StackStatus, StoreError, Team, Tenants,
+        ResourceKind, Service, Stack, StackStatus, StoreError, Team, Tenants, VaultEntry,
     },
     strategy::{IdMap, Record, Strategy},
 };
@@ -120,13 +120,15 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// Sets a vault key; false when there is no such team.
     pub fn put_vault(&self, team: Uuid, env: Environment, key: &str, value: &str) -> bool {
-        let put = |team: &mut TeamState| team.estate.vault.insert((env, key.to_owned()), value.to_owned());
+        let entry = VaultEntry { env, key: key.into(), value: value.into() };
+        let put = |team: &mut TeamState| team.estate.vault.put(entry);
         self.with_team(team, put).is_some()
     }
 
     /// The value of a vault key.
     pub fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
-        self.with_team(team, |team| team.estate.vault.get(&(env.clone(), key.to_owned())).cloned()).flatten()
+        self.with_team(team, |team| team.estate.vault.value(env, key).map(|value| value.as_ref().to_owned()))
+            .flatten()
     }
 
     /// A team's stacks, oldest first.

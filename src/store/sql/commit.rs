@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     protocol::{self, Digest, Fences, Guards, Op, Refusal, Step, Target, Timestamp},
-    store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack},
+    store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack, VaultEntry},
 };
 
 /// A commit, kept until it is run.
@@ -176,8 +176,8 @@ impl Commit {
         for twin in after.resources.iter().filter(|twin| !before.resources.contains(twin)) {
             put_resource(session, team, twin).await?;
         }
-        for ((env, key), value) in &after.vault {
-            if !before.vault.contains_key(&(env.clone(), key.clone())) {
+        for VaultEntry { env, key, value } in after.vault.entries() {
+            if before.vault.value(env, key).is_none() {
                 session.execute(VAULT, &values![team, env, key, value]).await?;
             }
         }

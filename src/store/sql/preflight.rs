@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{Digest, Op, Refusal, Step},
-    store::{Ask, Estate, Team, digest_of},
+    store::{Ask, Estate, Team, VaultEntry, digest_of},
 };
 
 /// What fails at the moment. For harnesses.
@@ -90,10 +90,11 @@ pub(super) async fn load<S: Session>(
     }
     if needs.vault || (needs.vault_refs && estate.speaks_of_vault()) {
         let rows = session.query(VAULT, &values![team, &binding.from, &binding.to]).await?;
-        for row in rows {
+        let entry = |row| -> Result<VaultEntry, SqlError> {
             let mut columns = Columns::of(row);
-            estate.vault.insert((columns.take()?, columns.take()?), columns.take()?);
-        }
+            Ok(VaultEntry { env: columns.take()?, key: columns.take()?, value: columns.take()? })
+        };
+        estate.vault = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
     }
     Ok(Some(estate))
 }
