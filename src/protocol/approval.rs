@@ -22,6 +22,8 @@ pub struct Timestamp(pub u64);
 /// is the caller's; the protocol only compares two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+// It is moved about a lot, within enums: in words, and not in bytes from an odd place on.
+#[repr(align(8))]
 pub struct Digest(pub [u8; 32]);
 
 /// What an approval may be used for.

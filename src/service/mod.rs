@@ -57,7 +57,10 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
         let asks_for_lease = promotion.step().is_some_and(|step| matches!(step.action, Do::Lease));
         let turn = asks_for_lease.then(|| turns.wait(ask.request.approval));
         let held = step(&mut promotion, ask, store, deployer).await;
-        if let (Some(_), Some(turn)) = (held, turn) {
+        // Where nobody has to wait, its turn is not moved about.
+        if held.is_some()
+            && let Some(turn) = turn
+        {
             has_waited = true;
             turn.await;
         }

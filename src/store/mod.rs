@@ -51,6 +51,8 @@ pub trait Ids: Send + Sync {
 
 /// The infrastructure failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// A word, so that a result of one or of something larger is moved in words, and not in bytes.
+#[repr(u64)]
 pub enum StoreError {
     /// And certainly nothing changed.
     NotApplied,

@@ -14,34 +14,44 @@ pub(crate) type RandomMap<K, T> = std::collections::HashMap<K, T, BuildHasherDef
 /// A map by id.
 pub(crate) type IdMap<T> = RandomMap<Uuid, T>;
 
-/// An odd number whose bits look random: 2⁶⁴ divided by the golden ratio.
-const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Numbers whose bits look random: 2⁶⁴ divided by the golden ratio, and the fraction of π.
+const SPREAD: [u64; 2] = [0x9E37_79B9_7F4A_7C15, 0x243F_6A88_85A3_08D3];
 
 /// Folds the sixteen bytes of an id. Ids are random, and given out by the server: nobody chooses their collisions.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct IdHasher(u64);
 
+impl IdHasher {
+    /// Takes in two words by one product. Its low bits know nothing of the factors' high ones, and its high bits little of
+    /// their low ones; folded, all know of all.
+    #[inline]
+    fn fold(self, one: u64, other: u64) -> Self {
+        let product = u128::from(self.0 ^ one ^ SPREAD[0]) * u128::from(other ^ SPREAD[1]);
+        Self(product as u64 ^ (product >> u64::BITS) as u64)
+    }
+}
+
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
-        // A product's low bits know nothing of the factor's high ones.
-        (self.0 ^ self.0 >> 32).wrapping_mul(SPREAD)
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(size_of::<u64>()) {
-            let mut word = [0; size_of::<u64>()];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(29) ^ u64::from_be_bytes(word)).wrapping_mul(SPREAD);
+        for chunk in bytes.chunks(size_of::<u128>()) {
+            let mut words = [0; size_of::<u128>()];
+            words[..chunk.len()].copy_from_slice(chunk);
+            let words = u128::from_be_bytes(words);
+            *self = self.fold((words >> u64::BITS) as u64, words as u64);
         }
     }
 }
 
-/// The hash of an id. Its high bits are the better ones.
+/// The hash of an id.
 #[inline]
 pub(super) fn hash(id: Uuid) -> u64 {
     // What `write` makes of its bytes.
     let (high, low) = id.as_u64_pair();
-    IdHasher((high.wrapping_mul(SPREAD).rotate_left(29) ^ low).wrapping_mul(SPREAD)).finish()
+    IdHasher::default().fold(high, low).finish()
 }
 
 /// The shard of an id, of so many.
@@ -59,19 +69,21 @@ mod tests {
     #[test]
     fn ids_that_differ_little_are_spread_over_all_shards() {
         const SHARDS: usize = 64;
-        const IDS: usize = 100 * SHARDS;
+        const IDS: u128 = 100 * SHARDS as u128;
         let hasher = BuildHasherDefault::<IdHasher>::default();
-        for shift in [0, 40, 90] {
-            let ids = (0..IDS as u128).map(|number| Uuid::from_u128(number << shift));
+        // One counter, or two: where each of them is.
+        for (first, second) in [(0, 7), (40, 47), (90, 97), (0, 64), (0, 96), (29, 64), (32, 64), (16, 80)] {
             let mut sizes = [0; SHARDS];
             let mut hashes = BTreeSet::new();
-            for id in ids {
+            for number in 0..IDS {
+                let id = Uuid::from_u128((number % 128) << first | (number / 128) << second);
                 sizes[shard_of(id, SHARDS)] += 1;
                 assert_eq!(hash(id), hasher.hash_one(id), "maps hash alike");
                 hashes.insert(hash(id));
             }
-            assert_eq!(hashes.len(), IDS, "no two have one hash, shifted by {shift}");
-            assert!(sizes.iter().all(|size| (25..400).contains(size)), "shifted by {shift}: {sizes:?}");
+            let place = format!("bits from {first} and from {second} on");
+            assert_eq!(hashes.len() as u128, IDS, "no two have one hash: {place}");
+            assert!(sizes.iter().all(|size| (25..400).contains(size)), "{place}: {sizes:?}");
         }
     }
 }

@@ -30,7 +30,8 @@ const BEGAN: Timestamp = Timestamp(1);
 const ID: Uuid = Uuid::from_u128(0xABCD << 64);
 /// The second slot's number is in it already.
 const SECOND: Uuid = Uuid::from_u128(0xBCDE << 64 | 1);
-const THIRD: Uuid = Uuid::from_u128(0xCDEF << 64 | 2);
+/// As those before it, in the second of two shards.
+const THIRD: Uuid = Uuid::from_u128(0xEFAB << 64 | 2);
 
 /// When consumer `index` consumes: the time in the record tells who it was.
 fn time_of(index: u64) -> Timestamp {
