@@ -91,12 +91,12 @@ struct Slow {
 }
 
 impl Deployer for Slow {
-    async fn launch(&self, _: Launch) {
+    async fn launch(&self, _: &Launch) {
         self.world.doze().await;
     }
 
     /// Ends after so many renewals of the lease.
-    async fn outcome(&self, _: Launch, patience_ms: u64) -> Option<StackStatus> {
+    async fn outcome(&self, _: &Launch, patience_ms: u64) -> Option<StackStatus> {
         {
             let mut waited = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
             if *waited == self.renewals {

@@ -29,12 +29,12 @@ pub struct Launch {
 /// down that it has launched does it again.
 pub trait Deployer: Send + Sync {
     /// Starts a deploy. With a key that was launched before it is the same deploy, which runs again if it was killed.
-    fn launch(&self, launch: Launch) -> impl Future<Output = ()> + Send;
+    fn launch(&self, launch: &Launch) -> impl Future<Output = ()> + Send;
 
     /// How the deploy of this launch has ended; none when it has not within `patience_ms`, or nobody can tell.
     ///
     /// It must give way to others while it waits: whoever calls it does so again and again.
-    fn outcome(&self, launch: Launch, patience_ms: u64) -> impl Future<Output = Option<StackStatus>> + Send;
+    fn outcome(&self, launch: &Launch, patience_ms: u64) -> impl Future<Output = Option<StackStatus>> + Send;
 }
 
 /// A deploy that runs.
@@ -101,22 +101,22 @@ impl InMemoryDeployer {
 }
 
 impl Deployer for InMemoryDeployer {
-    async fn launch(&self, launch: Launch) {
+    async fn launch(&self, launch: &Launch) {
         let mut state = self.state();
         let same = |other: &Launch| launch.key.is_some() && other.key == launch.key;
         if !state.effective.iter().any(same) {
-            state.effective.push(launch);
+            state.effective.push(*launch);
         }
         let ended = state.ended.iter().any(|(key, _)| Some(*key) == launch.key);
         if !ended && !state.running.iter().any(|running| same(&running.launch)) {
             let number = state.next;
             state.next += 1;
-            state.running.push(Running { launch, number });
+            state.running.push(Running { launch: *launch, number });
         }
     }
 
     /// Does not wait, but gives way once: it knows no clock.
-    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
+    async fn outcome(&self, launch: &Launch, _patience_ms: u64) -> Option<StackStatus> {
         give_way().await;
         self.state().ended.iter().find(|(key, _)| Some(*key) == launch.key).map(|(_, ended)| *ended)
     }

@@ -134,7 +134,7 @@ pub async fn step<S: Store, D: Deployer>(
         }),
         Effect::Launch { digest, target } => {
             let target = target.map(|target| target.id);
-            deployer.launch(Launch { approval: ask.request.approval, key: None, digest, target }).await;
+            deployer.launch(&Launch { approval: ask.request.approval, key: None, digest, target }).await;
             promotion.resume(Reply::Done);
         }
         Effect::Answer => promotion.resume(Reply::Done),

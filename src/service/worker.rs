@@ -117,11 +117,12 @@ async fn see_through_one_lease<S: Store, D: Deployer, T: Timer>(
     failed: &mut StoreError,
 ) -> Stage {
     // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
-    launch(lease, deployer).await;
+    let launched = keyed(lease);
+    deployer.launch(&launched).await;
     // There is as much time again for a store that does not answer at once.
     let mut patience_ms = terms.lease_ms / 2;
     loop {
-        let ended = deployer.outcome(keyed(lease), patience_ms).await;
+        let ended = deployer.outcome(&launched, patience_ms).await;
         let asked_at = terms.clock.now();
         let holds = match ended {
             Some(ended) => store.finish_job(lease, ended).await,
@@ -149,7 +150,7 @@ pub async fn give_back<S: Store>(lease: &Lease, store: &S) -> Result<bool, Store
 
 /// Launches a leased job. Safe to repeat: the key makes it the same deploy.
 pub async fn launch<D: Deployer>(lease: &Lease, deployer: &D) {
-    deployer.launch(keyed(lease)).await;
+    deployer.launch(&keyed(lease)).await;
 }
 
 fn keyed(lease: &Lease) -> Launch {

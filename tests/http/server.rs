@@ -37,13 +37,13 @@ struct Held {
 }
 
 impl Deployer for Held {
-    async fn launch(&self, _: Launch) {
+    async fn launch(&self, _: &Launch) {
         self.begun.add_permits(1);
         self.gate.acquire().await.expect("nobody closes it").forget();
         self.launched.add_permits(1);
     }
 
-    async fn outcome(&self, _: Launch, _: u64) -> Option<StackStatus> {
+    async fn outcome(&self, _: &Launch, _: u64) -> Option<StackStatus> {
         None
     }
 }

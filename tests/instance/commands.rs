@@ -110,13 +110,13 @@ async fn a_repeat_while_it_runs_is_the_same_deploy() {
     let gate = fifo(&platform, "gate");
     let instance = platform.with_script("echo run >> runs; cat gate");
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
-    instance.deployer.launch(launch).await;
-    instance.deployer.launch(launch).await;
+    instance.deployer.launch(&launch).await;
+    instance.deployer.launch(&launch).await;
     // Opening it waits until the command has.
     tokio::task::spawn_blocking(move || fs::write(gate, "")).await.expect("it ends").expect("it is there");
     assert_eq!(platform.settled().await, StackStatus::Healthy);
-    instance.deployer.launch(launch).await;
-    assert_eq!(instance.deployer.outcome(launch, 1).await, Some(StackStatus::Healthy));
+    instance.deployer.launch(&launch).await;
+    assert_eq!(instance.deployer.outcome(&launch, 1).await, Some(StackStatus::Healthy));
     instance.stop().await;
     assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\n");
 }
@@ -133,9 +133,9 @@ async fn a_deploy_whose_end_is_written_down_is_not_run_by_whoever_comes_after_a_
     platform.store.log_deploy(log).await.expect("it answers");
     let digest = platform.store.digest(&ask).expect("the team is there");
     let launch = Launch { approval, key: Some(approval), digest, target: None };
-    instance.deployer.launch(launch).await;
+    instance.deployer.launch(&launch).await;
     let patience = u64::try_from(PATIENCE.as_millis()).expect("it fits");
-    assert_eq!(instance.deployer.outcome(launch, patience).await, Some(StackStatus::Failed));
+    assert_eq!(instance.deployer.outcome(&launch, patience).await, Some(StackStatus::Failed));
     instance.stop().await;
     assert!(!fs::exists(platform.path("runs")).expect("the folder"));
 }
@@ -190,7 +190,7 @@ async fn launches_without_a_key_are_deploys_of_their_own() {
     let platform = Platform::new();
     let instance = platform.with_script("echo run >> runs");
     let launch = Launch { key: None, ..launch_of(&platform, &instance).await };
-    instance.deployer.launch(launch).await;
+    instance.deployer.launch(&launch).await;
     assert!(instance.deployer.quiet_within(PATIENCE).await);
     instance.stop().await;
     assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\nrun\n");

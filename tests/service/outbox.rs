@@ -30,7 +30,7 @@ fn launches_without_a_key_are_as_many_as_there_were_calls() {
     let launched_as =
         |key, digest| Launch { approval: APPROVAL, key, digest: Digest([digest; 32]), target: None };
     for (key, digest) in [(None, 1), (None, 1), (Some(APPROVAL), 2), (Some(APPROVAL), 2), (None, 3)] {
-        at_once(deployer.launch(launched_as(key, digest)));
+        at_once(deployer.launch(&launched_as(key, digest)));
     }
     let launched =
         [launched_as(None, 1), launched_as(None, 1), launched_as(Some(APPROVAL), 2), launched_as(None, 3)];
@@ -51,7 +51,7 @@ fn launches_without_a_key_are_as_many_as_there_were_calls() {
     assert_eq!(numbers(&copy), [0, 2, 3], "a copy goes its own way");
     // Another approval's key is another deploy.
     let other = Launch { key: Some(Uuid::from_u128(9)), ..launched_as(None, 2) };
-    at_once(copy.launch(other));
+    at_once(copy.launch(&other));
     assert_eq!(copy.effective().len(), 5);
 }
 

@@ -140,7 +140,7 @@ fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     // Another key is another deploy, whatever has ended.
     let key = Some(Uuid::from_u128(77));
     let another = Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target };
-    at_once(platform.deployer.launch(another));
+    at_once(platform.deployer.launch(&another));
     assert_eq!(platform.deployer.running().len(), 1);
 }
 
@@ -149,9 +149,9 @@ fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
 struct Patient(Mutex<Vec<u64>>);
 
 impl Deployer for Patient {
-    async fn launch(&self, _: Launch) {}
+    async fn launch(&self, _: &Launch) {}
 
-    async fn outcome(&self, _: Launch, patience_ms: u64) -> Option<StackStatus> {
+    async fn outcome(&self, _: &Launch, patience_ms: u64) -> Option<StackStatus> {
         let mut waited = self.0.lock().expect("nobody panics with it");
         waited.push(patience_ms);
         (waited.len() == 3).then_some(StackStatus::Healthy)

@@ -6,14 +6,18 @@ use std::hash::BuildHasher;
 
 use countersign::{
     protocol::{Digest, Status, Timestamp},
+    service::Launch,
     store::{AuditKind, JobState, StackStatus, memory::Records},
 };
 use uuid::Uuid;
 
 use packed::{Packed, Promotions, packed};
 
-use super::platform::{Changed, Deed};
-use crate::properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Stage};
+use super::platform::Changed;
+use crate::{
+    fixtures::token_of,
+    properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Stage},
+};
 
 /// What is known of one approval.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Ledger {
     /// The stack that it was given for, and the other one of its family.
     pub(super) sources: [Uuid; 2],
     pub(super) digest: Digest,
+    /// What its operator has got.
+    pub(super) token: Box<str>,
     pub(super) expires_at: Timestamp,
     pub(super) status: Status,
     pub(super) approved: bool,
@@ -78,6 +84,7 @@ impl Ledger {
             family,
             sources,
             digest,
+            token: token_of(id).into(),
             expires_at,
             status: Status::Pending,
             approved: false,
@@ -94,11 +101,29 @@ impl Ledger {
         self.judged = None;
     }
 
-    /// Knows what another one knows that has no promotions.
+    /// Knows what another one of this approval knows that has no promotions.
     pub(super) fn set_back(&mut self, original: &Self) {
-        let mut promotions = std::mem::take(&mut self.promotions);
+        debug_assert_eq!(self.id, original.id, "it is about the same approval");
+        // All of it by name: what is added is missed here first. The first ones never change.
+        let Self {
+            id: _,
+            team: _,
+            family: _,
+            sources: _,
+            digest: _,
+            token: _,
+            expires_at: _,
+            status,
+            approved,
+            known,
+            job,
+            promotions,
+            requests,
+            judged,
+        } = self;
+        (*status, *approved, *known) = (original.status, original.approved, original.known);
+        (*job, *requests, *judged) = (original.job, original.requests, original.judged);
         promotions.clear();
-        *self = Self { promotions, ..original.clone() };
     }
 
     /// A transaction about this approval has changed something, at this time of the store's clock.
@@ -112,9 +137,8 @@ impl Ledger {
         self.known.wrote_other |= changed.other_services;
     }
 
-    /// Something was launched for it.
-    pub(super) fn launched(&mut self, deed: &Deed) {
-        let Some(launch) = &deed.launched else { return };
+    /// This was launched for it.
+    pub(super) fn launched(&mut self, launch: &Launch) {
         match launch.key {
             Some(_) => self.known.launched_keyed = true,
             None => self.known.unkeyed_launches = (self.known.unkeyed_launches + 1).min(2),
@@ -124,18 +148,24 @@ impl Ledger {
         self.known.launched_unexecuted |= self.status != Status::Executed;
     }
 
+    // Here and below: what has not changed is not written, since what was just written byte by byte is slow to be packed.
+
     /// Its status, as the store has it now.
     pub(super) fn stands(&mut self, status: Status) {
-        self.known.final_left |= self.status.is_final() && status != self.status;
-        self.approved |= status == Status::Approved;
-        self.status = status;
+        if status != self.status {
+            self.known.final_left |= self.status.is_final();
+            self.approved |= status == Status::Approved;
+            self.status = status;
+        }
     }
 
     /// What time it is, by the store's clock.
     pub(super) fn time_is(&mut self, now: Timestamp) {
-        let had_passed = self.known.window_passed;
-        self.known.window_passed = self.expires_at <= now;
-        self.known.clean &= had_passed || !self.known.window_passed;
+        let passed = self.expires_at <= now;
+        if passed != self.known.window_passed {
+            self.known.window_passed = passed;
+            self.known.clean &= !passed;
+        }
     }
 
     /// An event about it was written.
@@ -162,9 +192,12 @@ impl Ledger {
                 created += 1;
             }
         }
-        self.known.targets_created = created;
-        self.known.building = building;
-        self.known.beyond.cap_passed |= records.stacks.len() > cap;
+        if (created, building) != (self.known.targets_created, self.known.building) {
+            (self.known.targets_created, self.known.building) = (created, building);
+        }
+        if records.stacks.len() > cap {
+            self.known.beyond.cap_passed = true;
+        }
         self.job = records.job_state(self.id);
     }
 

@@ -1,13 +1,18 @@
 //! The platform as a promotion and a worker see it: the real store in memory and a deployer, with a turnstile before every effect.
 //!
 //! A task that is polled passes the turnstile once, with what is to become of the effect behind it, and waits before the
-//! next one: one poll is one atomic action. What really happened is written down as a [`Deed`].
+//! next one: one poll is one atomic action. What really happened is noted as a [`Deed`].
 
 mod deployer;
+mod notes;
 mod store;
 mod turnstile;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+};
 
 use countersign::{
     protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp},
@@ -17,6 +22,8 @@ use countersign::{
         Team, memory::Records,
     },
 };
+use notes::Notes;
+pub(super) use notes::{Changed, Deed, WorkerDeed};
 use turnstile::Turnstile;
 use uuid::Uuid;
 
@@ -44,57 +51,6 @@ pub(super) enum At {
         /// It writes the target.
         writes_target: bool,
     },
-}
-
-/// What one turn of a task did. Moved about at every step: what is rare in it is boxed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Deed {
-    /// What really became of the effect: a fault that had nothing to hit is none.
-    pub(super) outcome: Outcome,
-    pub(super) changed: Changed,
-    /// A transaction was sent to the store: it may have changed.
-    pub(super) sent: bool,
-    pub(super) launched: Option<Box<Launch>>,
-    /// The target that the promotion knows of from now on, if that has changed.
-    pub(super) target: Option<Option<Target>>,
-    /// Somebody else has the lease that it asked for: nothing happened.
-    pub(super) waits: bool,
-    /// Something that the model's worker does.
-    pub(super) worker: Option<WorkerDeed>,
-    /// The approval whose job it is about.
-    pub(super) approval: Option<Uuid>,
-    /// A worker acted on the lease with this fencing number; whether it succeeded.
-    pub(super) acted: Option<(u64, bool)>,
-    /// On whom it acted, how that is called, and what came of it: for a diagram.
-    pub(super) words: Option<Box<(Actor, String, String)>>,
-}
-
-/// What a transaction really changed. Counts, since a message may be delivered twice.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Changed {
-    pub(super) consumed: u8,
-    pub(super) wrote: bool,
-    pub(super) vault: bool,
-    /// A target was written that does not have the services which were approved.
-    pub(super) other_services: bool,
-}
-
-impl Changed {
-    fn add(&mut self, other: Self) {
-        self.consumed += other.consumed;
-        self.wrote |= other.wrote;
-        self.vault |= other.vault;
-        self.other_services |= other.other_services;
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WorkerDeed {
-    Leased,
-    Launched,
-    LaunchedAgain,
-    Renewed,
-    Finished,
 }
 
 /// Whose turn it is.
@@ -164,7 +120,7 @@ pub(super) struct Platform {
     /// Stale reads may be wanted.
     pub(super) keeps_readings: bool,
     turnstile: Turnstile,
-    deed: Mutex<Deed>,
+    notes: Notes,
     control: Mutex<Control>,
 }
 
@@ -182,7 +138,7 @@ impl Platform {
             in_words: false,
             keeps_readings: false,
             turnstile: Turnstile::default(),
-            deed: Mutex::default(),
+            notes: Notes::default(),
             control: Mutex::default(),
         }
     }
@@ -198,7 +154,7 @@ impl Platform {
             in_words,
             keeps_readings,
             turnstile,
-            deed,
+            notes,
             control,
         } = self;
         store.set_back(&original.store);
@@ -206,7 +162,7 @@ impl Platform {
         clock.set(original.clock.now());
         ids.set_back(&original.ids);
         (*in_words, *keeps_readings, *turnstile) = (false, false, Turnstile::default());
-        *deed.get_mut().unwrap_or_else(PoisonError::into_inner) = Deed::default();
+        notes.take();
         let Control { late, deploys, readings } = control.get_mut().unwrap_or_else(PoisonError::into_inner);
         late.clear();
         deploys.clear();
@@ -223,19 +179,15 @@ impl Platform {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is done now, to be written down.
-    fn deed(&self) -> MutexGuard<'_, Deed> {
-        self.turnstile.note();
-        self.deed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What was noted since this was asked last.
+    pub(super) fn take_deed(&self) -> Deed {
+        self.notes.take()
     }
 
-    /// What was written down since.
-    pub(super) fn take_deed(&self) -> Deed {
-        if self.turnstile.was_noted() {
-            std::mem::take(&mut *self.deed.lock().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Deed::default()
-        }
+    /// What a deed that launched has launched.
+    pub(super) fn launched_by(&self, deed: &Deed) -> Option<Launch> {
+        let last = || self.control().deploys.last().map(|deploy| deploy.launch);
+        if deed.launched { last() } else { None }
     }
 
     /// The next task that is polled may pass the turnstile once.
@@ -251,7 +203,7 @@ impl Platform {
 
     /// What was done since; none when nobody has passed the turnstile.
     pub(super) fn done(&self) -> Option<Deed> {
-        // Nothing is written down before.
+        // Nothing is noted before.
         self.turnstile.take_permit().is_none().then(|| self.take_deed())
     }
 
@@ -261,19 +213,24 @@ impl Platform {
     }
 
     /// The turnstile.
-    pub(super) async fn pass(&self, at: At) -> Outcome {
-        let outcome = self.turnstile.pass(at).await;
-        if outcome == Outcome::Slow {
-            self.clock.advance_ms(SLOW_MS);
-            self.deed().outcome = Outcome::Slow;
-        }
-        outcome
+    pub(super) fn pass(&self, at: At) -> impl Future<Output = Outcome> {
+        poll_fn(move |_| {
+            let Some(outcome) = self.turnstile.take_permit() else {
+                self.turnstile.wait(at);
+                return Poll::Pending;
+            };
+            if outcome == Outcome::Slow {
+                self.clock.advance_ms(SLOW_MS);
+                self.notes.outcome(Outcome::Slow);
+            }
+            Poll::Ready(outcome)
+        })
     }
 
     /// The effect fails before anything happens, if that is to become of it.
     fn reach(&self, outcome: Outcome) -> Result<(), StoreError> {
         if outcome == Outcome::FailedBefore {
-            self.deed().outcome = outcome;
+            self.notes.outcome(outcome);
             self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
             return Err(StoreError::NotApplied);
         }
@@ -282,14 +239,13 @@ impl Platform {
 
     fn say(&self, words: impl FnOnce() -> (Actor, String, String)) {
         if self.in_words {
-            let (to, does, result) = words();
-            let mut deed = self.deed();
-            match &mut deed.words {
-                // What is said first names the deed, what is said last how it ended.
-                Some(words) => words.2 = result,
-                none => *none = Some(Box::new((to, does, result))),
-            }
+            self.write_down(words);
         }
+    }
+
+    #[cold]
+    fn write_down(&self, words: impl FnOnce() -> (Actor, String, String)) {
+        self.notes.say(words());
     }
 
     fn name(&self, effect: &Effect<'_>, step: Option<&Step>) {
@@ -303,10 +259,10 @@ impl Platform {
         self.say(|| (Actor::Store, String::new(), result()));
     }
 
-    /// The reading of an earlier moment, where there is one; keeps this one for later.
-    fn as_of_before(&self, ask: &Ask, fresh: Reading, stale: bool) -> Reading {
+    /// The reading of an earlier moment, where that is wanted and there is one. Keeps this one for later.
+    fn reading_before(&self, ask: &Ask, fresh: &Reading, stale: bool) -> Option<Reading> {
         if !self.keeps_readings {
-            return fresh;
+            return None;
         }
         let mut control = self.control();
         let (approval, source) = (ask.request.approval, ask.payload.source);
@@ -314,16 +270,14 @@ impl Platform {
             control.readings.iter_mut().find(|seen| seen.approval == approval && seen.source == source);
         let Some(seen) = seen else {
             control.readings.push(Seen { approval, source, before: None, latest: fresh.clone() });
-            return fresh;
+            return None;
         };
         if (&seen.latest.approval, seen.latest.digest) != (&fresh.approval, fresh.digest) {
             seen.before = Some(std::mem::replace(&mut seen.latest, fresh.clone()));
         }
-        let before = seen.before.clone().filter(|_| stale);
-        if before.is_some() {
-            self.deed().outcome = Outcome::StaleRead;
-        }
-        before.unwrap_or(fresh)
+        let before = seen.before.clone().filter(|_| stale)?;
+        self.notes.outcome(Outcome::StaleRead);
+        Some(before)
     }
 
     /// One delivery of a commit.
@@ -362,14 +316,12 @@ impl Platform {
                     Op::Audit | Op::Enqueue => {}
                 }
             }
-            let mut deed = self.deed();
-            deed.sent = true;
-            deed.changed.add(changed);
+            self.notes.sent(changed);
             if target.is_some() {
-                deed.target = Some(*target);
+                self.notes.target(*target);
             }
         } else {
-            self.deed().sent = true;
+            self.notes.sent(Changed::default());
         }
         committed
     }
@@ -409,10 +361,8 @@ impl Platform {
             _ => {}
         }
         let done = at_once(self.store.finish_job(&lease, ended))?;
-        let mut deed = self.deed();
-        deed.approval = Some(lease.approval);
-        let before = deed.acted.is_some_and(|(_, done)| done);
-        deed.acted = Some((fence, done || before));
+        self.notes.approval(Some(lease.approval));
+        self.notes.acted(fence, done);
         Ok(done)
     }
 
@@ -429,10 +379,8 @@ impl Platform {
 
     /// What the worker does, to which job, and what is said of it.
     fn worker_does(&self, worker: WorkerDeed, approval: Option<Uuid>, words: &str) {
-        let mut deed = self.deed();
-        deed.worker = Some(worker);
-        deed.approval = approval;
-        drop(deed);
+        self.notes.worker(Some(worker));
+        self.notes.approval(approval);
         self.say(|| (Actor::Store, words.to_owned(), "ok".to_owned()));
     }
 }
@@ -440,7 +388,10 @@ impl Platform {
 impl Platform {
     /// What the step lists first fails, if it is to refuse.
     fn begin_outage(&self, ask: &Ask, step: &Step, outcome: Outcome) -> Option<Refusal> {
-        let refusal = step.refusals().next().filter(|_| outcome == Outcome::Refuses).cloned()?;
+        if outcome != Outcome::Refuses {
+            return None;
+        }
+        let refusal = step.refusals().next().cloned()?;
         self.store.begin_outage(ask.request.team, refusal.clone());
         Some(refusal)
     }
@@ -450,7 +401,7 @@ impl Platform {
         if let Some(refusal) = outage {
             self.store.end_outage(ask.request.team, &refusal);
             if refused {
-                self.deed().outcome = Outcome::Refuses;
+                self.notes.outcome(Outcome::Refuses);
             }
         }
     }

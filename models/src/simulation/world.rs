@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Action, LEASE_MS,
-    faults::{Fault, Outcome, SKEW_MS},
+    faults::{Fault, SKEW_MS},
     ledger::{Found, Judged, Ledger},
     mutants::Mutant,
     platform::{At, Deploy, Platform, Who},
@@ -19,7 +19,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    fixtures::{at_once, token_of},
+    fixtures::at_once,
     model::{self, Actor, Scene},
     properties::Facts,
 };
@@ -59,10 +59,10 @@ pub struct Simulation {
     answered_last: Option<End>,
     /// How far what was done last reaches.
     reach: Reach,
+    /// The approval whose family alone it can have changed; none when it may be any.
+    touched: Option<usize>,
     /// The client's request that was polled last, if that was what was done.
     acted: Option<(u8, bool)>,
-    /// What a worker acted on last.
-    worked_on: Option<usize>,
     /// The actions of the heal phase; none before it.
     healing: Option<Vec<Action>>,
     /// What had yet to come about, or was promised, when the heal phase began.
@@ -177,14 +177,14 @@ impl Simulation {
     }
 
     fn act(&mut self, action: Action) -> Option<Taken> {
-        self.reach = Reach::Store;
-        self.acted = None;
+        (self.reach, self.touched, self.acted) = (Reach::Store, None, None);
         let plain = |modelled| Some(Taken { action, fault: None, modelled });
         let taken = match action {
             Action::Approve { approval } => {
                 let ledger = self.ledgers.get(usize::from(approval))?;
                 // Whether it is pending is for the store to say.
                 (!ledger.known.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
+                self.touched = Some(approval.into());
                 self.note(Actor::Operator, Actor::Store, approval, "approves");
                 plain(Some(model::Action::Approve))
             }
@@ -193,6 +193,7 @@ impl Simulation {
                 (ledger.status == Status::Pending && ledger.known.window_passed).then_some(())?;
                 self.operator(approval, Verdict::Approve);
                 self.ledgers[usize::from(approval)].known.clean = false;
+                self.touched = Some(approval.into());
                 self.note(
                     Actor::Operator,
                     Actor::Store,
@@ -208,6 +209,7 @@ impl Simulation {
                     Decision::Administrator { team, approval: approval_id, by: "admin@example.com" };
                 at_once(self.platform.store.decide(decision)).ok()?.ok()?;
                 self.ledgers[usize::from(approval)].known.clean = false;
+                self.touched = Some(approval.into());
                 self.note(Actor::Administrator, Actor::Store, approval, "rejects");
                 plain(Some(model::Action::Reject))
             }
@@ -265,7 +267,7 @@ impl Simulation {
                 };
                 control.deploys.iter_mut().find(runs)?.ended = Some(ended);
                 drop(control);
-                self.reach = Reach::Beside;
+                (self.reach, self.touched) = (Reach::Beside, Some(approval.into()));
                 self.note(Actor::Target, Actor::Target, approval, "the job's deploy ends");
                 let fault = failed.then_some(Fault::FailedDeploy);
                 Some(Taken { action, fault, modelled: None })
@@ -280,42 +282,15 @@ impl Simulation {
                 Some(Taken { action, fault: Some(Fault::Crash), modelled: Some(model::Action::Crash) })
             }
         };
-        if let Some(taken) = &taken
-            && self.reach != Reach::Nothing
-        {
-            self.observe(self.touched(taken.action), self.reach);
+        if taken.is_some() && self.reach != Reach::Nothing {
+            self.observe(self.touched, self.reach);
         }
         taken
     }
 
-    /// The approval whose family alone can have changed; none when anything may have.
-    fn touched(&self, action: Action) -> Option<usize> {
-        match action {
-            Action::Approve { approval }
-            | Action::Expire { approval }
-            | Action::Reject { approval }
-            | Action::DeployEnds { approval, .. } => Some(approval.into()),
-            Action::Promotion { outcome: Outcome::Slow, .. }
-            | Action::Worker { outcome: Outcome::Slow, .. } => None,
-            Action::Promotion { client, .. }
-            | Action::Duplicate { client }
-            | Action::Retry { client }
-            | Action::ProcessDeployEnds { client, .. } => {
-                Some(self.consumers[usize::from(client)].plan.approval.into())
-            }
-            Action::Worker { .. } => self.worked_on,
-            Action::ClockPasses { .. }
-            | Action::ClockJumps { .. }
-            | Action::LeasesRunOut
-            | Action::SourceChanges { .. }
-            | Action::Arrives { .. }
-            | Action::Crash { .. } => None,
-        }
-    }
-
     fn operator(&self, approval: u8, verdict: Verdict) -> bool {
-        let token = token_of(self.ledgers[usize::from(approval)].id);
-        let decision = Decision::Operator { token: &token, verdict };
+        let token = &*self.ledgers[usize::from(approval)].token;
+        let decision = Decision::Operator { token, verdict };
         matches!(at_once(self.platform.store.decide(decision)), Ok(Ok(_)))
     }
 

@@ -129,13 +129,13 @@ impl<S: Store + Operations + 'static> LocalDeployer<S> {
 }
 
 impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
-    async fn launch(&self, launch: Launch) {
+    async fn launch(&self, launch: &Launch) {
         if self.stop.reached(Phase::Ending) {
             return;
         }
         let withdrawn = watch::Sender::new(false);
         let Some(key) = launch.key else {
-            tokio::spawn(self.begin(launch, withdrawn));
+            tokio::spawn(self.begin(*launch, withdrawn));
             return;
         };
         let mut runs = self.runs();
@@ -143,7 +143,7 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
             return;
         }
         let (told, end) = watch::channel(None);
-        let run = self.begin(launch, withdrawn.clone());
+        let run = self.begin(*launch, withdrawn.clone());
         runs.by_key.insert(key, Known { end, withdrawn });
         drop(runs);
         let runs = Arc::clone(&self.runs);
@@ -154,7 +154,7 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
         });
     }
 
-    async fn outcome(&self, launch: Launch, patience_ms: u64) -> Option<StackStatus> {
+    async fn outcome(&self, launch: &Launch, patience_ms: u64) -> Option<StackStatus> {
         let patience = Duration::from_millis(patience_ms);
         let Some(mut known) = launch.key.and_then(|key| self.known(key)) else {
             // Nobody can tell, and whoever asks will ask again.

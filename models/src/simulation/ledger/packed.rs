@@ -39,11 +39,11 @@ impl Promotions {
     /// Nothing happens where there is none.
     #[inline]
     pub(in crate::simulation) fn change(&mut self, place: usize, change: impl FnOnce(&mut PromotionFacts)) {
-        let Some(facts) = self.facts.get_mut(place) else { return };
-        let before = *facts;
-        change(facts);
-        if *facts != before {
-            let facts = *facts;
+        let Some(known) = self.facts.get_mut(place) else { return };
+        let mut facts = *known;
+        change(&mut facts);
+        if facts != *known {
+            *known = facts;
             self.pack(place, facts);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Deployer for Platform {
-    async fn launch(&self, mut launch: Launch) {
+    async fn launch(&self, launch: &Launch) {
         let outcome = self.pass(At::Elsewhere).await;
         let keyed = launch.key.is_some();
         match launch.key {
@@ -24,29 +24,26 @@ impl Deployer for Platform {
             }
             None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
         }
-        if self.mutant == Some(Mutant::LaunchWithoutKey) {
-            launch.key = None;
-        }
+        let key = launch.key.filter(|_| self.mutant != Some(Mutant::LaunchWithoutKey));
         let mut control = self.control();
-        let mut deed = self.deed();
-        deed.approval = Some(launch.approval);
-        if launch.key.is_some() && outcome == Outcome::AppliedTwice {
+        self.notes.approval(Some(launch.approval));
+        if key.is_some() && outcome == Outcome::AppliedTwice {
             // The second one is the same deploy.
-            deed.outcome = outcome;
+            self.notes.outcome(outcome);
         }
-        let same = |deploy: &Deploy| launch.key.is_some() && deploy.launch.key == launch.key;
+        let same = |deploy: &Deploy| key.is_some() && deploy.launch.key == key;
         if control.deploys.iter().any(same) {
             // It runs, or has ended: the same deploy, and nothing new is launched.
-            deed.worker = Some(WorkerDeed::LaunchedAgain);
+            self.notes.worker(Some(WorkerDeed::LaunchedAgain));
             return;
         }
-        deed.worker = keyed.then_some(WorkerDeed::Launched);
-        deed.launched = Some(Box::new(launch));
+        self.notes.worker(keyed.then_some(WorkerDeed::Launched));
+        self.notes.launched();
         let (who, instance) = self.turnstile.turn();
-        control.deploys.push(Deploy { launch, who, instance, ended: None });
+        control.deploys.push(Deploy { launch: Launch { key, ..*launch }, who, instance, ended: None });
     }
 
-    async fn outcome(&self, launch: Launch, _patience_ms: u64) -> Option<StackStatus> {
+    async fn outcome(&self, launch: &Launch, _patience_ms: u64) -> Option<StackStatus> {
         let ended = poll_fn(|_| {
             let control = self.control();
             let mine = |deploy: &&Deploy| {

@@ -30,7 +30,10 @@ impl Store for Platform {
         {
             Arc::make_mut(approval).team = ask.request.team;
         }
-        Ok(self.as_of_before(ask, fresh, outcome == Outcome::StaleRead))
+        match self.reading_before(ask, &fresh, outcome == Outcome::StaleRead) {
+            Some(before) => Ok(before),
+            None => Ok(fresh),
+        }
     }
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -43,7 +46,7 @@ impl Store for Platform {
         if let (Ok(digest), Outcome::StaleRead) = (&mut checked, outcome)
             && let Ok(fresh) = self.store.read_approval(ask).await
         {
-            *digest = self.as_of_before(ask, fresh, true).digest;
+            *digest = self.reading_before(ask, &fresh, true).unwrap_or(fresh).digest;
         }
         self.answer_of(&checked);
         Ok(checked)
@@ -59,10 +62,10 @@ impl Store for Platform {
         if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
             // There was none at the beginning.
             *target = None;
-            self.deed().outcome = Outcome::StaleRead;
+            self.notes.outcome(Outcome::StaleRead);
         }
         if let Ok(target) = found {
-            self.deed().target = Some(target.map(|id| Target { id, created: false }));
+            self.notes.target(target.map(|id| Target { id, created: false }));
         }
         self.answer_of(&found);
         Ok(found)
@@ -75,14 +78,14 @@ impl Store for Platform {
         let leased = self.store.lease_approval(ask).await?;
         match leased {
             Leased::Taken { .. } if outcome == Outcome::AnswerLost => {
-                self.deed().outcome = outcome;
+                self.notes.outcome(outcome);
                 self.answered(|| "fault, leased but the answer is lost".to_owned());
                 return Err(StoreError::Unknown);
             }
             Leased::Taken { .. } => {}
             Leased::Held { .. } => {
                 self.turnstile.wait(At::Elsewhere);
-                self.deed().waits = true;
+                self.notes.waits();
                 self.answered(|| "somebody has it: waits".to_owned());
             }
             Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
@@ -115,7 +118,7 @@ impl Store for Platform {
             };
             let (who, _) = self.turnstile.turn();
             self.control().late.push(Late { who, message });
-            self.deed().outcome = outcome;
+            self.notes.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::Unknown);
         }
@@ -141,7 +144,7 @@ impl Store for Platform {
         }
         match outcome {
             Outcome::AnswerLost if has_answer(step) => {
-                self.deed().outcome = outcome;
+                self.notes.outcome(outcome);
                 if consumes && self.mutant == Some(Mutant::ClaimReleased) {
                     self.store.strategy().forget(commit.approval);
                 }
@@ -149,7 +152,7 @@ impl Store for Platform {
                 Err(StoreError::Unknown)
             }
             Outcome::AppliedTwice => {
-                self.deed().outcome = outcome;
+                self.notes.outcome(outcome);
                 // The second answer is nobody's.
                 self.deliver(ask, step, commit).ok();
                 self.answered(|| "fault, delivered twice".to_owned());
@@ -174,9 +177,9 @@ impl Store for Platform {
         self.worker_does(WorkerDeed::Leased, None, "leases the launch job");
         self.reach(outcome)?;
         let lease = self.store.lease_job(lease_ms).await?;
-        self.deed().approval = lease.as_ref().map(|lease| lease.approval);
+        self.notes.approval(lease.as_ref().map(|lease| lease.approval));
         if lease.is_some() && outcome == Outcome::AnswerLost {
-            self.deed().outcome = outcome;
+            self.notes.outcome(outcome);
             self.answered(|| "fault, leased but the answer is lost".to_owned());
             return Err(StoreError::Unknown);
         }
@@ -188,7 +191,7 @@ impl Store for Platform {
         self.worker_does(WorkerDeed::Renewed, Some(lease.approval), "renews the lease");
         self.reach(outcome)?;
         let renewed = self.store.renew_lease(lease, lease_ms).await?;
-        self.deed().acted = Some((lease.fence, renewed));
+        self.notes.acted(lease.fence, renewed);
         if !renewed {
             self.answered(|| "no longer its own".to_owned());
         }
@@ -202,19 +205,19 @@ impl Store for Platform {
         if outcome == Outcome::AppliedLate {
             let (who, _) = self.turnstile.turn();
             self.control().late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
-            self.deed().outcome = outcome;
+            self.notes.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::Unknown);
         }
         let finished = self.deliver_finish(lease, ended)?;
         match outcome {
             Outcome::AnswerLost => {
-                self.deed().outcome = outcome;
+                self.notes.outcome(outcome);
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::Unknown)
             }
             Outcome::AppliedTwice => {
-                self.deed().outcome = outcome;
+                self.notes.outcome(outcome);
                 self.deliver_finish(lease, ended).ok();
                 Ok(finished)
             }

@@ -3,11 +3,7 @@
 //! One thread plays a schedule. That these are atomics is for the bounds of the traits that the platform stands behind,
 //! and none of them orders anything: a relaxed one costs what a plain one does, and a lock at every step would not.
 
-use std::{
-    future::poll_fn,
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
-    task::Poll,
-};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use super::{At, Who};
 use crate::simulation::Outcome;
@@ -19,8 +15,6 @@ pub(super) struct Turnstile {
     at: AtomicU8,
     /// Whose turn it is, and on which instance.
     turn: AtomicU64,
-    /// There is something to be read in the deed.
-    noted: AtomicBool,
 }
 
 const CONSUMES: u8 = 4;
@@ -81,29 +75,6 @@ impl Turnstile {
                 At::Change { consumes: change & CONSUMES != 0, writes_target: change & WRITES_TARGET != 0 }
             }
         }
-    }
-
-    pub(super) fn note(&self) {
-        self.noted.store(true, Relaxed);
-    }
-
-    /// Whether something was noted since this was asked last.
-    pub(super) fn was_noted(&self) -> bool {
-        let noted = self.noted.load(Relaxed);
-        self.noted.store(false, Relaxed);
-        noted
-    }
-
-    /// Waits for a permit.
-    pub(super) async fn pass(&self, at: At) -> Outcome {
-        poll_fn(|_| match self.take_permit() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.wait(at);
-                Poll::Pending
-            }
-        })
-        .await
     }
 }
 

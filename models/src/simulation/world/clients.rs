@@ -83,6 +83,7 @@ impl Simulation {
         let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
         consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
         ledger.known.clean = false;
+        self.touched = Some(consumer.plan.approval.into());
         self.note_client(client, "sends its request a second time");
         Some(())
     }
@@ -98,6 +99,7 @@ impl Simulation {
         let is_retry = consumer.unknown;
         consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
         ledger.known.clean = false;
+        self.touched = Some(consumer.plan.approval.into());
         self.note_client(client, "asks again");
         Some(())
     }
@@ -125,11 +127,14 @@ impl Simulation {
         let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
         self.platform.admit(who, plan.instance, outcome);
         let answer = task::poll(request);
-        let deed = self.platform.done().expect("a request passes the turnstile whenever it is polled");
+        let done = self.platform.done();
+        let deed = done.as_ref().expect("a request passes the turnstile whenever it is polled");
         let now = self.platform.clock.now();
         attempt.at = self.platform.at();
         attempt.waits = deed.waits;
         self.acted = Some((client, duplicate));
+        // While it was slow, time has passed for everybody.
+        self.touched = (deed.outcome != Outcome::Slow).then_some(plan.approval.into());
         if let Some(target) = deed.target {
             let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
             attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
@@ -149,7 +154,9 @@ impl Simulation {
             });
         }
         ledger.changed(deed.changed, now);
-        ledger.launched(&deed);
+        if let Some(launch) = self.platform.launched_by(deed) {
+            ledger.launched(&launch);
+        }
         ledger.known.clean &= deed.outcome.fault().is_none();
         if !deed.sent {
             self.reach = Reach::Beside;
@@ -158,7 +165,7 @@ impl Simulation {
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
         }
-        self.describe_promotion(client, &deed, answer.as_ref(), stage);
+        self.describe_promotion(client, deed, answer.as_ref(), stage);
         if let Some(answer) = answer {
             self.answered_last = Some(answer.end);
         }
@@ -179,6 +186,7 @@ impl Simulation {
         let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
         let launch = deploy.launch;
         at_once(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
+        self.touched = Some(self.consumers[usize::from(client)].plan.approval.into());
         let does = format!("settles: the deploy of consumer {} ends", client + 1);
         self.push_scene(Actor::Target, Actor::Target, does, None, false);
         Some(Taken {

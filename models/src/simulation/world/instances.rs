@@ -29,10 +29,13 @@ impl Simulation {
         if worked.is_some() {
             self.workers[index] = None;
         }
-        let deed = self.platform.done()?;
-        self.worked_on =
+        let done = self.platform.done();
+        let deed = done.as_ref()?;
+        let worked_on =
             deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
-        let is_stale = self.apply_worker(&deed);
+        // While it was slow, time has passed for everybody.
+        self.touched = worked_on.filter(|_| deed.outcome != Outcome::Slow);
+        let is_stale = self.apply_worker(deed);
         let unharmed = deed.outcome.fault().is_none() && !is_stale && worked.is_none();
         self.reach = match deed.worker {
             None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
@@ -40,7 +43,7 @@ impl Simulation {
             Some(WorkerDeed::Launched) if unharmed => Reach::Beside,
             _ => Reach::Store,
         };
-        self.describe_worker(instance, &deed, worked);
+        self.describe_worker(instance, deed, worked);
         let fault = deed.outcome.fault().or(match deed.worker {
             _ if is_stale => Some(Fault::PausedWorker),
             Some(WorkerDeed::Leased) if skew_ms != 0 => Some(Fault::Skew),
@@ -59,10 +62,10 @@ impl Simulation {
     /// Whether it acted on a lease that somebody else has taken over.
     fn apply_worker(&mut self, deed: &Deed) -> bool {
         let harmed = deed.outcome.fault().is_some();
-        if let Some(launch) = &deed.launched
+        if let Some(launch) = self.platform.launched_by(deed)
             && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
         {
-            ledger.launched(deed);
+            ledger.launched(&launch);
         }
         let mut is_stale = false;
         if let Some((fence, succeeded)) = deed.acted

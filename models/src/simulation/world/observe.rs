@@ -107,8 +107,12 @@ impl Simulation {
         let Self { platform, ledgers, judged, found, .. } = self;
         let ledger = &mut ledgers[approval];
         ledger.time_is(platform.clock.now());
-        ledger.known.under_way =
+        let under_way =
             ledger.requests > 0 || ledger.job_is_open() || is_awaited(&platform.control(), ledger.id);
+        // As in the ledger: not written unless it changes.
+        if under_way != ledger.known.under_way {
+            ledger.known.under_way = under_way;
+        }
         *found = ledger.judge(*found, judged);
     }
 }

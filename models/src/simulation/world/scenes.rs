@@ -30,12 +30,17 @@ impl Simulation {
     /// Something that is about an approval, which is named where there are several.
     pub(super) fn note(&mut self, from: Actor, to: Actor, approval: u8, does: &str) {
         if self.platform.in_words {
-            let does = match self.ledgers.len() {
-                1 => does.to_owned(),
-                _ => format!("{does} (approval {})", approval + 1),
-            };
-            self.push_scene(from, to, does, None, false);
+            self.note_in_words(from, to, approval, does);
         }
+    }
+
+    #[cold]
+    fn note_in_words(&mut self, from: Actor, to: Actor, approval: u8, does: &str) {
+        let does = match self.ledgers.len() {
+            1 => does.to_owned(),
+            _ => format!("{does} (approval {})", approval + 1),
+        };
+        self.push_scene(from, to, does, None, false);
     }
 
     pub(super) fn note_client(&mut self, client: u8, does: &str) {

@@ -11,7 +11,8 @@ use countersign::{
 use uuid::Uuid;
 
 use super::{
-    Attempt, Consumer, Reach, Simulation, Slot, Worker, clients::begin_facts, environment, services, team_id,
+    Attempt, Consumer, Reach, Simulation, Slot, Worker, clients::begin_facts, environment, services,
+    stage::Alike, team_id,
 };
 use crate::{
     fixtures::at_once,
@@ -66,7 +67,7 @@ impl Play {
     /// As [`Stage::begin`](super::Stage::begin), where nothing is kept for the next time.
     pub(super) fn begin(&self, scenario: &Scenario, judged: Judged) -> Simulation {
         let (world, mut sources) = self.start(scenario);
-        self.enter(world, &mut sources, scenario, judged)
+        self.enter(world, &mut sources, scenario, judged, None)
     }
 
     fn ask(&self, approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
@@ -102,7 +103,7 @@ impl Play {
         let mut sources = Sources { families, ..Sources::default() };
         // What the store has is looked at once for all who begin here.
         let nobody = Scenario { clients: Vec::new(), ..scenario.clone() };
-        let mut simulation = self.enter(world, &mut sources, &nobody, Judged::default());
+        let mut simulation = self.enter(world, &mut sources, &nobody, Judged::default(), None);
         simulation.observe(None, Reach::Store);
         (World::left_by(simulation), sources)
     }
@@ -114,6 +115,7 @@ impl Play {
         sources: &mut Sources,
         scenario: &Scenario,
         judged: Judged,
+        alike: Option<Alike>,
     ) -> Simulation {
         let Sources { families, asks } = sources;
         let World { platform, mut ledgers, teams, mut consumers, mut workers, mut skews_ms } = world;
@@ -158,13 +160,13 @@ impl Play {
             begins_at: self.begins_at,
             found: Found::default(),
             judged,
-            alike: None,
+            alike,
             images: 1,
             endings: Default::default(),
             answered_last: None,
             reach: Reach::Store,
             acted: None,
-            worked_on: None,
+            touched: None,
             healing: None,
             owed: 0,
             scenes: Vec::new(),

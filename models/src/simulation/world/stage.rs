@@ -57,9 +57,7 @@ impl Stage {
             }
             None => start.world.copy(),
         };
-        let mut simulation = play.enter(world, &mut start.sources, scenario, std::mem::take(judged));
-        simulation.alike = Some(alike);
-        simulation
+        play.enter(world, &mut start.sources, scenario, std::mem::take(judged), Some(alike))
     }
 
     /// Takes back what a schedule was played with, for the next one. What is of another stage is left alone.
