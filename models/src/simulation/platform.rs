@@ -212,7 +212,7 @@ impl Platform {
         self.turnstile.at()
     }
 
-    /// The turnstile.
+    /// The turnstile: waits here until it is admitted, and says what is to become of the effect behind it.
     pub(super) fn pass(&self, at: At) -> impl Future<Output = Outcome> {
         poll_fn(move |_| {
             let Some(outcome) = self.turnstile.take_permit() else {

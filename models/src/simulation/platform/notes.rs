@@ -250,7 +250,11 @@ mod tests {
         assert_eq!(deed.target, Some(Some(Target { id: target, created: true })));
         assert_eq!((deed.approval, deed.acted), (Some(approval), Some((4, true))));
         assert_eq!(deed.words.as_deref(), Some(&(Actor::Store, "does".to_owned(), "fault".to_owned())));
-        assert_eq!(format!("{:?}", notes.take()), format!("{:?}", Deed::default()));
+        // Nor is any of it in what is noted next.
+        notes.outcome(Outcome::Happens);
+        for deed in [notes.take(), notes.take()] {
+            assert_eq!(format!("{deed:?}"), format!("{:?}", Deed::default()));
+        }
     }
 
     #[test]
