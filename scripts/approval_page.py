@@ -18,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 TARGET = os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parent.parent / "target")
-BINARY = pathlib.Path(TARGET) / "debug" / "countersign"
+BINARY = pathlib.Path(TARGET) / "debug" / "countersign-gate"
 SECRET = "a secret for the page in the browser, long enough"
 TEAM = "0a0a0a0a-0000-4000-8000-000000000001"
 

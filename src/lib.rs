@@ -123,8 +123,9 @@
 //!
 //! - `sqlite`: a store in a SQLite file (`countersign::store::sqlite`).
 //!
-//! - `serve`: what one running instance is made of, on tokio: the gate over HTTP (`countersign::http`), the real clock,
-//!   the workers, the deployer, the notifier (`countersign::instance`).
+//! - `postgres`: a store in PostgreSQL (`countersign::store::postgres`).
+//!
+//! The gate as a server is a crate of its own: `countersign-gate`.
 //!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion
@@ -134,10 +135,6 @@
 
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
-#[cfg(feature = "serve")]
-pub mod http;
-#[cfg(feature = "serve")]
-pub mod instance;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

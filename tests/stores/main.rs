@@ -1,6 +1,6 @@
 //! The contract of every store with every strategy, a claim each, and every edge of the model on all of them.
 //!
-//! `cargo test --test stores --features sqlite,postgres,flow-files` prints for each store and strategy how many claims
+//! `cargo test --test stores` prints for each store and strategy how many claims
 //! there were, and how many edges of which flow were replayed. Without PostgreSQL its cases are ignored, each with the
 //! reason; in CI they fail.
 

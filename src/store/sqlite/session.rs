@@ -102,8 +102,5 @@ fn failure(error: &rusqlite::Error) -> SqlError {
 
 /// Tells the log. Of what a statement was given nothing is told.
 pub(super) fn report(what: &str, error: &rusqlite::Error) {
-    #[cfg(feature = "serve")]
     tracing::warn!(code = ?error.sqlite_error_code(), "{what}: {error}");
-    #[cfg(not(feature = "serve"))]
-    let _ = (what, error);
 }

@@ -1,0 +1,74 @@
+//! Runs the model checker on a flow, with progress on the terminal and a clock to stop it.
+
+use std::{num::NonZeroUsize, ops::ControlFlow};
+
+use countersign_models::{
+    explorer::Progress,
+    model::{Bounds, Model},
+    verdict::{Report, verify},
+};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+use crate::args::RunArgs;
+use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
+
+/// A flow, its model, and what was found out about it.
+pub(crate) struct Judged {
+    pub(crate) name: String,
+    pub(crate) about: Option<String>,
+    pub(crate) model: Model,
+    pub(crate) report: Report,
+    pub(crate) seconds: f64,
+}
+
+impl Judged {
+    pub(crate) fn exit(&self) -> Exit {
+        // What was found before a limit was reached is found all the same.
+        let complete = self.report.cut_off.is_none();
+        match self.report.is_expected() {
+            true if complete => Exit::Expected,
+            false if complete || self.report.has_unexpected_run() => Exit::Unexpected,
+            _ => Exit::CutOff,
+        }
+    }
+}
+
+/// A pool of as many threads as were asked for.
+pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, BadInput> {
+    let threads = threads.map_or(0, NonZeroUsize::get);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {
+        BadInput::plain(&format!("the threads could not be started: {error}"), "try fewer with --threads")
+    })
+}
+
+/// Judges one flow.
+pub(crate) fn judge(named: Named, bounds: Bounds, args: &RunArgs, pool: &rayon::ThreadPool) -> Judged {
+    let model = Model::new(named.subject.flow, bounds);
+    let stopwatch = Stopwatch::start();
+    // Drawn on standard error, and only where that is a terminal.
+    let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(named.name.clone());
+    let mut watch = |progress: Progress| {
+        bar.tick();
+        bar.set_message(format!(
+            "{} states, {} edges, depth {}, {}",
+            HumanCount(progress.states as u64),
+            HumanCount(progress.edges as u64),
+            progress.depth,
+            HumanBytes(progress.bytes as u64),
+        ));
+        match args.time {
+            Some(time) if stopwatch.elapsed() >= time => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    };
+    let limits = args.limits();
+    let report = pool.install(|| verify(&model, &named.subject.expectations, limits, &mut watch));
+    bar.finish_and_clear();
+    let seconds = stopwatch.elapsed().as_secs_f64();
+    Judged { name: named.name, about: named.subject.about, model, report, seconds }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix:.bold} {msg} ({elapsed})")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}

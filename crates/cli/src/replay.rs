@@ -1,0 +1,81 @@
+//! `countersign replay`: a failure played again, as a sequence diagram; or an audit log held against a flow.
+
+mod audit;
+
+use std::path::Path;
+
+use countersign_models::{properties::Kind, simulation::Failure};
+use owo_colors::OwoColorize;
+
+use crate::{
+    args::{DiagramFormat, ReplayArgs},
+    diagram::{Diagram, mermaid, terminal},
+};
+use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+
+/// The longest failure.
+const MOST: usize = 16 << 20;
+const WHAT: &str = "a failure that `countersign simulate` wrote";
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
+    match (&args.audit, &args.failure) {
+        (Some(log), _) => audit::run(log, &args.flow),
+        (None, Some(failure)) => again(failure, args.format),
+        (None, None) => Err(BadInput::plain("nothing to replay", WHAT)),
+    }
+}
+
+/// Exit code 1 says that it is broken again: a violation, as always. Who could not do all that the failure does, and breaks
+/// nothing, has not played it: the file is bad for this version.
+fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
+    let name = path.display().to_string();
+    let failure: Failure = input::json(&name, &input::text(path, MOST, WHAT)?, WHAT)?;
+    let replayed = failure.replay().map_err(|why| BadInput::plain(&format!("{name}: {why}"), WHAT))?;
+    let property = replayed.property;
+    let title = format!("{}: {} {}", failure.flow, property.id(), property.name());
+    // A safety property is broken where the actions end; a liveness property by all that comes after.
+    let is_liveness = property.kind() == Kind::Liveness;
+    let tail = if is_liveness { replayed.aftermath } else { Vec::new() };
+    let stays = property.is_inevitable();
+    let diagram = Diagram { title, scenes: replayed.scenes, tail, cycle: Vec::new(), stays };
+    match format {
+        DiagramFormat::Mermaid => print_line!("{}", mermaid::render(&diagram).trim_end()),
+        DiagramFormat::Human => {
+            print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
+            print_line!("{}", terminal::render(&diagram).trim_end());
+            for (instance, skew_ms) in
+                failure.scenario.skews_ms.iter().enumerate().filter(|(_, ms)| **ms != 0)
+            {
+                let side = if *skew_ms < 0 { "shorter" } else { "longer" };
+                let seconds = skew_ms.unsigned_abs() as f64 / 1000.0;
+                print_line!(
+                    "the leases of instance {} are {seconds:.1} s {side} than it believes",
+                    instance + 1
+                );
+            }
+        }
+    }
+    let this = env!("CARGO_PKG_VERSION");
+    let skipped = failure.actions.len() - replayed.taken;
+    if skipped > 0 {
+        print_error!("{skipped} of {} actions were not possible, and were skipped", failure.actions.len());
+    }
+    if replayed.is_broken {
+        print_error!("{} is broken, as by seed {}", property.id().red().bold(), failure.seed);
+        return Ok(Exit::Unexpected);
+    }
+    let version = &failure.version;
+    if skipped > 0 {
+        // Another run than the one that was found: that it breaks nothing says nothing of that one.
+        print_error!(
+            "whether {} is still broken cannot be told (found by {version}, played by {this})",
+            property.id().yellow().bold()
+        );
+        return Ok(Exit::BadInput);
+    }
+    print_error!(
+        "{} is not broken any more (found by {version}, played by {this})",
+        property.id().green().bold()
+    );
+    Ok(Exit::Expected)
+}

@@ -1,0 +1,51 @@
+//! `countersign show`: one counterexample as a sequence diagram.
+
+use countersign_models::verdict::Verdict;
+use owo_colors::OwoColorize;
+
+use crate::{
+    args::{DiagramFormat, ShowArgs},
+    diagram::{Diagram, mermaid, terminal},
+    judge::{judge, pool},
+    report,
+};
+use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+
+pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
+    let named = input::flow(&args.flow)?;
+    let property = input::property(&args.property)?;
+    let pool = pool(args.run.threads)?;
+    let judged = judge(named, args.bounds.bounds(), &args.run, &pool);
+    let judgement = judged.report.of(property);
+    let within = report::bounds(&judged);
+    let title = format!("{}: {} {}", judged.name, property.id(), property.name());
+    let exit = match (&judgement.verdict, judgement.expected) {
+        (Verdict::Unknown, _) => Exit::CutOff,
+        (_, true) => Exit::Expected,
+        (_, false) => Exit::Unexpected,
+    };
+    match &judgement.verdict {
+        Verdict::Broken(run) => {
+            let [tail, cycle] = run.aftermath(&judged.model);
+            let stays = property.is_inevitable() && cycle.is_empty();
+            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays };
+            match args.format {
+                DiagramFormat::Mermaid => print_line!("{}", mermaid::render(&diagram).trim_end()),
+                DiagramFormat::Human => {
+                    print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
+                    print_line!("{}", terminal::render(&diagram).trim_end());
+                    print_line!("\nNo run within {within} is shorter.");
+                }
+            }
+        }
+        Verdict::Holds => {
+            let untested = if judgement.witnessed { "" } else { ", but was never put to the test" };
+            print_error!("{title} holds within {within}{untested}: there is nothing to show");
+        }
+        Verdict::Unknown => {
+            let because = judged.report.cut_off.map_or("", report::because);
+            print_error!("{title} is not known within {within}: {because}");
+        }
+    }
+    Ok(exit)
+}

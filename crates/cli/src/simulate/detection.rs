@@ -1,0 +1,123 @@
+//! `countersign simulate detection`: how soon everything that is known to be bad is found, in one table.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use countersign_models::{
+    flows::Subject,
+    properties::Property,
+    simulation::{KnownBad, Seeds},
+};
+
+use super::{document::Shrunk, lengths::Difference, trace::TraceDigest};
+use crate::{args::DetectionArgs, judge::pool};
+use countersign_terminal::{BadInput, Exit, print_line};
+
+/// Everything that is known to be bad.
+struct Detection {
+    version: &'static str,
+    seeds: (u64, u64),
+    campaigns: Vec<Detected>,
+}
+
+/// One campaign.
+struct Detected {
+    bad: String,
+    name: String,
+    /// Of all of its seeds.
+    trace_sha256: String,
+    /// What it has to break, and has not.
+    not_found: Vec<&'static str>,
+    /// What never happened, and could have. The authors of flows say what cannot; nobody does of controls.
+    not_covered: Vec<String>,
+    broken: BTreeMap<&'static str, Broken>,
+}
+
+struct Broken {
+    seeds: u64,
+    median_seeds: u64,
+    p99_seeds: u64,
+    shrunk: usize,
+    modelled: Option<usize>,
+    model_shortest: Option<usize>,
+    differs: Option<Difference>,
+}
+
+pub(super) fn run(args: &DetectionArgs) -> Result<Exit, BadInput> {
+    let pool = pool(args.threads)?;
+    let all = KnownBad::all();
+    let campaigns = pool.install(|| all.iter().map(|bad| detect(bad, args.seeds)).collect());
+    let detection = Detection { version: env!("CARGO_PKG_VERSION"), seeds: args.seeds, campaigns };
+    table(&detection);
+    let all_found = detection.campaigns.iter().all(|one| one.not_found.is_empty());
+    Ok(if all_found { Exit::Expected } else { Exit::Unexpected })
+}
+
+fn detect(KnownBad { bad, name, campaign, breaks }: &KnownBad, (from, to): (u64, u64)) -> Detected {
+    let seeds = Seeds { from, to, shard: 0, shards: 1 };
+    let report = campaign.run(seeds, &mut |_| ControlFlow::Continue(()));
+    let found = Shrunk::all(campaign, &report);
+    let broken = |property: &Property| {
+        let Shrunk { failure, modelled, model_shortest, differs, median_seeds, p99_seeds } =
+            found.get(property.id())?.clone();
+        let seeds = report.finding(*property)?.seeds;
+        let shrunk = failure.actions.len();
+        let broken = Broken { seeds, median_seeds, p99_seeds, shrunk, modelled, model_shortest, differs };
+        Some((property.id(), broken))
+    };
+    let subject = Subject::read(campaign.flow_file.as_bytes()).ok();
+    Detected {
+        bad: bad.to_string(),
+        name: name.clone(),
+        trace_sha256: TraceDigest::of(campaign, (from, to)).sha256,
+        not_found: breaks.iter().filter(|one| report.finding(**one).is_none()).map(|one| one.id()).collect(),
+        not_covered: subject.map_or_else(Vec::new, |subject| report.coverage.missing(&subject)),
+        broken: Property::ALL.iter().filter_map(broken).collect(),
+    }
+}
+
+/// In markdown: it is read in a terminal as well.
+fn table(Detection { version, seeds: (from, to), campaigns }: &Detection) {
+    print_line!("# Seeds to detection\n");
+    print_line!(
+        "Each campaign has the seeds {from}..{to}, of countersign {version}. Of every property that it broke: by how many of"
+    );
+    print_line!(
+        "them, the median and the 99th percentile of seeds to detection, to how many actions it shrank, and how many the"
+    );
+    print_line!("model's shortest run has.\n");
+    print_line!("| | | property | seeds | median | 99 % | shrunk | the model's | |");
+    print_line!("|---|---|---|---:|---:|---:|---:|---:|---|");
+    let number = |number: Option<usize>| number.map_or("–".to_owned(), |number| number.to_string());
+    let numbered = Property::numbered();
+    for Detected { bad, name, broken, .. } in campaigns {
+        for (id, one) in numbered.iter().filter_map(|property| broken.get_key_value(property.id())) {
+            let Broken { seeds, median_seeds, p99_seeds, shrunk, model_shortest, differs, modelled } = one;
+            let model_shortest = number(*model_shortest);
+            let differs = match (differs, modelled) {
+                (None, _) => "=".to_owned(),
+                (Some(Difference::OtherFaults), Some(modelled)) => {
+                    format!("{}: {modelled} with the model's", Difference::OtherFaults.label())
+                }
+                (Some(why), _) => why.label().to_owned(),
+            };
+            print_line!(
+                "| {bad} | {name} | {id} | {seeds} | {median_seeds} | {p99_seeds} | {shrunk} | {model_shortest} | {differs} |"
+            );
+        }
+    }
+    print_line!("\nWhere the two lengths differ:\n");
+    let differs = |why: Difference| {
+        campaigns.iter().flat_map(|one| one.broken.values()).any(|one| one.differs == Some(why))
+    };
+    for why in Difference::ALL.iter().copied().filter(|why| differs(*why)) {
+        print_line!("- **{}**: {}.", why.label(), why.why());
+    }
+    print_line!("\nThe SHA-256 of what the seeds do, step by step, as `--trace` writes it:\n");
+    print_line!("| | | trace | never happened |\n|---|---|---|---|");
+    for Detected { bad, name, trace_sha256, not_covered, .. } in campaigns {
+        print_line!("| {bad} | {name} | `{trace_sha256}` | {} |", not_covered.join(", "));
+    }
+    for Detected { bad, name, not_found, .. } in campaigns.iter().filter(|one| !one.not_found.is_empty()) {
+        print_line!("\n**Not found**: {} of {bad} {name}.", not_found.join(", "));
+    }
+}

@@ -1,0 +1,231 @@
+//! The command line as a user meets it: exit codes, messages, JSON, and that the README shows what a run prints.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+fn countersign(args: &[&str]) -> Output {
+    // Colours depend on where it runs.
+    Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the binary was built")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("it was not killed")
+}
+
+/// Runs it on a file of this content; what it says, with the path left out.
+fn refusal_of(content: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("flow.toml");
+    fs::write(&path, content).expect("a file");
+    let output = countersign(&["verify", path.to_str().expect("text")]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    stderr(&output).replace(folder.path().to_str().expect("text"), "FOLDER")
+}
+
+fn json(args: &[&str]) -> (i32, Value) {
+    let output = countersign(&[&["verify", "--format", "json"], args].concat());
+    (code(&output), serde_json::from_str(&stdout(&output)).expect("JSON"))
+}
+
+#[test]
+fn all_built_in_flows_are_judged_as_expected() {
+    let output = countersign(&["verify"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("Every verdict is as expected"));
+    assert!(stdout(&output).contains("3 consumers (the last one asks for another stack), 1 crash, 1 fault"));
+}
+
+#[test]
+fn the_matrix_in_the_readme_is_the_one_that_a_run_prints() {
+    let printed = stdout(&countersign(&["verify"]));
+    let matrix: Vec<&str> = printed
+        .lines()
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| !line.is_empty())
+        .map(str::trim_end)
+        .collect();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(readme).expect("the README");
+    assert!(readme.contains(&matrix.join("\n")), "the README should show:\n{}", matrix.join("\n"));
+}
+
+#[test]
+fn the_json_has_exactly_the_names_that_are_promised() {
+    let (exit, report) = json(&["consume-last", "--consumers", "2"]);
+    let flow = &report["flows"][0];
+    assert_eq!(report.as_object().map(|report| report.len()), Some(1));
+    let names = |value: &Value| {
+        let mut names: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
+        names.sort();
+        names.join(" ")
+    };
+    assert_eq!(names(flow), "bounds complete edges flow properties seconds states");
+    assert_eq!(names(&flow["bounds"]), "consumers crashes faults");
+    let properties = flow["properties"].as_array().expect("an array");
+    for property in properties {
+        assert_eq!(names(property), "counterexample expected id kind name verdict witness");
+    }
+    assert_eq!((&flow["flow"], &flow["complete"]), (&"consume-last".into(), &true.into()));
+    assert_eq!(properties.len(), 16);
+    let s5 = properties.iter().find(|property| property["id"] == "S5").expect("S5");
+    assert_eq!(s5["verdict"], "broken");
+    assert_eq!(s5["counterexample"][0], "operator approves");
+    assert_eq!(s5["counterexample"].as_array().map(Vec::len), Some(8));
+    // With one rival for another stack, nobody can lose to it fairly: S3 is not put to the test.
+    assert_eq!(exit, 1);
+    let s3 = properties.iter().find(|property| property["id"] == "S3").expect("S3");
+    assert_eq!(
+        (&s3["verdict"], &s3["witness"], &s3["expected"]),
+        (&"holds".into(), &false.into(), &false.into())
+    );
+}
+
+#[test]
+fn a_cut_off_run_exits_with_3_and_says_nothing_holds() {
+    for limit in [["--max-states", "100"], ["--max-depth", "2"], ["--memory", "1KiB"], ["--time", "0s"]] {
+        let (exit, report) = json(&[&["atomic-commit"], &limit[..]].concat());
+        assert_eq!(exit, 3, "{limit:?}");
+        assert_eq!(report["flows"][0]["complete"], false);
+        let verdicts = report["flows"][0]["properties"].as_array().expect("an array").iter();
+        assert!(verdicts.into_iter().all(|property| property["verdict"] == "unknown"), "{limit:?}");
+    }
+}
+
+#[test]
+fn a_verdict_that_its_file_does_not_expect_exits_with_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("burns.toml");
+    fs::write(&path, "[[step]]\ndo = \"consume\"\nguards = [\"status\"]\n\n[[step]]\ndo = \"check\"\n")
+        .expect("a file");
+    let output = countersign(&["verify", path.to_str().expect("text")]);
+    assert_eq!(code(&output), 1);
+    let printed = stdout(&output);
+    assert!(
+        printed.contains("S1 no_burn_on_preflight_failure is broken by 3 actions, and that is not expected")
+    );
+    assert!(printed.contains("verdicts not as expected"));
+}
+
+#[test]
+fn bad_flow_files_are_pointed_into() {
+    assert_snapshot!("unknown_key", refusal_of(b"[[step]]\ndo = \"check\"\nrefusal = [\"503 x\"]\n"));
+    assert_snapshot!("unknown_word", refusal_of(b"[[step]]\ndo = \"valdiate\"\n"));
+    assert_snapshot!("wrong_type", refusal_of(b"about = 1\n[[step]]\n"));
+    assert_snapshot!("no_consume", refusal_of(b"[[step]]\ndo = \"launch\"\n"));
+    assert_snapshot!("empty", refusal_of(b""));
+    assert_snapshot!("not_utf_8", refusal_of(b"about = \"caf\xe9\"\n"));
+    assert_snapshot!("ten_megabytes", refusal_of(&vec![b'#'; 10 << 20]));
+    assert_snapshot!(
+        "ten_thousand_steps",
+        refusal_of("[[step]]\ndo = \"audit\"\n".repeat(10_000).as_bytes())
+    );
+    assert_snapshot!("nested_atomic", refusal_of(b"[[step]]\natomic = [{ atomic = [] }]\n"));
+    assert_snapshot!("not_toml", refusal_of(b"[[step]]\ndo = consume\n"));
+    let long = format!("about = \"{}\"\n[[step]]\ndo = \"x\"\n", "y".repeat(500_000));
+    assert!(refusal_of(long.as_bytes()).len() < 2_000, "a long line is not shown in full");
+    let long = format!("step = [{{ do = \"audit\", name = \"{}\", x = 1 }}]\n", "é".repeat(100_000));
+    assert!(refusal_of(long.as_bytes()).len() < 2_000, "nor is one with the problem far to the right");
+}
+
+#[test]
+fn what_is_no_file_is_said_to_be_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("text");
+    let cases = [
+        (folder, "found a folder, expected a flow file"),
+        ("missing.toml", "found no such file"),
+        ("consume-frist", "did you mean `consume-first`?"),
+        ("", "found neither a built-in flow"),
+    ];
+    for (name, expected) in cases {
+        let output = countersign(&["verify", name]);
+        assert_eq!(code(&output), 2);
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    let cases: &[&[&str]] = &[
+        &["verify", "--consumers", "0"],
+        &["verify", "--consumers", "7"],
+        &["verify", "--crashes", "16"],
+        &["verify", "--faults", "-1"],
+        &["verify", "--threads", "0"],
+        &["verify", "--threads", "99999999999"],
+        &["verify", "--memory", "lots"],
+        &["verify", "--time", "soon"],
+        &["verify", "--format", "xml"],
+        &["show", "consume-last"],
+        &["show", "consume-last", "S12"],
+        &["show", "consume-last", "at_most_one_exekution"],
+        &["help", "flow"],
+        &["explore", "consume-last", "--listen", "nowhere"],
+        &["verfy"],
+        &[],
+    ];
+    for args in cases {
+        let output = countersign(args);
+        assert_eq!(code(&output), 2, "{args:?}");
+        assert!(!stderr(&output).contains("panicked"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_counterexample_is_drawn() {
+    let s11 = countersign(&["show", "consume-last", "S11"]);
+    assert_eq!(code(&s11), 0);
+    assert_snapshot!("show_s11", stdout(&s11));
+    assert_snapshot!("show_l2", stdout(&countersign(&["show", "consume-last", "target_eventually_settles"])));
+    assert_snapshot!(
+        "mermaid_l2",
+        stdout(&countersign(&["show", "consume-last", "l2", "--format", "mermaid"]))
+    );
+}
+
+#[test]
+fn there_is_nothing_to_show_of_what_holds() {
+    let output = countersign(&["show", "atomic-commit", "S1"]);
+    assert_eq!(code(&output), 0);
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("S1 no_burn_on_preflight_failure holds within 3 consumers"));
+}
+
+#[test]
+fn help_flows_is_the_page_in_the_docs() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flows.md");
+    let output = countersign(&["help", "flows"]);
+    assert_eq!(stdout(&output).trim(), fs::read_to_string(page).expect("the page").trim());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["verify", "atomic-commit"])
+        .stdout(full)
+        .output()
+        .expect("the binary was built");
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("standard output cannot be written"));
+}

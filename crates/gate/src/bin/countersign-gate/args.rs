@@ -1,0 +1,164 @@
+//! The commands of the gate and their options, each with its environment variable.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use countersign::store::Plan;
+use countersign_gate::instance::wall::Secret;
+use uuid::Uuid;
+
+use crate::serve::values::{Listen, MailAddress, PublicUrl, plan, secret, switch};
+
+/// A single-use approval gate: HTTP, workers, and links to operators
+#[derive(Debug, Parser)]
+#[command(name = "countersign-gate", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gate until it receives SIGTERM or SIGINT
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
+    /// Validate the configuration, and exit
+    #[command(after_help = CHECK_HELP)]
+    Check(ServeArgs),
+    /// Print a bearer token for the gate's API, for development
+    Token(TokenArgs),
+    /// Walk through a promote in a minute: request, approve, promote, and the loser's 409
+    Demo(DemoArgs),
+    /// Explain a command, or how the gate is configured (`help config`)
+    Help(HelpArgs),
+}
+
+const SERVE_HELP: &str = "\
+Precedence: option, environment variable, configuration file, default.
+`countersign-gate help config` describes the file.
+
+Exit codes:
+  0  stopped by a signal, after a graceful shutdown
+  2  bad usage, a bad configuration, or a missing resource";
+
+const CHECK_HELP: &str = "\
+Takes the options of `serve`. Nothing is created, and nothing is changed.
+
+Exit codes:
+  0  the configuration is valid, and everything that it names is reachable
+  2  bad usage, a bad configuration, or a missing resource";
+
+/// An option has no default here: the configuration file comes in between.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// Where everything is kept: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
+    #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+    /// How a SQL store consumes an approval [default: conditional-update]
+    #[arg(long, env = "COUNTERSIGN_STRATEGY", hide_env_values = true)]
+    pub(crate) strategy: Option<String>,
+    /// Where to listen; port 0 takes any that is free [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "COUNTERSIGN_LISTEN", hide_env_values = true)]
+    pub(crate) listen: Option<Listen>,
+    /// Where operators reach it, for the links [default: where it listens]
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_PUBLIC_URL", hide_env_values = true)]
+    pub(crate) public_url: Option<PublicUrl>,
+    /// The order of the steps, by name or by file; any but the default is there to be attacked [default: atomic-commit]
+    #[arg(long, env = "COUNTERSIGN_FLOW", hide_env_values = true)]
+    pub(crate) flow: Option<String>,
+    /// Run another flow than atomic-commit, broken as it may be
+    #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true, value_parser = switch)]
+    pub(crate) allow_unsafe_flow: bool,
+    /// What those do who want the same approval at once: all plan, and one commits; or one plans, and the others wait
+    /// [default: optimistic]
+    #[arg(long, value_enum, env = "COUNTERSIGN_CONTENTION", hide_env_values = true)]
+    pub(crate) contention: Option<Contention>,
+    /// What tokens are signed with and links are made from: 32 bytes or more. Better not given here, where other users
+    /// of this machine can see it
+    #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
+    pub(crate) secret: Option<Secret>,
+    /// The folder for links by mail, as .eml files [default: mail]
+    #[arg(long, value_name = "FOLDER", env = "COUNTERSIGN_MAIL_DIR", hide_env_values = true)]
+    pub(crate) mail_dir: Option<PathBuf>,
+    /// Who is sent links, of every team that has no operators of its own [default: operator@localhost]
+    #[arg(
+        long,
+        value_name = "EMAIL",
+        env = "COUNTERSIGN_OPERATOR",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) operator: Vec<MailAddress>,
+    /// Send nobody the link of what they asked for themselves
+    #[arg(
+        long,
+        value_name = "true|false",
+        env = "COUNTERSIGN_FORBID_SELF_APPROVAL",
+        hide_env_values = true,
+        value_parser = switch,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) forbid_self_approval: Option<bool>,
+    /// A file with these and all other settings
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// How to log, on standard error [default: human]
+    #[arg(long, value_enum, env = "COUNTERSIGN_LOG", hide_env_values = true)]
+    pub(crate) log: Option<LogFormat>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TokenArgs {
+    /// The server's secret
+    #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
+    pub(crate) secret: Secret,
+    /// The team that the caller belongs to
+    #[arg(long, value_name = "UUID")]
+    pub(crate) team: Uuid,
+    /// The caller's e-mail address
+    #[arg(long)]
+    pub(crate) email: MailAddress,
+    /// What the team pays for: free, pro or enterprise [default: what the server's configuration says, or pro]
+    #[arg(long, value_parser = plan)]
+    pub(crate) plan: Option<Plan>,
+    /// The caller administers the team
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// How long the token is good: 30m, 12h, 7days
+    #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Duration,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Leave the server running afterwards, to play with
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HelpArgs {
+    /// `config`, or a command
+    pub(crate) topic: Option<String>,
+}
+
+/// What those do who want the same approval at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Contention {
+    /// All of them plan, and one commits.
+    #[default]
+    Optimistic,
+    /// One plans at a time, under the approval's lease; the others wait.
+    Lease,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}

@@ -1,0 +1,141 @@
+//! `countersign-gate serve`: from settings to a running gate, until a signal stops it; and `check`, its dry run.
+
+mod check;
+mod config;
+mod folders;
+pub(crate) mod gate;
+mod logging;
+pub(crate) mod open;
+pub(crate) mod settings;
+mod tenants;
+pub(crate) mod values;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use countersign_gate::instance::wall::{Secret, SecretIds};
+use tokio::{
+    net::{TcpListener, lookup_host},
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::info;
+
+use self::{settings::Settings, values::Listen};
+use crate::args::ServeArgs;
+use countersign_terminal::{BadInput, Exit, print_error, print_line};
+
+pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
+    let settings = Settings::gather(args)?;
+    runtime()?.block_on(async {
+        warn_of_dangers(&settings).await?;
+        let ids = Arc::new(SecretIds::new(&settings.secret));
+        let store = open::open(&settings, Arc::clone(&ids)).await?;
+        logging::begin(settings.log);
+        let listener = listen(&settings.listen).await?;
+        let mut signals = Signals::begin()?;
+        let gate = store.open_gate(settings, ids, listener)?;
+        print_line!("listening on http://{}", gate.address);
+        signals.wait().await;
+        info!("it was asked to stop");
+        gate.close().await;
+        Ok(Exit::Expected)
+    })
+}
+
+pub(crate) fn check(args: &ServeArgs) -> Result<Exit, BadInput> {
+    let settings = Settings::gather(args)?;
+    runtime()?.block_on(async {
+        warn_of_dangers(&settings).await?;
+        check::check(&settings).await?;
+        Ok(Exit::Expected)
+    })
+}
+
+/// What runs everything.
+pub(crate) fn runtime() -> Result<Runtime, BadInput> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        BadInput::plain(&format!("the threads could not be started: {error}"), "are there too many already?")
+    })
+}
+
+/// Listens where it is told to.
+pub(crate) async fn listen(listen: &Listen) -> Result<TcpListener, BadInput> {
+    TcpListener::bind(&listen.0).await.map_err(|error| not_there(listen, &error))
+}
+
+async fn resolved(listen: &Listen) -> Result<Vec<SocketAddr>, BadInput> {
+    lookup_host(&listen.0).await.map(Iterator::collect).map_err(|error| not_there(listen, &error))
+}
+
+fn not_there(Listen(listen): &Listen, error: &std::io::Error) -> BadInput {
+    BadInput::plain(
+        &format!("cannot listen on {listen}: {error}"),
+        "expected an address of this machine and a free port, as in `--listen 127.0.0.1:0`",
+    )
+}
+
+/// Prints what is dangerous and refuses what is too dangerous, before anything is created or reached.
+async fn warn_of_dangers(settings: &Settings) -> Result<(), BadInput> {
+    let is_here_only = resolved(&settings.listen).await?.iter().all(|address| address.ip().is_loopback());
+    warn(settings, is_here_only)
+}
+
+/// Says what is dangerous, and refuses what is too dangerous.
+fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
+    let name = &settings.order.name;
+    if !settings.order.is_safe {
+        print_error!(
+            "WARNING: {name} is not the order to use. It is here to be attacked: approvals may be burned, launched \
+             twice, or never. `countersign verify {name}` says how. Never let it near a real deployment."
+        );
+    }
+    let has_https = settings.public_url.as_ref().is_some_and(values::PublicUrl::is_https);
+    if !is_here_only && !has_https {
+        print_error!(
+            "WARNING: {} can be reached from other machines, and there is no TLS: whoever is on the way can read \
+             tokens and links. Put a proxy with TLS in front, and say where it is with --public-url https://…",
+            settings.listen.0
+        );
+    }
+    let length = settings.secret.as_bytes().len();
+    let wanted = Secret::RECOMMENDED_BYTES;
+    if length >= wanted {
+        return Ok(());
+    }
+    if is_here_only && !has_https {
+        print_error!(
+            "WARNING: the secret has {length} bytes, and can be guessed. For more than trying it out take {wanted}."
+        );
+        return Ok(());
+    }
+    Err(BadInput::plain(
+        &format!(
+            "the secret has {length} bytes, expected at least {wanted} where others can reach the server"
+        ),
+        "export COUNTERSIGN_SECRET=\"$(head -c 32 /dev/urandom | base64)\"",
+    ))
+}
+
+/// The signals that ask it to stop.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn begin() -> Result<Self, BadInput> {
+        let begin = |kind| {
+            signal(kind).map_err(|error| {
+                BadInput::plain(&format!("signals cannot be waited for: {error}"), "is this a Unix system?")
+            })
+        };
+        Ok(Self { terminate: begin(SignalKind::terminate())?, interrupt: begin(SignalKind::interrupt())? })
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A gate that runs: an instance, and the HTTP surface in front of it.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use countersign_gate::{
+    http::{self, App, Backend, Metrics},
+    instance::{
+        Instance, Parts,
+        wall::{SecretIds, WallClock},
+    },
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use super::settings::Settings;
+use countersign_terminal::BadInput;
+
+/// It runs until it is closed.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+impl Gate {
+    /// Opens it on this store, behind this listener.
+    pub(crate) fn open<S: Backend>(
+        settings: Settings,
+        store: Arc<S>,
+        ids: Arc<SecretIds>,
+        listener: TcpListener,
+    ) -> Result<Self, BadInput> {
+        let address = listener.local_addr().map_err(|error| {
+            BadInput::plain(&format!("it is not known where it listens: {error}"), "try another --listen")
+        })?;
+        let public_url = settings.public_url.map_or_else(|| reached_at(address), |url| url.0);
+        let clock = Arc::new(WallClock);
+        let instance = Instance::start(Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            means: settings.means,
+            retries: settings.notifier.retries,
+            channel: settings.notifier.channel(&public_url)?,
+            operators: settings.operators,
+            public_url,
+            workers: settings.workers,
+            drain: settings.drain,
+        });
+        let app = App::new(http::Parts {
+            store,
+            deployer: Arc::clone(&instance.deployer),
+            flows: settings.order.flows,
+            clock,
+            ids,
+            secret: settings.secret.as_bytes().to_vec(),
+            tenants: Arc::new(settings.tenants),
+            settings: settings.http,
+            metrics: Metrics::new(),
+        });
+        app.ring(Arc::clone(&instance.bells));
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let running = tokio::spawn(async move {
+            let asked_to_stop = async {
+                // Nobody left who could ask is a reason to stop, too.
+                drop(asked.await);
+                // Before the requests are waited for: no deploy is to begin that would be ended at once.
+                instance.begin_to_stop();
+            };
+            http::serve(listener, app, asked_to_stop).await;
+            instance.stop().await;
+        });
+        Ok(Self { address, shutdown, running })
+    }
+
+    /// Takes no more requests, finishes or gives back what is under way, and ends.
+    pub(crate) async fn close(self) {
+        let _ = self.shutdown.send(());
+        let _ = self.running.await;
+    }
+}
+
+/// Where whoever is on this machine reaches it.
+fn reached_at(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip() {
+        ip if ip.is_unspecified() => format!("http://localhost:{port}"),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{port}"),
+        IpAddr::V4(ip) => format!("http://{ip}:{port}"),
+    }
+}

@@ -1,0 +1,421 @@
+//! What a server runs with: options, then environment variables, then the configuration file, then defaults.
+
+use std::{
+    collections::BTreeMap,
+    env, io,
+    num::{NonZeroU32, NonZeroUsize},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use countersign::store::{postgres::PostgresOptions, sql::Cas};
+use countersign_gate::{
+    http::{self, Flows},
+    instance::{
+        deploy::{CommandLine, Means, Pretend},
+        notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
+        operators::Operators,
+        wall::{Secret, WallClock},
+        workers::WorkerSettings,
+    },
+};
+use toml::Spanned;
+use uuid::Uuid;
+
+use super::{
+    config::{Config, DeployerTable, HttpTable, NotifierTable},
+    folders::folder_or_its_parent,
+    tenants::Tenants,
+    values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
+};
+use crate::args::{Contention, LogFormat, ServeArgs};
+use countersign_terminal::{BadInput, input, input::closest};
+
+/// What a server runs with.
+pub(crate) struct Settings {
+    pub(crate) store: StoreAddress,
+    pub(crate) cas: Cas,
+    pub(crate) postgres: PostgresOptions,
+    pub(crate) listen: Listen,
+    pub(crate) public_url: Option<PublicUrl>,
+    pub(crate) order: Order,
+    pub(crate) secret: Secret,
+    pub(crate) operators: Arc<Operators>,
+    pub(crate) tenants: Tenants,
+    pub(crate) means: Means,
+    pub(crate) notifier: NotifierSettings,
+    pub(crate) workers: WorkerSettings,
+    pub(crate) drain: Duration,
+    pub(crate) http: http::Settings,
+    pub(crate) log: LogFormat,
+}
+
+/// The order of the steps, and whether it is the one to use.
+pub(crate) struct Order {
+    pub(crate) name: String,
+    pub(crate) flows: Flows,
+    pub(crate) is_safe: bool,
+}
+
+/// How links are sent, before the server knows where it is.
+pub(crate) struct NotifierSettings {
+    way: Way,
+    pub(crate) retries: Retries,
+}
+
+enum Way {
+    Folder { path: PathBuf, sender: Sender },
+    Smtp(Smtp),
+    Webhook { url: String, secret: String },
+}
+
+/// The flow that is to be used, and the same for those who wait for each other.
+const SAFE_FLOW: &str = "atomic-commit";
+const SAFE_FLOW_WITH_LEASE: &str = "atomic-commit-lease";
+
+impl Settings {
+    /// All of them, or the first that is wrong.
+    pub(crate) fn gather(args: &ServeArgs) -> Result<Self, BadInput> {
+        let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        let file = &config.file;
+        let secret =
+            args.secret.clone().or_else(|| file.secret.as_ref().map(|Text(secret)| secret.0.clone()));
+        let workers = WorkerSettings::default();
+        let forbid_self_approval =
+            args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
+        let operators = Arc::new(operators(args, &config, forbid_self_approval)?);
+        let public_url =
+            args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));
+        let postgres = PostgresOptions::default();
+        let cas = strategy(args, &config)?;
+        Ok(Self {
+            store: store(args, &config)?,
+            cas,
+            postgres: PostgresOptions {
+                cas,
+                schema: file.postgres.schema.clone(),
+                connections: file.postgres.connections.map_or(postgres.connections, NonZeroUsize::from),
+                statement_timeout: time(&file.postgres.statement_timeout, postgres.statement_timeout),
+                ..postgres
+            },
+            listen: args
+                .listen
+                .clone()
+                .or_else(|| file.listen.as_ref().map(|Text(listen)| listen.clone()))
+                .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
+            order: order(args, &config)?,
+            secret: secret.ok_or_else(no_secret)?,
+            tenants: Tenants::new(&config, Arc::clone(&operators)),
+            operators,
+            means: means(&config)?,
+            notifier: notifier(args, &config)?,
+            workers: WorkerSettings {
+                count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
+                lease: pause(&file.workers.lease, workers.lease),
+                poll: pause(&file.workers.poll, workers.poll),
+            },
+            drain: time(&file.drain, Duration::from_secs(10)),
+            http: http_settings(&file.http, forbid_self_approval, public_url.as_ref()),
+            public_url,
+            log: args.log.or(file.log).unwrap_or_default(),
+        })
+    }
+}
+
+impl NotifierSettings {
+    /// The channel of a server that operators reach here.
+    pub(crate) fn channel(self, public_url: &str) -> Result<Channel, BadInput> {
+        Ok(match self.way {
+            Way::Folder { path, sender } => {
+                Channel::Folder(Folder::open(&path, sender).map_err(|error| no_mail_folder(&path, &error))?)
+            }
+            Way::Smtp(smtp) => Channel::Smtp(smtp),
+            Way::Webhook { url, secret } => {
+                let webhook = Webhook::new(&url, &secret, public_url, Arc::new(WallClock));
+                Channel::Webhook(
+                    webhook.map_err(|invalid| {
+                        BadInput::plain("the webhook is not safe", &invalid.to_string())
+                    })?,
+                )
+            }
+        })
+    }
+}
+
+fn time(value: &Option<Text<Time>>, default: Duration) -> Duration {
+    value.as_ref().map_or(default, |Text(Time(time))| *time)
+}
+
+fn pause(value: &Option<Text<Pause>>, default: Duration) -> Duration {
+    value.as_ref().map_or(default, |Text(Pause(time))| *time)
+}
+
+fn no_secret() -> BadInput {
+    BadInput::plain(
+        "there is no secret to sign tokens with and to make links from",
+        "give COUNTERSIGN_SECRET, --secret or `secret` in the configuration; \
+         for a development run: export COUNTERSIGN_SECRET=\"$(head -c 32 /dev/urandom | base64)\"",
+    )
+}
+
+/// What is no address is not repeated where there may be a password in it.
+fn store(args: &ServeArgs, config: &Config) -> Result<StoreAddress, BadInput> {
+    let Some(text) = &args.store else {
+        let store = config.file.store.as_ref().map(|Text(store)| store.clone());
+        return Ok(store.unwrap_or_else(|| StoreAddress::Sqlite("countersign.db".into())));
+    };
+    text.parse().map_err(|expected: String| {
+        let found = if text.contains('@') { "something else" } else { text };
+        BadInput::plain(
+            &format!("--store: found {found}, {expected}"),
+            "the default is sqlite:countersign.db",
+        )
+    })
+}
+
+/// A strategy is written as other names are, with dashes.
+pub(crate) fn strategy_name(cas: Cas) -> String {
+    cas.as_str().replace('_', "-")
+}
+
+fn strategy(args: &ServeArgs, config: &Config) -> Result<Cas, BadInput> {
+    let names = Cas::ALL.map(strategy_name);
+    let find = |name: &str| Cas::parse(&name.replace('-', "_"));
+    let expected = format!("one of {}", names.join(", "));
+    if let Some(name) = &args.strategy {
+        let close = || {
+            closest(name, names.iter().map(String::as_str)).map(|close| format!("did you mean `{close}`?"))
+        };
+        return find(name).ok_or_else(|| {
+            BadInput::plain(
+                &format!("found the unknown strategy `{name}`, expected {expected}"),
+                &close().unwrap_or_else(|| "the default is conditional-update".to_owned()),
+            )
+        });
+    }
+    match &config.file.strategy {
+        Some(name) => {
+            find(name.get_ref()).ok_or_else(|| config.problem(name.span(), "an unknown strategy", &expected))
+        }
+        None => Ok(Cas::default()),
+    }
+}
+
+fn order(args: &ServeArgs, config: &Config) -> Result<Order, BadInput> {
+    let name = args.flow.as_deref().or(config.file.flow.as_deref()).unwrap_or(SAFE_FLOW);
+    let contention = args.contention.or(config.file.contention).unwrap_or_default();
+    if name == SAFE_FLOW {
+        let (name, flows) = match contention {
+            Contention::Optimistic => (SAFE_FLOW, Flows::atomic_commit()),
+            Contention::Lease => (SAFE_FLOW_WITH_LEASE, Flows::atomic_commit_lease()),
+        };
+        return Ok(Order { name: name.to_owned(), flows, is_safe: true });
+    }
+    if contention == Contention::Lease {
+        return Err(BadInput::plain(
+            &format!("{name}: a lease was asked for, and this flow has its own order"),
+            &format!("with `lease` leave the flow out, or say `{SAFE_FLOW}`"),
+        ));
+    }
+    if !args.allow_unsafe_flow {
+        if name == SAFE_FLOW_WITH_LEASE {
+            return Err(BadInput::plain(
+                &format!("{name}: this flow is not asked for by its name"),
+                "`--contention lease` runs it, for stacks and for resources",
+            ));
+        }
+        return Err(BadInput::plain(
+            &format!("{name}: this flow is not {SAFE_FLOW}, and nothing vouches for it"),
+            "`countersign verify` says what it breaks; --allow-unsafe-flow runs it all the same, to be attacked",
+        ));
+    }
+    let input::Named { name, subject, .. } = input::flow(name)?;
+    Ok(Order { name, flows: Flows { stacks: subject.flow.clone(), twins: subject.flow }, is_safe: false })
+}
+
+fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> Result<Operators, BadInput> {
+    let plain = |addresses: &[Text<MailAddress>]| -> Vec<String> {
+        addresses.iter().map(|Text(address)| address.0.clone()).collect()
+    };
+    let some = |addresses: &Spanned<Vec<Text<MailAddress>>>| match plain(addresses.get_ref()) {
+        nobody if nobody.is_empty() => {
+            Err(config.problem(addresses.span(), "nobody", "at least one operator"))
+        }
+        operators => Ok(operators),
+    };
+    let everywhere = match (&args.operator[..], &config.file.operators) {
+        ([], Some(operators)) => some(operators)?,
+        ([], None) => vec!["operator@localhost".to_owned()],
+        (operators, _) => operators.iter().map(|address| address.0.clone()).collect(),
+    };
+    let mut of_team = BTreeMap::<Uuid, Vec<String>>::new();
+    for tenant in config.file.tenant.iter().map(Spanned::get_ref) {
+        if let Some(operators) = &tenant.operators {
+            of_team.insert(tenant.team, some(operators)?);
+        }
+    }
+    Ok(Operators { everywhere, of_team, forbid_self_approval })
+}
+
+fn means(config: &Config) -> Result<Means, BadInput> {
+    let Some(table) = &config.file.deployer else {
+        return Ok(Means::Pretend(Pretend { duration: Duration::from_secs(1), fails: false }));
+    };
+    let DeployerTable { command, timeout, pretend, fails } = table.get_ref();
+    let Some(command) = command else {
+        if timeout.is_some() {
+            return Err(config.problem(table.span(), "a timeout without a command", "both, or neither"));
+        }
+        let duration = pretend.as_ref().map_or(Duration::from_secs(1), |Text(Time(time))| *time);
+        return Ok(Means::Pretend(Pretend { duration, fails: fails.unwrap_or_default() }));
+    };
+    if pretend.is_some() || fails.is_some() {
+        return Err(config.problem(table.span(), "a command and a pretence", "one of the two"));
+    }
+    let argv = command.get_ref().clone();
+    let Some(program) = argv.first().filter(|program| !program.is_empty()) else {
+        return Err(config.problem(command.span(), "no command", "a program and its arguments"));
+    };
+    if !is_program(program) {
+        return Err(config.problem(
+            command.span(),
+            "a command that is not there",
+            "a program that can be run",
+        ));
+    }
+    let timeout = timeout.as_ref().map_or(Duration::from_secs(15 * 60), |Text(Time(time))| *time);
+    Ok(Means::Command(CommandLine { argv, timeout }))
+}
+
+/// Whether this can be run: a path, or a name that is somewhere in the path for programs.
+fn is_program(name: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let can_be_run = |path: &Path| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return can_be_run(Path::new(name));
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| can_be_run(&folder.join(name)))
+}
+
+fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadInput> {
+    let (empty, nowhere) = (NotifierTable::default(), 0..0);
+    let table = config.file.notifier.as_ref();
+    let (table, place) = table.map_or((&empty, nowhere), |table| (table.get_ref(), table.span()));
+    let NotifierTable {
+        folder,
+        smtp,
+        webhook,
+        webhook_secret,
+        from,
+        retry_after,
+        retry_at_most_after,
+        lease,
+    } = table;
+    let ways = [folder.is_some(), smtp.is_some(), webhook.is_some()].into_iter().filter(|way| *way).count();
+    if ways > 1 {
+        return Err(config.problem(
+            place,
+            "more than one way to send links",
+            "one of folder, smtp and webhook",
+        ));
+    }
+    if webhook.is_some() != webhook_secret.is_some() {
+        return Err(config.problem(place, "half a webhook", "webhook and webhook_secret"));
+    }
+    let sender = match from {
+        Some(Text(From(sender))) => sender.clone(),
+        None => Sender::parse("countersign <countersign@localhost>")
+            .unwrap_or_else(|| unreachable!("this one is an address")),
+    };
+    let way = match (&args.mail_dir, smtp, webhook, webhook_secret) {
+        (Some(path), ..) => mail_folder(path, sender)?,
+        (None, Some(url), ..) => Way::Smtp(Smtp::connect(url.get_ref(), sender).map_err(|_| {
+            config.problem(
+                url.span(),
+                "no mail server",
+                "smtps://USER:PASSWORD@HOST, or smtp://HOST?tls=required",
+            )
+        })?),
+        (None, None, Some(url), Some(secret)) => {
+            let checked = Webhook::new(url.get_ref(), secret.get_ref(), "", Arc::new(WallClock));
+            match checked.err() {
+                None => {}
+                Some(invalid @ InvalidWebhook::Url) => {
+                    return Err(config.problem(
+                        url.span(),
+                        "no safe address",
+                        without_expected(&invalid.to_string()),
+                    ));
+                }
+                Some(invalid @ InvalidWebhook::Secret) => {
+                    return Err(config.problem(
+                        secret.span(),
+                        "no such secret",
+                        without_expected(&invalid.to_string()),
+                    ));
+                }
+            }
+            Way::Webhook { url: url.get_ref().clone(), secret: secret.get_ref().clone() }
+        }
+        (None, None, ..) => {
+            let path = folder.as_ref().map_or(Path::new("mail"), |folder| folder.get_ref());
+            mail_folder(path, sender)?
+        }
+    };
+    let retries = Retries::default();
+    let retries = Retries {
+        first: pause(retry_after, retries.first),
+        longest: pause(retry_at_most_after, retries.longest),
+        lease: pause(lease, retries.lease),
+    };
+    Ok(NotifierSettings { way, retries })
+}
+
+fn without_expected(text: &str) -> &str {
+    text.strip_prefix("expected ").unwrap_or(text)
+}
+
+/// Links as files in this folder. It is made when the gate opens.
+fn mail_folder(path: &Path, sender: Sender) -> Result<Way, BadInput> {
+    folder_or_its_parent(path).map_err(|error| no_mail_folder(path, &error))?;
+    Ok(Way::Folder { path: path.to_owned(), sender })
+}
+
+fn no_mail_folder(path: &Path, error: &io::Error) -> BadInput {
+    BadInput::plain(
+        &format!("{}: mails cannot be written to this folder: {error}", path.display()),
+        "expected a folder that can be made or written to, as in `--mail-dir mail`",
+    )
+}
+
+/// Four thousand million are as good as more.
+fn many(count: NonZeroU32) -> usize {
+    usize::try_from(count.get()).unwrap_or(usize::MAX)
+}
+
+fn http_settings(
+    table: &HttpTable,
+    forbid_self_approval: bool,
+    public_url: Option<&PublicUrl>,
+) -> http::Settings {
+    let defaults = http::Settings::default();
+    http::Settings {
+        max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
+        body_time: time(&table.body_time, defaults.body_time),
+        header_time: time(&table.header_time, defaults.header_time),
+        write_time: time(&table.write_time, defaults.write_time),
+        request_time: time(&table.request_time, defaults.request_time),
+        max_connections: table.max_connections.map_or(defaults.max_connections, many),
+        max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
+        key_lease: time(&table.key_lease, defaults.key_lease),
+        page_requests_per_second: table.page_requests_per_second.unwrap_or(defaults.page_requests_per_second),
+        trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),
+        forbid_self_approval,
+        public_origin: public_url.map(|PublicUrl(url)| url.clone()),
+        grace: time(&table.grace, defaults.grace),
+    }
+}

@@ -1,0 +1,29 @@
+//! `countersign-gate token`: a bearer token, and nothing else.
+
+use countersign::store::{Clock, Plan};
+use countersign_gate::{
+    http::{ClaimedPlan, Claims, mint},
+    instance::wall::WallClock,
+};
+
+use crate::args::TokenArgs;
+use countersign_terminal::{BadInput, Exit, print_line};
+
+pub(crate) fn run(args: &TokenArgs) -> Result<Exit, BadInput> {
+    let now_s = WallClock.now().0 / 1000;
+    let claims = Claims {
+        team: args.team,
+        email: Some(args.email.0.clone()),
+        plan: args.plan.map(|plan| match plan {
+            Plan::Free => ClaimedPlan::Free,
+            Plan::Pro => ClaimedPlan::Pro,
+            Plan::Enterprise => ClaimedPlan::Enterprise,
+        }),
+        admin: args.admin,
+        exp: now_s.saturating_add(args.ttl.as_secs()),
+        nbf: None,
+        iat: Some(now_s),
+    };
+    print_line!("{}", mint(args.secret.as_bytes(), &claims));
+    Ok(Exit::Expected)
+}

@@ -1,0 +1,190 @@
+//! What a team's administrators see and do: the list of its approvals, and a rejection.
+//!
+//! An administrator is one of the own team's: another team's approvals do not exist here either.
+
+use axum::{Json, extract::State};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use super::{
+    App, Backend, Problem,
+    extract::{Parameters, Segments, id},
+    openapi::{ListRefusals, RejectRefusals},
+    promote::about,
+    session::Administrator,
+    views::{ListView, ListedView, RejectedView},
+};
+use countersign::{
+    protocol::{Refusal, Status, Timestamp},
+    service::Deployer,
+    store::{Decision, Place, Query},
+};
+
+/// Which of the team's approvals.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    status: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// The team's approvals, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/admin/promotions",
+    tag = "admin",
+    params(
+        ("status" = Option<String>, Query, description = "pending, approved, rejected, expired or executed"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "50 where nobody says"),
+        ("cursor" = Option<String>, Query, description = "What an earlier answer gave as next_cursor"),
+    ),
+    responses((status = 200, body = ListView, description = "A part of the list"), ListRefusals),
+    security(("bearer" = [])),
+)]
+pub(super) async fn list<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    Administrator(session): Administrator,
+    Parameters(asked): Parameters<ListQuery>,
+) -> Result<Json<ListView>, Problem> {
+    let team = session.team;
+    let status = match asked.status.as_deref() {
+        None => None,
+        Some(name) => {
+            let named = Status::ALL.into_iter().find(|status| status.to_string() == name);
+            Some(named.ok_or_else(|| Problem::new("invalid_status"))?)
+        }
+    };
+    let limit = match asked.limit.as_deref() {
+        None => None,
+        Some(limit) => {
+            let number = limit.parse().ok().filter(|limit| (1..=Query::MAX_LIMIT).contains(limit));
+            Some(number.ok_or_else(|| Problem::new("invalid_limit"))?)
+        }
+    };
+    let after = match asked.cursor.as_deref() {
+        None => None,
+        Some(cursor) => {
+            let place = app.cursors().read(team, cursor);
+            Some(place.ok_or_else(|| Problem::new("invalid_cursor"))?)
+        }
+    };
+    let page = app.store().list_approvals(&Query { team: Some(team), status, limit, after }).await?;
+    Ok(Json(ListView {
+        ok: true,
+        items: page.items.iter().map(ListedView::from).collect(),
+        total: page.total,
+        next_cursor: page.next.map(|place| app.cursors().write(team, place)),
+    }))
+}
+
+/// Rejects a pending approval.
+#[utoipa::path(
+    post,
+    path = "/api/v1/admin/promotions/{id}/reject",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = RejectedView, description = "Rejected"), RejectRefusals),
+    security(("bearer" = [])),
+)]
+pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    Administrator(session): Administrator,
+    Segments(approval): Segments<String>,
+) -> Result<Json<RejectedView>, Problem> {
+    let approval = id(&approval).ok_or_else(|| Problem::new("invalid_id"))?;
+    let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
+    let mine = app.clone();
+    let team = session.team;
+    let decided = app
+        .detached(
+            async move { mine.store().decide(Decision::Administrator { team, approval, by: &by }).await },
+        )
+        .await??;
+    match decided {
+        Ok(record) => {
+            app.metrics().transition(Some(Status::Pending), record.approval.status);
+            let status = record.approval.status.to_string();
+            Ok(Json(RejectedView { ok: true, id: approval, status }))
+        }
+        Err(refusal) if refusal == Refusal::NOT_PENDING => {
+            let record = app.store().approval(team, approval).await.ok().flatten();
+            let about = record.map(|record| about(&record, false));
+            Err(Problem::from(refusal).about(about))
+        }
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Writes places in a list as texts that nobody else can write.
+pub(super) struct Cursors(Hmac<Sha256>);
+
+impl Cursors {
+    /// How much of the code goes along.
+    const CODE: usize = 16;
+    /// A time and an id.
+    const PLACE: usize = 24;
+
+    pub(super) fn new(secret: &[u8]) -> Self {
+        // A code of its own: what signs cursors must not sign tokens.
+        let Ok(mut code) = Hmac::<Sha256>::new_from_slice(secret) else {
+            unreachable!("any key will do for this code")
+        };
+        code.update(b"countersign cursor");
+        Self(code)
+    }
+
+    fn code(&self, team: Uuid, place: &[u8]) -> [u8; Self::CODE] {
+        let mut code = self.0.clone();
+        code.update(team.as_bytes());
+        code.update(place);
+        let full = code.finalize().into_bytes();
+        std::array::from_fn(|index| full[index])
+    }
+
+    pub(super) fn write(&self, team: Uuid, place: Place) -> String {
+        let mut cursor = Vec::with_capacity(Self::PLACE + Self::CODE);
+        cursor.extend(place.created_at.0.to_be_bytes());
+        cursor.extend(place.id.as_bytes());
+        let code = self.code(team, &cursor);
+        cursor.extend(code);
+        BASE64_URL_SAFE_NO_PAD.encode(cursor)
+    }
+
+    /// The place, if this text was written for this team.
+    pub(super) fn read(&self, team: Uuid, text: &str) -> Option<Place> {
+        let cursor = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (place, code) = cursor.split_at_checked(Self::PLACE)?;
+        // What is compared is no secret's equal: whoever guesses it gains a place in the own team's list.
+        if code != self.code(team, place) {
+            return None;
+        }
+        let (at, id) = place.split_first_chunk()?;
+        Some(Place { created_at: Timestamp(u64::from_be_bytes(*at)), id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_its_teams_and_nobody_elses() {
+        let (cursors, team) = (Cursors::new(b"secret"), Uuid::from_u128(1));
+        let place = Place { created_at: Timestamp(7), id: Uuid::from_u128(9) };
+        let cursor = cursors.write(team, place);
+        assert_eq!(cursors.read(team, &cursor), Some(place));
+        assert_eq!(cursors.read(Uuid::from_u128(2), &cursor), None);
+        assert_eq!(Cursors::new(b"another").read(team, &cursor), None);
+        for (index, _) in cursor.char_indices() {
+            let mut tampered = cursor.clone();
+            let other = if tampered.as_bytes()[index] == b'A' { "B" } else { "A" };
+            tampered.replace_range(index..=index, other);
+            assert_eq!(cursors.read(team, &tampered), None, "{tampered}");
+        }
+        assert_eq!(cursors.read(team, ""), None);
+    }
+}

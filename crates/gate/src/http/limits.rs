@@ -1,0 +1,177 @@
+//! What an instance takes on, and how much of it one address gets.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, request::Parts},
+};
+use governor::{
+    Quota, RateLimiter, middleware::NoOpMiddleware, nanos::Nanos, state::keyed::DashMapStateStore,
+};
+
+use super::{App, Backend, Problem};
+use countersign::{service::Deployer, store::Clock};
+
+/// What an instance takes on. The default is for the open network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
+    /// How long a request's head may take to arrive. An idle connection is closed after it as well.
+    pub header_time: Duration,
+    /// How long a caller may take none of an answer; then the connection is closed.
+    pub write_time: Duration,
+    /// How long a request may take until its caller is told to come back.
+    pub request_time: Duration,
+    /// How many connections are served at once; further ones are told 503.
+    pub max_connections: usize,
+    /// How many promotes and decisions run at once, those included whose callers have hung up.
+    pub max_under_way: usize,
+    /// How long an idempotency key is held by whoever works under it.
+    pub key_lease: Duration,
+    /// How many requests a second one address has on the approval's page.
+    pub page_requests_per_second: NonZeroU32,
+    /// The last address in `X-Forwarded-For` is the caller's. Only behind a proxy that writes it.
+    pub trust_forwarded_for: bool,
+    /// Whoever asked for a promote, and has a session, may not approve it.
+    pub forbid_self_approval: bool,
+    /// How the approval's page is addressed from outside, if not by the header `Host`: `https://gate.example`.
+    pub public_origin: Option<String>,
+    /// How long a shutdown waits for what is under way.
+    pub grace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_body: 256 * 1024,
+            body_time: Duration::from_secs(10),
+            header_time: Duration::from_secs(10),
+            write_time: Duration::from_secs(10),
+            request_time: Duration::from_secs(30),
+            max_connections: 4096,
+            max_under_way: 1024,
+            key_lease: Duration::from_secs(60),
+            page_requests_per_second: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
+            trust_forwarded_for: false,
+            forbid_self_approval: false,
+            public_origin: None,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The instance's clock, for the limiter.
+#[derive(Clone)]
+struct Since(Arc<dyn Clock>);
+
+impl governor::clock::Clock for Since {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        // Half a millennium after the epoch nobody is limited any more.
+        Nanos::from(self.0.now().0.saturating_mul(1_000_000))
+    }
+}
+
+/// Counts the requests of each address.
+pub(super) struct Limiter {
+    limiter: RateLimiter<IpAddr, DashMapStateStore<IpAddr>, Since, NoOpMiddleware<Nanos>>,
+    clock: Since,
+}
+
+impl Limiter {
+    /// So many addresses are kept apart; further ones share what one gets.
+    const MOST: usize = 65_536;
+
+    pub(super) fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
+        let clock = Since(clock);
+        let quota = Quota::per_second(per_second);
+        Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), clock }
+    }
+
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// 429 when it is one too many.
+    pub(super) fn admit(&self, address: IpAddr) -> Result<(), Problem> {
+        if self.limiter.len() > Self::MOST {
+            self.limiter.retain_recent();
+        }
+        let is_crowded = self.limiter.len() > Self::MOST;
+        let key = if is_crowded { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { network(address) };
+        self.limiter.check_key(&key).map_err(|until| {
+            let wait = until.wait_time_from(governor::clock::Clock::now(&self.clock));
+            Problem::new("too_many_requests").retry_after_s(wait.as_secs() + 1)
+        })
+    }
+}
+
+/// What is one caller's: an address of the old kind, or as much of a new one as a household gets.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// The address that a request comes from.
+fn address(headers: &HeaderMap, connection: Option<SocketAddr>, trust_forwarded_for: bool) -> IpAddr {
+    let connection = connection.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |address| address.ip());
+    if !trust_forwarded_for {
+        return connection;
+    }
+    // The proxy has written the last one. Those before it are what the caller says.
+    let last = headers.get_all("x-forwarded-for").iter().next_back();
+    let last = last.and_then(|list| list.to_str().ok()).and_then(|list| list.rsplit(',').next());
+    last.and_then(|address| address.trim().parse().ok()).unwrap_or(connection)
+}
+
+/// A request that its address may make.
+pub(super) struct Limited;
+
+impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Limited {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
+        let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| *from);
+        let trusts = app.settings().trust_forwarded_for;
+        app.limiter().admit(address(&parts.headers, connection, trusts)).map(|()| Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_proxy_wrote_is_believed() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "192.0.2.1, 192.0.2.2".parse().expect("a header"));
+        let connection = "198.51.100.7:80".parse().ok();
+        assert_eq!(address(&headers, connection, false).to_string(), "198.51.100.7");
+        assert_eq!(address(&headers, connection, true).to_string(), "192.0.2.2");
+        headers.append("x-forwarded-for", "nonsense".parse().expect("a header"));
+        assert_eq!(address(&headers, connection, true).to_string(), "198.51.100.7");
+    }
+
+    #[test]
+    fn a_household_is_one_caller() {
+        let same = |a: &str, b: &str| {
+            network(a.parse().expect("an address")) == network(b.parse().expect("an address"))
+        };
+        assert!(same("2001:db8:0:1::1", "2001:db8:0:1:ffff::2") && same("::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(!same("2001:db8:0:1::1", "2001:db8:0:2::1") && !same("192.0.2.1", "192.0.2.2"));
+    }
+}

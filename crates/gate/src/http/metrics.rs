@@ -1,0 +1,183 @@
+//! What an instance counts, for Prometheus.
+//!
+//! No label has an id, a name or an address of a request in it: there are as many series as there are words here.
+
+use std::{fmt, sync::Arc, sync::atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use countersign::protocol::Status;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Transition {
+    from: String,
+    to: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: String,
+    path: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    path: String,
+}
+
+type Durations = Family<Route, Histogram, fn() -> Histogram>;
+
+/// The counters of one instance. A copy counts along.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    transitions: Family<Transition, Counter>,
+    consumes: Family<Outcome, Counter>,
+    jobs: Family<Outcome, Counter>,
+    notices: Family<Outcome, Counter>,
+    requests: Family<Answered, Counter>,
+    durations: Durations,
+    in_flight: Gauge,
+    connections: Gauge,
+    shed: Counter<u64, AtomicU64>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let transitions = Family::default();
+        registry.register("approval_transitions", "Approvals that moved from one status to another", {
+            transitions.clone()
+        });
+        let consumes = Family::default();
+        registry.register("approval_consume", "Promotions by how they ended", consumes.clone());
+        let jobs = Family::default();
+        registry.register("launch_jobs", "Launch jobs by what became of a worker's turn", jobs.clone());
+        let notices = Family::default();
+        registry.register("notices", "Links to be sent, by what became of sending them", notices.clone());
+        let requests = Family::default();
+        registry.register("http_requests", "Requests that were answered", requests.clone());
+        let durations: Durations = Family::new_with_constructor(|| {
+            Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+        });
+        registry.register("http_request_duration_seconds", "From the request to its answer", {
+            durations.clone()
+        });
+        let in_flight = Gauge::default();
+        registry.register(
+            "http_requests_in_flight",
+            "Requests that wait for their answer",
+            in_flight.clone(),
+        );
+        let connections = Gauge::default();
+        registry.register("http_connections", "Open connections", connections.clone());
+        let shed = Counter::default();
+        registry.register("http_connections_shed", "Connections that were one too many", shed.clone());
+        let registry = Arc::new(registry);
+        Self {
+            registry,
+            transitions,
+            consumes,
+            jobs,
+            notices,
+            requests,
+            durations,
+            in_flight,
+            connections,
+            shed,
+        }
+    }
+
+    /// An approval has moved; from nothing when it was asked for.
+    pub fn transition(&self, from: Option<Status>, to: Status) {
+        let from = from.map_or_else(|| "none".to_owned(), |from| from.to_string());
+        self.transitions.get_or_create(&Transition { from, to: to.to_string() }).inc();
+    }
+
+    /// A promotion has ended: `executed`, `replayed`, or the code of a refusal.
+    pub fn consumed(&self, outcome: &str) {
+        self.consumes.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// What became of a worker's turn, in one word.
+    pub fn job(&self, outcome: &str) {
+        self.jobs.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// What became of sending a link, in one word.
+    pub fn notice(&self, outcome: &str) {
+        self.notices.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A request begins. It is in flight until the guard is dropped.
+    pub(super) fn begin(&self) -> InFlight {
+        InFlight::of(&self.in_flight)
+    }
+
+    /// A request was answered. `path` is the route's template.
+    pub(super) fn answered(&self, method: &str, path: &str, status: u16, seconds: f64) {
+        // Anybody can make up a method.
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method);
+        let method = if known { method } else { "other" }.to_owned();
+        self.requests.get_or_create(&Answered { method, path: path.to_owned(), status }).inc();
+        self.durations.get_or_create(&Route { path: path.to_owned() }).observe(seconds);
+    }
+
+    /// A connection is open until the guard is dropped.
+    pub(super) fn connection(&self) -> InFlight {
+        InFlight::of(&self.connections)
+    }
+
+    /// A connection was one too many.
+    pub(super) fn shed(&self) {
+        self.shed.inc();
+    }
+
+    /// All of them, as OpenMetrics text.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(fmt::Error) => String::new(),
+        }
+    }
+}
+
+/// Counted in a gauge while it lives.
+pub(super) struct InFlight(Gauge);
+
+impl InFlight {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

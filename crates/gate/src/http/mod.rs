@@ -1,0 +1,326 @@
+//! The gate over HTTP: paths, sessions, problems, the approval's page, and what keeps a server standing.
+//!
+//! It translates and decides nothing: whether something may happen is for [`service`](countersign::service),
+//! [`protocol`](countersign::protocol) and the store to say. What a refusal looks like is one table (`problem.rs`).
+//!
+//! - [`App`] is an instance: a store, a deployer, the flows, a clock, a secret and its [`Settings`].
+//! - [`router`] is the surface, for whoever brings a server; [`serve`] is a server.
+//! - [`openapi`] describes the surface; it is made of the same handlers.
+//!
+//! Invariants: no GET and no HEAD changes anything; no answer and no line of the log has a token in it; what changes
+//! something goes on when its caller hangs up.
+
+mod access;
+mod admin;
+mod approvals;
+mod bodies;
+mod extract;
+mod keys;
+mod limits;
+mod metrics;
+mod openapi;
+mod page;
+mod probes;
+mod problem;
+mod promote;
+mod resources;
+mod server;
+mod session;
+mod stacks;
+mod time;
+mod turns;
+mod views;
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use admin::Cursors;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
+    middleware::{from_fn, from_fn_with_state},
+};
+use limits::Limiter;
+pub use limits::Settings;
+pub use metrics::Metrics;
+use openapi::route;
+pub use problem::Problem;
+pub use server::serve;
+use session::Sessions;
+pub use session::{ByPlan, ClaimedPlan, Claims, TenantPolicy, mint};
+use tokio::sync::Semaphore;
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use tracing::Instrument;
+use turns::WaitingRoom;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::instance::bells::Bells;
+use countersign::{
+    protocol::{Flow, Timestamp},
+    service::Deployer,
+    store::{Clock, Ids, Operations, Store, Tenants},
+};
+
+/// A store with all that the surface needs of one.
+pub trait Backend: Store + Tenants + Operations + 'static {}
+
+impl<T: Store + Tenants + Operations + 'static> Backend for T {}
+
+/// The order of the steps, for each kind of promote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flows {
+    /// Of a stack.
+    pub stacks: Flow,
+    /// Of a resource's twin.
+    pub twins: Flow,
+}
+
+impl Flows {
+    /// Validate, plan, and one commit, for both: whoever comes plans at once.
+    pub fn atomic_commit() -> Self {
+        Self { stacks: Flow::atomic_commit(), twins: Flow::atomic_commit_for_twins() }
+    }
+
+    /// The same with the approval's lease: of those who want the same approval one plans at a time, the others wait.
+    pub fn atomic_commit_lease() -> Self {
+        Self { stacks: Flow::atomic_commit_lease(), twins: Flow::atomic_commit_lease_for_twins() }
+    }
+}
+
+impl Default for Flows {
+    fn default() -> Self {
+        Self::atomic_commit()
+    }
+}
+
+/// What an instance is made of.
+pub struct Parts<B, D> {
+    /// Where everything is kept.
+    pub store: Arc<B>,
+    /// For flows that launch by themselves; others leave it to the worker.
+    pub deployer: Arc<D>,
+    /// The order of the steps.
+    pub flows: Flows,
+    /// Says until when a token is good, and how long a key is held. Approvals go by the store's clock.
+    pub clock: Arc<dyn Clock>,
+    /// For the ids of traces.
+    pub ids: Arc<dyn Ids>,
+    /// What sessions are signed with.
+    pub secret: Vec<u8>,
+    /// What teams have.
+    pub tenants: Arc<dyn TenantPolicy>,
+    /// What the instance takes on.
+    pub settings: Settings,
+    /// Where it counts.
+    pub metrics: Metrics,
+}
+
+/// An instance. A copy is the same one.
+pub struct App<B, D>(Arc<Instance<B, D>>);
+
+struct Instance<B, D> {
+    store: Arc<B>,
+    deployer: Arc<D>,
+    flows: Flows,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    tenants: Arc<dyn TenantPolicy>,
+    settings: Settings,
+    metrics: Metrics,
+    sessions: Sessions,
+    cursors: Cursors,
+    limiter: Limiter,
+    turns: WaitingRoom,
+    /// One place for everything that goes on when its caller hangs up.
+    under_way: Arc<Semaphore>,
+    shutting_down: AtomicBool,
+    bells: OnceLock<Arc<Bells>>,
+    description: OnceLock<String>,
+}
+
+impl<B, D> Clone for App<B, D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: Backend, D: Deployer + 'static> App<B, D> {
+    /// An instance of these parts.
+    pub fn new(parts: Parts<B, D>) -> Self {
+        let Parts { store, deployer, flows, clock, ids, secret, tenants, settings, metrics } = parts;
+        Self(Arc::new(Instance {
+            sessions: Sessions::new(&secret),
+            cursors: Cursors::new(&secret),
+            limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
+            turns: WaitingRoom::default(),
+            under_way: Arc::new(Semaphore::new(settings.max_under_way)),
+            shutting_down: AtomicBool::new(false),
+            bells: OnceLock::new(),
+            description: OnceLock::new(),
+            store,
+            deployer,
+            flows,
+            clock,
+            ids,
+            tenants,
+            settings,
+            metrics,
+        }))
+    }
+
+    /// From now on these are rung when there is work for others. Without them whoever works looks by itself, now and
+    /// then.
+    pub fn ring(&self, bells: Arc<Bells>) {
+        // Whoever was first is rung.
+        let _ = self.0.bells.set(bells);
+    }
+
+    fn bells(&self) -> Option<&Bells> {
+        self.0.bells.get().map(|bells| &**bells)
+    }
+
+    /// From now on it says that it is not ready.
+    pub fn begin_shutdown(&self) {
+        self.0.shutting_down.store(true, Ordering::SeqCst);
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.0.shutting_down.load(Ordering::SeqCst)
+    }
+
+    fn store(&self) -> &B {
+        &self.0.store
+    }
+
+    fn deployer(&self) -> &D {
+        &self.0.deployer
+    }
+
+    fn flows(&self) -> &Flows {
+        &self.0.flows
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn ids(&self) -> &dyn Ids {
+        &*self.0.ids
+    }
+
+    fn tenants(&self) -> &dyn TenantPolicy {
+        &*self.0.tenants
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    fn cursors(&self) -> &Cursors {
+        &self.0.cursors
+    }
+
+    fn turns(&self) -> &WaitingRoom {
+        &self.0.turns
+    }
+
+    fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    fn description(&self) -> String {
+        self.0.description.get_or_init(openapi::<B, D>).clone()
+    }
+
+    /// Does the work on a task of its own: it goes on when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// 503 when too much is under way, and it was not begun; 500 when it panicked.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.0.under_way.clone().try_acquire_owned();
+        let place = place.map_err(|_| Problem::new("overloaded"))?;
+        let work = async move {
+            let done = work.await;
+            drop(place);
+            done
+        };
+        tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::new("internal"))
+    }
+
+    /// Waits until nothing is under way.
+    async fn all_done(&self) {
+        let all = u32::try_from(self.0.settings.max_under_way).unwrap_or(u32::MAX);
+        // An error would say that the semaphore is closed, and nobody closes it.
+        let _ = self.0.under_way.acquire_many(all).await;
+    }
+}
+
+/// Every route, with its description.
+fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
+    let pages = OpenApiRouter::new()
+        .routes(route::<page::__path_show_page, _, _, _>(page::show_page::<B, D>))
+        .routes(route::<page::__path_decide, _, _, _>(page::decide::<B, D>))
+        .routes(route::<page::__path_show_result, _, _, _>(page::show_result::<B, D>))
+        .layer(from_fn(page::dressed));
+    let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(route::<stacks::__path_create, _, _, _>(stacks::create::<B, D>))
+        .routes(route::<stacks::__path_show, _, _, _>(stacks::show::<B, D>))
+        .routes(route::<stacks::__path_family, _, _, _>(stacks::family::<B, D>))
+        .routes(route::<stacks::__path_put_image, _, _, _>(stacks::put_image::<B, D>))
+        .routes(route::<stacks::__path_patch_env, _, _, _>(stacks::patch_env::<B, D>))
+        .routes(route::<stacks::__path_put_vault, _, _, _>(stacks::put_vault::<B, D>))
+        .routes(route::<promote::__path_promote_stack, _, _, _>(promote::promote_stack::<B, D>))
+        .routes(route::<resources::__path_provision, _, _, _>(resources::provision::<B, D>))
+        .routes(route::<resources::__path_show_resource, _, _, _>(resources::show_resource::<B, D>))
+        .routes(route::<promote::__path_provision_twin, _, _, _>(promote::provision_twin::<B, D>))
+        .routes(route::<approvals::__path_show_approval, _, _, _>(approvals::show_approval::<B, D>))
+        .routes(route::<approvals::__path_audit, _, _, _>(approvals::audit::<B, D>))
+        .routes(route::<admin::__path_list, _, _, _>(admin::list::<B, D>))
+        .routes(route::<admin::__path_reject, _, _, _>(admin::reject::<B, D>))
+        .routes(route::<probes::__path_livez, _, _, _>(probes::livez))
+        .routes(route::<probes::__path_readyz, _, _, _>(probes::readyz::<B, D>))
+        .routes(route::<probes::__path_metrics, _, _, _>(probes::metrics::<B, D>))
+        .routes(route::<probes::__path_openapi, _, _, _>(probes::openapi::<B, D>))
+        .layer(fixed(header::CACHE_CONTROL, "no-store"))
+        .merge(pages)
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// The surface of an instance.
+pub fn router<B: Backend, D: Deployer + 'static>(app: App<B, D>) -> Router {
+    let (router, _) = surface::<B, D>().split_for_parts();
+    router
+        .fallback(access::no_such_path)
+        .layer(DefaultBodyLimit::max(app.settings().max_body))
+        .layer(CatchPanicLayer::custom(access::panicked))
+        .layer(from_fn_with_state(app.clone(), access::observed::<B, D>))
+        .with_state(app)
+}
+
+/// What [`router`] serves, as an OpenAPI 3.1 document.
+pub fn openapi<B: Backend, D: Deployer + 'static>() -> String {
+    let (_, description) = surface::<B, D>().split_for_parts();
+    match description.to_pretty_json() {
+        Ok(json) => json + "\n",
+        Err(error) => unreachable!("a description is plain data: {error}"),
+    }
+}

@@ -1,0 +1,330 @@
+//! The approval's page: it shows what is asked for, and takes the decision, once.
+//!
+//! Looking changes nothing: mail scanners and browsers follow links on their own, and none of them may approve. The
+//! token in the address is all that it takes to decide, so the address is kept from others: it is neither cached nor
+//! passed on as a referrer, and the page works without any script.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha2::{Digest, Sha256};
+
+use super::{
+    App, Backend, Problem,
+    bodies::Body,
+    extract::Segments,
+    limits::{Limited, Settings},
+    openapi::{DecisionRefusals, PageRefusals},
+    promote::about,
+    time::{for_people, rfc3339},
+};
+use crate::instance::operators::same_mailbox;
+use countersign::{
+    protocol::{Kind, Refusal, Status, Timestamp, Window},
+    service::Deployer,
+    store::{ApprovalRecord, Decision, Service, StoreError, Verdict},
+};
+
+const STYLE: &str = include_str!("../../templates/style.css");
+
+/// Nothing is loaded, nothing runs, and only this style applies.
+static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+});
+
+/// A time for programs and for people.
+struct Moment {
+    machine: String,
+    people: String,
+}
+
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self { machine: rfc3339(at), people: for_people(at) }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "approval.html")]
+struct ApprovalPage<'a> {
+    /// In a heading.
+    what: String,
+    is_twin: bool,
+    source: String,
+    name: Option<&'a str>,
+    copy_vault: bool,
+    from: &'a str,
+    to: &'a str,
+    requested_by: &'a str,
+    created_at: Moment,
+    expires_at: Moment,
+    services: &'a [Service],
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct MessagePage<'a> {
+    title: &'a str,
+    text: &'a str,
+}
+
+/// Shows who asks for what. Nothing changes.
+#[utoipa::path(
+    get,
+    path = "/approve/{token}",
+    tag = "page",
+    operation_id = "show_page",
+    params(("token" = String, Path, description = "The secret of the approval's link")),
+    responses((status = 200, body = String, content_type = "text/html", description = "A page"), PageRefusals),
+)]
+pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    _: Limited,
+    Segments(token): Segments<String>,
+) -> Result<Html<String>, Problem> {
+    let record = find(&app, &token).await?;
+    // By this instance's clock, and only to be shown: the decision is judged by the store's.
+    let is_open = record.approval.window(app.now()) == Window::Open;
+    if record.approval.status != Status::Pending || !is_open {
+        return Err(Problem::from(Refusal::APPROVAL_GONE).about(Some(about(&record, false))));
+    }
+    let source = source(&app, &record).await?;
+    let binding = &record.approval.binding;
+    rendered(&ApprovalPage {
+        what: match binding.kind {
+            Kind::Stack => format!("promoting {source}"),
+            Kind::ResourceTwin => format!("a twin of {source}"),
+        },
+        is_twin: binding.kind == Kind::ResourceTwin,
+        source,
+        name: record.payload.name.as_deref(),
+        copy_vault: record.payload.copy_vault,
+        from: binding.from.as_str(),
+        to: binding.to.as_str(),
+        requested_by: &record.approval.requested_by,
+        created_at: record.created_at.into(),
+        expires_at: record.approval.expires_at.into(),
+        services: &record.services,
+    })
+}
+
+/// Approves or rejects.
+#[utoipa::path(
+    post,
+    path = "/approve/{token}",
+    tag = "page",
+    params(("token" = String, Path, description = "The secret of the approval's link")),
+    request_body(content = DecisionForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "Done; Location is the page that tells the result", headers(("Location" = String))),
+        DecisionRefusals,
+    ),
+)]
+pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    _: Limited,
+    Segments(token): Segments<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if is_cross_site(request.headers(), app.settings()) {
+        return Err(Problem::new("cross_site"));
+    }
+    let headers = request.headers().clone();
+    let record = find(&app, &token).await?;
+    let form = Body::take(request, &app, "application/x-www-form-urlencoded").await?;
+    let verdict = match form.bytes() {
+        b"decision=approve" => Verdict::Approve,
+        b"decision=reject" => Verdict::Reject,
+        _ => return Err(Problem::invalid_body(&"expected decision=approve or decision=reject")),
+    };
+    if app.settings().forbid_self_approval && verdict == Verdict::Approve {
+        refuse_requester(&app, &headers, &record)?;
+    }
+    let (mine, link) = (app.clone(), token.clone());
+    let decided = app
+        .detached(async move { mine.store().decide(Decision::Operator { token: &link, verdict }).await })
+        .await??;
+    match decided {
+        Ok(record) => {
+            app.metrics().transition(Some(Status::Pending), record.approval.status);
+            let to = HeaderValue::try_from(format!("/approve/{token}/result"));
+            let to = to.map_err(|_| Problem::new("internal"))?;
+            Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
+        }
+        Err(refusal) => {
+            let now = app.store().approval_by_token(&token).await.ok().flatten();
+            let has_expired = record.approval.status == Status::Pending
+                && now.as_ref().is_some_and(|now| now.approval.status == Status::Expired);
+            if has_expired {
+                app.metrics().transition(Some(Status::Pending), Status::Expired);
+            }
+            Err(Problem::from(refusal).about(now.map(|now| about(&now, false))))
+        }
+    }
+}
+
+/// The form of the page.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct DecisionForm {
+    /// `approve` or `reject`.
+    #[schema(pattern = "^(approve|reject)$")]
+    decision: String,
+}
+
+/// Tells what was decided. Nothing changes.
+#[utoipa::path(
+    get,
+    path = "/approve/{token}/result",
+    tag = "page",
+    params(("token" = String, Path, description = "The secret of the approval's link")),
+    responses((status = 200, body = String, content_type = "text/html", description = "A page"), PageRefusals),
+)]
+pub(super) async fn show_result<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    _: Limited,
+    Segments(token): Segments<String>,
+) -> Result<Html<String>, Problem> {
+    let record = find(&app, &token).await?;
+    let (title, text) = told(&record);
+    rendered(&MessagePage { title, text: &text })
+}
+
+/// What has become of an approval, for people.
+fn told(record: &ApprovalRecord) -> (&'static str, String) {
+    let approval = &record.approval;
+    let (from, to) = (&approval.binding.from, &approval.binding.to);
+    let at = record.decided_at.map_or_else(String::new, |at| format!(" on {}", for_people(at)));
+    match approval.status {
+        Status::Pending => ("Not decided", "Nobody has approved or rejected this yet.".to_owned()),
+        Status::Approved => (
+            "Approved",
+            format!(
+                "What was asked for, from {from} to {to}, was approved{at}. It can be launched once, until {}.",
+                for_people(approval.expires_at)
+            ),
+        ),
+        Status::Rejected => ("Rejected", format!("Nothing is launched. It was rejected{at}.")),
+        Status::Expired => ("Expired", "Nobody decided in time. Nothing is launched.".to_owned()),
+        Status::Executed => ("Launched", format!("It was approved, and launched into {to}{at}.")),
+    }
+}
+
+/// The link's approval.
+async fn find<B: Backend, D: Deployer + 'static>(
+    app: &App<B, D>,
+    token: &str,
+) -> Result<ApprovalRecord, Problem> {
+    Ok(app.store().approval_by_token(token).await?.ok_or(Refusal::NOT_FOUND)?)
+}
+
+/// What the source is called; its id when it is gone.
+async fn source<B: Backend, D: Deployer + 'static>(
+    app: &App<B, D>,
+    record: &ApprovalRecord,
+) -> Result<String, StoreError> {
+    let (team, id) = (record.approval.team, record.payload.source);
+    let name = match record.approval.binding.kind {
+        Kind::Stack => app.store().stack_by_id(team, id).await?.map(|stack| stack.name),
+        Kind::ResourceTwin => app.store().resource(team, id).await?.map(|resource| resource.name),
+    };
+    Ok(name.unwrap_or_else(|| id.to_string()))
+}
+
+/// Refuses whoever has a session, and asked for it. Whoever has none holds the link, and did not get it from us when
+/// it was the requester's.
+fn refuse_requester<B: Backend, D: Deployer + 'static>(
+    app: &App<B, D>,
+    headers: &HeaderMap,
+    record: &ApprovalRecord,
+) -> Result<(), Problem> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(());
+    }
+    let claims = app.sessions().claims(headers, app.now()).ok_or_else(|| Problem::new("unauthorized"))?;
+    let is_requester = claims.email.is_some_and(|email| same_mailbox(&email, &record.approval.requested_by));
+    if is_requester { Err(Problem::new("self_approval_forbidden")) } else { Ok(()) }
+}
+
+/// Whether a browser says that another site has sent this form.
+///
+/// `Origin: null` is what a browser says of this very page, because it names no referrer; browsers that cannot say
+/// more (`Sec-Fetch-Site`) are believed, as nobody without the token can send the form at all.
+fn is_cross_site(headers: &HeaderMap, settings: &Settings) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return !matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = text(header::ORIGIN).filter(|origin| *origin != "null") else { return false };
+    let is_ours = settings.public_origin.as_deref() == Some(origin);
+    let same_host = origin.split_once("://").map(|(_, host)| host) == text(header::HOST);
+    !is_ours && !same_host
+}
+
+fn rendered(page: &impl Template) -> Result<Html<String>, Problem> {
+    page.render().map(Html).map_err(|_| Problem::new("internal"))
+}
+
+/// Around the page's routes: the headers that keep the address secret, and problems as pages for whoever reads pages.
+pub(super) async fn dressed(request: Request, next: Next) -> Response {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let reads_pages = accepts.is_some_and(|accept| accept.contains("text/html"));
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions().get::<Problem>().cloned()
+        && reads_pages
+        && let Ok(html) = rendered(&MessagePage { title: problem.title(), text: problem.detail() })
+    {
+        let mut page = (problem.status(), html).into_response();
+        page.headers_mut().extend(problem.headers().into_iter().map(|(name, value)| (Some(name), value)));
+        page.extensions_mut().insert(problem);
+        response = page;
+    }
+    let headers = response.headers_mut();
+    let fixed = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    headers.extend(fixed.map(|(name, value)| (Some(name), HeaderValue::from_static(value))));
+    if let Ok(policy) = HeaderValue::from_str(&POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_sites_form_is_cross_site() {
+        let judge = |sent: &[(&'static str, &'static str)]| {
+            let headers = sent
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            let public_origin = Some("https://gate.example".to_owned());
+            is_cross_site(&headers, &Settings { public_origin, ..Settings::default() })
+        };
+        assert!(!judge(&[]), "curl says nothing");
+        assert!(!judge(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
+        assert!(!judge(&[("sec-fetch-site", "none")]));
+        assert!(judge(&[("sec-fetch-site", "cross-site")]));
+        assert!(judge(&[("sec-fetch-site", "same-site")]));
+        assert!(!judge(&[("origin", "http://127.0.0.1:8080"), ("host", "127.0.0.1:8080")]));
+        assert!(!judge(&[("origin", "https://gate.example"), ("host", "10.0.0.1")]));
+        assert!(judge(&[("origin", "https://evil.example"), ("host", "gate.example")]));
+        assert!(judge(&[("origin", "https://evil.example")]));
+    }
+}

@@ -1,0 +1,73 @@
+//! What an instance says about itself: alive, ready, its counters, its description.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{App, Backend, Problem, openapi::ProbeRefusals, views::OkView};
+use countersign::service::Deployer;
+
+/// The process answers.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "probes",
+    responses((status = 200, body = OkView, description = "It does"), ProbeRefusals),
+)]
+pub(super) async fn livez() -> Json<OkView> {
+    Json(OkView { ok: true })
+}
+
+/// The store answers and takes writes, and the instance is not shutting down.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "probes",
+    responses(
+        (status = 200, body = OkView, description = "It is"),
+        ProbeRefusals,
+        (status = 503, body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
+            description = "Not ready (`not_ready`)", headers(("Retry-After" = String))),
+    ),
+)]
+pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+) -> Result<Json<OkView>, Problem> {
+    if app.is_shutting_down() || app.store().is_ready().await.is_err() {
+        return Err(Problem::new("not_ready"));
+    }
+    Ok(Json(OkView { ok: true }))
+}
+
+/// The counters, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "probes",
+    responses(
+        (status = 200, body = String, content_type = "application/openmetrics-text", description = "They"),
+        ProbeRefusals,
+    ),
+)]
+pub(super) async fn metrics<B: Backend, D: Deployer + 'static>(State(app): State<App<B, D>>) -> Response {
+    const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(KIND))], app.metrics().text()).into_response()
+}
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "probes",
+    responses(
+        (status = 200, body = Object, content_type = "application/json", description = "It"),
+        ProbeRefusals,
+    ),
+)]
+pub(super) async fn openapi<B: Backend, D: Deployer + 'static>(State(app): State<App<B, D>>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], app.description()).into_response()
+}

@@ -1,0 +1,363 @@
+//! The one table from refusals to HTTP: a title, an explanation, and whether it is worth asking again.
+//!
+//! What is here is all that is ever said: no text of a problem has anything of a request in it, so that none can show
+//! a token. The exception is [`Problem::invalid_body`], which tells the caller what is wrong with what the caller sent.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use countersign::{
+    protocol::{Refusal, Status},
+    store::StoreError,
+};
+
+/// Whether the same request may succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Never: something else has to be asked.
+    No,
+    /// It may.
+    Yes,
+    /// While the approval is pending: once somebody has approved it.
+    WhilePending,
+}
+
+/// A row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) title: &'static str,
+    detail: &'static str,
+    again: Again,
+}
+
+/// How many seconds a caller should wait who meets what is not the caller's fault.
+const PAUSE_S: u64 = 1;
+
+macro_rules! table {
+    ($($status:literal $code:literal $again:ident $title:literal $detail:literal;)+) => {
+        /// Every problem that the surface knows, refusals in the order in which they are checked.
+        pub(super) const TABLE: &[Row] = &[$(Row {
+            status: $status, code: $code, title: $title, detail: $detail, again: Again::$again,
+        }),+];
+    };
+}
+
+table! {
+    // Transport.
+    404 "no_such_path" No "No such path" "There is nothing at this address.";
+    405 "method_not_allowed" No "Method not allowed" "The header Allow says which methods this address takes.";
+    413 "body_too_large" No "Body too large" "The body is larger than this server takes.";
+    415 "unsupported_media_type" No "Unsupported media type" "The body has to be of the type that this address takes.";
+    408 "body_too_slow" Yes "Body too slow" "The body did not arrive in time.";
+    400 "invalid_query" No "Invalid query" "A parameter in the address is not what was expected.";
+    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address. Retry-After says when to come back.";
+    500 "internal" Yes "Internal error" "Something went wrong here. What was asked for may have happened.";
+    503 "timed_out" Yes "Timed out" "It took too long, and may still happen. Ask again with the same Idempotency-Key.";
+    503 "overloaded" Yes "Overloaded" "Too much is under way at once. Nothing was done.";
+    503 "not_ready" Yes "Not ready" "The store does not answer, or the server is shutting down.";
+
+    // Sessions.
+    401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
+    403 "admin_required" No "Administrator required" "Only an administrator may do this.";
+    403 "self_approval_forbidden" No "Self-approval forbidden" "Whoever asks for a promote may not approve it, and somebody else has to be able to.";
+    403 "cross_site" No "Cross-site request" "A decision is taken on the approval's own page, not sent from another site.";
+
+    400 "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";
+
+    // Before the protocol begins.
+    402 "plan_required" No "Plan required" "Several environments, and with them promotes, are part of the plans Pro and up.";
+    404 "not_found" No "Not found" "There is no such thing.";
+    400 "invalid_body" No "Invalid body" "The body is not what was expected.";
+    400 "invalid_env" No "Invalid environment" "An environment's name is 1 to 64 of A-Z, a-z, 0-9, _ and -.";
+    400 "invalid_target" No "Invalid target" "From and to are the same environment.";
+    409 "env_mismatch" No "Environment mismatch" "The source is not in the environment that the request says.";
+    400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";
+
+    // The idempotency key.
+    422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
+    409 "idempotency_key_in_flight" Yes "Request in flight" "The same request is being worked on under this Idempotency-Key.";
+
+    // The approval's page and the administrator's list.
+    410 "approval_gone" No "Approval gone" "The approval's time has passed, it is not pending, or somebody else was quicker.";
+    409 "not_pending" No "Not pending" "Only a pending approval can be rejected.";
+    400 "invalid_id" No "Invalid id" "The id is not a UUID.";
+    400 "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
+    400 "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
+    400 "invalid_cursor" No "Invalid cursor" "A cursor is what an earlier answer gave as next_cursor, and nothing else.";
+
+    // Validate.
+    400 "invalid_approval_id" No "Invalid approval id" "The approval's id is not a UUID.";
+    404 "approval_not_found" No "Approval not found" "There is no such approval.";
+    503 "lookup_failed" Yes "Lookup failed" "The store failed while something was looked for. Nothing was changed.";
+    409 "approval_not_approved" WhilePending "Approval not approved" "Only an approved approval can be used. approval_status says what it is.";
+    400 "approval_mismatch" No "Approval mismatch" "Kind, from or to differ from what the approval is for.";
+    410 "approval_expired" No "Approval expired" "The approval's time has passed.";
+    409 "approval_payload_mismatch" No "Approval payload mismatch" "What would run is not what was approved.";
+
+    // The lease.
+    503 "lease_failed" Yes "Lease failed" "The store failed while the approval's lease was taken. The approval is not used.";
+
+    // Preflight.
+    503 "fetch_failed" Yes "Fetch failed" "Reading the services of the source or the target failed. The approval is not used.";
+    412 "no_services" Yes "No services" "The source stack has no service. The approval is not used.";
+    412 "missing_image_ref" Yes "Missing image" "A service of the source has no recorded image. The approval is not used.";
+    402 "deployment_limit_reached" Yes "Deployment limit reached" "One more stack would pass the plan's limit.";
+    503 "create_failed" Yes "Create failed" "Creating the target failed.";
+    503 "update_failed" Yes "Update failed" "Updating the target failed.";
+    503 "env_load_failed" Yes "Variables not loaded" "Loading the environment variables of the source or the target failed.";
+    400 "vault_ref_failed" Yes "Vault reference not resolved" "A vault reference has no value in the target environment.";
+    409 "twin_exists" No "Twin exists" "The resource already has a twin in that environment.";
+    503 "provision_failed" Yes "Provision failed" "The provisioner failed.";
+
+    // Consume.
+    409 "approval_already_executed" No "Approval already executed" "Another promote has used the approval at the same moment.";
+    409 "lease_lost" Yes "Lease lost" "This promote took too long, and it is another one's turn. The approval is not used.";
+    503 "execute_failed" Yes "Execute failed" "The store failed. Whether the approval is used, consumed says; if it does not, ask again with the same Idempotency-Key.";
+    503 "enqueue_failed" Yes "Enqueue failed" "The store failed while the launch was written down.";
+    503 "store_failed" Yes "Store failed" "The store failed. What was asked for may have happened.";
+}
+
+/// What is known of the approval that a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct About {
+    /// Its status after the refusal.
+    pub(super) status: Status,
+    /// Whether it is used; none when nobody can tell yet.
+    pub(super) consumed: Option<bool>,
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
+    status: u16,
+    code: Cow<'static, str>,
+    title: Cow<'static, str>,
+    detail: Cow<'static, str>,
+    again: Again,
+    about: Option<About>,
+    retry_after_s: Option<u64>,
+    allow: Option<HeaderValue>,
+}
+
+/// A problem, as RFC 9457 has it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody<'a> {
+    /// A URN that ends with the code.
+    r#type: String,
+    /// A few words; the same for every problem of this code.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// A sentence for whoever has to do something about it.
+    detail: &'a str,
+    /// What programs look at. It never changes its meaning.
+    code: &'a str,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+    /// Where an approval is concerned: its status after this answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_status: Option<String>,
+    /// Where an approval is concerned: whether it is used. Absent when nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumed: Option<bool>,
+}
+
+impl Problem {
+    /// The problem of this code. A code that is not in the table is an internal error.
+    pub(super) fn new(code: &'static str) -> Self {
+        let internal = || TABLE.iter().find(|row| row.code == "internal");
+        match TABLE.iter().find(|row| row.code == code).or_else(internal) {
+            Some(row) => Self::of_row(row),
+            None => unreachable!("the table has a row for internal errors"),
+        }
+    }
+
+    fn of_row(row: &'static Row) -> Self {
+        Self(Box::new(Parts {
+            status: row.status,
+            code: Cow::Borrowed(row.code),
+            title: Cow::Borrowed(row.title),
+            detail: Cow::Borrowed(row.detail),
+            again: row.again,
+            about: None,
+            retry_after_s: (row.status == 503 || row.code == "idempotency_key_in_flight").then_some(PAUSE_S),
+            allow: None,
+        }))
+    }
+
+    /// With what is wrong with the body.
+    pub(super) fn invalid_body(what: &dyn std::fmt::Display) -> Self {
+        /// Enough for a name and a place.
+        const LONGEST: usize = 300;
+        let mut problem = Self::from(Refusal::INVALID_BODY);
+        problem.0.detail = what.to_string().chars().take(LONGEST).collect::<String>().into();
+        problem
+    }
+
+    /// With what is known of the approval.
+    pub(super) fn about(mut self, about: Option<About>) -> Self {
+        self.0.about = about;
+        self
+    }
+
+    /// With a time to wait.
+    pub(super) fn retry_after_s(mut self, seconds: u64) -> Self {
+        self.0.retry_after_s = Some(seconds.max(1));
+        self
+    }
+
+    /// With the methods that there are.
+    pub(super) fn allow(mut self, allow: Option<HeaderValue>) -> Self {
+        self.0.allow = allow;
+        self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(super) fn code(&self) -> &str {
+        &self.0.code
+    }
+
+    pub(super) fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    fn is_retryable(&self) -> bool {
+        let used_up = |about: About| about.consumed == Some(true) || about.status.is_final();
+        match self.0.again {
+            Again::No => false,
+            Again::Yes => !self.0.about.is_some_and(used_up),
+            Again::WhilePending => self.0.about.is_some_and(|about| about.status == Status::Pending),
+        }
+    }
+
+    /// The headers of the answer, for a page as well.
+    pub(super) fn headers(&self) -> Vec<(header::HeaderName, HeaderValue)> {
+        let mut headers = Vec::new();
+        if let Some(seconds) = self.0.retry_after_s {
+            headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if let Some(allow) = &self.0.allow {
+            headers.push((header::ALLOW, allow.clone()));
+        }
+        if self.0.status == 401 {
+            headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        headers
+    }
+}
+
+impl From<Refusal> for Problem {
+    /// A refusal that only a flow's author knows is explained by its status and its code.
+    fn from(refusal: Refusal) -> Self {
+        let same = |row: &&Row| row.status == refusal.status() && row.code == refusal.code();
+        if let Some(row) = TABLE.iter().find(same) {
+            return Self::of_row(row);
+        }
+        let unavailable = refusal.status() >= 500;
+        Self(Box::new(Parts {
+            status: refusal.status(),
+            code: Cow::Owned(refusal.code().to_owned()),
+            title: Cow::Owned(refusal.code().replace('_', " ")),
+            detail: Cow::Borrowed("A step of this instance's own flow refuses."),
+            again: if unavailable { Again::Yes } else { Again::No },
+            about: None,
+            retry_after_s: unavailable.then_some(PAUSE_S),
+            allow: None,
+        }))
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotApplied => Self::from(Refusal::LOOKUP_FAILED),
+            StoreError::Unknown => Self::new("store_failed"),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody {
+            r#type: format!("urn:countersign:problem:{}", self.code()),
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.detail(),
+            code: self.code(),
+            retryable: self.is_retryable(),
+            approval_status: self.0.about.map(|about| about.status.to_string()),
+            consumed: self.0.about.and_then(|about| about.consumed),
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (self.status(), [(header::CONTENT_TYPE, kind)], json).into_response();
+        response.headers_mut().extend(self.headers().into_iter().map(|(name, value)| (Some(name), value)));
+        // For the log, and for whoever makes a page of it.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_of_the_protocol_has_its_row() {
+        for refusal in Refusal::WELL_KNOWN {
+            let row = TABLE.iter().find(|row| row.code == refusal.code()).expect("it has a row");
+            assert_eq!(row.status, refusal.status(), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_code_has_one_row_and_every_row_a_title_and_an_explanation() {
+        for (place, row) in TABLE.iter().enumerate() {
+            assert!(TABLE[..place].iter().all(|other| other.code != row.code), "{}", row.code);
+            assert!(!row.title.is_empty() && row.detail.ends_with('.'), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn the_rows_stand_in_the_order_in_which_refusals_are_checked() {
+        let place = |refusal: &Refusal| TABLE.iter().position(|row| row.code == refusal.code());
+        assert!(Refusal::WELL_KNOWN.is_sorted_by_key(place));
+    }
+
+    #[test]
+    fn a_refusal_of_somebodys_own_flow_is_explained_too() {
+        let problem = Problem::from(Refusal::parse("418 teapot_is_empty").expect("a refusal"));
+        assert_eq!((problem.status().as_u16(), problem.code()), (418, "teapot_is_empty"));
+        assert_eq!(problem.title(), "teapot is empty");
+    }
+
+    #[test]
+    fn what_is_used_up_is_not_worth_asking_for_again() {
+        let executed = About { status: Status::Executed, consumed: Some(true) };
+        let pending = About { status: Status::Pending, consumed: Some(false) };
+        let not_approved = Problem::from(Refusal::APPROVAL_NOT_APPROVED);
+        assert!(not_approved.clone().about(Some(pending)).is_retryable());
+        assert!(!not_approved.about(Some(executed)).is_retryable());
+        let failed = Problem::from(Refusal::EXECUTE_FAILED);
+        assert!(failed.is_retryable() && !failed.about(Some(executed)).is_retryable());
+    }
+}

@@ -1,0 +1,107 @@
+//! Connections: accepted, limited, timed, and ended well on a shutdown.
+
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{body::Body, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutWriter;
+use tower::ServiceExt;
+
+use super::{App, Backend, router};
+use countersign::service::Deployer;
+
+/// What a connection is told that is one too many.
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
+
+/// How long accepting rests when the process can open no more files.
+const REST: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` comes; then takes no more connections, and waits for what is under way, but no longer than
+/// the grace period.
+///
+/// A promote that is still under way after that is lost as in a crash: half of one does not exist.
+pub async fn serve<B: Backend, D: Deployer + 'static>(
+    listener: TcpListener,
+    app: App<B, D>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let router = router(app.clone());
+    let places = Arc::new(Semaphore::new(app.settings().max_connections));
+    let connections = GracefulShutdown::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_the_callers(&error) {
+                    tracing::warn!(%error, "no connection can be accepted");
+                    tokio::time::sleep(REST).await;
+                }
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            app.metrics().shed();
+            // Whoever does not take it at once gets nothing.
+            let _ = stream.try_write(TOO_MANY);
+            continue;
+        };
+        let counted = app.metrics().connection();
+        // What is answered is small: it is not to wait for more.
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(from));
+            router.clone().oneshot(request)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(app.settings().header_time)
+            .serve_connection(TokioIo::new(timed(stream, app.settings().write_time)), service);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            // How a connection ended is its caller's affair.
+            let _ = connection.await;
+            drop((place, counted));
+        });
+    }
+    app.begin_shutdown();
+    drop(listener);
+    let under_way = async {
+        connections.shutdown().await;
+        app.all_done().await;
+    };
+    if tokio::time::timeout(app.settings().grace, under_way).await.is_err() {
+        tracing::warn!("something was still under way after the grace period");
+    }
+}
+
+/// A connection that ends when its caller takes nothing of what is written for so long: nobody holds a place by not
+/// reading.
+fn timed(stream: TcpStream, write_time: Duration) -> Pin<Box<TimeoutWriter<TcpStream>>> {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(write_time));
+    Box::pin(stream)
+}
+
+/// Whether a connection was gone before it was accepted.
+fn is_the_callers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}

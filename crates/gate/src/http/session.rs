@@ -1,0 +1,256 @@
+//! Who calls: bearer tokens (JWT, HS256), the teams that they speak for, and what these pay for.
+//!
+//! One algorithm, whatever a token's header says. A token that is forged, expired or not for this secret is told
+//! nothing but 401.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use tokio::sync::RwLock;
+use uuid::Uuid;
+
+use super::{App, Backend, Problem};
+use countersign::{
+    protocol::Timestamp,
+    service::{Caller, Deployer},
+    store::{Plan, Team},
+};
+
+/// What a bearer token says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The team that the caller belongs to.
+    pub team: Uuid,
+    /// The caller's e-mail address. Without one nothing can be promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// What the team pays for: `free`, `pro` or `enterprise`. A [`TenantPolicy`] decides what is made of it. Where the
+    /// team's tokens disagree, the latest of them is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<ClaimedPlan>,
+    /// Whether the caller administers the team.
+    #[serde(default)]
+    pub admin: bool,
+    /// Until when the token is good, in seconds since the Unix epoch.
+    pub exp: u64,
+    /// From when on, if not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
+    /// When it was issued. Of two tokens without it the one that is good for longer is the later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims").field("team", &self.team).field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+/// A plan, as tokens and configuration files write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedPlan {
+    /// [`Plan::Free`]
+    Free,
+    /// [`Plan::Pro`]
+    Pro,
+    /// [`Plan::Enterprise`]
+    Enterprise,
+}
+
+impl From<ClaimedPlan> for Plan {
+    fn from(claimed: ClaimedPlan) -> Self {
+        match claimed {
+            ClaimedPlan::Free => Self::Free,
+            ClaimedPlan::Pro => Self::Pro,
+            ClaimedPlan::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+/// A bearer token that says this.
+pub fn mint(secret: &[u8], claims: &Claims) -> String {
+    let header = Header::new(Algorithm::HS256);
+    match encode(&header, claims, &EncodingKey::from_secret(secret)) {
+        Ok(token) => token,
+        Err(error) => unreachable!("claims are plain JSON, and the key fits the algorithm: {error}"),
+    }
+}
+
+/// What a team has, as configured.
+pub trait TenantPolicy: Send + Sync {
+    /// The plan and the cap of this team, whose token claims this plan.
+    fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
+
+    /// Whether there is anybody who may approve what this member of the team asks for. Where there is not, it cannot be
+    /// asked for: nobody would be sent the link.
+    fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(Uuid, Option<Plan>) -> Team + Send + Sync> TenantPolicy for F {
+    fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team {
+        self(team, claimed)
+    }
+}
+
+/// What the token claims, or else Pro; and a cap that goes with the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByPlan;
+
+impl TenantPolicy for ByPlan {
+    fn terms(&self, _team: Uuid, claimed: Option<Plan>) -> Team {
+        let plan = claimed.unwrap_or(Plan::Pro);
+        let deployment_cap = match plan {
+            Plan::Free => 3,
+            Plan::Pro => 50,
+            Plan::Enterprise => 1_000,
+        };
+        Team { plan, deployment_cap }
+    }
+}
+
+/// Tells good tokens from others.
+pub(super) struct Sessions {
+    key: DecodingKey,
+    validation: Validation,
+    teams: Mutex<BTreeMap<Uuid, Arc<RwLock<Option<Known>>>>>,
+}
+
+/// A team as the store was told last, and by which token.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    by: Authority,
+    team: Team,
+}
+
+/// How much a token has to say about its team: one that claims no plan less than any that does, and a later one more than
+/// an earlier one. No two tokens that claim something else are equal, so that it does not depend on who asks first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Authority {
+    claims_one: bool,
+    iat: u64,
+    exp: u64,
+    plan: Option<ClaimedPlan>,
+}
+
+impl Authority {
+    fn of(claims: &Claims) -> Self {
+        let Claims { plan, iat, exp, .. } = *claims;
+        Self { claims_one: plan.is_some(), iat: iat.unwrap_or_default(), exp, plan }
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(secret: &[u8]) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        // By the instance's own clock, below.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Self { key: DecodingKey::from_secret(secret), validation, teams: Mutex::default() }
+    }
+
+    /// The claims of the request's bearer token; none when there is no good one.
+    pub(super) fn claims(&self, headers: &HeaderMap, now: Timestamp) -> Option<Claims> {
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(only), None) = (sent.next(), sent.next()) else { return None };
+        let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let claims = decode::<Claims>(token.trim(), &self.key, &self.validation).ok()?.claims;
+        let now_s = now.0 / 1000;
+        let is_good = now_s < claims.exp && claims.nbf.is_none_or(|from| from <= now_s);
+        // A store may be unable to keep what no address has in it.
+        let is_text = claims.email.as_ref().is_none_or(|email| !email.contains(char::is_control));
+        (is_good && is_text).then_some(claims)
+    }
+
+    /// What is known of this team, for whoever asks for it or finds out more.
+    fn team(&self, id: Uuid) -> Arc<RwLock<Option<Known>>> {
+        /// So many teams are remembered; after that the store is told again.
+        const MOST: usize = 65_536;
+        let mut teams = self.teams.lock().unwrap_or_else(PoisonError::into_inner);
+        if teams.len() >= MOST && !teams.contains_key(&id) {
+            teams.clear();
+        }
+        Arc::clone(teams.entry(id).or_default())
+    }
+}
+
+impl<B: Backend, D: Deployer + 'static> App<B, D> {
+    /// What the team has whose token this is, by the latest of its tokens. The store knows it, too.
+    async fn team(&self, claims: &Claims) -> Result<Team, Problem> {
+        let by = Authority::of(claims);
+        let team = self.sessions().team(claims.team);
+        if let Some(known) = *team.read().await
+            && by <= known.by
+        {
+            return Ok(known.team);
+        }
+        // One at a time: what the store is told last is what is known here.
+        let mut team = team.write().await;
+        if let Some(known) = *team
+            && by <= known.by
+        {
+            return Ok(known.team);
+        }
+        let terms = self.tenants().terms(claims.team, claims.plan.map(Plan::from));
+        if team.is_none_or(|known| known.team != terms) {
+            self.store().put_team(claims.team, terms).await?;
+        }
+        *team = Some(Known { by, team: terms });
+        Ok(terms)
+    }
+}
+
+/// A caller with a good token. The caller's team is in the store.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) team: Uuid,
+    pub(super) plan: Plan,
+    pub(super) email: Option<String>,
+    pub(super) admin: bool,
+}
+
+impl Session {
+    pub(super) fn caller(&self) -> Caller<'_> {
+        Caller { plan: self.plan, email: self.email.as_deref() }
+    }
+}
+
+impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Session {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
+        let claims = app.sessions().claims(&parts.headers, app.now());
+        let claims = claims.ok_or_else(|| Problem::new("unauthorized"))?;
+        let plan = app.team(&claims).await?.plan;
+        let Claims { team, email, admin, .. } = claims;
+        Ok(Self { team, plan, email, admin })
+    }
+}
+
+/// A caller who administers the team.
+#[derive(Clone, Debug)]
+pub(super) struct Administrator(pub(super) Session);
+
+impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
+        let session = Session::from_request_parts(parts, app).await?;
+        if session.admin { Ok(Self(session)) } else { Err(Problem::new("admin_required")) }
+    }
+}

@@ -1,0 +1,139 @@
+//! Where promotions wait for an approval's lease: in the order in which they came, without asking the store all the time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::timeout};
+use uuid::Uuid;
+
+use countersign::service::Turns;
+
+/// After which time one who waits asks again, though nobody has called: the lease's holder may be another instance, or
+/// have died.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Those who wait, by approval.
+#[derive(Debug, Default)]
+pub(super) struct WaitingRoom(Mutex<BTreeMap<Uuid, Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: usize,
+    bell: Arc<Notify>,
+}
+
+impl Turns for WaitingRoom {
+    fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
+        let seat = Seat::take(self, approval);
+        async move {
+            // Whoever is not called looks by himself.
+            let _ = timeout(PATIENCE, seat.bell.notified()).await;
+        }
+    }
+
+    fn next(&self, approval: Uuid) {
+        if let Some(queue) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&approval) {
+            queue.bell.notify_one();
+        }
+    }
+}
+
+/// A place in the room. It is left when this is gone.
+struct Seat<'a> {
+    room: &'a WaitingRoom,
+    approval: Uuid,
+    bell: Arc<Notify>,
+}
+
+impl<'a> Seat<'a> {
+    fn take(room: &'a WaitingRoom, approval: Uuid) -> Self {
+        let mut queues = room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.entry(approval).or_default();
+        queue.waiting += 1;
+        Self { room, approval, bell: Arc::clone(&queue.bell) }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut queues = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get_mut(&self.approval) {
+            queue.waiting -= 1;
+            if queue.waiting == 0 {
+                queues.remove(&self.approval);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPROVAL: Uuid = Uuid::from_u128(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_first_is_called_first_and_nobody_stays_in_the_room() {
+        let room = WaitingRoom::default();
+        let begun = tokio::time::Instant::now();
+        let order = Mutex::new(Vec::new());
+        let wait = async |name| {
+            room.wait(APPROVAL).await;
+            order.lock().expect("nobody panics").push(name);
+            room.next(APPROVAL);
+        };
+        let call = async { room.next(APPROVAL) };
+        tokio::join!(wait(1), wait(2), wait(3), call);
+        assert_eq!(*order.lock().expect("nobody panics"), [1, 2, 3]);
+        assert_eq!(begun.elapsed(), Duration::ZERO, "each is called by the one before");
+        assert!(room.0.lock().expect("nobody panics").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_called_before_waiting_does_not_wait() {
+        let room = WaitingRoom::default();
+        let begun = tokio::time::Instant::now();
+        let turn = room.wait(APPROVAL);
+        room.next(APPROVAL);
+        turn.await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert!(room.0.lock().expect("nobody panics").is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_called_and_has_left_passes_the_call_on() {
+        let room = WaitingRoom::default();
+        let begun = tokio::time::Instant::now();
+        let mut first = Box::pin(room.wait(APPROVAL));
+        let mut second = Box::pin(room.wait(APPROVAL));
+        assert!(futures_are_pending(&mut first, &mut second).await);
+        room.next(APPROVAL);
+        drop(first);
+        second.await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    /// Both are polled once.
+    async fn futures_are_pending(
+        first: &mut (impl Future<Output = ()> + Unpin),
+        second: &mut (impl Future<Output = ()> + Unpin),
+    ) -> bool {
+        tokio::select! {
+            biased;
+            () = first => false,
+            () = second => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_never_called_asks_again() {
+        let room = WaitingRoom::default();
+        let begun = tokio::time::Instant::now();
+        room.wait(APPROVAL).await;
+        assert_eq!(begun.elapsed(), PATIENCE);
+    }
+}

@@ -1,0 +1,215 @@
+//! Deploys that run on this instance: one run for each key, written down when it has ended, withdrawn when it must stop.
+//!
+//! A deploy that has ended is not run again: its end is in the store's log before anybody is told, and whoever leases
+//! the job after a crash finds it there. One that was running when the process was killed *is* run again, under the
+//! same key. Launching exactly once needs a command that deduplicates by that key.
+
+mod command;
+mod plan;
+mod pretend;
+mod run;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub use command::{APPROVAL_ID_VARIABLE, CommandLine};
+pub use plan::{Plan, PlanService, PlanTarget};
+pub use pretend::Pretend;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::run::{Run, Withdrawn};
+use super::stop::{Phase, Stop};
+use countersign::{
+    service::{Deployer, Launch},
+    store::{Clock, Operations, StackStatus, Store},
+};
+
+/// A deployer whose deploys can be called back, by an instance that has to end.
+pub trait Withdraw: Deployer {
+    /// Ends what runs under this key, if it runs here, and returns when nothing of it does any more.
+    fn withdraw(&self, key: Uuid) -> impl Future<Output = ()> + Send;
+}
+
+/// How a deploy is done.
+#[derive(Clone, Debug)]
+pub enum Means {
+    /// Nothing is done, for a while.
+    Pretend(Pretend),
+    /// A command is run.
+    Command(CommandLine),
+}
+
+/// Runs deploys on this instance.
+pub struct LocalDeployer<S> {
+    store: Arc<S>,
+    clock: Arc<dyn Clock>,
+    means: Arc<Means>,
+    stop: Stop,
+    runs: Arc<Mutex<Runs>>,
+    /// How many run, those without a key too.
+    running: watch::Sender<usize>,
+}
+
+/// The deploys under a key that run or have ended here.
+#[derive(Debug, Default)]
+struct Runs {
+    by_key: BTreeMap<Uuid, Known>,
+    /// Those that have ended, oldest first.
+    ended: VecDeque<Uuid>,
+}
+
+/// What is known of a deploy.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Nothing until it has ended, and never anything when it was withdrawn.
+    end: watch::Receiver<Option<StackStatus>>,
+    withdrawn: watch::Sender<bool>,
+}
+
+impl<S> LocalDeployer<S> {
+    /// Of an instance with this store, that ends by `stop`.
+    pub fn new(store: Arc<S>, clock: Arc<dyn Clock>, means: Means, stop: Stop) -> Self {
+        Self {
+            store,
+            clock,
+            means: Arc::new(means),
+            stop,
+            runs: Arc::default(),
+            running: watch::Sender::new(0),
+        }
+    }
+
+    /// Ends when nothing runs, or after so long. Whether nothing runs.
+    pub async fn quiet_within(&self, patience: Duration) -> bool {
+        let mut running = self.running.subscribe();
+        let quiet = running.wait_for(|running| *running == 0);
+        tokio::time::timeout(patience, quiet).await.is_ok()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        locked(&self.runs)
+    }
+
+    fn known(&self, key: Uuid) -> Option<Known> {
+        self.runs().by_key.get(&key).cloned()
+    }
+}
+
+impl<S: Store + Operations + 'static> LocalDeployer<S> {
+    /// A run to its end, which comes when it is withdrawn or the instance ends, if not by itself.
+    fn begin(
+        &self,
+        launch: Launch,
+        withdrawn: watch::Sender<bool>,
+    ) -> impl Future<Output = Option<StackStatus>> + Send + use<S> {
+        let run = Run {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            means: Arc::clone(&self.means),
+            launch,
+            withdrawn: Withdrawn(withdrawn.subscribe()),
+        };
+        let (count, stop) = (Count::one_more(&self.running), self.stop.clone());
+        async move {
+            let _count = count;
+            let mut run = std::pin::pin!(run.until_ended());
+            tokio::select! {
+                ended = &mut run => return ended,
+                () = stop.wait_for(Phase::Ending) => {}
+            }
+            withdrawn.send_replace(true);
+            run.await
+        }
+    }
+}
+
+impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
+    async fn launch(&self, launch: &Launch) {
+        if self.stop.reached(Phase::Ending) {
+            return;
+        }
+        let withdrawn = watch::Sender::new(false);
+        let Some(key) = launch.key else {
+            tokio::spawn(self.begin(*launch, withdrawn));
+            return;
+        };
+        let mut runs = self.runs();
+        if runs.by_key.contains_key(&key) {
+            return;
+        }
+        let (told, end) = watch::channel(None);
+        let run = self.begin(*launch, withdrawn.clone());
+        runs.by_key.insert(key, Known { end, withdrawn });
+        drop(runs);
+        let runs = Arc::clone(&self.runs);
+        tokio::spawn(async move {
+            let ended = run.await;
+            locked(&runs).has_ended(key, ended);
+            told.send_replace(ended);
+        });
+    }
+
+    async fn outcome(&self, launch: &Launch, patience_ms: u64) -> Option<StackStatus> {
+        let patience = Duration::from_millis(patience_ms);
+        let Some(mut known) = launch.key.and_then(|key| self.known(key)) else {
+            // Nobody can tell, and whoever asks will ask again.
+            tokio::time::sleep(patience).await;
+            return None;
+        };
+        let ended = known.end.wait_for(Option::is_some);
+        let ended = tokio::time::timeout(patience, ended).await;
+        ended.ok()?.ok().and_then(|ended| *ended)
+    }
+}
+
+impl<S: Store + Operations + 'static> Withdraw for LocalDeployer<S> {
+    async fn withdraw(&self, key: Uuid) {
+        let Some(mut known) = self.known(key) else { return };
+        known.withdrawn.send_replace(true);
+        // Whoever tells is gone when it has ended, in whichever way.
+        while known.end.changed().await.is_ok() {}
+    }
+}
+
+impl Runs {
+    /// How many of those that have ended are remembered. The store's log remembers the others.
+    const REMEMBERED: usize = 1024;
+
+    fn has_ended(&mut self, key: Uuid, ended: Option<StackStatus>) {
+        if ended.is_none() {
+            self.by_key.remove(&key);
+            return;
+        }
+        self.ended.push_back(key);
+        if self.ended.len() > Self::REMEMBERED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.by_key.remove(&oldest);
+        }
+    }
+}
+
+/// One of those that run, until it is dropped.
+struct Count(watch::Sender<usize>);
+
+impl Count {
+    fn one_more(running: &watch::Sender<usize>) -> Self {
+        running.send_modify(|running| *running += 1);
+        Self(running.clone())
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

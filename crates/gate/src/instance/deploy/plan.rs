@@ -1,0 +1,105 @@
+//! What a deploy command is told on standard input.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use countersign::{
+    protocol::{Digest, Kind},
+    service::Launch,
+    store::{ApprovalRecord, Service},
+};
+
+/// One JSON document. No variable and no vault value is in it: what a command prints is kept, and a secret that it was
+/// never told it cannot print.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The approval.
+    pub approval_id: Uuid,
+    /// The key under which a repeat is the same deploy. None in flows that launch without one.
+    pub key: Option<Uuid>,
+    /// What is launched, as 64 hexadecimal digits.
+    pub digest: String,
+    /// `stack` or `resource_twin`.
+    pub kind: Kind,
+    /// What is launched: the stack or the resource that was promoted.
+    pub source: Uuid,
+    /// From which environment.
+    pub from: String,
+    /// To which environment.
+    pub to: String,
+    /// What is written.
+    pub target: PlanTarget,
+    /// Who asked.
+    pub requested_by: String,
+    /// The approved services. None when what is launched is not what was approved, as flows allow that do not look.
+    pub services: Option<Vec<PlanService>>,
+}
+
+/// The stack or the twin that a deploy is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanTarget {
+    /// Its id, where the promotion knew it.
+    pub id: Option<Uuid>,
+    /// What the caller wants it to be called; none: as its source.
+    pub name: Option<String>,
+    /// Its environment.
+    pub env: String,
+}
+
+/// A service to be run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlanService {
+    /// Its name.
+    pub name: String,
+    /// The image that was approved for it.
+    pub image_ref: Option<String>,
+    /// The port that it listens on.
+    pub port: Option<u16>,
+    /// Whether it can be reached from outside.
+    pub expose: bool,
+}
+
+impl Plan {
+    /// Of a launch for this approval.
+    pub fn of(launch: Launch, record: &ApprovalRecord) -> Self {
+        let (approval, payload) = (&record.approval, &record.payload);
+        let as_approved = launch.digest == approval.digest;
+        let to = approval.binding.to.to_string();
+        Self {
+            approval_id: launch.approval,
+            key: launch.key,
+            digest: hex(launch.digest),
+            kind: approval.binding.kind,
+            source: payload.source,
+            from: approval.binding.from.to_string(),
+            target: PlanTarget { id: launch.target, name: payload.name.clone(), env: to.clone() },
+            to,
+            requested_by: approval.requested_by.to_string(),
+            services: as_approved.then(|| record.services.iter().map(PlanService::of).collect()),
+        }
+    }
+
+    /// As it is written.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json =
+            serde_json::to_vec(self).unwrap_or_else(|_| unreachable!("it has nothing but texts and numbers"));
+        json.push(b'\n');
+        json
+    }
+}
+
+impl PlanService {
+    fn of(service: &Service) -> Self {
+        let Service { name, image_ref, port, expose } = service;
+        Self { name: name.clone(), image_ref: image_ref.clone(), port: *port, expose: *expose }
+    }
+}
+
+fn hex(digest: Digest) -> String {
+    digest.0.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,147 @@
+//! One deploy, from looking whether it has ended before to writing down how it has ended.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use super::{Means, Plan};
+use countersign::{
+    service::Launch,
+    store::{Clock, DeployLog, Operations, StackStatus, Store, StoreError},
+};
+
+/// How a deploy has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// None when a signal ended it, or it could not be started.
+    pub(super) exit_code: Option<i32>,
+    /// The last of what it printed.
+    pub(super) output: String,
+}
+
+/// Whether a deploy has to end before it has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Withdrawn(pub(super) watch::Receiver<bool>);
+
+impl Withdrawn {
+    pub(super) fn is_so(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Ends when it has to.
+    pub(super) async fn wait(&mut self) {
+        // Whoever would have told is gone: nobody waits for this deploy any more.
+        let _ = self.0.wait_for(|withdrawn| *withdrawn).await;
+    }
+}
+
+/// A deploy, with all that it needs.
+pub(super) struct Run<S> {
+    pub(super) store: Arc<S>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) means: Arc<Means>,
+    pub(super) launch: Launch,
+    pub(super) withdrawn: Withdrawn,
+}
+
+/// How often the store is asked to write down an end before it is given up.
+const ATTEMPTS: u32 = 8;
+
+impl<S: Store + Operations> Run<S> {
+    /// How it has ended; none when it was withdrawn before, and is to be run again.
+    pub(super) async fn until_ended(mut self) -> Option<StackStatus> {
+        let launch = self.launch;
+        let approval = launch.approval;
+        if launch.key.is_some()
+            && let Some(ended) = self.ended_before().await?.last()
+        {
+            return Some(status(ended.exit_code));
+        }
+        let store = Arc::clone(&self.store);
+        let Some(record) = self.until_answered(|| store.any_approval(approval)).await? else {
+            error!(%approval, "a deploy of an approval that does not exist is not run");
+            return Some(StackStatus::Failed);
+        };
+        let plan = Plan::of(launch, &record);
+        let ended = match &*self.means {
+            Means::Pretend(pretend) => pretend.run(&mut self.withdrawn).await,
+            Means::Command(command) => command.run(&plan, &mut self.withdrawn).await,
+        }?;
+        let status = status(ended.exit_code);
+        let Ended { exit_code, output } = ended;
+        let log = DeployLog { approval, ended_at: self.clock.now(), exit_code, output };
+        // Before anybody is told: whoever finds the job after a crash must find its end, too.
+        insist(|| self.store.log_deploy(log.clone())).await;
+        if launch.key.is_none() {
+            // There is no job that could be finished.
+            insist(|| self.store.settle(approval, launch.target, status)).await;
+        }
+        Some(status)
+    }
+
+    /// How deploys under this key have ended, on any instance.
+    async fn ended_before(&mut self) -> Option<Vec<DeployLog>> {
+        let (store, approval) = (Arc::clone(&self.store), self.launch.approval);
+        self.until_answered(|| store.deploy_logs(approval)).await
+    }
+
+    /// Asks the store until it answers; none when the deploy was withdrawn before.
+    async fn until_answered<T, F>(&mut self, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut pause = Pause::default();
+        loop {
+            if self.withdrawn.is_so() {
+                return None;
+            }
+            match ask().await {
+                Ok(answer) => return Some(answer),
+                Err(error) => warn!(approval = %self.launch.approval, %error, "a deploy waits for the store"),
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                () = self.withdrawn.wait() => {}
+            }
+        }
+    }
+}
+
+/// Asks the store until it has done it, or patience is over.
+async fn insist<F>(act: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut pause = Pause::default();
+    for _ in 0..ATTEMPTS {
+        match act().await {
+            Ok(()) => return,
+            Err(error) => warn!(%error, "the end of a deploy could not be written down yet"),
+        }
+        pause.wait().await;
+    }
+    error!("the end of a deploy could not be written down");
+}
+
+/// A healthy deploy exits with 0.
+fn status(exit_code: Option<i32>) -> StackStatus {
+    if exit_code == Some(0) { StackStatus::Healthy } else { StackStatus::Failed }
+}
+
+/// Longer each time.
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Duration::from_millis(50))
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        const LONGEST: Duration = Duration::from_secs(2);
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST);
+    }
+}

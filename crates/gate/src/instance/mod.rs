@@ -1,0 +1,130 @@
+//! One running instance: the real clock, workers, a deployer and a notifier, beside whatever takes requests.
+//!
+//! The store is the only thing that instances share. Each of these loops may die at any moment: what it held comes back
+//! when its lease runs out.
+
+pub mod bells;
+pub mod deploy;
+mod idle;
+pub mod notify;
+pub mod operators;
+pub mod stop;
+pub mod wall;
+pub mod workers;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use self::{
+    bells::Bells,
+    deploy::{LocalDeployer, Means},
+    notify::{Channel, Notifier, Retries},
+    operators::Operators,
+    stop::{Phase, Stopper},
+    workers::{Worker, WorkerSettings},
+};
+use countersign::store::{Clock, Ids, Operations, Store};
+
+/// What an instance is made of.
+pub struct Parts<S> {
+    /// What it shares with others.
+    pub store: Arc<S>,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// What makes ids and tokens.
+    pub ids: Arc<dyn Ids>,
+    /// How it deploys.
+    pub means: Means,
+    /// How it sends links.
+    pub channel: Channel,
+    /// To whom.
+    pub operators: Arc<Operators>,
+    /// Where its pages are, as operators reach them.
+    pub public_url: String,
+    /// What it does about links that could not be sent.
+    pub retries: Retries,
+    /// How its workers work.
+    pub workers: WorkerSettings,
+    /// How long deploys may go on when it has to stop.
+    pub drain: Duration,
+}
+
+/// An instance that runs.
+pub struct Instance<S> {
+    /// For promotions that launch by themselves.
+    pub deployer: Arc<LocalDeployer<S>>,
+    /// To be rung when there is something to do.
+    pub bells: Arc<Bells>,
+    stopper: Stopper,
+    loops: JoinSet<()>,
+    drain: Duration,
+}
+
+impl<S: Store + Operations + 'static> Instance<S> {
+    /// Starts the loops. It needs a tokio runtime.
+    pub fn start(parts: Parts<S>) -> Self {
+        let Parts { store, clock, ids, means, channel, operators, public_url, retries, workers, drain } =
+            parts;
+        let (stopper, bells) = (Stopper::default(), Arc::new(Bells::default()));
+        let stop = stopper.subscribe();
+        let deployer =
+            Arc::new(LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), means, stop.clone()));
+        let worker = Worker {
+            store: Arc::clone(&store),
+            deployer: Arc::clone(&deployer),
+            clock,
+            bells: Arc::clone(&bells),
+            settings: workers,
+            held: Arc::default(),
+            stop: stop.clone(),
+        };
+        let notifier = Notifier {
+            store,
+            ids,
+            operators,
+            channel: Arc::new(channel),
+            public_url: public_url.into(),
+            retries,
+            poll: workers.poll,
+            bells: Arc::clone(&bells),
+            stop,
+        };
+        let mut loops = JoinSet::new();
+        loops.spawn(worker.run_all());
+        loops.spawn(notifier.run_all());
+        Self { deployer, bells, stopper, loops, drain }
+    }
+
+    /// From now on it takes nothing new. Whoever still takes requests may do so before [`stop`](Self::stop).
+    pub fn begin_to_stop(&self) {
+        self.stopper.advance(Phase::Draining);
+    }
+
+    /// Takes nothing new, lets what runs end while there is time, and then lets go of it: leases are given back, and
+    /// no command is left behind.
+    pub async fn stop(mut self) {
+        self.begin_to_stop();
+        let all = async {
+            while self.loops.join_next().await.is_some() {}
+            // Deploys that no worker waits for.
+            self.deployer.quiet_within(Duration::MAX).await;
+        };
+        if tokio::time::timeout(self.drain, all).await.is_ok() {
+            return;
+        }
+        info!("deploys are still running: they are ended, and their jobs given back");
+        self.stopper.advance(Phase::Ending);
+        let rest = async {
+            self.deployer.quiet_within(Duration::MAX).await;
+            while self.loops.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(LAST_PATIENCE, rest).await.is_err() {
+            error!("something did not end: its job comes back when its lease runs out");
+        }
+    }
+}
+
+/// Longer than a command may take to clean up, and than a letter is under way.
+const LAST_PATIENCE: Duration = Duration::from_secs(45);

@@ -1,0 +1,162 @@
+//! What an operator is told: who asks for what, until when, and the link.
+
+use std::fmt;
+
+use askama::Template;
+use uuid::Uuid;
+
+use countersign::{
+    protocol::{Kind, Timestamp},
+    store::{ApprovalRecord, Service},
+};
+
+/// One approval's letter. It has the link's secret in it: it is not printed.
+#[derive(Clone)]
+pub struct Letter {
+    /// The approval.
+    pub approval: Uuid,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// Whom it goes to.
+    pub recipients: Vec<String>,
+    /// What it says.
+    pub(super) content: Content,
+    token: String,
+}
+
+/// What a letter says, in words that have no line ends in them: what a requester chose stays where it belongs.
+#[derive(Clone)]
+pub(super) struct Content {
+    pub(super) link: String,
+    pub(super) kind: &'static str,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) source: Uuid,
+    pub(super) requested_by: String,
+    pub(super) created_at: String,
+    pub(super) expires_at: String,
+    /// Name and image of each.
+    pub(super) services: Vec<(String, String)>,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "txt",
+    source = "\
+{{ content.requested_by }} asks to promote a {{ content.kind }}:
+
+    from      {{ content.from }}
+    to        {{ content.to }}
+    source    {{ content.source }}
+{%- for (name, image) in content.services %}
+    service   {{ name }}  {{ image }}
+{%- endfor %}
+    asked     {{ content.created_at }}
+    until     {{ content.expires_at }}
+
+Look at it, and approve or reject it here:
+
+{{ content.link }}
+
+The link works once, and for whoever has it: do not pass it on. Opening it
+changes nothing. If you do not know what this is about, reject it.
+"
+)]
+struct Text<'a> {
+    content: &'a Content,
+}
+
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = "\
+<!doctype html>
+<html lang=\"en\">
+<head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\"><title>Approval</title></head>
+<body style=\"font-family: sans-serif; line-height: 1.5\">
+<p><strong>{{ content.requested_by }}</strong> asks to promote a {{ content.kind }}:</p>
+<table>
+<tr><th align=\"left\" scope=\"row\">from</th><td>{{ content.from }}</td></tr>
+<tr><th align=\"left\" scope=\"row\">to</th><td>{{ content.to }}</td></tr>
+<tr><th align=\"left\" scope=\"row\">source</th><td>{{ content.source }}</td></tr>
+{%- for (name, image) in content.services %}
+<tr><th align=\"left\" scope=\"row\">service</th><td>{{ name }} <code>{{ image }}</code></td></tr>
+{%- endfor %}
+<tr><th align=\"left\" scope=\"row\">asked</th><td>{{ content.created_at }}</td></tr>
+<tr><th align=\"left\" scope=\"row\">until</th><td>{{ content.expires_at }}</td></tr>
+</table>
+<p><a href=\"{{ content.link }}\" rel=\"noreferrer\">Look at it, and approve or reject it</a></p>
+<p>The link works once, and for whoever has it: do not pass it on. Opening it changes nothing.
+If you do not know what this is about, reject it.</p>
+</body>
+</html>
+"
+)]
+struct Html<'a> {
+    content: &'a Content,
+}
+
+impl Letter {
+    /// About this approval, whose link has this token.
+    pub fn new(record: &ApprovalRecord, recipients: Vec<String>, public_url: &str, token: String) -> Self {
+        let approval = &record.approval;
+        let named = |service: &Service| {
+            let image = service.image_ref.as_deref().unwrap_or("(no image)");
+            (one_line(&service.name), one_line(image))
+        };
+        let content = Content {
+            link: format!("{}/approve/{token}", public_url.trim_end_matches('/')),
+            kind: match approval.binding.kind {
+                Kind::Stack => "stack",
+                Kind::ResourceTwin => "resource's twin",
+            },
+            from: approval.binding.from.to_string(),
+            to: approval.binding.to.to_string(),
+            source: record.payload.source,
+            requested_by: one_line(&approval.requested_by),
+            created_at: rfc_3339(record.created_at),
+            expires_at: rfc_3339(approval.expires_at),
+            services: record.services.iter().map(named).collect(),
+        };
+        Self { approval: approval.id, created_at: record.created_at, recipients, content, token }
+    }
+
+    /// In a line.
+    pub(super) fn subject(&self) -> String {
+        let Content { kind, from, to, requested_by, .. } = &self.content;
+        format!("Approve? {kind} {from} -> {to}, asked by {requested_by}")
+    }
+
+    pub(super) fn text(&self) -> String {
+        rendered(&Text { content: &self.content })
+    }
+
+    pub(super) fn html(&self) -> String {
+        rendered(&Html { content: &self.content })
+    }
+
+    /// A text that may quote the letter, fit to be seen.
+    pub(super) fn without_token(&self, text: &str) -> String {
+        text.replace(&self.token, "…")
+    }
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letter").field("approval", &self.approval).finish_non_exhaustive()
+    }
+}
+
+fn rendered(template: &impl Template) -> String {
+    template.render().unwrap_or_else(|_| unreachable!("a text can always be written to"))
+}
+
+/// Whoever chose a name must not be able to write lines of their own.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+fn rfc_3339(at: Timestamp) -> String {
+    let at = i64::try_from(at.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.unwrap_or(jiff::Timestamp::MAX).to_string()
+}

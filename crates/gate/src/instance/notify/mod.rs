@@ -1,0 +1,256 @@
+//! The notifier: loops that take notices from the outbox, send each operator their link, and try again what failed.
+//!
+//! A link is sent at least once: whoever dies between sending and writing that down sends it again, under the same
+//! Message-ID or webhook id. The link and its token are in the letter and nowhere else: in no log and in no error.
+
+mod letter;
+mod mail;
+mod webhook;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+pub use letter::Letter;
+pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
+
+use super::{
+    bells::Bells,
+    idle::Idle,
+    operators::Operators,
+    stop::{Phase, Stop},
+};
+use countersign::store::{Ids, Notice, NoticeState, Operations};
+
+/// Which way a link takes.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// A file for each mail.
+    Folder(Folder),
+    /// Mail.
+    Smtp(Smtp),
+    /// A signed webhook.
+    Webhook(Webhook),
+}
+
+impl Channel {
+    async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
+        match self {
+            Self::Folder(folder) => folder.send(letter).await,
+            Self::Smtp(smtp) => smtp.send(letter).await,
+            Self::Webhook(webhook) => webhook.send(letter).await,
+        }
+    }
+}
+
+/// Why a letter was not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotSent(String);
+
+impl NotSent {
+    /// The reason, without anything of the letter that must not be seen: a mail server may quote what it refuses.
+    fn because(reason: &impl fmt::Display, letter: &Letter) -> Self {
+        Self(letter.without_token(&reason.to_string()))
+    }
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotSent {}
+
+/// How what could not be sent is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// After the first failure; twice as long after each one that follows.
+    pub first: Duration,
+    /// Never longer than this.
+    pub longest: Duration,
+    /// How long a notice is held: so much later is it sent when whoever held it has died. Longer than any letter is
+    /// under way, or it is sent twice.
+    pub lease: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(300),
+            lease: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Retries {
+    fn pause(&self, attempts: u32) -> Duration {
+        let doubled = 1_u32.checked_shl(attempts).and_then(|factor| self.first.checked_mul(factor));
+        doubled.unwrap_or(self.longest).min(self.longest)
+    }
+}
+
+/// A notifier, with all that it works with.
+pub struct Notifier<S> {
+    /// Where the notices are.
+    pub store: Arc<S>,
+    /// What makes the tokens.
+    pub ids: Arc<dyn Ids>,
+    /// Who is sent what.
+    pub operators: Arc<Operators>,
+    /// How.
+    pub channel: Arc<Channel>,
+    /// Where the approval's page is, as operators reach it: `https://gate.example.com`.
+    pub public_url: Arc<str>,
+    /// What is done about failures.
+    pub retries: Retries,
+    /// The longest pause between two looks for a notice of another instance.
+    pub poll: Duration,
+    /// What wakes it.
+    pub bells: Arc<Bells>,
+    /// What ends it.
+    pub stop: Stop,
+}
+
+impl<S> Clone for Notifier<S> {
+    fn clone(&self) -> Self {
+        let Self { store, ids, operators, channel, public_url, retries, poll, bells, stop } = self;
+        Self {
+            store: Arc::clone(store),
+            ids: Arc::clone(ids),
+            operators: Arc::clone(operators),
+            channel: Arc::clone(channel),
+            public_url: Arc::clone(public_url),
+            retries: *retries,
+            poll: *poll,
+            bells: Arc::clone(bells),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// How many letters are under way at a time: one slow mail server must not hold up every link.
+const AT_A_TIME: usize = 2;
+
+/// How long a letter may be under way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl<S: Operations + 'static> Notifier<S> {
+    /// As many notifiers like this one as send at a time, to the end of the last one.
+    pub async fn run_all(self) {
+        let mut notifiers = JoinSet::new();
+        for _ in 0..AT_A_TIME {
+            notifiers.spawn(self.clone().run());
+        }
+        while let Some(ended) = notifiers.join_next().await {
+            if ended.is_err() && !self.stop.reached(Phase::Draining) {
+                error!("a notifier panicked; another one takes its place");
+                notifiers.spawn(self.clone().run());
+            }
+        }
+    }
+
+    /// What was taken is sent to its end: it is not long, and nobody has to send it twice.
+    async fn run(self) {
+        let mut idle = Idle::up_to(self.poll);
+        while !self.stop.reached(Phase::Draining) {
+            match self.store.lease_notice(in_ms(self.retries.lease)).await {
+                Ok(Some(notice)) => {
+                    idle.reset();
+                    self.deal_with(&notice).await;
+                }
+                Ok(None) => idle.wait(&self.bells.notices, &self.stop).await,
+                Err(error) => {
+                    warn!(%error, "no notice could be taken");
+                    idle.wait(&self.bells.notices, &self.stop).await;
+                }
+            }
+        }
+    }
+
+    async fn deal_with(&self, notice: &Notice) {
+        let approval = notice.record.approval.id;
+        let state = match self.try_to_send(notice).await {
+            Ok(recipients) => {
+                info!(%approval, recipients, "the link was sent");
+                NoticeState::Done
+            }
+            Err(Trouble::TooLate) => {
+                info!(%approval, "the link is not sent any more: the approval's window has passed");
+                NoticeState::Done
+            }
+            Err(trouble) => {
+                let pause = self.retries.pause(notice.attempts);
+                warn!(%approval, %trouble, attempts = notice.attempts + 1, again_in = ?pause, "the link was not sent");
+                NoticeState::Due { after_ms: in_ms(pause) }
+            }
+        };
+        match self.store.settle_notice(notice, state).await {
+            Ok(true) => {}
+            Ok(false) => warn!(%approval, "another notifier has the notice: the link may be sent twice"),
+            Err(error) => warn!(%approval, %error, "the link may be sent twice"),
+        }
+    }
+
+    /// To how many it was sent.
+    async fn try_to_send(&self, notice: &Notice) -> Result<usize, Trouble> {
+        let approval = &notice.record.approval;
+        if approval.expires_at <= notice.now {
+            return Err(Trouble::TooLate);
+        }
+        let recipients = self.operators.recipients(approval.team, &approval.requested_by);
+        if recipients.is_empty() {
+            return Err(Trouble::Nobody);
+        }
+        let count = recipients.len();
+        let token = self.ids.token(approval.id);
+        let letter = Letter::new(&notice.record, recipients, &self.public_url, token);
+        within(PATIENCE, self.channel.send(&letter)).await?;
+        Ok(count)
+    }
+}
+
+async fn within(patience: Duration, sent: impl Future<Output = Result<(), NotSent>>) -> Result<(), Trouble> {
+    match tokio::time::timeout(patience, sent).await {
+        Ok(sent) => sent.map_err(Trouble::NotSent),
+        Err(_) => Err(Trouble::NotSent(NotSent("it took too long".to_owned()))),
+    }
+}
+
+/// Why a notice is not done.
+enum Trouble {
+    /// Nobody waits for it any more.
+    TooLate,
+    /// There is no operator but whoever asked.
+    Nobody,
+    /// It may work later.
+    NotSent(NotSent),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLate => f.write_str("the approval's window has passed"),
+            Self::Nobody => f.write_str("there is no operator but whoever asked"),
+            Self::NotSent(not_sent) => not_sent.fmt(f),
+        }
+    }
+}
+
+fn in_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let retries = Retries { longest: Duration::from_secs(5), ..Retries::default() };
+        let pauses: Vec<u64> = [0, 1, 2, 3, 31, 32, 1000].map(|n| retries.pause(n).as_secs()).into();
+        assert_eq!(pauses, [1, 2, 4, 5, 5, 5, 5]);
+    }
+}

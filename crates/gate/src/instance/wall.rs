@@ -1,0 +1,117 @@
+//! The real clock, real ids, and the secret that links are made from.
+
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use countersign::{
+    protocol::Timestamp,
+    store::{Clock, Ids},
+};
+
+/// What only the server knows. It appears nowhere: neither in what is printed of it, nor in an error.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// As many bytes as nobody can guess, and as the session's signature asks for.
+    pub const RECOMMENDED_BYTES: usize = 32;
+
+    /// Takes it as it was given.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self(secret.into().into_boxed_slice())
+    }
+
+    /// It, for whoever signs with it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A key for one purpose. Who learns one of these learns neither the secret nor any other.
+    fn key_for(&self, purpose: &str) -> Secret {
+        Self::new(mac(&self.0, purpose.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The clock on the wall.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the real clock: everybody else is told the time")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Ids at random, and tokens that only whoever has the secret can make.
+#[derive(Clone, Debug)]
+pub struct SecretIds {
+    key: Secret,
+}
+
+impl SecretIds {
+    /// Of the server that has this secret. Instances that share a store have to share it, too.
+    pub fn new(secret: &Secret) -> Self {
+        Self { key: secret.key_for("countersign: the token in an approval's link") }
+    }
+}
+
+impl Ids for SecretIds {
+    #[expect(clippy::disallowed_methods, reason = "this is where real ids come from")]
+    fn next(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+
+    fn token(&self, approval: Uuid) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(mac(self.key.as_bytes(), approval.as_bytes()))
+    }
+}
+
+fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| unreachable!("a key may have any length"));
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_the_same_whenever_it_is_asked_for_and_32_bytes_long() {
+        let (ids, again) = (SecretIds::new(&Secret::new("one")), SecretIds::new(&Secret::new("one")));
+        let approval = ids.next();
+        assert_eq!(ids.token(approval), again.token(approval));
+        assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(ids.token(approval)).map(|bytes| bytes.len()), Ok(32));
+    }
+
+    #[test]
+    fn another_secret_or_another_approval_is_another_token() {
+        let ids = SecretIds::new(&Secret::new("one"));
+        let (approval, other) = (ids.next(), ids.next());
+        assert_ne!(ids.token(approval), ids.token(other));
+        assert_ne!(ids.token(approval), SecretIds::new(&Secret::new("two")).token(approval));
+    }
+
+    #[test]
+    fn no_secret_is_ever_printed() {
+        let secret = Secret::new("the secret itself");
+        let printed = format!("{secret:?} {:?}", SecretIds::new(&secret));
+        assert_eq!(printed, "Secret(…) SecretIds { key: Secret(…) }");
+    }
+}

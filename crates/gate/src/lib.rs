@@ -1,0 +1,7 @@
+//! The approval gate as a server: the HTTP surface, and what one running instance is made of.
+//!
+//! - [`http`] translates requests into calls of the library, and outcomes into answers. It decides no rule.
+//! - [`instance`] owns the real clock and randomness, the workers, the deployer and the notifier.
+
+pub mod http;
+pub mod instance;

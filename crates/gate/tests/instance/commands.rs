@@ -1,0 +1,197 @@
+//! Deploys by a command: what it is told, what is kept of it, and when it ends.
+
+use std::{fs, time::Duration};
+
+use countersign::{
+    protocol::{Do, Flow, Timestamp},
+    service::{Deployer, Launch},
+    store::{DeployLog, MemoryStore, Operations, StackStatus},
+};
+use countersign_gate::instance::{
+    Instance,
+    deploy::{CommandLine, Means},
+};
+use serde_json::{Value, json};
+
+use crate::platform::{PATIENCE, Platform, REQUESTER, fifo, shell};
+
+async fn only_log(platform: &Platform, launch: Launch) -> DeployLog {
+    let mut logs = platform.store.deploy_logs(launch.approval).await.expect("it answers");
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    logs.remove(0)
+}
+
+async fn run(platform: &Platform, command: CommandLine) -> (StackStatus, DeployLog) {
+    let instance = Instance::start(platform.parts(Means::Command(command)));
+    let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+    let status = platform.settled().await;
+    instance.stop().await;
+    (status, only_log(platform, launch).await)
+}
+
+async fn run_script(script: &str) -> (StackStatus, DeployLog) {
+    let platform = Platform::new();
+    let command = shell(script, platform.folder.path());
+    run(&platform, command).await
+}
+
+#[tokio::test]
+async fn a_command_is_told_the_plan_and_nothing_of_the_servers_own() {
+    let platform = Platform::new();
+    let instance = platform.with_script("cat > plan && env > environment");
+    let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+    assert_eq!(platform.settled().await, StackStatus::Healthy);
+    instance.stop().await;
+    let plan: Value =
+        serde_json::from_slice(&fs::read(platform.path("plan")).expect("a file")).expect("JSON");
+    assert_eq!((&plan["approval_id"], &plan["key"]), (&json!(launch.approval), &json!(launch.approval)));
+    assert_eq!(
+        (&plan["kind"], &plan["from"], &plan["to"]),
+        (&json!("stack"), &json!("staging"), &json!("production"))
+    );
+    assert_eq!(plan["requested_by"], REQUESTER);
+    assert_eq!(plan["target"], json!({ "id": launch.target, "name": null, "env": "production" }));
+    let web = json!({ "name": "web", "image_ref": "shop:1", "port": 80, "expose": true });
+    assert_eq!(plan["services"], json!([web]));
+    let digest = plan["digest"].as_str().expect("text");
+    assert!(digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digest}");
+    let environment = fs::read_to_string(platform.path("environment")).expect("text");
+    let own: Vec<&str> = environment.lines().filter(|line| line.starts_with("COUNTERSIGN_")).collect();
+    assert_eq!(own, [format!("COUNTERSIGN_APPROVAL_ID={}", launch.approval)]);
+}
+
+#[tokio::test]
+async fn output_stays_in_its_order_and_the_exit_code_is_kept() {
+    let (status, log) = run_script("echo one; echo two >&2; echo three; exit 3").await;
+    assert_eq!((status, log.exit_code, &*log.output), (StackStatus::Failed, Some(3), "one\ntwo\nthree\n"));
+}
+
+#[tokio::test]
+async fn of_much_output_the_last_is_kept() {
+    let (status, log) = run_script("yes | head -c 3000000; echo the end").await;
+    assert_eq!((status, log.output.len()), (StackStatus::Healthy, 64 * 1024));
+    assert!(log.output.ends_with("y\nthe end\n"));
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_started_has_failed() {
+    let platform = Platform::new();
+    let command = CommandLine { argv: vec!["/nowhere/at/all".to_owned()], timeout: PATIENCE };
+    let (status, log) = run(&platform, command).await;
+    assert_eq!((status, log.exit_code), (StackStatus::Failed, None));
+    assert!(log.output.starts_with("could not be started: "), "{}", log.output);
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_read_its_plan_is_no_failure() {
+    let (status, _) = run_script("exec 0<&-; exit 0").await;
+    assert_eq!(status, StackStatus::Healthy);
+}
+
+#[tokio::test]
+async fn after_its_timeout_nothing_of_a_command_is_left() {
+    let platform = Platform::new();
+    let held = fifo(&platform, "held");
+    // A child of its own holds the pipe, and nobody reacts to being asked.
+    let script = "trap '' TERM; echo begun; sleep 3600 3> held & wait; sleep 3600";
+    let command =
+        CommandLine { timeout: Duration::from_millis(300), ..shell(script, platform.folder.path()) };
+    // Read to its end: that is when the last one has closed it.
+    let all_gone = tokio::task::spawn_blocking(move || fs::read(held));
+    let (status, log) = run(&platform, command).await;
+    assert_eq!((status, log.exit_code), (StackStatus::Failed, None));
+    assert_eq!(log.output, "begun\n\nended after its timeout\n");
+    assert_eq!(all_gone.await.expect("it ends").expect("it can be read"), b"");
+}
+
+#[tokio::test]
+async fn a_repeat_while_it_runs_is_the_same_deploy() {
+    let platform = Platform::new();
+    let gate = fifo(&platform, "gate");
+    let instance = platform.with_script("echo run >> runs; cat gate");
+    let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+    instance.deployer.launch(&launch).await;
+    instance.deployer.launch(&launch).await;
+    // Opening it waits until the command has.
+    tokio::task::spawn_blocking(move || fs::write(gate, "")).await.expect("it ends").expect("it is there");
+    assert_eq!(platform.settled().await, StackStatus::Healthy);
+    instance.deployer.launch(&launch).await;
+    assert_eq!(instance.deployer.outcome(&launch, 1).await, Some(StackStatus::Healthy));
+    instance.stop().await;
+    assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\n");
+}
+
+#[tokio::test]
+async fn a_deploy_whose_end_is_written_down_is_not_run_by_whoever_comes_after_a_crash() {
+    let platform = Platform::new();
+    let instance = platform.with_script("echo run >> runs");
+    let ask = platform.approved().await;
+    let approval = ask.request.approval;
+    // As an instance leaves it that died before it could finish the job.
+    let output = "it was long".to_owned();
+    let log = DeployLog { approval, ended_at: Timestamp(1), exit_code: Some(9), output };
+    platform.store.log_deploy(log).await.expect("it answers");
+    let digest = platform.store.digest(&ask).expect("the team is there");
+    let launch = Launch { approval, key: Some(approval), digest, target: None };
+    instance.deployer.launch(&launch).await;
+    let patience = u64::try_from(PATIENCE.as_millis()).expect("it fits");
+    assert_eq!(instance.deployer.outcome(&launch, patience).await, Some(StackStatus::Failed));
+    instance.stop().await;
+    assert!(!fs::exists(platform.path("runs")).expect("the folder"));
+}
+
+#[tokio::test]
+async fn a_command_is_ended_when_its_instance_stops_and_run_again_by_the_next() {
+    let platform = Platform::new();
+    let begun = fifo(&platform, "begun");
+    let instance = platform.with_script("echo run >> runs; echo > begun; sleep 3600");
+    let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+    tokio::task::spawn_blocking(move || fs::read(begun)).await.expect("it ends").expect("it is there");
+    instance.stop().await;
+    assert_eq!(platform.store.deploy_logs(launch.approval).await, Ok(vec![]));
+    let next = platform.with_script("echo run >> runs");
+    assert_eq!(platform.settled().await, StackStatus::Healthy);
+    next.stop().await;
+    assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\nrun\n");
+}
+
+/// The order of the merged fix, which launches from the process and without a key.
+fn consume_last() -> Flow {
+    let mut steps = Flow::atomic_commit().steps().to_vec();
+    let Some(Do::Atomic(members)) = steps.last().map(|step| step.action.clone()) else {
+        panic!("its last step is the commit")
+    };
+    let last = steps.pop().expect("it has steps");
+    let without_job = members[..members.len() - 1].to_vec();
+    steps.push(countersign::protocol::Step { action: Do::Atomic(without_job), ..last });
+    steps.push(Do::Launch.into());
+    Flow::new(steps).expect("a flow")
+}
+
+async fn launch_of(platform: &Platform, instance: &Instance<MemoryStore>) -> Launch {
+    platform.promoted(&consume_last(), instance).await
+}
+
+#[tokio::test]
+async fn a_launch_without_a_key_runs_at_once_and_settles_its_target() {
+    let platform = Platform::new();
+    let instance = platform.with_script("cat > plan; exit 1");
+    let launch = launch_of(&platform, &instance).await;
+    assert_eq!(platform.settled().await, StackStatus::Failed);
+    instance.stop().await;
+    assert_eq!(only_log(&platform, launch).await.exit_code, Some(1));
+    let plan: Value =
+        serde_json::from_slice(&fs::read(platform.path("plan")).expect("a file")).expect("JSON");
+    assert_eq!(plan["key"], Value::Null);
+}
+
+#[tokio::test]
+async fn launches_without_a_key_are_deploys_of_their_own() {
+    let platform = Platform::new();
+    let instance = platform.with_script("echo run >> runs");
+    let launch = Launch { key: None, ..launch_of(&platform, &instance).await };
+    instance.deployer.launch(&launch).await;
+    assert!(instance.deployer.quiet_within(PATIENCE).await);
+    instance.stop().await;
+    assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\nrun\n");
+}

@@ -1,0 +1,188 @@
+//! Links by mail: what is in a mail, who gets it, and where the link is not to be seen.
+
+use std::{fs, sync::Arc};
+
+use countersign::store::{Decision, Ids, Notice, NoticeState, Operations, Store, Verdict};
+use countersign_gate::instance::{
+    Instance, Parts,
+    notify::{Channel, Sender, Smtp},
+    operators::Operators,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use uuid::Uuid;
+
+use crate::{
+    logs::Caught,
+    platform::{OPERATOR, Platform, REQUESTER, operators, pretend, until},
+};
+
+fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {
+    Parts { operators: Arc::new(operators), ..platform.parts(pretend(std::time::Duration::ZERO)) }
+}
+
+async fn mail(platform: &Platform, approval: Uuid) -> String {
+    until(|| fs::read_to_string(platform.path(&format!("mail/{approval}.eml"))).ok()).await
+}
+
+#[tokio::test]
+async fn a_mail_says_who_asks_for_what_until_when_and_has_the_link() {
+    let platform = Platform::new();
+    let instance = Instance::start(parts(&platform, operators(&[OPERATOR, REQUESTER])));
+    let approval = platform.requested().await.request.approval;
+    instance.bells.ring_for_notices();
+    let mail = mail(&platform, approval).await;
+    instance.stop().await;
+    let record = platform.store.any_approval(approval).await.expect("it answers").expect("it is there");
+    let until =
+        jiff::Timestamp::from_millisecond(record.approval.expires_at.0.cast_signed()).expect("a time");
+    let link = format!("https://gate.example.com/approve/{}", platform.ids.token(approval));
+    for part in [
+        &format!("Message-ID: <approval-{approval}@example.com>"),
+        &format!("To: {OPERATOR}, {REQUESTER}"),
+        "Subject: Approve? stack staging -> production, asked by dev@example.com",
+        "dev@example.com asks to promote a stack:",
+        "service   web  shop:1",
+        &until.to_string(),
+        &format!("\r\n{link}\r\n"),
+        &format!("<a href=\"{link}\""),
+    ] {
+        assert!(mail.contains(part), "{part:?} should be in\n{mail}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_was_sent_is_not_sent_again_by_the_next_instance() {
+    let platform = Platform::new();
+    let approval = platform.requested().await.request.approval;
+    let first = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    mail(&platform, approval).await;
+    first.stop().await;
+    fs::remove_file(platform.path(&format!("mail/{approval}.eml"))).expect("it is there");
+    let other = platform.requested().await.request.approval;
+    let next = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    mail(&platform, other).await;
+    next.stop().await;
+    assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
+}
+
+#[tokio::test]
+async fn whoever_asks_is_not_sent_the_link_where_that_is_forbidden() {
+    let platform = Platform::new();
+    let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER, OPERATOR]) };
+    let instance = Instance::start(parts(&platform, operators));
+    let approval = platform.requested().await.request.approval;
+    let mail = mail(&platform, approval).await;
+    instance.stop().await;
+    assert!(mail.contains(&format!("To: {OPERATOR}\r\n")), "{mail}");
+}
+
+#[tokio::test]
+async fn without_anybody_who_may_approve_no_link_is_sent() {
+    let platform = Platform::new();
+    let (caught, _guard) = Caught::begin();
+    let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };
+    let instance = Instance::start(parts(&platform, operators));
+    let approval = platform.requested().await.request.approval;
+    until(|| caught.text().contains("no operator but whoever asked").then_some(())).await;
+    instance.stop().await;
+    assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
+}
+
+#[tokio::test]
+async fn a_decided_approvals_link_is_not_sent_any_more() {
+    let platform = Platform::new();
+    let approval = platform.requested().await.request.approval;
+    let token = &platform.ids.token(approval);
+    let decided = platform.store.decide(Decision::Operator { token, verdict: Verdict::Reject }).await;
+    decided.expect("it answers").expect("it is pending");
+    let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    let other = platform.requested().await.request.approval;
+    mail(&platform, other).await;
+    instance.stop().await;
+    assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
+}
+
+#[tokio::test]
+async fn a_notice_that_was_not_settled_is_sent_again_as_the_same_mail() {
+    let platform = Platform::new();
+    let approval = platform.requested().await.request.approval;
+    let taken = platform.store.lease_notice(0).await.expect("it answers");
+    let Some(Notice { attempts: 0, .. }) = taken else { panic!("it is due: {taken:?}") };
+    // Whoever took it has died.
+    let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    mail(&platform, approval).await;
+    instance.stop().await;
+    let late = platform.store.settle_notice(&taken.expect("it is due"), NoticeState::Done).await;
+    assert_eq!(late, Ok(false), "whoever comes back late settles nothing");
+}
+
+/// A mail server that quotes what it refuses, and takes the second one.
+async fn server(listener: TcpListener, taken: mpsc::UnboundedSender<String>) {
+    let mut first = true;
+    while let Ok((stream, _)) = listener.accept().await {
+        let mail = converse(stream, std::mem::take(&mut first)).await;
+        let _ = taken.send(mail);
+    }
+}
+
+async fn converse(stream: TcpStream, refuse: bool) -> String {
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut mail, mut in_mail) = (String::new(), String::new(), false);
+    stream.write_all(b"220 here\r\n").await.expect("it listens");
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await.is_ok_and(|length| length == 0) {
+            return mail;
+        }
+        let answer = match (line.trim_end(), in_mail) {
+            (".", true) if refuse => {
+                let quoted = mail.lines().find(|line| line.contains("/approve/")).unwrap_or_default();
+                in_mail = false;
+                format!("550 this looks like spam: {quoted}\r\n")
+            }
+            (".", true) => {
+                in_mail = false;
+                "250 taken\r\n".to_owned()
+            }
+            (_, true) => {
+                mail.push_str(&line);
+                continue;
+            }
+            ("DATA", _) => {
+                in_mail = true;
+                "354 go on\r\n".to_owned()
+            }
+            ("QUIT", _) => return mail,
+            _ => "250 fine\r\n".to_owned(),
+        };
+        stream.write_all(answer.as_bytes()).await.expect("it listens");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_quotes() {
+    let platform = Platform::new();
+    let (caught, _guard) = Caught::begin();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    let (sender, mut taken) = mpsc::unbounded_channel();
+    tokio::spawn(server(listener, sender));
+    let from = Sender::parse("Gate <gate@example.com>").expect("an address");
+    let smtp = Smtp::connect(&format!("smtp://{address}"), from).expect("a server");
+    let instance =
+        Instance::start(Parts { channel: Channel::Smtp(smtp), ..parts(&platform, operators(&[OPERATOR])) });
+    let approval = platform.requested().await.request.approval;
+    until(|| caught.text().contains("the link was sent").then_some(())).await;
+    instance.stop().await;
+    let token = platform.ids.token(approval);
+    let mails = [taken.recv().await.expect("the first"), taken.recv().await.expect("the second")];
+    assert!(mails[0].contains(&token));
+    assert_eq!(mails[0], mails[1]);
+    let log = caught.text();
+    assert!(log.contains("this looks like spam: https://gate.example.com/approve/…"), "{log}");
+    assert!(!log.contains(&token), "{log}");
+}

@@ -1,0 +1,166 @@
+//! A store in memory by the real clock, with one team that has one stack, and an instance around it.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use countersign::{
+    protocol::{Binding, End, Environment, Flow, Kind, Request},
+    service::{Launch, promote},
+    store::{
+        Ask, Decision, EnvVars, Ids, MemoryStore, Payload, Plan, Service, StackStatus, Store, Team, Verdict,
+    },
+};
+use countersign_gate::instance::{
+    Instance, Parts,
+    deploy::{CommandLine, Means, Pretend},
+    notify::{Channel, Folder, Retries, Sender},
+    operators::Operators,
+    wall::{Secret, SecretIds, WallClock},
+    workers::WorkerSettings,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
+pub(crate) const REQUESTER: &str = "dev@example.com";
+pub(crate) const OPERATOR: &str = "ops@example.com";
+
+/// Long enough for any machine. Nothing waits for it but a test that fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Platform {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) ids: Arc<SecretIds>,
+    pub(crate) folder: TempDir,
+    source: Uuid,
+}
+
+impl Platform {
+    pub(crate) fn new() -> Self {
+        let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
+        let store = Arc::new(MemoryStore::new(Arc::new(WallClock), ids.clone()));
+        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+        let services = vec![Service {
+            name: "web".to_owned(),
+            image_ref: Some("shop:1".to_owned()),
+            port: Some(80),
+            expose: true,
+        }];
+        let source = store.create_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
+        let source = source.expect("the team is there");
+        Self { store, ids, folder: tempfile::tempdir().expect("a folder"), source }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().expect("text").to_owned()
+    }
+
+    /// An ask for which there is a pending approval.
+    pub(crate) async fn requested(&self) -> Ask {
+        let (from, to) = (environment("staging"), environment("production"));
+        let binding = Binding { kind: Kind::Stack, from, to };
+        let mut ask = Ask {
+            request: Request { approval: Uuid::nil(), team: TEAM, binding },
+            by: REQUESTER.into(),
+            payload: Payload { source: self.source, name: None, copy_vault: false },
+            key: None,
+        };
+        ask.request.approval = self.store.request_approval(&ask).await.expect("it answers").approval.id;
+        ask
+    }
+
+    pub(crate) async fn approved(&self) -> Ask {
+        let ask = self.requested().await;
+        let token = &self.ids.token(ask.request.approval);
+        let decided = self.store.decide(Decision::Operator { token, verdict: Verdict::Approve }).await;
+        decided.expect("it answers").expect("it is pending");
+        ask
+    }
+
+    /// An approval that is executed, by a promotion of this flow, and what it launches.
+    pub(crate) async fn promoted(&self, flow: &Flow, instance: &Instance<MemoryStore>) -> Launch {
+        let ask = self.approved().await;
+        let digest = self.store.digest(&ask).expect("the team is there");
+        let end = promote(flow, &ask, digest, &*self.store, &*instance.deployer).await;
+        let End::Succeeded { target } = end else { panic!("it should succeed: {end:?}") };
+        let target = target.map(|target| target.id);
+        let approval = ask.request.approval;
+        instance.bells.ring_for_jobs();
+        Launch { approval, key: Some(approval), digest, target }
+    }
+
+    /// The status of the stack in production.
+    pub(crate) fn target(&self) -> Option<StackStatus> {
+        let stacks = self.store.stacks(TEAM);
+        stacks.iter().find(|stack| stack.env.as_str() == "production").map(|stack| stack.status)
+    }
+
+    /// Ends when the stack in production is no longer building.
+    pub(crate) async fn settled(&self) -> StackStatus {
+        until(|| self.target().filter(|status| *status != StackStatus::Building)).await
+    }
+
+    pub(crate) fn parts(&self, means: Means) -> Parts<MemoryStore> {
+        let sender = Sender::parse("countersign@example.com").expect("an address");
+        let mails = Folder::open(self.folder.path().join("mail"), sender).expect("a folder");
+        Parts {
+            store: self.store.clone(),
+            clock: Arc::new(WallClock),
+            ids: self.ids.clone(),
+            means,
+            channel: Channel::Folder(mails),
+            operators: Arc::new(operators(&[OPERATOR])),
+            public_url: "https://gate.example.com/".to_owned(),
+            retries: Retries {
+                first: Duration::from_millis(1),
+                longest: Duration::from_millis(4),
+                ..Retries::default()
+            },
+            workers: WorkerSettings::default(),
+            drain: Duration::ZERO,
+        }
+    }
+
+    /// An instance that runs a script for each deploy.
+    pub(crate) fn with_script(&self, script: &str) -> Instance<MemoryStore> {
+        Instance::start(self.parts(Means::Command(shell(script, self.folder.path()))))
+    }
+}
+
+pub(crate) fn environment(name: &str) -> Environment {
+    Environment::parse(name).expect("a legal name")
+}
+
+pub(crate) fn operators(addresses: &[&str]) -> Operators {
+    let everywhere = addresses.iter().map(|&address| address.to_owned()).collect();
+    Operators { everywhere, ..Operators::default() }
+}
+
+pub(crate) fn pretend(duration: Duration) -> Means {
+    Means::Pretend(Pretend { duration, fails: false })
+}
+
+/// A script in this folder, as a command.
+pub(crate) fn shell(script: &str, folder: &Path) -> CommandLine {
+    let script = format!("cd '{}' && {script}", folder.display());
+    CommandLine { argv: ["/bin/sh", "-c", &script].map(str::to_owned).into(), timeout: PATIENCE }
+}
+
+/// Looks again and again until there is something to see.
+pub(crate) async fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let seen = async {
+        loop {
+            match look() {
+                Some(seen) => return seen,
+                None => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.expect("it comes in time")
+}
+
+/// A pipe with a name in this folder. Opening one end of it waits for the other.
+pub(crate) fn fifo(platform: &Platform, name: &str) -> String {
+    let path = platform.path(name);
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    path
+}

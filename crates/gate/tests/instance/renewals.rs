@@ -1,0 +1,178 @@
+//! Leases that are lost or cannot be renewed: what was begun under them is ended, unless the instance goes on with it.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use countersign::{
+    protocol::Flow,
+    service::promote,
+    store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
+};
+use countersign_gate::instance::{
+    bells::Bells,
+    deploy::LocalDeployer,
+    stop::{Phase, Stopper},
+    wall::WallClock,
+    workers::{Worker, WorkerSettings},
+};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::platform::{Platform, TEAM, pretend, until};
+
+const LEASE: Duration = Duration::from_secs(20);
+/// Longer than the test.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// What becomes of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// The store says so.
+    Happens,
+    /// Somebody else has the job.
+    Lost,
+    /// The store fails.
+    Fails,
+    /// There is no answer.
+    Hangs,
+}
+
+/// A store that hands out its jobs so many times at most, of which the first leases are over at once.
+struct Scripted {
+    store: Arc<MemoryStore>,
+    renewal: Renewal,
+    /// How many leases are over at once.
+    over: usize,
+    /// How many leases there are.
+    most: usize,
+    leased: AtomicUsize,
+}
+
+impl Store for Scripted {
+    async fn lease_job(&self, _: u64) -> Result<Option<Lease>, StoreError> {
+        let leases = self.leased.load(Ordering::SeqCst);
+        if leases == self.most {
+            return Ok(None);
+        }
+        let over = leases < self.over;
+        let leased = self.store.lease_job(if over { 0 } else { u64::MAX }).await;
+        if let Ok(Some(_)) = leased {
+            self.leased.fetch_add(1, Ordering::SeqCst);
+        }
+        leased
+    }
+
+    async fn renew_lease(&self, lease: &Lease, _: u64) -> Result<bool, StoreError> {
+        match self.renewal {
+            Renewal::Happens => self.store.renew_lease(lease, u64::MAX).await,
+            Renewal::Lost => Ok(false),
+            Renewal::Fails => Err(StoreError::NotApplied),
+            Renewal::Hangs => pending().await,
+        }
+    }
+
+    async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
+        self.store.finish_job(lease, ended).await
+    }
+
+    countersign_models::promotions_pass_through!(store);
+    countersign_models::leases_pass_through!(store);
+    countersign_models::decisions_pass_through!(store);
+}
+
+struct Running {
+    store: Arc<Scripted>,
+    deployer: Arc<LocalDeployer<MemoryStore>>,
+    bells: Arc<Bells>,
+    stopper: Stopper,
+    workers: JoinHandle<()>,
+}
+
+/// So many workers on a store like this, with deploys that take so long.
+fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) -> Running {
+    let (stopper, bells, store) = (Stopper::default(), Arc::new(Bells::default()), Arc::new(store));
+    let stop = stopper.subscribe();
+    let deployer =
+        LocalDeployer::new(platform.store.clone(), Arc::new(WallClock), pretend(takes), stop.clone());
+    let deployer = Arc::new(deployer);
+    let worker = Worker {
+        store: store.clone(),
+        deployer: deployer.clone(),
+        clock: Arc::new(WallClock),
+        bells: bells.clone(),
+        settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
+        held: Arc::default(),
+        stop,
+    };
+    Running { store, deployer, bells, stopper, workers: tokio::spawn(worker.run_all()) }
+}
+
+impl Running {
+    /// A job, written by a promotion.
+    async fn promote(&self, platform: &Platform) -> uuid::Uuid {
+        let ask = platform.approved().await;
+        let digest = platform.store.digest(&ask).expect("the team is there");
+        promote(&Flow::atomic_commit(), &ask, digest, &*platform.store, &*self.deployer).await;
+        self.bells.ring_for_jobs();
+        ask.request.approval
+    }
+
+    /// Ends when so many leases were taken.
+    async fn leased(&self, leases: usize) {
+        until(|| (self.store.leased.load(Ordering::SeqCst) >= leases).then_some(())).await;
+    }
+
+    async fn stop(self) {
+        self.stopper.advance(Phase::Ending);
+        self.workers.await.expect("it does not panic");
+    }
+}
+
+fn scripted(platform: &Platform, renewal: Renewal, over: usize, most: usize) -> Scripted {
+    Scripted { store: platform.store.clone(), renewal, over, most, leased: AtomicUsize::new(0) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_whose_lease_is_lost_or_cannot_be_renewed_is_ended() {
+    for renewal in [Renewal::Lost, Renewal::Fails, Renewal::Hangs] {
+        let platform = Platform::new();
+        let running = start(&platform, scripted(&platform, renewal, 0, 1), FOR_EVER, 1);
+        let approval = running.promote(&platform).await;
+        running.leased(1).await;
+        assert!(!running.deployer.quiet_within(Duration::ZERO).await, "{renewal:?}: it has begun");
+        assert!(running.deployer.quiet_within(LEASE).await, "{renewal:?}: it has ended before the lease");
+        // Not by itself: whoever has the job begins it again.
+        assert_eq!(platform.store.deploy_logs(approval).await, Ok(vec![]), "{renewal:?}");
+        assert_eq!(platform.target(), Some(StackStatus::Building), "{renewal:?}");
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_renewed_lets_its_deploy_run_on() {
+    let platform = Platform::new();
+    let running = start(&platform, scripted(&platform, Renewal::Happens, 0, 1), LEASE * 5 / 2, 1);
+    running.promote(&platform).await;
+    assert_eq!(platform.settled().await, StackStatus::Healthy);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_that_another_worker_of_the_instance_goes_on_with_is_left_alone() {
+    let platform = Platform::new();
+    let takes = LEASE * 5 / 2;
+    // The first lease is over at once, and the second worker has the next one.
+    let running = start(&platform, scripted(&platform, Renewal::Happens, 1, 2), takes, 2);
+    let begun = Instant::now();
+    let approval = running.promote(&platform).await;
+    running.leased(2).await;
+    assert_eq!(platform.settled().await, StackStatus::Healthy);
+    assert_eq!(platform.store.job(TEAM, approval).expect("a job").state, JobState::Done);
+    assert!(begun.elapsed() < takes + LEASE / 4, "it was begun once: {:?}", begun.elapsed());
+    running.stop().await;
+}

@@ -1,0 +1,210 @@
+//! From what was typed to a flow: a built-in name or a file, with errors that point into the file.
+
+use std::{fmt, fs, io, path::Path};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
+use countersign::flow_file::{self, Problem};
+use countersign_models::{
+    flows::{BUILT_IN, BuiltIn, Subject},
+    properties::Property,
+};
+
+/// A flow to judge, and what to call it.
+#[derive(Debug)]
+pub struct Named {
+    /// What to call it.
+    pub name: String,
+    /// Its file, whole.
+    pub file: String,
+    /// What the file says.
+    pub subject: Subject,
+}
+
+/// What is wrong with the input, ready to print.
+#[derive(Debug)]
+pub struct BadInput(String);
+
+impl fmt::Display for BadInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl BadInput {
+    /// A message without a place in a file.
+    pub fn plain(title: &str, help: &str) -> Self {
+        let report = [Level::ERROR.primary_title(title).element(Level::HELP.message(help))];
+        Self(renderer().render(&report))
+    }
+
+    /// A message that points into a file.
+    pub fn in_file(path: &str, bytes: &[u8], problem: &Problem) -> Self {
+        if bytes.len() > flow_file::MAX_BYTES {
+            let title = format!("{path}: found {}, expected {}", problem.found, problem.expected);
+            return Self::plain(&title, "`countersign help flows` tells how a flow file is written");
+        }
+        // What is not UTF-8 is shown as what it is not, and keeps its place.
+        let text = String::from_utf8_lossy(bytes);
+        let (line, column) = flow_file::position(bytes, problem.span.start);
+        let (shown, first_line, span) = excerpt(&text, line, column, problem);
+        let snippet = Snippet::source(shown)
+            .path(path)
+            .line_start(first_line)
+            .annotation(AnnotationKind::Primary.span(span).label(format!("expected {}", problem.expected)));
+        let mut group: Group<'_> = Level::ERROR
+            .primary_title(format!("{path}:{line}:{column}: found {}", problem.found))
+            .element(snippet);
+        if let Some(help) = &problem.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        Self(renderer().render(&[group]))
+    }
+}
+
+fn renderer() -> Renderer {
+    Renderer::styled().decor_style(DecorStyle::Unicode)
+}
+
+/// The line of the problem, cut to what can be read, with the problem's place in it.
+fn excerpt<'t>(
+    text: &'t str,
+    line: usize,
+    column: usize,
+    problem: &Problem,
+) -> (&'t str, usize, std::ops::Range<usize>) {
+    const LONGEST: usize = 200;
+    let whole = text.split('\n').nth(line - 1).unwrap_or("").trim_end_matches('\r');
+    let at = |characters: usize| whole.char_indices().nth(characters).map_or(whole.len(), |(byte, _)| byte);
+    let from = (column - 1).saturating_sub(LONGEST / 2);
+    let shown = &whole[at(from)..at(from + LONGEST)];
+    let begin = at(column - 1) - at(from);
+    let length = problem.span.len().max(1);
+    let mut end = (begin + length).min(shown.len()).max(begin);
+    while !shown.is_char_boundary(end) {
+        end += 1;
+    }
+    (shown, line, begin..end)
+}
+
+/// The flows that were named; all built-in ones when none was.
+pub fn flows(names: &[String]) -> Result<Vec<Named>, BadInput> {
+    if names.is_empty() {
+        return Ok(BUILT_IN.iter().map(|built_in| built_in_flow(*built_in)).collect());
+    }
+    names.iter().map(|name| flow(name)).collect()
+}
+
+/// The flow of this name, or in this file.
+pub fn flow(name: &str) -> Result<Named, BadInput> {
+    if let Some(built_in) = BuiltIn::find(name) {
+        return Ok(built_in_flow(built_in));
+    }
+    let path = Path::new(name);
+    let bytes = read(path, flow_file::MAX_BYTES).map_err(|error| unreadable(name, &error))?;
+    match Subject::read(&bytes) {
+        Ok(subject) => {
+            let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
+            // A file's name may have anything in it, and is printed.
+            let name = stem.replace(char::is_control, "\u{fffd}").replace('"', "'");
+            Ok(Named { name, file: String::from_utf8_lossy(&bytes).into_owned(), subject })
+        }
+        Err(problem) => Err(BadInput::in_file(name, &bytes, &problem)),
+    }
+}
+
+fn built_in_flow(built_in: BuiltIn) -> Named {
+    let (name, file) = (built_in.name.to_owned(), built_in.source.to_owned());
+    Named { name, file, subject: built_in.subject() }
+}
+
+/// Reads no more than is needed to see that a file is longer than `most` bytes.
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a file of at most `most` bytes, of which `what` is expected.
+pub fn text(path: &Path, most: usize, what: &str) -> Result<String, BadInput> {
+    let name = path.display();
+    let bytes = read(path, most).map_err(|error| {
+        BadInput::plain(&format!("{name}: cannot be read: {error}"), &format!("expected {what}"))
+    })?;
+    if bytes.len() > most {
+        let title = format!("{name}: found more than {most} bytes, expected {what}");
+        return Err(BadInput::plain(&title, "is it the right file?"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let title = format!("{name}:{line}: found a byte that is not UTF-8, expected {what}");
+        BadInput::plain(&title, "is it the right file?")
+    })
+}
+
+/// Reads JSON; what is wrong with it is told by line and column.
+pub fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str, what: &str) -> Result<T, BadInput> {
+    serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message = error.to_string();
+        let message = message.split(" at line ").next().unwrap_or_default();
+        BadInput::plain(&format!("{name}:{line}:{column}: {message}"), &format!("expected {what}"))
+    })
+}
+
+fn unreadable(name: &str, error: &io::Error) -> BadInput {
+    let names: Vec<&str> = BUILT_IN.iter().map(|flow| flow.name).collect();
+    let looks_like_a_path = name.contains(['/', '\\', '.']);
+    match error.kind() {
+        io::ErrorKind::NotFound if looks_like_a_path => BadInput::plain(
+            &format!("{name}: found no such file, expected a flow file"),
+            "`countersign help flows` tells how to write one",
+        ),
+        io::ErrorKind::NotFound => BadInput::plain(
+            &format!("{name}: found neither a built-in flow of this name nor such a file"),
+            &match closest(name, names.iter().copied()) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("the built-in flows are {}", names.join(", ")),
+            },
+        ),
+        io::ErrorKind::IsADirectory => BadInput::plain(
+            &format!("{name}: found a folder, expected a flow file"),
+            "name the files in it one by one, as in `countersign verify flows/*.toml`",
+        ),
+        _ => BadInput::plain(&format!("{name}: cannot be read: {error}"), "expected a flow file"),
+    }
+}
+
+/// The property of this id or name, of those that the model judges.
+pub fn property(text: &str) -> Result<Property, BadInput> {
+    let found = Property::MODELLED
+        .iter()
+        .copied()
+        .find(|property| property.id().eq_ignore_ascii_case(text) || property.name() == text);
+    found.ok_or_else(|| {
+        let ids: Vec<_> = Property::MODELLED.iter().map(|property| property.id()).collect();
+        let names = Property::MODELLED.iter().flat_map(|property| [property.id(), property.name()]);
+        BadInput::plain(
+            &format!("found the unknown property `{text}`, expected one of {}", ids.join(", ")),
+            &match closest(text, names) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => "`countersign help flows` lists what each of them says".to_owned(),
+            },
+        )
+    })
+}
+
+/// The one of these names that is probably meant.
+pub fn closest<'n>(found: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    const CLOSE: f64 = 0.8;
+    names
+        .map(|name| (strsim::jaro_winkler(found, name), name))
+        .filter(|(likeness, _)| *likeness >= CLOSE)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, name)| name)
+}
