@@ -1,0 +1,141 @@
+// An authorization server with oidc-provider: its own adapter in memory, or one on PostgreSQL if DATABASE_URL is set.
+import http from "node:http";
+import pg from "pg";
+import { Provider } from "oidc-provider";
+
+const port = Number(process.env.PORT);
+const issuer = `http://127.0.0.1:${port}`;
+const pool = process.env.DATABASE_URL && new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 });
+const callback = "https://shop.example/callback";
+
+// The adapter that the documentation asks for; deleted rows stay, so that they can be counted.
+class PostgresAdapter {
+  constructor(model) {
+    this.model = model;
+  }
+
+  async upsert(id, payload, expiresIn) {
+    await pool.query(
+      `INSERT INTO oidc (model, id, payload, grant_id, uid, expires_at)
+       VALUES ($1, $2, $3, $4, $5, now() + $6 * interval '1 second')
+       ON CONFLICT (model, id) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at`,
+      [this.model, id, payload, payload.grantId, payload.uid, expiresIn],
+    );
+  }
+
+  async one(column, value) {
+    const { rows } = await pool.query(
+      `SELECT payload, consumed_at FROM oidc WHERE model = $1 AND ${column} = $2 AND deleted_at IS NULL`,
+      [this.model, value],
+    );
+    if (rows.length === 0) return undefined;
+    return rows[0].consumed_at ? { ...rows[0].payload, consumed: rows[0].consumed_at } : rows[0].payload;
+  }
+
+  async find(id) {
+    return this.one("id", id);
+  }
+
+  async findByUid(uid) {
+    return this.one("uid", uid);
+  }
+
+  async consume(id) {
+    await pool.query("UPDATE oidc SET consumed_at = now() WHERE model = $1 AND id = $2", [this.model, id]);
+  }
+
+  async destroy(id) {
+    await pool.query("UPDATE oidc SET deleted_at = now() WHERE model = $1 AND id = $2", [this.model, id]);
+  }
+
+  async revokeByGrantId(grantId) {
+    await pool.query("UPDATE oidc SET deleted_at = now() WHERE model = $1 AND grant_id = $2", [this.model, grantId]);
+  }
+}
+
+const provider = new Provider(issuer, {
+  adapter: pool ? PostgresAdapter : undefined,
+  clients: [{ client_id: "shop", redirect_uris: [callback], token_endpoint_auth_method: "none" }],
+  cookies: { keys: ["only for tests"] },
+  features: { devInteractions: { enabled: false } },
+  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+  // Consent is implied, as the documentation shows for one's own clients.
+  async loadExistingGrant(ctx) {
+    const grant = new ctx.oidc.provider.Grant({
+      clientId: ctx.oidc.client.clientId,
+      accountId: ctx.oidc.session.accountId,
+    });
+    grant.addOIDCScope("openid");
+    await grant.save();
+    return grant;
+  },
+});
+
+const saved = new Map();
+provider.on("access_token.saved", (token) => saved.set(token.grantId, (saved.get(token.grantId) ?? 0) + 1));
+
+// What a browser does: follows the redirects from /auth through the login to the code, and keeps the cookies.
+async function signIn(challenge) {
+  const query = new URLSearchParams({
+    client_id: "shop",
+    response_type: "code",
+    scope: "openid",
+    redirect_uri: callback,
+    code_challenge: challenge,
+    code_challenge_method: "S256",
+  });
+  const cookies = new Map();
+  let location = `${issuer}/auth?${query}`;
+  for (let redirects = 0; redirects < 10; redirects++) {
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join("; ");
+    const response = await fetch(location, { redirect: "manual", headers: { cookie } });
+    for (const line of response.headers.getSetCookie()) {
+      const [name, value] = line.split(";", 1)[0].split(/=(.*)/s);
+      if (value) cookies.set(name, value);
+      else cookies.delete(name);
+    }
+    if (!response.headers.has("location")) throw new Error(`${response.status}: ${await response.text()}`);
+    const next = new URL(response.headers.get("location"), issuer);
+    location = next.href;
+    if (location.startsWith(callback)) return next.searchParams.get("code");
+  }
+  throw new Error("too many redirects");
+}
+
+const handle = provider.callback();
+
+async function answer(request, response) {
+  const url = new URL(request.url, issuer);
+  const reply = (body) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
+  if (url.pathname === "/healthz") {
+    reply({ ok: true });
+  } else if (url.pathname.startsWith("/interaction/")) {
+    await provider.interactionFinished(request, response, { login: { accountId: "alice" } });
+  } else if (url.pathname === "/test/code") {
+    reply({ code: await signIn(url.searchParams.get("challenge")) });
+  } else if (url.pathname === "/test/tokens") {
+    const code = await provider.AuthorizationCode.find(url.searchParams.get("code"), { ignoreExpiration: true });
+    reply({ tokens: saved.get(code?.grantId) ?? 0, used: Boolean(code?.consumed) });
+  } else {
+    handle(request, response);
+  }
+}
+
+if (pool) {
+  await pool.query(`
+    CREATE TABLE IF NOT EXISTS oidc (model text, id text, payload jsonb NOT NULL, grant_id text, uid text,
+      expires_at timestamptz, consumed_at timestamptz, deleted_at timestamptz, PRIMARY KEY (model, id));
+    CREATE INDEX IF NOT EXISTS oidc_grant ON oidc (grant_id);
+    CREATE INDEX IF NOT EXISTS oidc_uid ON oidc (uid);
+  `);
+}
+http
+  .createServer((request, response) => {
+    answer(request, response).catch((error) => {
+      console.error(error);
+      if (!response.headersSent) response.writeHead(500);
+      response.end();
+    });
+  })
+  .listen(port, "127.0.0.1");
