@@ -1,7 +1,9 @@
 // An authorization server with oidc-provider: its own adapter in memory, or one on PostgreSQL if DATABASE_URL is set.
-import http from "node:http";
-import pg from "pg";
-import { Provider } from "oidc-provider";
+"use strict";
+
+const http = require("node:http");
+const pg = require("pg");
+const { Provider } = require("oidc-provider");
 
 const port = Number(process.env.PORT);
 const issuer = `http://127.0.0.1:${port}`;
@@ -72,8 +74,10 @@ const provider = new Provider(issuer, {
   },
 });
 
-const saved = new Map();
-provider.on("access_token.saved", (token) => saved.set(token.grantId, (saved.get(token.grantId) ?? 0) + 1));
+// How many access tokens were issued for the grant of a code, whether or not they were revoked afterwards.
+const grants = new Map();
+const issued = new Map();
+provider.on("access_token.saved", ({ grantId }) => issued.set(grantId, (issued.get(grantId) ?? 0) + 1));
 
 // What a browser does: follows the redirects from /auth through the login to the code, and keeps the cookies.
 async function signIn(challenge) {
@@ -113,29 +117,30 @@ async function answer(request, response) {
   } else if (url.pathname.startsWith("/interaction/")) {
     await provider.interactionFinished(request, response, { login: { accountId: "alice" } });
   } else if (url.pathname === "/test/code") {
-    reply({ code: await signIn(url.searchParams.get("challenge")) });
+    const code = await signIn(url.searchParams.get("challenge"));
+    grants.set(code, (await provider.AuthorizationCode.find(code)).grantId);
+    reply({ code });
   } else if (url.pathname === "/test/tokens") {
-    const code = await provider.AuthorizationCode.find(url.searchParams.get("code"), { ignoreExpiration: true });
-    reply({ tokens: saved.get(code?.grantId) ?? 0, used: Boolean(code?.consumed) });
+    const code = url.searchParams.get("code");
+    const found = await provider.AuthorizationCode.find(code, { ignoreExpiration: true });
+    // A code that is used again is deleted together with its tokens.
+    reply({ issued: issued.get(grants.get(code)) ?? 0, used: !found || Boolean(found.consumed) });
   } else {
     handle(request, response);
   }
 }
 
-if (pool) {
-  await pool.query(`
-    CREATE TABLE IF NOT EXISTS oidc (model text, id text, payload jsonb NOT NULL, grant_id text, uid text,
-      expires_at timestamptz, consumed_at timestamptz, deleted_at timestamptz, PRIMARY KEY (model, id));
-    CREATE INDEX IF NOT EXISTS oidc_grant ON oidc (grant_id);
-    CREATE INDEX IF NOT EXISTS oidc_uid ON oidc (uid);
-  `);
-}
-http
-  .createServer((request, response) => {
-    answer(request, response).catch((error) => {
-      console.error(error);
-      if (!response.headersSent) response.writeHead(500);
-      response.end();
-    });
-  })
-  .listen(port, "127.0.0.1");
+const schema = `
+  CREATE TABLE IF NOT EXISTS oidc (model text, id text, payload jsonb NOT NULL, grant_id text, uid text,
+    expires_at timestamptz, consumed_at timestamptz, deleted_at timestamptz, PRIMARY KEY (model, id));
+  CREATE INDEX IF NOT EXISTS oidc_grant ON oidc (grant_id);
+  CREATE INDEX IF NOT EXISTS oidc_uid ON oidc (uid);
+`;
+const server = http.createServer((request, response) => {
+  answer(request, response).catch((error) => {
+    console.error(error);
+    if (!response.headersSent) response.writeHead(500);
+    response.end();
+  });
+});
+Promise.resolve(pool?.query(schema)).then(() => server.listen(port, "127.0.0.1"));
