@@ -6,3 +6,7 @@
 //! - One judgement turns the recorded history into verdicts.
 //!
 //! The crate knows nothing of our own server.
+
+pub mod proxy;
+pub mod schedule;
+mod sql;

@@ -1,0 +1,349 @@
+//! Which steps commute: a step's footprint, and when two footprints conflict.
+//!
+//! Under READ COMMITTED a plain read is affected by what is committed only; a write and a row lock by what is committed,
+//! written or locked. In doubt two steps depend on each other.
+
+use std::collections::BTreeMap;
+
+use super::catalog::{Catalog, ColumnType};
+use crate::{
+    proxy::{Parameter, Statement, TransactionStatus},
+    sql::{self, Kind, OnDuplicate, Operand, Shape},
+};
+
+/// PostgreSQL's functions that read and write nothing that another request can change.
+const HARMLESS: &[&str] = &[
+    "abs",
+    "array_agg",
+    "avg",
+    "ceil",
+    "clock_timestamp",
+    "coalesce",
+    "concat",
+    "count",
+    "current_date",
+    "current_timestamp",
+    "date_part",
+    "date_trunc",
+    "decode",
+    "digest",
+    "encode",
+    "extract",
+    "floor",
+    "format",
+    "gen_random_uuid",
+    "greatest",
+    "json_agg",
+    "json_build_object",
+    "jsonb_agg",
+    "jsonb_build_object",
+    "least",
+    "left",
+    "length",
+    "localtimestamp",
+    "lower",
+    "ltrim",
+    "make_interval",
+    "max",
+    "md5",
+    "min",
+    "mod",
+    "now",
+    "nullif",
+    "power",
+    "random",
+    "replace",
+    "right",
+    "round",
+    "row_number",
+    "row_to_json",
+    "rtrim",
+    "sha256",
+    "split_part",
+    "statement_timestamp",
+    "string_agg",
+    "substr",
+    "substring",
+    "sum",
+    "timeofday",
+    "to_char",
+    "to_json",
+    "to_jsonb",
+    "to_timestamp",
+    "transaction_timestamp",
+    "trim",
+    "trunc",
+    "upper",
+    "version",
+    "current_schema",
+    "current_database",
+    "current_setting",
+    "pg_backend_pid",
+];
+
+/// What a step does with rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Reads what is committed.
+    Read,
+    /// Writes, or locks.
+    Write,
+    Insert,
+    /// Makes writes visible, or releases locks.
+    Settle {
+        publishes: bool,
+    },
+}
+
+/// A step's access to rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Access {
+    table: String,
+    /// Only rows in which these columns have these values.
+    keys: BTreeMap<String, String>,
+    effect: Effect,
+}
+
+/// What a step touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Footprint {
+    /// May touch anything.
+    is_opaque: bool,
+    accesses: Vec<Access>,
+}
+
+impl Footprint {
+    pub(super) fn opaque() -> Self {
+        Self { is_opaque: true, accesses: Vec::new() }
+    }
+
+    /// Whether the step commutes with every other.
+    pub(super) fn is_local(&self) -> bool {
+        !self.is_opaque && self.accesses.is_empty()
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.is_opaque |= other.is_opaque;
+        self.accesses.extend(other.accesses);
+    }
+
+    pub(super) fn depends_on(&self, other: &Self) -> bool {
+        if self.is_local() || other.is_local() {
+            return false;
+        }
+        self.is_opaque
+            || other.is_opaque
+            || self.accesses.iter().any(|one| other.accesses.iter().any(|two| one.conflicts_with(two)))
+    }
+}
+
+impl Access {
+    fn conflicts_with(&self, other: &Self) -> bool {
+        let effects_conflict = match (self.effect, other.effect) {
+            (Effect::Read, Effect::Settle { publishes }) | (Effect::Settle { publishes }, Effect::Read) => {
+                publishes
+            }
+            (Effect::Read, _) | (_, Effect::Read) => false,
+            (Effect::Settle { .. }, Effect::Settle { .. }) => false,
+            _ => true,
+        };
+        if !effects_conflict || self.table != other.table {
+            return false;
+        }
+        // Two inserted rows may collide in a unique index, whatever their other columns are.
+        let both_insert = matches!((self.effect, other.effect), (Effect::Insert, Effect::Insert));
+        both_insert || !self.is_disjoint_from(other)
+    }
+
+    fn is_disjoint_from(&self, other: &Self) -> bool {
+        self.keys.iter().any(|(column, value)| other.keys.get(column).is_some_and(|theirs| theirs != value))
+    }
+}
+
+/// What the open transaction of a connection has done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Transaction {
+    is_open: bool,
+    touched: Footprint,
+}
+
+impl Transaction {
+    /// The footprint of the next unit on the connection.
+    pub(super) fn footprint(&self, statements: &[Statement], catalog: &Catalog) -> Footprint {
+        let mut after = self.clone();
+        after.apply(statements, catalog)
+    }
+
+    /// Registers the unit's execution and returns its footprint.
+    pub(super) fn executed(
+        &mut self,
+        statements: &[Statement],
+        catalog: &Catalog,
+        status: Option<TransactionStatus>,
+    ) -> Footprint {
+        let mut footprint = self.apply(statements, catalog);
+        match status {
+            Some(TransactionStatus::Idle) => *self = Self::default(),
+            // The failure has rolled back what was done, and released the locks.
+            Some(TransactionStatus::Failed) => {
+                footprint.join(self.settled(false));
+                self.touched = Footprint::default();
+                self.is_open = true;
+            }
+            Some(TransactionStatus::Open) => self.is_open = true,
+            None => {}
+        }
+        footprint
+    }
+
+    fn apply(&mut self, statements: &[Statement], catalog: &Catalog) -> Footprint {
+        let was_open = self.is_open;
+        let mut footprint = Footprint::default();
+        for statement in statements {
+            let Some(shapes) = sql::shapes(&statement.sql) else {
+                footprint.join(Footprint::opaque());
+                self.touched.join(Footprint::opaque());
+                continue;
+            };
+            for shape in shapes {
+                footprint.join(self.apply_shape(&shape, &statement.parameters, catalog));
+            }
+        }
+        if !was_open && !self.is_open {
+            // Without a transaction block the unit commits by itself.
+            footprint.join(self.settled(true));
+            self.touched = Footprint::default();
+        }
+        footprint
+    }
+
+    fn apply_shape(&mut self, shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Footprint {
+        match shape.kind {
+            Kind::Begin => {
+                self.is_open = true;
+                Footprint::default()
+            }
+            Kind::End { commits } => {
+                let footprint = self.settled(commits);
+                *self = Self::default();
+                footprint
+            }
+            Kind::RollbackTo => self.settled(false),
+            Kind::Session => Footprint::default(),
+            Kind::Other => {
+                self.touched.join(Footprint::opaque());
+                Footprint::opaque()
+            }
+            Kind::Select | Kind::Insert | Kind::Update | Kind::Delete => {
+                let footprint = accesses(shape, parameters, catalog).unwrap_or_else(Footprint::opaque);
+                self.touched.join(footprint.clone());
+                footprint
+            }
+        }
+    }
+
+    /// The effect of the transaction's end.
+    fn settled(&self, publishes: bool) -> Footprint {
+        let writes = self.touched.accesses.iter().filter(|access| access.effect != Effect::Read);
+        let accesses =
+            writes.map(|access| Access { effect: Effect::Settle { publishes }, ..access.clone() }).collect();
+        Footprint { is_opaque: self.touched.is_opaque, accesses }
+    }
+}
+
+/// Whether a unit asks for a snapshot that lasts; then no reduction is possible.
+pub(super) fn asks_for_snapshot(statements: &[Statement]) -> bool {
+    let shapes = statements.iter().filter_map(|statement| sql::shapes(&statement.sql));
+    shapes.flatten().any(|shape| shape.asks_for_snapshot)
+}
+
+/// The accesses of a statement; none when its text does not show them.
+fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Option<Footprint> {
+    let is_harmless =
+        |function: &String| HARMLESS.contains(&function.as_str()) && !catalog.functions.contains(function);
+    if !shape.functions.iter().all(is_harmless) {
+        return None;
+    }
+    let mut footprint = Footprint::default();
+    for table in &shape.tables {
+        let is_target = shape.table.as_ref() == Some(table);
+        if is_system(table) {
+            continue;
+        }
+        let relation = catalog.relations.get(table).filter(|relation| !relation.is_opaque)?;
+        let effect = match shape.kind {
+            Kind::Insert if is_target => Effect::Insert,
+            Kind::Update | Kind::Delete if is_target => Effect::Write,
+            _ if shape.locks_rows => Effect::Write,
+            _ => Effect::Read,
+        };
+        let keys = if shape.is_simple && is_target {
+            keys(shape, parameters, &relation.columns)
+        } else {
+            BTreeMap::new()
+        };
+        if matches!(effect, Effect::Insert | Effect::Write) && shape.kind != Kind::Select {
+            // The check of a foreign key locks, and a cascade writes, in the other table.
+            for related in &relation.related {
+                catalog.relations.get(related).filter(|relation| !relation.is_opaque)?;
+                footprint.accesses.push(Access {
+                    table: related.clone(),
+                    keys: BTreeMap::new(),
+                    effect: Effect::Write,
+                });
+            }
+        }
+        if effect != Effect::Read {
+            // It acts on what is committed.
+            footprint.accesses.push(Access {
+                table: table.clone(),
+                keys: keys.clone(),
+                effect: Effect::Read,
+            });
+        }
+        footprint.accesses.push(Access { table: table.clone(), keys, effect });
+    }
+    Some(footprint)
+}
+
+fn is_system(table: &str) -> bool {
+    table.starts_with("pg_") || table == "information_schema"
+}
+
+/// The columns whose values the statement fixes for all rows that it touches.
+fn keys(
+    shape: &Shape,
+    parameters: &[Parameter],
+    columns: &BTreeMap<String, ColumnType>,
+) -> BTreeMap<String, String> {
+    let known = |(column, operand): &(String, Operand)| {
+        let text = match operand {
+            Operand::Literal(text) => text,
+            Operand::Parameter(number) => match parameters.get(number.checked_sub(1)?)? {
+                Parameter::Text(text) => text,
+                Parameter::Null | Parameter::Binary(_) => return None,
+            },
+            Operand::Expression(_) => return None,
+        };
+        Some((column.clone(), normal_form(text, *columns.get(column)?)?))
+    };
+    match shape.kind {
+        // An update through ON CONFLICT touches a row that is there already.
+        Kind::Insert if shape.on_duplicate == Some(OnDuplicate::Update) => BTreeMap::new(),
+        Kind::Insert => shape.values.iter().filter_map(known).collect(),
+        _ => {
+            let changed = |column: &String| shape.values.iter().any(|(name, _)| name == column);
+            let equal = shape.conditions.iter().filter_map(|condition| condition.equals.as_ref());
+            equal.filter(|(column, _)| !changed(column)).filter_map(known).collect()
+        }
+    }
+}
+
+fn normal_form(text: &str, kind: ColumnType) -> Option<String> {
+    match kind {
+        ColumnType::Integer => text.parse::<i64>().ok().map(|number| number.to_string()),
+        ColumnType::Uuid => Some(text.replace('-', "").to_lowercase()).filter(|uuid| uuid.len() == 32),
+        ColumnType::Text => Some(text.to_owned()),
+        ColumnType::Other => None,
+    }
+}

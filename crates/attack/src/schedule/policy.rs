@@ -1,0 +1,59 @@
+//! The four decisions that make a search exhaustive and its schedules true.
+//!
+//! [`Causal`] is the policy of [`explore`](super::explore). Others exist in tests only: each is wrong in one decision, and
+//! the tests show that the wrong decision is noticed.
+
+/// What a statement that has arrived can be attributed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The only request that runs.
+    pub running: usize,
+    /// The request that used the connection before in this schedule.
+    pub last_user: Option<usize>,
+}
+
+/// What becomes of a request whose statement waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBlocked {
+    /// It waits, and goes on when its answer comes.
+    Waits,
+    /// It counts as done.
+    CountsAsDone,
+}
+
+/// Decides what is released, to which request a statement belongs, what a lock means, and what is explored next.
+pub trait Policy {
+    /// The requests of which the next statement is released, when `chosen` is to go on and `enabled` could.
+    fn released(&self, chosen: usize, enabled: &[usize]) -> Vec<usize>;
+
+    /// The request to which a statement belongs.
+    fn owner(&self, arrival: Arrival) -> usize;
+
+    /// What a lock means.
+    fn when_blocked(&self) -> WhenBlocked;
+
+    /// Which of the alternatives at a decision is explored next; none when the decision is exhausted.
+    fn next_alternative(&self, untried: &[usize]) -> Option<usize>;
+}
+
+/// One statement at a time; it belongs to the request that runs; a lock is waited for; every alternative is explored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Causal;
+
+impl Policy for Causal {
+    fn released(&self, chosen: usize, _enabled: &[usize]) -> Vec<usize> {
+        vec![chosen]
+    }
+
+    fn owner(&self, arrival: Arrival) -> usize {
+        arrival.running
+    }
+
+    fn when_blocked(&self) -> WhenBlocked {
+        WhenBlocked::Waits
+    }
+
+    fn next_alternative(&self, untried: &[usize]) -> Option<usize> {
+        untried.first().copied()
+    }
+}

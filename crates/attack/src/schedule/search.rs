@@ -1,0 +1,376 @@
+//! Depth-first search over the schedules, with sleep sets.
+
+use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Exploration, ExploreError, NotFollowed, Requests, Schedule, SearchEnd, SearchSettings,
+    catalog::Catalog,
+    count::linear_extensions,
+    independence::Footprint,
+    policy::Policy,
+    run::{Broken, Choice, Chooser, Enabled, Followed, Knowledge, Outcome, Run},
+};
+use crate::{proxy::Proxy, sql};
+
+/// Before the search the requests run this often, so that the service's pool has its connections.
+const WARM_UPS: usize = 2;
+/// A schedule that cannot be followed is tried this often.
+const ATTEMPTS: usize = 3;
+/// After as many the search is given up.
+const MOST_NOT_FOLLOWED: usize = 5;
+
+/// A decision: which requests could go on, and which alternatives are left.
+struct Node {
+    enabled: Vec<Enabled>,
+    /// Requests whose next statement is explored elsewhere already, from a schedule that differs only in the order of
+    /// statements that commute.
+    sleep: Vec<(usize, Footprint)>,
+    tried: Vec<(usize, Footprint)>,
+    untried: Vec<usize>,
+    chosen: usize,
+    executed: Footprint,
+    /// Who went on before, and how many preemptions there were.
+    last: Option<usize>,
+    preemptions: usize,
+}
+
+impl Node {
+    fn is_preemption(&self, choice: usize) -> bool {
+        self.last
+            .is_some_and(|last| last != choice && self.enabled.iter().any(|enabled| enabled.request == last))
+    }
+}
+
+struct Search {
+    stack: Vec<Node>,
+    depth: usize,
+    reduce: bool,
+    max_preemptions: Option<usize>,
+}
+
+impl Chooser for Search {
+    fn choose(&mut self, enabled: &[Enabled]) -> Result<Choice, String> {
+        let depth = self.depth;
+        self.depth += 1;
+        if let Some(node) = self.stack.get(depth) {
+            let same = node.enabled.len() == enabled.len()
+                && node
+                    .enabled
+                    .iter()
+                    .zip(enabled)
+                    .all(|(one, two)| one.request == two.request && one.key == two.key);
+            if same {
+                return Ok(Choice::Release(node.chosen));
+            }
+            return Err(format!(
+                "the service behaves differently from run to run: after the same {depth} decisions it once offers {}, once {}",
+                list(&node.enabled),
+                list(enabled)
+            ));
+        }
+        let (sleep, last, preemptions) = match self.stack.last() {
+            None => (Vec::new(), None, 0),
+            Some(before) => {
+                let elsewhere = before.sleep.iter().chain(&before.tried);
+                let sleep = elsewhere
+                    .filter(|(request, footprint)| {
+                        *request != before.chosen && !footprint.depends_on(&before.executed)
+                    })
+                    .cloned()
+                    .collect();
+                let preemptions = before.preemptions + usize::from(before.is_preemption(before.chosen));
+                (if self.reduce { sleep } else { Vec::new() }, Some(before.chosen), preemptions)
+            }
+        };
+        let mut node = Node {
+            enabled: enabled.to_vec(),
+            sleep,
+            tried: Vec::new(),
+            untried: Vec::new(),
+            chosen: 0,
+            executed: Footprint::default(),
+            last,
+            preemptions,
+        };
+        node.untried = self.candidates(&node);
+        let preferred = node.untried.iter().position(|request| Some(*request) == last).unwrap_or(0);
+        if node.untried.is_empty() {
+            return Ok(Choice::Abandon);
+        }
+        node.chosen = node.untried.remove(preferred);
+        let chosen = node.chosen;
+        self.stack.push(node);
+        Ok(Choice::Release(chosen))
+    }
+
+    fn executed(&mut self, footprint: &Footprint) {
+        if let Some(node) = self.depth.checked_sub(1).and_then(|depth| self.stack.get_mut(depth)) {
+            node.executed = footprint.clone();
+        }
+    }
+}
+
+impl Search {
+    fn new(reduce: bool, max_preemptions: Option<usize>) -> Self {
+        Self { stack: Vec::new(), depth: 0, reduce, max_preemptions }
+    }
+
+    fn candidates(&self, node: &Node) -> Vec<usize> {
+        if self.reduce {
+            // A statement that commutes with every other needs no alternatives.
+            let local = |enabled: &&Enabled| enabled.footprint.is_local();
+            let same = node.enabled.iter().filter(local).find(|enabled| Some(enabled.request) == node.last);
+            if let Some(enabled) = same.or_else(|| node.enabled.iter().find(local)) {
+                return vec![enabled.request];
+            }
+        }
+        let is_asleep = |request: usize| node.sleep.iter().any(|(asleep, _)| *asleep == request);
+        let may_preempt = self.max_preemptions.is_none_or(|most| node.preemptions < most);
+        let awake = node.enabled.iter().map(|enabled| enabled.request).filter(|request| !is_asleep(*request));
+        awake.filter(|request| may_preempt || !node.is_preemption(*request)).collect()
+    }
+
+    /// Goes to the next alternative of the deepest decision that has one.
+    fn backtrack(&mut self, policy: &impl Policy) -> bool {
+        self.depth = 0;
+        while let Some(node) = self.stack.last_mut() {
+            node.tried.push((node.chosen, std::mem::take(&mut node.executed)));
+            if let Some(next) = policy.next_alternative(&node.untried) {
+                node.untried.retain(|request| *request != next);
+                node.chosen = next;
+                return true;
+            }
+            self.stack.pop();
+        }
+        false
+    }
+
+    /// Goes back to the decisions that a failed run began with. Whatever the last of them leads to is not covered.
+    fn forget_from(&mut self, depth: usize) {
+        self.stack.truncate(depth);
+        if let Some(node) = self.stack.last_mut() {
+            node.executed = Footprint::opaque();
+        }
+    }
+}
+
+fn list(enabled: &[Enabled]) -> String {
+    let items: Vec<_> = enabled.iter().map(|enabled| format!("[{enabled}]")).collect();
+    items.join(" ")
+}
+
+/// Releases the requests in turn, so that each gets a connection of its own.
+#[derive(Default)]
+struct InTurn {
+    last: Option<usize>,
+    statements: usize,
+}
+
+impl Chooser for InTurn {
+    fn choose(&mut self, enabled: &[Enabled]) -> Result<Choice, String> {
+        let next = enabled.iter().find(|enabled| Some(enabled.request) > self.last).or(enabled.first());
+        self.last = next.map(|enabled| enabled.request);
+        self.statements += 1;
+        Ok(self.last.map_or(Choice::Abandon, Choice::Release))
+    }
+
+    fn executed(&mut self, _footprint: &Footprint) {}
+}
+
+pub(super) async fn explore<R: Requests, P: Policy>(
+    proxy: &mut Proxy,
+    requests: &mut R,
+    settings: &SearchSettings,
+    policy: &P,
+) -> Result<Exploration, ExploreError<R::Error>> {
+    if !(2..=3).contains(&requests.count()) {
+        return Err(ExploreError::Count(requests.count()));
+    }
+    let monitor = proxy.monitor().await.map_err(ExploreError::Database)?;
+    let catalog = Catalog::read(monitor).await.map_err(ExploreError::Database)?;
+    let mut knowledge = Knowledge { catalog, ..Knowledge::default() };
+    requests.reset().await.map_err(ExploreError::Requests)?;
+    knowledge.background = background(proxy, settings.quiet_phase).await;
+    let began = Instant::now();
+    warm_up(proxy, requests, settings, policy, &mut knowledge).await?;
+
+    let mut number = 0;
+    let mut exploration = loop {
+        let not_reduced = reason_not_to_reduce(settings, &knowledge);
+        let mut exploration = Exploration {
+            not_reduced: not_reduced.filter(|_| settings.reduce),
+            ..Exploration::new(settings, &knowledge)
+        };
+        let mut search = Search::new(settings.reduce && not_reduced.is_none(), settings.max_preemptions);
+        let end = search
+            .run(proxy, requests, settings, policy, &mut knowledge, &mut exploration, &mut number, began)
+            .await?;
+        // Without an end, what was learnt on the way makes the reduction so far wrong.
+        if let Some(end) = end {
+            exploration.end = end;
+            break exploration;
+        }
+    };
+    if exploration.end != SearchEnd::Finished || !exploration.not_followed.is_empty() {
+        exploration.interleavings = None;
+    }
+    exploration.elapsed = Instant::now() - began;
+    Ok(exploration)
+}
+
+fn reason_not_to_reduce(settings: &SearchSettings, knowledge: &Knowledge) -> Option<&'static str> {
+    if settings.max_preemptions.is_some() {
+        Some("the number of preemptions is bounded")
+    } else if knowledge.service_waits {
+        Some("requests wait for each other inside the service")
+    } else if knowledge.snapshots || knowledge.catalog.may_default_to_snapshots {
+        Some("a transaction has a snapshot that lasts (REPEATABLE READ or SERIALIZABLE)")
+    } else {
+        None
+    }
+}
+
+/// The statements that the service sends without a request.
+pub(super) async fn background(proxy: &mut Proxy, quiet_phase: Duration) -> BTreeSet<String> {
+    proxy.record();
+    sleep(quiet_phase).await;
+    let recorded = proxy.take_recording();
+    recorded
+        .iter()
+        .flat_map(|unit| &unit.statements)
+        .map(|statement| sql::fingerprint(&statement.sql))
+        .collect()
+}
+
+async fn warm_up<R: Requests, P: Policy>(
+    proxy: &mut Proxy,
+    requests: &mut R,
+    settings: &SearchSettings,
+    policy: &P,
+    knowledge: &mut Knowledge,
+) -> Result<(), ExploreError<R::Error>> {
+    let mut statements = 0;
+    knowledge.lingers = true;
+    for _ in 0..WARM_UPS {
+        requests.reset().await.map_err(ExploreError::Requests)?;
+        let mut in_turn = InTurn::default();
+        let run = Run::new(proxy, requests, settings, policy, knowledge);
+        // What cannot be followed here will be reported by the search.
+        if let Err(Broken::Database(error)) = run.follow(&mut in_turn).await {
+            return Err(ExploreError::Database(error));
+        }
+        statements += in_turn.statements;
+    }
+    knowledge.lingers = knowledge.saw_late;
+    if statements == 0 { Err(ExploreError::NoStatements) } else { Ok(()) }
+}
+
+impl Exploration {
+    fn new(settings: &SearchSettings, knowledge: &Knowledge) -> Self {
+        Self {
+            explored: 0,
+            redundant: 0,
+            interleavings: Some(0),
+            with_blocking: 0,
+            not_followed: Vec::new(),
+            repeated: 0,
+            end: SearchEnd::Finished,
+            max_preemptions: settings.max_preemptions,
+            not_reduced: None,
+            background: knowledge.background.iter().cloned().collect(),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+impl Search {
+    /// None when the search has to begin again, without a reduction.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one exploration, which its caller owns")]
+    async fn run<R: Requests, P: Policy>(
+        &mut self,
+        proxy: &mut Proxy,
+        requests: &mut R,
+        settings: &SearchSettings,
+        policy: &P,
+        knowledge: &mut Knowledge,
+        exploration: &mut Exploration,
+        number: &mut u64,
+        began: Instant,
+    ) -> Result<Option<SearchEnd>, ExploreError<R::Error>> {
+        let mut attempts = 0;
+        loop {
+            if exploration.explored >= settings.max_schedules {
+                return Ok(Some(SearchEnd::MaxSchedules));
+            }
+            if Instant::now() - began >= settings.max_time {
+                return Ok(Some(SearchEnd::MaxTime));
+            }
+            let decided = self.stack.len();
+            self.depth = 0;
+            requests.reset().await.map_err(ExploreError::Requests)?;
+            let run = Run::new(proxy, requests, settings, policy, knowledge);
+            match run.follow(self).await {
+                Ok(Outcome::Followed(followed)) => {
+                    if self.reduce && reason_not_to_reduce(settings, knowledge).is_some() {
+                        return Ok(None);
+                    }
+                    exploration.repeated += u64::from(attempts > 0);
+                    attempts = 0;
+                    *number += 1;
+                    let schedule = self.schedule(followed, *number);
+                    exploration.add(&schedule);
+                    let verdict = requests.judge(&schedule).await.map_err(ExploreError::Requests)?;
+                    if verdict == ControlFlow::Break(()) {
+                        return Ok(Some(SearchEnd::Stopped));
+                    }
+                }
+                Ok(Outcome::Abandoned) => exploration.redundant += 1,
+                Err(Broken::Database(error)) => return Err(ExploreError::Database(error)),
+                Err(Broken::NotFollowed { steps, reason }) => {
+                    self.forget_from(decided);
+                    attempts += 1;
+                    if attempts < ATTEMPTS {
+                        continue;
+                    }
+                    attempts = 0;
+                    exploration.not_followed.push(NotFollowed { steps, reason });
+                    if exploration.not_followed.len() >= MOST_NOT_FOLLOWED {
+                        return Ok(Some(SearchEnd::NotFollowed));
+                    }
+                }
+            }
+            if !self.backtrack(policy) {
+                return Ok(Some(SearchEnd::Finished));
+            }
+        }
+    }
+
+    fn schedule<R>(&self, followed: Followed<R>, number: u64) -> Schedule<R> {
+        let Followed { steps, responses, footprints, enabling } = followed;
+        let interleavings = if self.reduce {
+            let order: Vec<_> = steps.iter().map(|step| step.request).collect();
+            let mut dependent = enabling;
+            for later in 0..steps.len() {
+                let earlier =
+                    (0..later).filter(|earlier| footprints[*earlier].depends_on(&footprints[later]));
+                dependent.extend(earlier.map(|earlier| (earlier, later)));
+            }
+            linear_extensions(&order, &dependent)
+        } else {
+            Some(1)
+        };
+        Schedule { number, steps, responses, interleavings }
+    }
+}
+
+impl Exploration {
+    fn add<R>(&mut self, schedule: &Schedule<R>) {
+        self.explored += 1;
+        let sum = self.interleavings.zip(schedule.interleavings);
+        self.interleavings = sum.and_then(|(sum, more)| sum.checked_add(more));
+        let is_blocked = schedule.steps.iter().enumerate().any(|(index, step)| step.was_blocked(index));
+        self.with_blocking += u64::from(is_blocked);
+    }
+}
