@@ -16,6 +16,7 @@ use countersign::{
     strategy::{self, DefaultStrategy, Strategy},
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -58,12 +59,11 @@ impl Given {
         let mut asks = Vec::new();
         for team in 1..=teams {
             let team = Uuid::from_u128(u128::from(team) << 64);
-            store.put_team(team, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-            store.put_vault(team, staging.clone(), "KEY", "value");
+            store.seed_team(team, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+            store.seed_vault(team, staging.clone(), "KEY", "value");
             let image_ref = Some("shop:1".to_owned());
             let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
-            let source = store.create_stack(team, "shop", staging.clone(), services, EnvVars::new());
-            let source = source.expect("the team is there");
+            let source = store.seed_stack(team, "shop", staging.clone(), services, EnvVars::new());
             let by: Arc<str> = "dev@example.com".into();
             for _ in 0..approvals / usize::from(teams) {
                 let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };

@@ -22,6 +22,7 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, block_on, token_of};
+use countersign_testkit::SqlPeek;
 use rusqlite::{Connection, TransactionBehavior, functions::FunctionFlags, params};
 use uuid::Uuid;
 
@@ -155,7 +156,7 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uui
     let (ask, digest) = block_on(async {
         store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 }).await.expect("nothing fails");
         let (name, env) = ("shop".to_owned(), environment("staging"));
-        let stack = NewStack { name, env, services: Vec::new(), env_vars: EnvVars::new() };
+        let stack = NewStack { name, env, parent: None, services: Vec::new(), env_vars: EnvVars::new() };
         let stack = store.create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
         let (from, to) = (stack.env, environment("production"));
         let mut ask = Ask {

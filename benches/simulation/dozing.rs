@@ -9,14 +9,15 @@ use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
     service::{Deployer, Launch, Terms, Worked, promote_once, work},
     store::{
-        Ask, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, Payload, Plan, Reading, Service,
-        StackStatus, Store, StoreError, Team, Verdict,
+        Ask, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, NewStack, Payload, Plan, Reading,
+        Service, StackStatus, Store, StoreError, Team, Tenants, Verdict,
     },
 };
 use countersign_models::{
     fixtures::{CountingIds, HandClock, at_once, token_of},
     simulation::LEASE_MS,
 };
+use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
 use crate::{CLIENTS, Dice};
@@ -113,17 +114,18 @@ impl Deployer for Slow {
 pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let clock = Arc::new(HandClock::at(Timestamp(1_000)));
     let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));
-    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-    store.put_vault(TEAM, environment("staging"), "KEY", "value");
+    store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+    store.seed_vault(TEAM, environment("staging"), "KEY", "value");
     let image_ref = Some("shop:1".to_owned());
     let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
-    let stack = |name: &str| {
-        let created =
-            store.create_stack(TEAM, name, environment("staging"), services.clone(), EnvVars::new());
-        created.expect("the team is there")
+    let stack = |name: &str, parent| {
+        let (name, env) = (name.to_owned(), environment("staging"));
+        let new = NewStack { name, env, parent, services: services.clone(), env_vars: EnvVars::new() };
+        let created = at_once(store.create_stack(TEAM, new));
+        created.expect("nothing fails in memory").expect("there is room").id
     };
-    let (approved, other) = (stack("approved"), stack("other"));
-    store.adopt_stack(TEAM, other, approved);
+    let approved = stack("approved", None);
+    let other = stack("other", Some(approved));
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = |source, approval| Ask {
         request: Request { approval, team: TEAM, binding: binding.clone() },

@@ -21,7 +21,7 @@ use std::{
 };
 
 use countersign::protocol::Flow;
-use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Stage};
+use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Simulation};
 
 const CLIENTS: u8 = 3;
 const ROUNDS: u64 = 41;
@@ -55,9 +55,9 @@ impl Dice {
     }
 }
 
-fn simulated(stage: &mut Stage, scenario: &Scenario, seed: u64, renewals: u32) -> u64 {
+fn simulated(flow: &Arc<Flow>, scenario: &Scenario, seed: u64, renewals: u32) -> u64 {
     let mut dice = Dice(seed);
-    let mut simulation = stage.begin(scenario);
+    let mut simulation = Simulation::new(Arc::clone(flow), scenario, None);
     let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
     let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
     let request = |client| Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
@@ -95,7 +95,6 @@ fn simulated(stage: &mut Stage, scenario: &Scenario, seed: u64, renewals: u32) -
         }
     }
     assert!(simulation.facts(0).executions == 1 && simulation.found().broken == 0);
-    stage.take_back(simulation);
     steps
 }
 
@@ -117,7 +116,7 @@ fn spread(mut measured: Vec<f64>) -> (f64, f64, f64) {
 }
 
 /// One length on both sides, as a line of the table.
-fn compare(stage: &mut Stage, flow: &Arc<Flow>, length: &Length) {
+fn compare(flow: &Arc<Flow>, length: &Length) {
     let Length { deploy, renewals, schedules } = *length;
     let scenario = Scenario::of_model(CLIENTS);
     let runtime = || {
@@ -129,7 +128,7 @@ fn compare(stage: &mut Stage, flow: &Arc<Flow>, length: &Length) {
         let (all, quarter) = (seeds.end - seeds.start, (seeds.end - seeds.start) / 4);
         let ours = timed(|| {
             for seed in seeds.clone() {
-                steps += black_box(simulated(stage, &scenario, seed, renewals));
+                steps += black_box(simulated(flow, &scenario, seed, renewals));
             }
         });
         let theirs = timed(|| {
@@ -151,13 +150,12 @@ fn compare(stage: &mut Stage, flow: &Arc<Flow>, length: &Length) {
 
 fn main() {
     let flow = Arc::new(Flow::atomic_commit());
-    let mut stage = Stage::new(Arc::clone(&flow), None);
     println!(
         "{:>18} {:>8} {:>12} {:>10} {:>7} {:>7} {:>7}",
         "deploy", "steps", "simulator/s", "tokio/s", "ratio", "least", "most"
     );
     for length in &LENGTHS {
-        compare(&mut stage, &flow, length);
+        compare(&flow, length);
     }
     let file = countersign_models::flows::BuiltIn::find("atomic-commit").expect("it is built in").source;
     let campaign =

@@ -22,6 +22,7 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::{CountingIds, token_of};
+use countersign_testkit::{Peek, Seed};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
@@ -280,15 +281,15 @@ impl Contender {
 /// An ask with an approval that the operator has given.
 async fn approved(store: &MemoryStore) -> Ask {
     let environment = |name| Environment::parse(name).expect("a legal name");
-    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
+    store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
     let image_ref = Some("shop:1".to_owned());
     let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
-    let source = store.create_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
+    let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = Ask {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
         by: "dev@example.com".into(),
-        payload: Payload { source: source.expect("the team is there"), name: None, copy_vault: false },
+        payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };
     let record = store.request_approval(&ask).await.expect("nothing fails in memory");

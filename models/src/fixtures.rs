@@ -224,11 +224,6 @@ pub struct CountingIds(AtomicU64);
 
 impl CountingIds {
     const FIRST: u64 = 0x1000;
-
-    /// Goes on from where the other one is.
-    pub fn set_back(&self, original: &Self) {
-        self.0.store(original.0.load(Ordering::SeqCst), Ordering::SeqCst);
-    }
 }
 
 impl Default for CountingIds {

@@ -7,6 +7,7 @@ pub mod explorer;
 pub mod fixtures;
 pub mod flows;
 pub mod model;
+pub mod outages;
 pub mod properties;
 pub mod recover;
 pub mod replay;

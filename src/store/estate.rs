@@ -3,7 +3,7 @@
 //! The platform's rules stand here once for every store: a store in a database loads what the ask is about, lets this
 //! judge and change it, and writes down what has changed.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{
     records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team},
     vault::Vault,
 };
-use crate::protocol::{Binding, Commit, Do, Member, Op, Refusal, Step, Target};
+use crate::protocol::{Binding, Commit, Op, Refusal, Target};
 
 /// What begins the value of a variable that stands for a vault key.
 const VAULT: &str = "vault:";
@@ -29,8 +29,6 @@ pub struct Estate {
     pub resources: Vec<Resource>,
     /// The vault of each environment.
     pub vault: Vault,
-    /// What fails at the moment, as the refusal that it causes. For harnesses.
-    pub outages: BTreeSet<Refusal>,
 }
 
 /// What a commit has made of an estate, and what else it writes.
@@ -51,14 +49,7 @@ pub struct Applied {
 impl Estate {
     /// Of a team that has nothing yet.
     pub fn new(team: Team) -> Self {
-        Self {
-            team,
-            stacks: Vec::new(),
-            other_stacks: 0,
-            resources: Vec::new(),
-            vault: Vault::default(),
-            outages: BTreeSet::new(),
-        }
+        Self { team, stacks: Vec::new(), other_stacks: 0, resources: Vec::new(), vault: Vault::default() }
     }
 
     /// The stack of this id.
@@ -76,52 +67,23 @@ impl Estate {
         self.stack(ask.payload.source).map_or(&[], |stack| &stack.services)
     }
 
-    /// Whether this refusal applies now. One that the platform does not know applies during an outage only.
+    /// Whether this refusal applies now, by the platform's checks. A refusal that is none of theirs never does.
     pub fn refuses(&self, ask: &Ask, refusal: &Refusal) -> bool {
-        self.is_out(refusal)
-            || match refusal {
-                refusal if *refusal == Refusal::NO_SERVICES => {
-                    self.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
-                }
-                refusal if *refusal == Refusal::MISSING_IMAGE_REF => {
-                    let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
-                    self.stack(ask.payload.source).is_some_and(missing)
-                }
-                refusal if *refusal == Refusal::VAULT_REF_FAILED => !self.vault_refs_resolve(ask),
-                refusal if *refusal == Refusal::TWIN_EXISTS => ask.is_twin() && self.target(ask).is_some(),
-                refusal if *refusal == Refusal::NOT_FOUND => !self.source_exists(ask),
-                refusal if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED => {
-                    self.target(ask).is_none() && self.is_full(ask)
-                }
-                _ => false,
+        match refusal {
+            refusal if *refusal == Refusal::NO_SERVICES => {
+                self.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
             }
-    }
-
-    /// Whether the part of the platform that this refusal speaks of is down.
-    pub fn is_out(&self, refusal: &Refusal) -> bool {
-        !self.outages.is_empty() && self.outages.contains(refusal)
-    }
-
-    /// Whether a part that this commit needs is down, so that it certainly changes nothing.
-    pub fn is_down(&self, commit: Commit<'_>) -> bool {
-        commit.ops.iter().any(|op| match op {
-            Op::Consume { .. } => self.is_out(&Refusal::EXECUTE_FAILED),
-            Op::Enqueue => self.is_out(&Refusal::ENQUEUE_FAILED),
-            Op::WriteTarget { .. } | Op::WriteVault | Op::Audit => false,
-        })
-    }
-
-    /// Why the change at this place of the commit refuses by its own judgement, if it does.
-    pub fn write_refused(&self, ask: &Ask, step: &Step, commit: Commit<'_>, place: usize) -> Option<Refusal> {
-        let own = || own_refusals(step, place).iter().find(|refusal| self.refuses(ask, refusal)).cloned();
-        match commit.ops.get(place)? {
-            Op::WriteTarget { trust_look } => own().or_else(|| {
-                let target =
-                    if *trust_look { commit.target.map(|target| target.id) } else { self.target(ask) };
-                (target.is_none() && self.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
-            }),
-            Op::WriteVault => own(),
-            Op::Consume { .. } | Op::Audit | Op::Enqueue => None,
+            refusal if *refusal == Refusal::MISSING_IMAGE_REF => {
+                let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
+                self.stack(ask.payload.source).is_some_and(missing)
+            }
+            refusal if *refusal == Refusal::VAULT_REF_FAILED => !self.vault_refs_resolve(ask),
+            refusal if *refusal == Refusal::TWIN_EXISTS => ask.is_twin() && self.target(ask).is_some(),
+            refusal if *refusal == Refusal::NOT_FOUND => !self.source_exists(ask),
+            refusal if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED => {
+                self.target(ask).is_none() && self.is_full(ask)
+            }
+            _ => false,
         }
     }
 
@@ -286,22 +248,6 @@ impl Estate {
         Some(target)
     }
 
-    /// Makes a stack, and with it those that came from it, a member of another one's family. False when one of the two
-    /// is not there.
-    pub fn adopt(&mut self, stack: Uuid, parent: Uuid) -> bool {
-        let Some(root) = self.stack(parent).map(|parent| parent.root) else { return false };
-        if self.stack(stack).is_none() {
-            return false;
-        }
-        for member in self.stacks.iter_mut().filter(|member| member.id == stack || member.root == stack) {
-            member.root = root;
-            if member.id == stack {
-                member.parent = Some(parent);
-            }
-        }
-        true
-    }
-
     /// What an approval asked for, as a request of its own.
     pub fn asked(record: &ApprovalRecord) -> Ask {
         let crate::protocol::Approval { id, team, binding, requested_by, .. } = &*record.approval;
@@ -317,22 +263,4 @@ impl Estate {
 
 fn speaks_of_vault(stack: &Stack) -> bool {
     stack.env_vars.values().any(|value| value.starts_with(VAULT))
-}
-
-/// The refusals that belong to this change of the step.
-fn own_refusals(step: &Step, op: usize) -> &[Refusal] {
-    match &step.action {
-        Do::Write { refusals, .. } => refusals,
-        Do::Atomic(members) => match members.get(op) {
-            Some(Member::Write { refusals, .. }) => refusals,
-            _ => &[],
-        },
-        Do::Validate { .. }
-        | Do::Check { .. }
-        | Do::Lease
-        | Do::Consume { .. }
-        | Do::Audit
-        | Do::Enqueue
-        | Do::Launch => &[],
-    }
 }

@@ -9,6 +9,7 @@ mod estate;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod preflight;
 mod records;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
@@ -22,6 +23,7 @@ pub use decision::{Decider, Decision, Verdict};
 pub use digest::{TokenHash, digest_of};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
+pub use preflight::{PlatformChecks, Preflight};
 pub use records::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
     Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Resource,
@@ -51,8 +53,6 @@ pub trait Ids: Send + Sync {
 
 /// The infrastructure failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// A word, so that a result of one or of something larger is moved in words, and not in bytes.
-#[repr(u64)]
 pub enum StoreError {
     /// And certainly nothing changed.
     NotApplied,
@@ -228,10 +228,10 @@ pub trait Tenants: Send + Sync {
     /// Adds a team, or changes what it pays for.
     fn put_team(&self, id: Uuid, team: Team) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Deploys a stack that is nobody's copy.
+    /// Deploys a stack: the first of a family, or a member of its parent's.
     ///
     /// # Errors
-    /// 402 when it would pass the plan's cap: counting and creating are one action.
+    /// 402 when it would pass the plan's cap: counting and creating are one action. 404 when there is no such parent.
     fn create_stack(
         &self,
         team: Uuid,
@@ -260,6 +260,14 @@ pub trait Tenants: Send + Sync {
         service: &str,
         image_ref: &str,
     ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
+
+    /// A new build of the whole stack. False when there is no such stack.
+    fn put_services(
+        &self,
+        team: Uuid,
+        stack: Uuid,
+        services: Vec<Service>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Sets those variables that have a value and removes the others; the stack as it is then.
     fn patch_env(

@@ -412,10 +412,21 @@ pub struct NewStack {
     pub name: String,
     /// Where it runs.
     pub env: Environment,
+    /// The stack whose family it joins; none: it is the first of its own.
+    pub parent: Option<Uuid>,
     /// Its services.
     pub services: Vec<Service>,
     /// Its variables.
     pub env_vars: EnvVars,
+}
+
+impl NewStack {
+    /// The stack that it becomes, under this id, in the family of this root.
+    pub(super) fn deployed(self, id: Uuid, root: Uuid) -> Stack {
+        let Self { name, env, parent, services, env_vars } = self;
+        let services = services.into();
+        Stack { id, name, env, status: StackStatus::Healthy, parent, root, services, env_vars }
+    }
 }
 
 /// A resource to be provisioned.

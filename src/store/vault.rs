@@ -4,7 +4,7 @@ use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use crate::protocol::Environment;
 
-/// Keys and values of each environment. A sorted list: most vaults are small, and a fork copies them.
+/// Keys and values of each environment. A sorted list: most vaults are small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vault {
     /// By environment and key, of which there are no two alike.
@@ -83,22 +83,6 @@ impl Vault {
         }
     }
 
-    /// Has again what `original` has, of which it is a copy.
-    pub fn set_back(&mut self, original: &Self) {
-        if self.entries.len() > original.entries.len() {
-            // Both in one order.
-            let mut theirs = original.entries.iter().peekable();
-            self.entries.retain(|entry| theirs.next_if(|other| *other == entry).is_some());
-            // None of them is any different.
-            if self.entries.len() == original.entries.len() {
-                return;
-            }
-        }
-        if self != original {
-            self.clone_from(original);
-        }
-    }
-
     /// Where those of one environment are.
     fn places(&self, env: &Environment) -> Range<usize> {
         let begin = self.entries.partition_point(|entry| entry.env < *env);
@@ -161,19 +145,6 @@ mod tests {
             assert_eq!(changed, vault(&entries), "from {from} to {to}");
             changed.copy(&env(from), &env(to), &mut copied);
             assert_eq!((copied.len(), &changed), (3, &vault(&entries)), "there is nothing left to copy");
-        }
-    }
-
-    #[test]
-    fn one_that_is_set_back_is_as_the_original() {
-        let original = vault(&[("b", "A", "1"), ("b", "B", "2")]);
-        let mut more = original.clone();
-        more.copy(&env("b"), &env("a"), &mut Vec::new());
-        let other_value = vault(&[("b", "A", "1"), ("b", "B", "3"), ("c", "A", "1")]);
-        let other_key = vault(&[("b", "A", "1"), ("c", "B", "2")]);
-        for mut changed in [more, other_value, other_key, Vault::default(), original.clone()] {
-            changed.set_back(&original);
-            assert_eq!(changed, original);
         }
     }
 }

@@ -6,6 +6,7 @@ use countersign::{
     store::{Ask, AuditKind, Decision, Payload, Store, Tenants},
 };
 use countersign_models::fixtures::at_once;
+use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
 use crate::platform::{Platform, TEAM, environment, service};
@@ -48,7 +49,7 @@ fn the_same_key_gives_the_same_outcome_and_nothing_runs_twice() {
     let platform = Platform::new();
     let ask = ask(&platform, Some("mine"));
     let (id, first) = promote(&platform, &ask).expect("it is its own");
-    platform.store.put_services(TEAM, platform.source, vec![service(Some("shop:2"))]);
+    platform.store.seed_services(TEAM, platform.source, vec![service(Some("shop:2"))]);
     let again = promote(&platform, &ask).expect("it is its own");
     assert_eq!(again, (id, Answer { replayed: true, ..first }));
     let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };

@@ -15,6 +15,7 @@ use countersign::{
     service::{AskAgain, InMemoryDeployer, Turns, promote, promote_in_turn},
     store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
 };
+use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
 use crate::platform::{Platform, TEAM};
@@ -23,13 +24,13 @@ const CONTENDERS: usize = 4;
 
 /// Gives way before each action, and counts what it is asked.
 struct Watched {
-    store: MemoryStore,
+    store: Faulty<MemoryStore>,
     preflights: AtomicUsize,
     lease_asks: AtomicUsize,
 }
 
 impl Watched {
-    fn new(store: MemoryStore) -> Self {
+    fn new(store: Faulty<MemoryStore>) -> Self {
         Self { store, preflights: AtomicUsize::new(0), lease_asks: AtomicUsize::new(0) }
     }
 }

@@ -1,11 +1,11 @@
 //! The service driver on the store in memory. What any store has to promise is in `tests/stores/`.
 
 mod at_once;
-mod forks;
 mod keys;
 mod leases;
 mod outbox;
 mod platform;
 mod refusals;
+mod snapshots;
 mod twins;
 mod worker;

@@ -11,6 +11,7 @@ use countersign::{
     store::{Ask, JobState, StackStatus, Store},
 };
 use countersign_models::fixtures::{HandClock, at_once};
+use countersign_testkit::Peek;
 use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};

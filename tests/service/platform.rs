@@ -10,13 +10,14 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_testkit::{Faulty, Peek, Seed};
 use uuid::Uuid;
 
 pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
 pub(crate) const OPENS: Timestamp = Timestamp(1_000);
 
 pub(crate) struct Platform {
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Faulty<MemoryStore>,
     pub(crate) deployer: InMemoryDeployer,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) source: Uuid,
@@ -33,11 +34,16 @@ pub(crate) fn service(image_ref: Option<&str>) -> Service {
 impl Platform {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(HandClock::at(OPENS));
-        let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));
-        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
-        let source = store
-            .create_stack(TEAM, "shop", environment("staging"), vec![service(Some("shop:1"))], EnvVars::new())
-            .expect("the team is there");
+        let ids = Arc::new(CountingIds::default());
+        let store = Faulty::new(|outages| MemoryStore::new(clock.clone(), ids).with_preflight(outages));
+        store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+        let source = store.seed_stack(
+            TEAM,
+            "shop",
+            environment("staging"),
+            vec![service(Some("shop:1"))],
+            EnvVars::new(),
+        );
         Self { store, deployer: InMemoryDeployer::default(), clock, source }
     }
 

@@ -10,6 +10,7 @@ use countersign_models::{
     fixtures::{at_once, token_of},
     flows::BuiltIn,
 };
+use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
 /// The refusal that a promotion ends in.
@@ -48,10 +49,12 @@ fn admitted(caller: Caller<'_>, source: Option<&Environment>, from: Option<&str>
 
 fn twin_that_exists() -> Refusal {
     let platform = Platform::new();
-    let database = platform
-        .store
-        .create_resource(crate::platform::TEAM, "db", ResourceKind::Postgres, environment("staging"))
-        .expect("the team is there");
+    let database = platform.store.seed_resource(
+        crate::platform::TEAM,
+        "db",
+        ResourceKind::Postgres,
+        environment("staging"),
+    );
     let twin = || {
         let mut ask = platform.ask(Uuid::nil());
         ask.request.binding.kind = Kind::ResourceTwin;
@@ -105,7 +108,7 @@ fn every_refusal_can_be_reached() {
         promoted(|_, ask| ask.request.binding.to = environment("qa")),
         promoted(|platform, _| platform.clock.advance_ms(24 * 60 * 60 * 1000)),
         promoted(|platform, _| {
-            platform.store.put_services(
+            platform.store.seed_services(
                 crate::platform::TEAM,
                 platform.source,
                 vec![service(Some("shop:2"))],
@@ -114,16 +117,16 @@ fn every_refusal_can_be_reached() {
         during_outage(Do::Check { refusals: vec![Refusal::FETCH_FAILED] }, Refusal::FETCH_FAILED),
         {
             let platform = Platform::new();
-            platform.store.put_services(crate::platform::TEAM, platform.source, vec![]);
+            platform.store.seed_services(crate::platform::TEAM, platform.source, vec![]);
             refused(platform.promote(&Flow::atomic_commit(), &platform.approved()))
         },
         {
             let platform = Platform::new();
-            platform.store.put_services(crate::platform::TEAM, platform.source, vec![service(None)]);
+            platform.store.seed_services(crate::platform::TEAM, platform.source, vec![service(None)]);
             refused(platform.promote(&Flow::atomic_commit(), &platform.approved()))
         },
         promoted(|platform, _| {
-            platform.store.put_team(crate::platform::TEAM, Team { plan: Plan::Pro, deployment_cap: 1 });
+            platform.store.seed_team(crate::platform::TEAM, Team { plan: Plan::Pro, deployment_cap: 1 });
         }),
         during_outage(write(Refusal::CREATE_FAILED), Refusal::CREATE_FAILED),
         during_outage(write(Refusal::UPDATE_FAILED), Refusal::UPDATE_FAILED),
@@ -179,17 +182,14 @@ fn overtaken() -> Refusal {
 fn unresolved_vault_reference() -> Refusal {
     let platform = Platform::new();
     let env_vars = EnvVars::from([("PASSWORD".to_owned(), "vault:DB_PASSWORD".to_owned())]);
-    let source = platform
-        .store
-        .create_stack(
-            crate::platform::TEAM,
-            "api",
-            environment("staging"),
-            vec![service(Some("api:1"))],
-            env_vars,
-        )
-        .expect("the team is there");
-    platform.store.put_vault(crate::platform::TEAM, environment("staging"), "DB_PASSWORD", "secret");
+    let source = platform.store.seed_stack(
+        crate::platform::TEAM,
+        "api",
+        environment("staging"),
+        vec![service(Some("api:1"))],
+        env_vars,
+    );
+    platform.store.seed_vault(crate::platform::TEAM, environment("staging"), "DB_PASSWORD", "secret");
     let mut ask = platform.ask(Uuid::nil());
     ask.payload.source = source;
     let refusal = refused(platform.promote(&Flow::atomic_commit(), &platform.approve(ask.clone())));

@@ -16,6 +16,7 @@ use countersign::{
     store::{Ask, JobState, Lease, MemoryStore, StackStatus, Store, StoreError},
 };
 use countersign_models::fixtures::{HandClock, at_once};
+use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};
@@ -170,7 +171,7 @@ fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
 
 /// A store that fails once when a lease is renewed, and once when a job is finished.
 struct Failing<'a> {
-    store: &'a MemoryStore,
+    store: &'a Faulty<MemoryStore>,
     /// What it says, and whether it has happened all the same.
     failure: (StoreError, bool),
     renewals: AtomicUsize,

@@ -22,6 +22,7 @@ use countersign_models::{
     fixtures::{CountingIds, HandClock, at_once, token_of},
     flows::BuiltIn,
 };
+use countersign_testkit::{Peek, Seed};
 use shuttle::future;
 use uuid::Uuid;
 
@@ -76,12 +77,10 @@ fn race(flow: &'static str) -> Outcome {
     let flow = Arc::new(BuiltIn::find(flow).expect("it is built in").subject().flow);
     let clock = Arc::new(HandClock::at(Timestamp(1_000)));
     let store = MemoryStore::new(clock, Arc::new(CountingIds::default()));
-    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+    store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
     let image_ref = Some("shop:1".to_owned());
     let service = Service { name: "web".to_owned(), image_ref, port: None, expose: false };
-    let source = store
-        .create_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new())
-        .expect("the team is there");
+    let source = store.seed_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = Ask {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },

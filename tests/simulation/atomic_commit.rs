@@ -45,7 +45,8 @@ fn a_crash_at_the_wrong_moment_is_found_in_the_merged_fix() {
 #[test]
 fn a_swarm_keeps_to_the_stated_fault_budget() {
     use countersign_models::simulation::{Fault, MOST_CRASHES, MOST_FAULTS};
-    let mut watcher = campaign("atomic-commit", None).watcher();
+    let campaign = campaign("atomic-commit", None);
+    let watcher = campaign.watcher();
     let mut most = 0;
     for seed in (0..4_000).filter(|seed| Swarm::of(*seed).size != Size::Long) {
         let (mut faults, mut crashes) = (0, 0);

@@ -6,6 +6,7 @@ use countersign::{
     store::{Ask, AuditKind, JobState, Store, Tenants},
 };
 use countersign_models::fixtures::block_on;
+use countersign_testkit::SqlPeek;
 
 use crate::platform::{Platform, TEAM};
 

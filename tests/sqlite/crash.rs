@@ -16,6 +16,7 @@ use countersign::{
     store::{AuditKind, Store, sqlite::SqliteOptions},
 };
 use countersign_models::fixtures::{HandClock, block_on};
+use countersign_testkit::SqlPeek;
 use rusqlite::Connection;
 use uuid::Uuid;
 

@@ -12,6 +12,7 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, block_on, token_of};
+use countersign_testkit::SqlPeek;
 use uuid::Uuid;
 
 pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
@@ -57,6 +58,7 @@ impl Platform {
         let stack = NewStack {
             name: "shop".to_owned(),
             env: environment("staging"),
+            parent: None,
             services: vec![service(Some("shop:1"))],
             env_vars: EnvVars::new(),
         };
@@ -96,7 +98,7 @@ impl Platform {
 
     pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Answer {
         block_on(async {
-            let source = self.store.digest(ask).await.expect("nothing fails").expect("the team is there");
+            let source = self.store.digest(ask).await.expect("nothing fails");
             promote_once(flow, ask, source, &self.store, &self.deployer).await
         })
     }

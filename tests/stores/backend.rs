@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
-    store::{Job, Resource, Service, Stack},
+    store::{Job, Resource, Stack},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -23,12 +23,6 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Moves the store's clock.
     fn set_clock(&self, now: Timestamp) -> Later<'_, ()>;
-
-    /// Makes a stack a member of another one's family.
-    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()>;
-
-    /// A new build of a whole stack.
-    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()>;
 
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
     fn begin_outage(&self, team: Uuid, refusal: &Refusal);

@@ -9,11 +9,12 @@ use std::{
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
     store::{
-        Job, Resource, Service, Stack, StoreError,
+        Job, Resource, Stack, StoreError,
         sql::{Engine, SqlStore},
     },
 };
 use countersign_models::replay::{About, Records, Rig};
+use countersign_testkit::{Faulty, SqlPeek};
 use uuid::Uuid;
 
 use crate::{
@@ -56,10 +57,8 @@ pub(crate) trait Database: Send + Sync {
     fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()>;
 }
 
-/// What a harness asks of a store in a database, beside the contract.
+/// What a test reads of a store in a database, beside the contract, and the outages of its parts.
 pub(crate) trait Hands: Send + Sync {
-    fn adopt(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, Result<bool, StoreError>>;
-    fn build(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, Result<bool, StoreError>>;
     fn fail(&self, team: Uuid, refusal: Refusal);
     fn mend(&self, team: Uuid, refusal: &Refusal);
     fn all_stacks(&self, team: Uuid) -> Later<'_, Result<Vec<Stack>, StoreError>>;
@@ -73,15 +72,7 @@ pub(crate) trait Hands: Send + Sync {
     ) -> Later<'a, Result<Option<String>, StoreError>>;
 }
 
-impl<E: Engine> Hands for SqlStore<E> {
-    fn adopt(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, Result<bool, StoreError>> {
-        Box::pin(self.adopt_stack(team, stack, parent))
-    }
-
-    fn build(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, Result<bool, StoreError>> {
-        Box::pin(self.put_services(team, stack, services))
-    }
-
+impl<E: Engine> Hands for Faulty<SqlStore<E>> {
     fn fail(&self, team: Uuid, refusal: Refusal) {
         self.begin_outage(team, refusal);
     }
@@ -121,7 +112,7 @@ pub(crate) struct InDatabase {
 
 impl InDatabase {
     pub(crate) fn new<E: Engine>(store: SqlStore<E>, database: Arc<dyn Database>) -> Self {
-        let store = Arc::new(store);
+        let store = Arc::new(Faulty::new(|outages| store.with_preflight(outages)));
         Self { store: Erased::new(Arc::clone(&store)), hands: store, database }
     }
 }
@@ -137,18 +128,6 @@ impl Backend for InDatabase {
 
     fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
         self.database.set_clock(now)
-    }
-
-    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()> {
-        Box::pin(async move {
-            assert_eq!(self.hands.adopt(team, stack, parent).await, Ok(true), "both are there");
-        })
-    }
-
-    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()> {
-        Box::pin(async move {
-            assert_eq!(self.hands.build(team, stack, services).await, Ok(true), "it is there");
-        })
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
@@ -254,10 +233,6 @@ impl Rig for OnRig {
 
     fn set_clock(&mut self, now: Timestamp) {
         self.wait(self.backend.set_clock(now));
-    }
-
-    fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid) {
-        self.wait(self.backend.adopt_stack(team, stack, parent));
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
-        StackStatus, Store, StoreError, Team, Tenants,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Service,
+        Stack, StackStatus, Store, StoreError, Team, Tenants,
     },
 };
 use uuid::Uuid;
@@ -82,6 +82,7 @@ erased! {
         fn put_image(
             team: [Uuid], slug: [&str], service: [&str], image_ref: [&str]
         ) -> Result<Option<Stack>, StoreError>;
+        fn put_services(team: [Uuid], stack: [Uuid], services: [Vec<Service>]) -> Result<bool, StoreError>;
         fn patch_env(
             team: [Uuid], slug: [&str], changes: [&BTreeMap<String, Option<String>>]
         ) -> Result<Option<Stack>, StoreError>;

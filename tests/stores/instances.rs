@@ -12,7 +12,7 @@ use countersign::{
     },
 };
 use countersign_models::fixtures::{CountingIds, token_of};
-use countersign_test_cluster::{Cluster, Fsync};
+use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use libtest_mimic::Trial;
 use tokio::sync::Barrier;
 use tokio_postgres::{Client, NoTls};
@@ -181,7 +181,7 @@ async fn consumers_at_three_instances_share_one_execution(cluster: Arc<Cluster>)
 }
 
 async fn promote(store: &PostgresStore, ask: &Ask) -> bool {
-    let digest = store.digest(ask).await.expect("nothing fails").expect("the team is there");
+    let digest = store.digest(ask).await.expect("nothing fails");
     let deployer = countersign::service::InMemoryDeployer::default();
     succeeded(&countersign::service::promote(&flow("atomic-commit"), ask, digest, store, &deployer).await)
 }
@@ -211,7 +211,7 @@ async fn own_cluster() -> Arc<Cluster> {
     Arc::new(started.expect("another one runs"))
 }
 
-async fn on(cluster: &Arc<Cluster>, work: fn(&Cluster) -> Result<(), countersign_test_cluster::Failed>) {
+async fn on(cluster: &Arc<Cluster>, work: fn(&Cluster) -> Result<(), countersign_testkit::Failed>) {
     let cluster = Arc::clone(cluster);
     let done = tokio::task::spawn_blocking(move || work(&cluster)).await.expect("nobody panics");
     done.unwrap_or_else(|error| panic!("{error}"));

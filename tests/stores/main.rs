@@ -24,7 +24,7 @@ use countersign::{
     store::{sql::Cas, sqlite::SqliteStore},
     strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
 };
-use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::{

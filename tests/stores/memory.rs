@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
-    store::{Job, MemoryStore, Resource, Service, Stack},
+    store::{Job, MemoryStore, Resource, Stack},
     strategy::Strategy,
 };
 use countersign_models::fixtures::{CountingIds, HandClock};
+use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 struct Memory<S> {
-    store: Arc<MemoryStore<S>>,
+    store: Arc<Faulty<MemoryStore<S>>>,
     erased: Erased,
     clock: Arc<HandClock>,
 }
@@ -39,7 +40,9 @@ impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
     fn make(&self) -> Later<'_, Arc<dyn Backend>> {
         Box::pin(async {
             let clock = Arc::new(HandClock::at(OPENS));
-            let store = Arc::new(MemoryStore::<S>::new(clock.clone(), Arc::new(CountingIds::default())));
+            let ids = Arc::new(CountingIds::default());
+            let memory = MemoryStore::<S>::new(clock.clone(), ids);
+            let store = Arc::new(Faulty::new(|outages| memory.with_preflight(outages)));
             let erased = Erased::new(Arc::clone(&store));
             Arc::new(Memory { store, erased, clock }) as Arc<dyn Backend>
         })
@@ -62,16 +65,6 @@ impl<S: Strategy + Default + 'static> Backend for Memory<S> {
 
     fn set_clock(&self, time: Timestamp) -> Later<'_, ()> {
         self.clock.set(time);
-        now(())
-    }
-
-    fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> Later<'_, ()> {
-        assert!(self.store.adopt_stack(team, stack, parent), "both are there");
-        now(())
-    }
-
-    fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) -> Later<'_, ()> {
-        assert!(self.store.put_services(team, stack, services), "it is there");
         now(())
     }
 

@@ -53,6 +53,7 @@ pub(crate) fn new_stack(name: &str, image_ref: &str) -> NewStack {
     NewStack {
         name: name.to_owned(),
         env: environment("staging"),
+        parent: None,
         services: vec![service(Some(image_ref))],
         env_vars: EnvVars::new(),
     }
@@ -83,6 +84,12 @@ impl World {
 
     pub(crate) fn store(&self) -> &Erased {
         self.backend.store()
+    }
+
+    /// A new build of a whole stack.
+    pub(crate) async fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) {
+        let put = self.store().put_services(team, stack, services).await;
+        assert_eq!(put, Ok(true), "it is there");
     }
 
     pub(crate) async fn set_cap(&self, deployment_cap: usize) {

@@ -56,6 +56,7 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
     let stack = NewStack {
         name: "shop".to_owned(),
         env: from.clone(),
+        parent: None,
         services: ["web", "worker"].map(service).to_vec(),
         env_vars: BTreeMap::from(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))),
     };

@@ -62,7 +62,7 @@ fn run(args: &Args) -> Result<Exit, BadInput> {
 /// What is there without being named.
 fn found() -> Vec<StoreChoice> {
     let mut stores = vec![StoreChoice::Sqlite(None)];
-    match countersign_test_cluster::Installation::find() {
+    match countersign_testkit::Installation::find() {
         Ok(_) => stores.push(StoreChoice::Postgres(None)),
         Err(missing) => print_error!("note: measured on SQLite only: {missing}"),
     }

@@ -6,7 +6,7 @@ use countersign::store::{
     postgres::{PostgresEngine, PostgresOptions, PostgresStore, SynchronousCommit},
     sql::{Consume, SqlStore},
 };
-use countersign_test_cluster::{Cluster, Fsync, Installation};
+use countersign_testkit::{Cluster, Fsync, Installation};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 

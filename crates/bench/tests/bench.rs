@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_test_cluster::{Installation, may_be_skipped};
+use countersign_testkit::{Installation, may_be_skipped};
 use insta::assert_snapshot;
 use serde_json::Value;
 

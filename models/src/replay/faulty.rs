@@ -49,7 +49,10 @@ impl<R: Rig> Store for Faulty<'_, R> {
 
     async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.is_reached()?;
-        self.while_out(step, self.store.find_target(ask, step)).await
+        match step.refusals().next().filter(|_| self.outcome == Outcome::Refuses) {
+            Some(refusal) => Ok(Err(refusal.clone())),
+            None => self.store.find_target(ask, step).await,
+        }
     }
 
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {

@@ -1,36 +1,43 @@
-//! The store in memory on a rig: to restore it is to fork what was saved.
+//! The store in memory on a rig: what was saved is restored as a snapshot of it.
 
 use std::{future::Future, mem, sync::Arc};
 
 use countersign::{
     protocol::{Refusal, Timestamp},
-    store::{Clock, MemoryStore, Store},
+    store::{Clock, MemoryStore, Store, memory},
     strategy::Strategy,
 };
 use uuid::Uuid;
 
 use super::{About, Records, Rig};
-use crate::fixtures::{CountingIds, HandClock, at_once};
+use crate::{
+    fixtures::{CountingIds, HandClock, at_once},
+    outages::Outages,
+};
 
 /// A store in memory, with its clock and its ids.
 pub struct InMemory<S> {
     store: MemoryStore<S>,
     clock: Arc<HandClock>,
     ids: Arc<CountingIds>,
+    outages: Arc<Outages>,
 }
 
 impl<S: Strategy + Default> Default for InMemory<S> {
     fn default() -> Self {
         let (clock, ids) = (Arc::new(HandClock::at(Timestamp(0))), Arc::new(CountingIds::default()));
-        Self { store: MemoryStore::new(clock.clone(), ids.clone()), clock, ids }
+        let outages = Arc::new(Outages::default());
+        let store = MemoryStore::new(clock.clone(), ids.clone()).with_preflight(outages.clone());
+        Self { store, clock, ids, outages }
     }
 }
 
 impl<S: Strategy + Default> InMemory<S> {
-    fn fork(&self) -> Self {
+    fn snapshot(&self) -> Self {
         let clock = Arc::new(HandClock::at(self.clock.now()));
         let ids = Arc::new(CountingIds::clone(&self.ids));
-        Self { store: self.store.fork(clock.clone(), ids.clone()), clock, ids }
+        let outages = Arc::clone(&self.outages);
+        Self { store: self.store.snapshot(clock.clone(), ids.clone()), clock, ids, outages }
     }
 }
 
@@ -47,43 +54,40 @@ impl<S: Strategy + Default> Rig for InMemory<S> {
     }
 
     fn save(&mut self) -> Self {
-        // To be forked when it is needed again.
+        // A snapshot is taken when it is needed again.
         mem::take(self)
     }
 
     fn restore(&mut self, saved: &Self) {
-        *self = saved.fork();
+        *self = saved.snapshot();
     }
 
     fn set_clock(&mut self, now: Timestamp) {
         self.clock.set(now);
     }
 
-    fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid) {
-        self.store.adopt_stack(team, stack, parent);
-    }
-
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.store.begin_outage(team, refusal.clone());
+        self.outages.begin(team, refusal.clone());
     }
 
     fn end_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.store.end_outage(team, refusal);
+        self.outages.end(team, refusal);
     }
 
     fn look(&mut self, about: &About) -> Records {
         let About { team, approval, ref env, key } = *about;
         let record = at_once(self.store.approval(team, approval)).ok().flatten().expect("it was requested");
         let events = at_once(self.store.audit(approval)).expect("nothing fails in memory");
-        Records {
+        let look = |records: memory::Records<'_>| Records {
             now: self.clock.now(),
             status: record.approval.status,
             expires_at: record.approval.expires_at,
             events: events.iter().map(|event| event.kind).collect(),
-            stacks: self.store.stacks(team),
-            vault: self.store.vault(team, env, key),
-            job: self.store.job(team, approval),
-            lease: self.store.lease(team, approval).unwrap_or((0, Timestamp(0))),
-        }
+            stacks: records.stacks.to_vec(),
+            vault: records.vault.value(env, key).map(|value| (**value).to_owned()),
+            job: records.job(approval).cloned(),
+            lease: records.lease(approval).unwrap_or((0, Timestamp(0))),
+        };
+        self.store.look(team, look).expect("the team is there")
     }
 }

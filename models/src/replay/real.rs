@@ -71,19 +71,20 @@ impl Real {
         rig.wait(rig.store().put_team(TEAM, team)).expect("nothing fails");
         rig.wait(rig.store().put_vault(TEAM, &environment("staging"), VAULT_KEY, "value"))
             .expect("nothing fails");
-        let stack = |name: &str| -> Stack {
+        let stack = |name: &str, parent: Option<Uuid>| -> Stack {
             let image_ref = Some("v1".to_owned());
             let service = Service { name: SERVICE.to_owned(), image_ref, port: Some(80), expose: true };
             let stack = NewStack {
                 name: name.to_owned(),
                 env: environment("staging"),
+                parent,
                 services: vec![service],
                 env_vars: EnvVars::new(),
             };
             rig.wait(rig.store().create_stack(TEAM, stack)).expect("nothing fails").expect("there is room")
         };
-        let (approved, other) = (stack("approved"), stack("other"));
-        rig.adopt_stack(TEAM, other.id, approved.id);
+        let approved = stack("approved", None);
+        let other = stack("other", Some(approved.id));
         let ask = |source, approval| Ask {
             request: Request {
                 approval,

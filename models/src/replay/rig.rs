@@ -30,9 +30,6 @@ pub trait Rig: Sync {
     /// Moves the store's clock.
     fn set_clock(&mut self, now: Timestamp);
 
-    /// Makes a stack a member of another one's family.
-    fn adopt_stack(&mut self, team: Uuid, stack: Uuid, parent: Uuid);
-
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
     fn begin_outage(&self, team: Uuid, refusal: &Refusal);
 

@@ -1,17 +1,13 @@
 //! A campaign: many seeds, what they found, and what they never came to. Reports of shards add up to that of the whole.
 
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use countersign::protocol::Flow;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Coverage, Failure, Fault, Found, Mutant, Schedule, Simulation, Stage, Taken,
+    Coverage, Failure, Fault, Found, Mutant, Schedule, Simulation, Taken,
     conformance::Shadows,
     schedule::{Drawn, draw},
     shrink,
@@ -223,15 +219,15 @@ fn add(counts: &mut BTreeMap<String, u64>, others: BTreeMap<String, u64>) {
 }
 
 /// Plays single seeds, as they are played in a campaign, and tells every step.
-pub struct Watcher {
+pub struct Watcher<'a> {
+    campaign: &'a Campaign,
     shadows: Shadows,
-    stage: Stage,
 }
 
-impl Watcher {
+impl Watcher<'_> {
     /// Plays one seed, and tells `watch` every step.
-    pub fn watch(&mut self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
-        draw(&mut self.stage, seed, &self.shadows, watch).found
+    pub fn watch(&self, seed: u64, watch: &mut dyn FnMut(&Taken, &Simulation)) -> Found {
+        draw(&self.campaign.flow, self.campaign.mutant, seed, &self.shadows, watch).found
     }
 }
 
@@ -296,15 +292,7 @@ impl Campaign {
         /// Tasks between two looks at the clock.
         const BLOCKS: u64 = 64;
         let shadows = Shadows::new(&self.flow);
-        // Whoever plays a block takes one, and gives it back.
-        let stages = Mutex::new(Vec::new());
-        let stages = || stages.lock().unwrap_or_else(PoisonError::into_inner);
-        let block = |from, until: u64| {
-            let mut stage = stages().pop().unwrap_or_else(|| self.stage());
-            let report = self.block(seeds, from..until.min(from + BLOCK), &shadows, &mut stage);
-            stages().push(stage);
-            report
-        };
+        let block = |from, until: u64| self.block(seeds, from..until.min(from + BLOCK), &shadows);
         let mut report = self.report(vec![seeds]);
         let count = seeds.count();
         let mut done = 0;
@@ -329,23 +317,14 @@ impl Campaign {
         report
     }
 
-    /// A stage of its own, down to the flow: threads that count references to one flow wait for each other.
-    fn stage(&self) -> Stage {
-        Stage::new(Arc::new(Flow::clone(&self.flow)), self.mutant)
-    }
-
-    fn block(
-        &self,
-        seeds: Seeds,
-        places: std::ops::Range<u64>,
-        shadows: &Shadows,
-        stage: &mut Stage,
-    ) -> Report {
+    fn block(&self, seeds: Seeds, places: std::ops::Range<u64>, shadows: &Shadows) -> Report {
+        // A flow of its own: threads that count references to one flow wait for each other.
+        let flow = Arc::new(Flow::clone(&self.flow));
         let mut report = self.report(Vec::new());
         let mut tally = Tally::default();
         for place in places {
             let seed = seeds.nth(place);
-            let drawn = draw(stage, seed, shadows, &mut |_, _| {});
+            let drawn = draw(&flow, self.mutant, seed, shadows, &mut |_, _| {});
             report.count(seed, &drawn);
             tally.count(seed, &drawn);
         }
@@ -374,8 +353,8 @@ impl Campaign {
     }
 
     /// Somebody who watches one seed after another.
-    pub fn watcher(&self) -> Watcher {
-        Watcher { shadows: Shadows::new(&self.flow), stage: self.stage() }
+    pub fn watcher(&self) -> Watcher<'_> {
+        Watcher { campaign: self, shadows: Shadows::new(&self.flow) }
     }
 
     /// The shortest schedule that breaks `property`, of those that the first seeds in the report shrink to.
@@ -397,7 +376,7 @@ impl Campaign {
     }
 
     fn failure(&self, seed: u64, shadows: &Shadows, property: Property) -> Failure {
-        let drawn = draw(&mut self.stage(), seed, shadows, &mut |_, _| {});
+        let drawn = draw(&self.flow, self.mutant, seed, shadows, &mut |_, _| {});
         // What was broken in the heal phase is broken by what was done there.
         let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.healing).collect();
         let schedule = Schedule { scenario: drawn.scenario, actions };

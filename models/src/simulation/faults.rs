@@ -48,6 +48,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in their order.
+    #[cfg(test)]
     pub(super) const ALL: [Self; 8] = [
         Self::Happens,
         Self::Refuses,

@@ -1,17 +1,11 @@
 //! The ledger of one approval: what is known of it, from what the store really has, in the words that the properties are about.
 
-mod packed;
-
-use std::hash::BuildHasher;
-
 use countersign::{
     protocol::{Digest, Status, Timestamp},
     service::Launch,
     store::{AuditKind, JobState, StackStatus, memory::Records},
 };
 use uuid::Uuid;
-
-use packed::{Packed, Promotions, packed};
 
 use super::platform::Changed;
 use crate::{
@@ -24,8 +18,6 @@ use crate::{
 pub(super) struct Ledger {
     pub(super) id: Uuid,
     pub(super) team: Uuid,
-    /// Which family of stacks it is about. Approvals of one family have one target.
-    pub(super) family: usize,
     /// The stack that it was given for, and the other one of its family.
     pub(super) sources: [Uuid; 2],
     pub(super) digest: Digest,
@@ -36,17 +28,15 @@ pub(super) struct Ledger {
     pub(super) approved: bool,
     pub(super) known: Known,
     pub(super) job: Option<JobState>,
-    pub(super) promotions: Promotions,
+    /// In the order in which they began.
+    promotions: Vec<PromotionFacts>,
     /// How many requests for it are under way.
     pub(super) requests: usize,
-    /// What it was judged by last.
-    judged: Option<Packed>,
 }
 
 /// What the properties look at, beside the status and the promotions, and whether something else was written than what
-/// was approved. In the order in which it is packed.
+/// was approved.
 #[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
 pub(super) struct Known {
     executions: u8,
     decisions: u8,
@@ -73,7 +63,6 @@ impl Ledger {
     pub(super) fn new(
         id: Uuid,
         team: Uuid,
-        family: usize,
         sources: [Uuid; 2],
         digest: Digest,
         expires_at: Timestamp,
@@ -81,7 +70,6 @@ impl Ledger {
         Self {
             id,
             team,
-            family,
             sources,
             digest,
             token: token_of(id).into(),
@@ -90,40 +78,9 @@ impl Ledger {
             approved: false,
             known: Known { clean: true, ..Known::default() },
             job: None,
-            promotions: Promotions::default(),
+            promotions: Vec::new(),
             requests: 0,
-            judged: None,
         }
-    }
-
-    /// Is judged the next time, whatever it was judged by last.
-    pub(super) fn forget_judgement(&mut self) {
-        self.judged = None;
-    }
-
-    /// Knows what another one of this approval knows that has no promotions.
-    pub(super) fn set_back(&mut self, original: &Self) {
-        debug_assert_eq!(self.id, original.id, "it is about the same approval");
-        // All of it by name: what is added is missed here first. The first ones never change.
-        let Self {
-            id: _,
-            team: _,
-            family: _,
-            sources: _,
-            digest: _,
-            token: _,
-            expires_at: _,
-            status,
-            approved,
-            known,
-            job,
-            promotions,
-            requests,
-            judged,
-        } = self;
-        (*status, *approved, *known) = (original.status, original.approved, original.known);
-        (*job, *requests, *judged) = (original.job, original.requests, original.judged);
-        promotions.clear();
     }
 
     /// A transaction about this approval has changed something, at this time of the store's clock.
@@ -148,24 +105,17 @@ impl Ledger {
         self.known.launched_unexecuted |= self.status != Status::Executed;
     }
 
-    // Here and below: what has not changed is not written, since what was just written byte by byte is slow to be packed.
-
     /// Its status, as the store has it now.
     pub(super) fn stands(&mut self, status: Status) {
-        if status != self.status {
-            self.known.final_left |= self.status.is_final();
-            self.approved |= status == Status::Approved;
-            self.status = status;
-        }
+        self.known.final_left |= status != self.status && self.status.is_final();
+        self.approved |= status == Status::Approved;
+        self.status = status;
     }
 
     /// What time it is, by the store's clock.
     pub(super) fn time_is(&mut self, now: Timestamp) {
-        let passed = self.expires_at <= now;
-        if passed != self.known.window_passed {
-            self.known.window_passed = passed;
-            self.known.clean &= !passed;
-        }
+        self.known.window_passed = self.expires_at <= now;
+        self.known.clean &= !self.known.window_passed;
     }
 
     /// An event about it was written.
@@ -192,13 +142,9 @@ impl Ledger {
                 created += 1;
             }
         }
-        if (created, building) != (self.known.targets_created, self.known.building) {
-            (self.known.targets_created, self.known.building) = (created, building);
-        }
-        if records.stacks.len() > cap {
-            self.known.beyond.cap_passed = true;
-        }
-        self.job = records.job_state(self.id);
+        (self.known.targets_created, self.known.building) = (created, building);
+        self.known.beyond.cap_passed |= records.stacks.len() > cap;
+        self.job = records.job(self.id).map(|job| job.state);
     }
 
     /// Its launch job has yet to be done.
@@ -210,9 +156,22 @@ impl Ledger {
         self.known.targets_created > 0
     }
 
+    /// One more promotion begins. Its index.
+    pub(super) fn add(&mut self, facts: PromotionFacts) -> usize {
+        self.promotions.push(facts);
+        self.promotions.len() - 1
+    }
+
+    /// Changes what is known of a promotion; nothing where there is none of this index.
+    pub(super) fn change(&mut self, promotion: usize, change: impl FnOnce(&mut PromotionFacts)) {
+        if let Some(facts) = self.promotions.get_mut(promotion) {
+            change(facts);
+        }
+    }
+
     /// A promotion has ended. What no longer matters is forgotten, as in the model.
     pub(super) fn ended(&mut self, promotion: usize, stage: Stage) {
-        self.promotions.change(promotion, |one| {
+        self.change(promotion, |one| {
             let kept = *one;
             *one = PromotionFacts { stage, foreign: kept.foreign, ..PromotionFacts::default() };
             one.wrote = stage.is_refused() && kept.wrote;
@@ -244,21 +203,19 @@ impl Ledger {
             launched_unexecuted: known.launched_unexecuted,
             under_way: known.under_way,
             clean: known.clean,
-            promotions: self.promotions.all(),
+            promotions: &self.promotions,
             beyond: known.beyond,
         }
     }
 
-    /// The safety properties that are broken now, and the properties that are put to the test, as sets of bits.
-    /// Liveness is judged when the schedule is over.
-    pub(super) fn judge(&mut self, known: Found, judged: &mut Judged) -> Found {
-        // What is as it was when it was judged last has nothing new to show.
-        let packed = packed(self.status, &self.known, &self.promotions);
-        if packed.is_some() && packed == self.judged {
-            return known;
+    /// The safety properties that are violated now, and the properties that are exercised, as sets of bits. Liveness is
+    /// judged when the schedule is over.
+    pub(super) fn judge(&self) -> Found {
+        let facts = self.facts();
+        Found {
+            broken: Property::violated(&facts, u32::MAX),
+            witnessed: Property::witnessed(&facts, u32::MAX),
         }
-        self.judged = packed;
-        known.and(judged.found(packed, || self.facts()))
     }
 
     /// What has yet to come about, though nothing is under way any more.
@@ -274,52 +231,6 @@ impl Ledger {
         let promised =
             [Property::L3, Property::L4].into_iter().filter(|one| one.is_violated(&facts, || false));
         promised.fold(0, |bits, property| bits | 1 << property as u32)
-    }
-}
-
-/// What was found in the facts that were judged lately, in this schedule or in one before: schedules are much alike.
-/// By default nothing is remembered.
-#[derive(Debug, Default)]
-pub(super) struct Judged(Vec<Judgement>);
-
-/// Two to a cache line, which is what looking one up costs.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(32))]
-struct Judgement {
-    of: Packed,
-    found: Found,
-}
-
-impl Judged {
-    const PLACES: usize = 1 << 14;
-    /// Nothing is packed like this: no count is that large.
-    const NOTHING: Judgement =
-        Judgement { of: (u64::MAX, u64::MAX, u64::MAX), found: Found { broken: 0, witnessed: 0 } };
-
-    /// For what many schedules have in common.
-    pub(super) fn make_room(&mut self) {
-        self.0.resize(Self::PLACES, Self::NOTHING);
-    }
-
-    /// What these facts show: what was found in them when they were there before, or what the properties say.
-    fn found<'a>(&mut self, packed: Option<Packed>, facts: impl FnOnce() -> Facts<'a>) -> Found {
-        let judge = || {
-            let facts = facts();
-            Found {
-                broken: Property::violated(&facts, u32::MAX),
-                witnessed: Property::witnessed(&facts, u32::MAX),
-            }
-        };
-        let Some(packed) = packed else { return judge() };
-        let place = foldhash::fast::FixedState::default().hash_one(packed) as usize % Self::PLACES;
-        match self.0.get_mut(place) {
-            Some(kept) if kept.of == packed => kept.found,
-            Some(kept) => {
-                *kept = Judgement { of: packed, found: judge() };
-                kept.found
-            }
-            None => judge(),
-        }
     }
 }
 

@@ -48,7 +48,7 @@ pub use schedule::{Played, Schedule, play};
 pub use shortest::Shortest;
 pub use shrink::shrink;
 pub use swarm::{Size, Swarm};
-pub use world::{Ending, Simulation, Stage, Taken};
+pub use world::{Ending, Simulation, Taken};
 
 /// How long a worker's lease is, in milliseconds.
 pub const LEASE_MS: u64 = 30_000;

@@ -111,16 +111,6 @@ impl Switchable {
         Self { sound: Sound::default(), mutant }
     }
 
-    /// These approvals of another one stand here as they do there. What else there is stays.
-    pub(super) fn set_back(&self, original: &Self, approvals: impl Iterator<Item = Uuid>) {
-        for (id, record) in approvals.filter_map(|id| Some((id, original.sound.read(id)?))) {
-            let known = self.sound.update(id, record.changed_at, |_| Ok(record.standing.status));
-            if known.is_none() {
-                self.sound.insert(id, record);
-            }
-        }
-    }
-
     /// A used approval is unused again, and nobody has decided that.
     pub(super) fn forget(&self, id: Uuid) {
         let judge = |standing: Standing| {

@@ -18,8 +18,8 @@ use countersign::{
     protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp},
     service::Launch,
     store::{
-        Ask, Clock, Committed, JobState, Lease, MemoryStore, Plan, Reading, StackStatus, Store, StoreError,
-        Team, memory::Records,
+        Ask, Clock, Committed, JobState, Lease, MemoryStore, Operations, Plan, Reading, StackStatus, Store,
+        StoreError, Team, Tenants, memory::Records,
     },
 };
 use notes::Notes;
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     fixtures::{CountingIds, HandClock, at_once},
     model::{Actor, deed},
+    outages::Outages,
 };
 
 /// Where a task waits.
@@ -111,8 +112,8 @@ struct Seen {
 
 pub(super) struct Platform {
     pub(super) store: MemoryStore<Switchable>,
+    outages: Arc<Outages>,
     pub(super) clock: Arc<HandClock>,
-    pub(super) ids: Arc<CountingIds>,
     pub(super) flow: Arc<Flow>,
     pub(super) mutant: Option<Mutant>,
     /// Diagrams are wanted.
@@ -128,11 +129,13 @@ impl Platform {
     /// With an empty store, at this time.
     pub(super) fn new(flow: Arc<Flow>, mutant: Option<Mutant>, now: Timestamp) -> Self {
         let (clock, ids) = (Arc::new(HandClock::at(now)), Arc::new(CountingIds::default()));
-        let store = MemoryStore::with_strategy(Switchable::new(mutant), clock.clone(), ids.clone());
+        let outages = Arc::new(Outages::default());
+        let store = MemoryStore::with_strategy(Switchable::new(mutant), clock.clone(), ids.clone())
+            .with_preflight(outages.clone());
         Self {
             store,
+            outages,
             clock,
-            ids,
             flow,
             mutant,
             in_words: false,
@@ -143,36 +146,11 @@ impl Platform {
         }
     }
 
-    /// Stands as another one does on which nothing is under way; and so do these approvals, all that it has.
-    pub(super) fn set_back(&mut self, original: &Self, approvals: impl Iterator<Item = Uuid>) {
-        let Self {
-            store,
-            clock,
-            ids,
-            flow: _,
-            mutant: _,
-            in_words,
-            keeps_readings,
-            turnstile,
-            notes,
-            control,
-        } = self;
-        store.set_back(&original.store);
-        store.strategy().set_back(original.store.strategy(), approvals);
-        clock.set(original.clock.now());
-        ids.set_back(&original.ids);
-        (*in_words, *keeps_readings, *turnstile) = (false, false, Turnstile::default());
-        notes.take();
-        let Control { late, deploys, readings } = control.get_mut().unwrap_or_else(PoisonError::into_inner);
-        late.clear();
-        deploys.clear();
-        readings.clear();
-    }
-
     /// Whether somebody has this approval's lease.
     pub(super) fn is_leased(&self, team: Uuid, approval: Uuid) -> bool {
         let held = |(_, until)| self.clock.now() < until;
-        self.flow.takes_lease() && self.store.lease(team, approval).is_some_and(held)
+        let lease = || self.store.look(team, |records| records.lease(approval)).flatten();
+        self.flow.takes_lease() && lease().is_some_and(held)
     }
 
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {
@@ -291,8 +269,11 @@ impl Platform {
         let commit = Commit { ops: &ops, ..commit };
         let team = ask.request.team;
         let capless = self.mutant == Some(Mutant::CapIgnored);
-        let cap = |cap| self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap: cap });
-        let before = capless.then(|| self.store.deployment_cap(team)).flatten();
+        let cap = |deployment_cap| {
+            at_once(self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap })).ok();
+        };
+        let cap_now = || self.store.look(team, |records| records.team.deployment_cap);
+        let before = capless.then(cap_now).flatten();
         if before.is_some() {
             cap(usize::MAX);
         }
@@ -337,7 +318,7 @@ impl Platform {
                 source.map(|stack| Arc::clone(&stack.services))
             });
             if let Some(now) = now.flatten() {
-                self.store.put_services(team, target.id, now);
+                at_once(self.store.put_services(team, target.id, now.to_vec())).ok();
             }
         }
         let differs = |records: Records<'_>| {
@@ -367,7 +348,9 @@ impl Platform {
     }
 
     fn latest_fence(&self, lease: &Lease) -> Option<u64> {
-        match self.store.job_state(lease.approval)? {
+        let approval = at_once(self.store.any_approval(lease.approval)).ok()??.approval;
+        let job = |records: Records<'_>| records.job(lease.approval).map(|job| job.state);
+        match self.store.look(approval.team, job).flatten()? {
             JobState::Leased { fence, .. } => Some(fence),
             JobState::Ready | JobState::Done => None,
         }
@@ -392,14 +375,14 @@ impl Platform {
             return None;
         }
         let refusal = step.refusals().next().cloned()?;
-        self.store.begin_outage(ask.request.team, refusal.clone());
+        self.outages.begin(ask.request.team, refusal.clone());
         Some(refusal)
     }
 
     /// It works again. If it was refused by its step meanwhile, that is what became of it.
     fn end_outage(&self, ask: &Ask, outage: Option<Refusal>, refused: bool) {
         if let Some(refusal) = outage {
-            self.store.end_outage(ask.request.team, &refusal);
+            self.outages.end(ask.request.team, &refusal);
             if refused {
                 self.notes.outcome(Outcome::Refuses);
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign::protocol::Flow;
 
 use super::{
-    Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Stage, Swarm, Taken, faults::JUMP_MS,
-    swarm::Size, world::Ending,
+    Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Swarm, Taken, faults::JUMP_MS, swarm::Size,
+    world::Ending,
 };
 use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 
@@ -67,25 +67,14 @@ pub(super) struct Drawn {
 
 /// Draws a schedule from the seed while it is played, heals, and judges.
 pub(super) fn draw(
-    stage: &mut Stage,
+    flow: &Arc<Flow>,
+    mutant: Option<Mutant>,
     seed: u64,
     shadows: &Shadows,
     watch: &mut dyn FnMut(&Taken, &Simulation),
 ) -> Drawn {
-    let swarm = Swarm::of(seed);
-    let simulation = stage.begin(&swarm.scenario);
-    let (drawn, simulation) = draw_in(simulation, swarm, shadows, watch);
-    stage.take_back(simulation);
-    drawn
-}
-
-/// As [`draw`], in a simulation that has begun with the swarm's scenario.
-fn draw_in(
-    mut simulation: Simulation,
-    mut swarm: Swarm,
-    shadows: &Shadows,
-    watch: &mut dyn FnMut(&Taken, &Simulation),
-) -> (Drawn, Simulation) {
+    let mut swarm = Swarm::of(seed);
+    let mut simulation = Simulation::new(Arc::clone(flow), &swarm.scenario, mutant);
     let mut scratch = Vec::with_capacity(32);
     if swarm.has(Fault::StaleRead) {
         simulation = simulation.with_stale_reads();
@@ -112,7 +101,7 @@ fn draw_in(
         }
     }
     simulation.heal();
-    let drawn = Drawn {
+    Drawn {
         scenario: swarm.scenario,
         size: swarm.size,
         taken,
@@ -120,8 +109,7 @@ fn draw_in(
         found: simulation.found(),
         endings: simulation.endings(),
         divergence,
-    };
-    (drawn, simulation)
+    }
 }
 
 /// Those that are not drawn by themselves cost nothing.
@@ -196,42 +184,5 @@ fn worker_outcome(swarm: &mut Swarm, may_fault: bool) -> Outcome {
 impl Shadows {
     fn shadow(&self, consumers: usize) -> Shadow<'_> {
         self.of(consumers)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flows::BuiltIn;
-
-    /// Every fact of every step, and how it ended.
-    fn told(simulation: Simulation, seed: u64, shadows: &Shadows) -> (String, Simulation) {
-        let mut told = String::new();
-        let watch = &mut |taken: &Taken, simulation: &Simulation| {
-            let facts: Vec<_> =
-                (0..simulation.approvals()).map(|approval| simulation.facts(approval)).collect();
-            told.push_str(&format!("{taken:?} {facts:?}\n"));
-        };
-        let (drawn, simulation) = draw_in(simulation, Swarm::of(seed), shadows, watch);
-        (format!("{told}{drawn:?}"), simulation)
-    }
-
-    #[test]
-    fn a_stage_that_was_played_on_is_as_good_as_none() {
-        for (name, seeds) in [("atomic-commit", 500), ("atomic-commit-lease", 50), ("consume-last", 50)] {
-            let flow = Arc::new(BuiltIn::find(name).expect("it is built in").subject().flow);
-            let shadows = Shadows::new(&flow);
-            for mutant in std::iter::once(None).chain(Mutant::ALL.iter().copied().map(Some)) {
-                let mut stage = Stage::new(Arc::clone(&flow), mutant);
-                for seed in 0..if mutant.is_none() { seeds * 4 } else { seeds } {
-                    let scenario = Swarm::of(seed).scenario;
-                    let fresh = Simulation::new(Arc::clone(&flow), &scenario, mutant);
-                    let (alone, _) = told(fresh, seed, &shadows);
-                    let (on_stage, simulation) = told(stage.begin(&scenario), seed, &shadows);
-                    stage.take_back(simulation);
-                    assert_eq!(on_stage, alone, "{name}, {mutant:?}, seed {seed}");
-                }
-            }
-        }
     }
 }

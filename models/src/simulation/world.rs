@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{End, Environment, Flow, Status, Timestamp},
+    protocol::{End, Environment, Status, Timestamp},
     service::Worked,
-    store::{Clock, Decision, Service, StackStatus, Store, StoreError, Verdict},
+    store::{Clock, Decision, Service, StackStatus, Store, StoreError, Tenants, Verdict},
 };
 use uuid::Uuid;
 
 use super::{
     Action, LEASE_MS,
     faults::{Fault, SKEW_MS},
-    ledger::{Found, Judged, Ledger},
-    mutants::Mutant,
+    ledger::{Found, Ledger},
     platform::{At, Deploy, Platform, Who},
-    scenario::Scenario,
     task::Task,
 };
 use crate::{
@@ -51,16 +49,9 @@ pub struct Simulation {
     teams: Vec<(Uuid, usize, usize)>,
     begins_at: At,
     found: Found,
-    judged: Judged,
-    /// What it began with, where that is kept.
-    alike: Option<Alike>,
     images: u64,
     endings: [u32; Ending::ALL.len()],
     answered_last: Option<End>,
-    /// How far what was done last reaches.
-    reach: Reach,
-    /// The approval whose family alone it can have changed; none when it may be any.
-    touched: Option<usize>,
     /// The client's request that was polled last, if that was what was done.
     acted: Option<(u8, bool)>,
     /// The actions of the heal phase; none before it.
@@ -84,14 +75,6 @@ fn team_id(team: u8) -> Uuid {
 }
 
 impl Simulation {
-    /// The scenario at its start: every approval is pending, and nobody has begun.
-    ///
-    /// # Panics
-    /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
-    pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
-        Play::new(flow, mutant).begin(scenario, Judged::default())
-    }
-
     /// Keeps a [`Scene`] of every action from now on.
     #[must_use]
     pub fn in_words(mut self) -> Self {
@@ -177,14 +160,13 @@ impl Simulation {
     }
 
     fn act(&mut self, action: Action) -> Option<Taken> {
-        (self.reach, self.touched, self.acted) = (Reach::Store, None, None);
+        self.acted = None;
         let plain = |modelled| Some(Taken { action, fault: None, modelled });
         let taken = match action {
             Action::Approve { approval } => {
                 let ledger = self.ledgers.get(usize::from(approval))?;
                 // Whether it is pending is for the store to say.
                 (!ledger.known.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
-                self.touched = Some(approval.into());
                 self.note(Actor::Operator, Actor::Store, approval, "approves");
                 plain(Some(model::Action::Approve))
             }
@@ -193,7 +175,6 @@ impl Simulation {
                 (ledger.status == Status::Pending && ledger.known.window_passed).then_some(())?;
                 self.operator(approval, Verdict::Approve);
                 self.ledgers[usize::from(approval)].known.clean = false;
-                self.touched = Some(approval.into());
                 self.note(
                     Actor::Operator,
                     Actor::Store,
@@ -209,7 +190,6 @@ impl Simulation {
                     Decision::Administrator { team, approval: approval_id, by: "admin@example.com" };
                 at_once(self.platform.store.decide(decision)).ok()?.ok()?;
                 self.ledgers[usize::from(approval)].known.clean = false;
-                self.touched = Some(approval.into());
                 self.note(Actor::Administrator, Actor::Store, approval, "rejects");
                 plain(Some(model::Action::Reject))
             }
@@ -217,7 +197,6 @@ impl Simulation {
                 let expires_at = self.ledgers.get(usize::from(approval))?.expires_at;
                 (self.now() < expires_at).then_some(())?;
                 self.platform.clock.set(expires_at);
-                self.reach = Reach::Beside;
                 self.note(Actor::World, Actor::World, approval, "the clock passes expires_at");
                 plain(Some(model::Action::ClockPasses))
             }
@@ -225,14 +204,12 @@ impl Simulation {
                 let now = self.now().0.saturating_add_signed(ms).max(BEGIN.0);
                 (now != self.now().0).then_some(())?;
                 self.platform.clock.set(Timestamp(now));
-                self.reach = Reach::Beside;
                 self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
                 self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
                 Some(Taken { action, fault: Some(Fault::ClockJump), modelled: None })
             }
             Action::LeasesRunOut => {
                 self.leases_run_out()?;
-                self.reach = Reach::Beside;
                 self.note(Actor::World, Actor::World, 0, "time passes, and leases run out");
                 plain(None)
             }
@@ -244,12 +221,10 @@ impl Simulation {
             Action::Promotion { client, duplicate, outcome } => self.promotion(client, duplicate, outcome),
             Action::Duplicate { client } => {
                 self.duplicate(client)?;
-                self.reach = Reach::Beside;
                 Some(Taken { action, fault: Some(Fault::DuplicatedRequest), modelled: None })
             }
             Action::Retry { client } => {
                 self.retry(client)?;
-                self.reach = Reach::Beside;
                 Some(Taken { action, fault: Some(Fault::RetriedRequest), modelled: None })
             }
             Action::Arrives { client } => {
@@ -267,7 +242,6 @@ impl Simulation {
                 };
                 control.deploys.iter_mut().find(runs)?.ended = Some(ended);
                 drop(control);
-                (self.reach, self.touched) = (Reach::Beside, Some(approval.into()));
                 self.note(Actor::Target, Actor::Target, approval, "the job's deploy ends");
                 let fault = failed.then_some(Fault::FailedDeploy);
                 Some(Taken { action, fault, modelled: None })
@@ -282,8 +256,8 @@ impl Simulation {
                 Some(Taken { action, fault: Some(Fault::Crash), modelled: Some(model::Action::Crash) })
             }
         };
-        if taken.is_some() && self.reach != Reach::Nothing {
-            self.observe(self.touched, self.reach);
+        if taken.is_some() {
+            self.observe();
         }
         taken
     }
@@ -305,7 +279,7 @@ impl Simulation {
         (ledger.approved && !ledger.known.drifted).then_some(())?;
         let (team, source) = (ledger.team, ledger.sources[0]);
         self.images += 1;
-        self.platform.store.put_services(team, source, services(self.images));
+        at_once(self.platform.store.put_services(team, source, services(self.images))).ok();
         for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.sources[0] == source) {
             ledger.known.drifted = true;
             ledger.known.clean = false;
@@ -321,11 +295,7 @@ mod instances;
 mod observe;
 mod scenes;
 mod setup;
-mod stage;
 
 use clients::{Attempt, Consumer, Slot};
 pub use ending::Ending;
-use observe::Reach;
-use setup::{BEGIN, Play};
-use stage::Alike;
-pub use stage::Stage;
+use setup::BEGIN;

@@ -14,34 +14,39 @@ use crate::{
     strategy::{Record, Strategy},
 };
 
+/// The row with this status; a copy of its own where it had another one.
+fn set_status(approval: &mut Arc<Approval>, status: Status) {
+    if approval.status != status {
+        Arc::make_mut(approval).status = status;
+    }
+}
+
 impl<S: Strategy> MemoryStore<S> {
     /// The record with the status that it has now.
-    pub(super) fn as_it_stands(&self, folder: &mut Folder) -> ApprovalRecord {
+    pub(super) fn as_it_stands(&self, folder: &Folder) -> ApprovalRecord {
         let standing = self.standings.read(folder.record.approval.id);
         let standing = standing.map(|Record { standing, changed_at }| (standing.status, changed_at));
+        let mut record = folder.record.clone();
         if let Some((status, _)) = standing {
-            folder.bring_up_to_date(status);
+            set_status(&mut record.approval, status);
         }
         let decided = standing.filter(|(status, _)| *status != Status::Pending);
-        ApprovalRecord {
-            approval: Arc::clone(&folder.row),
-            decided_at: decided.map(|(_, changed_at)| changed_at),
-            ..folder.record.clone()
-        }
+        ApprovalRecord { decided_at: decided.map(|(_, changed_at)| changed_at), ..record }
     }
 
     /// The record of one of the team's approvals, as it stands now.
-    pub(super) fn record(&self, team: &mut TeamState, id: Uuid) -> Option<ApprovalRecord> {
-        team.approvals.get_mut(&id).map(|folder| self.as_it_stands(folder))
+    pub(super) fn record(&self, team: &TeamState, id: Uuid) -> Option<ApprovalRecord> {
+        team.approvals.get(&id).map(|folder| self.as_it_stands(folder))
     }
 
     /// What the rules look at, as it stands now, and the fencing number that was given last.
-    fn approval_now(&self, team: &mut TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
-        let folder = team.approvals.get_mut(&id)?;
+    fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
+        let folder = team.approvals.get(&id)?;
+        let mut approval = Arc::clone(&folder.record.approval);
         if let Some(record) = self.standings.read(id) {
-            folder.bring_up_to_date(record.standing.status);
+            set_status(&mut approval, record.standing.status);
         }
-        Some((Arc::clone(&folder.row), folder.fence()))
+        Some((approval, folder.fence()))
     }
 
     pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
@@ -50,15 +55,12 @@ impl<S: Strategy> MemoryStore<S> {
         // A caller without a team has nothing that could run, and finds nothing.
         let tenant = teams.get(&ask.request.team).ok_or(StoreError::NotApplied)?;
         let mut team = tenant.state();
-        if team.estate.is_out(&Refusal::LOOKUP_FAILED) {
-            return Err(StoreError::NotApplied);
-        }
-        let mut approval = self.approval_now(&mut team, id);
+        let mut approval = self.approval_now(&team, id);
         if approval.is_none() {
             // Another team's approval is read all the same: whether it may be seen is for the rules to say. No two
             // teams' locks are held together.
             drop(team);
-            let foreign = self.owner(id).and_then(|owner| self.approval_now(&mut owner.state(), id));
+            let foreign = self.owner(id).and_then(|owner| self.approval_now(&owner.state(), id));
             team = tenant.state();
             approval = foreign;
         }
@@ -73,8 +75,8 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let mut found: Vec<(Place, Listed)> = Vec::new();
         for team in teams {
-            let mut team = team.state();
-            for record in team.approvals.values_mut().map(|folder| self.as_it_stands(folder)) {
+            let team = team.state();
+            for record in team.approvals.values().map(|folder| self.as_it_stands(folder)) {
                 let ApprovalRecord { approval, created_at, decided_at, .. } = record;
                 if query.status.is_none_or(|status| status == approval.status) {
                     let place = Place { created_at, id: approval.id };
@@ -94,7 +96,7 @@ impl<S: Strategy> MemoryStore<S> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or(StoreError::NotApplied)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
-        if let Some(record) = asked_before.and_then(|id| self.record(&mut team, id)) {
+        if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
             return Ok(record);
         }
         let now = self.clock.now();
@@ -158,7 +160,7 @@ impl<S: Strategy> MemoryStore<S> {
                 folder.write_event(events, kind, now, decision.account().map(Arc::from));
             }
         }
-        let record = self.record(&mut team, id).ok_or(Refusal::NOT_FOUND)?;
+        let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }
     }
 }

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{MemoryStore, TeamState};
 use crate::{
-    protocol::{Commit, Fences, Guards, Op, Refusal, Status, Step, Timestamp, consume},
-    store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError},
+    protocol::{Commit, Fences, Guards, Refusal, Status, Step, Timestamp, consume},
+    store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError, preflight::Judgement},
     strategy::Strategy,
 };
 
@@ -28,29 +28,18 @@ impl<S: Strategy> MemoryStore<S> {
         let TeamState { estate, approvals, events, strays, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
-        if estate.is_down(commit) {
-            return Err(StoreError::NotApplied);
-        }
         // Both are far away, and neither has to wait for the other.
         let standing = self.standings.read(commit.approval).map(|record| record.standing);
         let mut folder = approvals.get_mut(&commit.approval);
         let latest = folder.as_ref().map(|folder| folder.fence()).or(foreign).unwrap_or(0);
         let fences = Fences { held: commit.fence, latest };
-        let mut guards = None;
-        for (place, op) in commit.ops.iter().enumerate() {
-            if let Op::Consume { guards: wanted } = op {
-                // What comes first in the group is refused first. The exchange judges again.
-                if let Some(standing) = standing
-                    && let Err(refusal) = consume(standing, fences, *wanted, commit.digest, now)
-                {
-                    return Ok(Committed::NotConsumed(refusal));
-                }
-                guards = Some(*wanted);
-            }
-            if let Some(refusal) = estate.write_refused(ask, step, commit, place) {
-                return Ok(Committed::Refused(refusal));
-            }
-        }
+        // The exchange judges the consume again.
+        let preflight = &*self.preflight;
+        let judgement = Judgement { preflight, estate, ask, step, commit, standing, fences, now };
+        let guards = match judgement.guards() {
+            Ok(guards) => guards,
+            Err(refused) => return Ok(refused),
+        };
         if let Some(guards) = guards
             && let Err(refusal) = self.exchange(commit, fences, guards, now)
         {

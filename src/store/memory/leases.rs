@@ -2,8 +2,8 @@
 
 use super::{Folder, MemoryStore, TeamState, after};
 use crate::{
-    protocol::{Refusal, Timestamp, lease},
-    store::{APPROVAL_LEASE_MS, Ask, Leased, StoreError},
+    protocol::{Timestamp, lease},
+    store::{APPROVAL_LEASE_MS, Ask, Leased},
     strategy::Strategy,
 };
 
@@ -27,26 +27,23 @@ impl Folder {
 }
 
 impl<S: Strategy> MemoryStore<S> {
-    pub(super) fn take_lease(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    pub(super) fn take_lease(&self, ask: &Ask) -> Leased {
         let take = |team: &mut TeamState| {
-            if team.estate.is_out(&Refusal::LEASE_FAILED) {
-                return Err(StoreError::NotApplied);
-            }
             // Another team's is in another folder.
             let Some(folder) = team.approvals.get_mut(&ask.request.approval) else {
-                return Ok(Leased::Absent);
+                return Leased::Absent;
             };
             let now = self.clock.now();
-            Ok(match lease(folder.fence(), folder.leased_until(), now) {
+            match lease(folder.fence(), folder.leased_until(), now) {
                 Ok(fence) => {
                     let until = after(now, APPROVAL_LEASE_MS);
                     folder.lease = Some(Box::new(LeaseRow { fence, until }));
                     Leased::Taken { fence }
                 }
                 Err(until) => Leased::Held { until },
-            })
+            }
         };
-        self.with_team(ask.request.team, take).unwrap_or(Ok(Leased::Absent))
+        self.with_team(ask.request.team, take).unwrap_or(Leased::Absent)
     }
 
     pub(super) fn give_lease_back(&self, ask: &Ask, fence: u64) {

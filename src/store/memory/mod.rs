@@ -12,11 +12,11 @@
 
 mod approvals;
 mod commit;
-mod fork;
 mod leases;
 mod operations;
 mod outbox;
 mod queue;
+mod snapshot;
 mod tenants;
 
 use std::{
@@ -33,11 +33,11 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Lease, Leased, Page, Payload, Query, Reading, Service, StackStatus, Store, StoreError, Team,
-    TokenHash, digest_of,
+    Ids, Lease, Leased, Page, PlatformChecks, Preflight, Query, Reading, StackStatus, Store, StoreError,
+    Team, TokenHash, digest_of, preflight,
 };
 use crate::{
-    protocol::{Approval, Binding, Commit, Digest, Refusal, Status, Step, Timestamp},
+    protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
     strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
@@ -48,6 +48,7 @@ pub struct MemoryStore<S = DefaultStrategy> {
     directory: Mutex<Directory>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    preflight: Arc<dyn Preflight>,
 }
 
 /// A team and all that it has.
@@ -79,8 +80,6 @@ struct TeamState {
     approvals: IdMap<Box<Folder>>,
     /// Oldest first.
     events: Vec<Event>,
-    /// What was asked for lately, of which services, with its digest.
-    digests: Vec<Known>,
     /// The approvals that were asked for under a key.
     asked_under: BTreeMap<Arc<str>, Uuid>,
     keys: BTreeMap<String, KeyState>,
@@ -89,23 +88,11 @@ struct TeamState {
     strays: BTreeMap<Uuid, Execution>,
 }
 
-/// The digest of what an ask was for, while its source has these services.
-#[derive(Clone, Debug, PartialEq)]
-struct Known {
-    payload: Payload,
-    binding: Binding,
-    services: Option<Arc<[Service]>>,
-    digest: Digest,
-}
-
 /// What is kept of one approval.
 #[derive(Clone, Debug, PartialEq)]
 struct Folder {
     /// The status in it is that of the request; the standing has the real one.
     record: ApprovalRecord,
-    /// What the rules look at, with the status that it had when it was looked at last. The same as in the record until it
-    /// is looked at after that has changed: it has memory of its own from then on.
-    row: Arc<Approval>,
     /// The place of its latest event.
     last_event: Option<u32>,
     execution: Option<Box<Execution>>,
@@ -136,7 +123,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids }
+        let preflight = Arc::new(PlatformChecks);
+        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids, preflight }
+    }
+
+    /// The same store, with other checks than the platform's.
+    pub fn with_preflight(self, preflight: Arc<dyn Preflight>) -> Self {
+        Self { preflight, ..self }
     }
 
     /// The strategy by which its approvals move. For harnesses: whoever moves one there writes no event.
@@ -172,23 +165,25 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
-        let check = |team: &mut TeamState| match step.refusals().find(|one| team.estate.refuses(ask, one)) {
-            Some(refusal) => Err(refusal.clone()),
+        let check = |team: &mut TeamState| match preflight::first_refusal(
+            &*self.preflight,
+            &team.estate,
+            ask,
+            step,
+        ) {
+            Some(refusal) => Err(refusal),
             None => Ok(team.digest(ask)),
         };
         Ok(self.with_team(ask.request.team, check).unwrap_or(Err(Refusal::NOT_FOUND)))
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let find = |team: &mut TeamState| match step.refusals().find(|one| team.estate.is_out(one)) {
-            Some(refusal) => Err(refusal.clone()),
-            None => Ok(team.estate.target(ask)),
-        };
-        Ok(self.with_team(ask.request.team, find).unwrap_or(Err(Refusal::NOT_FOUND)))
+    async fn find_target(&self, ask: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let found = self.with_team(ask.request.team, |team| team.estate.target(ask));
+        Ok(found.ok_or(Refusal::NOT_FOUND))
     }
 
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
-        self.take_lease(ask)
+        Ok(self.take_lease(ask))
     }
 
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
@@ -255,7 +250,6 @@ impl TeamState {
             estate: Estate::new(team),
             approvals: IdMap::default(),
             events: Vec::new(),
-            digests: Vec::new(),
             asked_under: BTreeMap::new(),
             keys: BTreeMap::new(),
             deploy_logs: IdMap::default(),
@@ -264,26 +258,8 @@ impl TeamState {
     }
 
     /// What would run now.
-    fn digest(&mut self, ask: &Ask) -> Digest {
-        /// More than there are consumers of one approval.
-        const KEPT: usize = 16;
-        let services = self.estate.stack(ask.payload.source).map(|stack| &stack.services);
-        let same = |known: &Known| known.payload == ask.payload && known.binding == *ask.binding();
-        if let Some(place) = self.digests.iter().position(same) {
-            let known = &self.digests[place];
-            // What is kept stays where it is: nothing else can be there.
-            if known.services.as_ref().map(Arc::as_ptr) == services.map(Arc::as_ptr) {
-                return known.digest;
-            }
-            self.digests.swap_remove(place);
-        }
-        let digest = digest_of(ask, services.map_or(&[], |services| services));
-        if self.digests.len() >= KEPT {
-            self.digests.remove(0);
-        }
-        let (payload, binding) = (ask.payload.clone(), ask.binding().clone());
-        self.digests.push(Known { payload, binding, services: services.cloned(), digest });
-        digest
+    fn digest(&self, ask: &Ask) -> Digest {
+        digest_of(ask, self.estate.source_services(ask))
     }
 
     fn execution(&self, approval: Uuid) -> Option<&Execution> {
@@ -317,15 +293,7 @@ impl TeamState {
 
 impl Folder {
     fn new(record: ApprovalRecord, notice: NoticeRow) -> Self {
-        let row = Arc::clone(&record.approval);
-        Self { record, row, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
-    }
-
-    /// It has this status now. Whoever was given the row before keeps it as it was.
-    fn bring_up_to_date(&mut self, status: Status) {
-        if self.row.status != status {
-            Arc::make_mut(&mut self.row).status = status;
-        }
+        Self { record, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
     }
 
     /// Writes an event to its team's. `by` is the operator where it is none.

@@ -20,12 +20,6 @@ pub(super) struct JobRow {
     place: Place,
 }
 
-impl Folder {
-    pub(super) fn job_state(&self) -> Option<JobState> {
-        self.job.as_ref().map(|row| row.job.state)
-    }
-}
-
 impl<S: Strategy> MemoryStore<S> {
     /// Writes the job of an approval that has none.
     pub(super) fn write_job(&self, folder: &mut Folder, job: Job) {

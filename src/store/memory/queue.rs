@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::protocol::Timestamp;
 
 /// Work that waits for its turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// How much has come so far.
     came: u64,
@@ -40,20 +40,6 @@ impl Ticket {
     /// Whether it is the last one of this piece of work. Any other one means nothing.
     pub(super) fn is_for(self, place: Place) -> bool {
         self.place == place
-    }
-}
-
-impl Clone for Queue {
-    fn clone(&self) -> Self {
-        Self { came: self.came, ready: self.ready.clone(), later: self.later.clone() }
-    }
-
-    /// In the memory that it has.
-    fn clone_from(&mut self, original: &Self) {
-        let Self { came, ready, later } = self;
-        *came = original.came;
-        ready.clone_from(&original.ready);
-        later.clone_from(&original.later);
     }
 }
 

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::{Folder, MemoryStore, TeamState, Tenant};
 use crate::{
-    protocol::{Digest, Environment, Refusal, Timestamp},
+    protocol::{Environment, Refusal, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditKind, EnvVars, Job, JobState, NewResource, NewStack, Resource,
-        ResourceKind, Service, Stack, StackStatus, StoreError, Team, Tenants, VaultEntry,
+        ApprovalRecord, AuditKind, Estate, Job, NewResource, NewStack, Resource, Service, Stack, StackStatus,
+        StoreError, Team, Tenants, Vault, VaultEntry,
     },
     strategy::{IdMap, Record, Strategy},
 };
@@ -20,27 +20,39 @@ use crate::{
 /// A team's records, as of one moment.
 #[derive(Clone, Copy)]
 pub struct Records<'a> {
+    /// What the team pays for.
+    pub team: Team,
     /// The stacks, oldest first.
     pub stacks: &'a [Stack],
+    /// The resources, oldest first.
+    pub resources: &'a [Resource],
+    /// The vault of each environment.
+    pub vault: &'a Vault,
     /// The events, oldest first.
     pub events: &'a [Event],
     approvals: &'a IdMap<Box<Folder>>,
 }
 
-impl Records<'_> {
+impl<'a> Records<'a> {
     /// The ids of all approvals, in no order that means anything.
-    pub fn approvals(&self) -> impl Iterator<Item = Uuid> + '_ {
+    pub fn approvals(&self) -> impl Iterator<Item = Uuid> + 'a {
         self.approvals.keys().copied()
     }
 
-    /// The approval as it was requested. How it stands now, [`MemoryStore::standing`] says.
-    pub fn approval(&self, id: Uuid) -> Option<&ApprovalRecord> {
+    /// The approval as it was requested. [`MemoryStore::standing`] has its present status.
+    pub fn approval(&self, id: Uuid) -> Option<&'a ApprovalRecord> {
         self.approvals.get(&id).map(|folder| &folder.record)
     }
 
-    /// Where an approval's launch job is; none when there is none.
-    pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        self.approvals.get(&approval)?.job_state()
+    /// The launch job of an approval; none when there is none.
+    pub fn job(&self, approval: Uuid) -> Option<&'a Job> {
+        Some(&self.approvals.get(&approval)?.job.as_ref()?.job)
+    }
+
+    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
+    pub fn lease(&self, approval: Uuid) -> Option<(u64, Timestamp)> {
+        let folder = self.approvals.get(&approval)?;
+        folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
     }
 }
 
@@ -59,157 +71,41 @@ pub struct Event {
 }
 
 impl<S: Strategy> MemoryStore<S> {
-    /// Adds a team, or changes what it pays for.
-    pub fn put_team(&self, id: Uuid, team: Team) {
-        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
-        let state = || Mutex::new(TeamState::new(team));
-        let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant { id, state: state() }));
-        tenant.state().estate.team = team;
-    }
-
-    /// Deploys a stack of its own; none when there is no such team.
-    pub fn create_stack(
-        &self,
-        team: Uuid,
-        name: &str,
-        env: Environment,
-        services: impl Into<Arc<[Service]>>,
-        env_vars: EnvVars,
-    ) -> Option<Uuid> {
-        let id = self.ids.next();
-        let status = StackStatus::Healthy;
-        let (name, services) = (name.to_owned(), services.into());
-        let stack = Stack { id, name, env, status, parent: None, root: id, services, env_vars };
-        self.with_team(team, |team| {
-            team.estate.stacks.push(stack);
-            id
-        })
-    }
-
-    /// Makes a stack a member of another one's family; false when one of the two is not there.
-    pub fn adopt_stack(&self, team: Uuid, stack: Uuid, parent: Uuid) -> bool {
-        self.with_team(team, |team| team.estate.adopt(stack, parent)).unwrap_or(false)
-    }
-
-    /// Provisions a resource; none when there is no such team.
-    pub fn create_resource(
-        &self,
-        team: Uuid,
-        name: &str,
-        kind: ResourceKind,
-        env: Environment,
-    ) -> Option<Uuid> {
-        let id = self.ids.next();
-        let status = StackStatus::Healthy;
-        let resource = Resource { id, name: name.to_owned(), kind, env, root: id, status };
-        self.with_team(team, |team| team.estate.resources.push(resource)).map(|()| id)
-    }
-
-    /// Sets the services of a stack: a new build of it. False when there is none.
-    pub fn put_services(&self, team: Uuid, stack: Uuid, services: impl Into<Arc<[Service]>>) -> bool {
-        let services = services.into();
-        let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
-            Some(stack) => {
-                stack.services = services;
-                true
-            }
-            None => false,
-        };
-        self.with_team(team, put).unwrap_or(false)
-    }
-
-    /// Sets a vault key; false when there is no such team.
-    pub fn put_vault(&self, team: Uuid, env: Environment, key: &str, value: &str) -> bool {
-        let entry = VaultEntry { env, key: key.into(), value: value.into() };
-        let put = |team: &mut TeamState| team.estate.vault.put(entry);
-        self.with_team(team, put).is_some()
-    }
-
-    /// The value of a vault key.
-    pub fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
-        self.with_team(team, |team| team.estate.vault.value(env, key).map(|value| value.as_ref().to_owned()))
-            .flatten()
-    }
-
-    /// A team's stacks, oldest first.
-    pub fn stacks(&self, team: Uuid) -> Vec<Stack> {
-        self.with_team(team, |team| team.estate.stacks.clone()).unwrap_or_default()
-    }
-
-    /// A team's resources, oldest first.
-    pub fn resources(&self, team: Uuid) -> Vec<Resource> {
-        self.with_team(team, |team| team.estate.resources.clone()).unwrap_or_default()
-    }
-
-    /// The launch job of an approval.
-    pub fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
-        let job =
-            |team: &mut TeamState| team.approvals.get(&approval)?.job.as_ref().map(|row| row.job.clone());
-        self.with_team(team, job).flatten()
-    }
-
-    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
-    pub fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)> {
-        let lease = |team: &mut TeamState| {
-            let folder = team.approvals.get(&approval)?;
-            folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
-        };
-        self.with_team(team, lease).flatten()
-    }
-
-    /// Where an approval's launch job is; none when there is none.
-    pub fn job_state(&self, approval: Uuid) -> Option<JobState> {
-        self.with_owner(approval, |team| team.approvals.get(&approval)?.job_state()).flatten()
-    }
-
-    /// The most stacks that a team may have; none when there is no such team.
-    pub fn deployment_cap(&self, team: Uuid) -> Option<usize> {
-        self.with_team(team, |team| team.estate.team.deployment_cap)
-    }
-
     /// How an approval stands now.
     pub fn standing(&self, approval: Uuid) -> Option<Record> {
         self.standings.read(approval)
     }
 
-    /// Looks at a team's records as they are at one moment; none when there is no such team.
+    /// Reads a team's records as they are at one moment; none when there is no such team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
-            look(Records { stacks: &team.estate.stacks, events: &team.events, approvals: &team.approvals })
+            let TeamState { estate, events, approvals, .. } = team;
+            let Estate { team, stacks, resources, vault, .. } = estate;
+            look(Records { team: *team, stacks, resources, vault, events, approvals })
         })
-    }
-
-    /// What `ask` would launch now; none when there is no such team.
-    pub fn digest(&self, ask: &Ask) -> Option<Digest> {
-        self.with_team(ask.request.team, |team| team.digest(ask))
-    }
-
-    /// From now on this part of the platform fails for the team, with this refusal, wherever a step lists it.
-    pub fn begin_outage(&self, team: Uuid, refusal: Refusal) {
-        self.with_team(team, |team| team.estate.outages.insert(refusal));
-    }
-
-    /// It works again.
-    pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
-        self.with_team(team, |team| team.estate.outages.remove(refusal));
     }
 }
 
 impl<S: Strategy> Tenants for MemoryStore<S> {
     async fn put_team(&self, id: Uuid, team: Team) -> Result<(), StoreError> {
-        MemoryStore::put_team(self, id, team);
+        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
+        let state = || Mutex::new(TeamState::new(team));
+        let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant { id, state: state() }));
+        tenant.state().estate.team = team;
         Ok(())
     }
 
     async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
         let id = self.ids.next();
-        let NewStack { name, env, services, env_vars } = stack;
-        let (status, services) = (StackStatus::Healthy, services.into());
-        let stack = Stack { id, name, env, status, parent: None, root: id, services, env_vars };
         let create = |team: &mut TeamState| {
             if team.estate.has_no_room() {
                 return Err(Refusal::DEPLOYMENT_LIMIT_REACHED);
             }
+            let root = match stack.parent {
+                Some(parent) => team.estate.stack(parent).ok_or(Refusal::NOT_FOUND)?.root,
+                None => id,
+            };
+            let stack = stack.deployed(id, root);
             team.estate.stacks.push(stack.clone());
             Ok(stack)
         };
@@ -249,6 +145,22 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         Ok(self.with_team(team, put).flatten())
     }
 
+    async fn put_services(
+        &self,
+        team: Uuid,
+        stack: Uuid,
+        services: Vec<Service>,
+    ) -> Result<bool, StoreError> {
+        let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
+            Some(stack) => {
+                stack.services = services.into();
+                true
+            }
+            None => false,
+        };
+        Ok(self.with_team(team, put).unwrap_or(false))
+    }
+
     async fn patch_env(
         &self,
         team: Uuid,
@@ -275,8 +187,8 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         key: &str,
         value: &str,
     ) -> Result<(), StoreError> {
-        let there = MemoryStore::put_vault(self, team, env.clone(), key, value);
-        if there { Ok(()) } else { Err(StoreError::NotApplied) }
+        let entry = VaultEntry { env: env.clone(), key: key.into(), value: value.into() };
+        self.with_team(team, |team| team.estate.vault.put(entry)).ok_or(StoreError::NotApplied)
     }
 
     async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {

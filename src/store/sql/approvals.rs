@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Done, Mode, Session, SqlError, Work,
-    preflight::{Needs, Outages, digest_now, load},
+    preflight::{Needs, digest_now, load},
     rows::{Columns, UNREADABLE, approval_columns, first, values},
 };
 use crate::{
@@ -20,7 +20,6 @@ use crate::{
 /// Reads an approval, what would run, and the clock, in one statement.
 pub(super) struct ReadApproval {
     pub(super) ask: Ask,
-    pub(super) outages: Outages,
 }
 
 impl Work for ReadApproval {
@@ -39,10 +38,7 @@ impl Work for ReadApproval {
             " FROM teams AS t LEFT JOIN stacks AS s ON s.id = $1 AND s.team = t.id \
              LEFT JOIN approvals AS a ON a.id = $2 WHERE t.id = $3"
         );
-        let Self { ask, outages } = self;
-        if outages.contains(&Refusal::LOOKUP_FAILED) {
-            return Err(UNREADABLE);
-        }
+        let Self { ask } = self;
         let parameters = values![ask.payload.source, ask.request.approval, ask.request.team];
         let Some(row) = session.query(READ, &parameters).await?.into_iter().next() else {
             return Ok(Done::Keep(None));
@@ -76,7 +72,7 @@ impl Work for Request {
         if let Some(record) = self.asked_before(session).await? {
             return Ok(Done::Undo(Some(record)));
         }
-        let Some(estate) = load(session, ask, Needs::default(), &Outages::new()).await? else {
+        let Some(estate) = load(session, ask, Needs::default()).await? else {
             return Ok(Done::Undo(None));
         };
         let now = now(session).await?;

@@ -11,12 +11,15 @@ use super::{
     Done, Mode, Session, SqlError, Work,
     approvals::write_event,
     consume::{Consume, Swap},
-    preflight::{Needs, Outages, load, lock_team},
+    preflight::{Needs, load, lock_team},
     rows::{Columns, UNREADABLE, approval_columns, values},
 };
 use crate::{
     protocol::{self, Digest, Fences, Guards, Op, Refusal, Step, Target, Timestamp},
-    store::{ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack, VaultEntry},
+    store::{
+        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Preflight, Resource, Stack,
+        VaultEntry, preflight::Judgement,
+    },
 };
 
 /// A commit, kept until it is run.
@@ -30,7 +33,7 @@ pub(super) struct Commit {
     pub(super) ops: Vec<Op>,
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
-    pub(super) outages: Outages,
+    pub(super) preflight: Arc<dyn Preflight>,
 }
 
 impl Work for Commit {
@@ -55,10 +58,10 @@ impl Work for Commit {
 }
 
 impl Commit {
-    /// Its guards, when there is nothing else to be done and nothing to be looked at.
+    /// Its guards, when there is nothing else to be done.
     fn is_consume_alone(&self) -> Option<Guards> {
         match self.ops.as_slice() {
-            [Op::Consume { guards }] if self.outages.is_empty() => Some(*guards),
+            [Op::Consume { guards }] => Some(*guards),
             _ => None,
         }
     }
@@ -80,15 +83,23 @@ impl Commit {
         let (ask, commit) = (&self.ask, self.commit());
         lock_team(session, ask.request.team, self.mode()).await?;
         let needs = Needs::of_commit(ask, &self.step, &self.ops, self.target.map(|target| target.id));
-        let Some(mut estate) = load(session, ask, needs, &self.outages).await? else {
+        let Some(mut estate) = load(session, ask, needs).await? else {
             return Ok(Done::Undo(Committed::Refused(Refusal::NOT_FOUND)));
         };
-        if estate.is_down(commit) {
-            return Err(UNREADABLE);
-        }
         let (now, latest, found) = self.read_approval(session).await?;
         let fences = Fences { held: self.fence, latest };
-        let guards = match self.judge(&estate, found.as_ref(), fences, now) {
+        let judgement = Judgement {
+            preflight: &*self.preflight,
+            estate: &estate,
+            ask,
+            step: &self.step,
+            commit,
+            standing: found.as_ref().map(|record| record.approval.standing()),
+            fences,
+            now,
+        };
+        // The exchange judges the consume again.
+        let guards = match judgement.guards() {
             Ok(guards) => guards,
             Err(refused) => return Ok(Done::Undo(refused)),
         };
@@ -133,30 +144,6 @@ impl Commit {
         let (now, fence) = (columns.take()?, columns.take()?);
         let found = if columns.is_null() { None } else { Some(columns.approval()?) };
         Ok((now, fence, found))
-    }
-
-    /// What comes first in the group is refused first. The exchange judges its part again.
-    fn judge(
-        &self,
-        estate: &Estate,
-        found: Option<&ApprovalRecord>,
-        fences: Fences,
-        now: Timestamp,
-    ) -> Result<Option<Guards>, Committed> {
-        let mut guards = None;
-        for (place, op) in self.ops.iter().enumerate() {
-            if let Op::Consume { guards: wanted } = op {
-                if let Some(record) = found {
-                    protocol::consume(record.approval.standing(), fences, *wanted, self.digest, now)
-                        .map_err(Committed::NotConsumed)?;
-                }
-                guards = Some(*wanted);
-            }
-            if let Some(refusal) = estate.write_refused(&self.ask, &self.step, self.commit(), place) {
-                return Err(Committed::Refused(refusal));
-            }
-        }
-        Ok(guards)
     }
 
     /// Writes down what has changed of the estate.

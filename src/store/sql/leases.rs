@@ -4,11 +4,10 @@ use uuid::Uuid;
 
 use super::{
     Done, Mode, Session, SqlError, Work,
-    preflight::Outages,
-    rows::{Columns, UNREADABLE, values},
+    rows::{Columns, values},
 };
 use crate::{
-    protocol::{Refusal, Timestamp, lease},
+    protocol::{Timestamp, lease},
     store::{APPROVAL_LEASE_MS, Leased},
 };
 
@@ -16,7 +15,6 @@ use crate::{
 pub(super) struct LeaseApproval {
     pub(super) team: Uuid,
     pub(super) approval: Uuid,
-    pub(super) outages: Outages,
 }
 
 impl Work for LeaseApproval {
@@ -32,9 +30,6 @@ impl Work for LeaseApproval {
         // The version goes along, for a consume that goes by it: what it has judged has changed.
         const TAKE: &str = "UPDATE approvals SET lease_fence = $1, lease_until = $2, version = version + 1 \
                             WHERE id = $3 AND lease_fence = $4 AND lease_until = $5";
-        if self.outages.contains(&Refusal::LEASE_FAILED) {
-            return Err(UNREADABLE);
-        }
         let rows = session.query(READ, &values![self.approval, self.team]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Leased::Absent)) };
         let mut columns = Columns::of(row);

@@ -11,7 +11,6 @@
 mod approvals;
 mod commit;
 mod consume;
-mod harness;
 mod leases;
 mod migrations;
 mod operations;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{
     Dialect, Done, Mode, Session, SqlError, Work,
     approvals::{Which, find},
-    preflight::{Needs, Outages, load, lock_team},
+    preflight::{Needs, load, lock_team},
     rows::{Columns, values},
 };
 use crate::store::{ApprovalRecord, Estate, Lease, StackStatus};
@@ -150,7 +150,7 @@ async fn settle<S: Session>(
     const TWIN: &str = "UPDATE resources SET status = $1 WHERE id = $2";
     let asked = Estate::asked(record);
     let needs = Needs { also: target, ..Needs::default() };
-    let Some(mut estate) = load(session, &asked, needs, &Outages::new()).await? else { return Ok(()) };
+    let Some(mut estate) = load(session, &asked, needs).await? else { return Ok(()) };
     if let Some(settled) = estate.settle(&asked, target, ended) {
         let sql = if asked.is_twin() { TWIN } else { STACK };
         session.execute(sql, &values![ended, settled]).await?;

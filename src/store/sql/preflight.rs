@@ -1,7 +1,7 @@
 //! Loads what one ask is about into an [`Estate`], which judges it: one statement for team and family, and what is seldom
 //! needed only when it is.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -11,11 +11,8 @@ use super::{
 };
 use crate::{
     protocol::{Digest, Op, Refusal, Step},
-    store::{Ask, Estate, Team, VaultEntry, digest_of},
+    store::{Ask, Estate, Preflight, Team, VaultEntry, digest_of, preflight::first_refusal},
 };
-
-/// What fails at the moment. For harnesses.
-pub(super) type Outages = BTreeSet<Refusal>;
 
 /// What has to be known beside the family.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,14 +73,12 @@ pub(super) async fn load<S: Session>(
     session: &mut S,
     ask: &Ask,
     needs: Needs,
-    outages: &Outages,
 ) -> Result<Option<Estate>, SqlError> {
     let sql = if ask.is_twin() { TWINS } else { STACKS };
     let (team, binding) = (ask.request.team, ask.binding());
     let parameters = values![ask.payload.source, team, needs.also, &binding.to];
     let rows = session.query(sql, &parameters).await?;
     let Some(mut estate) = estate_of(rows, ask.is_twin())? else { return Ok(None) };
-    estate.outages.clone_from(outages);
     let creates = needs.room_for_another || estate.target(ask).is_none();
     if needs.room && creates && !ask.is_twin() {
         estate.other_stacks = count_stacks(session, team).await?.saturating_sub(estate.stacks.len());
@@ -161,7 +156,7 @@ pub(super) fn digest_now(ask: &Ask, estate: &Estate) -> Digest {
 pub(super) struct Check {
     pub(super) ask: Ask,
     pub(super) step: Step,
-    pub(super) outages: Outages,
+    pub(super) preflight: Arc<dyn Preflight>,
 }
 
 impl Work for Check {
@@ -173,13 +168,13 @@ impl Work for Check {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        let Self { ask, step, outages } = self;
+        let Self { ask, step, preflight } = self;
         let needs = Needs::of_refusals(step.refusals());
-        let Some(estate) = load(session, ask, needs, outages).await? else {
+        let Some(estate) = load(session, ask, needs).await? else {
             return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
         };
-        Ok(Done::Keep(match step.refusals().find(|refusal| estate.refuses(ask, refusal)) {
-            Some(refusal) => Err(refusal.clone()),
+        Ok(Done::Keep(match first_refusal(&**preflight, &estate, ask, step) {
+            Some(refusal) => Err(refusal),
             None => Ok(digest_now(ask, &estate)),
         }))
     }
@@ -188,8 +183,6 @@ impl Work for Check {
 /// Looks for the target.
 pub(super) struct FindTarget {
     pub(super) ask: Ask,
-    pub(super) step: Step,
-    pub(super) outages: Outages,
 }
 
 impl Work for FindTarget {
@@ -200,13 +193,7 @@ impl Work for FindTarget {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        let Self { ask, step, outages } = self;
-        let Some(estate) = load(session, ask, Needs::default(), outages).await? else {
-            return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
-        };
-        Ok(Done::Keep(match step.refusals().find(|refusal| estate.is_out(refusal)) {
-            Some(refusal) => Err(refusal.clone()),
-            None => Ok(estate.target(ask)),
-        }))
+        let estate = load(session, &self.ask, Needs::default()).await?;
+        Ok(Done::Keep(estate.map(|estate| estate.target(&self.ask)).ok_or(Refusal::NOT_FOUND)))
     }
 }

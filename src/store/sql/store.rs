@@ -1,9 +1,6 @@
 //! A store in a SQL database: each method of the contracts handed to the engine as a work.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -14,18 +11,18 @@ use super::{
     leases::{LeaseApproval, ReleaseApproval},
     operations::{ClaimKey, DeployLogs, IsReady, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
     outbox::{FinishJob, LeaseJob, RenewLease, Settle},
-    preflight::{Check, FindTarget, Outages},
+    preflight::{Check, FindTarget},
     tenants::{
-        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutTeam, PutVault,
-        StackName,
+        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutServices,
+        PutTeam, PutVault, StackName,
     },
 };
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
-        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource,
-        Stack, StackStatus, Store, StoreError, Team, Tenants, TokenHash,
+        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, PlatformChecks, Preflight,
+        Query, Reading, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants, TokenHash,
     },
 };
 
@@ -34,13 +31,18 @@ pub struct SqlStore<E> {
     engine: E,
     ids: Arc<dyn Ids>,
     consume: Arc<Consume>,
-    pub(super) outages: Mutex<BTreeMap<Uuid, Outages>>,
+    preflight: Arc<dyn Preflight>,
 }
 
 impl<E: Engine> SqlStore<E> {
     /// A store whose works are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
-        Self { engine, ids, consume: Arc::new(consume), outages: Mutex::default() }
+        Self { engine, ids, consume: Arc::new(consume), preflight: Arc::new(PlatformChecks) }
+    }
+
+    /// The same store, with other checks than the platform's.
+    pub fn with_preflight(self, preflight: Arc<dyn Preflight>) -> Self {
+        Self { preflight, ..self }
     }
 
     /// What runs its works.
@@ -56,24 +58,21 @@ impl<E: Engine> SqlStore<E> {
 
 impl<E: Engine> Store for SqlStore<E> {
     async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
-        let work = ReadApproval { ask: ask.clone(), outages: self.outages_of(ask.request.team) };
-        self.engine.perform(work).await?.ok_or(StoreError::NotApplied)
+        self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or(StoreError::NotApplied)
     }
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
-        let outages = self.outages_of(ask.request.team);
-        self.engine.perform(Check { ask: ask.clone(), step: step.clone(), outages }).await
+        let preflight = Arc::clone(&self.preflight);
+        self.engine.perform(Check { ask: ask.clone(), step: step.clone(), preflight }).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let outages = self.outages_of(ask.request.team);
-        self.engine.perform(FindTarget { ask: ask.clone(), step: step.clone(), outages }).await
+    async fn find_target(&self, ask: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.engine.perform(FindTarget { ask: ask.clone() }).await
     }
 
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
         let (team, approval) = (ask.request.team, ask.request.approval);
-        let outages = self.outages_of(team);
-        self.engine.perform(LeaseApproval { team, approval, outages }).await
+        self.engine.perform(LeaseApproval { team, approval }).await
     }
 
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
@@ -92,7 +91,7 @@ impl<E: Engine> Store for SqlStore<E> {
             ops: commit.ops.to_vec(),
             consume: Arc::clone(&self.consume),
             ids: Arc::clone(&self.ids),
-            outages: self.outages_of(ask.request.team),
+            preflight: Arc::clone(&self.preflight),
         };
         self.engine.perform(work).await
     }
@@ -175,6 +174,15 @@ impl<E: Engine> Tenants for SqlStore<E> {
     ) -> Result<Option<Stack>, StoreError> {
         let change = Change::Image { service: service.to_owned(), image_ref: image_ref.to_owned() };
         self.engine.perform(ChangeStack { team, slug: slug.to_owned(), change }).await
+    }
+
+    async fn put_services(
+        &self,
+        team: Uuid,
+        stack: Uuid,
+        services: Vec<Service>,
+    ) -> Result<bool, StoreError> {
+        self.engine.perform(PutServices { team, stack, services }).await
     }
 
     async fn patch_env(

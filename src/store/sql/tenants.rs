@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     protocol::{Environment, Refusal},
-    store::{Estate, Ids, NewResource, NewStack, Resource, Stack, StackStatus, Team},
+    store::{Estate, Ids, NewResource, NewStack, Resource, Service, Stack, StackStatus, Team},
 };
 
 /// Adds a team, or changes what it pays for.
@@ -37,7 +37,7 @@ impl Work for PutTeam {
     }
 }
 
-/// Deploys a stack that is nobody's copy, under the cap.
+/// Deploys a stack, under the cap.
 pub(super) struct CreateStack {
     pub(super) team: Uuid,
     pub(super) stack: NewStack,
@@ -62,10 +62,14 @@ impl Work for CreateStack {
         if (Estate { other_stacks, ..Estate::new(team) }).has_no_room() {
             return Ok(Done::Undo(Some(Err(Refusal::DEPLOYMENT_LIMIT_REACHED))));
         }
-        let NewStack { name, env, services, env_vars } = self.stack.clone();
-        let services = services.into();
-        let stack =
-            Stack { id, name, env, status: StackStatus::Healthy, parent: None, root: id, services, env_vars };
+        let root = match self.stack.parent {
+            Some(parent) => match by_id(session, self.team, parent).await? {
+                Some(parent) => parent.root,
+                None => return Ok(Done::Undo(Some(Err(Refusal::NOT_FOUND)))),
+            },
+            None => id,
+        };
+        let stack = self.stack.clone().deployed(id, root);
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(Some(Ok(stack))))
     }
@@ -105,11 +109,7 @@ impl Work for FindStack {
     }
 }
 
-pub(super) async fn by_id<S: Session>(
-    session: &mut S,
-    team: Uuid,
-    id: Uuid,
-) -> Result<Option<Stack>, SqlError> {
+async fn by_id<S: Session>(session: &mut S, team: Uuid, id: Uuid) -> Result<Option<Stack>, SqlError> {
     const FIND: &str = concat!("SELECT ", stack_columns!(), " FROM stacks WHERE team = $1 AND id = $2");
     let rows = session.query(FIND, &values![team, id]).await?;
     rows.into_iter().next().map(|row| Columns::of(row).stack()).transpose()
@@ -190,6 +190,32 @@ impl Work for ChangeStack {
         }
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(Some(stack)))
+    }
+}
+
+/// A new build of a whole stack.
+pub(super) struct PutServices {
+    pub(super) team: Uuid,
+    pub(super) stack: Uuid,
+    pub(super) services: Vec<Service>,
+}
+
+impl Work for PutServices {
+    type Output = bool;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
+        // A commit that reads and writes the same stack must not be in between.
+        lock_team(session, self.team, self.mode()).await?;
+        let Some(mut stack) = by_id(session, self.team, self.stack).await? else {
+            return Ok(Done::Undo(false));
+        };
+        stack.services = self.services.as_slice().into();
+        put_stack(session, self.team, &stack).await?;
+        Ok(Done::Keep(true))
     }
 }
 

@@ -225,6 +225,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let stack = NewStack {
                     name: "Shop & Co".to_owned(),
                     env: environment("staging"),
+                    parent: None,
                     services: images.map(|image| service(image.as_deref())).collect(),
                     env_vars: EnvVars::from_iter(speaks),
                 };

@@ -138,19 +138,6 @@ pub(super) async fn a_group_refuses_in_the_order_of_its_members(world: &World) {
     }
 }
 
-pub(super) async fn a_part_that_is_down_leaves_no_trace(world: &World) {
-    let ask = world.approved().await;
-    let flow = flow("atomic-commit");
-    for down in [Refusal::EXECUTE_FAILED, Refusal::ENQUEUE_FAILED] {
-        let before = world.backend.everything().await;
-        world.backend.begin_outage(TEAM, &down);
-        assert_eq!(refused(world.promote(&flow, &ask).await), Refusal::EXECUTE_FAILED);
-        world.backend.end_outage(TEAM, &down);
-        assert_eq!(world.backend.everything().await, before);
-    }
-    assert!(succeeded(&world.promote(&flow, &ask).await));
-}
-
 pub(super) async fn a_commit_writes_all_of_it(world: &World) {
     let mut ask = world.ask(Uuid::nil());
     ask.payload.name = Some("shop live".to_owned());

@@ -61,10 +61,10 @@ pub(super) async fn no_digest_is_remembered_past_a_new_build(world: &World) {
     };
     let before = all().await;
     assert_eq!(before, all().await);
-    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+    world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
     let after = all().await;
     assert!(before.iter().zip(&after).all(|(before, after)| before != after));
-    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
+    world.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
     assert_eq!(all().await, before, "the same build again");
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn a_target_that_is_a_source_itself_is_seen_as_it_was_written(w
     let mut onwards = world.ask(Uuid::nil());
     onwards.payload.source = world.targets().await[0].id;
     let before = digest(world, &onwards).await;
-    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+    world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
     assert!(succeeded(&world.promote(&flow, &world.approved().await).await));
     assert_ne!(digest(world, &onwards).await, before, "the second promotion has changed it");
 }

@@ -33,7 +33,7 @@ async fn a_bad_source(world: &World, services: Vec<Service>, expected: Refusal) 
         // The defect: the approval is burned.
         ("consume-first", Status::Executed),
     ] {
-        world.backend.put_services(TEAM, world.source.id, services.clone()).await;
+        world.put_services(TEAM, world.source.id, services.clone()).await;
         let ask = world.approved().await;
         assert_eq!(world.promote(&flow(name), &ask).await, refusal(expected.clone(), true), "{name}");
         assert!(world.deployer.effective().is_empty(), "nothing is launched");

@@ -61,7 +61,6 @@ claims! {
         the_stores_own_clock_decides_expiry,
         a_refused_member_leaves_no_trace,
         a_group_refuses_in_the_order_of_its_members,
-        a_part_that_is_down_leaves_no_trace,
         a_commit_writes_all_of_it,
         a_target_that_is_there_is_updated_and_its_own_variables_win,
         a_write_that_trusts_its_look_creates_a_second_target,

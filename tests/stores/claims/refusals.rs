@@ -35,9 +35,9 @@ async fn promoted(world: &World, spoil: impl FnOnce(&mut Ask)) -> Refusal {
 
 /// A source like this, and what is refused of it.
 async fn with_source(world: &World, services: Vec<countersign::store::Service>) -> Refusal {
-    world.backend.put_services(TEAM, world.source.id, services).await;
+    world.put_services(TEAM, world.source.id, services).await;
     let refusal = promoted(world, |_| {}).await;
-    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
+    world.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
     refusal
 }
 
@@ -85,9 +85,9 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
     };
     let payload_mismatch = {
         let ask = world.approved().await;
-        world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+        world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
         let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
-        world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
+        world.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
         refusal
     };
     let expired = {

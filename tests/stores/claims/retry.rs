@@ -69,7 +69,7 @@ pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written(world
     let flow = flow("atomic-commit");
     let ask = world.approved().await;
     let promotion = world.drive_to(&flow, &ask, 2).await;
-    world.backend.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
+    world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
     assert!(succeeded(&world.finish(promotion, &ask).await));
     assert_eq!(*world.targets().await[0].services, [service(Some("shop:1"))]);
     let job = world.backend.job(TEAM, ask.request.approval).await.expect("there is a job");

@@ -11,7 +11,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{STRANGERS, TEAM, World, environment, flow, new_stack, succeeded};
+use crate::world::{STRANGERS, TEAM, UNKNOWN, World, environment, flow, new_stack, succeeded};
 
 async fn create(world: &World, stack: NewStack) -> Stack {
     world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room")
@@ -43,9 +43,12 @@ pub(super) async fn a_stack_is_found_by_its_slug_by_its_own_team_only(world: &Wo
 }
 
 pub(super) async fn a_family_is_its_members_oldest_first(world: &World) {
-    let second = create(world, new_stack("second", "image")).await;
+    let parent = Some(world.source.id);
+    let second = create(world, NewStack { parent, ..new_stack("second", "image") }).await;
+    assert_eq!((second.parent, second.root), (parent, world.source.id));
     create(world, new_stack("nobody's", "image")).await;
-    world.backend.adopt_stack(TEAM, second.id, world.source.id).await;
+    let orphan = NewStack { parent: Some(UNKNOWN), ..new_stack("orphan", "image") };
+    assert_eq!(world.store().create_stack(TEAM, orphan).await, Ok(Err(Refusal::NOT_FOUND)));
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &world.approved().await).await));
     let target = world.targets().await[0].id;
     let family = world.store().family(TEAM, world.source.id).await.expect("nothing fails");
@@ -53,7 +56,7 @@ pub(super) async fn a_family_is_its_members_oldest_first(world: &World) {
     assert_eq!(ids, [world.source.id, second.id, target]);
     assert!(family.iter().all(|stack| stack.root == world.source.id));
     assert_eq!(world.store().family(STRANGERS, world.source.id).await, Ok(Vec::new()));
-    assert_eq!(world.store().family(TEAM, second.id).await, Ok(Vec::new()), "it is nobody's root any more");
+    assert_eq!(world.store().family(TEAM, second.id).await, Ok(Vec::new()), "it is nobody's root");
 }
 
 pub(super) async fn creating_counts_and_creates_at_once(world: &World) {
@@ -144,6 +147,7 @@ pub(super) async fn text_of_any_kind_comes_back_as_it_was(world: &World) {
         let stack = NewStack {
             name: text.to_owned(),
             env: environment("staging"),
+            parent: None,
             services: vec![Service {
                 name: text.to_owned(),
                 image_ref: Some(text.to_owned()),

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Stack,
-        StackStatus, Store, StoreError, Team, Tenants, digest_of,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Service,
+        Stack, StackStatus, Store, StoreError, Team, Tenants, digest_of,
     },
 };
 use uuid::Uuid;
@@ -88,6 +88,7 @@ impl Tenants for Idle {
         fn stack_by_id(Uuid, Uuid) -> Option<Stack>;
         fn family(Uuid, Uuid) -> Vec<Stack>;
         fn put_image(Uuid, &str, &str, &str) -> Option<Stack>;
+        fn put_services(Uuid, Uuid, Vec<Service>) -> bool;
         fn patch_env(Uuid, &str, &BTreeMap<String, Option<String>>) -> Option<Stack>;
         fn put_vault(Uuid, &Environment, &str, &str) -> ();
         fn create_resource(Uuid, NewResource) -> Resource;

@@ -29,6 +29,7 @@ use countersign::{
 };
 use countersign_gate::http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, router};
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_testkit::{Peek, Seed};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -113,13 +114,11 @@ impl Gate {
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
         let store = Arc::new(MemoryStore::new(clock.clone(), ids.clone()));
-        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 50 });
+        store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 50 });
         let env = |name: &str| Environment::parse(name).expect("a legal name");
         let image_ref = Some("registry.example.com/shop@sha256:7".to_owned());
         let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
-        let source = store
-            .create_stack(TEAM, "shop", env("staging"), services, EnvVars::new())
-            .expect("the team is there");
+        let source = store.seed_stack(TEAM, "shop", env("staging"), services, EnvVars::new());
         let stack = store.stacks(TEAM).first().cloned().expect("it was created");
         let slug = stack.slug();
         let claims = Claims {

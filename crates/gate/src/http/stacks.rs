@@ -44,7 +44,7 @@ pub(super) async fn create<B: Backend, D: Deployer + 'static>(
     let asked: StackBody = body.parse()?;
     let services = asked.services()?;
     let env = Environment::parse(asked.env)?;
-    let stack = NewStack { name: asked.name, env, services, env_vars: asked.env_vars };
+    let stack = NewStack { name: asked.name, env, parent: None, services, env_vars: asked.env_vars };
     let stack = app.store().create_stack(session.team, stack).await??;
     Ok((StatusCode::CREATED, Json(StackView::from(&stack))).into_response())
 }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use countersign::store::AuditKind;
 use countersign_gate::http::Settings;
+use countersign_testkit::Peek;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

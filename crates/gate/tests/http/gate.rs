@@ -18,6 +18,7 @@ use countersign::{
 };
 use countersign_gate::http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, openapi, router};
 use countersign_models::fixtures::{CountingIds, HandClock, token_of};
+use countersign_testkit::{Faulty, Peek, Seed};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -28,10 +29,10 @@ pub(crate) const SECRET: &[u8] = b"the secret of the tests";
 /// 1 July 2026, noon.
 pub(crate) const OPENS: Timestamp = Timestamp(1_782_907_200_000);
 
-pub(crate) type Instance = App<MemoryStore, InMemoryDeployer>;
+pub(crate) type Instance = App<Faulty<MemoryStore>, InMemoryDeployer>;
 
 pub(crate) struct Gate {
-    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) store: Arc<Faulty<MemoryStore>>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) app: Instance,
     router: Router,
@@ -157,18 +158,17 @@ impl Gate {
     }
 
     /// With parts that the test wants otherwise.
-    pub(crate) fn with(change: impl FnOnce(&mut Parts<MemoryStore, InMemoryDeployer>)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Parts<Faulty<MemoryStore>, InMemoryDeployer>)) -> Self {
         crate::log::install();
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
-        let store = Arc::new(MemoryStore::new(clock.clone(), ids.clone()));
+        let memory = MemoryStore::new(clock.clone(), ids.clone());
+        let store = Arc::new(Faulty::new(|outages| memory.with_preflight(outages)));
         for team in [TEAM, STRANGERS] {
-            store.put_team(team, Team { plan: Plan::Pro, deployment_cap: 50 });
+            store.seed_team(team, Team { plan: Plan::Pro, deployment_cap: 50 });
         }
         let services = vec![service(Some("shop:1"))];
-        let source = store
-            .create_stack(TEAM, "shop", environment("staging"), services, EnvVars::new())
-            .expect("the team is there");
+        let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
         let slug = store.stacks(TEAM).first().expect("it was created").slug();
         let mut parts = Parts {
             store: store.clone(),
@@ -259,8 +259,9 @@ pub(crate) fn id_in(answer: &Answer, name: &str) -> Uuid {
 }
 
 /// What the surface says about itself.
-pub(crate) static DESCRIPTION: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(&openapi::<MemoryStore, InMemoryDeployer>()).expect("it is JSON"));
+pub(crate) static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(&openapi::<Faulty<MemoryStore>, InMemoryDeployer>()).expect("it is JSON")
+});
 
 /// Whether the description has an answer of this status and this type. What it has no route for is not its affair.
 fn is_described(method: &str, path: &str, answer: &Answer) -> bool {

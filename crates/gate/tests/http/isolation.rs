@@ -1,5 +1,6 @@
 //! S12: what is another team's answers exactly as what does not exist.
 
+use countersign_testkit::Peek;
 use serde_json::json;
 use uuid::Uuid;
 

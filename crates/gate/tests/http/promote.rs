@@ -1,6 +1,7 @@
 //! Promotes from the request to the answer: what a caller is told, and what happens.
 
 use countersign::{protocol::Status, store::AuditKind};
+use countersign_testkit::{Peek, Seed};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -82,7 +83,7 @@ async fn a_promote_into_development_runs_at_once_and_says_who_allowed_it() {
     assert_eq!(who, ["dev@example.com", "policy:development", "dev@example.com"]);
     // The same outcome again, though the source has changed since.
     let services = vec![crate::gate::service(Some("shop:2"))];
-    gate.store.put_services(TEAM, gate.source, services);
+    gate.store.seed_services(TEAM, gate.source, services);
     let again = gate.send(call()).await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!((again.status, again.json()), (answer.status, answer.json()));
@@ -94,12 +95,12 @@ async fn a_refused_promote_into_development_can_be_asked_for_again_under_its_key
     let gate = Gate::new();
     let call =
         || Call::new("POST", &gate.promote_path()).by(&dev()).json(&json!({"to": "development"})).key("mine");
-    gate.store.put_services(TEAM, gate.source, vec![crate::gate::service(None)]);
+    gate.store.seed_services(TEAM, gate.source, vec![crate::gate::service(None)]);
     let refused = gate.send(call()).await;
     assert_eq!(refused.problem(), (412, "missing_image_ref".to_owned()));
     assert_eq!(refused.json()["consumed"], false);
     // What runs now is not what the first approval was for.
-    gate.store.put_services(TEAM, gate.source, vec![crate::gate::service(Some("shop:1"))]);
+    gate.store.seed_services(TEAM, gate.source, vec![crate::gate::service(Some("shop:1"))]);
     let answer = gate.send(call()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     assert_eq!(gate.count(AuditKind::Executed), 1);

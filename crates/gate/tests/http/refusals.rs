@@ -7,6 +7,7 @@ use countersign::{
     store::{Plan, Team},
 };
 use countersign_gate::http::{ClaimedPlan, Claims, Flows};
+use countersign_testkit::Seed;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ impl Attempt {
     async fn answer(&self) -> Answer {
         let gate = Gate::new();
         let services = if self.services { vec![service(self.image)] } else { Vec::new() };
-        gate.store.put_services(TEAM, gate.source, services);
+        gate.store.seed_services(TEAM, gate.source, services);
         if self.vault_reference {
             let path = format!("/api/v1/stacks/{}/env", gate.slug);
             gate.send(Call::new("PATCH", &path).by(&dev()).json(&json!({"A": "vault:MISSING"}))).await;
@@ -81,21 +82,21 @@ impl Attempt {
             if services.is_empty() {
                 return self.without_services(&gate, approval).await;
             }
-            gate.store.put_services(TEAM, gate.source, services);
+            gate.store.seed_services(TEAM, gate.source, services);
         }
         self.send(&gate, approval).await
     }
 
     /// A stack that has lost its last service has drifted, too: it had one when it was approved.
     async fn without_services(&self, gate: &Gate, _: Uuid) -> Answer {
-        gate.store.put_services(TEAM, gate.source, vec![service(Some("shop:1"))]);
+        gate.store.seed_services(TEAM, gate.source, vec![service(Some("shop:1"))]);
         let ask = json!({"to": self.approved_to});
         let pending = gate.send(Call::new("POST", &gate.promote_path()).by(&dev()).json(&ask)).await;
         let approval = id_in(&pending, "approval_id");
         if self.decided {
             gate.decide(approval, "approve").await;
         }
-        gate.store.put_services(TEAM, gate.source, Vec::new());
+        gate.store.seed_services(TEAM, gate.source, Vec::new());
         if self.late {
             gate.clock.advance_ms(24 * 60 * 60 * 1000);
         }
@@ -106,7 +107,7 @@ impl Attempt {
         let caller = bearer(&Claims { plan: self.plan, email: self.email.map(str::to_owned), ..claims() });
         // The team is known from now on, and the store is not told about it again.
         gate.get("/api/v1/stacks/none", &caller).await;
-        gate.store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: self.cap });
+        gate.store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: self.cap });
         for outage in &self.outages {
             gate.store.begin_outage(TEAM, outage.clone());
         }

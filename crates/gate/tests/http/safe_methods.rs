@@ -7,6 +7,7 @@ use countersign::{
     store::{Decision, Store, Verdict},
 };
 use countersign_models::fixtures::token_of;
+use countersign_testkit::Peek;
 use uuid::Uuid;
 
 use crate::gate::{Call, DESCRIPTION, Gate, TEAM, admin};

@@ -17,6 +17,7 @@ use countersign_models::{
     fixtures::{CountingIds, HandClock, at_once, token_of},
     flows::BuiltIn,
 };
+use countersign_testkit::{Peek, Seed};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -63,11 +64,9 @@ impl Slow {
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
         let store = Arc::new(MemoryStore::new(clock.clone(), ids.clone()));
-        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 50 });
+        store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 50 });
         let staging = Environment::parse("staging").expect("a legal name");
-        let source = store
-            .create_stack(TEAM, "shop", staging, vec![service(Some("shop:1"))], EnvVars::new())
-            .expect("the team is there");
+        let source = store.seed_stack(TEAM, "shop", staging, vec![service(Some("shop:1"))], EnvVars::new());
         let slug = store.stacks(TEAM).first().expect("it was created").slug();
         let stacks = BuiltIn::find("consume-last").expect("it is built in").subject().flow;
         let deployer =

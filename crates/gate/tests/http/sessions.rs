@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use countersign::store::{Plan, Team};
 use countersign_gate::http::{ClaimedPlan, Claims, mint};
+use countersign_testkit::{Peek, Seed};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 use uuid::Uuid;
@@ -87,7 +88,7 @@ async fn a_team_is_known_from_its_first_request_with_the_plan_that_the_policy_gi
     gate.get("/api/v1/stacks/none", &caller).await;
     assert_eq!(gate.store.deployment_cap(newcomers), Some(7));
     // It is not written again while nothing changes.
-    gate.store.put_team(newcomers, Team { plan: Plan::Pro, deployment_cap: 8 });
+    gate.store.seed_team(newcomers, Team { plan: Plan::Pro, deployment_cap: 8 });
     gate.get("/api/v1/stacks/none", &caller).await;
     assert_eq!(gate.store.deployment_cap(newcomers), Some(8));
 }

@@ -1,5 +1,6 @@
 //! Stacks, vaults and probes: created, looked at, changed.
 
+use countersign_testkit::Peek;
 use serde_json::json;
 
 use crate::gate::{Call, DESCRIPTION, Gate, TEAM, dev, environment, id_in};

@@ -11,6 +11,7 @@ use countersign_gate::instance::{
     Instance,
     deploy::{CommandLine, Means},
 };
+use countersign_testkit::Peek;
 use serde_json::{Value, json};
 
 use crate::platform::{PATIENCE, Platform, REQUESTER, fifo, shell};

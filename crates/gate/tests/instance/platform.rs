@@ -17,6 +17,7 @@ use countersign_gate::instance::{
     wall::{Secret, SecretIds, WallClock},
     workers::WorkerSettings,
 };
+use countersign_testkit::{Peek, Seed};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -38,15 +39,14 @@ impl Platform {
     pub(crate) fn new() -> Self {
         let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
         let store = Arc::new(MemoryStore::new(Arc::new(WallClock), ids.clone()));
-        store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
+        store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
         let services = vec![Service {
             name: "web".to_owned(),
             image_ref: Some("shop:1".to_owned()),
             port: Some(80),
             expose: true,
         }];
-        let source = store.create_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
-        let source = source.expect("the team is there");
+        let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
         Self { store, ids, folder: tempfile::tempdir().expect("a folder"), source }
     }
 

@@ -21,6 +21,7 @@ use countersign_gate::instance::{
     wall::WallClock,
     workers::{Worker, WorkerSettings},
 };
+use countersign_testkit::Peek;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::platform::{Platform, TEAM, pretend, until};

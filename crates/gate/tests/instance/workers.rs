@@ -7,6 +7,7 @@ use countersign::{
     store::{JobState, Operations, StackStatus, Store},
 };
 use countersign_gate::instance::{Instance, Parts, workers::WorkerSettings};
+use countersign_testkit::Peek;
 
 use crate::platform::{PATIENCE, Platform, TEAM, pretend, until};
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_test_cluster::Cluster;
+use countersign_testkit::Cluster;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;

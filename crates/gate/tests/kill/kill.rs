@@ -17,7 +17,7 @@ use std::{
 use countersign::protocol::Timestamp;
 use countersign_models::properties::Property;
 
-use countersign_test_cluster::Cluster;
+use countersign_testkit::Cluster;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{

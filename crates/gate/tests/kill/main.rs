@@ -13,7 +13,7 @@ mod stores;
 
 use std::sync::Arc;
 
-use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {

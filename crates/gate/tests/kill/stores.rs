@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use countersign::protocol::Timestamp;
-use countersign_test_cluster::Cluster;
+use countersign_testkit::Cluster;
 
 /// What instances keep their records in.
 pub(crate) enum Database {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_test_cluster::{Cluster, Failed, Fsync, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,11 +1,11 @@
 //! What a task notes while it has its turn, and the [`Deed`] that this makes.
-//!
-//! That its cells are atomic has the same reason as with [the turnstile](super::turnstile).
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use countersign::protocol::Target;
-use crossbeam_utils::atomic::AtomicCell;
 use uuid::Uuid;
 
 use super::Outcome;
@@ -17,8 +17,6 @@ pub(in crate::simulation) struct Deed {
     /// What really became of the effect: a fault that had nothing to hit is none.
     pub(in crate::simulation) outcome: Outcome,
     pub(in crate::simulation) changed: Changed,
-    /// A transaction was sent to the store: it may have changed.
-    pub(in crate::simulation) sent: bool,
     /// The deploy that began last is its doing.
     pub(in crate::simulation) launched: bool,
     /// The target that the promotion knows of from now on, if that has changed.
@@ -40,8 +38,6 @@ pub(in crate::simulation) type Words = Box<(Actor, String, String)>;
 
 /// What a transaction really changed. Counts, since a message may be delivered twice.
 #[derive(Clone, Copy, Debug, Default)]
-// So that all of it is one atomic.
-#[repr(align(4))]
 pub(in crate::simulation) struct Changed {
     pub(in crate::simulation) consumed: u8,
     pub(in crate::simulation) wrote: bool,
@@ -59,135 +55,62 @@ pub(in crate::simulation) enum WorkerDeed {
     Finished,
 }
 
-#[derive(Clone, Copy, Default)]
-enum About {
-    #[default]
-    Unsaid,
-    Nothing,
-    Found,
-    Created,
-}
-
-/// What has been noted since it was [taken](Self::take) last.
+/// What has been noted since it was [taken](Self::take) last. A lock that is never contended: one thread plays a
+/// schedule, and only the bounds of the traits that the platform implements ask for one.
 #[derive(Default)]
-pub(super) struct Notes {
-    /// Anything at all.
-    any: AtomicCell<bool>,
-    outcome: AtomicCell<Outcome>,
-    changed: AtomicCell<Changed>,
-    sent: AtomicCell<bool>,
-    launched: AtomicCell<bool>,
-    waits: AtomicCell<bool>,
-    worker: AtomicCell<Option<WorkerDeed>>,
-    target: AtomicCell<About>,
-    target_id: Id,
-    has_approval: AtomicCell<bool>,
-    approval: Id,
-    acted: AtomicCell<Option<bool>>,
-    fence: AtomicCell<u64>,
-    has_words: AtomicCell<bool>,
-    words: Mutex<Option<Words>>,
-}
-
-/// An id in two halves: there is no cell for a whole one.
-#[derive(Default)]
-struct Id(AtomicCell<u64>, AtomicCell<u64>);
-
-// One that is not would take a lock. None has padding, which no atomic can hold.
-const _: () = assert!(
-    AtomicCell::<bool>::is_lock_free()
-        && AtomicCell::<Outcome>::is_lock_free()
-        && AtomicCell::<Changed>::is_lock_free()
-        && AtomicCell::<Option<WorkerDeed>>::is_lock_free()
-        && AtomicCell::<About>::is_lock_free()
-        && AtomicCell::<Option<bool>>::is_lock_free()
-        && AtomicCell::<u64>::is_lock_free()
-);
-
-impl Id {
-    fn set(&self, id: Uuid) {
-        let (high, low) = id.as_u64_pair();
-        self.0.store(high);
-        self.1.store(low);
-    }
-
-    fn get(&self) -> Uuid {
-        Uuid::from_u64_pair(self.0.load(), self.1.load())
-    }
-}
-
-/// What is in it; the default is in it from now on.
-fn take<T: Copy + Default>(cell: &AtomicCell<T>) -> T {
-    let value = cell.load();
-    cell.store(T::default());
-    value
-}
+pub(super) struct Notes(Mutex<Deed>);
 
 impl Notes {
-    fn note<T>(&self, cell: &AtomicCell<T>, value: T) {
-        self.any.store(true);
-        cell.store(value);
+    fn deed(&self) -> MutexGuard<'_, Deed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn outcome(&self, outcome: Outcome) {
-        self.note(&self.outcome, outcome);
+        self.deed().outcome = outcome;
     }
 
     /// A transaction was sent, and this is what it has changed.
     pub(super) fn sent(&self, changed: Changed) {
-        let before = self.changed.load();
-        self.changed.store(Changed {
-            consumed: before.consumed + changed.consumed,
-            wrote: before.wrote | changed.wrote,
-            vault: before.vault | changed.vault,
-            other_services: before.other_services | changed.other_services,
-        });
-        self.note(&self.sent, true);
+        let known = &mut self.deed().changed;
+        known.consumed += changed.consumed;
+        known.wrote |= changed.wrote;
+        known.vault |= changed.vault;
+        known.other_services |= changed.other_services;
     }
 
     /// The deploy that began last is its doing.
     pub(super) fn launched(&self) {
-        self.note(&self.launched, true);
+        self.deed().launched = true;
     }
 
     pub(super) fn waits(&self) {
-        self.note(&self.waits, true);
+        self.deed().waits = true;
     }
 
     /// The promotion knows of this target from now on, or of none.
     pub(super) fn target(&self, target: Option<Target>) {
-        let about = match target {
-            None => About::Nothing,
-            Some(Target { created: false, .. }) => About::Found,
-            Some(Target { created: true, .. }) => About::Created,
-        };
-        self.note(&self.target, about);
-        self.target_id.set(target.map_or_else(Uuid::nil, |target| target.id));
+        self.deed().target = Some(target);
     }
 
     pub(super) fn worker(&self, does: Option<WorkerDeed>) {
-        self.note(&self.worker, does);
+        self.deed().worker = does;
     }
 
     /// It is about this approval's job, or about none that is known.
     pub(super) fn approval(&self, approval: Option<Uuid>) {
-        self.note(&self.has_approval, approval.is_some());
-        if let Some(approval) = approval {
-            self.approval.set(approval);
-        }
+        self.deed().approval = approval;
     }
 
     /// A worker acted on the lease with this fencing number. To have succeeded once is to have succeeded.
     pub(super) fn acted(&self, fence: u64, succeeded: bool) {
-        let before = self.acted.load().unwrap_or(false);
-        self.note(&self.acted, Some(succeeded || before));
-        self.fence.store(fence);
+        let mut deed = self.deed();
+        let before = deed.acted.is_some_and(|(_, succeeded)| succeeded);
+        deed.acted = Some((fence, succeeded || before));
     }
 
     /// What is said first names the deed, what is said last how it ended.
     pub(super) fn say(&self, (to, does, result): (Actor, String, String)) {
-        self.note(&self.has_words, true);
-        match &mut *self.words.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut self.deed().words {
             Some(words) => words.2 = result,
             none => *none = Some(Box::new((to, does, result))),
         }
@@ -195,28 +118,7 @@ impl Notes {
 
     /// What was noted since this was asked last.
     pub(super) fn take(&self) -> Deed {
-        if !take(&self.any) {
-            return Deed::default();
-        }
-        let target = |created| Some(Target { id: self.target_id.get(), created });
-        let words = || self.words.lock().unwrap_or_else(PoisonError::into_inner).take();
-        Deed {
-            outcome: take(&self.outcome),
-            changed: take(&self.changed),
-            sent: take(&self.sent),
-            launched: take(&self.launched),
-            target: match take(&self.target) {
-                About::Unsaid => None,
-                About::Nothing => Some(None),
-                About::Found => Some(target(false)),
-                About::Created => Some(target(true)),
-            },
-            waits: take(&self.waits),
-            worker: take(&self.worker),
-            approval: take(&self.has_approval).then(|| self.approval.get()),
-            acted: take(&self.acted).map(|succeeded| (self.fence.load(), succeeded)),
-            words: if take(&self.has_words) { words() } else { None },
-        }
+        mem::take(&mut *self.deed())
     }
 }
 
@@ -244,7 +146,7 @@ mod tests {
         }
         let deed = notes.take();
         assert_eq!((deed.outcome, deed.worker), (Outcome::AnswerLost, Some(WorkerDeed::Renewed)));
-        assert_eq!((deed.sent, deed.launched, deed.waits), (true, true, true));
+        assert!(deed.launched && deed.waits);
         let Changed { consumed, wrote, vault, other_services } = deed.changed;
         assert_eq!((consumed, wrote, vault, other_services), (2, true, true, false));
         assert_eq!(deed.target, Some(Some(Target { id: target, created: true })));

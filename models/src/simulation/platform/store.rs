@@ -56,9 +56,11 @@ impl Store for Platform {
         let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
         self.name(&Effect::FindTarget, Some(step));
         self.reach(outcome)?;
-        let refused = self.begin_outage(ask, step, outcome);
         let mut found = self.store.find_target(ask, step).await?;
-        self.end_outage(ask, refused, found.is_err());
+        if let Some(refusal) = step.refusals().next().filter(|_| outcome == Outcome::Refuses) {
+            found = Err(refusal.clone());
+            self.notes.outcome(outcome);
+        }
         if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
             // There was none at the beginning.
             *target = None;

@@ -1,80 +1,61 @@
 //! The turnstile: who may pass, what is to become of the effect behind it, and where a task waits that has not passed.
-//!
-//! One thread plays a schedule. That these are atomics is for the bounds of the traits that the platform stands behind,
-//! and none of them orders anything: a relaxed one costs what a plain one does, and a lock at every step would not.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{At, Who};
 use crate::simulation::Outcome;
 
+/// A lock that is never contended, as that of [the notes](super::notes).
 #[derive(Debug, Default)]
-pub(super) struct Turnstile {
-    /// The outcome's place, counted from 1; 0: nobody may pass.
-    permit: AtomicU8,
-    at: AtomicU8,
+pub(super) struct Turnstile(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// None: no task may pass.
+    permit: Option<Outcome>,
+    at: At,
     /// Whose turn it is, and on which instance.
-    turn: AtomicU64,
+    turn: (Who, u8),
 }
 
-const CONSUMES: u8 = 4;
-const WRITES_TARGET: u8 = 8;
-const WORKER: u64 = 1 << 32;
+impl Default for State {
+    fn default() -> Self {
+        Self { permit: None, at: At::default(), turn: (Who::Worker { instance: 0 }, 0) }
+    }
+}
 
 impl Turnstile {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next task that is polled may pass once.
     pub(super) fn admit(&self, who: Who, instance: u8, outcome: Outcome) {
-        self.permit.store(outcome as u8 + 1, Relaxed);
-        self.set_turn(who, instance);
+        let mut state = self.state();
+        (state.permit, state.turn) = (Some(outcome), (who, instance));
     }
 
     pub(super) fn set_turn(&self, who: Who, instance: u8) {
-        let who = match who {
-            Who::Attempt { client, attempt } => u64::from(client) << 16 | u64::from(attempt),
-            Who::Worker { instance } => WORKER | u64::from(instance),
-        };
-        self.turn.store(who << 8 | u64::from(instance), Relaxed);
+        self.state().turn = (who, instance);
     }
 
     pub(super) fn turn(&self) -> (Who, u8) {
-        let turn = self.turn.load(Relaxed);
-        let who = turn >> 8;
-        let who = if who & WORKER == 0 {
-            Who::Attempt { client: (who >> 16) as u8, attempt: who as u16 }
-        } else {
-            Who::Worker { instance: who as u8 }
-        };
-        (who, turn as u8)
+        self.state().turn
     }
 
     /// The permit, if there is one. It is used up.
     pub(super) fn take_permit(&self) -> Option<Outcome> {
-        let permit = self.permit.load(Relaxed);
-        self.permit.store(0, Relaxed);
-        Outcome::ALL.get(usize::from(permit).wrapping_sub(1)).copied()
+        self.state().permit.take()
     }
 
     /// A task waits here.
     pub(super) fn wait(&self, at: At) {
-        let at = match at {
-            At::Elsewhere => 0,
-            At::Deploy => 1,
-            At::Change { consumes, writes_target } => {
-                2 | if consumes { CONSUMES } else { 0 } | if writes_target { WRITES_TARGET } else { 0 }
-            }
-        };
-        self.at.store(at, Relaxed);
+        self.state().at = at;
     }
 
     /// Where the last one waits.
     pub(super) fn at(&self) -> At {
-        match self.at.load(Relaxed) {
-            0 => At::Elsewhere,
-            1 => At::Deploy,
-            change => {
-                At::Change { consumes: change & CONSUMES != 0, writes_target: change & WRITES_TARGET != 0 }
-            }
-        }
+        self.state().at
     }
 }
 

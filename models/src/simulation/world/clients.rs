@@ -5,11 +5,11 @@ use std::sync::Arc;
 use countersign::{
     protocol::{End, Refusal, Status, Target},
     service::Answer,
-    store::{Ask, Clock, StackStatus, Store},
+    store::{Ask, Clock, StackStatus, Store, Tenants},
 };
 use uuid::Uuid;
 
-use super::{Ending, Reach, Simulation, Taken, services};
+use super::{Ending, Simulation, Taken, services};
 use crate::{
     fixtures::at_once,
     model::{self, Actor},
@@ -83,7 +83,6 @@ impl Simulation {
         let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
         consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
         ledger.known.clean = false;
-        self.touched = Some(consumer.plan.approval.into());
         self.note_client(client, "sends its request a second time");
         Some(())
     }
@@ -99,7 +98,6 @@ impl Simulation {
         let is_retry = consumer.unknown;
         consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
         ledger.known.clean = false;
-        self.touched = Some(consumer.plan.approval.into());
         self.note_client(client, "asks again");
         Some(())
     }
@@ -110,13 +108,13 @@ impl Simulation {
         let ledger = &mut self.ledgers[usize::from(plan.approval)];
         let attempt = &mut consumer.attempts[usize::from(duplicate)];
         if matches!(attempt.slot, Slot::Waiting) {
-            let source = self.platform.store.digest(&consumer.ask)?;
+            let source = at_once(self.platform.store.read_approval(&consumer.ask)).ok()?.digest;
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
             ledger.requests += 1;
             let began_on_approved = ledger.status == Status::Approved;
             if let Some(at) = attempt.facts {
-                ledger.promotions.change(at, |facts| {
+                ledger.change(at, |facts| {
                     facts.stage = Stage::Running;
                     facts.began_on_approved = began_on_approved;
                 });
@@ -133,8 +131,6 @@ impl Simulation {
         attempt.at = self.platform.at();
         attempt.waits = deed.waits;
         self.acted = Some((client, duplicate));
-        // While it was slow, time has passed for everybody.
-        self.touched = (deed.outcome != Outcome::Slow).then_some(plan.approval.into());
         if let Some(target) = deed.target {
             let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
             attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
@@ -148,7 +144,7 @@ impl Simulation {
         }
         let (consumed, wrote) = (deed.changed.consumed > 0, deed.changed.wrote);
         if let Some(at) = attempt.facts.filter(|_| consumed || wrote) {
-            ledger.promotions.change(at, |facts| {
+            ledger.change(at, |facts| {
                 facts.consumed |= consumed;
                 facts.wrote |= wrote;
             });
@@ -158,9 +154,6 @@ impl Simulation {
             ledger.launched(&launch);
         }
         ledger.known.clean &= deed.outcome.fault().is_none();
-        if !deed.sent {
-            self.reach = Reach::Beside;
-        }
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
@@ -186,7 +179,6 @@ impl Simulation {
         let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
         let launch = deploy.launch;
         at_once(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
-        self.touched = Some(self.consumers[usize::from(client)].plan.approval.into());
         let does = format!("settles: the deploy of consumer {} ends", client + 1);
         self.push_scene(Actor::Target, Actor::Target, does, None, false);
         Some(Taken {
@@ -200,7 +192,7 @@ impl Simulation {
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
         let ledger = &self.ledgers[approval];
         if ledger.known.drifted {
-            self.platform.store.put_services(ledger.team, ledger.sources[0], services(1));
+            at_once(self.platform.store.put_services(ledger.team, ledger.sources[0], services(1))).ok();
         }
     }
 
@@ -215,12 +207,12 @@ impl Simulation {
         let Some(known) = known else { return Ok(()) };
         let plan = known.plan;
         let ask = Arc::new(Ask { key: None, ..Ask::clone(&known.ask) });
-        let Some(source) = self.platform.store.digest(&ask) else { return Ok(()) };
+        let Ok(reading) = at_once(self.platform.store.read_approval(&ask)) else { return Ok(()) };
         let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);
-        attempt.slot = Slot::Running(task::request(&self.platform, &ask, source));
+        attempt.slot = Slot::Running(task::request(&self.platform, &ask, reading.digest));
         if let Some(at) = facts {
-            ledger.promotions.change(at, |facts| facts.stage = Stage::Running);
+            ledger.change(at, |facts| facts.stage = Stage::Running);
         }
         ledger.requests += 1;
         ledger.known.clean = false;
@@ -265,7 +257,7 @@ pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> O
         Wants::OtherTeam => return None,
     };
     let at_consume = matches!(begins_at, At::Change { consumes: true, .. });
-    Some(ledger.promotions.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
+    Some(ledger.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
 }
 
 /// What a client's answer means, for the ledger and for the client itself.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{protocol::Commit, store::JobState};
 
-use super::{Consumer, Ending, Reach, Simulation, Slot, Taken, clients::Attempt};
+use super::{Consumer, Ending, Simulation, Slot, Taken, clients::Attempt};
 use crate::{
     model::{self, Actor},
     properties::Stage,
@@ -31,18 +31,7 @@ impl Simulation {
         }
         let done = self.platform.done();
         let deed = done.as_ref()?;
-        let worked_on =
-            deed.approval.and_then(|approval| self.ledgers.iter().position(|ledger| ledger.id == approval));
-        // While it was slow, time has passed for everybody.
-        self.touched = worked_on.filter(|_| deed.outcome != Outcome::Slow);
         let is_stale = self.apply_worker(deed);
-        let unharmed = deed.outcome.fault().is_none() && !is_stale && worked.is_none();
-        self.reach = match deed.worker {
-            None | Some(WorkerDeed::LaunchedAgain) if unharmed => Reach::Nothing,
-            Some(WorkerDeed::Leased | WorkerDeed::Renewed) if unharmed => Reach::Lease,
-            Some(WorkerDeed::Launched) if unharmed => Reach::Beside,
-            _ => Reach::Store,
-        };
         self.describe_worker(instance, deed, worked);
         let fault = deed.outcome.fault().or(match deed.worker {
             _ if is_stale => Some(Fault::PausedWorker),
@@ -126,7 +115,7 @@ impl Simulation {
             if deed.changed.consumed > 0 {
                 consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
             }
-            ledger.promotions.change(usize::from(attempt), |facts| {
+            ledger.change(usize::from(attempt), |facts| {
                 let matters = facts.stage == Stage::Running || facts.stage.is_refused();
                 facts.wrote |= deed.changed.wrote && matters;
                 facts.consumed |= deed.changed.consumed > 0 && matters;

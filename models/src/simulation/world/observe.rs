@@ -1,6 +1,6 @@
 //! Brings the ledgers up to date with what the store really has, and judges.
 
-use countersign::store::{Clock, memory::Records};
+use countersign::store::Clock;
 use uuid::Uuid;
 
 use super::{Attempt, Simulation, Slot};
@@ -9,65 +9,23 @@ use crate::simulation::{
     platform::{At, Control, Deploy, Late, Message},
 };
 
-/// How far what was done reaches: no need to look at more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Nothing that a property looks at: a worker that waits, or launches what is launched.
-    Nothing,
-    /// A job was leased, or its lease got longer: no property looks at that by itself.
-    Lease,
-    /// Beside the store: a promotion has read something or has ended, a request was sent again, something was launched
-    /// or its deploy has ended, time has passed.
-    Beside,
-    /// Whatever the store has.
-    Store,
-}
-
 impl Simulation {
-    /// Brings the ledgers up to date, as far as they were reached, and judges: what is beside the store is one approval's
-    /// business, what is in it that of the approval's family. Without one it is everybody's.
-    pub(super) fn observe(&mut self, touched: Option<usize>, reach: Reach) {
-        match (reach, touched) {
-            (Reach::Nothing, _) => {}
-            (Reach::Lease, Some(approval)) => {
-                let ledger = &mut self.ledgers[approval];
-                let job = |records: Records<'_>| records.job_state(ledger.id);
-                ledger.job = self.platform.store.look(ledger.team, job).flatten();
+    /// Brings every ledger up to date, and judges it.
+    pub(super) fn observe(&mut self) {
+        self.look();
+        self.place_acted();
+        for approval in 0..self.ledgers.len() {
+            if let Some(record) = self.platform.store.standing(self.ledgers[approval].id) {
+                self.ledgers[approval].stands(record.standing.status);
             }
-            // What changes nothing in the store is no other approval's business.
-            (Reach::Beside, Some(approval)) => {
-                self.place_acted();
-                self.judge(approval);
-            }
-            (Reach::Beside, None) => {
-                self.place_acted();
-                (0..self.ledgers.len()).for_each(|approval| self.judge(approval));
-            }
-            (Reach::Lease | Reach::Store, _) => {
-                let only = touched.map(|approval| &self.ledgers[approval]);
-                let only = only.map(|ledger| (ledger.team, ledger.family));
-                self.look(only);
-                self.place_acted();
-                for approval in 0..self.ledgers.len() {
-                    let ledger = &mut self.ledgers[approval];
-                    if only.is_none_or(|(_, family)| ledger.family == family)
-                        && let Some(record) = self.platform.store.standing(ledger.id)
-                    {
-                        ledger.stands(record.standing.status);
-                        self.judge(approval);
-                    }
-                }
-            }
+            self.judge(approval);
         }
     }
 
-    /// Looks at what the store has of one family, or of all.
-    fn look(&mut self, only: Option<(Uuid, usize)>) {
+    /// Reads what the store has of every team.
+    fn look(&mut self) {
         let Self { platform, ledgers, consumers, teams, .. } = self;
         for (team, seen, cap) in teams.iter_mut() {
-            if only.is_some_and(|(only, _)| only != *team) {
-                continue;
-            }
             platform.store.look(*team, |records| {
                 for event in &records.events[*seen..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
@@ -75,14 +33,7 @@ impl Simulation {
                     }
                 }
                 *seen = records.events.len();
-                for (index, ledger) in ledgers.iter_mut().enumerate() {
-                    let is_meant = match only {
-                        Some((_, family)) => ledger.family == family,
-                        None => ledger.team == *team,
-                    };
-                    if !is_meant {
-                        continue;
-                    }
+                for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, one)| one.team == *team) {
                     let had_targets = ledger.has_targets();
                     ledger.look(records, *cap);
                     if ledger.has_targets() != had_targets {
@@ -104,16 +55,12 @@ impl Simulation {
     }
 
     fn judge(&mut self, approval: usize) {
-        let Self { platform, ledgers, judged, found, .. } = self;
+        let Self { platform, ledgers, found, .. } = self;
         let ledger = &mut ledgers[approval];
         ledger.time_is(platform.clock.now());
-        let under_way =
-            ledger.requests > 0 || ledger.job_is_open() || is_awaited(&platform.control(), ledger.id);
-        // As in the ledger: not written unless it changes.
-        if under_way != ledger.known.under_way {
-            ledger.known.under_way = under_way;
-        }
-        *found = ledger.judge(*found, judged);
+        let is_busy = ledger.requests > 0 || ledger.job_is_open();
+        ledger.known.under_way = is_busy || is_awaited(&platform.control(), ledger.id);
+        *found = found.and(ledger.judge());
     }
 }
 
@@ -140,7 +87,7 @@ fn stands(attempt: &Attempt, ledger: &mut Ledger) {
         }
         At::Elsewhere | At::Deploy => (false, false),
     };
-    ledger.promotions.change(place, |facts| {
+    ledger.change(place, |facts| {
         (facts.at_consume, facts.at_contended_write) = (at_consume, at_contended_write);
     });
 }

@@ -3,22 +3,17 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{
-        Approval, Binding, Digest, Effect, Environment, Flow, Kind, Op, Promotion, Request, Timestamp,
-    },
-    store::{Ask, EnvVars, Payload, Plan, Store, Team},
+    protocol::{Approval, Binding, Digest, Effect, Flow, Kind, Op, Promotion, Request, Timestamp},
+    store::{Ask, EnvVars, NewStack, Payload, Plan, Store, Team, Tenants},
 };
 use uuid::Uuid;
 
-use super::{
-    Attempt, Consumer, Reach, Simulation, Slot, Worker, clients::begin_facts, environment, services,
-    stage::Alike, team_id,
-};
+use super::{Attempt, Consumer, Simulation, Slot, clients::begin_facts, environment, services, team_id};
 use crate::{
     fixtures::at_once,
     simulation::{
-        Client, Found, Mutant, Scenario, Wants,
-        ledger::{Judged, Ledger},
+        Client, Found, Mutant, Permission, Scenario, Wants,
+        ledger::Ledger,
         platform::{At, Platform},
     },
 };
@@ -27,250 +22,161 @@ pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
 /// Between two requests for an approval: windows do not end all at once.
 const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
 const VAULT_KEY: &str = "KEY";
+const REQUESTER: &str = "dev@example.com";
 
-/// What every schedule is about.
-pub(super) struct Play {
-    pub(super) flow: Arc<Flow>,
-    pub(super) mutant: Option<Mutant>,
-    begins_at: At,
-    binding: Binding,
-    by: Arc<str>,
+/// The two stacks of a team's family.
+struct Family {
+    team: u8,
+    number: u8,
+    stacks: [Uuid; 2],
 }
 
-/// What there is to be asked for.
-#[derive(Default)]
-pub(super) struct Sources {
-    /// The two stacks of each team's families.
-    families: Vec<((u8, u8), [Uuid; 2])>,
-    /// What was asked for before, each in a [place](place_of) of its own.
-    asks: Vec<Option<Arc<Ask>>>,
-}
+/// A team with the events of it that have been seen, and the stacks that its plan has room for.
+type TeamSeen = (Uuid, usize, usize);
 
-/// What a schedule is played with.
-pub(super) struct World {
-    platform: Arc<Platform>,
-    ledgers: Vec<Ledger>,
-    teams: Vec<(Uuid, usize, usize)>,
-    consumers: Vec<Consumer>,
-    workers: Vec<Option<Worker>>,
-    skews_ms: Vec<i64>,
-}
-
-impl Play {
-    pub(super) fn new(flow: Arc<Flow>, mutant: Option<Mutant>) -> Self {
-        let binding =
-            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        let begins_at = first(&flow, &binding);
-        Self { flow, mutant, begins_at, binding, by: "dev@example.com".into() }
-    }
-
-    /// As [`Stage::begin`](super::Stage::begin), where nothing is kept for the next time.
-    pub(super) fn begin(&self, scenario: &Scenario, judged: Judged) -> Simulation {
-        let (world, mut sources) = self.start(scenario);
-        self.enter(world, &mut sources, scenario, judged, None)
-    }
-
-    fn ask(&self, approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
-        Ask {
-            request: Request { approval, team: team_id(team), binding: self.binding.clone() },
-            by: Arc::clone(&self.by),
-            payload: Payload { source, name: None, copy_vault: true },
-            key,
-        }
-    }
-
-    /// The world before anybody has come.
-    pub(super) fn start(&self, scenario: &Scenario) -> (World, Sources) {
-        let mut world = World::new(Platform::new(Arc::clone(&self.flow), self.mutant, BEGIN));
-        let families = world.furnish(scenario, &self.binding.from);
-        let World { platform, ledgers, .. } = &mut world;
-        for (index, permission) in scenario.approvals.iter().enumerate() {
-            if index > 0 {
-                platform.clock.advance_ms(BETWEEN_REQUESTS_MS);
-            }
-            let (family, sources) = family_of(&families, permission.team, permission.family);
-            let ask = self.ask(Uuid::nil(), permission.team, sources[0], None);
-            let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory");
-            let Approval { id, team, digest, expires_at, .. } = *record.approval;
-            ledgers.push(Ledger::new(id, team, family, sources, digest, expires_at));
-        }
-        // The store keeps the digests of what was asked for lately. Who begins with a copy need not hash again.
-        for ((team, _), stacks) in &families {
-            for stack in stacks {
-                platform.store.digest(&self.ask(Uuid::nil(), *team, *stack, None));
-            }
-        }
-        let mut sources = Sources { families, ..Sources::default() };
-        // What the store has is looked at once for all who begin here.
-        let nobody = Scenario { clients: Vec::new(), ..scenario.clone() };
-        let mut simulation = self.enter(world, &mut sources, &nobody, Judged::default(), None);
-        simulation.observe(None, Reach::Store);
-        (World::left_by(simulation), sources)
-    }
-
-    /// The clients come to a store that has been looked at, and nobody has begun.
-    pub(super) fn enter(
-        &self,
-        world: World,
-        sources: &mut Sources,
-        scenario: &Scenario,
-        judged: Judged,
-        alike: Option<Alike>,
-    ) -> Simulation {
-        let Sources { families, asks } = sources;
-        let World { platform, mut ledgers, teams, mut consumers, mut workers, mut skews_ms } = world;
-        for (index, client) in scenario.clients.iter().enumerate() {
+impl Simulation {
+    /// The scenario at its start: every approval is pending, and no client has begun.
+    ///
+    /// # Panics
+    /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
+    pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
+        let begins_at = first(&flow, &binding());
+        let platform = Platform::new(flow, mutant, BEGIN);
+        let (families, teams) = populate(&platform, scenario);
+        let mut ledgers = request_approvals(&platform, scenario, &families);
+        let consumers = scenario.clients.iter().enumerate().map(|(index, client)| {
             let ledger = &mut ledgers[usize::from(client.approval)];
-            let key = scenario.keys.then_some(index);
-            let place = place_of(*client, key);
-            asks.resize(asks.len().max(place + 1), None);
-            let ask = asks[place].get_or_insert_with(|| {
-                let permission = scenario.approvals[usize::from(client.approval)];
-                let (team, source) = match client.wants {
-                    Wants::Approved => (permission.team, ledger.sources[0]),
-                    Wants::OtherStack => (permission.team, ledger.sources[1]),
-                    Wants::OtherTeam => {
-                        let team = permission.team + Scenario::MOST_TEAMS;
-                        (team, family_of(families, team, 0).1[0])
-                    }
-                };
-                Arc::new(self.ask(ledger.id, team, source, key.map(|index| format!("key-{index}").into())))
-            });
-            let facts = begin_facts(ledger, client.wants, self.begins_at);
-            let attempts = [Attempt::new(Slot::Waiting, facts), Attempt::new(Slot::Off, None)];
-            consumers.push(Consumer {
+            let key = scenario.keys.then(|| format!("key-{index}").into());
+            let permission = scenario.approvals[usize::from(client.approval)];
+            let ask = ask_of(*client, permission, ledger, &families, key);
+            let facts = begin_facts(ledger, client.wants, begins_at);
+            Consumer {
                 plan: *client,
-                ask: Arc::clone(ask),
-                attempts,
+                ask: Arc::new(ask),
+                attempts: [Attempt::new(Slot::Waiting, facts), Attempt::new(Slot::Off, None)],
                 consumed: None,
                 unknown: false,
                 retries: 0,
-            });
-        }
-        workers.extend(scenario.skews_ms.iter().map(|_| None));
-        skews_ms.clone_from(&scenario.skews_ms);
-        let mut simulation = Simulation {
-            skews_ms,
+            }
+        });
+        let consumers = consumers.collect();
+        let mut simulation = Self {
+            skews_ms: scenario.skews_ms.clone(),
             clients: scenario.clients.len(),
-            platform,
+            platform: Arc::new(platform),
             ledgers,
             consumers,
-            workers,
+            workers: scenario.skews_ms.iter().map(|_| None).collect(),
             teams,
-            begins_at: self.begins_at,
+            begins_at,
             found: Found::default(),
-            judged,
-            alike,
             images: 1,
             endings: Default::default(),
             answered_last: None,
-            reach: Reach::Store,
             acted: None,
-            touched: None,
             healing: None,
             owed: 0,
             scenes: Vec::new(),
         };
-        simulation.observe(None, Reach::Beside);
+        simulation.observe();
         simulation
     }
 }
 
-impl World {
-    /// With nobody in it.
-    fn new(platform: Platform) -> Self {
-        let (ledgers, teams, consumers, workers, skews_ms) = Default::default();
-        Self { platform: Arc::new(platform), ledgers, teams, consumers, workers, skews_ms }
-    }
+fn binding() -> Binding {
+    Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") }
+}
 
-    /// What is there when everybody has gone.
-    pub(super) fn left_by(simulation: Simulation) -> Self {
-        let Simulation { platform, mut ledgers, teams, mut consumers, mut workers, skews_ms, .. } =
-            simulation;
-        // With them go all that share the platform.
-        consumers.clear();
-        workers.clear();
-        ledgers.iter_mut().for_each(Ledger::forget_judgement);
-        Self { platform, ledgers, teams, consumers, workers, skews_ms }
-    }
-
-    /// Teams with their stacks: the two of each family.
-    fn furnish(&mut self, scenario: &Scenario, staging: &Environment) -> Vec<((u8, u8), [Uuid; 2])> {
-        let mut wanted: Vec<(u8, u8)> =
-            scenario.approvals.iter().map(|approval| (approval.team, approval.family)).collect();
-        // Who asks for another team's approval has a stack of its own to ask for.
-        wanted.extend(strangers(scenario).map(|team| (team + Scenario::MOST_TEAMS, 0)));
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut families = Vec::with_capacity(wanted.len());
-        let Self { platform, teams, .. } = self;
-        let store = &platform.store;
-        for (team, family) in wanted {
-            let id = team_id(team);
-            if !teams.iter().any(|(known, ..)| *known == id) {
-                store.put_team(id, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
-                store.put_vault(id, staging.clone(), VAULT_KEY, "value");
-                teams.push((id, 0, usize::MAX));
-            }
-            let stack = |name: &str| {
-                let created = store.create_stack(id, name, staging.clone(), services(1), EnvVars::new());
-                created.expect("the team is there")
-            };
-            let stacks = [stack("approved"), stack("other")];
-            store.adopt_stack(id, stacks[1], stacks[0]);
-            families.push(((team, family), stacks));
-        }
-        if let Some(room) = scenario.room {
-            for (team, _, cap) in teams {
-                *cap = store.look(*team, |records| records.stacks.len()).unwrap_or(0) + usize::from(room);
-                store.put_team(*team, Team { plan: Plan::Pro, deployment_cap: *cap });
-            }
-        }
-        families
-    }
-
-    /// One that goes its own way.
-    pub(super) fn copy(&self) -> Self {
-        let Platform { flow, mutant, .. } = &*self.platform;
-        let mut copy = Self::new(Platform::new(Arc::clone(flow), *mutant, BEGIN));
-        copy.set_back(self);
-        copy
-    }
-
-    /// Is as another one in which nobody has come.
-    pub(super) fn set_back(&mut self, original: &Self) {
-        let Self { platform, ledgers, teams, consumers: _, workers: _, skews_ms: _ } = self;
-        let platform = Arc::get_mut(platform).expect("who shares it has gone");
-        platform.set_back(&original.platform, original.ledgers.iter().map(|ledger| ledger.id));
-        ledgers.truncate(original.ledgers.len());
-        for (ledger, original) in ledgers.iter_mut().zip(&original.ledgers) {
-            ledger.set_back(original);
-        }
-        ledgers.extend_from_slice(&original.ledgers[ledgers.len()..]);
-        teams.clone_from(&original.teams);
+fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
+    Ask {
+        request: Request { approval, team: team_id(team), binding: binding() },
+        by: REQUESTER.into(),
+        payload: Payload { source, name: None, copy_vault: true },
+        key,
     }
 }
 
-/// The place of what this client asks for, under the key of the client of this number if it has one.
-fn place_of(client: Client, key: Option<usize>) -> usize {
-    let key = key.map_or(0, |client| client + 1);
-    let wants = match client.wants {
-        Wants::Approved => 0,
-        Wants::OtherStack => 1,
-        Wants::OtherTeam => 2,
+/// What a client asks for.
+fn ask_of(
+    client: Client,
+    permission: Permission,
+    ledger: &Ledger,
+    families: &[Family],
+    key: Option<Arc<str>>,
+) -> Ask {
+    let (team, source) = match client.wants {
+        Wants::Approved => (permission.team, ledger.sources[0]),
+        Wants::OtherStack => (permission.team, ledger.sources[1]),
+        Wants::OtherTeam => {
+            let team = permission.team + Scenario::MOST_TEAMS;
+            (team, stacks_of(families, team, 0)[0])
+        }
     };
-    (key * Scenario::MOST_APPROVALS + usize::from(client.approval)) * 3 + wants
+    ask(ledger.id, team, source, key)
 }
 
-/// The place of a family, and its two stacks.
-fn family_of(families: &[((u8, u8), [Uuid; 2])], team: u8, family: u8) -> (usize, [Uuid; 2]) {
-    let place = families.iter().position(|(found, _)| *found == (team, family));
-    let place = place.expect("every family that is named is there");
-    (place, families[place].1)
+/// Requests the scenario's approvals, and opens a ledger for each.
+fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Family]) -> Vec<Ledger> {
+    let requested = scenario.approvals.iter().enumerate().map(|(index, permission)| {
+        if index > 0 {
+            platform.clock.advance_ms(BETWEEN_REQUESTS_MS);
+        }
+        let sources = stacks_of(families, permission.team, permission.family);
+        let ask = ask(Uuid::nil(), permission.team, sources[0], None);
+        let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory");
+        let Approval { id, team, digest, expires_at, .. } = *record.approval;
+        Ledger::new(id, team, sources, digest, expires_at)
+    });
+    requested.collect()
 }
 
-/// The teams whose approvals somebody else asks for.
-pub(super) fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
+/// Creates the scenario's teams, and the two stacks of each family.
+fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamSeen>) {
+    let mut wanted: Vec<(u8, u8)> =
+        scenario.approvals.iter().map(|approval| (approval.team, approval.family)).collect();
+    // A client that asks for another team's approval has a stack of its own to ask for.
+    wanted.extend(strangers(scenario).map(|team| (team + Scenario::MOST_TEAMS, 0)));
+    wanted.sort_unstable();
+    wanted.dedup();
+    let store = &platform.store;
+    let staging = environment("staging");
+    let put_team = |id, deployment_cap| {
+        at_once(store.put_team(id, Team { plan: Plan::Pro, deployment_cap }))
+            .expect("nothing fails in memory");
+    };
+    let (mut families, mut teams) = (Vec::<Family>::with_capacity(wanted.len()), Vec::<TeamSeen>::new());
+    for (team, number) in wanted {
+        let id = team_id(team);
+        if !teams.iter().any(|(known, ..)| *known == id) {
+            put_team(id, usize::MAX);
+            at_once(store.put_vault(id, &staging, VAULT_KEY, "value")).expect("the team is there");
+            teams.push((id, 0, usize::MAX));
+        }
+        let stack = |name: &str, parent| {
+            let (name, env) = (name.to_owned(), staging.clone());
+            let new = NewStack { name, env, parent, services: services(1), env_vars: EnvVars::new() };
+            at_once(store.create_stack(id, new)).expect("the team is there").expect("there is room").id
+        };
+        let approved = stack("approved", None);
+        families.push(Family { team, number, stacks: [approved, stack("other", Some(approved))] });
+    }
+    if let Some(room) = scenario.room {
+        for (team, _, cap) in &mut teams {
+            *cap = store.look(*team, |records| records.stacks.len()).unwrap_or(0) + usize::from(room);
+            put_team(*team, *cap);
+        }
+    }
+    (families, teams)
+}
+
+/// The two stacks of a family.
+fn stacks_of(families: &[Family], team: u8, number: u8) -> [Uuid; 2] {
+    let family = families.iter().find(|family| (family.team, family.number) == (team, number));
+    family.expect("every family that is named is there").stacks
+}
+
+/// The teams whose approvals another team's client asks for.
+fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
     let strangers = scenario.clients.iter().filter(|client| client.wants == Wants::OtherTeam);
     strangers.map(|client| scenario.approvals[usize::from(client.approval)].team)
 }

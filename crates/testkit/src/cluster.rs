@@ -208,7 +208,7 @@ impl Supervisor {
     fn start(directory: &Path, installation: &Installation, user: Option<&User>) -> io::Result<Self> {
         let mut command = Command::new("sh");
         command
-            .args(["-c", include_str!("supervise.sh"), "supervise"])
+            .args(["-c", include_str!("cluster/supervise.sh"), "supervise"])
             .arg(directory)
             .arg(installation.programs())
             .current_dir(directory)

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use countersign_test_cluster::{Cluster, Failed, Fsync, Installation, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, Installation, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Failed as TestFailed, Trial};
 
 /// What tells this program to be an owner.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use countersign_test_cluster::{Cluster, Fsync};
+use countersign_testkit::{Cluster, Fsync};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cluster = Cluster::start(Fsync::On)?;

@@ -1,0 +1,130 @@
+//! A store whose parts fail on demand: refusals of a step's own, and parts of the infrastructure that are down.
+
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
+
+use countersign::{
+    protocol::{Commit, Digest, Environment, Op, Refusal, Step, Timestamp},
+    store::{
+        ApprovalRecord, Ask, Claim, Committed, DeployLog, Leased, NewResource, NewStack, Notice, NoticeState,
+        Operations, Reading, Resource, Service, Stack, Store, StoreError, Team, Tenants,
+    },
+};
+use countersign_models::outages::Outages;
+use uuid::Uuid;
+
+/// A store, and the outages of its parts. The store has been given the same [`Outages`] as its preflight checks.
+pub struct Faulty<S> {
+    store: S,
+    outages: Arc<Outages>,
+}
+
+impl<S> Faulty<S> {
+    /// The store that `make` makes with these preflight checks.
+    pub fn new(make: impl FnOnce(Arc<Outages>) -> S) -> Self {
+        let outages = Arc::new(Outages::default());
+        Self { store: make(Arc::clone(&outages)), outages }
+    }
+
+    /// From now on this part of the platform fails for the team: a step that lists the refusal refuses with it; the
+    /// codes of the infrastructure fail reading, leasing, consuming and enqueueing.
+    pub fn begin_outage(&self, team: Uuid, refusal: Refusal) {
+        self.outages.begin(team, refusal);
+    }
+
+    /// It works again.
+    pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
+        self.outages.end(team, refusal);
+    }
+
+    fn reach(&self, ask: &Ask, part: &Refusal) -> Result<(), StoreError> {
+        if self.outages.is_out(ask.request.team, part) { Err(StoreError::NotApplied) } else { Ok(()) }
+    }
+}
+
+impl<S> Deref for Faulty<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
+    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+        self.reach(ask, &Refusal::LOOKUP_FAILED)?;
+        self.store.read_approval(ask).await
+    }
+
+    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.store.check(ask, step).await
+    }
+
+    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        match step.refusals().find(|refusal| self.outages.is_out(ask.request.team, refusal)) {
+            Some(refusal) => Ok(Err(refusal.clone())),
+            None => self.store.find_target(ask, step).await,
+        }
+    }
+
+    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+        self.reach(ask, &Refusal::LEASE_FAILED)?;
+        self.store.lease_approval(ask).await
+    }
+
+    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
+
+    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        for op in commit.ops {
+            match op {
+                Op::Consume { .. } => self.reach(ask, &Refusal::EXECUTE_FAILED)?,
+                Op::Enqueue => self.reach(ask, &Refusal::ENQUEUE_FAILED)?,
+                Op::WriteTarget { .. } | Op::WriteVault | Op::Audit => {}
+            }
+        }
+        self.store.commit(ask, step, commit).await
+    }
+
+    countersign_models::decisions_pass_through!(store);
+    countersign_models::jobs_pass_through!(store);
+}
+
+/// What goes straight to the store.
+macro_rules! pass_through {
+    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)+) => {
+        $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, StoreError> {
+            self.store.$name($($argument),*).await
+        })+
+    };
+}
+
+impl<S: Tenants> Tenants for Faulty<S> {
+    pass_through! {
+        fn put_team(id: Uuid, team: Team) -> ();
+        fn create_stack(team: Uuid, stack: NewStack) -> Result<Stack, Refusal>;
+        fn stack(team: Uuid, slug: &str) -> Option<Stack>;
+        fn stack_by_id(team: Uuid, id: Uuid) -> Option<Stack>;
+        fn family(team: Uuid, root: Uuid) -> Vec<Stack>;
+        fn put_image(team: Uuid, slug: &str, service: &str, image_ref: &str) -> Option<Stack>;
+        fn put_services(team: Uuid, stack: Uuid, services: Vec<Service>) -> bool;
+        fn patch_env(team: Uuid, slug: &str, changes: &BTreeMap<String, Option<String>>) -> Option<Stack>;
+        fn put_vault(team: Uuid, env: &Environment, key: &str, value: &str) -> ();
+        fn create_resource(team: Uuid, resource: NewResource) -> Resource;
+        fn resource(team: Uuid, id: Uuid) -> Option<Resource>;
+    }
+}
+
+impl<S: Operations> Operations for Faulty<S> {
+    pass_through! {
+        fn approval_by_token(token: &str) -> Option<ApprovalRecord>;
+        fn any_approval(id: Uuid) -> Option<ApprovalRecord>;
+        fn lease_notice(lease_ms: u64) -> Option<Notice>;
+        fn settle_notice(notice: &Notice, state: NoticeState) -> bool;
+        fn claim_key(team: Uuid, key: &str, request: Digest, lease_ms: u64) -> Claim;
+        fn release_key(team: Uuid, key: &str, until: Timestamp, keep: bool) -> ();
+        fn log_deploy(log: DeployLog) -> ();
+        fn deploy_logs(approval: Uuid) -> Vec<DeployLog>;
+        fn is_ready() -> ();
+    }
+}

@@ -1,0 +1,21 @@
+//! What tests and benchmarks share: fault injection, seeding, readings behind a store's back, a throwaway PostgreSQL.
+//!
+//! - [`Faulty`] is a store whose parts fail on demand.
+//! - [`Seed`] writes through the contract what a test begins with; [`Peek`] and [`SqlPeek`] read what is in a store.
+//! - [`Cluster`] is a PostgreSQL server that is gone with its owner.
+//!
+//! Nothing but tests and benchmarks depends on this crate.
+
+mod cluster;
+mod faulty;
+mod peek;
+mod seed;
+mod sql_peek;
+
+pub use self::{
+    cluster::{Cluster, Failed, Fsync, Installation, NotInstalled, may_be_skipped},
+    faulty::Faulty,
+    peek::Peek,
+    seed::Seed,
+    sql_peek::SqlPeek,
+};

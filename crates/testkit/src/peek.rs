@@ -1,0 +1,57 @@
+//! Reads what a store in memory has, beside the contract.
+
+use countersign::{
+    protocol::{Digest, Environment, Timestamp},
+    store::{Ask, Job, MemoryStore, Resource, Stack, Store},
+    strategy::Strategy,
+};
+use countersign_models::fixtures::at_once;
+use uuid::Uuid;
+
+/// Readings of a store in memory. All of them are copies.
+pub trait Peek {
+    /// A team's stacks, oldest first.
+    fn stacks(&self, team: Uuid) -> Vec<Stack>;
+    /// A team's resources, oldest first.
+    fn resources(&self, team: Uuid) -> Vec<Resource>;
+    /// The value of a vault key.
+    fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String>;
+    /// The launch job of an approval.
+    fn job(&self, team: Uuid, approval: Uuid) -> Option<Job>;
+    /// The fencing number of an approval's lease that was given last, and when it runs out.
+    fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)>;
+    /// The most stacks that a team may have; none when there is no such team.
+    fn deployment_cap(&self, team: Uuid) -> Option<usize>;
+    /// What `ask` would launch now; none when there is no such team.
+    fn digest(&self, ask: &Ask) -> Option<Digest>;
+}
+
+impl<S: Strategy> Peek for MemoryStore<S> {
+    fn stacks(&self, team: Uuid) -> Vec<Stack> {
+        self.look(team, |records| records.stacks.to_vec()).unwrap_or_default()
+    }
+
+    fn resources(&self, team: Uuid) -> Vec<Resource> {
+        self.look(team, |records| records.resources.to_vec()).unwrap_or_default()
+    }
+
+    fn vault(&self, team: Uuid, env: &Environment, key: &str) -> Option<String> {
+        self.look(team, |records| records.vault.value(env, key).map(|value| (**value).to_owned())).flatten()
+    }
+
+    fn job(&self, team: Uuid, approval: Uuid) -> Option<Job> {
+        self.look(team, |records| records.job(approval).cloned()).flatten()
+    }
+
+    fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)> {
+        self.look(team, |records| records.lease(approval)).flatten()
+    }
+
+    fn deployment_cap(&self, team: Uuid) -> Option<usize> {
+        self.look(team, |records| records.team.deployment_cap)
+    }
+
+    fn digest(&self, ask: &Ask) -> Option<Digest> {
+        at_once(self.read_approval(ask)).ok().map(|reading| reading.digest)
+    }
+}

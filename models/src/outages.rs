@@ -1,0 +1,43 @@
+//! Preflight checks that fail on demand: how a schedule or a test injects a step's own refusal.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use countersign::{
+    protocol::Refusal,
+    store::{Ask, Estate, Preflight},
+};
+use uuid::Uuid;
+
+/// The platform's checks, and refusals that apply to a team between [`begin`](Self::begin) and [`end`](Self::end).
+#[derive(Debug, Default)]
+pub struct Outages(Mutex<BTreeSet<(Uuid, Refusal)>>);
+
+impl Outages {
+    /// From now on this refusal applies to the team wherever a step lists it.
+    pub fn begin(&self, team: Uuid, refusal: Refusal) {
+        self.all(|outages| outages.insert((team, refusal)));
+    }
+
+    /// The refusal applies again only where the platform says so.
+    pub fn end(&self, team: Uuid, refusal: &Refusal) {
+        self.all(|outages| outages.remove(&(team, refusal.clone())));
+    }
+
+    /// Whether the refusal has begun and not ended.
+    pub fn is_out(&self, team: Uuid, refusal: &Refusal) -> bool {
+        self.all(|outages| outages.iter().any(|(out, it)| *out == team && it == refusal))
+    }
+
+    fn all<T>(&self, work: impl FnOnce(&mut BTreeSet<(Uuid, Refusal)>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Preflight for Outages {
+    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
+        self.is_out(ask.request.team, refusal) || estate.refuses(ask, refusal)
+    }
+}

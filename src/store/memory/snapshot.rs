@@ -1,0 +1,43 @@
+//! A copy of the whole store, for a caller that tries more than one continuation of the same state.
+
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::{Directory, MemoryStore, Tenant, locked};
+use crate::{
+    store::{Clock, Ids},
+    strategy::Strategy,
+};
+
+impl<S: Strategy + Default> MemoryStore<S> {
+    /// A copy that goes its own way, by another clock and with other ids. The caller keeps other threads off the store
+    /// meanwhile: two teams are copied one after the other.
+    pub fn snapshot(&self, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        let standings = S::default();
+        self.standings.for_each(&mut |id, record| {
+            let same = standings.insert(id, record);
+            debug_assert_eq!(id, same, "a copy is filled in the order of the original");
+        });
+        let copy = |tenant: &Arc<Tenant>| {
+            let state = Mutex::new(tenant.state().clone());
+            (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
+        };
+        let teams: crate::strategy::IdMap<_> = self.teams().values().map(copy).collect();
+        let directory = locked(&self.directory);
+        let Directory { owners, by_token, jobs, notices } = &*directory;
+        let owners = owners.iter().filter_map(|(id, owner)| Some((*id, Arc::clone(teams.get(&owner.id)?))));
+        let directory = Directory {
+            owners: owners.collect(),
+            by_token: by_token.clone(),
+            jobs: jobs.clone(),
+            notices: notices.clone(),
+        };
+        Self {
+            standings,
+            teams: RwLock::new(teams),
+            directory: Mutex::new(directory),
+            clock,
+            ids,
+            preflight: Arc::clone(&self.preflight),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The checks behind a step's refusals: which of them apply to what is asked for.
+
+use super::{Ask, Committed, Estate};
+use crate::protocol::{Commit, Do, Fences, Guards, Member, Op, Refusal, Standing, Step, Timestamp, consume};
+
+/// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
+/// has at that moment.
+pub trait Preflight: Send + Sync {
+    /// Whether this refusal applies to `ask`. A check that answers `false` to a refusal it does not know lets it pass.
+    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
+}
+
+/// The platform's own checks: services, images, vault references, twins, and the plan's cap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlatformChecks;
+
+impl Preflight for PlatformChecks {
+    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
+        estate.refuses(ask, refusal)
+    }
+}
+
+/// The first of the step's refusals that applies.
+pub(super) fn first_refusal(
+    preflight: &dyn Preflight,
+    estate: &Estate,
+    ask: &Ask,
+    step: &Step,
+) -> Option<Refusal> {
+    step.refusals().find(|refusal| preflight.refuses(estate, ask, refusal)).cloned()
+}
+
+/// A commit that is about to be judged, with everything that it is judged by.
+pub(super) struct Judgement<'a> {
+    pub(super) preflight: &'a dyn Preflight,
+    pub(super) estate: &'a Estate,
+    pub(super) ask: &'a Ask,
+    pub(super) step: &'a Step,
+    pub(super) commit: Commit<'a>,
+    /// The approval; none when there is no such approval.
+    pub(super) standing: Option<Standing>,
+    pub(super) fences: Fences,
+    pub(super) now: Timestamp,
+}
+
+impl Judgement<'_> {
+    /// The guards of its consume, if it has one; or the refusal of the first change that refuses.
+    pub(super) fn guards(&self) -> Result<Option<Guards>, Committed> {
+        let mut guards = None;
+        for (index, op) in self.commit.ops.iter().enumerate() {
+            if let Op::Consume { guards: wanted } = op {
+                if let Some(standing) = self.standing {
+                    consume(standing, self.fences, *wanted, self.commit.digest, self.now)
+                        .map_err(Committed::NotConsumed)?;
+                }
+                guards = Some(*wanted);
+            }
+            if let Some(refusal) = self.write_refused(index) {
+                return Err(Committed::Refused(refusal));
+            }
+        }
+        Ok(guards)
+    }
+
+    /// Why the change at this index refuses by its own judgement, if it does.
+    fn write_refused(&self, index: usize) -> Option<Refusal> {
+        let Self { preflight, estate, ask, step, commit, .. } = *self;
+        let own = || {
+            let applies = |refusal: &&Refusal| preflight.refuses(estate, ask, refusal);
+            own_refusals(step, index).iter().find(applies).cloned()
+        };
+        match commit.ops.get(index)? {
+            Op::WriteTarget { trust_look } => own().or_else(|| {
+                let target =
+                    if *trust_look { commit.target.map(|target| target.id) } else { estate.target(ask) };
+                (target.is_none() && estate.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
+            }),
+            Op::WriteVault => own(),
+            Op::Consume { .. } | Op::Audit | Op::Enqueue => None,
+        }
+    }
+}
+
+/// The refusals that belong to this change of the step.
+fn own_refusals(step: &Step, op: usize) -> &[Refusal] {
+    match &step.action {
+        Do::Write { refusals, .. } => refusals,
+        Do::Atomic(members) => match members.get(op) {
+            Some(Member::Write { refusals, .. }) => refusals,
+            _ => &[],
+        },
+        Do::Validate { .. }
+        | Do::Check { .. }
+        | Do::Lease
+        | Do::Consume { .. }
+        | Do::Audit
+        | Do::Enqueue
+        | Do::Launch => &[],
+    }
+}
