@@ -140,4 +140,3 @@ pub mod protocol;
 pub mod service;
 #[cfg(feature = "service")]
 pub mod store;
-pub mod strategy;

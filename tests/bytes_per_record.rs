@@ -8,7 +8,7 @@ use contenders::{
     allocator::{Counting, bytes_in_use},
     ids,
 };
-use countersign::strategy::{
+use countersign::store::memory::strategy::{
     Actor, DefaultStrategy, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy,
 };
 

@@ -4,14 +4,14 @@ use std::{sync::Arc, thread};
 
 use countersign::{
     protocol::{Digest, Guards, Standing, Status, Timestamp},
-    strategy::{PointerSwap, Record, Strategy, consume},
+    store::memory::strategy::{PointerSwap, Record, Strategy, consume},
 };
 use uuid::Uuid;
 
 #[test]
 fn three_consumers_and_a_reader_leave_one_winner_and_no_leak() {
     let standing = Standing { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
-    let strategy = Arc::new(PointerSwap::<countersign::strategy::sync::Std, 1>::default());
+    let strategy = Arc::new(PointerSwap::<countersign::store::memory::strategy::sync::Std, 1>::default());
     let id = strategy.insert(Uuid::from_u128(7), Record { standing, changed_at: Timestamp(1) });
     let consumers: Vec<_> = (0..3)
         .map(|index| {
@@ -33,7 +33,7 @@ fn three_consumers_and_a_reader_leave_one_winner_and_no_leak() {
 #[test]
 fn an_unconditional_update_keeps_every_version_until_the_end() {
     let standing = Standing { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
-    let strategy = PointerSwap::<countersign::strategy::sync::Std, 1>::default();
+    let strategy = PointerSwap::<countersign::store::memory::strategy::sync::Std, 1>::default();
     let id = strategy.insert(Uuid::from_u128(7), Record { standing, changed_at: Timestamp(1) });
     for at in 2..6 {
         assert_eq!(consume(&strategy, id, Guards::default(), standing.digest, Timestamp(at)), Ok(()));

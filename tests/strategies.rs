@@ -11,7 +11,7 @@ use std::{
 
 use countersign::{
     protocol::{Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp},
-    strategy::{
+    store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
         sync::{Frozen, Primitives, Std},
     },

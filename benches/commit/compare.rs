@@ -12,8 +12,8 @@ use countersign::{
         Timestamp,
     },
     service::{InMemoryDeployer, promote},
+    store::memory::strategy::{self, DefaultStrategy, Strategy},
     store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
-    strategy::{self, DefaultStrategy, Strategy},
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
 use countersign_testkit::{Peek, Seed};

@@ -20,7 +20,7 @@ mod scenarios;
 use std::time::Duration;
 
 use contenders::{ENTRIES, Kind, allocator::Counting};
-use countersign::strategy::{DefaultStrategy, Strategy};
+use countersign::store::memory::strategy::{DefaultStrategy, Strategy};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use report::{Compared, Report};
 use scenarios::{Loaded, Pass, Scenario, Sizes, judge};

@@ -7,7 +7,7 @@ use std::{
 
 use countersign::{
     protocol::{Digest, Standing, Status, Timestamp},
-    strategy::Record,
+    store::memory::strategy::Record,
 };
 use uuid::Uuid;
 

@@ -11,7 +11,7 @@ pub(crate) mod baselines;
 
 use countersign::{
     protocol::{Digest, Fences, Guards, Standing, Status, Timestamp},
-    strategy::{
+    store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, sync::Std,
     },
 };

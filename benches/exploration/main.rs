@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use countersign::{protocol::Flow, strategy::Sharded};
+use countersign::{protocol::Flow, store::memory::strategy::Sharded};
 use countersign_models::{
     explorer::{Explored, Limits, explore},
     flows::BuiltIn,

@@ -12,7 +12,7 @@ mod rig;
 
 use std::{collections::VecDeque, fmt, rc::Rc};
 
-use countersign::strategy::Strategy;
+use countersign::store::memory::strategy::Strategy;
 use hashbrown::HashSet;
 use uuid::Uuid;
 

@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 
 use countersign::{
     protocol::{Binding, Environment, Kind, Refusal, Request, Standing, Status, Timestamp},
+    store::memory::strategy::{
+        Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
+    },
     store::{Ask, Payload, StackStatus, Store},
-    strategy::{Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std},
 };
 use countersign_models::{
     explorer::{Limits, explore},

@@ -1,6 +1,8 @@
 //! Each strategy in each scenario, with the outcomes that there must be and the executions that there are at least.
 
-use countersign::strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy};
+use countersign::store::memory::strategy::{
+    Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy,
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{explore, primitives::Loom, scenarios::*};

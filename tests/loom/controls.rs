@@ -13,7 +13,7 @@ use std::{
 
 use countersign::{
     protocol::{Digest, Guards, Refusal, Standing, Status, Timestamp},
-    strategy::{
+    store::memory::strategy::{
         Record, Strategy, consume,
         sync::{Monitor, Mutex, Pointer, Primitives, Word},
     },

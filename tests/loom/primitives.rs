@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use countersign::strategy::sync::{Frozen, Monitor, Mutex, Pointer, Primitives, Word};
+use countersign::store::memory::strategy::sync::{Frozen, Monitor, Mutex, Pointer, Primitives, Word};
 use loom::{
     cell::UnsafeCell,
     sync::{self, atomic},

@@ -16,7 +16,7 @@ use countersign::{
         Approval, Binding, Digest, Effect, End, Environment, Event, Flow, Guards, Kind, Op, Promotion,
         Refusal, Reply, Request, Standing, Status, Timestamp,
     },
-    strategy::{Record, Strategy, consume, decide, sync::Word},
+    store::memory::strategy::{Record, Strategy, consume, decide, sync::Word},
 };
 use loom::thread;
 use uuid::Uuid;

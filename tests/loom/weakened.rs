@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use countersign::strategy::{
+use countersign::store::memory::strategy::{
     Packed,
     sync::{Primitives, Word},
 };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use countersign::strategy::sync::{Frozen, Monitor, Mutex, Plain, Pointer, Primitives, Word};
+use countersign::store::memory::strategy::sync::{Frozen, Monitor, Mutex, Plain, Pointer, Primitives, Word};
 use shuttle::{
     sync::{self, atomic},
     thread,

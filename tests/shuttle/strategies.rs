@@ -7,7 +7,7 @@ use std::{
 
 use countersign::{
     protocol::{Digest, Event, Guards, Refusal, Standing, Status, Timestamp},
-    strategy::{
+    store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
         sync::Primitives,
     },
@@ -123,7 +123,7 @@ struct CheckThenAct(<Shuttle as Primitives>::Mutex<Option<Record>>);
 
 impl Default for CheckThenAct {
     fn default() -> Self {
-        Self(countersign::strategy::sync::Mutex::new(None))
+        Self(countersign::store::memory::strategy::sync::Mutex::new(None))
     }
 }
 
@@ -131,12 +131,12 @@ impl Strategy for CheckThenAct {
     const NAME: &'static str = "check-then-act";
 
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
-        *countersign::strategy::sync::Mutex::lock(&self.0) = Some(record);
+        *countersign::store::memory::strategy::sync::Mutex::lock(&self.0) = Some(record);
         id
     }
 
     fn read(&self, _: Uuid) -> Option<Record> {
-        *countersign::strategy::sync::Mutex::lock(&self.0)
+        *countersign::store::memory::strategy::sync::Mutex::lock(&self.0)
     }
 
     fn update(

@@ -21,8 +21,8 @@ mod world;
 use std::sync::Arc;
 
 use countersign::{
+    store::memory::strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
     store::{sql::Cas, sqlite::SqliteStore},
-    strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
 };
 use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Trial};

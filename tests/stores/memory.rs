@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 use countersign::{
     protocol::{Environment, Refusal, Timestamp},
+    store::memory::strategy::Strategy,
     store::{Job, MemoryStore, Resource, Stack},
-    strategy::Strategy,
 };
 use countersign_models::fixtures::{CountingIds, HandClock};
 use countersign_testkit::{Faulty, Peek};

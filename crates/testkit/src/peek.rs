@@ -2,8 +2,8 @@
 
 use countersign::{
     protocol::{Digest, Environment, Timestamp},
+    store::memory::strategy::Strategy,
     store::{Ask, Job, MemoryStore, Resource, Stack, Store},
-    strategy::Strategy,
 };
 use countersign_models::fixtures::at_once;
 use uuid::Uuid;

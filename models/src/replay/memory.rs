@@ -4,8 +4,8 @@ use std::{future::Future, mem, sync::Arc};
 
 use countersign::{
     protocol::{Refusal, Timestamp},
+    store::memory::strategy::Strategy,
     store::{Clock, MemoryStore, Store, memory},
-    strategy::Strategy,
 };
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use countersign::{
     protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
-    strategy::{Record, Sharded, Strategy, sync::Std},
+    store::memory::strategy::{Record, Sharded, Strategy, sync::Std},
 };
 use uuid::Uuid;
 

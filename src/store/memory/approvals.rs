@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::{Folder, MemoryStore, TeamState, locked, operations::NoticeRow};
 use crate::{
     protocol::{Approval, Refusal, Standing, Status, Timestamp},
+    store::memory::strategy::{Record, Strategy},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
         StoreError, TokenHash,
     },
-    strategy::{Record, Strategy},
 };
 
 /// The row with this status; a copy of its own where it had another one.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{MemoryStore, TeamState};
 use crate::{
     protocol::{Commit, Fences, Guards, Refusal, Status, Step, Timestamp, consume},
+    store::memory::strategy::Strategy,
     store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError, preflight::Judgement},
-    strategy::Strategy,
 };
 
 impl<S: Strategy> MemoryStore<S> {

@@ -3,8 +3,8 @@
 use super::{Folder, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Timestamp, lease},
+    store::memory::strategy::Strategy,
     store::{APPROVAL_LEASE_MS, Ask, Leased},
-    strategy::Strategy,
 };
 
 /// The lease that was taken last.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, queue::Place};
 use crate::{
     protocol::{Digest, Status, Timestamp},
+    store::memory::strategy::Strategy,
     store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, TokenHash},
-    strategy::Strategy,
 };
 
 /// A link to be sent.

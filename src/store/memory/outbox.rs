@@ -9,8 +9,8 @@ use super::{
     queue::{Place, Queue, Ticket},
 };
 use crate::{
+    store::memory::strategy::Strategy,
     store::{Estate, Job, JobState, Lease, StackStatus},
-    strategy::Strategy,
 };
 
 /// A job, with its place in the queue.

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::{Directory, MemoryStore, Tenant, locked};
 use crate::{
+    store::memory::strategy::Strategy,
     store::{Clock, Ids},
-    strategy::Strategy,
 };
 
 impl<S: Strategy + Default> MemoryStore<S> {
@@ -21,7 +21,7 @@ impl<S: Strategy + Default> MemoryStore<S> {
             let state = Mutex::new(tenant.state().clone());
             (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
         };
-        let teams: crate::strategy::IdMap<_> = self.teams().values().map(copy).collect();
+        let teams: crate::store::memory::strategy::IdMap<_> = self.teams().values().map(copy).collect();
         let directory = locked(&self.directory);
         let Directory { owners, by_token, jobs, notices } = &*directory;
         let owners = owners.iter().filter_map(|(id, owner)| Some((*id, Arc::clone(teams.get(&owner.id)?))));

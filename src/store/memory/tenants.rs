@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::{Folder, MemoryStore, TeamState, Tenant};
 use crate::{
     protocol::{Environment, Refusal, Timestamp},
+    store::memory::strategy::{IdMap, Record, Strategy},
     store::{
         ApprovalRecord, AuditKind, Estate, Job, NewResource, NewStack, Resource, Service, Stack, StackStatus,
         StoreError, Team, Tenants, Vault, VaultEntry,
     },
-    strategy::{IdMap, Record, Strategy},
 };
 
 /// A team's records, as of one moment.

@@ -21,8 +21,7 @@ pub mod sync;
 mod word;
 
 pub use actor::Actor;
-#[cfg(feature = "service")]
-pub(crate) use hash::{IdMap, RandomMap};
+pub(super) use hash::{IdMap, RandomMap};
 pub use one_mutex::OneMutex;
 pub use packed::Packed;
 pub use pointer_swap::PointerSwap;

@@ -62,8 +62,8 @@ impl Mistake {
         let right = store.consume().statement("consume").expect("the conditional update has one");
         let of = |file| Consume::new(Cas::ConditionalUpdate, file).expect("it has all statements");
         let (consume, ignores) = match self {
-            Self::ForgetsTheStatus => (of(include_str!("forgets_the_status.sql")), None),
-            Self::ForgetsTheFence => (of(include_str!("forgets_the_fence.sql")), None),
+            Self::ForgetsTheStatus => (of(include_str!("broken/forgets_the_status.sql")), None),
+            Self::ForgetsTheFence => (of(include_str!("broken/forgets_the_fence.sql")), None),
             Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
         };
         SqlStore::new(Through { store, ignores }, Arc::new(CountingIds::default()), consume)

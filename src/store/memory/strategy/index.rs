@@ -192,7 +192,7 @@ impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::sync::Std;
+    use crate::store::memory::strategy::sync::Std;
 
     #[test]
     fn a_search_meets_every_word_once_and_begins_where_the_hash_says() {

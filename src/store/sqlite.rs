@@ -155,17 +155,17 @@ impl SqlStore<SqliteEngine> {
 
 /// Every step of the schema, in its order.
 const MIGRATIONS: &[Migration] = &[
-    Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
-    Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+    Migration { version: 1, name: "initial", sql: include_str!("sqlite/migrations/0001_initial.sql") },
+    Migration { version: 2, name: "lease", sql: include_str!("sqlite/migrations/0002_lease.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
 fn consume_file(cas: Cas) -> Option<&'static str> {
     match cas {
-        Cas::ConditionalUpdate => Some(include_str!("consume/conditional_update.sql")),
-        Cas::VersionColumn => Some(include_str!("consume/version_column.sql")),
-        Cas::ForUpdate => Some(include_str!("consume/for_update.sql")),
-        Cas::ConsumptionRow => Some(include_str!("consume/consumption_row.sql")),
+        Cas::ConditionalUpdate => Some(include_str!("sqlite/consume/conditional_update.sql")),
+        Cas::VersionColumn => Some(include_str!("sqlite/consume/version_column.sql")),
+        Cas::ForUpdate => Some(include_str!("sqlite/consume/for_update.sql")),
+        Cas::ConsumptionRow => Some(include_str!("sqlite/consume/consumption_row.sql")),
         Cas::Serializable | Cas::AdvisoryLock => None,
     }
 }

@@ -135,12 +135,12 @@ impl SqlStore<PostgresEngine> {
     /// [`OpenError`].
     pub async fn connect(url: &str, ids: Arc<dyn Ids>, options: &PostgresOptions) -> Result<Self, OpenError> {
         let consume = match options.cas {
-            Cas::ConditionalUpdate => include_str!("consume/conditional_update.sql"),
-            Cas::VersionColumn => include_str!("consume/version_column.sql"),
-            Cas::ForUpdate => include_str!("consume/for_update.sql"),
-            Cas::Serializable => include_str!("consume/serializable.sql"),
-            Cas::AdvisoryLock => include_str!("consume/advisory_lock.sql"),
-            Cas::ConsumptionRow => include_str!("consume/consumption_row.sql"),
+            Cas::ConditionalUpdate => include_str!("postgres/consume/conditional_update.sql"),
+            Cas::VersionColumn => include_str!("postgres/consume/version_column.sql"),
+            Cas::ForUpdate => include_str!("postgres/consume/for_update.sql"),
+            Cas::Serializable => include_str!("postgres/consume/serializable.sql"),
+            Cas::AdvisoryLock => include_str!("postgres/consume/advisory_lock.sql"),
+            Cas::ConsumptionRow => include_str!("postgres/consume/consumption_row.sql"),
         };
         let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
         let config = config(url, options)?;

@@ -17,6 +17,7 @@ mod operations;
 mod outbox;
 mod queue;
 mod snapshot;
+pub mod strategy;
 mod tenants;
 
 use std::{
@@ -38,7 +39,7 @@ use super::{
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
-    strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
+    store::memory::strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
 /// Approvals and everything that they are about, in memory.

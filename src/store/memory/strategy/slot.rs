@@ -148,7 +148,7 @@ impl<P: Primitives> IdWords<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::sync::Std;
+    use crate::store::memory::strategy::sync::Std;
 
     #[test]
     fn a_slot_is_one_cache_line() {
