@@ -2,11 +2,7 @@
 //!
 //! Invariants: `rejected`, `expired` and `executed` are never left; `executed` is reached from `approved` only.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,8 +18,6 @@ pub struct Timestamp(pub u64);
 /// is the caller's; the protocol only compares two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-// It is moved about a lot, within enums: in words, and not in bytes from an odd place on.
-#[repr(align(8))]
 pub struct Digest(pub [u8; 32]);
 
 /// What an approval may be used for.
@@ -37,22 +31,9 @@ pub enum Kind {
 }
 
 /// The name of an environment: 1 to 64 of `[A-Za-z0-9_-]`.
-#[derive(Clone, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Environment(Arc<str>);
-
-impl PartialEq for Environment {
-    /// Most of them are copies of one another, and need not be read.
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
-    }
-}
-
-impl Hash for Environment {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
 
 impl Environment {
     /// Takes the name as it came in.

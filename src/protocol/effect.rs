@@ -10,8 +10,6 @@ use super::{
 
 /// The stack (or twin) that a promotion writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// As a digest.
-#[repr(align(8))]
 pub struct Target {
     /// Its id.
     pub id: Uuid,

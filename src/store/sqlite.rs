@@ -14,7 +14,6 @@
 //! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
 
 mod connection;
-mod log;
 mod pending;
 mod queue;
 mod session;

@@ -1,24 +1,35 @@
 //! The simulation itself: takes one action after another, and keeps the ledgers.
 
+mod clients;
+mod decisions;
+mod enabled;
+mod ending;
+mod instances;
+mod observe;
+mod scenes;
+mod setup;
+mod time;
+
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{End, Environment, Status, Timestamp},
+    protocol::{End, Environment, Timestamp},
     service::Worked,
-    store::{Clock, Decision, Service, StackStatus, Store, StoreError, Tenants, Verdict},
+    store::{Clock, Service, StoreError},
 };
 use uuid::Uuid;
 
+use self::clients::{Attempt, Consumer, Slot};
+pub use self::ending::Ending;
 use super::{
-    Action, LEASE_MS,
-    faults::{Fault, SKEW_MS},
+    Action,
+    faults::Fault,
     ledger::{Found, Ledger},
-    platform::{At, Deploy, Platform, Who},
+    platform::{At, Platform},
     task::Task,
 };
 use crate::{
-    fixtures::at_once,
-    model::{self, Actor, Scene},
+    model::{self, Scene},
     properties::Facts,
 };
 
@@ -37,28 +48,55 @@ type Worker = Task<Result<Worked, StoreError>>;
 
 /// A scenario under way.
 pub struct Simulation {
-    /// By how much each instance's clock is ahead.
-    skews_ms: Vec<i64>,
-    /// How many clients the scenario has. Those that come in the heal phase are not counted.
-    clients: usize,
     platform: Arc<Platform>,
     ledgers: Vec<Ledger>,
     consumers: Vec<Consumer>,
-    workers: Vec<Option<Worker>>,
-    /// Each team with the events that have been seen and the stacks that its plan has room for.
-    teams: Vec<(Uuid, usize, usize)>,
+    instances: Vec<Instance>,
+    teams: Vec<TeamSeen>,
+    /// Where a promotion of the flow begins.
     begins_at: At,
-    found: Found,
+    /// How many clients the scenario has. Those that come in the heal phase are not counted.
+    clients: usize,
+    /// How many builds of a source there have been.
     images: u64,
-    endings: [u32; Ending::ALL.len()],
-    answered_last: Option<End>,
+    tally: Tally,
     /// The client's request that was polled last, if that was what was done.
     acted: Option<(u8, bool)>,
-    /// The actions of the heal phase; none before it.
-    healing: Option<Vec<Action>>,
-    /// What had yet to come about, or was promised, when the heal phase began.
-    owed: u32,
+    /// None before it begins.
+    heal_phase: Option<HealPhase>,
     scenes: Vec<Scene>,
+}
+
+/// One of the processes that share the store.
+struct Instance {
+    /// By how much its clock is ahead.
+    skew_ms: i64,
+    /// What its worker is doing.
+    worker: Option<Worker>,
+}
+
+/// A team, and how much of it the ledgers know.
+struct TeamSeen {
+    id: Uuid,
+    /// Events that have been seen.
+    events: usize,
+    /// The stacks that its plan has room for.
+    cap: usize,
+}
+
+/// What has come of the actions so far.
+#[derive(Default)]
+struct Tally {
+    found: Found,
+    endings: [u32; Ending::ALL.len()],
+    answered_last: Option<End>,
+}
+
+/// The phase without faults, in which liveness is judged.
+struct HealPhase {
+    actions: Vec<Action>,
+    /// The liveness properties that were owed something when it began.
+    owed: u32,
 }
 
 fn environment(name: &str) -> Environment {
@@ -98,7 +136,7 @@ impl Simulation {
 
     /// The properties that were found broken, and put to the test, so far.
     pub fn found(&self) -> Found {
-        self.found
+        self.tally.found
     }
 
     /// How many approvals there are.
@@ -116,7 +154,7 @@ impl Simulation {
     }
 
     pub(super) fn instances(&self) -> usize {
-        self.skews_ms.len()
+        self.instances.len()
     }
 
     pub(super) fn ledgers(&self) -> &[Ledger] {
@@ -124,11 +162,11 @@ impl Simulation {
     }
 
     pub(super) fn endings(&self) -> [u32; Ending::ALL.len()] {
-        self.endings
+        self.tally.endings
     }
 
     pub(super) fn break_promises(&mut self, broken: u32) {
-        self.found.broken |= broken;
+        self.tally.found.broken |= broken;
     }
 
     fn now(&self) -> Timestamp {
@@ -137,165 +175,85 @@ impl Simulation {
 
     /// What was really done in the heal phase.
     pub(super) fn healing(&self) -> &[Action] {
-        self.healing.as_deref().unwrap_or_default()
+        self.heal_phase.as_ref().map_or(&[], |phase| &phase.actions)
     }
 
     /// The liveness properties that were owed something when the heal phase began.
     pub(super) fn owed(&self) -> u32 {
-        self.owed
+        self.heal_phase.as_ref().map_or(0, |phase| phase.owed)
     }
 
     pub(super) fn begin_to_heal(&mut self) {
-        self.healing = Some(Vec::new());
-        self.owed = self.ledgers.iter().fold(0, |bits, ledger| bits | ledger.overdue() | ledger.promised());
+        let owed = self.ledgers.iter().fold(0, |bits, ledger| bits | ledger.overdue() | ledger.promised());
+        self.heal_phase = Some(HealPhase { actions: Vec::new(), owed });
     }
 
     /// Takes the action. None when it is not possible here: then nothing has happened.
     pub fn take(&mut self, action: Action) -> Option<Taken> {
+        self.acted = None;
         let taken = self.act(action)?;
-        if let Some(healing) = &mut self.healing {
-            healing.push(taken.action);
+        self.observe();
+        if let Some(phase) = &mut self.heal_phase {
+            phase.actions.push(taken.action);
         }
         Some(taken)
     }
 
     fn act(&mut self, action: Action) -> Option<Taken> {
-        self.acted = None;
-        let plain = |modelled| Some(Taken { action, fault: None, modelled });
-        let taken = match action {
+        let modelled = |modelled| Taken { action, fault: None, modelled: Some(modelled) };
+        let beyond_the_model = |fault| Taken { action, fault, modelled: None };
+        Some(match action {
             Action::Approve { approval } => {
-                let ledger = self.ledgers.get(usize::from(approval))?;
-                // Whether it is pending is for the store to say.
-                (!ledger.known.window_passed && self.operator(approval, Verdict::Approve)).then_some(())?;
-                self.note(Actor::Operator, Actor::Store, approval, "approves");
-                plain(Some(model::Action::Approve))
+                self.approve(approval)?;
+                modelled(model::Action::Approve)
             }
             Action::Expire { approval } => {
-                let ledger = self.ledgers.get(usize::from(approval))?;
-                (ledger.status == Status::Pending && ledger.known.window_passed).then_some(())?;
-                self.operator(approval, Verdict::Approve);
-                self.ledgers[usize::from(approval)].known.clean = false;
-                self.note(
-                    Actor::Operator,
-                    Actor::Store,
-                    approval,
-                    "opens the link too late: the approval expires",
-                );
-                plain(Some(model::Action::Expire))
+                self.expire(approval)?;
+                modelled(model::Action::Expire)
             }
             Action::Reject { approval } => {
-                let ledger = self.ledgers.get(usize::from(approval))?;
-                let (team, approval_id) = (ledger.team, ledger.id);
-                let decision =
-                    Decision::Administrator { team, approval: approval_id, by: "admin@example.com" };
-                at_once(self.platform.store.decide(decision)).ok()?.ok()?;
-                self.ledgers[usize::from(approval)].known.clean = false;
-                self.note(Actor::Administrator, Actor::Store, approval, "rejects");
-                plain(Some(model::Action::Reject))
+                self.reject(approval)?;
+                modelled(model::Action::Reject)
             }
             Action::ClockPasses { approval } => {
-                let expires_at = self.ledgers.get(usize::from(approval))?.expires_at;
-                (self.now() < expires_at).then_some(())?;
-                self.platform.clock.set(expires_at);
-                self.note(Actor::World, Actor::World, approval, "the clock passes expires_at");
-                plain(Some(model::Action::ClockPasses))
+                self.clock_passes(approval)?;
+                modelled(model::Action::ClockPasses)
             }
             Action::ClockJumps { ms } => {
-                let now = self.now().0.saturating_add_signed(ms).max(BEGIN.0);
-                (now != self.now().0).then_some(())?;
-                self.platform.clock.set(Timestamp(now));
-                self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
-                self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
-                Some(Taken { action, fault: Some(Fault::ClockJump), modelled: None })
+                self.clock_jumps(ms)?;
+                beyond_the_model(Some(Fault::ClockJump))
             }
             Action::LeasesRunOut => {
                 self.leases_run_out()?;
-                self.note(Actor::World, Actor::World, 0, "time passes, and leases run out");
-                plain(None)
+                beyond_the_model(None)
             }
             Action::SourceChanges { approval } => {
                 self.source_changes(approval)?;
-                self.note(Actor::Source, Actor::Source, approval, "gets new images");
-                plain(Some(model::Action::SourceChanges))
+                modelled(model::Action::SourceChanges)
             }
-            Action::Promotion { client, duplicate, outcome } => self.promotion(client, duplicate, outcome),
+            Action::Promotion { client, duplicate, outcome } => self.promotion(client, duplicate, outcome)?,
             Action::Duplicate { client } => {
                 self.duplicate(client)?;
-                Some(Taken { action, fault: Some(Fault::DuplicatedRequest), modelled: None })
+                beyond_the_model(Some(Fault::DuplicatedRequest))
             }
             Action::Retry { client } => {
                 self.retry(client)?;
-                Some(Taken { action, fault: Some(Fault::RetriedRequest), modelled: None })
+                beyond_the_model(Some(Fault::RetriedRequest))
             }
             Action::Arrives { client } => {
                 self.arrives(client)?;
-                plain(None)
+                beyond_the_model(None)
             }
-            Action::Worker { instance, outcome } => self.worker(instance, outcome),
+            Action::Worker { instance, outcome } => self.worker(instance, outcome)?,
             Action::DeployEnds { approval, failed } => {
-                let id = self.ledgers.get(usize::from(approval))?.id;
-                let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
-                let mut control = self.platform.control();
-                let runs = |deploy: &&mut Deploy| {
-                    let by_worker = matches!(deploy.who, Who::Worker { .. });
-                    by_worker && deploy.launch.approval == id && deploy.ended.is_none()
-                };
-                control.deploys.iter_mut().find(runs)?.ended = Some(ended);
-                drop(control);
-                self.note(Actor::Target, Actor::Target, approval, "the job's deploy ends");
-                let fault = failed.then_some(Fault::FailedDeploy);
-                Some(Taken { action, fault, modelled: None })
+                self.deploy_ends(approval, failed)?;
+                beyond_the_model(failed.then_some(Fault::FailedDeploy))
             }
-            Action::ProcessDeployEnds { client, failed } => self.process_deploy_ends(client, failed),
+            Action::ProcessDeployEnds { client, failed } => self.process_deploy_ends(client, failed)?,
             Action::Crash { instance } => {
                 self.crash(instance)?;
-                self.harm(match self.workers.len() {
-                    1 => "the process crashes".to_owned(),
-                    _ => format!("instance {} crashes", instance + 1),
-                });
-                Some(Taken { action, fault: Some(Fault::Crash), modelled: Some(model::Action::Crash) })
+                Taken { fault: Some(Fault::Crash), ..modelled(model::Action::Crash) }
             }
-        };
-        if taken.is_some() {
-            self.observe();
-        }
-        taken
-    }
-
-    fn operator(&self, approval: u8, verdict: Verdict) -> bool {
-        let token = &*self.ledgers[usize::from(approval)].token;
-        let decision = Decision::Operator { token, verdict };
-        matches!(at_once(self.platform.store.decide(decision)), Ok(Ok(_)))
-    }
-
-    fn leases_run_out(&mut self) -> Option<()> {
-        self.leases_are_held().then_some(())?;
-        self.platform.clock.advance_ms(LEASE_MS + SKEW_MS.unsigned_abs());
-        Some(())
-    }
-
-    fn source_changes(&mut self, approval: u8) -> Option<()> {
-        let ledger = self.ledgers.get(usize::from(approval))?;
-        (ledger.approved && !ledger.known.drifted).then_some(())?;
-        let (team, source) = (ledger.team, ledger.sources[0]);
-        self.images += 1;
-        at_once(self.platform.store.put_services(team, source, services(self.images))).ok();
-        for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.sources[0] == source) {
-            ledger.known.drifted = true;
-            ledger.known.clean = false;
-        }
-        Some(())
+        })
     }
 }
-
-mod clients;
-mod enabled;
-mod ending;
-mod instances;
-mod observe;
-mod scenes;
-mod setup;
-
-use clients::{Attempt, Consumer, Slot};
-pub use ending::Ending;
-use setup::BEGIN;

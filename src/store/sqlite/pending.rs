@@ -1,13 +1,16 @@
 //! What opening a file would do to it, found out without touching it.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    ffi::OsString,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
     MIGRATIONS, OpenError, SqliteEngine, SqliteOptions,
     connection::{applied, is_in_memory, is_ours},
-    log::path_of,
 };
 use crate::store::sql::{self, SqlStore};
 
@@ -55,7 +58,14 @@ fn address(path: &Path) -> String {
 
 /// Whether there is a log beside it: somebody has it open, or has died.
 fn has_log(path: &Path) -> bool {
-    path_of(path).metadata().is_ok_and(|log| log.len() > 0)
+    log_of(path).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+/// Where SQLite keeps the log of the database in this file: next to the file itself, wherever a link to it may be.
+fn log_of(database: &Path) -> PathBuf {
+    let mut log: OsString = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into();
+    log.push("-wal");
+    log.into()
 }
 
 #[cfg(test)]
@@ -124,5 +134,16 @@ mod tests {
         let path = made(folder.path(), MIGRATIONS);
         let theirs = SqliteStore::pending_migrations(path);
         assert!(matches!(theirs, Err(OpenError::NotOurs)), "{theirs:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_is_beside_the_file_and_not_beside_a_link_to_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (database, link) = (dir.path().join("gate.db"), dir.path().join("link.db"));
+        std::fs::write(&database, "")
+            .and_then(|()| std::os::unix::fs::symlink(&database, &link))
+            .expect("made");
+        assert_eq!(log_of(&link), log_of(&database));
     }
 }

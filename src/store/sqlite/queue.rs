@@ -15,9 +15,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    Durability, OpenError, SqliteOptions,
+    OpenError, SqliteOptions,
     connection::{Timed, is_in_memory},
-    log::Log,
     session::report,
     task::{Left, Task, Waiting},
     writer,
@@ -59,11 +58,8 @@ impl SqliteEngine {
         let (sender, tasks) = channel();
         engine.to_write = Some(sender);
         let commits = Arc::clone(&engine.commits);
-        // Room is of use where every commit is synced. Whoever has looked for migrations has begun the log.
-        let is_synced = options.durability == Durability::Full;
-        let log = if is_synced { Log::of(&writer.connection) } else { None };
         engine.start("countersign-write", move || {
-            writer::run(writer, log, &tasks, options.batch.max(1), &commits);
+            writer::run(writer, &tasks, options.batch.max(1), &commits);
         })?;
         Ok(engine)
     }

@@ -13,20 +13,13 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{
     connection::Timed,
-    log::Log,
     session::report,
     task::{Left, Task},
 };
 use crate::store::StoreError;
 
 /// Commits what comes, at most so many at once, until nobody can send anything more.
-pub(super) fn run(
-    mut on: Timed,
-    mut log: Option<Log>,
-    tasks: &Receiver<Box<dyn Task>>,
-    batch: usize,
-    commits: &AtomicU64,
-) {
+pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
     let mut company = Company::default();
     let mut together = Vec::new();
     loop {
@@ -38,7 +31,7 @@ pub(super) fn run(
         }
         company.gather(tasks, &mut together, batch);
         let begun = now();
-        let committed = commit(&mut on, log.as_mut(), &mut together);
+        let committed = commit(&mut on, &mut together);
         commits.fetch_add(committed.is_ok().into(), Ordering::Relaxed);
         let came = tasks.try_iter().take(batch).collect();
         let answered = std::mem::replace(&mut together, came);
@@ -107,14 +100,11 @@ fn now() -> Instant {
 }
 
 /// Runs them all in one transaction. An error is that of all of them: the transaction is gone.
-fn commit(on: &mut Timed, log: Option<&mut Log>, together: &mut [Box<dyn Task>]) -> Result<(), StoreError> {
+fn commit(on: &mut Timed, together: &mut [Box<dyn Task>]) -> Result<(), StoreError> {
     let begun = on.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
     if let Err(error) = begun {
         report("a transaction could not begin", &error);
         return Err(StoreError::NotApplied);
-    }
-    if let Some(log) = log {
-        log.make_room();
     }
     for task in together {
         if let Err(error) = run_alone(on, task.as_mut()) {

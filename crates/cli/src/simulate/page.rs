@@ -155,7 +155,7 @@ fn coverage(document: &Document) {
     match document.canary_seeds {
         Some(by) => print_line!("  {}     noticed after {}", "canary".bold(), seeds(by)),
         None => {
-            print_line!("  {}     {}", "canary".bold(), "NOT NOTICED: do not trust this run".red().bold())
+            print_line!("  {}     {}", "canary".bold(), "NOT NOTICED: do not trust this run".red().bold());
         }
     }
 }

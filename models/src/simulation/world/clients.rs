@@ -156,11 +156,11 @@ impl Simulation {
         ledger.known.clean &= deed.outcome.fault().is_none();
         let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
-            self.endings[Ending::of(stage, answer.replayed) as usize] += 1;
+            self.tally.endings[Ending::of(stage, answer.replayed) as usize] += 1;
         }
         self.describe_promotion(client, deed, answer.as_ref(), stage);
         if let Some(answer) = answer {
-            self.answered_last = Some(answer.end);
+            self.tally.answered_last = Some(answer.end);
         }
         Some(Taken {
             action: Action::Promotion { client, duplicate, outcome: deed.outcome },
@@ -219,11 +219,11 @@ impl Simulation {
         let attempts = [attempt, Attempt::new(Slot::Off, None)];
         self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
         let place = self.consumers.len() - 1;
-        self.answered_last = None;
+        self.tally.answered_last = None;
         while let Slot::Running(_) = self.consumers[place].attempts[0].slot {
             self.go_on(place as u8);
         }
-        match self.answered_last.take() {
+        match self.tally.answered_last.take() {
             Some(End::Succeeded { .. }) => Ok(()),
             Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Err(Some(refusal)),
             None => Err(None),

@@ -34,7 +34,7 @@ impl Simulation {
             }
         }
         let has_job = self.has_job();
-        for index in 0..self.workers.len() {
+        for index in 0..self.instances.len() {
             if has_job || self.worker_runs(index) {
                 ordinary.push(Action::Worker { instance: index as u8, outcome: Outcome::Happens });
             }
@@ -73,7 +73,7 @@ impl Simulation {
             }
             self.again(client, consumer, rare);
         }
-        rare.extend((0..self.workers.len()).map(|index| Action::Crash { instance: index as u8 }));
+        rare.extend((0..self.instances.len()).map(|index| Action::Crash { instance: index as u8 }));
         if self.leases_are_held() {
             rare.push(Action::LeasesRunOut);
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use countersign::{protocol::Commit, store::JobState};
+use countersign::{
+    protocol::Commit,
+    store::{JobState, StackStatus},
+};
 
 use super::{Consumer, Ending, Simulation, Slot, Taken, clients::Attempt};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     properties::Stage,
     simulation::{
         Action, Fault, Mutant, Outcome,
-        platform::{Deed, Message, Who, WorkerDeed},
+        platform::{Deed, Deploy, Message, Who, WorkerDeed},
         task,
     },
 };
@@ -18,16 +21,16 @@ use crate::{
 impl Simulation {
     pub(super) fn worker(&mut self, instance: u8, outcome: Outcome) -> Option<Taken> {
         let index = usize::from(instance);
-        let skew_ms = *self.skews_ms.get(index)?;
-        if self.workers[index].is_none() {
+        let skew_ms = self.instances.get(index)?.skew_ms;
+        if self.instances[index].worker.is_none() {
             self.has_job().then_some(())?;
-            self.workers[index] = Some(task::worker(&self.platform, skew_ms));
+            self.instances[index].worker = Some(task::worker(&self.platform, skew_ms));
         }
-        let worker = self.workers[index].as_mut()?;
+        let worker = self.instances[index].worker.as_mut()?;
         self.platform.admit(Who::Worker { instance }, instance, outcome);
         let worked = task::poll(worker);
         if worked.is_some() {
-            self.workers[index] = None;
+            self.instances[index].worker = None;
         }
         let done = self.platform.done();
         let deed = done.as_ref()?;
@@ -82,7 +85,7 @@ impl Simulation {
     }
 
     pub(in crate::simulation) fn worker_runs(&self, instance: usize) -> bool {
-        self.workers[instance].is_some()
+        self.instances[instance].worker.is_some()
     }
 
     pub(super) fn arrives(&mut self, client: Option<u8>) -> Option<()> {
@@ -131,6 +134,19 @@ impl Simulation {
         Some(())
     }
 
+    /// A deploy that a worker has launched ends.
+    pub(super) fn deploy_ends(&mut self, approval: u8, failed: bool) -> Option<()> {
+        let id = self.ledgers.get(usize::from(approval))?.id;
+        let runs = |deploy: &&mut Deploy| {
+            let by_worker = matches!(deploy.who, Who::Worker { .. });
+            by_worker && deploy.launch.approval == id && deploy.ended.is_none()
+        };
+        let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
+        self.platform.control().deploys.iter_mut().find(runs)?.ended = Some(ended);
+        self.note(Actor::Target, Actor::Target, approval, "the job's deploy ends");
+        Some(())
+    }
+
     pub(super) fn crash(&mut self, instance: u8) -> Option<()> {
         let index = usize::from(instance);
         let dies = |consumer: &Consumer| {
@@ -139,18 +155,18 @@ impl Simulation {
         };
         let mut control = self.platform.control();
         let deploys = control.deploys.iter().any(|deploy| deploy.instance == instance);
-        let busy = deploys || self.workers.get(index)?.is_some() || self.consumers.iter().any(dies);
+        let busy = deploys || self.instances.get(index)?.worker.is_some() || self.consumers.iter().any(dies);
         busy.then_some(())?;
         control.deploys.retain(|deploy| deploy.instance != instance);
         drop(control);
-        self.workers[index] = None;
+        self.instances[index].worker = None;
         for consumer in self.consumers.iter_mut().filter(|consumer| consumer.plan.instance == instance) {
             let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
             for attempt in &mut consumer.attempts {
                 if matches!(attempt.slot, Slot::Running(_)) {
                     attempt.slot = Slot::Ended { succeeded: false };
                     consumer.unknown = true;
-                    self.endings[Ending::Killed as usize] += 1;
+                    self.tally.endings[Ending::Killed as usize] += 1;
                     ledger.requests -= 1;
                     if let Some(facts) = attempt.facts {
                         ledger.ended(facts, Stage::Killed);
@@ -164,6 +180,10 @@ impl Simulation {
                 self.platform.store.strategy().forget(ledger.id);
             }
         }
+        self.harm(match self.instances.len() {
+            1 => "the process crashes".to_owned(),
+            _ => format!("instance {} crashes", instance + 1),
+        });
         Some(())
     }
 }

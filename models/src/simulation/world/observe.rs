@@ -25,17 +25,17 @@ impl Simulation {
     /// Reads what the store has of every team.
     fn look(&mut self) {
         let Self { platform, ledgers, consumers, teams, .. } = self;
-        for (team, seen, cap) in teams.iter_mut() {
-            platform.store.look(*team, |records| {
-                for event in &records.events[*seen..] {
+        for team in teams {
+            platform.store.look(team.id, |records| {
+                for event in &records.events[team.events..] {
                     if let Some(ledger) = ledgers.iter_mut().find(|ledger| ledger.id == event.approval) {
                         ledger.event(event.kind);
                     }
                 }
-                *seen = records.events.len();
-                for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, one)| one.team == *team) {
+                team.events = records.events.len();
+                for (index, ledger) in ledgers.iter_mut().enumerate().filter(|(_, one)| one.team == team.id) {
                     let had_targets = ledger.has_targets();
-                    ledger.look(records, *cap);
+                    ledger.look(records, team.cap);
                     if ledger.has_targets() != had_targets {
                         let mine = consumers.iter().filter(|one| usize::from(one.plan.approval) == index);
                         mine.flat_map(|one| &one.attempts).for_each(|attempt| stands(attempt, ledger));
@@ -55,12 +55,12 @@ impl Simulation {
     }
 
     fn judge(&mut self, approval: usize) {
-        let Self { platform, ledgers, found, .. } = self;
+        let Self { platform, ledgers, tally, .. } = self;
         let ledger = &mut ledgers[approval];
         ledger.time_is(platform.clock.now());
         let is_busy = ledger.requests > 0 || ledger.job_is_open();
         ledger.known.under_way = is_busy || is_awaited(&platform.control(), ledger.id);
-        *found = found.and(ledger.judge());
+        tally.found = tally.found.and(ledger.judge());
     }
 }
 

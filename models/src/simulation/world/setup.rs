@@ -8,11 +8,14 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{Attempt, Consumer, Simulation, Slot, clients::begin_facts, environment, services, team_id};
+use super::{
+    Attempt, Consumer, Instance, Simulation, Slot, Tally, TeamSeen, clients::begin_facts, environment,
+    services, team_id,
+};
 use crate::{
     fixtures::at_once,
     simulation::{
-        Client, Found, Mutant, Permission, Scenario, Wants,
+        Client, Mutant, Permission, Scenario, Wants,
         ledger::Ledger,
         platform::{At, Platform},
     },
@@ -30,9 +33,6 @@ struct Family {
     number: u8,
     stacks: [Uuid; 2],
 }
-
-/// A team with the events of it that have been seen, and the stacks that its plan has room for.
-type TeamSeen = (Uuid, usize, usize);
 
 impl Simulation {
     /// The scenario at its start: every approval is pending, and no client has begun.
@@ -61,21 +61,21 @@ impl Simulation {
         });
         let consumers = consumers.collect();
         let mut simulation = Self {
-            skews_ms: scenario.skews_ms.clone(),
-            clients: scenario.clients.len(),
             platform: Arc::new(platform),
             ledgers,
             consumers,
-            workers: scenario.skews_ms.iter().map(|_| None).collect(),
+            instances: scenario
+                .skews_ms
+                .iter()
+                .map(|skew| Instance { skew_ms: *skew, worker: None })
+                .collect(),
             teams,
             begins_at,
-            found: Found::default(),
+            clients: scenario.clients.len(),
             images: 1,
-            endings: Default::default(),
-            answered_last: None,
+            tally: Tally::default(),
             acted: None,
-            healing: None,
-            owed: 0,
+            heal_phase: None,
             scenes: Vec::new(),
         };
         simulation.observe();
@@ -147,10 +147,10 @@ fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamS
     let (mut families, mut teams) = (Vec::<Family>::with_capacity(wanted.len()), Vec::<TeamSeen>::new());
     for (team, number) in wanted {
         let id = team_id(team);
-        if !teams.iter().any(|(known, ..)| *known == id) {
+        if !teams.iter().any(|known| known.id == id) {
             put_team(id, usize::MAX);
             at_once(store.put_vault(id, &staging, VAULT_KEY, "value")).expect("the team is there");
-            teams.push((id, 0, usize::MAX));
+            teams.push(TeamSeen { id, events: 0, cap: usize::MAX });
         }
         let stack = |name: &str, parent| {
             let (name, env) = (name.to_owned(), staging.clone());
@@ -161,9 +161,10 @@ fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamS
         families.push(Family { team, number, stacks: [approved, stack("other", Some(approved))] });
     }
     if let Some(room) = scenario.room {
-        for (team, _, cap) in &mut teams {
-            *cap = store.look(*team, |records| records.stacks.len()).unwrap_or(0) + usize::from(room);
-            put_team(*team, *cap);
+        for team in &mut teams {
+            let stacks = store.look(team.id, |records| records.stacks.len());
+            team.cap = stacks.unwrap_or(0) + usize::from(room);
+            put_team(team.id, team.cap);
         }
     }
     (families, teams)

@@ -1,0 +1,46 @@
+//! What the operator and the administrator do.
+
+use countersign::{
+    protocol::Status,
+    store::{Decision, Store, Verdict},
+};
+
+use super::Simulation;
+use crate::{fixtures::at_once, model::Actor};
+
+impl Simulation {
+    /// Whether the approval is pending is for the store to say.
+    pub(super) fn approve(&mut self, approval: u8) -> Option<()> {
+        let ledger = self.ledgers.get(usize::from(approval))?;
+        (!ledger.known.window_passed && self.operator_approves(approval)).then_some(())?;
+        self.note(Actor::Operator, Actor::Store, approval, "approves");
+        Some(())
+    }
+
+    pub(super) fn expire(&mut self, approval: u8) -> Option<()> {
+        let ledger = self.ledgers.get(usize::from(approval))?;
+        (ledger.status == Status::Pending && ledger.known.window_passed).then_some(())?;
+        self.operator_approves(approval);
+        self.ledgers[usize::from(approval)].known.clean = false;
+        let does = "opens the link too late: the approval expires";
+        self.note(Actor::Operator, Actor::Store, approval, does);
+        Some(())
+    }
+
+    pub(super) fn reject(&mut self, approval: u8) -> Option<()> {
+        let ledger = self.ledgers.get_mut(usize::from(approval))?;
+        let by = "admin@example.com";
+        let decision = Decision::Administrator { team: ledger.team, approval: ledger.id, by };
+        at_once(self.platform.store.decide(decision)).ok()?.ok()?;
+        ledger.known.clean = false;
+        self.note(Actor::Administrator, Actor::Store, approval, "rejects");
+        Some(())
+    }
+
+    /// Whether the approval is approved by it.
+    fn operator_approves(&self, approval: u8) -> bool {
+        let token = &*self.ledgers[usize::from(approval)].token;
+        let decision = Decision::Operator { token, verdict: Verdict::Approve };
+        matches!(at_once(self.platform.store.decide(decision)), Ok(Ok(_)))
+    }
+}

@@ -1,0 +1,50 @@
+//! What changes by itself: the clock, and the source of what was approved.
+
+use countersign::{protocol::Timestamp, store::Tenants};
+
+use super::{Simulation, services, setup::BEGIN};
+use crate::{
+    fixtures::at_once,
+    model::Actor,
+    simulation::{LEASE_MS, faults::SKEW_MS},
+};
+
+impl Simulation {
+    pub(super) fn clock_passes(&mut self, approval: u8) -> Option<()> {
+        let expires_at = self.ledgers.get(usize::from(approval))?.expires_at;
+        (self.now() < expires_at).then_some(())?;
+        self.platform.clock.set(expires_at);
+        self.note(Actor::World, Actor::World, approval, "the clock passes expires_at");
+        Some(())
+    }
+
+    pub(super) fn clock_jumps(&mut self, ms: i64) -> Option<()> {
+        let now = self.now().0.saturating_add_signed(ms).max(BEGIN.0);
+        (now != self.now().0).then_some(())?;
+        self.platform.clock.set(Timestamp(now));
+        self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
+        self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
+        Some(())
+    }
+
+    pub(super) fn leases_run_out(&mut self) -> Option<()> {
+        self.leases_are_held().then_some(())?;
+        self.platform.clock.advance_ms(LEASE_MS + SKEW_MS.unsigned_abs());
+        self.note(Actor::World, Actor::World, 0, "time passes, and leases run out");
+        Some(())
+    }
+
+    pub(super) fn source_changes(&mut self, approval: u8) -> Option<()> {
+        let ledger = self.ledgers.get(usize::from(approval))?;
+        (ledger.approved && !ledger.known.drifted).then_some(())?;
+        let (team, source) = (ledger.team, ledger.sources[0]);
+        self.images += 1;
+        at_once(self.platform.store.put_services(team, source, services(self.images))).ok();
+        for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.sources[0] == source) {
+            ledger.known.drifted = true;
+            ledger.known.clean = false;
+        }
+        self.note(Actor::Source, Actor::Source, approval, "gets new images");
+        Some(())
+    }
+}
