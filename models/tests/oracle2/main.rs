@@ -6,6 +6,7 @@
 mod attempt;
 mod decide;
 mod flow;
+mod generator;
 mod judge;
 mod moves;
 mod properties;
@@ -19,8 +20,11 @@ use rayon::prelude::*;
 use search::{Cost, Verdict, Verdicts};
 use world::Bounds;
 
-/// More than any of these flows has.
+/// More than any of the flows that are not random has.
 const MAX_WORLDS: usize = 10_000_000;
+/// Random flows that have more are left out, and counted.
+const MAX_RANDOM_WORLDS: usize = 150_000;
+const RANDOM_FLOWS: u64 = 500;
 
 fn oracle(file: &str, [callers, crashes, faults]: [u8; 3]) -> Verdicts {
     search::judge(file, Bounds { callers, crashes, faults }, MAX_WORLDS).expect("fewer worlds than allowed")
@@ -69,4 +73,43 @@ fn the_deployment_flows_violate_what_is_published() {
         let found: Vec<_> = violated(&oracle(file, [2, 1, 1])).into_iter().map(|(id, _)| id).collect();
         assert_eq!(found, *expected, "{name}");
     });
+}
+
+#[test]
+fn random_flows_put_every_word_and_every_property_to_use() {
+    let drafts: Vec<_> = (0..RANDOM_FLOWS).map(generator::random_flow).collect();
+    let judged: Vec<Option<Verdicts>> = drafts
+        .par_iter()
+        .map(|draft| {
+            let [callers, crashes, faults] = draft.bounds();
+            search::judge(&draft.file(), Bounds { callers, crashes, faults }, MAX_RANDOM_WORLDS)
+        })
+        .collect();
+    let mut coverage = generator::Coverage::default();
+    drafts
+        .iter()
+        .zip(&judged)
+        .filter(|(_, verdicts)| verdicts.is_some())
+        .for_each(|(draft, _)| coverage.add(draft));
+    let judged: Vec<_> = judged.into_iter().flatten().collect();
+    println!("{} of {RANDOM_FLOWS} flows judged, the others have too many worlds", judged.len());
+
+    for property in properties::Property::ALL {
+        let count = |wanted: fn(&Verdict) -> bool| {
+            judged.iter().filter(|verdicts| wanted(&verdicts[property.id()])).count()
+        };
+        let violated = count(|verdict| matches!(verdict, Verdict::Violated(_)));
+        let holds = count(|verdict| *verdict == Verdict::Holds);
+        println!("{}: violated by {violated}, holds for {holds}", property.id());
+        assert!(
+            violated > 0 && holds > 0,
+            "{} is violated by {violated} and holds for {holds}",
+            property.id()
+        );
+    }
+
+    let (missing, possible) = coverage.pairs_missing();
+    println!("{} of {possible} pairs of words covered; not covered:", possible - missing.len());
+    missing.iter().for_each(|(a, b)| println!("  {a} with {b}"));
+    assert_eq!(coverage.words_missing(), [""; 0]);
 }

@@ -1,12 +1,16 @@
 //! Every world, by faults and crashes first and then by length; and the fair ways to avoid what should come about.
 
 use std::{
-    collections::BTreeMap,
-    hash::{BuildHasher, Hash, Hasher},
+    collections::{BTreeMap, BTreeSet},
+    hash::BuildHasher,
 };
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use petgraph::{
+    algo::kosaraju_scc,
+    graph::{DiGraph, NodeIndex},
+};
 
 use crate::{
     flow::Flow,
@@ -80,11 +84,7 @@ const UNSEEN: (u32, u32) = (u32::MAX, u32::MAX);
 impl Space {
     fn explore(judge: &Judge, max_worlds: usize, violated: &mut dyn FnMut(Property, Cost)) -> Option<Self> {
         let hasher = FixedState::default();
-        let hash = |world: &World| {
-            let mut state = hasher.build_hasher();
-            world.hash(&mut state);
-            state.finish()
-        };
+        let hash = |world: &World| hasher.hash_one(world);
         let mut ids: HashTable<(u64, u32)> = HashTable::new();
         let start = judge.initial();
         ids.insert_unique(hash(&start), (hash(&start), 0), |entry| entry.0);
@@ -154,44 +154,43 @@ impl Space {
 
     /// The best cost of a state from which some fair path without harm stays bad for ever.
     ///
-    /// No move can be taken back without harm (asserted: there is no cycle), so every path comes to rest; it is fair
-    /// if no move that fairness is owed to is possible where it rests.
+    /// Such a path ends up in one strongly connected component of the bad states. Only decisions can be taken back
+    /// (revoked, approved again), and fairness is not owed to them; nor do they make anything possible or impossible
+    /// to which it is owed. So a path that stays in a component is fair if nothing is owed there.
     fn avoidable(&self, bad: impl Fn(&World) -> bool) -> Option<Cost> {
-        #[derive(Clone, Copy, PartialEq)]
-        enum Mark {
-            New,
-            Open,
-            Avoids,
-            Arrives,
-        }
         let bad: Vec<bool> = self.worlds.iter().map(bad).collect();
-        let mut marks = vec![Mark::New; bad.len()];
-        for root in 0..bad.len() {
-            if !bad[root] || marks[root] != Mark::New {
+        if !bad.contains(&true) {
+            return None;
+        }
+        let mut graph = DiGraph::<(), ()>::with_capacity(bad.len(), 0);
+        for _ in &bad {
+            graph.add_node(());
+        }
+        for from in (0..bad.len()).filter(|&id| bad[id]) {
+            for (to, _) in self.moves_of(from).filter(|&(to, _)| bad[to]) {
+                graph.add_edge(NodeIndex::new(from), NodeIndex::new(to), ());
+            }
+        }
+        let mut avoids = vec![false; bad.len()];
+        // Each component comes after those that it leads to.
+        for component in kosaraju_scc(&graph) {
+            let members: BTreeSet<usize> = component.iter().map(|node| node.index()).collect();
+            if members.iter().any(|&id| !bad[id]) {
                 continue;
             }
-            let mut path = vec![root];
-            while let Some(&at) = path.last() {
-                if marks[at] == Mark::New {
-                    marks[at] = Mark::Open;
-                    for (next, _) in self.moves_of(at).filter(|&(next, _)| bad[next]) {
-                        match marks[next] {
-                            Mark::New => path.push(next),
-                            Mark::Open => panic!("a cycle of moves without harm"),
-                            Mark::Avoids | Mark::Arrives => {}
-                        }
-                    }
-                    continue;
-                }
-                path.pop();
-                if marks[at] == Mark::Open {
-                    let may_rest = self.moves_of(at).all(|(_, owed)| !owed);
-                    let leads_on =
-                        self.moves_of(at).any(|(next, _)| bad[next] && marks[next] == Mark::Avoids);
-                    marks[at] = if may_rest || leads_on { Mark::Avoids } else { Mark::Arrives };
-                }
+            let owed = |id: usize| self.moves_of(id).any(|(_, owed)| owed);
+            let anything_owed = members.iter().any(|&id| owed(id));
+            assert!(
+                members.iter().all(|&id| owed(id) == anything_owed),
+                "decisions make owed moves possible"
+            );
+            let stays_in = |id: usize| self.moves_of(id).any(|(to, owed)| owed && members.contains(&to));
+            assert!(!members.iter().any(|&id| stays_in(id)), "an owed move can be taken back");
+            let leads_on = members.iter().any(|&id| self.moves_of(id).any(|(to, _)| avoids[to]));
+            if !anything_owed || leads_on {
+                members.iter().for_each(|&id| avoids[id] = true);
             }
         }
-        (0..bad.len()).filter(|&id| marks[id] == Mark::Avoids).map(|id| self.costs[id]).min()
+        (0..bad.len()).filter(|&id| avoids[id]).map(|id| self.costs[id]).min()
     }
 }
