@@ -47,7 +47,7 @@ fn search_with(order: Order, count: usize, settings: &SearchSettings, policy: &i
             Proxy::start(format!("postgres://app@{address}/shop").parse().unwrap()).await.unwrap();
         // One more than there are requests: connections change hands.
         let service = Service::start(order, &proxy, count + 1).await;
-        let mut redeems = Redeems { fake, service, count, schedules: Vec::new() };
+        let mut redeems = Redeems { fake, service, count, number: 0, schedules: Vec::new() };
         let exploration = explore_with(&mut proxy, &mut redeems, settings, policy).await.unwrap();
         Found { exploration, schedules: redeems.schedules }
     })

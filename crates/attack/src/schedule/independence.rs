@@ -127,6 +127,13 @@ impl Footprint {
         self.accesses.extend(other.accesses);
     }
 
+    /// What it touches in addition to another footprint, in any rows.
+    pub(super) fn besides(self, other: &Self) -> Self {
+        let accesses = self.accesses.into_iter().filter(|access| !other.accesses.contains(access));
+        let in_any_row = |access: Access| Access { keys: BTreeMap::new(), ..access };
+        Self { is_opaque: self.is_opaque, accesses: accesses.map(in_any_row).collect() }
+    }
+
     pub(super) fn depends_on(&self, other: &Self) -> bool {
         if self.is_local() || other.is_local() {
             return false;

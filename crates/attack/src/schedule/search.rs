@@ -26,8 +26,8 @@ struct Node {
     enabled: Vec<Enabled>,
     /// Requests whose next statement is explored elsewhere already, from a schedule that differs only in the order of
     /// statements that commute.
-    sleep: Vec<(usize, Footprint)>,
-    tried: Vec<(usize, Footprint)>,
+    sleep: Vec<Elsewhere>,
+    tried: Vec<Elsewhere>,
     untried: Vec<usize>,
     chosen: usize,
     executed: Footprint,
@@ -36,7 +36,31 @@ struct Node {
     preemptions: usize,
 }
 
+/// A request whose next statement is explored elsewhere. Its footprint is that of the statement that it holds in the
+/// current run, since each run has another object; and what its execution touched besides, without the keys.
+#[derive(Clone)]
+struct Elsewhere {
+    request: usize,
+    besides: Footprint,
+}
+
 impl Node {
+    fn held(&self, request: usize) -> Footprint {
+        let held = self.enabled.iter().find(|enabled| enabled.request == request);
+        held.map_or_else(Footprint::opaque, |enabled| enabled.footprint.clone())
+    }
+
+    /// The requests that stay asleep after the chosen statement.
+    fn asleep_after(&self) -> Vec<Elsewhere> {
+        let elsewhere = self.sleep.iter().chain(&self.tried);
+        let commutes = |one: &&Elsewhere| {
+            let mut footprint = self.held(one.request);
+            footprint.join(one.besides.clone());
+            one.request != self.chosen && !footprint.depends_on(&self.executed)
+        };
+        elsewhere.filter(commutes).cloned().collect()
+    }
+
     fn is_preemption(&self, choice: usize) -> bool {
         self.last
             .is_some_and(|last| last != choice && self.enabled.iter().any(|enabled| enabled.request == last))
@@ -54,7 +78,7 @@ impl Chooser for Search {
     fn choose(&mut self, enabled: &[Enabled]) -> Result<Choice, String> {
         let depth = self.depth;
         self.depth += 1;
-        if let Some(node) = self.stack.get(depth) {
+        if let Some(node) = self.stack.get_mut(depth) {
             let same = node.enabled.len() == enabled.len()
                 && node
                     .enabled
@@ -62,6 +86,7 @@ impl Chooser for Search {
                     .zip(enabled)
                     .all(|(one, two)| one.request == two.request && one.key == two.key);
             if same {
+                node.enabled = enabled.to_vec();
                 return Ok(Choice::Release(node.chosen));
             }
             return Err(format!(
@@ -73,15 +98,9 @@ impl Chooser for Search {
         let (sleep, last, preemptions) = match self.stack.last() {
             None => (Vec::new(), None, 0),
             Some(before) => {
-                let elsewhere = before.sleep.iter().chain(&before.tried);
-                let sleep = elsewhere
-                    .filter(|(request, footprint)| {
-                        *request != before.chosen && !footprint.depends_on(&before.executed)
-                    })
-                    .cloned()
-                    .collect();
                 let preemptions = before.preemptions + usize::from(before.is_preemption(before.chosen));
-                (if self.reduce { sleep } else { Vec::new() }, Some(before.chosen), preemptions)
+                let sleep = if self.reduce { before.asleep_after() } else { Vec::new() };
+                (sleep, Some(before.chosen), preemptions)
             }
         };
         let mut node = Node {
@@ -126,7 +145,7 @@ impl Search {
                 return vec![enabled.request];
             }
         }
-        let is_asleep = |request: usize| node.sleep.iter().any(|(asleep, _)| *asleep == request);
+        let is_asleep = |request: usize| node.sleep.iter().any(|asleep| asleep.request == request);
         let may_preempt = self.max_preemptions.is_none_or(|most| node.preemptions < most);
         let awake = node.enabled.iter().map(|enabled| enabled.request).filter(|request| !is_asleep(*request));
         awake.filter(|request| may_preempt || !node.is_preemption(*request)).collect()
@@ -136,7 +155,8 @@ impl Search {
     fn backtrack(&mut self, policy: &impl Policy) -> bool {
         self.depth = 0;
         while let Some(node) = self.stack.last_mut() {
-            node.tried.push((node.chosen, std::mem::take(&mut node.executed)));
+            let besides = std::mem::take(&mut node.executed).besides(&node.held(node.chosen));
+            node.tried.push(Elsewhere { request: node.chosen, besides });
             if let Some(next) = policy.next_alternative(&node.untried) {
                 node.untried.retain(|request| *request != next);
                 node.chosen = next;

@@ -68,10 +68,10 @@ impl Fake {
     }
 
     /// One card that was not redeemed, and an empty ledger.
-    pub(crate) fn reset(&self) {
+    pub(crate) fn reset(&self, code: &str) {
         let mut data = self.lock();
         data.cards = BTreeMap::from([(
-            "x".to_owned(),
+            code.to_owned(),
             Row { committed: Some("active".to_owned()), ..Row::default() },
         )]);
         data.ledger.clear();

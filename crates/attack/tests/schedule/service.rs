@@ -63,37 +63,40 @@ impl Service {
     async fn autocommit(
         &self,
         tag: usize,
+        code: &str,
         sql: &str,
     ) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
         let client = self.take();
-        let rows = client.simple_query(&format!("/* {tag} */ {sql}")).await;
+        let rows = client.simple_query(&with_code(tag, code, sql)).await;
         self.give_back(client);
         rows
     }
 
-    pub(crate) async fn redeem(self, tag: usize) -> Result<u16, tokio_postgres::Error> {
+    pub(crate) async fn redeem(self, tag: usize, code: String) -> Result<u16, tokio_postgres::Error> {
         match self.order {
             Order::Blind { statements, shared } => {
                 for _ in 0..statements {
                     let table = if shared { "ledger".to_owned() } else { format!("log_{tag}") };
-                    self.autocommit(tag, &format!("INSERT INTO {table} (code) VALUES ('x')")).await?;
+                    self.autocommit(tag, &code, &format!("INSERT INTO {table} (code) VALUES ('CODE')"))
+                        .await?;
                 }
                 Ok(200)
             }
             Order::ReadThenWriteAutocommit => {
-                let rows = self.autocommit(tag, "SELECT state FROM cards WHERE code = 'x'").await?;
+                let rows = self.autocommit(tag, &code, "SELECT state FROM cards WHERE code = 'CODE'").await?;
                 if first_value(&rows) != Some("active") {
                     return Ok(409);
                 }
-                self.autocommit(tag, "UPDATE cards SET state = 'redeemed' WHERE code = 'x'").await?;
-                self.autocommit(tag, "INSERT INTO ledger (code) VALUES ('x')").await?;
+                self.autocommit(tag, &code, "UPDATE cards SET state = 'redeemed' WHERE code = 'CODE'")
+                    .await?;
+                self.autocommit(tag, &code, "INSERT INTO ledger (code) VALUES ('CODE')").await?;
                 Ok(200)
             }
             Order::MutexInService => {
                 let lock = Arc::clone(&self.lock);
                 let guard = lock.lock().await;
                 let client = self.take();
-                let status = read_then_write(&client, tag, "").await;
+                let status = read_then_write(&client, tag, &code, "").await;
                 self.give_back(client);
                 drop(guard);
                 status
@@ -101,13 +104,15 @@ impl Service {
             Order::ReadThenWrite | Order::ForUpdate | Order::ConditionalUpdate | Order::LateInsert => {
                 let client = self.take();
                 let status = match self.order {
-                    Order::ReadThenWrite => read_then_write(&client, tag, "").await,
-                    Order::ForUpdate => read_then_write(&client, tag, " FOR UPDATE").await,
-                    _ => conditional_update(&client, tag, self.order == Order::ConditionalUpdate).await,
+                    Order::ReadThenWrite => read_then_write(&client, tag, &code, "").await,
+                    Order::ForUpdate => read_then_write(&client, tag, &code, " FOR UPDATE").await,
+                    _ => {
+                        conditional_update(&client, tag, &code, self.order == Order::ConditionalUpdate).await
+                    }
                 };
                 if self.order == Order::LateInsert && matches!(status, Ok(200)) {
                     tokio::spawn(async move {
-                        let insert = format!("/* {tag} */ INSERT INTO ledger (code) VALUES ('x')");
+                        let insert = with_code(tag, &code, "INSERT INTO ledger (code) VALUES ('CODE')");
                         client.simple_query(&insert).await.unwrap();
                         self.give_back(client);
                     });
@@ -120,16 +125,21 @@ impl Service {
     }
 }
 
-async fn read_then_write(client: &Client, tag: usize, lock: &str) -> Result<u16, tokio_postgres::Error> {
-    let run = async |sql: &str| client.simple_query(&format!("/* {tag} */ {sql}")).await;
+async fn read_then_write(
+    client: &Client,
+    tag: usize,
+    code: &str,
+    lock: &str,
+) -> Result<u16, tokio_postgres::Error> {
+    let run = async |sql: &str| client.simple_query(&with_code(tag, code, sql)).await;
     run("BEGIN").await?;
-    let rows = run(&format!("SELECT state FROM cards WHERE code = 'x'{lock}")).await?;
+    let rows = run(&format!("SELECT state FROM cards WHERE code = 'CODE'{lock}")).await?;
     if first_value(&rows) != Some("active") {
         run("ROLLBACK").await?;
         return Ok(409);
     }
-    run("UPDATE cards SET state = 'redeemed' WHERE code = 'x'").await?;
-    run("INSERT INTO ledger (code) VALUES ('x')").await?;
+    run("UPDATE cards SET state = 'redeemed' WHERE code = 'CODE'").await?;
+    run("INSERT INTO ledger (code) VALUES ('CODE')").await?;
     run("COMMIT").await?;
     Ok(200)
 }
@@ -137,20 +147,25 @@ async fn read_then_write(client: &Client, tag: usize, lock: &str) -> Result<u16,
 async fn conditional_update(
     client: &Client,
     tag: usize,
+    code: &str,
     inserts: bool,
 ) -> Result<u16, tokio_postgres::Error> {
-    let run = async |sql: &str| client.simple_query(&format!("/* {tag} */ {sql}")).await;
+    let run = async |sql: &str| client.simple_query(&with_code(tag, code, sql)).await;
     run("BEGIN").await?;
-    let changed = run("UPDATE cards SET state = 'redeemed' WHERE code = 'x' AND state = 'active'").await?;
+    let changed = run("UPDATE cards SET state = 'redeemed' WHERE code = 'CODE' AND state = 'active'").await?;
     if !changed.iter().any(|message| matches!(message, SimpleQueryMessage::CommandComplete(1))) {
         run("ROLLBACK").await?;
         return Ok(409);
     }
     if inserts {
-        run("INSERT INTO ledger (code) VALUES ('x')").await?;
+        run("INSERT INTO ledger (code) VALUES ('CODE')").await?;
     }
     run("COMMIT").await?;
     Ok(200)
+}
+
+fn with_code(tag: usize, code: &str, sql: &str) -> String {
+    format!("/* {tag} */ {}", sql.replace("CODE", code))
 }
 
 fn first_value(rows: &[SimpleQueryMessage]) -> Option<&str> {
@@ -165,6 +180,7 @@ pub(crate) struct Redeems {
     pub(crate) fake: Fake,
     pub(crate) service: Service,
     pub(crate) count: usize,
+    pub(crate) number: u32,
     pub(crate) schedules: Vec<Judged>,
 }
 
@@ -190,12 +206,14 @@ impl Requests for Redeems {
     }
 
     async fn reset(&mut self) -> Result<(), Infallible> {
-        self.fake.reset();
+        // Another card for each schedule, as with a real service.
+        self.number += 1;
+        self.fake.reset(&format!("x{}", self.number));
         Ok(())
     }
 
     fn start(&mut self, request: usize) -> impl Future<Output = u16> + Send + 'static {
-        let answer = self.service.clone().redeem(request);
+        let answer = self.service.clone().redeem(request, format!("x{}", self.number));
         async { answer.await.unwrap_or(500) }
     }
 
