@@ -7,6 +7,7 @@
 //!
 //! The crate knows nothing of our own server.
 
+pub mod learn;
 pub mod proxy;
 pub mod schedule;
 mod sql;

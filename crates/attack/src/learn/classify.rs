@@ -1,0 +1,248 @@
+//! What each statement of a use is in a flow: which table is the object's, and which step a statement makes.
+
+use super::UseTrace;
+use crate::{
+    proxy::{Parameter, Statement},
+    sql::{Condition, Kind, OnDuplicate, Operand, Shape},
+};
+
+/// A statement that reads or writes data.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) shape: Shape,
+    pub(super) statement: Statement,
+    pub(super) rows: Option<u64>,
+    /// Statements of one transaction share the number.
+    pub(super) transaction: usize,
+    /// Its transaction is REPEATABLE READ or SERIALIZABLE.
+    pub(super) is_snapshot: bool,
+}
+
+/// What a statement is in the flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Reads the object.
+    Validate {
+        checks: Guards,
+    },
+    /// Reads something else.
+    Check,
+    /// Looks for a stored outcome.
+    Recall,
+    Consume(Consume),
+    /// Writes a row that is the effect.
+    Act {
+        unique: bool,
+    },
+    /// Writes a job.
+    Enqueue {
+        unique: bool,
+    },
+    Audit,
+    Remember,
+}
+
+/// What the text of a statement compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guards {
+    pub(super) status: bool,
+    pub(super) expiry: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Consume {
+    pub(super) guards: Guards,
+    pub(super) why: Atomic,
+}
+
+/// Why the check and the write of a consume are one action, or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Atomic {
+    /// The update compares.
+    Conditional,
+    /// The row was locked when it was read.
+    Locked,
+    /// The transaction fails when what it read was changed.
+    Snapshot,
+    /// A unique row.
+    UniqueRow,
+    /// They are two actions.
+    No,
+}
+
+pub(super) struct Classified {
+    pub(super) object: String,
+    /// The column that says whether the object is used.
+    pub(super) status: Option<String>,
+    pub(super) steps: Vec<(Item, Role)>,
+}
+
+impl Classified {
+    pub(super) fn any(&self, role: impl Fn(&Role) -> bool) -> bool {
+        self.steps.iter().any(|(_, one)| role(one))
+    }
+}
+
+/// The name of the capture that a value equals.
+pub(super) fn capture<'a>(
+    trace: UseTrace<'a>,
+    operand: &Operand,
+    parameters: &[Parameter],
+) -> Option<&'a str> {
+    let value = match operand {
+        Operand::Literal(text) => text,
+        Operand::Parameter(number) => match parameters.get(number.checked_sub(1)?)? {
+            Parameter::Text(text) => text,
+            Parameter::Null | Parameter::Binary(_) => return None,
+        },
+        Operand::Expression(_) => return None,
+    };
+    trace.captures.iter().find(|(_, captured)| *captured == value).map(|(name, _)| name.as_str())
+}
+
+fn names_object(trace: UseTrace<'_>, item: &Item) -> bool {
+    let parameters = &item.statement.parameters;
+    let compared = item.shape.conditions.iter().filter_map(|condition| condition.equals.as_ref());
+    compared.chain(&item.shape.values).any(|(_, operand)| capture(trace, operand, parameters).is_some())
+}
+
+pub(super) fn classify(trace: UseTrace<'_>, items: Vec<Item>) -> Classified {
+    let object = object_table(trace, &items);
+    let status = items.iter().find(|item| updates(item, &object)).and_then(|item| status_column(&item.shape));
+    let mut steps: Vec<(Item, Role)> = Vec::new();
+    let mut has_consume = false;
+    for item in items {
+        let role = if updates(&item, &object) && !has_consume {
+            has_consume = true;
+            Role::Consume(consume(&item, &steps, &object, status.as_deref()))
+        } else {
+            role(trace, &item, &object, status.as_deref())
+        };
+        steps.push((item, role));
+    }
+    if !has_consume {
+        // A row that can be written only once uses the object.
+        let unique = steps
+            .iter_mut()
+            .find(|(_, role)| matches!(role, Role::Act { unique: true } | Role::Enqueue { unique: true }));
+        if let Some((_, role)) = unique {
+            *role = Role::Consume(Consume {
+                guards: Guards { status: true, expiry: false },
+                why: Atomic::UniqueRow,
+            });
+        }
+    }
+    Classified { object, status, steps }
+}
+
+fn updates(item: &Item, object: &str) -> bool {
+    matches!(item.shape.kind, Kind::Update | Kind::Delete) && item.shape.table.as_deref() == Some(object)
+}
+
+/// The table that is found by a capture and updated; else the first that is found by one; else the first written.
+fn object_table(trace: UseTrace<'_>, items: &[Item]) -> String {
+    let table = |item: &Item| item.shape.table.clone();
+    let is_log = |table: &String| is_audit(table) || is_outcome(table) || is_job(table);
+    let named = || items.iter().filter(|item| names_object(trace, item));
+    let updated = |table: &String| items.iter().any(|item| updates(item, table));
+    let found = named().filter_map(table).find(|table| updated(table) && !is_log(table));
+    let read = || named().filter_map(table).find(|table| !is_log(table));
+    let written = || items.iter().filter(|item| item.shape.kind != Kind::Select).filter_map(table).next();
+    found.or_else(read).or_else(written).unwrap_or_default()
+}
+
+/// The column that is set and compared; else one whose name says so; else the first that is set to a constant.
+fn status_column(shape: &Shape) -> Option<String> {
+    const NAMES: &[&str] =
+        &["state", "status", "used", "redeemed", "consumed", "spent", "claimed", "uses", "revoked"];
+    let set = || shape.values.iter().map(|(column, _)| column);
+    let compared =
+        |column: &&String| shape.conditions.iter().any(|condition| condition.columns.contains(column));
+    let named = |column: &&String| NAMES.iter().any(|name| column.contains(name));
+    let constant = || {
+        shape.values.iter().find(|(_, value)| matches!(value, Operand::Literal(_))).map(|(column, _)| column)
+    };
+    set().find(compared).or_else(|| set().find(named)).or_else(constant).or_else(|| set().next()).cloned()
+}
+
+fn guards(shape: &Shape, status: Option<&str>) -> Guards {
+    let mentions = |test: &dyn Fn(&str) -> bool| {
+        shape.conditions.iter().any(|condition| condition.columns.iter().any(|column| test(column)))
+    };
+    Guards { status: mentions(&|column| Some(column) == status), expiry: mentions(&is_expiry) }
+}
+
+pub(super) fn is_expiry(column: &str) -> bool {
+    ["expir", "valid_until", "valid_to", "not_after", "deadline"].iter().any(|part| column.contains(part))
+}
+
+fn consume(item: &Item, before: &[(Item, Role)], object: &str, status: Option<&str>) -> Consume {
+    let own = guards(&item.shape, status);
+    // A row that is deleted cannot be deleted twice.
+    let own = Guards { status: own.status || item.shape.kind == Kind::Delete, ..own };
+    let reads = before.iter().filter(|(read, _)| {
+        read.transaction == item.transaction && read.shape.table.as_deref() == Some(object)
+    });
+    let is_locked = reads.clone().any(|(read, _)| read.shape.locks_rows);
+    let is_read = reads.count() > 0;
+    if own.status {
+        Consume { guards: own, why: Atomic::Conditional }
+    } else if is_locked {
+        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::Locked }
+    } else if item.is_snapshot && is_read {
+        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::Snapshot }
+    } else {
+        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::No }
+    }
+}
+
+fn is_audit(table: &str) -> bool {
+    ["audit", "event", "history", "activity"].iter().any(|part| table.contains(part))
+}
+
+fn is_outcome(table: &str) -> bool {
+    ["idempot", "request_key", "outcome"].iter().any(|part| table.contains(part))
+}
+
+fn is_job(table: &str) -> bool {
+    ["outbox", "job", "queue", "task"].iter().any(|part| table.contains(part))
+}
+
+fn role(trace: UseTrace<'_>, item: &Item, object: &str, status: Option<&str>) -> Role {
+    let shape = &item.shape;
+    let table = shape.table.as_deref().unwrap_or_default();
+    match shape.kind {
+        Kind::Select if table == object => Role::Validate { checks: guards(shape, status) },
+        Kind::Select if is_outcome(table) => Role::Recall,
+        Kind::Select => Role::Check,
+        _ if is_outcome(table) => Role::Remember,
+        _ if is_audit(table) => Role::Audit,
+        _ if is_job(table) => Role::Enqueue { unique: is_unique(trace, item) },
+        _ => Role::Act { unique: is_unique(trace, item) },
+    }
+}
+
+/// Whether a unique index allows one such row for each object.
+fn is_unique(trace: UseTrace<'_>, item: &Item) -> bool {
+    let Some(relation) = item.shape.table.as_ref().and_then(|table| trace.catalog.relations.get(table))
+    else {
+        return item.shape.on_duplicate == Some(OnDuplicate::Nothing);
+    };
+    let is_key = |column: &String| {
+        item.shape.values.iter().any(|(name, operand)| {
+            name == column && capture(trace, operand, &item.statement.parameters).is_some()
+        })
+    };
+    item.shape.kind == Kind::Insert && relation.unique.iter().any(|columns| columns.iter().all(is_key))
+}
+
+/// The conditions other than those that find the object.
+pub(super) fn other_conditions<'a>(trace: UseTrace<'_>, item: &'a Item) -> Vec<&'a Condition> {
+    let finds = |condition: &Condition| {
+        condition
+            .equals
+            .as_ref()
+            .is_some_and(|(_, operand)| capture(trace, operand, &item.statement.parameters).is_some())
+    };
+    item.shape.conditions.iter().filter(|condition| !finds(condition)).collect()
+}
