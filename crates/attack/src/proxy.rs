@@ -10,6 +10,8 @@ mod decode;
 mod monitor;
 mod scram;
 mod statement;
+#[cfg(feature = "tls")]
+mod tls;
 mod upstream;
 mod wire;
 

@@ -179,10 +179,7 @@ impl Upstream {
             Host::Name(name) => {
                 let stream = TcpStream::connect((name.as_str(), self.port)).await?;
                 stream.set_nodelay(true)?;
-                match &self.tls {
-                    Tls::Off => Ok(Box::new(stream)),
-                    Tls::Unverified | Tls::Verified(_) => Err(Self::unsupported()),
-                }
+                self.encrypt(name, stream).await
             }
             Host::SocketDirectory(directory) => {
                 let socket = directory.join(format!(".s.PGSQL.{}", self.port));
@@ -191,9 +188,24 @@ impl Upstream {
         }
     }
 
-    fn unsupported() -> io::Error {
-        let message = "encryption to the database is not supported yet (use sslmode=disable)";
-        io::Error::new(io::ErrorKind::Unsupported, message)
+    #[cfg(feature = "tls")]
+    async fn encrypt(&self, host: &str, stream: TcpStream) -> io::Result<Box<dyn Transport>> {
+        match &self.tls {
+            Tls::Off => Ok(Box::new(stream)),
+            Tls::Unverified => super::tls::encrypt(host, stream, None).await,
+            Tls::Verified(roots) => super::tls::encrypt(host, stream, Some(roots)).await,
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    async fn encrypt(&self, _host: &str, stream: TcpStream) -> io::Result<Box<dyn Transport>> {
+        match &self.tls {
+            Tls::Off => Ok(Box::new(stream)),
+            Tls::Unverified | Tls::Verified(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "encryption to the database is not compiled in (build with the feature `tls`, or use sslmode=disable)",
+            )),
+        }
     }
 
     /// Whether the connection to the database is encrypted.

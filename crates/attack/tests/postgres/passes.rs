@@ -1,9 +1,13 @@
 //! What passes through the proxy, compared with a direct connection.
 
 use std::{fs, process::Stdio, time::Duration};
+#[cfg(feature = "tls")]
+use std::{io::Write, os::unix::fs::MetadataExt};
 
 use countersign_attack::proxy::{Parameter, Proxy};
 use countersign_testkit::Installation;
+#[cfg(feature = "tls")]
+use countersign_testkit::{Cluster, Fsync};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -130,6 +134,67 @@ pub(crate) fn scram(url: &str) {
         assert!(error.contains("28P01") && !error.contains("wrong"), "{error}");
         fs::write(&file, rules).unwrap();
         direct.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    });
+}
+
+/// With a password, too: the offer of a channel binding must not reach the service, whose side is not encrypted.
+#[cfg(feature = "tls")]
+pub(crate) fn encrypted(_url: &str) {
+    let cluster = Cluster::start(Fsync::Off).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    block_on(async {
+        let direct = connect(&cluster.url()).await;
+        direct.batch_execute("CREATE ROLE sealed LOGIN PASSWORD 'p'").await.unwrap();
+    });
+    let data = cluster.socket_directory().join("data");
+    let file = |name: &str| data.join(name).display().to_string();
+    let append = |name: &str, text: String| {
+        fs::OpenOptions::new()
+            .append(true)
+            .open(data.join(name))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+    };
+    fs::write(
+        data.join("pg_hba.conf"),
+        "hostssl all sealed 127.0.0.1/32 scram-sha-256\nlocal all all trust\n",
+    )
+    .unwrap();
+    append("postgresql.conf", format!("ssl = on\nlisten_addresses = '127.0.0.1'\nport = {port}\n"));
+    let owner = fs::metadata(&data).unwrap();
+    for name in ["server", "other"] {
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &file(&format!("{name}.key")), "-out", &file(&format!("{name}.crt"))])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    std::os::unix::fs::chown(data.join("server.key"), Some(owner.uid()), Some(owner.gid())).unwrap();
+    cluster.stop().unwrap();
+    cluster.start_again().unwrap();
+    block_on(async {
+        let at = |parameters: &str| format!("postgres://sealed:p@127.0.0.1:{port}/postgres?{parameters}");
+        let trusts = |name: &str| at(&format!("sslmode=verify-full&sslrootcert={}", file(name)));
+        for url in [at("sslmode=require"), trusts("server.crt")] {
+            let mut proxy = proxy(&url).await;
+            let is_encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+            let row = connect(&proxy.url()).await.query_one(is_encrypted, &[]).await.unwrap();
+            assert!(row.get::<_, bool>(0));
+            let own = proxy.monitor().await.unwrap().query(is_encrypted).await.unwrap();
+            assert_eq!(own, [[Some("t".to_owned())]]);
+            // libpq takes the offer for an attack.
+            let psql =
+                Command::new(cluster.program("psql")).args([&proxy.url(), "-Atc", "SELECT 1"]).output().await;
+            assert_eq!(psql.unwrap().stdout, b"1\n");
+        }
+        for url in [at("sslmode=disable"), trusts("other.crt")] {
+            let mut proxy = proxy(&url).await;
+            assert!(proxy.monitor().await.is_err());
+            assert!(tokio_postgres::connect(&proxy.url(), NoTls).await.is_err());
+        }
     });
 }
 
