@@ -101,7 +101,8 @@ pub(crate) fn shapes(sql: &str) -> Option<Vec<Shape>> {
     )
 }
 
-/// The text with every literal replaced and white space normalised: what two executions of one statement share.
+/// The text with every literal replaced, without comments, and white space normalised: what two executions of one
+/// statement share.
 pub(crate) fn fingerprint(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut characters = sql.trim().chars().peekable();
@@ -115,8 +116,19 @@ pub(crate) fn fingerprint(sql: &str) -> String {
                 }
                 out.push('?');
             }
+            // Comments often carry a trace's id.
+            '/' if characters.next_if_eq(&'*').is_some() => {
+                while let Some(inner) = characters.next() {
+                    if inner == '*' && characters.next_if_eq(&'/').is_some() {
+                        break;
+                    }
+                }
+            }
+            '-' if characters.next_if_eq(&'-').is_some() => {
+                while characters.next_if(|next| *next != '\n').is_some() {}
+            }
             _ if character.is_whitespace() => {
-                if !out.ends_with(' ') {
+                if !out.is_empty() && !out.ends_with(' ') {
                     out.push(' ');
                 }
             }
@@ -127,6 +139,7 @@ pub(crate) fn fingerprint(sql: &str) -> String {
             _ => out.push(character),
         }
     }
+    out.truncate(out.trim_end().len());
     out
 }
 
@@ -473,9 +486,8 @@ mod tests {
 
     #[test]
     fn executions_of_one_statement_share_a_fingerprint() {
-        assert_eq!(
-            fingerprint("SELECT a1\n FROM t  WHERE x = 'it''s' AND y = 10.5 AND z = $1"),
-            "SELECT a1 FROM t WHERE x = ? AND y = ? AND z = $1"
-        );
+        let sql = "/* trace 7 */ SELECT a1 -- why\n FROM t  WHERE x = 'it''s' AND y = 10.5 AND z = $1 - 1 /* end */";
+        assert_eq!(fingerprint(sql), "SELECT a1 FROM t WHERE x = ? AND y = ? AND z = $1 - ?");
+        assert_eq!(fingerprint("SELECT 'a' -- '"), "SELECT ?");
     }
 }

@@ -53,6 +53,20 @@ fn search_with(order: Order, count: usize, settings: &SearchSettings, policy: &i
     })
 }
 
+fn search_beside_a_worker(order: Order, settings: &SearchSettings) -> Found {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (fake, address) = Fake::start().await;
+        let mut proxy =
+            Proxy::start(format!("postgres://app@{address}/shop").parse().unwrap()).await.unwrap();
+        let service = Service::start(order, &proxy, 3).await;
+        tokio::spawn(service::beat(proxy.url()));
+        let mut redeems = Redeems { fake, service, count: 2, number: 0, schedules: Vec::new() };
+        let exploration = explore_with(&mut proxy, &mut redeems, settings, &Causal).await.unwrap();
+        Found { exploration, schedules: redeems.schedules }
+    })
+}
+
 fn search(order: Order, reduce: bool) -> Found {
     search_with(order, 2, &settings(reduce), &Causal)
 }
@@ -196,6 +210,18 @@ fn a_bound_on_schedules_is_said() {
     assert_eq!(found.exploration.explored, 3);
     assert!(!found.exploration.is_complete());
     assert_eq!(found.exploration.interleavings, None);
+}
+
+/// Also where a worker's transactions begin as those of the requests do.
+#[test]
+fn background_statements_are_let_through() {
+    let watched = SearchSettings { quiet_phase: Duration::from_millis(200), ..settings(true) };
+    let found = search_beside_a_worker(Order::ReadThenWrite, &watched);
+    let exploration = &found.exploration;
+    assert!(exploration.is_every_interleaving(), "{:?}", exploration.not_followed);
+    assert_eq!((exploration.explored, exploration.interleavings), (6, Some(92)));
+    assert_eq!(exploration.background, ["BEGIN", "COMMIT", "INSERT INTO heartbeat (code) VALUES (?)"]);
+    assert!(found.schedules.iter().all(|judged| judged.misattributed == 0));
 }
 
 /// Policies that are wrong in one decision; the rest is [`Causal`]'s.

@@ -23,8 +23,10 @@ pub struct Relation {
     /// Whether a statement on it may have effects elsewhere: a view, a table with triggers, rules, row security,
     /// partitions or deferrable constraints, or a name that several schemas have.
     pub is_opaque: bool,
-    /// The tables that it references, or that reference it, by foreign keys.
-    pub related: BTreeSet<String>,
+    /// The tables that its foreign keys reference.
+    pub references: BTreeSet<String>,
+    /// The tables whose foreign keys reference it.
+    pub referenced_by: BTreeSet<String>,
     /// The columns of each unique index.
     pub unique: Vec<BTreeSet<String>>,
     /// Its columns' types.
@@ -113,8 +115,7 @@ impl Catalog {
 
     /// Adds a foreign key.
     pub fn relate(&mut self, child: &str, parent: &str) {
-        for (one, other) in [(child, parent), (parent, child)] {
-            self.relations.entry(one.to_owned()).or_default().related.insert(other.to_owned());
-        }
+        self.relations.entry(child.to_owned()).or_default().references.insert(parent.to_owned());
+        self.relations.entry(parent.to_owned()).or_default().referenced_by.insert(child.to_owned());
     }
 }

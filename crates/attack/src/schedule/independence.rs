@@ -3,9 +3,9 @@
 //! Under READ COMMITTED a plain read is affected by what is committed only; a write and a row lock by what is committed,
 //! written or locked. In doubt two steps depend on each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, ColumnType};
+use super::catalog::{Catalog, ColumnType, Relation};
 use crate::{
     proxy::{Parameter, Statement, TransactionStatus},
     sql::{self, Kind, OnDuplicate, Operand, Shape},
@@ -289,9 +289,8 @@ fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Optio
         } else {
             BTreeMap::new()
         };
-        if matches!(effect, Effect::Insert | Effect::Write) && shape.kind != Kind::Select {
-            // The check of a foreign key locks, and a cascade writes, in the other table.
-            for related in &relation.related {
+        if is_target {
+            for related in touched_by_foreign_keys(shape, relation) {
                 catalog.relations.get(related).filter(|relation| !relation.is_opaque)?;
                 footprint.accesses.push(Access {
                     table: related.clone(),
@@ -311,6 +310,21 @@ fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Optio
         footprint.accesses.push(Access { table: table.clone(), keys, effect });
     }
     Some(footprint)
+}
+
+/// The tables in which a write locks or changes rows because of foreign keys.
+fn touched_by_foreign_keys<'a>(shape: &Shape, relation: &'a Relation) -> impl Iterator<Item = &'a String> {
+    let is_key = |column: &String| relation.unique.iter().any(|columns| columns.contains(column));
+    let changes_key = shape.values.iter().any(|(column, _)| is_key(column));
+    let (references, referenced) = match shape.kind {
+        Kind::Insert => (true, false),
+        // What is referenced is a key.
+        Kind::Update => (true, changes_key),
+        Kind::Delete => (false, true),
+        _ => (false, false),
+    };
+    let some = |tables: &'a BTreeSet<String>, touches: bool| tables.iter().filter(move |_| touches);
+    some(&relation.references, references).chain(some(&relation.referenced_by, referenced))
 }
 
 fn is_system(table: &str) -> bool {
@@ -352,5 +366,99 @@ fn normal_form(text: &str, kind: ColumnType) -> Option<String> {
         ColumnType::Uuid => Some(text.replace('-', "").to_lowercase()).filter(|uuid| uuid.len() == 32),
         ColumnType::Text => Some(text.to_owned()),
         ColumnType::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let mut catalog = Catalog::default();
+        for table in ["cards", "ledger", "logs"] {
+            let columns = BTreeMap::from([
+                ("code".to_owned(), ColumnType::Text),
+                ("id".to_owned(), ColumnType::Integer),
+                ("note".to_owned(), ColumnType::Other),
+            ]);
+            catalog.relations.insert(table.to_owned(), Relation { columns, ..Relation::default() });
+        }
+        catalog.relations.insert("view".to_owned(), Relation { is_opaque: true, ..Relation::default() });
+        catalog.relate("ledger", "cards");
+        catalog
+    }
+
+    /// The footprints of the last units of two transactions depend on each other.
+    fn depend(one: &[&str], two: &[&str]) -> bool {
+        let [one, two] = [one, two].map(|units| {
+            let mut transaction = Transaction::default();
+            let mut last = Footprint::default();
+            for sql in units {
+                let statements = [Statement { sql: (*sql).to_owned(), parameters: Vec::new() }];
+                last = transaction.apply(&statements, &catalog());
+            }
+            last
+        });
+        assert_eq!(one.depends_on(&two), two.depends_on(&one), "dependence is symmetric");
+        one.depends_on(&two)
+    }
+
+    #[test]
+    fn a_read_sees_what_is_committed_only() {
+        let read = ["SELECT * FROM cards WHERE code = 'x'"];
+        let update = "UPDATE cards SET state = 'used' WHERE code = 'x'";
+        assert!(depend(&read, &[update]));
+        assert!(!depend(&read, &["BEGIN", update]));
+        assert!(depend(&read, &["BEGIN", update, "COMMIT"]));
+        assert!(!depend(&read, &["BEGIN", update, "ROLLBACK"]));
+        assert!(!depend(&read, &read));
+    }
+
+    #[test]
+    fn locks_and_writes_exclude_each_other_until_the_end_of_the_transaction() {
+        let lock = "SELECT * FROM cards WHERE code = 'x' FOR UPDATE";
+        let update = "UPDATE cards SET state = 'used' WHERE code = 'x'";
+        for end in ["COMMIT", "ROLLBACK", "ROLLBACK TO SAVEPOINT s"] {
+            assert!(depend(&["BEGIN", lock, end], &["BEGIN", update]), "{end}");
+        }
+        assert!(depend(&["BEGIN", lock], &["BEGIN", lock]));
+        assert!(!depend(&["BEGIN"], &["BEGIN", update]));
+    }
+
+    #[test]
+    fn rows_are_told_apart_by_columns_whose_equality_is_known() {
+        let update = |condition: &str| format!("UPDATE cards SET state = 'used' WHERE {condition}");
+        let depends = |one: &str, two: &str| depend(&[&update(one)], &[&update(two)]);
+        assert!(!depends("code = 'x'", "code = 'y'"));
+        assert!(!depends("id = 1 AND state = 'a'", "id = 2"));
+        assert!(depends("id = 1", "id = '01'"));
+        assert!(depends("code = 'x'", "id = 2"));
+        assert!(depends("note = 'x'", "note = 'y'"));
+        assert!(depends("code = 'x' OR id = 1", "code = 'y'"));
+        // The update moves the row.
+        assert!(depend(
+            &["UPDATE cards SET code = 'y' WHERE code = 'x'"],
+            &["UPDATE cards SET id = 2 WHERE code = 'y'"]
+        ));
+    }
+
+    #[test]
+    fn effects_that_the_text_does_not_show_are_assumed() {
+        let read = ["SELECT * FROM logs"];
+        assert!(!depend(&read, &["UPDATE cards SET state = 'used'"]));
+        assert!(depend(&read, &["SELECT pay(1)"]));
+        assert!(depend(&read, &["SELECT * FROM view"]));
+        assert!(depend(&read, &["SELECT * FROM unknown"]));
+        assert!(depend(&read, &["UPDATE cards SETT nonsense"]));
+        assert!(depend(&read, &["LOCK TABLE cards"]));
+        // A foreign key: the row that is referenced is locked, and what references a row goes with it.
+        assert!(depend(&["INSERT INTO ledger (code) VALUES ('x')"], &["DELETE FROM cards WHERE code = 'y'"]));
+        assert!(!depend(&["SELECT * FROM ledger"], &["UPDATE cards SET state = 'used'"]));
+        assert!(depend(
+            &["INSERT INTO ledger (code) VALUES ('x')"],
+            &["BEGIN", "UPDATE cards SET state = 'used'"]
+        ));
+        // A unique index.
+        assert!(depend(&["INSERT INTO logs (id) VALUES (1)"], &["INSERT INTO logs (id) VALUES (2)"]));
     }
 }

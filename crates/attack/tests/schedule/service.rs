@@ -175,6 +175,18 @@ fn first_value(rows: &[SimpleQueryMessage]) -> Option<&str> {
     })
 }
 
+/// A worker of the service that writes without a request.
+pub(crate) async fn beat(url: String) {
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    loop {
+        for sql in ["BEGIN", "INSERT INTO heartbeat (code) VALUES ('b')", "COMMIT"] {
+            client.simple_query(sql).await.unwrap();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 /// Redeems that race for one card of the fake, and what became of each schedule.
 pub(crate) struct Redeems {
     pub(crate) fake: Fake,
