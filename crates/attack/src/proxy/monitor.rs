@@ -1,6 +1,10 @@
 //! The proxy's own connection to the database: which processes wait for which, and what the catalog says.
 
-use std::{fmt, io};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -103,7 +107,8 @@ impl Monitor {
 
     async fn authenticate(&mut self, password: Option<&str>) -> Result<(), MonitorError> {
         let mut nonce = [0; 18];
-        getrandom::fill(&mut nonce).map_err(|_| MonitorError::Protocol("no random numbers"))?;
+        let random = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut nonce));
+        random.map_err(|_| MonitorError::Protocol("no random numbers for SCRAM in /dev/urandom"))?;
         let exchange = Exchange::new(nonce);
         let mut expected = None;
         let mut is_proved = true;

@@ -1,10 +1,10 @@
 //! The client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), for the proxy's own connection.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 const HASH_LEN: usize = 32;
+const BLOCK_LEN: usize = 64;
 /// More would be a way to keep the client busy; PostgreSQL's default is 4,096.
 const MOST_ITERATIONS: u32 = 10_000_000;
 
@@ -50,13 +50,13 @@ impl Exchange {
         }
         let without_proof = format!("c=biws,r={nonce}");
         let authenticated = format!("{},{challenge},{without_proof}", self.first_bare);
-        let salted = salted_password(password, &salt, iterations)?;
-        let client_key = hmac(&salted, b"Client Key")?;
+        let salted = salted_password(password, &salt, iterations);
+        let client_key = hmac(&salted, b"Client Key");
         let stored_key: [u8; HASH_LEN] = Sha256::digest(client_key).into();
-        let signature = hmac(&stored_key, authenticated.as_bytes())?;
+        let signature = hmac(&stored_key, authenticated.as_bytes());
         let proof: Vec<_> = client_key.iter().zip(signature).map(|(key, sign)| key ^ sign).collect();
-        let server_key = hmac(&salted, b"Server Key")?;
-        let expected = hmac(&server_key, authenticated.as_bytes())?;
+        let server_key = hmac(&salted, b"Server Key");
+        let expected = hmac(&server_key, authenticated.as_bytes());
         Some(Final {
             message: format!("{without_proof},p={}", BASE64_STANDARD.encode(proof)),
             expected: format!("v={}", BASE64_STANDARD.encode(expected)),
@@ -64,27 +64,42 @@ impl Exchange {
     }
 }
 
-fn hmac(key: &[u8], message: &[u8]) -> Option<[u8; HASH_LEN]> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    mac.update(message);
-    Some(mac.finalize().into_bytes().into())
+/// HMAC-SHA-256 (RFC 2104) with a key that is used more than once.
+struct Keyed {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl Keyed {
+    fn new(key: &[u8]) -> Self {
+        let mut block = [0; BLOCK_LEN];
+        let hashed: [u8; HASH_LEN] = Sha256::digest(key).into();
+        let key = if key.len() > BLOCK_LEN { &hashed[..] } else { key };
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte = *key);
+        let padded = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
+        Self { inner: padded(0x36), outer: padded(0x5c) }
+    }
+
+    fn mac(&self, message: &[u8]) -> [u8; HASH_LEN] {
+        let inner = self.inner.clone().chain_update(message).finalize();
+        self.outer.clone().chain_update(inner).finalize().into()
+    }
+}
+
+fn hmac(key: &[u8], message: &[u8]) -> [u8; HASH_LEN] {
+    Keyed::new(key).mac(message)
 }
 
 /// PBKDF2 with one block.
-fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Option<[u8; HASH_LEN]> {
-    let keyed = Hmac::<Sha256>::new_from_slice(password.as_bytes()).ok()?;
-    let round = |message: &[&[u8]]| -> [u8; HASH_LEN] {
-        let mut mac = keyed.clone();
-        message.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().into()
-    };
-    let mut last = round(&[salt, &1u32.to_be_bytes()]);
+fn salted_password(password: &str, salt: &[u8], iterations: u32) -> [u8; HASH_LEN] {
+    let keyed = Keyed::new(password.as_bytes());
+    let mut last = keyed.mac(&[salt, &1u32.to_be_bytes()].concat());
     let mut folded = last;
     for _ in 1..iterations {
-        last = round(&[&last]);
+        last = keyed.mac(&last);
         folded.iter_mut().zip(last).for_each(|(byte, other)| *byte ^= other);
     }
-    Some(folded)
+    folded
 }
 
 #[cfg(test)]
@@ -105,6 +120,20 @@ mod tests {
              p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
         );
         assert_eq!(answer.expected, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+    }
+
+    /// Test cases 2 and 6 of RFC 4231: a short key, and one that is longer than a block.
+    #[test]
+    fn hmac_agrees_with_the_rfc() {
+        let hex = |bytes: [u8; HASH_LEN]| bytes.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(
+            hex(hmac(b"Jefe", b"what do ya want for nothing?")),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert_eq!(
+            hex(hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First")),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
     }
 
     #[test]
