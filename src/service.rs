@@ -26,7 +26,7 @@ pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work
 
 use crate::{
     protocol::{Digest, Do, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
-    store::{Ask, Committed, Leased, Store, StoreError},
+    store::{Ask, Committed, Leased, Store, StoreError, StoreErrorKind},
 };
 
 /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
@@ -117,8 +117,7 @@ pub async fn step<S: Store, D: Deployer>(
                 return Some(until);
             }
             Ok(Leased::Absent) => promotion.resume(Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND)),
-            Err(StoreError::NotApplied) => promotion.resume(Reply::Failed),
-            Err(StoreError::Unknown) => promotion.resume(Reply::Lost),
+            Err(error) => promotion.resume(failed(&error)),
         },
         Effect::FindTarget => promotion.resume(match store.find_target(ask, step).await {
             Ok(Ok(target)) => Reply::Target(target),
@@ -129,8 +128,7 @@ pub async fn step<S: Store, D: Deployer>(
             Ok(Committed::Applied { target }) => Reply::Committed { target },
             Ok(Committed::Refused(refusal)) => Reply::Refused(refusal),
             Ok(Committed::NotConsumed(refusal)) => Reply::NotConsumed(refusal),
-            Err(StoreError::NotApplied) => Reply::Failed,
-            Err(StoreError::Unknown) => Reply::Lost,
+            Err(error) => failed(&error),
         }),
         Effect::Launch { digest, target } => {
             let target = target.map(|target| target.id);
@@ -140,4 +138,12 @@ pub async fn step<S: Store, D: Deployer>(
         Effect::Answer => promotion.resume(Reply::Done),
     }
     None
+}
+
+/// What a promotion is told of a change that the store failed to make.
+fn failed(error: &StoreError) -> Reply<'static> {
+    match error.kind() {
+        StoreErrorKind::NotApplied => Reply::Failed,
+        StoreErrorKind::Unknown => Reply::Lost,
+    }
 }

@@ -5,6 +5,7 @@
 
 mod decision;
 mod digest;
+mod error;
 mod estate;
 pub mod memory;
 #[cfg(feature = "postgres")]
@@ -17,10 +18,11 @@ pub mod sql;
 pub mod sqlite;
 mod vault;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 pub use decision::{Decider, Decision, Verdict};
 pub use digest::{TokenHash, digest_of};
+pub use error::{Causes, StoreError, StoreErrorKind};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, Preflight};
@@ -50,26 +52,6 @@ pub trait Ids: Send + Sync {
     /// a hash of it and nothing else.
     fn token(&self, approval: Uuid) -> String;
 }
-
-/// The infrastructure failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// And certainly nothing changed.
-    NotApplied,
-    /// And perhaps everything changed.
-    Unknown,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotApplied => "the store failed, and nothing changed",
-            Self::Unknown => "the store failed, and what was asked of it may have happened",
-        })
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// What reading an approval gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +89,9 @@ pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 
 /// What keeps approvals and everything that they are about.
 ///
-/// Every method is one atomic action: nobody sees half of it. A method that returns [`StoreError::NotApplied`] after
-/// a change tells the caller that a used approval is unused; when in doubt, it is [`StoreError::Unknown`].
+/// Every method is one atomic action: nobody sees half of it. A method that returns
+/// [`StoreErrorKind::NotApplied`] after a change tells the caller that a used approval is unused; when in doubt, return
+/// [`StoreErrorKind::Unknown`].
 ///
 /// How long something is held is asked for as a time span, and the store counts it from its own now: a caller whose clock
 /// is wrong neither frees nor blocks anything.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Event, Guards, Illegal, Refusal, Standing, Status, Timestamp},
+    protocol::{Digest, Event, Guards, Refusal, Standing, Status, Timestamp},
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
         sync::{Frozen, Primitives, Std},
@@ -79,7 +79,7 @@ fn what_is_refused_changes_nothing<S: Strategy + Default>() {
     let told = |digest, at| consume(&strategy, id, Guards::ALL, digest, at);
     assert_eq!(told(DIGEST, EXPIRES_AT), Err(Refusal::APPROVAL_EXPIRED));
     assert_eq!(told(Digest([8; 32]), Timestamp(2)), Err(Refusal::APPROVAL_PAYLOAD_MISMATCH));
-    assert_eq!(decide(&strategy, id, Event::Reject, Timestamp(2)), Err(Illegal));
+    assert_eq!(decide(&strategy, id, Event::Reject, Timestamp(2)), Err(Refusal::NOT_PENDING));
     assert_eq!(strategy.read(id), Some(record(Status::Approved)));
 }
 
@@ -92,8 +92,8 @@ fn decisions_follow_the_table<S: Strategy + Default>() {
     assert_eq!(decided(0, Event::Approve, Timestamp(2)), Ok(Status::Approved));
     assert_eq!(decided(1, Event::Reject, EXPIRES_AT), Ok(Status::Rejected));
     assert_eq!(decided(2, Event::Expire, EXPIRES_AT), Ok(Status::Expired));
-    assert_eq!(decided(3, Event::Expire, Timestamp(2)), Err(Illegal));
-    assert_eq!(decided(4, Event::Approve, EXPIRES_AT), Err(Illegal));
+    assert_eq!(decided(3, Event::Expire, Timestamp(2)), Err(Refusal::NOT_PENDING));
+    assert_eq!(decided(4, Event::Approve, EXPIRES_AT), Err(Refusal::NOT_PENDING));
 }
 
 fn of_eight_threads_one_executes_each_approval<S: Strategy + Default + 'static>() {

@@ -11,8 +11,8 @@ mod stateright_model;
 mod store;
 
 use countersign::protocol::{
-    Approval, Binding, Checkpoint, Digest, Effect, Environment, Event, Flow, Illegal, Kind, Member, Op,
-    Promotion, Refusal, Request, Status, Target, Timestamp, Window, flow::Do, transition,
+    Approval, Binding, Checkpoint, Digest, Effect, Environment, Event, Flow, IllegalTransition, Kind, Member,
+    Op, Promotion, Refusal, Request, Status, Target, Timestamp, Window, flow::Do, transition,
 };
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ impl Default for Bounds {
 }
 
 /// The table of transitions that the world applies: the protocol's, but for a mutant in a test.
-pub type Transitions = fn(Status, Event, Window) -> Result<Status, Illegal>;
+pub type Transitions = fn(Status, Event, Window) -> Result<Status, IllegalTransition>;
 
 /// One flow in the world.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use countersign::protocol::{Event, Illegal, Status, Window, transition};
+use countersign::protocol::{Event, IllegalTransition, Status, Window, transition};
 use countersign_models::{
     controls::{CONTROLS, Control, SOUND},
     explorer::Limits,
@@ -49,12 +49,12 @@ fn every_property_has_a_control() {
 }
 
 /// A rejection that is written without a look at the status.
-fn reject_overwrites(status: Status, event: Event, window: Window) -> Result<Status, Illegal> {
+fn reject_overwrites(status: Status, event: Event, window: Window) -> Result<Status, IllegalTransition> {
     if event == Event::Reject { Ok(Status::Rejected) } else { transition(status, event, window) }
 }
 
 /// An approval that is written without a look at the status.
-fn approve_overwrites(status: Status, event: Event, window: Window) -> Result<Status, Illegal> {
+fn approve_overwrites(status: Status, event: Event, window: Window) -> Result<Status, IllegalTransition> {
     if event == Event::Approve { Ok(Status::Approved) } else { transition(status, event, window) }
 }
 

@@ -20,6 +20,13 @@ pub struct Timestamp(pub u64);
 #[serde(transparent)]
 pub struct Digest(pub [u8; 32]);
 
+impl fmt::Display for Digest {
+    /// 64 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// What an approval may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,6 +150,17 @@ impl Event {
     pub const ALL: [Self; 4] = [Self::Approve, Self::Reject, Self::Expire, Self::Consume];
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Expire => "expire",
+            Self::Consume => "consume",
+        })
+    }
+}
+
 /// Whether an approval's time to live has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
@@ -152,20 +170,39 @@ pub enum Window {
     Passed,
 }
 
-/// An event that the table does not allow: somebody else moved the approval, or it is too early or too late.
+/// An event that the table does not allow in this state: a concurrent event was first, or it is too early or too late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Illegal;
+pub struct IllegalTransition {
+    /// The approval's status.
+    pub status: Status,
+    /// The event that was refused.
+    pub event: Event,
+    /// Whether the approval's time to live has passed.
+    pub window: Window,
+}
+
+impl fmt::Display for IllegalTransition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let window = match self.window {
+            Window::Open => "before",
+            Window::Passed => "after",
+        };
+        write!(f, "cannot {} an approval that is {}, {window} its expiry", self.event, self.status)
+    }
+}
+
+impl std::error::Error for IllegalTransition {}
 
 /// The transition table. A store applies it as a compare-and-swap on the status, so that of two events that
-/// meet exactly one wins; the loser is told [`Illegal`].
+/// meet exactly one wins; the loser gets [`IllegalTransition`].
 ///
 /// Only a pending approval expires: an approved one past its window stays approved, and it is the *consume*
 /// that has to look at the window ([`crate::protocol::consume`]), because not every order of steps does.
 ///
 /// # Errors
-/// [`Illegal`] for every combination that is not an arrow of the diagram in the crate's documentation.
+/// [`IllegalTransition`] for every combination that is not an arrow of the diagram in the crate's documentation.
 #[inline]
-pub fn transition(status: Status, event: Event, window: Window) -> Result<Status, Illegal> {
+pub fn transition(status: Status, event: Event, window: Window) -> Result<Status, IllegalTransition> {
     match (status, event, window) {
         (Status::Pending, Event::Approve, Window::Open) => Ok(Status::Approved),
         (Status::Pending, Event::Reject, Window::Open | Window::Passed) => Ok(Status::Rejected),
@@ -180,7 +217,7 @@ pub fn transition(status: Status, event: Event, window: Window) -> Result<Status
             Status::Rejected | Status::Expired | Status::Executed,
             Event::Approve | Event::Reject | Event::Expire | Event::Consume,
             Window::Open | Window::Passed,
-        ) => Err(Illegal),
+        ) => Err(IllegalTransition { status, event, window }),
     }
 }
 
@@ -296,6 +333,11 @@ mod tests {
     fn names_are_printed_as_they_are_written() {
         let statuses = Status::ALL.map(|status| status.to_string());
         assert_eq!(statuses, ["pending", "approved", "rejected", "expired", "executed"]);
+        let mut bytes = [0; 32];
+        (bytes[0], bytes[31]) = (0xA0, 0x0B);
+        assert_eq!(Digest(bytes).to_string(), format!("a0{}0b", "0".repeat(60)));
+        let illegal = transition(Status::Executed, Event::Consume, Window::Open).expect_err("it is final");
+        assert_eq!(illegal.to_string(), "cannot consume an approval that is executed, before its expiry");
         let environment = Environment::parse("eu-west_1").expect("a legal name");
         assert_eq!((environment.to_string().as_str(), environment.as_str()), ("eu-west_1", "eu-west_1"));
     }

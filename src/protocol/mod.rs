@@ -11,8 +11,8 @@ pub mod refusal;
 pub mod rules;
 
 pub use approval::{
-    Approval, Binding, Digest, Environment, Event, Illegal, Kind, Standing, Status, Timestamp, Window,
-    transition,
+    Approval, Binding, Digest, Environment, Event, IllegalTransition, Kind, Standing, Status, Timestamp,
+    Window, transition,
 };
 pub use effect::{Commit, Effect, Reply, Target};
 pub use flow::{Checks, Do, Flow, Guards, How, InvalidFlow, Member, Op, Step, What};

@@ -86,7 +86,7 @@ pub async fn see_through<S: Store, D: Deployer, T: Timer>(
         let gone = terms.clock.now().0.saturating_sub(asked_at.0);
         let left_ms = (terms.lease_ms - terms.lease_ms / 10).saturating_sub(gone);
         // What was asked last may have happened, if there is no answer.
-        let mut failed = StoreError::Unknown;
+        let mut failed = StoreError::unknown("the lease ran out before the store answered");
         let seen = {
             let one_lease = see_through_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
             // Who is given a reference need not move it.

@@ -116,6 +116,10 @@ fn after(now: Timestamp, ms: u64) -> Timestamp {
     Timestamp(now.0.saturating_add(ms))
 }
 
+fn no_such_team() -> StoreError {
+    StoreError::not_applied("no such team")
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere leaves nothing half done: changes begin when nothing can go wrong any more.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,7 +23,7 @@ use self::{
     watchdog::Watchdog,
 };
 use super::{
-    Ids,
+    Causes, Ids,
     sql::{Cas, Consume, MissingStatement, SchemaError, SqlStore},
 };
 
@@ -111,21 +111,6 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
-
-/// An error and what caused it, in one line. Neither has the password in it.
-struct Causes<'a>(&'a ServerError);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)?;
-        let mut cause = std::error::Error::source(self.0);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}
 
 impl SqlStore<PostgresEngine> {
     /// Connects to the server, and brings its tables up to date; several may do so at once. The server's clock decides

@@ -56,9 +56,21 @@ pub type Row = Vec<Value>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SqlError {
     /// Transactions got into each other's way: nothing changed, and trying again may help. A work may say so, too.
-    Conflict,
+    Conflict(StoreError),
     /// It failed for another reason, and the transaction is gone.
     Failed(StoreError),
+}
+
+impl SqlError {
+    /// Another transaction was in the way, as `source` says: nothing changed.
+    pub fn conflict(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Conflict(StoreError::not_applied(source))
+    }
+
+    /// The statement failed because of `source`: nothing changed.
+    pub fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed(StoreError::not_applied(source))
+    }
 }
 
 /// A transaction under way.
@@ -134,7 +146,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Runs it, again while it meets conflicts and patience lasts.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`] when the commit was sent and its answer did not come; after everything else
-    /// [`StoreError::NotApplied`].
+    /// [`StoreErrorKind::Unknown`](super::StoreErrorKind::Unknown) when the commit was sent and its answer did not come;
+    /// after everything else [`StoreErrorKind::NotApplied`](super::StoreErrorKind::NotApplied).
     fn perform<W: Work>(&self, work: W) -> impl Future<Output = Result<W::Output, StoreError>> + Send;
 }

@@ -213,9 +213,11 @@ impl Store for Failing<'_> {
 
 #[test]
 fn a_store_that_fails_once_is_asked_again_and_the_deploy_is_one() {
-    for failure in
-        [(StoreError::NotApplied, false), (StoreError::Unknown, false), (StoreError::Unknown, true)]
-    {
+    for failure in [
+        (StoreError::not_applied("injected"), false),
+        (StoreError::unknown("injected"), false),
+        (StoreError::unknown("injected"), true),
+    ] {
         let (platform, ask) = executed();
         let (renewals, finishes) = Default::default();
         let store = Failing { store: &platform.store, failure, renewals, finishes };

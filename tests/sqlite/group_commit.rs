@@ -127,7 +127,7 @@ impl Work for Probe {
         match self.end {
             End::Keeps => Ok(Done::Keep(End::Keeps)),
             End::Undoes => Ok(Done::Undo(End::Undoes)),
-            End::Fails => Err(SqlError::Failed(StoreError::NotApplied)),
+            End::Fails => Err(SqlError::failed("injected")),
             End::Panics => panic!("a panic that the test asked for"),
         }
     }
@@ -157,8 +157,8 @@ fn works_that_are_committed_together_end_each_in_its_own_way() {
         [
             Ok(End::Keeps),
             Ok(End::Undoes),
-            Err(StoreError::NotApplied),
-            Err(StoreError::NotApplied),
+            Err(StoreError::not_applied("injected")),
+            Err(StoreError::not_applied("injected")),
             Ok(End::Keeps)
         ]
     ));

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Guards, Kind as About, Op, Request, Step},
     store::{
-        Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, Team, Tenants,
-        Verdict,
+        Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, StoreErrorKind, Team,
+        Tenants, Verdict,
         sql::{Engine, SqlStore},
     },
 };
@@ -43,7 +43,8 @@ const TEAM: Uuid = Uuid::from_u128(0xbe7c);
 
 /// A team with a stack in staging and an approval to promote it, as people would ask for one.
 pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template, StoreError> {
-    let env = |name: &str| Environment::parse(name).map_err(|_| StoreError::NotApplied);
+    let env =
+        |name: &str| Environment::parse(name).map_err(|_| StoreError::not_applied("the template is refused"));
     let (from, to) = (env("staging")?, env("production")?);
     store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 1_000_000 }).await?;
     let service = |name: &str| Service {
@@ -60,7 +61,10 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         services: ["web", "worker"].map(service).to_vec(),
         env_vars: BTreeMap::from(variables.map(|(name, value)| (name.to_owned(), value.to_owned()))),
     };
-    let stack = store.create_stack(TEAM, stack).await?.map_err(|_| StoreError::NotApplied)?;
+    let stack = store
+        .create_stack(TEAM, stack)
+        .await?
+        .map_err(|_| StoreError::not_applied("the template is refused"))?;
     let mut ask = Ask {
         request: Request {
             approval: Uuid::nil(),
@@ -74,7 +78,7 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
     let record = store.request_approval(&ask).await?;
     let approval = record.approval.id;
     let decision = Decision::Operator { token: &token_of(approval), verdict: Verdict::Approve };
-    store.decide(decision).await?.map_err(|_| StoreError::NotApplied)?;
+    store.decide(decision).await?.map_err(|_| StoreError::not_applied("the template is refused"))?;
     ask.request.approval = approval;
     Ok(Template { approval, ask, digest: record.approval.digest })
 }
@@ -132,8 +136,11 @@ impl<E: Engine> Consumer for Gate<E> {
         match self.store.commit(ask, &self.step, commit).await {
             Ok(Committed::Applied { .. }) => Ended::Won,
             Ok(Committed::NotConsumed(_)) => Ended::Lost,
-            Ok(Committed::Refused(_)) | Err(StoreError::NotApplied) => Ended::Failed,
-            Err(StoreError::Unknown) => Ended::Unknown,
+            Ok(Committed::Refused(_)) => Ended::Failed,
+            Err(error) => match error.kind() {
+                StoreErrorKind::NotApplied => Ended::Failed,
+                StoreErrorKind::Unknown => Ended::Unknown,
+            },
         }
     }
 }

@@ -37,7 +37,11 @@ impl<S> Faulty<S> {
     }
 
     fn reach(&self, ask: &Ask, part: &Refusal) -> Result<(), StoreError> {
-        if self.outages.is_out(ask.request.team, part) { Err(StoreError::NotApplied) } else { Ok(()) }
+        if self.outages.is_out(ask.request.team, part) {
+            Err(StoreError::not_applied(format!("injected outage: {part}")))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -32,7 +32,7 @@ impl<R: Rig> Faulty<'_, R> {
     }
 
     fn is_reached(&self) -> Result<(), StoreError> {
-        if self.outcome == Outcome::Fails { Err(StoreError::NotApplied) } else { Ok(()) }
+        if self.outcome == Outcome::Fails { Err(StoreError::not_applied("injected")) } else { Ok(()) }
     }
 }
 
@@ -58,7 +58,7 @@ impl<R: Rig> Store for Faulty<'_, R> {
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
         self.is_reached()?;
         let leased = self.store.lease_approval(ask).await?;
-        if self.outcome == Outcome::LosesAnswer { Err(StoreError::Unknown) } else { Ok(leased) }
+        if self.outcome == Outcome::LosesAnswer { Err(StoreError::unknown("injected")) } else { Ok(leased) }
     }
 
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
@@ -68,7 +68,11 @@ impl<R: Rig> Store for Faulty<'_, R> {
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
         self.is_reached()?;
         let committed = self.while_out(step, self.store.commit(ask, step, commit)).await?;
-        if self.outcome == Outcome::LosesAnswer { Err(StoreError::Unknown) } else { Ok(committed) }
+        if self.outcome == Outcome::LosesAnswer {
+            Err(StoreError::unknown("injected"))
+        } else {
+            Ok(committed)
+        }
     }
 
     crate::decisions_pass_through!(store);

@@ -210,7 +210,7 @@ impl Platform {
         if outcome == Outcome::FailedBefore {
             self.notes.outcome(outcome);
             self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
-            return Err(StoreError::NotApplied);
+            return Err(StoreError::not_applied("injected"));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, locked, operations::NoticeRow};
+use super::{Folder, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
 use crate::{
     protocol::{Approval, Refusal, Standing, Status, Timestamp},
     store::memory::strategy::{Record, Strategy},
@@ -53,7 +53,7 @@ impl<S: Strategy> MemoryStore<S> {
         let id = ask.request.approval;
         let teams = self.teams();
         // A caller without a team has nothing that could run, and finds nothing.
-        let tenant = teams.get(&ask.request.team).ok_or(StoreError::NotApplied)?;
+        let tenant = teams.get(&ask.request.team).ok_or_else(no_such_team)?;
         let mut team = tenant.state();
         let mut approval = self.approval_now(&team, id);
         if approval.is_none() {
@@ -93,7 +93,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        let owner = self.teams().get(&ask.request.team).cloned().ok_or(StoreError::NotApplied)?;
+        let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
         if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {

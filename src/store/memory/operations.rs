@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, queue::Place};
+use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, no_such_team, queue::Place};
 use crate::{
     protocol::{Digest, Status, Timestamp},
     store::memory::strategy::Strategy,
@@ -104,7 +104,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                 Claim::Granted { until }
             }
         };
-        self.with_team(team, claim).ok_or(StoreError::NotApplied)
+        self.with_team(team, claim).ok_or_else(no_such_team)
     }
 
     async fn release_key(
@@ -124,13 +124,13 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                 None => {}
             }
         };
-        self.with_team(team, release).ok_or(StoreError::NotApplied)
+        self.with_team(team, release).ok_or_else(no_such_team)
     }
 
     async fn log_deploy(&self, log: DeployLog) -> Result<(), StoreError> {
         let approval = log.approval;
         let write = |team: &mut TeamState| team.deploy_logs.entry(approval).or_default().push(log);
-        self.with_owner(approval, write).ok_or(StoreError::NotApplied)
+        self.with_owner(approval, write).ok_or_else(|| StoreError::not_applied("no such approval"))
     }
 
     async fn deploy_logs(&self, approval: Uuid) -> Result<Vec<DeployLog>, StoreError> {

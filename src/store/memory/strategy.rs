@@ -29,7 +29,7 @@ pub use sharded::Sharded;
 pub use slot_in_id::SlotInId;
 use uuid::Uuid;
 
-use crate::protocol::{self, Digest, Event, Fences, Guards, Illegal, Refusal, Standing, Status, Timestamp};
+use crate::protocol::{self, Digest, Event, Fences, Guards, Refusal, Standing, Status, Timestamp};
 
 /// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
 pub type DefaultStrategy = Packed;
@@ -98,13 +98,13 @@ pub fn consume(
     }
 }
 
-/// Approves, rejects or expires a pending approval: of all who decide, one does.
+/// Approves, rejects or expires a pending approval: of all decisions about one approval, exactly one succeeds.
 ///
 /// # Errors
-/// [`Illegal`] when the table of transitions has no such arrow, or there is no such approval.
-pub fn decide(strategy: &impl Strategy, id: Uuid, event: Event, now: Timestamp) -> Result<Status, Illegal> {
+/// 404 when there is no such approval; 409 when [`protocol::transition`] has no such arrow.
+pub fn decide(strategy: &impl Strategy, id: Uuid, event: Event, now: Timestamp) -> Result<Status, Refusal> {
     let judge = |standing: Standing| {
         protocol::transition(standing.status, event, standing.window(now)).map_err(|_| Refusal::NOT_PENDING)
     };
-    strategy.update(id, now, judge).ok_or(Illegal)?.map_err(|_| Illegal)
+    strategy.update(id, now, judge).ok_or(Refusal::APPROVAL_NOT_FOUND)?
 }

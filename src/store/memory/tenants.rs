@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, Tenant};
+use super::{Folder, MemoryStore, TeamState, Tenant, no_such_team};
 use crate::{
     protocol::{Environment, Refusal, Timestamp},
     store::memory::strategy::{IdMap, Record, Strategy},
@@ -109,7 +109,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
             team.estate.stacks.push(stack.clone());
             Ok(stack)
         };
-        self.with_team(team, create).ok_or(StoreError::NotApplied)
+        self.with_team(team, create).ok_or_else(no_such_team)
     }
 
     async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {
@@ -188,7 +188,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         value: &str,
     ) -> Result<(), StoreError> {
         let entry = VaultEntry { env: env.clone(), key: key.into(), value: value.into() };
-        self.with_team(team, |team| team.estate.vault.put(entry)).ok_or(StoreError::NotApplied)
+        self.with_team(team, |team| team.estate.vault.put(entry)).ok_or_else(no_such_team)
     }
 
     async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {
@@ -196,7 +196,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         let NewResource { name, kind, env } = resource;
         let resource = Resource { id, name, kind, env, root: id, status: StackStatus::Healthy };
         let create = |team: &mut TeamState| team.estate.resources.push(resource.clone());
-        self.with_team(team, create).ok_or(StoreError::NotApplied)?;
+        self.with_team(team, create).ok_or_else(no_such_team)?;
         Ok(resource)
     }
 

@@ -11,7 +11,7 @@ use super::{
     wire::Wire,
 };
 use crate::store::{
-    StoreError,
+    StoreError, StoreErrorKind,
     sql::{Done, Engine, SqlError, Work},
 };
 
@@ -42,8 +42,9 @@ enum Attempt<T> {
 
 impl Engine for PostgresEngine {
     async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+        let mut last = None;
         for _ in 0..MOST_CONNECTIONS {
-            let mut borrowed = self.pool.borrow().await.ok_or(StoreError::NotApplied)?;
+            let mut borrowed = self.pool.borrow().await?;
             let mut collisions = 0;
             let ended = loop {
                 match attempt(&mut borrowed.wire, &work).await {
@@ -51,7 +52,7 @@ impl Engine for PostgresEngine {
                         borrowed.give_back();
                         return Ok(output);
                     }
-                    Attempt::Not(Ended::Conflict) if collisions < MOST_COLLISIONS => {
+                    Attempt::Not(Ended::Conflict(_)) if collisions < MOST_COLLISIONS => {
                         collisions += 1;
                         step_aside(collisions, borrowed.wire.number()).await;
                     }
@@ -59,18 +60,22 @@ impl Engine for PostgresEngine {
                 }
             };
             match ended {
-                Ended::Conflict | Ended::Failed | Ended::Done => {
+                Ended::Done => unreachable!("an attempt that ended well has its output"),
+                Ended::Conflict(error) | Ended::Failed(error) => {
                     borrowed.give_back();
-                    return Err(StoreError::NotApplied);
+                    return Err(error);
                 }
-                Ended::Unknown => {
+                Ended::Unknown(error) => {
                     self.pool.forget_idle();
-                    return Err(StoreError::Unknown);
+                    return Err(error);
                 }
-                Ended::Disconnected => self.pool.forget_idle(),
+                Ended::Disconnected(error) => {
+                    self.pool.forget_idle();
+                    last = Some(error);
+                }
             }
         }
-        Err(StoreError::NotApplied)
+        Err(last.unwrap_or_else(|| StoreError::not_applied("no connection was tried")))
     }
 }
 
@@ -87,9 +92,11 @@ async fn attempt<W: Work>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
         },
         // The session knows better than the work why it could not go on, if it was the session's doing.
         Err(error) => match (session.undo().await, error) {
-            (Ended::Done, SqlError::Conflict) => Attempt::Not(Ended::Conflict),
-            (Ended::Done, SqlError::Failed(StoreError::NotApplied)) => Attempt::Not(Ended::Failed),
-            (Ended::Done, SqlError::Failed(StoreError::Unknown)) => Attempt::Not(Ended::Unknown),
+            (Ended::Done, SqlError::Conflict(error)) => Attempt::Not(Ended::Conflict(error)),
+            (Ended::Done, SqlError::Failed(error)) => Attempt::Not(match error.kind() {
+                StoreErrorKind::NotApplied => Ended::Failed(error),
+                StoreErrorKind::Unknown => Ended::Unknown(error),
+            }),
             (ended, _) => Attempt::Not(ended),
         },
     }

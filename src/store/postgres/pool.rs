@@ -14,7 +14,11 @@ use tokio::{
 };
 use tokio_postgres::Config;
 
-use super::{watchdog::Watchdog, wire::Wire};
+use super::{
+    watchdog::Watchdog,
+    wire::{Wire, report},
+};
+use crate::store::StoreError;
 
 /// Connections that are open and that nobody uses; the one that was used last is used first.
 pub(super) struct Pool {
@@ -52,21 +56,29 @@ impl Pool {
         Self { config, setup, places, opened, idle: Mutex::default(), wait, watchdog }
     }
 
-    /// A connection that the server has not closed as far as anybody can tell; none when there is none to be had.
-    pub(super) async fn borrow(&self) -> Option<Borrowed<'_>> {
+    /// A connection that the server has not closed as far as the client can tell.
+    pub(super) async fn borrow(&self) -> Result<Borrowed<'_>, StoreError> {
         /// The server may have gone without a word, but hardly since so short a time ago.
         const FRESH: Duration = Duration::from_secs(1);
-        let place = timeout(self.wait, self.places.acquire()).await.ok()?.ok()?;
+        let place = timeout(self.wait, self.places.acquire()).await;
+        let place = place.map_err(StoreError::not_applied)?.map_err(StoreError::not_applied)?;
         loop {
             let Some(mut wire) = self.idle().pop() else { break };
             if wire.is_open() && (wire.seen_at.elapsed() < FRESH || wire.answers().await) {
-                return Some(Borrowed { wire, pool: self, _place: place });
+                return Ok(Borrowed { wire, pool: self, _place: place });
             }
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let connecting = Wire::connect(&self.config, &self.setup, Arc::clone(&self.watchdog), number);
-        let wire = timeout(self.wait, connecting).await.ok()?.ok()?;
-        Some(Borrowed { wire, pool: self, _place: place })
+        let wire = timeout(self.wait, connecting).await.map_err(|late| {
+            tracing::warn!("cannot connect to PostgreSQL: no answer in {:?}", self.wait);
+            StoreError::not_applied(late)
+        })?;
+        let wire = wire.map_err(|error| {
+            report("cannot connect to PostgreSQL", &error);
+            StoreError::not_applied(error)
+        })?;
+        Ok(Borrowed { wire, pool: self, _place: place })
     }
 
     /// The server has closed a connection: it has not closed that one alone.

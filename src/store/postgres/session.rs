@@ -11,20 +11,23 @@ use crate::store::{
     sql::{Dialect, Mode, Row, Session, SqlError, Value},
 };
 
-/// How a transaction ended, and what its work is told.
-#[derive(Debug, PartialEq, Eq)]
+/// How a transaction ended, and the error that its work returns.
+#[derive(Debug)]
 pub(super) enum Ended {
     /// What was asked for has happened: it is kept, or it is undone.
     Done,
-    /// Certainly nothing changed, and another attempt on this connection may go better.
-    Conflict,
-    /// Certainly nothing changed, and the connection is no more, or no good.
-    Disconnected,
-    /// Certainly nothing changed, and another attempt would fare no better.
-    Failed,
-    /// Nobody knows whether anything changed.
-    Unknown,
+    /// Certainly nothing changed, and another attempt on this connection may succeed.
+    Conflict(StoreError),
+    /// Certainly nothing changed, and another connection may succeed.
+    Disconnected(StoreError),
+    /// Certainly nothing changed, and another attempt would fail too.
+    Failed(StoreError),
+    /// The change may have happened.
+    Unknown(StoreError),
 }
+
+/// Why a statement that the server never answered has no result.
+const LATE: &str = "the server did not answer in time";
 
 /// A transaction, or one statement that is a transaction by itself.
 pub(super) struct PgSession<'a> {
@@ -69,35 +72,38 @@ impl<'a> PgSession<'a> {
         }
         match self.wire.run("COMMIT").await {
             Ok(()) => Ended::Done,
-            Err(Failure::Refused(code)) => refused(&code),
-            Err(Failure::Broken | Failure::Late) => Ended::Unknown,
+            Err(Failure::Refused(code, error)) => refused(&code, error),
+            Err(Failure::Broken(error)) => Ended::Unknown(error),
+            Err(Failure::Late) => Ended::Unknown(StoreError::unknown(LATE)),
         }
     }
 
     /// Undoes what was written, whether its work wants that or could not go on.
     pub(super) async fn undo(self) -> Ended {
         let in_transaction = self.begin.is_some();
-        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken | Failure::Late)) {
+        if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken(_) | Failure::Late)) {
             self.wire.post("ROLLBACK");
         }
+        // Without a transaction each statement is one by itself, and one that was sent may have changed something.
+        let may_stay = !in_transaction && !self.reads;
         match self.failure {
             None => Ended::Done,
-            // Each statement has been a transaction by itself.
-            Some(Failure::Broken | Failure::Late) if !in_transaction && !self.reads && self.begun => {
-                Ended::Unknown
+            Some(Failure::Broken(error)) if may_stay && self.begun => Ended::Unknown(error),
+            Some(Failure::Late) if may_stay && self.begun => Ended::Unknown(StoreError::unknown(LATE)),
+            Some(Failure::Refused(_, error)) if may_stay && self.changed => {
+                Ended::Unknown(StoreError::unknown(error))
             }
-            Some(Failure::Refused(_)) if !in_transaction && !self.reads && self.changed => Ended::Unknown,
-            Some(Failure::Broken) => Ended::Disconnected,
-            // Whoever does not answer for so long will not answer sooner on another connection.
-            Some(Failure::Late) => Ended::Failed,
-            Some(Failure::Refused(code)) => refused(&code),
+            Some(Failure::Broken(error)) => Ended::Disconnected(error.into_not_applied()),
+            // A server that does not answer for so long will not answer sooner on another connection.
+            Some(Failure::Late) => Ended::Failed(StoreError::not_applied(LATE)),
+            Some(Failure::Refused(code, error)) => refused(&code, error),
         }
     }
 
     fn before(&mut self) -> Result<Option<&'static str>, SqlError> {
         if self.failure.is_some() {
             // The server would refuse it, too.
-            return Err(SqlError::Failed(StoreError::NotApplied));
+            return Err(SqlError::failed("an earlier statement of the transaction failed"));
         }
         let begin = if self.begun { None } else { self.begin };
         Ok(begin)
@@ -108,10 +114,10 @@ impl<'a> PgSession<'a> {
             Ok(value) => Ok(value),
             Err(failure) => {
                 let told = match &failure {
-                    Failure::Refused(code) if refused(code) == Ended::Conflict => SqlError::Conflict,
-                    Failure::Refused(_) | Failure::Broken | Failure::Late => {
-                        SqlError::Failed(StoreError::NotApplied)
-                    }
+                    Failure::Refused(code, error) if is_collision(code) => SqlError::Conflict(error.clone()),
+                    Failure::Refused(_, error) => SqlError::Failed(error.clone()),
+                    Failure::Broken(error) => SqlError::Failed(error.clone().into_not_applied()),
+                    Failure::Late => SqlError::failed(LATE),
                 };
                 self.failure = Some(failure);
                 Err(told)
@@ -132,9 +138,10 @@ impl Session for PgSession<'_> {
         let rows = self.noted(done)?;
         // What changes something and says nothing of it is not asked for its rows.
         self.changed |= !rows.is_empty();
-        rows.iter().map(values_of).collect::<Result<_, _>>().map_err(|_| {
-            self.failure = Some(Failure::Refused(SqlState::DATATYPE_MISMATCH));
-            SqlError::Failed(StoreError::NotApplied)
+        rows.iter().map(values_of).collect::<Result<_, _>>().map_err(|error| {
+            let error = StoreError::not_applied(error);
+            self.failure = Some(Failure::Refused(SqlState::DATATYPE_MISMATCH, error.clone()));
+            SqlError::Failed(error)
         })
     }
 
@@ -151,16 +158,21 @@ impl Session for PgSession<'_> {
 }
 
 /// What a refusal of the server's means for the transaction that it ends.
-fn refused(code: &SqlState) -> Ended {
+fn refused(code: &SqlState, error: StoreError) -> Ended {
     // The schema has changed since the statement was prepared: another connection prepares it anew.
     if *code == SqlState::FEATURE_NOT_SUPPORTED {
-        return Ended::Disconnected;
+        return Ended::Disconnected(error);
     }
+    if is_collision(code) { Ended::Conflict(error) } else { Ended::Failed(error) }
+}
+
+/// Whether another transaction was in the way, so that another attempt may succeed.
+fn is_collision(code: &SqlState) -> bool {
     const COLLIDED: [SqlState; 3] = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         // Two transactions have written the first row of its kind: the second attempt finds it.
         SqlState::UNIQUE_VIOLATION,
     ];
-    if COLLIDED.contains(code) { Ended::Conflict } else { Ended::Failed }
+    COLLIDED.contains(code)
 }

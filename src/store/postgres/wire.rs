@@ -14,24 +14,24 @@ use std::{
 use tokio::time::Instant;
 use tokio_postgres::{
     Client, Config, Error, NoTls, Row, Statement,
-    error::{Severity, SqlState},
+    error::{DbError, Severity, SqlState},
     types::ToSql,
 };
 
 use super::watchdog::Watchdog;
-use crate::store::sql::Value;
+use crate::store::{Causes, StoreError, sql::Value};
 
 /// The half of a connection that reads and writes. It resolves when the connection is no more.
 pub(super) type Link = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-/// Why there was no answer, or not the one that was hoped for.
+/// Why a statement has no result.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The server refused the statement: it has certainly not been carried out.
-    Refused(SqlState),
-    /// The connection is no more: nobody knows.
-    Broken,
-    /// The answer has not come in time, and the connection is given up: nobody knows.
+    /// The server refused the statement, with this code: it was certainly not carried out.
+    Refused(SqlState, StoreError),
+    /// The connection is closed: the statement may have been carried out.
+    Broken(StoreError),
+    /// The answer did not come in time and the connection is given up: the statement may have been carried out.
     Late,
 }
 
@@ -155,18 +155,34 @@ impl Wire {
         let failure = match done {
             Ok(value) => return Ok(value),
             Err(None) => Failure::Late,
-            Err(Some(error)) => error.as_db_error().map_or(Failure::Broken, |refusal| {
-                match refusal.parsed_severity() {
-                    // The session ends with it; whether before or after its work was done is not said.
-                    Some(Severity::Fatal | Severity::Panic) => Failure::Broken,
-                    _ => Failure::Refused(refusal.code().clone()),
+            Err(Some(error)) => {
+                report("a statement failed", &error);
+                // A fatal error ends the session; it does not say whether before or after the statement was done.
+                let fatal = |refusal: &DbError| {
+                    matches!(refusal.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+                };
+                match error
+                    .as_db_error()
+                    .filter(|refusal| !fatal(refusal))
+                    .map(|refusal| refusal.code().clone())
+                {
+                    Some(code) => Failure::Refused(code, StoreError::not_applied(error)),
+                    None => Failure::Broken(StoreError::unknown(error)),
                 }
-            }),
+            }
         };
-        if matches!(failure, Failure::Broken | Failure::Late) {
+        if matches!(failure, Failure::Broken(_) | Failure::Late) {
             self.link = None;
         }
         Err(failure)
+    }
+}
+
+/// Logs an error of the driver or the server. Of a server's error only code and message: its detail may name values.
+pub(super) fn report(what: &str, error: &Error) {
+    match error.as_db_error() {
+        Some(refusal) => tracing::warn!(code = refusal.code().code(), "{what}: {}", refusal.message()),
+        None => tracing::warn!("{what}: {}", Causes(error)),
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     Done, Mode, Session, SqlError, Work,
     preflight::{Needs, digest_now, load},
-    rows::{Columns, UNREADABLE, approval_columns, first, values},
+    rows::{Columns, approval_columns, first, unreadable, values},
 };
 use crate::{
     protocol::{Approval, Binding, Refusal, Status, Timestamp},
@@ -97,7 +97,7 @@ impl Work for Request {
                 .asked_before(session)
                 .await?
                 .map(|record| Done::Undo(Some(record)))
-                .ok_or(SqlError::Conflict);
+                .ok_or_else(|| SqlError::conflict("another request under the same key was rolled back"));
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.by).await?;
@@ -216,7 +216,7 @@ impl Work for Decide {
         if session.execute(MOVE, &values![next, now, id, status]).await? == 0 {
             return Ok(Done::Undo(Err(self.decider.too_late())));
         }
-        let Some(kind) = AuditKind::of(next) else { return Err(UNREADABLE) };
+        let Some(kind) = AuditKind::of(next) else { return Err(unreadable("a decision")) };
         write_event(session, kind, id, now, &self.by).await?;
         Arc::make_mut(&mut record.approval).status = next;
         record.decided_at = Some(now);
@@ -238,7 +238,7 @@ pub(super) async fn write_event<S: Session>(
 
 /// The time, as the database has it.
 pub(super) async fn now<S: Session>(session: &mut S) -> Result<Timestamp, SqlError> {
-    first(session.query("SELECT countersign_now()", &[]).await?)?.ok_or(UNREADABLE)
+    first(session.query("SELECT countersign_now()", &[]).await?)?.ok_or_else(|| unreadable("a time"))
 }
 
 /// Which approval is meant.

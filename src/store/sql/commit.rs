@@ -12,7 +12,7 @@ use super::{
     approvals::write_event,
     consume::{Consume, Swap},
     preflight::{Needs, load, lock_team},
-    rows::{Columns, UNREADABLE, approval_columns, values},
+    rows::{Columns, approval_columns, unreadable, values},
 };
 use crate::{
     protocol::{self, Digest, Fences, Guards, Op, Refusal, Step, Target, Timestamp},
@@ -140,7 +140,7 @@ impl Commit {
             " FROM (SELECT countersign_now() AS now) AS clock LEFT JOIN approvals AS a ON a.id = $1"
         );
         let rows = session.query(READ, &values![self.approval]).await?;
-        let mut columns = Columns::of(rows.into_iter().next().ok_or(UNREADABLE)?);
+        let mut columns = Columns::of(rows.into_iter().next().ok_or_else(|| unreadable("a time"))?);
         let (now, fence) = (columns.take()?, columns.take()?);
         let found = if columns.is_null() { None } else { Some(columns.approval()?) };
         Ok((now, fence, found))

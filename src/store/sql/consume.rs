@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     Mode, Row, Session, SqlError, Value,
-    rows::{Columns, UNREADABLE, first, values},
+    rows::{Columns, first, values},
 };
 use crate::{
     protocol::{self, Digest, Fences, Guards, Refusal, Standing, Status, Timestamp},
@@ -237,13 +237,14 @@ impl Consume {
             Cas::ConditionalUpdate | Cas::ForUpdate | Cas::Serializable => {}
         }
         match session.execute(self.named("write")?, &parameters).await? {
-            0 => Err(SqlError::Conflict),
+            0 => Err(SqlError::conflict("another transaction changed the approval")),
             _ => Ok(Ok(seen.now)),
         }
     }
 
     fn named(&self, name: &str) -> Result<&'static str, SqlError> {
-        self.statement(name).ok_or(UNREADABLE)
+        self.statement(name)
+            .ok_or_else(|| SqlError::failed(format!("the strategy has no statement {name:?}")))
     }
 }
 

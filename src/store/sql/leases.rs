@@ -42,7 +42,7 @@ impl Work for LeaseApproval {
         let ends = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
         match session.execute(TAKE, &values![fence, ends, self.approval, latest, until]).await? {
             // Somebody was quicker.
-            0 => Err(SqlError::Conflict),
+            0 => Err(SqlError::conflict("another attempt took the lease")),
             _ => Ok(Done::Keep(Leased::Taken { fence })),
         }
     }

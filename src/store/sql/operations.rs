@@ -111,7 +111,7 @@ impl Work for ClaimKey {
             Some(holder) if holder == *request => Ok(Done::Undo(Claim::InFlight)),
             Some(_) => Ok(Done::Undo(Claim::OtherRequest)),
             // Released in between: it is free now.
-            None => Err(SqlError::Conflict),
+            None => Err(SqlError::conflict("the key was released in between")),
         }
     }
 }

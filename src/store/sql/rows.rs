@@ -57,7 +57,7 @@ impl Columns {
 
     /// The next column.
     pub(super) fn take<T: FromValue>(&mut self) -> Result<T, SqlError> {
-        self.0.next().and_then(T::from_value).ok_or(UNREADABLE)
+        self.0.next().and_then(T::from_value).ok_or_else(|| unreadable(std::any::type_name::<T>()))
     }
 
     /// Whether there is nothing in the next column: the row of an outer join has no partner.
@@ -103,8 +103,10 @@ impl Columns {
     }
 }
 
-/// A row that is not what was written.
-pub(super) const UNREADABLE: SqlError = SqlError::Failed(StoreError::NotApplied);
+/// A row that is not what was written. The value itself is not printed: it may be personal data.
+pub(super) fn unreadable(expected: &str) -> SqlError {
+    SqlError::failed(format!("a column of the database cannot be read as {expected}"))
+}
 
 /// The first row's first column; none when there is no row.
 pub(super) fn first<T: FromValue>(rows: Vec<Row>) -> Result<Option<T>, SqlError> {
@@ -450,7 +452,7 @@ mod tests {
         assert_eq!(back::<Arc<[Service]>>("[{}]"), None);
         assert_eq!(Uuid::from_value(Value::Bytes(vec![1; 15])), None);
         assert_eq!(Digest::from_value(Value::Bytes(vec![1; 31])), None);
-        assert_eq!(Columns::of(vec![]).take::<bool>(), Err(UNREADABLE));
+        assert_eq!(Columns::of(vec![]).take::<bool>(), Err(unreadable("bool")));
     }
 
     #[test]

@@ -56,9 +56,13 @@ impl<E: Engine> SqlStore<E> {
     }
 }
 
+fn no_such_team() -> StoreError {
+    StoreError::not_applied("no such team")
+}
+
 impl<E: Engine> Store for SqlStore<E> {
     async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
-        self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or(StoreError::NotApplied)
+        self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or_else(no_such_team)
     }
 
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -98,7 +102,7 @@ impl<E: Engine> Store for SqlStore<E> {
 
     async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
         let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids) };
-        self.engine.perform(work).await?.ok_or(StoreError::NotApplied)
+        self.engine.perform(work).await?.ok_or_else(no_such_team)
     }
 
     async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
@@ -150,7 +154,7 @@ impl<E: Engine> Tenants for SqlStore<E> {
 
     async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
         let (ids, mode) = (Arc::clone(&self.ids), self.consume.cas().mode());
-        self.engine.perform(CreateStack { team, stack, ids, mode }).await?.ok_or(StoreError::NotApplied)
+        self.engine.perform(CreateStack { team, stack, ids, mode }).await?.ok_or_else(no_such_team)
     }
 
     async fn stack(&self, team: Uuid, slug: &str) -> Result<Option<Stack>, StoreError> {

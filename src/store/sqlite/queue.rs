@@ -76,19 +76,22 @@ impl SqliteEngine {
     }
 }
 
+/// Why nothing comes back: the thread that had the connection panicked.
+const STOPPED: &str = "the thread that runs statements has stopped";
+
 impl Engine for SqliteEngine {
     async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
-        let (queue, lost) = match (work.mode(), &self.to_read) {
-            (Mode::Read | Mode::OneRead, Some(readers)) => (Some(readers), StoreError::NotApplied),
-            (Mode::Read | Mode::OneRead, None) => (self.to_write.as_ref(), StoreError::NotApplied),
-            (Mode::Write | Mode::OneStatement | Mode::Serializable, _) => {
-                (self.to_write.as_ref(), StoreError::Unknown)
-            }
-        };
+        let reads = matches!(work.mode(), Mode::Read | Mode::OneRead);
+        let readers = self.to_read.as_ref().filter(|_| reads);
+        let queue = readers.or(self.to_write.as_ref());
         let (sender, answer) = oneshot::channel();
         let task = Box::new(Waiting::new(work, sender));
         let sent = queue.is_some_and(|queue| queue.send(task).is_ok());
-        if sent { answer.await.unwrap_or(Err(lost)) } else { Err(StoreError::NotApplied) }
+        if !sent {
+            return Err(StoreError::not_applied(STOPPED));
+        }
+        let lost = |_| if reads { StoreError::not_applied(STOPPED) } else { StoreError::unknown(STOPPED) };
+        answer.await.map_err(lost).flatten()
     }
 }
 
@@ -118,7 +121,7 @@ fn read(mut on: Timed, tasks: &Mutex<Receiver<Box<dyn Task>>>) {
         let read = as_of_one_moment(&mut on, task.as_mut());
         task.answer(read.map_err(|error| {
             report("a snapshot could not be read", &error);
-            StoreError::NotApplied
+            StoreError::not_applied(error)
         }));
     }
 }

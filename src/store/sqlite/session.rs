@@ -7,10 +7,7 @@ use rusqlite::{
     types::{ToSql, ToSqlOutput, ValueRef},
 };
 
-use crate::store::{
-    StoreError,
-    sql::{Dialect, Row, Session, SqlError, Value},
-};
+use crate::store::sql::{Dialect, Row, Session, SqlError, Value};
 
 /// A connection that is lent to one work.
 pub(super) struct SqliteSession<'a>(pub(super) &'a mut Connection);
@@ -23,7 +20,7 @@ impl Session for SqliteSession<'_> {
         sql: &'static str,
         parameters: &[Value],
     ) -> impl Future<Output = Result<Vec<Row>, SqlError>> + Send {
-        ready(query(self.0, sql, parameters).map_err(|error| failure(&error)))
+        ready(query(self.0, sql, parameters).map_err(failure))
     }
 
     fn execute(
@@ -31,7 +28,7 @@ impl Session for SqliteSession<'_> {
         sql: &'static str,
         parameters: &[Value],
     ) -> impl Future<Output = Result<u64, SqlError>> + Send {
-        ready(execute(self.0, sql, parameters).map_err(|error| failure(&error)))
+        ready(execute(self.0, sql, parameters).map_err(failure))
     }
 }
 
@@ -92,15 +89,15 @@ fn value_of(value: ValueRef<'_>) -> rusqlite::Result<Value> {
 }
 
 /// What a failed statement means for its work.
-fn failure(error: &rusqlite::Error) -> SqlError {
-    report("a statement failed", error);
+fn failure(error: rusqlite::Error) -> SqlError {
+    report("a statement failed", &error);
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SqlError::Conflict,
-        _ => SqlError::Failed(StoreError::NotApplied),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SqlError::conflict(error),
+        _ => SqlError::failed(error),
     }
 }
 
-/// Tells the log. Of what a statement was given nothing is told.
+/// Logs an error of SQLite. Parameters of statements are never logged.
 pub(super) fn report(what: &str, error: &rusqlite::Error) {
     tracing::warn!(code = ?error.sqlite_error_code(), "{what}: {error}");
 }

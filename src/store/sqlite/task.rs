@@ -41,7 +41,7 @@ pub(super) struct Waiting<W: Work> {
 
 impl<W: Work> Waiting<W> {
     pub(super) fn new(work: W, answer: oneshot::Sender<Result<W::Output, StoreError>>) -> Self {
-        Self { work, result: Err(StoreError::NotApplied), answer }
+        Self { work, result: Err(StoreError::not_applied("the work was never run")), answer }
     }
 }
 
@@ -50,7 +50,8 @@ impl<W: Work> Task for Waiting<W> {
         on.at_this_moment();
         // A panic in a work is that work's failure and nobody else's: what it has written is undone.
         let run = || at_once(&self.work, &mut SqliteSession(&mut on.connection));
-        self.result = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(StoreError::NotApplied));
+        self.result = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| Err(StoreError::not_applied("the work panicked")));
         if matches!(self.result, Ok(Done::Keep(_))) { Left::Changes } else { Left::Nothing }
     }
 
@@ -59,7 +60,7 @@ impl<W: Work> Task for Waiting<W> {
             (Ok(Done::Keep(output) | Done::Undo(output)), Ok(())) => Ok(output),
             (Ok(Done::Keep(_)), Err(error)) => Err(error),
             // Whatever has become of the others: this one has changed nothing.
-            (Ok(Done::Undo(_)), Err(_)) => Err(StoreError::NotApplied),
+            (Ok(Done::Undo(_)), Err(error)) => Err(error.into_not_applied()),
             (Err(error), _) => Err(error),
         };
         // Whoever no longer waits does not want to know.
@@ -72,6 +73,7 @@ fn at_once<W: Work>(work: &W, session: &mut SqliteSession<'_>) -> Result<Done<W:
         Poll::Ready(Ok(done)) => Ok(done),
         Poll::Ready(Err(SqlError::Failed(error))) => Err(error),
         // The connection has the database for itself: to try again would change nothing.
-        Poll::Ready(Err(SqlError::Conflict)) | Poll::Pending => Err(StoreError::NotApplied),
+        Poll::Ready(Err(SqlError::Conflict(error))) => Err(error),
+        Poll::Pending => Err(StoreError::not_applied("a work waits for something that is not the database")),
     }
 }

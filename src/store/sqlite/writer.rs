@@ -37,7 +37,7 @@ pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, 
         let answered = std::mem::replace(&mut together, came);
         company.expect(answered.len() + together.len(), begun.elapsed());
         for task in answered {
-            task.answer(committed);
+            task.answer(committed.clone());
         }
     }
     close(&on.connection);
@@ -104,13 +104,13 @@ fn commit(on: &mut Timed, together: &mut [Box<dyn Task>]) -> Result<(), StoreErr
     let begun = on.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
     if let Err(error) = begun {
         report("a transaction could not begin", &error);
-        return Err(StoreError::NotApplied);
+        return Err(StoreError::not_applied(error));
     }
     for task in together {
         if let Err(error) = run_alone(on, task.as_mut()) {
             report("a transaction was given up", &error);
             roll_back(&on.connection);
-            return Err(StoreError::NotApplied);
+            return Err(StoreError::not_applied(error));
         }
     }
     let committed = on.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
@@ -119,9 +119,9 @@ fn commit(on: &mut Timed, together: &mut [Box<dyn Task>]) -> Result<(), StoreErr
         roll_back(&on.connection);
         match error.sqlite_error_code() {
             // It did not get as far as the mark that makes it count.
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => StoreError::NotApplied,
+            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => StoreError::not_applied(error),
             // All of it may be in the file, and only the sync have failed: whoever opens the file next may find it.
-            _ => StoreError::Unknown,
+            _ => StoreError::unknown(error),
         }
     })
 }

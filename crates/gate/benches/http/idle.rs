@@ -23,7 +23,7 @@ pub(crate) struct Idle {
 macro_rules! refused {
     ($(fn $name:ident($($kind:ty),*) -> $output:ty;)+) => {
         $(async fn $name(&self, $(_: $kind),*) -> Result<$output, StoreError> {
-            Err(StoreError::NotApplied)
+            Err(StoreError::not_applied("injected"))
         })+
     };
 }

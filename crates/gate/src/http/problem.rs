@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use countersign::{
     protocol::{Refusal, Status},
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
 };
 
 /// Whether the same request may succeed later.
@@ -288,9 +288,9 @@ impl From<Refusal> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotApplied => Self::from(Refusal::LOOKUP_FAILED),
-            StoreError::Unknown => Self::new("store_failed"),
+        match error.kind() {
+            StoreErrorKind::NotApplied => Self::from(Refusal::LOOKUP_FAILED),
+            StoreErrorKind::Unknown => Self::new("store_failed"),
         }
     }
 }

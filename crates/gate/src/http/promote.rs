@@ -29,7 +29,7 @@ use countersign::{
         Answer, Deployer, Requested, admit, admit_source, promote_at_once, promote_once_in_turn,
         request_once, runs_at_once,
     },
-    store::{ApprovalRecord, Ask, Payload, Service, StoreError, digest_of},
+    store::{ApprovalRecord, Ask, Payload, Service, StoreError, StoreErrorKind, digest_of},
 };
 
 /// Promotes a stack into another environment.
@@ -307,7 +307,7 @@ struct Failed {
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
-        Self { may_have_happened: error == StoreError::Unknown, problem: error.into() }
+        Self { may_have_happened: error.kind() == StoreErrorKind::Unknown, problem: error.into() }
     }
 }
 

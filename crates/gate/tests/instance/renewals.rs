@@ -72,7 +72,7 @@ impl Store for Scripted {
         match self.renewal {
             Renewal::Happens => self.store.renew_lease(lease, u64::MAX).await,
             Renewal::Lost => Ok(false),
-            Renewal::Fails => Err(StoreError::NotApplied),
+            Renewal::Fails => Err(StoreError::not_applied("injected")),
             Renewal::Hangs => pending().await,
         }
     }

@@ -82,7 +82,7 @@ impl Store for Platform {
             Leased::Taken { .. } if outcome == Outcome::AnswerLost => {
                 self.notes.outcome(outcome);
                 self.answered(|| "fault, leased but the answer is lost".to_owned());
-                return Err(StoreError::Unknown);
+                return Err(StoreError::unknown("injected"));
             }
             Leased::Taken { .. } => {}
             Leased::Held { .. } => {
@@ -122,7 +122,7 @@ impl Store for Platform {
             self.control().late.push(Late { who, message });
             self.notes.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
-            return Err(StoreError::Unknown);
+            return Err(StoreError::unknown("injected"));
         }
         let refused = self.begin_outage(ask, step, outcome);
         let committed = self.deliver(ask, step, commit);
@@ -133,7 +133,7 @@ impl Store for Platform {
                 return Ok(Committed::Applied { target: None });
             }
             (Committed::NotConsumed(_), Some(Mutant::LoserGetsServerError)) => {
-                return Err(StoreError::NotApplied);
+                return Err(StoreError::not_applied("injected"));
             }
             _ => {}
         }
@@ -151,7 +151,7 @@ impl Store for Platform {
                     self.store.strategy().forget(commit.approval);
                 }
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
-                Err(StoreError::Unknown)
+                Err(StoreError::unknown("injected"))
             }
             Outcome::AppliedTwice => {
                 self.notes.outcome(outcome);
@@ -183,7 +183,7 @@ impl Store for Platform {
         if lease.is_some() && outcome == Outcome::AnswerLost {
             self.notes.outcome(outcome);
             self.answered(|| "fault, leased but the answer is lost".to_owned());
-            return Err(StoreError::Unknown);
+            return Err(StoreError::unknown("injected"));
         }
         Ok(lease)
     }
@@ -209,14 +209,14 @@ impl Store for Platform {
             self.control().late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
             self.notes.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
-            return Err(StoreError::Unknown);
+            return Err(StoreError::unknown("injected"));
         }
         let finished = self.deliver_finish(lease, ended)?;
         match outcome {
             Outcome::AnswerLost => {
                 self.notes.outcome(outcome);
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
-                Err(StoreError::Unknown)
+                Err(StoreError::unknown("injected"))
             }
             Outcome::AppliedTwice => {
                 self.notes.outcome(outcome);
