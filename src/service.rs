@@ -19,7 +19,7 @@ pub use admission::{Caller, admit, admit_source};
 pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
-pub use once::{Answer, Requested, promote_once, promote_once_in_turn, request_once};
+pub use once::{Answer, promote_once, promote_once_in_turn, request_once};
 pub use timer::{NoTime, Timer};
 pub use turns::{AskAgain, Turns};
 pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work};

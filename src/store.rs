@@ -28,8 +28,8 @@ pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, Preflight};
 pub use records::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
-    Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Resource,
-    ResourceKind, Service, Stack, StackStatus, Team,
+    Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested,
+    Resource, ResourceKind, Service, Stack, StackStatus, Team,
 };
 use uuid::Uuid;
 pub use vault::{Vault, VaultEntry};
@@ -136,11 +136,12 @@ pub trait Store: Send + Sync {
         commit: Commit<'_>,
     ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
 
-    /// Writes a pending approval for `ask`, with its event and the notice for the operator, and returns its record.
+    /// Writes a pending approval for `ask`, with its event and the notice for the operator.
     ///
-    /// When the ask has a key under which the team has asked for an approval before, that one is returned and nothing
-    /// is written: a request that is repeated because its answer was lost must not send a second link.
-    fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<ApprovalRecord, StoreError>> + Send;
+    /// When the ask has a key under which the team has asked for an approval before, that one is returned, not as
+    /// `created`, and nothing is written: a request that is repeated because its answer was lost must not send a second
+    /// link. Of requests under one key exactly one is told that it created the approval.
+    fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<Requested, StoreError>> + Send;
 
     /// The operator or the administrator decides, by compare-and-swap, and the event is written with it. A pending
     /// approval whose window has passed becomes expired instead when the operator touches it, and the answer is 410.

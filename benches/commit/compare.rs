@@ -69,7 +69,7 @@ impl Given {
                 let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
                 let payload = Payload { source, name: None, copy_vault: true };
                 let mut ask = Ask { request, by: Arc::clone(&by), payload, key: None };
-                let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory");
+                let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory").record;
                 ask.request.approval = record.approval.id;
                 asks.push(ask);
             }

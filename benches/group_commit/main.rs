@@ -169,7 +169,7 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uui
             payload: Payload { source: stack.id, name: None, copy_vault: false },
             key: None,
         };
-        let record = store.request_approval(&ask).await.expect("nothing fails");
+        let record = store.request_approval(&ask).await.expect("nothing fails").record;
         ask.request.approval = record.approval.id;
         let token = token_of(record.approval.id);
         let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };

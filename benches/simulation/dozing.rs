@@ -133,7 +133,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };
-    let record = at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails");
+    let record = at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;

@@ -292,7 +292,7 @@ async fn approved(store: &MemoryStore) -> Ask {
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };
-    let record = store.request_approval(&ask).await.expect("nothing fails in memory");
+    let record = store.request_approval(&ask).await.expect("nothing fails in memory").record;
     ask.request.approval = record.approval.id;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     store.decide(decision).await.expect("nothing fails in memory").expect("it is pending");

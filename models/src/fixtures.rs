@@ -24,7 +24,7 @@ macro_rules! decisions_pass_through {
         async fn request_approval(
             &self,
             ask: &::countersign::store::Ask,
-        ) -> Result<::countersign::store::ApprovalRecord, ::countersign::store::StoreError> {
+        ) -> Result<::countersign::store::Requested, ::countersign::store::StoreError> {
             self.$store.request_approval(ask).await
         }
 

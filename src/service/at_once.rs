@@ -5,10 +5,10 @@
 
 use uuid::Uuid;
 
-use super::{Answer, Deployer, Requested, Turns, promote_once_in_turn, request_once};
+use super::{Answer, Deployer, Turns, promote_once_in_turn, request_once};
 use crate::{
     protocol::{Digest, End, Environment, Flow, Refusal, Status},
-    store::{Ask, Decision, Store, StoreError},
+    store::{Ask, Decision, Requested, Store, StoreError},
 };
 
 /// Who has approved, in the audit of a promote that needs nobody.

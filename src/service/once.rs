@@ -9,7 +9,7 @@ use std::pin::pin;
 use super::{AskAgain, Deployer, Turns, promote_in_turn};
 use crate::{
     protocol::{Digest, End, Flow, Refusal},
-    store::{ApprovalRecord, Ask, Store, StoreError},
+    store::{Ask, Requested, Store, StoreError},
 };
 
 /// What the caller is told.
@@ -62,31 +62,17 @@ pub async fn promote_once_in_turn<S: Store, D: Deployer, T: Turns>(
     Answer { end, replayed: false }
 }
 
-/// An approval that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requested {
-    /// It, as it stands now.
-    pub record: ApprovalRecord,
-    /// It was asked for before, under the same key: nothing was written.
-    pub replayed: bool,
-}
-
 /// Asks for an approval; under a key that has asked before it is that one.
 ///
 /// # Errors
 /// The store's. Within, 422 when the key has asked for something else.
 pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Requested, Refusal>, StoreError> {
-    // What was there before we asked, by the store's own clock, is not ours.
-    let before = match &ask.key {
-        Some(_) => Some(store.read_approval(ask).await?.now),
-        None => None,
-    };
-    let record = store.request_approval(ask).await?;
+    let requested = store.request_approval(ask).await?;
+    let record = &requested.record;
     if record.payload != ask.payload || record.approval.binding != *ask.binding() {
         return Ok(Err(Refusal::IDEMPOTENCY_KEY_REUSED));
     }
-    let replayed = before.is_some_and(|before| record.created_at < before);
-    Ok(Ok(Requested { record, replayed }))
+    Ok(Ok(requested))
 }
 
 /// What the caller is told because of what its key has done before.

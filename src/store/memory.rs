@@ -34,8 +34,8 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Lease, Leased, Page, PlatformChecks, Preflight, Query, Reading, StackStatus, Store, StoreError,
-    Team, TokenHash, digest_of, preflight,
+    Ids, Lease, Leased, Page, PlatformChecks, Preflight, Query, Reading, Requested, StackStatus, Store,
+    StoreError, Team, TokenHash, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -200,7 +200,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
         self.commit_now(ask, step, commit)
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+    async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
         self.request_now(ask)
     }
 

@@ -176,6 +176,15 @@ pub struct ApprovalRecord {
     pub decided_at: Option<Timestamp>,
 }
 
+/// The approval that a request was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requested {
+    /// The approval as it stands now.
+    pub record: ApprovalRecord,
+    /// Whether this request created it; false when an earlier request under the same key did.
+    pub created: bool,
+}
+
 /// The promotion that consumed an approval, as it is written in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {

@@ -61,7 +61,7 @@ impl Platform {
 
     /// A pending approval for what `ask` says.
     pub(crate) fn requested(&self, ask: &Ask) -> ApprovalRecord {
-        at_once(self.store.request_approval(ask)).expect("nothing fails")
+        at_once(self.store.request_approval(ask)).expect("nothing fails").record
     }
 
     pub(crate) fn decide(&self, record: &ApprovalRecord, verdict: Verdict) {

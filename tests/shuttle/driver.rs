@@ -88,7 +88,7 @@ fn race(flow: &'static str) -> Outcome {
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };
-    let record = at_once(store.request_approval(&ask)).expect("nothing fails");
+    let record = at_once(store.request_approval(&ask)).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
     ask.request.approval = record.approval.id;

@@ -80,7 +80,7 @@ impl Platform {
     }
 
     pub(crate) fn requested(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
-        block_on(self.store.request_approval(ask))
+        block_on(self.store.request_approval(ask)).map(|requested| requested.record)
     }
 
     pub(crate) fn approve(&self, mut ask: Ask) -> Ask {

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Service,
-        Stack, StackStatus, Store, StoreError, Team, Tenants,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Requested, Resource,
+        Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
     },
 };
 use uuid::Uuid;
@@ -62,7 +62,7 @@ erased! {
         fn lease_approval(ask: [&Ask]) -> Result<Leased, StoreError>;
         fn release_approval(ask: [&Ask], fence: [u64]) -> Result<(), StoreError>;
         fn commit(ask: [&Ask], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
-        fn request_approval(ask: [&Ask]) -> Result<ApprovalRecord, StoreError>;
+        fn request_approval(ask: [&Ask]) -> Result<Requested, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;

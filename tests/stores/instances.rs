@@ -198,7 +198,7 @@ async fn approved(store: &PostgresStore) -> Ask {
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,
     };
-    ask.request.approval = store.request_approval(&ask).await.expect("nothing fails").approval.id;
+    ask.request.approval = store.request_approval(&ask).await.expect("nothing fails").record.approval.id;
     let token = token_of(ask.request.approval);
     let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
     store.decide(decision).await.expect("nothing fails").expect("it is pending");

@@ -111,7 +111,7 @@ impl World {
 
     /// A pending approval for what `ask` says.
     pub(crate) async fn requested(&self, ask: &Ask) -> ApprovalRecord {
-        self.store().request_approval(ask).await.expect("nothing fails")
+        self.store().request_approval(ask).await.expect("nothing fails").record
     }
 
     pub(crate) async fn operator(&self, approval: Uuid, verdict: Verdict) -> Result<ApprovalRecord, Refusal> {

@@ -75,7 +75,7 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,
     };
-    let record = store.request_approval(&ask).await?;
+    let record = store.request_approval(&ask).await?.record;
     let approval = record.approval.id;
     let decision = Decision::Operator { token: &token_of(approval), verdict: Verdict::Approve };
     store.decide(decision).await?.map_err(|_| StoreError::not_applied("the template is refused"))?;

@@ -99,8 +99,10 @@ impl Real {
             payload: Payload { source, name: None, copy_vault: true },
             key: None,
         };
-        let record =
-            rig.wait(rig.store().request_approval(&ask(approved.id, Uuid::nil()))).expect("nothing fails");
+        let record = rig
+            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil())))
+            .expect("nothing fails")
+            .record;
         let id = record.approval.id;
         rig.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
         let consumers = model.bounds().consumers;

@@ -10,7 +10,7 @@ use crate::{
     store::memory::strategy::{Record, Strategy},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
-        StoreError, TokenHash,
+        Requested, StoreError, TokenHash,
     },
 };
 
@@ -92,12 +92,12 @@ impl<S: Strategy> MemoryStore<S> {
         Page { items: page.into_iter().map(|(_, listed)| listed).collect(), total, next }
     }
 
-    pub(super) fn request_now(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+    pub(super) fn request_now(&self, ask: &Ask) -> Result<Requested, StoreError> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
         if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
-            return Ok(record);
+            return Ok(Requested { record, created: false });
         }
         let now = self.clock.now();
         let standing = Standing {
@@ -130,7 +130,7 @@ impl<S: Strategy> MemoryStore<S> {
         if let Some(key) = &ask.key {
             team.asked_under.insert(key.clone(), id);
         }
-        Ok(record)
+        Ok(Requested { record, created: true })
     }
 
     pub(super) fn id_of_token(&self, token: &str) -> Option<Uuid> {

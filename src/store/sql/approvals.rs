@@ -13,7 +13,7 @@ use crate::{
     protocol::{Approval, Binding, Refusal, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decider, Decision, Execution, Ids,
-        Listed, Page, Place, Query, Reading, Service, TokenHash, digest_of,
+        Listed, Page, Place, Query, Reading, Requested, Service, TokenHash, digest_of,
     },
 };
 
@@ -61,7 +61,7 @@ pub(super) struct Request {
 
 impl Work for Request {
     /// None when there is no such team.
-    type Output = Option<ApprovalRecord>;
+    type Output = Option<Requested>;
 
     fn mode(&self) -> Mode {
         Mode::Write
@@ -70,7 +70,7 @@ impl Work for Request {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         let ask = &self.ask;
         if let Some(record) = self.asked_before(session).await? {
-            return Ok(Done::Undo(Some(record)));
+            return Ok(Done::Undo(Some(Requested { record, created: false })));
         }
         let Some(estate) = load(session, ask, Needs::default()).await? else {
             return Ok(Done::Undo(None));
@@ -96,14 +96,14 @@ impl Work for Request {
             return self
                 .asked_before(session)
                 .await?
-                .map(|record| Done::Undo(Some(record)))
+                .map(|record| Done::Undo(Some(Requested { record, created: false })))
                 .ok_or_else(|| SqlError::conflict("another request under the same key was rolled back"));
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.by).await?;
         const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
         session.execute(NOTICE, &values![id, now]).await?;
-        Ok(Done::Keep(Some(record)))
+        Ok(Done::Keep(Some(Requested { record, created: true })))
     }
 }
 

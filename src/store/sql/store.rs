@@ -22,7 +22,8 @@ use crate::{
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
         Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, PlatformChecks, Preflight,
-        Query, Reading, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants, TokenHash,
+        Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
+        TokenHash,
     },
 };
 
@@ -100,7 +101,7 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.perform(work).await
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+    async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
         let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids) };
         self.engine.perform(work).await?.ok_or_else(no_such_team)
     }

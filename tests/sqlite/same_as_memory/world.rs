@@ -89,13 +89,13 @@ impl<S: Store + Tenants + Operations> World<S> {
             }
             Act::Request(wish, key) => {
                 let mut ask = self.ask(wish, Uuid::nil(), *key);
-                let record = store.request_approval(&ask).await;
-                if let Ok(record) = &record {
+                let requested = store.request_approval(&ask).await;
+                if let Ok(Requested { record, .. }) = &requested {
                     let place = Place { created_at: record.created_at, id: record.approval.id };
                     ask.request.approval = place.id;
                     self.approvals.push((ask, place));
                 }
-                told(record)
+                told(requested)
             }
             Act::Decide { approval, yes } => {
                 let token = token_of(self.approval(*approval).1.id);

@@ -234,11 +234,13 @@ pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) 
         let ask = Ask { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
         let asked = at_once(world, EIGHT, |world, _| {
             let ask = ask.clone();
-            async move { world.requested(&ask).await }
+            async move { world.store().request_approval(&ask).await.expect("nothing fails") }
         })
         .await;
-        assert_eq!(count(&asked, &asked[0]), EIGHT, "{asked:?}");
-        let id = asked[0].approval.id;
+        assert_eq!(asked.iter().filter(|requested| requested.created).count(), 1, "{asked:?}");
+        let records: Vec<_> = asked.into_iter().map(|requested| requested.record).collect();
+        assert_eq!(count(&records, &records[0]), EIGHT, "{records:?}");
+        let id = records[0].approval.id;
         assert_eq!(world.events(&world.ask(id)).await, [AuditKind::Requested]);
     }
 }

@@ -62,7 +62,7 @@ impl Store for Idle {
     refused! {
         fn lease_approval(&Ask) -> Leased;
         fn release_approval(&Ask, u64) -> ();
-        fn request_approval(&Ask) -> ApprovalRecord;
+        fn request_approval(&Ask) -> Requested;
         fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
         fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
         fn list_approvals(&Query) -> Page;

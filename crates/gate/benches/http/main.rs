@@ -139,7 +139,8 @@ impl Gate {
             key: None,
         };
         let promote = |_| {
-            let id = at_once(store.request_approval(&ask)).expect("nothing fails in memory").approval.id;
+            let id =
+                at_once(store.request_approval(&ask)).expect("nothing fails in memory").record.approval.id;
             let yes = Decision::Operator { token: &token_of(id), verdict: Verdict::Approve };
             at_once(store.decide(yes)).expect("nothing fails in memory").expect("it is pending");
             let body = format!("{{\"from\":\"staging\",\"to\":\"production\",\"approval_id\":\"{id}\"}}");

@@ -26,10 +26,10 @@ use super::{
 use countersign::{
     protocol::{Binding, End, Flow, Kind, Refusal, Request, Status, Target},
     service::{
-        Answer, Deployer, Requested, admit, admit_source, promote_at_once, promote_once_in_turn,
-        request_once, runs_at_once,
+        Answer, Deployer, admit, admit_source, promote_at_once, promote_once_in_turn, request_once,
+        runs_at_once,
     },
-    store::{ApprovalRecord, Ask, Payload, Service, StoreError, StoreErrorKind, digest_of},
+    store::{ApprovalRecord, Ask, Payload, Requested, Service, StoreError, StoreErrorKind, digest_of},
 };
 
 /// Promotes a stack into another environment.
@@ -230,14 +230,14 @@ impl Order {
                 may_have_happened: false,
             });
         }
-        let Requested { record, replayed } = request_once(ask, store).await??;
-        if !replayed {
+        let Requested { record, created } = request_once(ask, store).await??;
+        if created {
             app.metrics().transition(None, Status::Pending);
             if let Some(bells) = app.bells() {
                 bells.ring_for_notices();
             }
         }
-        Ok(Done::Pending { record: Box::new(record), replayed })
+        Ok(Done::Pending { record: Box::new(record), replayed: !created })
     }
 }
 

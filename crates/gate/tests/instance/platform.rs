@@ -64,7 +64,8 @@ impl Platform {
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,
         };
-        ask.request.approval = self.store.request_approval(&ask).await.expect("it answers").approval.id;
+        ask.request.approval =
+            self.store.request_approval(&ask).await.expect("it answers").record.approval.id;
         ask
     }
 

@@ -123,7 +123,7 @@ fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Famil
         }
         let sources = stacks_of(families, permission.team, permission.family);
         let ask = ask(Uuid::nil(), permission.team, sources[0], None);
-        let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory");
+        let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory").record;
         let Approval { id, team, digest, expires_at, .. } = *record.approval;
         Ledger::new(id, team, sources, digest, expires_at)
     });
