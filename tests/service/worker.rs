@@ -183,7 +183,7 @@ impl Failing<'_> {
         if asked.fetch_add(1, Ordering::Relaxed) > 0 {
             return Ok(act());
         }
-        let (error, happens) = self.failure;
+        let (error, happens) = self.failure.clone();
         if happens {
             act();
         }
@@ -220,7 +220,7 @@ fn a_store_that_fails_once_is_asked_again_and_the_deploy_is_one() {
     ] {
         let (platform, ask) = executed();
         let (renewals, finishes) = Default::default();
-        let store = Failing { store: &platform.store, failure, renewals, finishes };
+        let store = Failing { store: &platform.store, failure: failure.clone(), renewals, finishes };
         let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
         let mut worker = pin!(work(&store, &platform.deployer, terms));
         for _ in 0..4 {

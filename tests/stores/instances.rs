@@ -1,12 +1,16 @@
 //! What PostgreSQL alone has to show: several instances, a server that goes and comes back, and one that is slow.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use countersign::{
     protocol::{Binding, Digest, Guards, Kind, Refusal, Request, Status},
     store::{
-        Ask, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store, StoreError, Team, Tenants,
-        Verdict,
+        Ask, Causes, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store, StoreError,
+        StoreErrorKind, Team, Tenants, Verdict,
         postgres::{OpenError, PostgresOptions, PostgresStore, SynchronousCommit},
         sql::{Cas, SchemaError},
     },
@@ -16,6 +20,7 @@ use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use libtest_mimic::Trial;
 use tokio::sync::Barrier;
 use tokio_postgres::{Client, NoTls};
+use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
 
 use crate::{
@@ -53,6 +58,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         more_callers_than_connections_wait_their_turn,
         a_name_of_a_schema_is_taken_as_it_is,
         what_cannot_be_reached_is_said_so_without_the_password,
+        a_password_that_is_wrong_is_in_the_error_and_in_the_log,
         text_that_the_server_does_not_take_is_not_applied,
         without_a_wait_for_the_disk_it_works_the_same,
     ]
@@ -225,8 +231,8 @@ async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
     for stop in [Cluster::stop, Cluster::kill] {
         // Its connections are open, and nobody uses them.
         on(&cluster, stop).await;
-        assert_eq!(world.store().is_ready().await, Err(StoreError::not_applied("injected")));
-        assert_eq!(world.consume(&ask, Guards::ALL, digest).await, Err(StoreError::not_applied("injected")));
+        assert_eq!(world.store().is_ready().await, Err(StoreError::not_applied("any cause")));
+        assert_eq!(world.consume(&ask, Guards::ALL, digest).await, Err(StoreError::not_applied("any cause")));
         on(&cluster, Cluster::start_again).await;
         assert_eq!(world.store().is_ready().await, Ok(()));
         // Stopped and started again while nobody looked.
@@ -299,7 +305,7 @@ async fn a_statement_that_takes_too_long_is_not_applied(cluster: Arc<Cluster>) {
     let lock = client.transaction().await.expect("the server answers");
     lock.batch_execute("LOCK TABLE approvals").await.expect("the server answers");
     assert_eq!(store.stack(TEAM, "unlocked").await, Ok(None), "what needs no lock does not wait");
-    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
     assert!(!promote(&store, &ask).await);
     lock.rollback().await.expect("the server answers");
     assert!(promote(&store, &ask).await, "and nothing is left of it");
@@ -326,11 +332,11 @@ async fn a_server_that_does_not_answer_is_given_up(_: Arc<Cluster>) {
     assert_eq!(store.is_ready().await, Ok(()), "and its statement is prepared");
     signal(&client, "-STOP").await;
     // One statement by itself may have been carried out; one in a transaction that was not committed has not been.
-    assert_eq!(store.is_ready().await, Err(StoreError::unknown("injected")));
+    assert_eq!(store.is_ready().await, Err(StoreError::unknown("any cause")));
     signal(&client, "-CONT").await;
     assert!(promote(&store, &ask).await, "on another connection");
     signal(&client, "-STOP").await;
-    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
     signal(&client, "-CONT").await;
     assert_eq!(store.is_ready().await, Ok(()));
 }
@@ -419,10 +425,63 @@ async fn what_cannot_be_reached_is_said_so_without_the_password(cluster: Arc<Clu
     assert!(error.to_string().contains("TLS"), "{error}");
 }
 
+/// The lines that were logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn a_password_that_is_wrong_is_in_the_error_and_in_the_log(_: Arc<Cluster>) {
+    let cluster = own_cluster().await;
+    let client = admin(&cluster.url(), "public").await;
+    let file: String = client.query_one("SHOW hba_file", &[]).await.expect("the server answers").get(0);
+    let rules = "(VALUES ('local all keeper scram-sha-256'), ('local all all trust'))";
+    let setup = format!(
+        "SET password_encryption = 'scram-sha-256'; CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'r1ght'; \
+         COPY {rules} TO '{file}'"
+    );
+    client.batch_execute(&setup).await.expect("the server answers");
+    // The rules are read when the server starts.
+    on(&cluster, Cluster::stop).await;
+    on(&cluster, Cluster::start_again).await;
+    let client = admin(&cluster.url(), "public").await;
+    let url = format!("postgresql://keeper:r1ght@/postgres?host={}", cluster.socket_directory().display());
+    let log = Log::default();
+    let writer = log.clone();
+    // On a thread of its own, whose log is its own.
+    let failed = tokio::task::spawn_blocking(move || {
+        let _logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let store = PostgresStore::connect(&url, ids(), &PostgresOptions::default()).await;
+            let store = store.expect("the password is right");
+            client.batch_execute("ALTER ROLE keeper PASSWORD 'an0ther'").await.expect("the server answers");
+            let opened = PostgresStore::connect(&url, ids(), &PostgresOptions::default()).await;
+            (store.is_ready().await.expect_err("it is wrong now"), opened.err().expect("it is wrong now"))
+        })
+    });
+    let (error, not_opened) = failed.await.expect("nobody panics");
+    let logged = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("it is text");
+    assert_eq!(error.kind(), StoreErrorKind::NotApplied);
+    for said in [Causes(&error).to_string(), not_opened.to_string(), logged] {
+        assert!(said.contains("password authentication failed for user \"keeper\""), "{said}");
+        assert!(!said.contains("r1ght") && !said.contains("an0ther"), "{said}");
+    }
+}
+
 async fn text_that_the_server_does_not_take_is_not_applied(cluster: Arc<Cluster>) {
     let world = world(cluster).await;
     let stack = new_stack("nul \0", "image");
-    assert_eq!(world.store().create_stack(TEAM, stack).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(world.store().create_stack(TEAM, stack).await, Err(StoreError::not_applied("any cause")));
     assert_eq!(world.backend.stacks(TEAM).await.len(), 1);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     protocol::{Approval, Binding, Digest, Environment, Kind, Status, Target, Timestamp},
     store::{
         ApprovalRecord, AuditKind, EnvVars, Execution, Payload, Plan, Resource, ResourceKind, Service, Stack,
-        StackStatus, StoreError,
+        StackStatus,
     },
 };
 

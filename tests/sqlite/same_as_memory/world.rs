@@ -10,8 +10,8 @@ use countersign::{
     service::{InMemoryDeployer, promote_once},
     store::{
         Ask, Claim, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
-        Operations, Payload, Place, Plan, Query, ResourceKind, Stack, StackStatus, Store, Team, Tenants,
-        Verdict, digest_of,
+        Operations, Payload, Place, Plan, Query, Requested, ResourceKind, Stack, StackStatus, Store, Team,
+        Tenants, Verdict, digest_of,
     },
 };
 use countersign_models::{

@@ -181,7 +181,7 @@ pub(super) async fn deploy_logs_are_kept_in_their_order(world: &World) {
     assert_eq!(world.store().deploy_logs(approval).await, Ok(logs.to_vec()));
     assert_eq!(world.store().deploy_logs(UNKNOWN).await, Ok(Vec::new()));
     let of_nothing = DeployLog { approval: UNKNOWN, ..logs[0].clone() };
-    assert_eq!(world.store().log_deploy(of_nothing).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(world.store().log_deploy(of_nothing).await, Err(StoreError::not_applied("any cause")));
 }
 
 pub(super) async fn the_store_is_ready(world: &World) {

@@ -136,8 +136,8 @@ pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist(wo
 pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     let mut ask = world.approved().await;
     ask.request.team = Uuid::from_u128(0xC);
-    assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::not_applied("injected")));
-    assert_eq!(world.store().request_approval(&ask).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::not_applied("any cause")));
+    assert_eq!(world.store().request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
     let step = Step::from(Do::Check { refusals: Vec::new() });
     assert_eq!(world.store().check(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));

@@ -127,13 +127,13 @@ pub(super) async fn nobody_without_a_team_writes_anything(world: &World) {
     let store = world.store();
     assert_eq!(
         store.create_stack(nobody, new_stack("shop", "1")).await,
-        Err(StoreError::not_applied("injected"))
+        Err(StoreError::not_applied("any cause"))
     );
-    assert_eq!(store.create_resource(nobody, resource).await, Err(StoreError::not_applied("injected")));
+    assert_eq!(store.create_resource(nobody, resource).await, Err(StoreError::not_applied("any cause")));
     let put = store.put_vault(nobody, &environment("staging"), "KEY", "value").await;
-    assert_eq!(put, Err(StoreError::not_applied("injected")));
+    assert_eq!(put, Err(StoreError::not_applied("any cause")));
     let claimed: Result<Claim, _> = store.claim_key(nobody, "key", Digest([1; 32]), 100).await;
-    assert_eq!(claimed, Err(StoreError::not_applied("injected")));
+    assert_eq!(claimed, Err(StoreError::not_applied("any cause")));
     assert_eq!(store.stack(nobody, &world.source.slug()).await, Ok(None));
     assert_eq!(world.backend.everything().await, before);
 }

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Resource, Service,
-        Stack, StackStatus, Store, StoreError, Team, Tenants, digest_of,
+        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Requested, Resource,
+        Service, Stack, StackStatus, Store, StoreError, Team, Tenants, digest_of,
     },
 };
 use uuid::Uuid;
