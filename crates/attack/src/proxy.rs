@@ -35,18 +35,18 @@ pub use monitor::{Monitor, MonitorError};
 pub use statement::{Answer, Parameter, SqlError, Statement, StatementResult, TransactionStatus};
 pub use upstream::{InvalidUpstream, Upstream};
 
-/// What happens to the units that arrive.
+/// The treatment of units that arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// They are relayed.
+    /// Relayed.
     Open,
-    /// They are relayed and reported.
+    /// Relayed and reported.
     Record,
-    /// They are reported, and relayed when they are released; their answers are reported, and relayed when delivered.
+    /// Reported, and relayed on release; answers are reported, and relayed on delivery.
     Hold,
 }
 
-/// What a connection reports.
+/// Reports of a connection.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A unit waits to be released, or was relayed (when recording).
@@ -64,7 +64,7 @@ pub(crate) enum Event {
     },
 }
 
-/// What a connection is told.
+/// Orders to a connection.
 #[derive(Clone, Copy, Debug)]
 enum Command {
     /// Relay the held unit.
@@ -149,7 +149,7 @@ impl Proxy {
         Ok(Self { shared, address, events, monitor: None, accept })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -66,7 +66,7 @@ use policy::{Causal, Policy};
 ///
 /// `reset` and `judge` run while the proxy lets everything through.
 pub trait Requests {
-    /// What a request ends with: a status and a body, or an unknown outcome.
+    /// The end of a request: a status and a body, or an unknown outcome.
     type Response: Clone + fmt::Debug + Send + 'static;
     /// Why `reset` or `judge` failed; it ends the exploration.
     type Error: fmt::Debug;
@@ -119,7 +119,7 @@ impl<R> Schedule<R> {
     }
 }
 
-/// What a request sent to the database at once: everything up to a Sync, or one simple query.
+/// One unit that a request sent to the database: everything up to a Sync, or one simple query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The request, from 0.

@@ -53,7 +53,7 @@ fn search_with(order: Order, count: usize, settings: &SearchSettings, policy: &i
     })
 }
 
-fn search_beside_a_worker(order: Order, settings: &SearchSettings) -> Found {
+fn search_next_to_a_worker(order: Order, settings: &SearchSettings) -> Found {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (fake, address) = Fake::start().await;
@@ -216,7 +216,7 @@ fn a_bound_on_schedules_is_said() {
 #[test]
 fn background_statements_are_let_through() {
     let watched = SearchSettings { quiet_phase: Duration::from_millis(200), ..settings(true) };
-    let found = search_beside_a_worker(Order::ReadThenWrite, &watched);
+    let found = search_next_to_a_worker(Order::ReadThenWrite, &watched);
     let exploration = &found.exploration;
     assert!(exploration.is_every_interleaving(), "{:?}", exploration.not_followed);
     assert_eq!((exploration.explored, exploration.interleavings), (6, Some(92)));

@@ -16,7 +16,7 @@ use super::{
 };
 
 const PROTOCOL_3: u32 = 3 << 16;
-/// What the connection calls itself; the proxy's queries can be told from the service's by it.
+/// The connection's application name: tells the proxy's queries from the service's.
 const APPLICATION: &str = "countersign";
 
 /// A connection that sends simple queries.

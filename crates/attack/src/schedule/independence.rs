@@ -128,7 +128,7 @@ impl Footprint {
     }
 
     /// What it touches in addition to another footprint, in any rows.
-    pub(super) fn besides(self, other: &Self) -> Self {
+    pub(super) fn in_addition_to(self, other: &Self) -> Self {
         let accesses = self.accesses.into_iter().filter(|access| !other.accesses.contains(access));
         let in_any_row = |access: Access| Access { keys: BTreeMap::new(), ..access };
         Self { is_opaque: self.is_opaque, accesses: accesses.map(in_any_row).collect() }
@@ -157,7 +157,7 @@ impl Access {
         if !effects_conflict || self.table != other.table {
             return false;
         }
-        // Two inserted rows may collide in a unique index, whatever their other columns are.
+        // Two inserted rows may collide in a unique index although other columns differ.
         let both_insert = matches!((self.effect, other.effect), (Effect::Insert, Effect::Insert));
         both_insert || !self.is_disjoint_from(other)
     }

@@ -37,11 +37,11 @@ struct Node {
 }
 
 /// A request whose next statement is explored elsewhere. Its footprint is that of the statement that it holds in the
-/// current run, since each run has another object; and what its execution touched besides, without the keys.
+/// current run, since each run has another object; and what its execution touched in addition, without the keys.
 #[derive(Clone)]
 struct Elsewhere {
     request: usize,
-    besides: Footprint,
+    in_addition: Footprint,
 }
 
 impl Node {
@@ -55,7 +55,7 @@ impl Node {
         let elsewhere = self.sleep.iter().chain(&self.tried);
         let commutes = |one: &&Elsewhere| {
             let mut footprint = self.held(one.request);
-            footprint.join(one.besides.clone());
+            footprint.join(one.in_addition.clone());
             one.request != self.chosen && !footprint.depends_on(&self.executed)
         };
         elsewhere.filter(commutes).cloned().collect()
@@ -155,8 +155,8 @@ impl Search {
     fn backtrack(&mut self, policy: &impl Policy) -> bool {
         self.depth = 0;
         while let Some(node) = self.stack.last_mut() {
-            let besides = std::mem::take(&mut node.executed).besides(&node.held(node.chosen));
-            node.tried.push(Elsewhere { request: node.chosen, besides });
+            let in_addition = std::mem::take(&mut node.executed).in_addition_to(&node.held(node.chosen));
+            node.tried.push(Elsewhere { request: node.chosen, in_addition });
             if let Some(next) = policy.next_alternative(&node.untried) {
                 node.untried.retain(|request| *request != next);
                 node.chosen = next;
@@ -167,7 +167,7 @@ impl Search {
         false
     }
 
-    /// Goes back to the decisions that a failed run began with. Whatever the last of them leads to is not covered.
+    /// Goes back to the decisions that a failed run began with. The part of the search below the last of them is not covered.
     fn forget_from(&mut self, depth: usize) {
         self.stack.truncate(depth);
         if let Some(node) = self.stack.last_mut() {

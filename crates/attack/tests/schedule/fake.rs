@@ -248,7 +248,7 @@ impl Fake {
         } else {
             data.ledger.retain(|(_, writer)| *writer != Some(pid));
         }
-        // Whoever waited finds the lock free, rather than its old holder.
+        // A waiting process finds the lock free, rather than its old holder.
         data.waits_for.retain(|_, holder| *holder != pid);
         drop(data);
         self.unlocked.notify_waiters();

@@ -135,9 +135,9 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
                 let owner = self.only_waiting()?;
                 self.hold(owner, connection, statements)
             }
-            None if self.ambiguous.is_some() => {
-                Err(not_followed("two statements arrived at once, and either could belong to either request"))
-            }
+            None if self.ambiguous.is_some() => Err(not_followed(
+                "two statements arrived together, and either could belong to either request",
+            )),
             None => {
                 self.ambiguous = Some((connection, statements, Instant::now()));
                 Ok(())
