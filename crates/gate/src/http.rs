@@ -4,18 +4,18 @@
 //! [`protocol`](countersign::protocol) and the store to say. What a refusal looks like is one table (`problem.rs`).
 //!
 //! - [`App`] is an instance: a store, a deployer, the flows, a clock, a secret and its [`Settings`].
-//! - [`router`] is the surface, for whoever brings a server; [`serve`] is a server.
+//! - [`router`] is the surface, for callers that bring their own server; [`serve`] is a server.
 //! - [`openapi`] describes the surface; it is made of the same handlers.
 //!
 //! Invariants: no GET and no HEAD changes anything; no answer and no line of the log has a token in it; what changes
 //! something goes on when its caller hangs up.
 
-mod access;
+mod middleware;
 mod admin;
 mod approvals;
 mod bodies;
 mod extract;
-mod keys;
+mod idempotency;
 mod limits;
 mod metrics;
 mod openapi;
@@ -57,7 +57,7 @@ use tracing::Instrument;
 use turns::WaitingRoom;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::instance::bells::Bells;
+use crate::instance::wakeups::Wakeups;
 use countersign::{
     protocol::{Flow, Timestamp},
     service::Deployer,
@@ -79,12 +79,12 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Validate, plan, and one commit, for both: whoever comes plans at once.
+    /// Validate, plan and one commit, for both: all requests plan concurrently.
     pub fn atomic_commit() -> Self {
         Self { stacks: Flow::atomic_commit(), twins: Flow::atomic_commit_for_twins() }
     }
 
-    /// The same with the approval's lease: of those who want the same approval one plans at a time, the others wait.
+    /// The same with the approval's lease: requests for one approval plan one at a time, the others wait.
     pub fn atomic_commit_lease() -> Self {
         Self { stacks: Flow::atomic_commit_lease(), twins: Flow::atomic_commit_lease_for_twins() }
     }
@@ -137,7 +137,7 @@ struct Instance<B, D> {
     /// One place for everything that goes on when its caller hangs up.
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
-    bells: OnceLock<Arc<Bells>>,
+    wakeups: OnceLock<Arc<Wakeups>>,
     description: OnceLock<String>,
 }
 
@@ -158,7 +158,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             turns: WaitingRoom::default(),
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
-            bells: OnceLock::new(),
+            wakeups: OnceLock::new(),
             description: OnceLock::new(),
             store,
             deployer,
@@ -171,15 +171,14 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         }))
     }
 
-    /// From now on these are rung when there is work for others. Without them whoever works looks by itself, now and
-    /// then.
-    pub fn ring(&self, bells: Arc<Bells>) {
-        // Whoever was first is rung.
-        let _ = self.0.bells.set(bells);
+    /// Wakes these loops when there is work for them. Without them the loops poll.
+    pub fn wake_with(&self, wakeups: Arc<Wakeups>) {
+        // Set once: the first call wins.
+        let _ = self.0.wakeups.set(wakeups);
     }
 
-    fn bells(&self) -> Option<&Bells> {
-        self.0.bells.get().map(|bells| &**bells)
+    fn wakeups(&self) -> Option<&Wakeups> {
+        self.0.wakeups.get().map(|wakeups| &**wakeups)
     }
 
     /// From now on it says that it is not ready.
@@ -247,7 +246,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         self.0.description.get_or_init(openapi::<B, D>).clone()
     }
 
-    /// Does the work on a task of its own: it goes on when nobody waits for it any more.
+    /// Runs the work on a task of its own, so that it goes on when its caller hangs up.
     ///
     /// # Errors
     /// 503 when too much is under way, and it was not begun; 500 when it panicked.
@@ -268,7 +267,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
     /// Waits until nothing is under way.
     async fn all_done(&self) {
         let all = u32::try_from(self.0.settings.max_under_way).unwrap_or(u32::MAX);
-        // An error would say that the semaphore is closed, and nobody closes it.
+        // Fails only on a closed semaphore, and this one is never closed.
         let _ = self.0.under_way.acquire_many(all).await;
     }
 }
@@ -309,10 +308,10 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
 pub fn router<B: Backend, D: Deployer + 'static>(app: App<B, D>) -> Router {
     let (router, _) = surface::<B, D>().split_for_parts();
     router
-        .fallback(access::no_such_path)
+        .fallback(middleware::no_such_path)
         .layer(DefaultBodyLimit::max(app.settings().max_body))
-        .layer(CatchPanicLayer::custom(access::panicked))
-        .layer(from_fn_with_state(app.clone(), access::observed::<B, D>))
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn_with_state(app.clone(), middleware::observed::<B, D>))
         .with_state(app)
 }
 

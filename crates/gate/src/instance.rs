@@ -1,9 +1,9 @@
-//! One running instance: the real clock, workers, a deployer and a notifier, beside whatever takes requests.
+//! One running instance: the system clock, workers, a deployer and a notifier, next to the server that takes requests.
 //!
 //! The store is the only thing that instances share. Each of these loops may die at any moment: what it held comes back
 //! when its lease runs out.
 
-pub mod bells;
+pub mod wakeups;
 pub mod deploy;
 mod idle;
 pub mod notify;
@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use self::{
-    bells::Bells,
-    deploy::{LocalDeployer, Means},
+    wakeups::Wakeups,
+    deploy::{LocalDeployer, DeployMethod},
     notify::{Channel, Notifier, Retries},
     operators::Operators,
     stop::{Phase, Stopper},
@@ -36,7 +36,7 @@ pub struct Parts<S> {
     /// What makes ids and tokens.
     pub ids: Arc<dyn Ids>,
     /// How it deploys.
-    pub means: Means,
+    pub method: DeployMethod,
     /// How it sends links.
     pub channel: Channel,
     /// To whom.
@@ -56,7 +56,7 @@ pub struct Instance<S> {
     /// For promotions that launch by themselves.
     pub deployer: Arc<LocalDeployer<S>>,
     /// To be rung when there is something to do.
-    pub bells: Arc<Bells>,
+    pub wakeups: Arc<Wakeups>,
     stopper: Stopper,
     loops: JoinSet<()>,
     drain: Duration,
@@ -65,17 +65,17 @@ pub struct Instance<S> {
 impl<S: Store + Operations + 'static> Instance<S> {
     /// Starts the loops. It needs a tokio runtime.
     pub fn start(parts: Parts<S>) -> Self {
-        let Parts { store, clock, ids, means, channel, operators, public_url, retries, workers, drain } =
+        let Parts { store, clock, ids, method, channel, operators, public_url, retries, workers, drain } =
             parts;
-        let (stopper, bells) = (Stopper::default(), Arc::new(Bells::default()));
+        let (stopper, wakeups) = (Stopper::default(), Arc::new(Wakeups::default()));
         let stop = stopper.subscribe();
         let deployer =
-            Arc::new(LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), means, stop.clone()));
+            Arc::new(LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), method, stop.clone()));
         let worker = Worker {
             store: Arc::clone(&store),
             deployer: Arc::clone(&deployer),
             clock,
-            bells: Arc::clone(&bells),
+            wakeups: Arc::clone(&wakeups),
             settings: workers,
             held: Arc::default(),
             stop: stop.clone(),
@@ -88,16 +88,16 @@ impl<S: Store + Operations + 'static> Instance<S> {
             public_url: public_url.into(),
             retries,
             poll: workers.poll,
-            bells: Arc::clone(&bells),
+            wakeups: Arc::clone(&wakeups),
             stop,
         };
         let mut loops = JoinSet::new();
         loops.spawn(worker.run_all());
         loops.spawn(notifier.run_all());
-        Self { deployer, bells, stopper, loops, drain }
+        Self { deployer, wakeups, stopper, loops, drain }
     }
 
-    /// From now on it takes nothing new. Whoever still takes requests may do so before [`stop`](Self::stop).
+    /// Stops taking new work. Requests may still be served until [`stop`](Self::stop).
     pub fn begin_to_stop(&self) {
         self.stopper.advance(Phase::Draining);
     }
@@ -126,5 +126,5 @@ impl<S: Store + Operations + 'static> Instance<S> {
     }
 }
 
-/// Longer than a command may take to clean up, and than a letter is under way.
+/// Longer than a command may take to clean up, and longer than a notification may take to send.
 const LAST_PATIENCE: Duration = Duration::from_secs(45);

@@ -19,7 +19,7 @@ pub(crate) struct Idle {
     pub(crate) target: Target,
 }
 
-/// Nobody asks for these while promoting.
+/// Methods that a promotion does not call.
 macro_rules! refused {
     ($(fn $name:ident($($kind:ty),*) -> $output:ty;)+) => {
         $(async fn $name(&self, $(_: $kind),*) -> Result<$output, StoreError> {

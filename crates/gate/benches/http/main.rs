@@ -1,8 +1,8 @@
-//! What a promote over HTTP costs the server, in memory, beside routes that do nothing.
+//! The cost of a promotion over HTTP, in memory, next to routes that do nothing.
 //!
 //! Three servers run in this process, each on a thread of its own with a runtime of its own: the gate; the same route of
 //! the same gate on a store that does nothing, so that what is left of the promote is what its consume, its commit and
-//! its reads cost; and a bare axum route that answers the same bytes at once, without looking at a token or a body. One
+//! its reads cost; and a bare axum route that answers the same bytes immediately, without reading a token or a body. One
 //! client sends each the same bytes over one connection, in turns. What counts is the time that the
 //! server's thread was on a core, as the kernel says it, so that waiting and the client cost nothing.
 
@@ -73,7 +73,7 @@ fn main() -> io::Result<()> {
     let (mut idle, mut bare) = (Vec::new(), Vec::new());
     for (round, promotes) in gate.promotes[WARM_UP..].chunks(promotes).enumerate() {
         let mut costs = [0.0; 3];
-        // Turns are short: whatever else the machine does slows all of them.
+        // Turns are short, so that other load on the machine slows all of them equally.
         for (turn, some) in promotes.chunks(TURN).enumerate() {
             for place in 0..servers.len() {
                 let next = (turn + place) % servers.len();
@@ -188,7 +188,7 @@ impl Server {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
                 let thread = fs::read_link("/proc/thread-self")?.display().to_string();
                 let told = tell.send((listener.local_addr()?, thread));
-                told.map_err(|_| io::Error::other("nobody wants to know"))?;
+                told.map_err(|_| io::Error::other("the receiver is gone"))?;
                 axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
             })
         };

@@ -39,8 +39,8 @@ pub(super) struct ListQuery {
     tag = "admin",
     params(
         ("status" = Option<String>, Query, description = "pending, approved, rejected, expired or executed"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "50 where nobody says"),
-        ("cursor" = Option<String>, Query, description = "What an earlier answer gave as next_cursor"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "50 by default"),
+        ("cursor" = Option<String>, Query, description = "next_cursor of an earlier answer"),
     ),
     responses((status = 200, body = ListView, description = "A part of the list"), ListRefusals),
     security(("bearer" = [])),
@@ -119,7 +119,7 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
     }
 }
 
-/// Writes places in a list as texts that nobody else can write.
+/// Makes cursors: positions in a list, authenticated so that clients cannot forge them.
 pub(super) struct Cursors(Hmac<Sha256>);
 
 impl Cursors {
@@ -158,7 +158,7 @@ impl Cursors {
     pub(super) fn read(&self, team: Uuid, text: &str) -> Option<Place> {
         let cursor = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
         let (place, code) = cursor.split_at_checked(Self::PLACE)?;
-        // What is compared is no secret's equal: whoever guesses it gains a place in the own team's list.
+        // No constant-time comparison: a guess yields a position in the caller's own list, and nothing else.
         if code != self.code(team, place) {
             return None;
         }

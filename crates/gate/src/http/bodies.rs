@@ -122,7 +122,7 @@ pub(super) struct PromoteBody {
     /// Where the stack is; it has to be right.
     #[serde(default)]
     pub(super) from: Option<String>,
-    /// Where it is to go. Into `development` it goes at once.
+    /// The target environment. `development` needs no approval.
     pub(super) to: String,
     /// The approval to use. Without one, an approval is asked for.
     #[serde(default)]

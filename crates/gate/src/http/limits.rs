@@ -29,19 +29,19 @@ pub struct Settings {
     pub header_time: Duration,
     /// How long a caller may take none of an answer; then the connection is closed.
     pub write_time: Duration,
-    /// How long a request may take until its caller is told to come back.
+    /// How long a request may take until it is answered 503 with Retry-After.
     pub request_time: Duration,
-    /// How many connections are served at once; further ones are told 503.
+    /// How many connections are served concurrently; further ones get 503.
     pub max_connections: usize,
-    /// How many promotes and decisions run at once, those included whose callers have hung up.
+    /// How many promotions and decisions run concurrently, including those whose callers have hung up.
     pub max_under_way: usize,
-    /// How long an idempotency key is held by whoever works under it.
+    /// How long a running request holds its idempotency key.
     pub key_lease: Duration,
     /// How many requests a second one address has on the approval's page.
     pub page_requests_per_second: NonZeroU32,
     /// The last address in `X-Forwarded-For` is the caller's. Only behind a proxy that writes it.
     pub trust_forwarded_for: bool,
-    /// Whoever asked for a promote, and has a session, may not approve it.
+    /// The requester of a promotion may not approve it with a session.
     pub forbid_self_approval: bool,
     /// How the approval's page is addressed from outside, if not by the header `Host`: `https://gate.example`.
     pub public_origin: Option<String>,
@@ -77,7 +77,7 @@ impl governor::clock::Clock for Since {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        // Half a millennium after the epoch nobody is limited any more.
+        // Saturates half a millennium after the epoch: from then on there is no limit.
         Nanos::from(self.0.now().0.saturating_mul(1_000_000))
     }
 }
@@ -89,7 +89,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// So many addresses are kept apart; further ones share what one gets.
+    /// The most addresses with a limit of their own; further ones share one.
     const MOST: usize = 65_536;
 
     pub(super) fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {

@@ -139,7 +139,7 @@ impl Metrics {
 
     /// A request was answered. `path` is the route's template.
     pub(super) fn answered(&self, method: &str, path: &str, status: u16, seconds: f64) {
-        // Anybody can make up a method.
+        // Clients can invent methods, and every label costs memory.
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method);
         let method = if known { method } else { "other" }.to_owned();
         self.requests.get_or_create(&Answered { method, path: path.to_owned(), status }).inc();

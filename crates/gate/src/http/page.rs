@@ -206,7 +206,7 @@ fn told(record: &ApprovalRecord) -> (&'static str, String) {
     let (from, to) = (&approval.binding.from, &approval.binding.to);
     let at = record.decided_at.map_or_else(String::new, |at| format!(" on {}", for_people(at)));
     match approval.status {
-        Status::Pending => ("Not decided", "Nobody has approved or rejected this yet.".to_owned()),
+        Status::Pending => ("Not decided", "This has not been approved or rejected yet.".to_owned()),
         Status::Approved => (
             "Approved",
             format!(
@@ -215,7 +215,7 @@ fn told(record: &ApprovalRecord) -> (&'static str, String) {
             ),
         ),
         Status::Rejected => ("Rejected", format!("Nothing is launched. It was rejected{at}.")),
-        Status::Expired => ("Expired", "Nobody decided in time. Nothing is launched.".to_owned()),
+        Status::Expired => ("Expired", "No decision was made in time. Nothing is launched.".to_owned()),
         Status::Executed => ("Launched", format!("It was approved, and launched into {to}{at}.")),
     }
 }
@@ -241,8 +241,8 @@ async fn source<B: Backend, D: Deployer + 'static>(
     Ok(name.unwrap_or_else(|| id.to_string()))
 }
 
-/// Refuses whoever has a session, and asked for it. Whoever has none holds the link, and did not get it from us when
-/// it was the requester's.
+/// Refuses a caller whose session is the requester's. A caller without a session holds the link, which was never sent to
+/// the requester.
 fn refuse_requester<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
     headers: &HeaderMap,
@@ -259,7 +259,7 @@ fn refuse_requester<B: Backend, D: Deployer + 'static>(
 /// Whether a browser says that another site has sent this form.
 ///
 /// `Origin: null` is what a browser says of this very page, because it names no referrer; browsers that cannot say
-/// more (`Sec-Fetch-Site`) are believed, as nobody without the token can send the form at all.
+/// more (`Sec-Fetch-Site`) are trusted, because the form cannot be sent without the token.
 fn is_cross_site(headers: &HeaderMap, settings: &Settings) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
@@ -275,7 +275,7 @@ fn rendered(page: &impl Template) -> Result<Html<String>, Problem> {
     page.render().map(Html).map_err(|_| Problem::new("internal"))
 }
 
-/// Around the page's routes: the headers that keep the address secret, and problems as pages for whoever reads pages.
+/// Around the page's routes: the headers that keep the address secret, and problems as pages for callers that accept HTML.
 pub(super) async fn dressed(request: Request, next: Next) -> Response {
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let reads_pages = accepts.is_some_and(|accept| accept.contains("text/html"));

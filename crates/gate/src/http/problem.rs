@@ -20,11 +20,11 @@ use countersign::{
 /// Whether the same request may succeed later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// Never: something else has to be asked.
+    /// Never: a different request is needed.
     No,
-    /// It may.
+    /// It may succeed later.
     Yes,
-    /// While the approval is pending: once somebody has approved it.
+    /// Only while the approval is pending: it succeeds once approved.
     WhilePending,
 }
 
@@ -52,64 +52,64 @@ macro_rules! table {
 
 table! {
     // Transport.
-    404 "no_such_path" No "No such path" "There is nothing at this address.";
-    405 "method_not_allowed" No "Method not allowed" "The header Allow says which methods this address takes.";
-    413 "body_too_large" No "Body too large" "The body is larger than this server takes.";
-    415 "unsupported_media_type" No "Unsupported media type" "The body has to be of the type that this address takes.";
+    404 "no_such_path" No "No such path" "No resource has this path.";
+    405 "method_not_allowed" No "Method not allowed" "The Allow header lists the methods of this path.";
+    413 "body_too_large" No "Body too large" "The body is larger than this server accepts.";
+    415 "unsupported_media_type" No "Unsupported media type" "This path does not accept the body's media type.";
     408 "body_too_slow" Yes "Body too slow" "The body did not arrive in time.";
-    400 "invalid_query" No "Invalid query" "A parameter in the address is not what was expected.";
-    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address. Retry-After says when to come back.";
-    500 "internal" Yes "Internal error" "Something went wrong here. What was asked for may have happened.";
-    503 "timed_out" Yes "Timed out" "It took too long, and may still happen. Ask again with the same Idempotency-Key.";
-    503 "overloaded" Yes "Overloaded" "Too much is under way at once. Nothing was done.";
+    400 "invalid_query" No "Invalid query" "A query parameter is invalid.";
+    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address. Retry after the time in Retry-After.";
+    500 "internal" Yes "Internal error" "The server failed. The outcome is unknown: the request may have been carried out.";
+    503 "timed_out" Yes "Timed out" "The request took too long and may still be carried out: retry with the same Idempotency-Key.";
+    503 "overloaded" Yes "Overloaded" "Too many requests are running. Nothing was changed.";
     503 "not_ready" Yes "Not ready" "The store does not answer, or the server is shutting down.";
 
     // Sessions.
     401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
     403 "admin_required" No "Administrator required" "Only an administrator may do this.";
-    403 "self_approval_forbidden" No "Self-approval forbidden" "Whoever asks for a promote may not approve it, and somebody else has to be able to.";
-    403 "cross_site" No "Cross-site request" "A decision is taken on the approval's own page, not sent from another site.";
+    403 "self_approval_forbidden" No "Self-approval forbidden" "The requester may not approve this promotion, and no other approver is configured.";
+    403 "cross_site" No "Cross-site request" "Decisions are accepted from the approval page only, not from another site.";
 
     400 "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";
 
     // Before the protocol begins.
-    402 "plan_required" No "Plan required" "Several environments, and with them promotes, are part of the plans Pro and up.";
-    404 "not_found" No "Not found" "There is no such thing.";
-    400 "invalid_body" No "Invalid body" "The body is not what was expected.";
+    402 "plan_required" No "Plan required" "Promotions need the tier Pro or higher.";
+    404 "not_found" No "Not found" "Not found.";
+    400 "invalid_body" No "Invalid body" "The body is invalid.";
     400 "invalid_env" No "Invalid environment" "An environment's name is 1 to 64 of A-Z, a-z, 0-9, _ and -.";
     400 "invalid_target" No "Invalid target" "From and to are the same environment.";
-    409 "env_mismatch" No "Environment mismatch" "The source is not in the environment that the request says.";
+    409 "env_mismatch" No "Environment mismatch" "The source is not in the environment named in `from`.";
     400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";
 
     // The idempotency key.
     422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
-    409 "idempotency_key_in_flight" Yes "Request in flight" "The same request is being worked on under this Idempotency-Key.";
+    409 "idempotency_key_in_flight" Yes "Request in flight" "A request with this Idempotency-Key is still running.";
 
     // The approval's page and the administrator's list.
-    410 "approval_gone" No "Approval gone" "The approval's time has passed, it is not pending, or somebody else was quicker.";
+    410 "approval_gone" No "Approval gone" "The approval has expired, or it has been decided already.";
     409 "not_pending" No "Not pending" "Only a pending approval can be rejected.";
     400 "invalid_id" No "Invalid id" "The id is not a UUID.";
     400 "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
     400 "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
-    400 "invalid_cursor" No "Invalid cursor" "A cursor is what an earlier answer gave as next_cursor, and nothing else.";
+    400 "invalid_cursor" No "Invalid cursor" "The cursor is not one that an earlier answer returned in next_cursor.";
 
     // Validate.
     400 "invalid_approval_id" No "Invalid approval id" "The approval's id is not a UUID.";
-    404 "approval_not_found" No "Approval not found" "There is no such approval.";
-    503 "lookup_failed" Yes "Lookup failed" "The store failed while something was looked for. Nothing was changed.";
-    409 "approval_not_approved" WhilePending "Approval not approved" "Only an approved approval can be used. approval_status says what it is.";
-    400 "approval_mismatch" No "Approval mismatch" "Kind, from or to differ from what the approval is for.";
-    410 "approval_expired" No "Approval expired" "The approval's time has passed.";
-    409 "approval_payload_mismatch" No "Approval payload mismatch" "What would run is not what was approved.";
+    404 "approval_not_found" No "Approval not found" "Approval not found.";
+    503 "lookup_failed" Yes "Lookup failed" "The store failed during a lookup. Nothing was changed.";
+    409 "approval_not_approved" WhilePending "Approval not approved" "Only an approved approval can be used; approval_status has its status.";
+    400 "approval_mismatch" No "Approval mismatch" "Kind, from or to differ from the approval's.";
+    410 "approval_expired" No "Approval expired" "The approval has expired.";
+    409 "approval_payload_mismatch" No "Approval payload mismatch" "The payload is not the approved one.";
 
     // The lease.
-    503 "lease_failed" Yes "Lease failed" "The store failed while the approval's lease was taken. The approval is not used.";
+    503 "lease_failed" Yes "Lease failed" "The store failed while taking the approval's lease. The approval is not used.";
 
     // Preflight.
     503 "fetch_failed" Yes "Fetch failed" "Reading the services of the source or the target failed. The approval is not used.";
     412 "no_services" Yes "No services" "The source stack has no service. The approval is not used.";
     412 "missing_image_ref" Yes "Missing image" "A service of the source has no recorded image. The approval is not used.";
-    402 "deployment_limit_reached" Yes "Deployment limit reached" "One more stack would pass the plan's limit.";
+    402 "deployment_limit_reached" Yes "Deployment limit reached" "Another stack would exceed the limit of the team's tier.";
     503 "create_failed" Yes "Create failed" "Creating the target failed.";
     503 "update_failed" Yes "Update failed" "Updating the target failed.";
     503 "env_load_failed" Yes "Variables not loaded" "Loading the environment variables of the source or the target failed.";
@@ -118,11 +118,11 @@ table! {
     503 "provision_failed" Yes "Provision failed" "The provisioner failed.";
 
     // Consume.
-    409 "approval_already_executed" No "Approval already executed" "Another promote has used the approval at the same moment.";
-    409 "lease_lost" Yes "Lease lost" "This promote took too long, and it is another one's turn. The approval is not used.";
-    503 "execute_failed" Yes "Execute failed" "The store failed. Whether the approval is used, consumed says; if it does not, ask again with the same Idempotency-Key.";
-    503 "enqueue_failed" Yes "Enqueue failed" "The store failed while the launch was written down.";
-    503 "store_failed" Yes "Store failed" "The store failed. What was asked for may have happened.";
+    409 "approval_already_executed" No "Approval already executed" "A concurrent promotion used the approval.";
+    409 "lease_lost" Yes "Lease lost" "The lease expired before the commit, and another promotion holds it now. The approval is not used.";
+    503 "execute_failed" Yes "Execute failed" "The store failed. If `consumed` is absent the outcome is unknown: retry with the same Idempotency-Key.";
+    503 "enqueue_failed" Yes "Enqueue failed" "The store failed while writing the launch job.";
+    503 "store_failed" Yes "Store failed" "The store failed. The outcome is unknown.";
 }
 
 /// What is known of the approval that a problem is about.
@@ -130,11 +130,11 @@ table! {
 pub(super) struct About {
     /// Its status after the refusal.
     pub(super) status: Status,
-    /// Whether it is used; none when nobody can tell yet.
+    /// Whether it is used; none when the outcome is unknown.
     pub(super) consumed: Option<bool>,
 }
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem(Box<Parts>);
 
@@ -150,26 +150,26 @@ struct Parts {
     allow: Option<HeaderValue>,
 }
 
-/// A problem, as RFC 9457 has it.
+/// The body of an error response (RFC 9457, problem details).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemBody<'a> {
     /// A URN that ends with the code.
     r#type: String,
-    /// A few words; the same for every problem of this code.
+    /// A short title, the same for every problem with this code.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// A sentence for whoever has to do something about it.
+    /// One sentence: what happened, and what to do.
     detail: &'a str,
-    /// What programs look at. It never changes its meaning.
+    /// Stable identifier for programs.
     code: &'a str,
     /// Whether the same request may succeed later.
     retryable: bool,
-    /// Where an approval is concerned: its status after this answer.
+    /// The approval's status after this response, where one is concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval_status: Option<String>,
-    /// Where an approval is concerned: whether it is used. Absent when nobody can tell.
+    /// Whether the approval is used, where one is concerned. Absent when the outcome is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     consumed: Option<bool>,
 }
@@ -197,7 +197,7 @@ impl Problem {
         }))
     }
 
-    /// With what is wrong with the body.
+    /// The problem with an explanation of what is wrong with the body.
     pub(super) fn invalid_body(what: &dyn std::fmt::Display) -> Self {
         /// Enough for a name and a place.
         const LONGEST: usize = 300;
@@ -206,7 +206,7 @@ impl Problem {
         problem
     }
 
-    /// With what is known of the approval.
+    /// Adds what is known of the approval.
     pub(super) fn about(mut self, about: Option<About>) -> Self {
         self.0.about = about;
         self

@@ -1,4 +1,4 @@
-//! Promotes: asking for an approval, using one, and running at once where nobody has to be asked.
+//! Promotions: requesting an approval, using one, and running without one where the policy needs none.
 //!
 //! The work runs on a task of its own: a caller who hangs up does not stop it half-way.
 
@@ -16,7 +16,7 @@ use super::{
     App, Backend, Problem,
     bodies::{Body, LONGEST_NAME, PromoteBody, TwinBody, checked_text},
     extract::{Segments, id, is_slug},
-    keys::{Keyed, REPLAYED},
+    idempotency::{Keyed, REPLAYED},
     openapi::{PromoteRefusals, TwinRefusals},
     problem::About,
     session::Session,
@@ -233,8 +233,8 @@ impl Order {
         let Requested { record, created } = request_once(ask, store).await??;
         if created {
             app.metrics().transition(None, Status::Pending);
-            if let Some(bells) = app.bells() {
-                bells.ring_for_notices();
+            if let Some(wakeups) = app.wakeups() {
+                wakeups.wake_notifier();
             }
         }
         Ok(Done::Pending { record: Box::new(record), replayed: !created })
@@ -255,8 +255,8 @@ async fn ended<B: Backend, D: Deployer + 'static>(
             app.metrics().consumed(if replayed { "replayed" } else { "executed" });
             if !replayed {
                 app.metrics().transition(Some(Status::Approved), Status::Executed);
-                if let Some(bells) = app.bells() {
-                    bells.ring_for_jobs();
+                if let Some(wakeups) = app.wakeups() {
+                    wakeups.wake_workers();
                 }
             }
             let vault_keys = match ask.binding().kind {

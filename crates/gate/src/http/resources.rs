@@ -21,7 +21,7 @@ use countersign::{
     store::NewResource,
 };
 
-/// Provisions a resource that is nobody's twin.
+/// Provisions a resource that is not a twin.
 #[utoipa::path(
     post,
     path = "/api/v1/resources",

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::{App, Backend, router};
 use countersign::service::Deployer;
 
-/// What a connection is told that is one too many.
+/// The answer on a connection beyond the limit.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
 
@@ -55,7 +55,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             app.metrics().shed();
-            // Whoever does not take it at once gets nothing.
+            // Not awaited: a client that is slow to read gets no answer.
             let _ = stream.try_write(TOO_MANY);
             continue;
         };
@@ -90,7 +90,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
     }
 }
 
-/// A connection that ends when its caller takes nothing of what is written for so long: nobody holds a place by not
+/// A connection that ends when its client reads nothing for `write_time`, so that a client cannot hold a slot by not
 /// reading.
 fn timed(stream: TcpStream, write_time: Duration) -> Pin<Box<TimeoutWriter<TcpStream>>> {
     let mut stream = TimeoutWriter::new(stream);

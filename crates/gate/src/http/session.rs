@@ -1,7 +1,7 @@
 //! Who calls: bearer tokens (JWT, HS256), the teams that they speak for, and what these pay for.
 //!
-//! One algorithm, whatever a token's header says. A token that is forged, expired or not for this secret is told
-//! nothing but 401.
+//! One algorithm, independent of the token's header. A token that is forged, expired or signed with another secret gets
+//! 401 without a reason.
 
 use std::{
     collections::BTreeMap,
@@ -40,9 +40,9 @@ pub struct Claims {
     /// Whether the caller administers the team.
     #[serde(default)]
     pub admin: bool,
-    /// Until when the token is good, in seconds since the Unix epoch.
+    /// The end of the token's validity, in seconds since the Unix epoch.
     pub exp: u64,
-    /// From when on, if not at once.
+    /// The beginning of the token's validity, in seconds since the Unix epoch; none: immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
     /// When it was issued. Of two tokens without it the one that is good for longer is the later one.
@@ -92,8 +92,8 @@ pub trait TenantPolicy: Send + Sync {
     /// The plan and the cap of this team, whose token claims this plan.
     fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
 
-    /// Whether there is anybody who may approve what this member of the team asks for. Where there is not, it cannot be
-    /// asked for: nobody would be sent the link.
+    /// Whether an approver exists for what this member of the team requests. Without one the request is refused: the link
+    /// would have no recipient.
     fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
         true
     }
@@ -177,9 +177,9 @@ impl Sessions {
         (is_good && is_text).then_some(claims)
     }
 
-    /// What is known of this team, for whoever asks for it or finds out more.
+    /// The shared entry of this team.
     fn team(&self, id: Uuid) -> Arc<RwLock<Option<Known>>> {
-        /// So many teams are remembered; after that the store is told again.
+        /// The most teams that are remembered; beyond that the store is written again.
         const MOST: usize = 65_536;
         let mut teams = self.teams.lock().unwrap_or_else(PoisonError::into_inner);
         if teams.len() >= MOST && !teams.contains_key(&id) {
@@ -199,7 +199,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         {
             return Ok(known.team);
         }
-        // One at a time: what the store is told last is what is known here.
+        // One writer at a time, so that this entry is what the store was given last.
         let mut team = team.write().await;
         if let Some(known) = *team
             && by <= known.by

@@ -27,7 +27,7 @@ use countersign::{
     store::{NewStack, Stack},
 };
 
-/// Deploys a stack that is nobody's copy.
+/// Deploys a stack that is not a copy of another one.
 #[utoipa::path(
     post,
     path = "/api/v1/stacks",

@@ -82,14 +82,14 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let wait = async |name| {
             room.wait(APPROVAL).await;
-            order.lock().expect("nobody panics").push(name);
+            order.lock().expect("not poisoned").push(name);
             room.next(APPROVAL);
         };
         let call = async { room.next(APPROVAL) };
         tokio::join!(wait(1), wait(2), wait(3), call);
-        assert_eq!(*order.lock().expect("nobody panics"), [1, 2, 3]);
+        assert_eq!(*order.lock().expect("not poisoned"), [1, 2, 3]);
         assert_eq!(begun.elapsed(), Duration::ZERO, "each is called by the one before");
-        assert!(room.0.lock().expect("nobody panics").is_empty());
+        assert!(room.0.lock().expect("not poisoned").is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -100,7 +100,7 @@ mod tests {
         room.next(APPROVAL);
         turn.await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        assert!(room.0.lock().expect("nobody panics").is_empty());
+        assert!(room.0.lock().expect("not poisoned").is_empty());
     }
 
     #[tokio::test(start_paused = true)]

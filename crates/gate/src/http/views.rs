@@ -180,7 +180,7 @@ pub(super) struct ApprovalView {
     pub(super) executed_at: Option<String>,
     #[schema(format = DateTime)]
     pub(super) rejected_at: Option<String>,
-    /// What the promote that used it has done; none while nobody has.
+    /// The outcome of the promotion that used it; null while it is unused.
     pub(super) outcome: Option<OutcomeView>,
 }
 
@@ -290,7 +290,7 @@ pub(super) struct EventView {
     approval_id: Uuid,
     #[schema(format = DateTime)]
     at: String,
-    /// Who did it: an e-mail address, `operator` for whoever held the link, or a rule of the platform.
+    /// The actor: an e-mail address, `operator` for the holder of the link, or a rule of the platform.
     by: String,
     from_env: String,
     to_env: String,

@@ -1,12 +1,12 @@
-//! Deploys that run on this instance: one run for each key, written down when it has ended, withdrawn when it must stop.
+//! Deploys that run on this instance: one run for each key, written down when it has ended, cancelled when it must stop.
 //!
-//! A deploy that has ended is not run again: its end is in the store's log before anybody is told, and whoever leases
-//! the job after a crash finds it there. One that was running when the process was killed *is* run again, under the
+//! A deploy that has ended is not run again: its result is in the store's log before it is reported, and the worker that
+//! leases the job after a crash finds it there. One that was running when the process was killed *is* run again, under the
 //! same key. Launching exactly once needs a command that deduplicates by that key.
 
 mod command;
 mod plan;
-mod pretend;
+mod dry_run;
 mod run;
 
 use std::{
@@ -18,11 +18,11 @@ use std::{
 
 pub use command::{APPROVAL_ID_VARIABLE, CommandLine};
 pub use plan::{Plan, PlanService, PlanTarget};
-pub use pretend::Pretend;
+pub use dry_run::DryRun;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::run::{Run, Withdrawn};
+use self::run::{Run, Cancelled};
 use super::stop::{Phase, Stop};
 use countersign::{
     service::{Deployer, Launch},
@@ -30,16 +30,16 @@ use countersign::{
 };
 
 /// A deployer whose deploys can be called back, by an instance that has to end.
-pub trait Withdraw: Deployer {
+pub trait Cancel: Deployer {
     /// Ends what runs under this key, if it runs here, and returns when nothing of it does any more.
-    fn withdraw(&self, key: Uuid) -> impl Future<Output = ()> + Send;
+    fn cancel(&self, key: Uuid) -> impl Future<Output = ()> + Send;
 }
 
 /// How a deploy is done.
 #[derive(Clone, Debug)]
-pub enum Means {
+pub enum DeployMethod {
     /// Nothing is done, for a while.
-    Pretend(Pretend),
+    DryRun(DryRun),
     /// A command is run.
     Command(CommandLine),
 }
@@ -48,7 +48,7 @@ pub enum Means {
 pub struct LocalDeployer<S> {
     store: Arc<S>,
     clock: Arc<dyn Clock>,
-    means: Arc<Means>,
+    method: Arc<DeployMethod>,
     stop: Stop,
     runs: Arc<Mutex<Runs>>,
     /// How many run, those without a key too.
@@ -66,25 +66,25 @@ struct Runs {
 /// What is known of a deploy.
 #[derive(Clone, Debug)]
 struct Known {
-    /// Nothing until it has ended, and never anything when it was withdrawn.
+    /// Nothing until it has ended, and never anything when it was cancelled.
     end: watch::Receiver<Option<StackStatus>>,
-    withdrawn: watch::Sender<bool>,
+    cancelled: watch::Sender<bool>,
 }
 
 impl<S> LocalDeployer<S> {
     /// Of an instance with this store, that ends by `stop`.
-    pub fn new(store: Arc<S>, clock: Arc<dyn Clock>, means: Means, stop: Stop) -> Self {
+    pub fn new(store: Arc<S>, clock: Arc<dyn Clock>, method: DeployMethod, stop: Stop) -> Self {
         Self {
             store,
             clock,
-            means: Arc::new(means),
+            method: Arc::new(method),
             stop,
             runs: Arc::default(),
             running: watch::Sender::new(0),
         }
     }
 
-    /// Ends when nothing runs, or after so long. Whether nothing runs.
+    /// Waits until no deploy runs, at most for `patience`. Returns whether none runs.
     pub async fn quiet_within(&self, patience: Duration) -> bool {
         let mut running = self.running.subscribe();
         let quiet = running.wait_for(|running| *running == 0);
@@ -101,18 +101,18 @@ impl<S> LocalDeployer<S> {
 }
 
 impl<S: Store + Operations + 'static> LocalDeployer<S> {
-    /// A run to its end, which comes when it is withdrawn or the instance ends, if not by itself.
+    /// A run to its end, which comes when it is cancelled or the instance ends, if not by itself.
     fn begin(
         &self,
         launch: Launch,
-        withdrawn: watch::Sender<bool>,
+        cancelled: watch::Sender<bool>,
     ) -> impl Future<Output = Option<StackStatus>> + Send + use<S> {
         let run = Run {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            means: Arc::clone(&self.means),
+            method: Arc::clone(&self.method),
             launch,
-            withdrawn: Withdrawn(withdrawn.subscribe()),
+            cancelled: Cancelled(cancelled.subscribe()),
         };
         let (count, stop) = (Count::one_more(&self.running), self.stop.clone());
         async move {
@@ -122,7 +122,7 @@ impl<S: Store + Operations + 'static> LocalDeployer<S> {
                 ended = &mut run => return ended,
                 () = stop.wait_for(Phase::Ending) => {}
             }
-            withdrawn.send_replace(true);
+            cancelled.send_replace(true);
             run.await
         }
     }
@@ -133,9 +133,9 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
         if self.stop.reached(Phase::Ending) {
             return;
         }
-        let withdrawn = watch::Sender::new(false);
+        let cancelled = watch::Sender::new(false);
         let Some(key) = launch.key else {
-            tokio::spawn(self.begin(*launch, withdrawn));
+            tokio::spawn(self.begin(*launch, cancelled));
             return;
         };
         let mut runs = self.runs();
@@ -143,8 +143,8 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
             return;
         }
         let (told, end) = watch::channel(None);
-        let run = self.begin(*launch, withdrawn.clone());
-        runs.by_key.insert(key, Known { end, withdrawn });
+        let run = self.begin(*launch, cancelled.clone());
+        runs.by_key.insert(key, Known { end, cancelled });
         drop(runs);
         let runs = Arc::clone(&self.runs);
         tokio::spawn(async move {
@@ -157,7 +157,7 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
     async fn outcome(&self, launch: &Launch, patience_ms: u64) -> Option<StackStatus> {
         let patience = Duration::from_millis(patience_ms);
         let Some(mut known) = launch.key.and_then(|key| self.known(key)) else {
-            // Nobody can tell, and whoever asks will ask again.
+            // Unknown here: the caller polls again.
             tokio::time::sleep(patience).await;
             return None;
         };
@@ -167,11 +167,11 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
     }
 }
 
-impl<S: Store + Operations + 'static> Withdraw for LocalDeployer<S> {
-    async fn withdraw(&self, key: Uuid) {
+impl<S: Store + Operations + 'static> Cancel for LocalDeployer<S> {
+    async fn cancel(&self, key: Uuid) {
         let Some(mut known) = self.known(key) else { return };
-        known.withdrawn.send_replace(true);
-        // Whoever tells is gone when it has ended, in whichever way.
+        known.cancelled.send_replace(true);
+        // The sender is dropped when the deploy ends.
         while known.end.changed().await.is_ok() {}
     }
 }

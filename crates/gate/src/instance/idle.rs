@@ -1,4 +1,4 @@
-//! How long to wait before looking again: longer and longer, and at once when there is something to do.
+//! Polling with back-off, and immediate wake-up when there is work.
 
 use std::time::Duration;
 

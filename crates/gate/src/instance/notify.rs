@@ -1,22 +1,22 @@
 //! The notifier: loops that take notices from the outbox, send each operator their link, and try again what failed.
 //!
-//! A link is sent at least once: whoever dies between sending and writing that down sends it again, under the same
-//! Message-ID or webhook id. The link and its token are in the letter and nowhere else: in no log and in no error.
+//! Delivery is at least once: after a crash between sending and recording it, the link is sent again under the same
+//! Message-ID or webhook id. The link and its token are in the notification and nowhere else: in no log and in no error.
 
-mod letter;
+mod notification;
 mod mail;
 mod webhook;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-pub use letter::Letter;
+pub use notification::Notification;
 pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
 
 use super::{
-    bells::Bells,
+    wakeups::Wakeups,
     idle::Idle,
     operators::Operators,
     stop::{Phase, Stop},
@@ -35,23 +35,23 @@ pub enum Channel {
 }
 
 impl Channel {
-    async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
+    async fn send(&self, notification: &Notification) -> Result<(), NotSent> {
         match self {
-            Self::Folder(folder) => folder.send(letter).await,
-            Self::Smtp(smtp) => smtp.send(letter).await,
-            Self::Webhook(webhook) => webhook.send(letter).await,
+            Self::Folder(folder) => folder.send(notification).await,
+            Self::Smtp(smtp) => smtp.send(notification).await,
+            Self::Webhook(webhook) => webhook.send(notification).await,
         }
     }
 }
 
-/// Why a letter was not sent.
+/// Why a notification was not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotSent(String);
 
 impl NotSent {
-    /// The reason, without anything of the letter that must not be seen: a mail server may quote what it refuses.
-    fn because(reason: &impl fmt::Display, letter: &Letter) -> Self {
-        Self(letter.without_token(&reason.to_string()))
+    /// The reason, without anything of the notification that must not be seen: a mail server may quote what it refuses.
+    fn because(reason: &impl fmt::Display, notification: &Notification) -> Self {
+        Self(notification.without_token(&reason.to_string()))
     }
 }
 
@@ -70,8 +70,8 @@ pub struct Retries {
     pub first: Duration,
     /// Never longer than this.
     pub longest: Duration,
-    /// How long a notice is held: so much later is it sent when whoever held it has died. Longer than any letter is
-    /// under way, or it is sent twice.
+    /// How long until another instance retries a notification whose sender crashed. It has to be longer than any
+    /// delivery takes, or the notification is sent twice.
     pub lease: Duration,
 }
 
@@ -109,14 +109,14 @@ pub struct Notifier<S> {
     /// The longest pause between two looks for a notice of another instance.
     pub poll: Duration,
     /// What wakes it.
-    pub bells: Arc<Bells>,
+    pub wakeups: Arc<Wakeups>,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S> Clone for Notifier<S> {
     fn clone(&self) -> Self {
-        let Self { store, ids, operators, channel, public_url, retries, poll, bells, stop } = self;
+        let Self { store, ids, operators, channel, public_url, retries, poll, wakeups, stop } = self;
         Self {
             store: Arc::clone(store),
             ids: Arc::clone(ids),
@@ -125,16 +125,16 @@ impl<S> Clone for Notifier<S> {
             public_url: Arc::clone(public_url),
             retries: *retries,
             poll: *poll,
-            bells: Arc::clone(bells),
+            wakeups: Arc::clone(wakeups),
             stop: stop.clone(),
         }
     }
 }
 
-/// How many letters are under way at a time: one slow mail server must not hold up every link.
+/// How many notifications are under way at a time: one slow mail server must not hold up every link.
 const AT_A_TIME: usize = 2;
 
-/// How long a letter may be under way.
+/// How long a notification may be under way.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<S: Operations + 'static> Notifier<S> {
@@ -152,7 +152,7 @@ impl<S: Operations + 'static> Notifier<S> {
         }
     }
 
-    /// What was taken is sent to its end: it is not long, and nobody has to send it twice.
+    /// A delivery that has begun is completed on shutdown: it is short, and is not repeated then.
     async fn run(self) {
         let mut idle = Idle::up_to(self.poll);
         while !self.stop.reached(Phase::Draining) {
@@ -161,10 +161,10 @@ impl<S: Operations + 'static> Notifier<S> {
                     idle.reset();
                     self.deal_with(&notice).await;
                 }
-                Ok(None) => idle.wait(&self.bells.notices, &self.stop).await,
+                Ok(None) => idle.wait(&self.wakeups.notices, &self.stop).await,
                 Err(error) => {
                     warn!(%error, "no notice could be taken");
-                    idle.wait(&self.bells.notices, &self.stop).await;
+                    idle.wait(&self.wakeups.notices, &self.stop).await;
                 }
             }
         }
@@ -202,12 +202,12 @@ impl<S: Operations + 'static> Notifier<S> {
         }
         let recipients = self.operators.recipients(approval.team, &approval.requested_by);
         if recipients.is_empty() {
-            return Err(Trouble::Nobody);
+            return Err(Trouble::NoRecipient);
         }
         let count = recipients.len();
         let token = self.ids.token(approval.id);
-        let letter = Letter::new(&notice.record, recipients, &self.public_url, token);
-        within(PATIENCE, self.channel.send(&letter)).await?;
+        let notification = Notification::new(&notice.record, recipients, &self.public_url, token);
+        within(PATIENCE, self.channel.send(&notification)).await?;
         Ok(count)
     }
 }
@@ -221,10 +221,10 @@ async fn within(patience: Duration, sent: impl Future<Output = Result<(), NotSen
 
 /// Why a notice is not done.
 enum Trouble {
-    /// Nobody waits for it any more.
+    /// The approval's window has passed.
     TooLate,
-    /// There is no operator but whoever asked.
-    Nobody,
+    /// The requester is the only operator.
+    NoRecipient,
     /// It may work later.
     NotSent(NotSent),
 }
@@ -233,7 +233,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLate => f.write_str("the approval's window has passed"),
-            Self::Nobody => f.write_str("there is no operator but whoever asked"),
+            Self::NoRecipient => f.write_str("the requester is the only operator"),
             Self::NotSent(not_sent) => not_sent.fmt(f),
         }
     }

@@ -1,4 +1,4 @@
-//! Who is sent a link: a team's operators, and never whoever asked, where that is forbidden.
+//! The recipients of a link: a team's operators, without the requester where self-approval is forbidden.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ pub struct Operators {
     pub everywhere: Vec<String>,
     /// A team's own.
     pub of_team: BTreeMap<Uuid, Vec<String>>,
-    /// Nobody approves what they asked for themselves: their link is not sent to them.
+    /// Never send an approval link to the requester.
     pub forbid_self_approval: bool,
 }
 
 impl Operators {
-    /// Who is sent the link of what `requester` asks for. Nobody: it must not be asked for, since nobody could approve.
+    /// The recipients of the link of what `requester` requests. None: the request must be refused, since it could not be
+    /// approved.
     pub fn recipients(&self, team: Uuid, requester: &str) -> Vec<String> {
         let operators = self.of_team.get(&team).unwrap_or(&self.everywhere);
         let may = |operator: &&String| !self.forbid_self_approval || !same_mailbox(operator, requester);
         operators.iter().filter(may).cloned().collect()
     }
 
-    /// Whether somebody could approve what `requester` asks for.
+    /// Whether an approver exists for what `requester` requests.
     pub fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
         !self.recipients(team, requester).is_empty()
     }
 }
 
-/// Whether two addresses are the same person's, as far as anybody can tell: capitals and what follows a plus make no
-/// difference.
+/// Whether two addresses name the same mailbox: case and `+tags` are ignored.
 pub(crate) fn same_mailbox(one: &str, other: &str) -> bool {
     mailbox(one) == mailbox(other)
 }
@@ -59,7 +59,7 @@ mod tests {
         for requester in ["dev@example.com", "DEV@Example.com", " dev+approvals@example.com"] {
             assert_eq!(two.recipients(TEAM, requester), ["ops@example.com"], "{requester}");
         }
-        assert_eq!(two.recipients(TEAM, "somebody@example.com").len(), 2);
+        assert_eq!(two.recipients(TEAM, "other@example.com").len(), 2);
     }
 
     #[test]

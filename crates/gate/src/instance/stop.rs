@@ -1,4 +1,4 @@
-//! How a running instance is told to end, in two steps: nothing new any more, and then nothing at all.
+//! The shutdown signal of an instance, in two phases: no new work, then no work at all.
 
 use tokio::sync::watch;
 
@@ -13,11 +13,11 @@ pub enum Phase {
     Ending,
 }
 
-/// What tells everybody.
+/// The sending side.
 #[derive(Debug)]
 pub struct Stopper(watch::Sender<Phase>);
 
-/// What everybody is told.
+/// The receiving side.
 #[derive(Clone, Debug)]
 pub struct Stop(watch::Receiver<Phase>);
 
@@ -51,7 +51,7 @@ impl Stop {
 
     /// Ends when this phase has been reached.
     pub async fn wait_for(&self, phase: Phase) {
-        // Whoever would have told is gone: that is an end, too.
+        // A sender that is gone is an end, too.
         let _ = self.0.clone().wait_for(|now| *now >= phase).await;
     }
 }

@@ -20,7 +20,7 @@ use countersign::{
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
-    /// As many bytes as nobody can guess, and as the session's signature asks for.
+    /// The recommended length: unguessable, and the block size of the session's signature.
     pub const RECOMMENDED_BYTES: usize = 32;
 
     /// Takes it as it was given.
@@ -28,7 +28,7 @@ impl Secret {
         Self(secret.into().into_boxed_slice())
     }
 
-    /// It, for whoever signs with it.
+    /// The bytes, for signing.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -50,14 +50,14 @@ impl fmt::Debug for Secret {
 pub struct WallClock;
 
 impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the real clock: everybody else is told the time")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
-/// Ids at random, and tokens that only whoever has the secret can make.
+/// Random ids, and tokens derived from the secret.
 #[derive(Clone, Debug)]
 pub struct SecretIds {
     key: Secret,

@@ -1,10 +1,10 @@
-//! The workers: loops that lease launch jobs and see them through, until they are told to stop.
+//! The workers: loops that lease launch jobs and run them to completion, until the instance stops.
 //!
 //! Every step is safe to repeat, and a worker may die anywhere: its job comes back when the lease runs out. One that is
 //! told to stop takes no more jobs; what it holds it finishes if there is time, and lets go of otherwise.
 //!
 //! A worker that loses its lease, or cannot renew it in time, ends its deploy: the next one begins the same deploy again,
-//! and they must not run beside each other.
+//! and the two must not overlap.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +17,8 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    bells::Bells,
-    deploy::Withdraw,
+    wakeups::Wakeups,
+    deploy::Cancel,
     idle::Idle,
     stop::{Phase, Stop},
 };
@@ -53,7 +53,7 @@ pub struct Worker<S, D> {
     /// The instance's clock.
     pub clock: Arc<dyn Clock>,
     /// What wakes it.
-    pub bells: Arc<Bells>,
+    pub wakeups: Arc<Wakeups>,
     /// How it works.
     pub settings: WorkerSettings,
     /// What it and its like hold.
@@ -64,12 +64,12 @@ pub struct Worker<S, D> {
 
 impl<S, D> Clone for Worker<S, D> {
     fn clone(&self) -> Self {
-        let Self { store, deployer, clock, bells, settings, held, stop } = self;
+        let Self { store, deployer, clock, wakeups, settings, held, stop } = self;
         Self {
             store: Arc::clone(store),
             deployer: Arc::clone(deployer),
             clock: Arc::clone(clock),
-            bells: Arc::clone(bells),
+            wakeups: Arc::clone(wakeups),
             settings: *settings,
             held: Arc::clone(held),
             stop: stop.clone(),
@@ -77,7 +77,7 @@ impl<S, D> Clone for Worker<S, D> {
     }
 }
 
-impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
+impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
     /// As many workers like this one as its settings say, to the end of the last one.
     pub async fn run_all(self) {
         let mut workers = JoinSet::new();
@@ -102,10 +102,10 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
                     self.hold(&held).await;
                     self.held.end(&held.lease);
                 }
-                Ok(None) => idle.wait(&self.bells.jobs, &self.stop).await,
+                Ok(None) => idle.wait(&self.wakeups.jobs, &self.stop).await,
                 Err(error) => {
                     warn!(%error, "no job could be leased");
-                    idle.wait(&self.bells.jobs, &self.stop).await;
+                    idle.wait(&self.wakeups.jobs, &self.stop).await;
                 }
             }
         }
@@ -134,18 +134,17 @@ impl<S: Store + 'static, D: Withdraw + 'static> Worker<S, D> {
         }
     }
 
-    /// Whoever has the job now, or has it next, begins the deploy again. If that is a worker of this instance, it is the
-    /// deploy that runs already.
+    /// The job's next holder starts the deploy again; on this instance it would join the deploy that is still running.
     async fn end_deploy(&self, lease: &Lease) {
         if self.held.is_latest(lease) {
-            self.deployer.withdraw(lease.approval).await;
+            self.deployer.cancel(lease.approval).await;
         }
     }
 
-    /// The deploy first, the lease after it: whoever leases the job next must not run into this one's deploy.
+    /// Ends the deploy before it returns the lease, so that the next holder's deploy does not overlap with it.
     async fn let_go(&self, lease: &Lease) {
         let approval = lease.approval;
-        self.deployer.withdraw(approval).await;
+        self.deployer.cancel(approval).await;
         match give_back(lease, &*self.store).await {
             Ok(true) => info!(%approval, "the launch job is given back, for the next instance"),
             Ok(false) => info!(%approval, "another worker has the job already"),

@@ -40,7 +40,7 @@ struct Held {
 impl Deployer for Held {
     async fn launch(&self, _: &Launch) {
         self.begun.add_permits(1);
-        self.gate.acquire().await.expect("nobody closes it").forget();
+        self.gate.acquire().await.expect("never closed").forget();
         self.launched.add_permits(1);
     }
 
@@ -123,14 +123,14 @@ impl Slow {
             tokio::spawn(
                 async move { router.oneshot(request).await.expect("a router does not fail").status() },
             );
-        self.deployer.begun.acquire().await.expect("nobody closes it").forget();
+        self.deployer.begun.acquire().await.expect("never closed").forget();
         caller
     }
 
     /// Lets one launch through, and waits for it.
     async fn launch(&self) {
         self.deployer.gate.add_permits(1);
-        self.deployer.launched.acquire().await.expect("nobody closes it").forget();
+        self.deployer.launched.acquire().await.expect("never closed").forget();
     }
 
     /// Serves on a port of its own; the shutdown, and the server.
@@ -166,7 +166,7 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
         tokio::spawn(
             async move { countersign::service::promote(&flow, &ask, digest, &*store, &*deployer).await },
         );
-    slow.deployer.begun.acquire().await.expect("nobody closes it").forget();
+    slow.deployer.begun.acquire().await.expect("never closed").forget();
     own.abort();
     assert!(own.await.expect_err("it was aborted").is_cancelled());
     slow.deployer.gate.add_permits(1);
@@ -195,7 +195,7 @@ async fn what_takes_too_long_is_503_and_happens_all_the_same() {
     let answer = slow.router().oneshot(slow.promote(approval, None)).await.expect("it does not fail");
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
-    slow.deployer.begun.acquire().await.expect("nobody closes it").forget();
+    slow.deployer.begun.acquire().await.expect("never closed").forget();
     slow.launch().await;
 }
 
@@ -304,7 +304,7 @@ async fn a_shutdown_takes_no_more_and_waits_for_what_is_under_way() {
     );
     let mut caller = TcpStream::connect(address).await.expect("it listens");
     caller.write_all(request.as_bytes()).await.expect("it is read");
-    slow.deployer.begun.acquire().await.expect("nobody closes it").forget();
+    slow.deployer.begun.acquire().await.expect("never closed").forget();
     stop.send(()).expect("it waits for this");
     assert_eq!(rest(&mut idle).await, "", "whoever waits for nothing is let go");
     assert!(!server.is_finished());

@@ -9,7 +9,7 @@ use countersign::{
 };
 use countersign_gate::instance::{
     Instance,
-    deploy::{CommandLine, Means},
+    deploy::{CommandLine, DeployMethod},
 };
 use countersign_testkit::Peek;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn only_log(platform: &Platform, launch: Launch) -> DeployLog {
 }
 
 async fn run(platform: &Platform, command: CommandLine) -> (StackStatus, DeployLog) {
-    let instance = Instance::start(platform.parts(Means::Command(command)));
+    let instance = Instance::start(platform.parts(DeployMethod::Command(command)));
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
     let status = platform.settled().await;
     instance.stop().await;

@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use crate::{
     logs::Caught,
-    platform::{OPERATOR, Platform, REQUESTER, operators, pretend, until},
+    platform::{OPERATOR, Platform, REQUESTER, operators, dry_run, until},
 };
 
 fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {
-    Parts { operators: Arc::new(operators), ..platform.parts(pretend(std::time::Duration::ZERO)) }
+    Parts { operators: Arc::new(operators), ..platform.parts(dry_run(std::time::Duration::ZERO)) }
 }
 
 async fn mail(platform: &Platform, approval: Uuid) -> String {
@@ -33,7 +33,7 @@ async fn a_mail_says_who_asks_for_what_until_when_and_has_the_link() {
     let platform = Platform::new();
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR, REQUESTER])));
     let approval = platform.requested().await.request.approval;
-    instance.bells.ring_for_notices();
+    instance.wakeups.wake_notifier();
     let mail = mail(&platform, approval).await;
     instance.stop().await;
     let record = platform.store.any_approval(approval).await.expect("it answers").expect("it is there");
@@ -87,7 +87,7 @@ async fn without_anybody_who_may_approve_no_link_is_sent() {
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };
     let instance = Instance::start(parts(&platform, operators));
     let approval = platform.requested().await.request.approval;
-    until(|| caught.text().contains("no operator but whoever asked").then_some(())).await;
+    until(|| caught.text().contains("the requester is the only operator").then_some(())).await;
     instance.stop().await;
     assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
 }

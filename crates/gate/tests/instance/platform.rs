@@ -11,7 +11,7 @@ use countersign::{
 };
 use countersign_gate::instance::{
     Instance, Parts,
-    deploy::{CommandLine, Means, Pretend},
+    deploy::{CommandLine, DeployMethod, DryRun},
     notify::{Channel, Folder, Retries, Sender},
     operators::Operators,
     wall::{Secret, SecretIds, WallClock},
@@ -85,7 +85,7 @@ impl Platform {
         let End::Succeeded { target } = end else { panic!("it should succeed: {end:?}") };
         let target = target.map(|target| target.id);
         let approval = ask.request.approval;
-        instance.bells.ring_for_jobs();
+        instance.wakeups.wake_workers();
         Launch { approval, key: Some(approval), digest, target }
     }
 
@@ -100,14 +100,14 @@ impl Platform {
         until(|| self.target().filter(|status| *status != StackStatus::Building)).await
     }
 
-    pub(crate) fn parts(&self, means: Means) -> Parts<MemoryStore> {
+    pub(crate) fn parts(&self, method: DeployMethod) -> Parts<MemoryStore> {
         let sender = Sender::parse("countersign@example.com").expect("an address");
         let mails = Folder::open(self.folder.path().join("mail"), sender).expect("a folder");
         Parts {
             store: self.store.clone(),
             clock: Arc::new(WallClock),
             ids: self.ids.clone(),
-            means,
+            method,
             channel: Channel::Folder(mails),
             operators: Arc::new(operators(&[OPERATOR])),
             public_url: "https://gate.example.com/".to_owned(),
@@ -123,7 +123,7 @@ impl Platform {
 
     /// An instance that runs a script for each deploy.
     pub(crate) fn with_script(&self, script: &str) -> Instance<MemoryStore> {
-        Instance::start(self.parts(Means::Command(shell(script, self.folder.path()))))
+        Instance::start(self.parts(DeployMethod::Command(shell(script, self.folder.path()))))
     }
 }
 
@@ -136,8 +136,8 @@ pub(crate) fn operators(addresses: &[&str]) -> Operators {
     Operators { everywhere, ..Operators::default() }
 }
 
-pub(crate) fn pretend(duration: Duration) -> Means {
-    Means::Pretend(Pretend { duration, fails: false })
+pub(crate) fn dry_run(duration: Duration) -> DeployMethod {
+    DeployMethod::DryRun(DryRun { duration, fails: false })
 }
 
 /// A script in this folder, as a command.

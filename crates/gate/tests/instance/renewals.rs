@@ -15,7 +15,7 @@ use countersign::{
     store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
 };
 use countersign_gate::instance::{
-    bells::Bells,
+    wakeups::Wakeups,
     deploy::LocalDeployer,
     stop::{Phase, Stopper},
     wall::WallClock,
@@ -24,7 +24,7 @@ use countersign_gate::instance::{
 use countersign_testkit::Peek;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::platform::{Platform, TEAM, pretend, until};
+use crate::platform::{Platform, TEAM, dry_run, until};
 
 const LEASE: Duration = Duration::from_secs(20);
 /// Longer than the test.
@@ -89,28 +89,28 @@ impl Store for Scripted {
 struct Running {
     store: Arc<Scripted>,
     deployer: Arc<LocalDeployer<MemoryStore>>,
-    bells: Arc<Bells>,
+    wakeups: Arc<Wakeups>,
     stopper: Stopper,
     workers: JoinHandle<()>,
 }
 
 /// So many workers on a store like this, with deploys that take so long.
 fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) -> Running {
-    let (stopper, bells, store) = (Stopper::default(), Arc::new(Bells::default()), Arc::new(store));
+    let (stopper, wakeups, store) = (Stopper::default(), Arc::new(Wakeups::default()), Arc::new(store));
     let stop = stopper.subscribe();
     let deployer =
-        LocalDeployer::new(platform.store.clone(), Arc::new(WallClock), pretend(takes), stop.clone());
+        LocalDeployer::new(platform.store.clone(), Arc::new(WallClock), dry_run(takes), stop.clone());
     let deployer = Arc::new(deployer);
     let worker = Worker {
         store: store.clone(),
         deployer: deployer.clone(),
         clock: Arc::new(WallClock),
-        bells: bells.clone(),
+        wakeups: wakeups.clone(),
         settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
         held: Arc::default(),
         stop,
     };
-    Running { store, deployer, bells, stopper, workers: tokio::spawn(worker.run_all()) }
+    Running { store, deployer, wakeups, stopper, workers: tokio::spawn(worker.run_all()) }
 }
 
 impl Running {
@@ -119,7 +119,7 @@ impl Running {
         let ask = platform.approved().await;
         let digest = platform.store.digest(&ask).expect("the team is there");
         promote(&Flow::atomic_commit(), &ask, digest, &*platform.store, &*self.deployer).await;
-        self.bells.ring_for_jobs();
+        self.wakeups.wake_workers();
         ask.request.approval
     }
 

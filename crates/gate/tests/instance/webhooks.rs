@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     logs::Caught,
-    platform::{OPERATOR, Platform, REQUESTER, pretend, until},
+    platform::{OPERATOR, Platform, REQUESTER, dry_run, until},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -36,7 +36,7 @@ struct Receiver {
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    let answer = receiver.answers.lock().expect("nobody panicked").pop_front();
+    let answer = receiver.answers.lock().expect("not poisoned").pop_front();
     let _ = receiver.received.send((headers, body.clone()));
     // Some receivers echo what they do not like, or send one on.
     (answer.unwrap_or(StatusCode::NO_CONTENT), [("location", "/elsewhere")], body)
@@ -57,7 +57,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     let webhook = Webhook::new(&url, SECRET, "https://gate.example.com", Arc::new(WallClock));
     let instance = Instance::start(Parts {
         channel: Channel::Webhook(webhook.expect("it is safe")),
-        ..platform.parts(pretend(std::time::Duration::ZERO))
+        ..platform.parts(dry_run(std::time::Duration::ZERO))
     });
     let approval = platform.requested().await.request.approval;
     until(|| caught.text().contains("the link was sent").then_some(())).await;

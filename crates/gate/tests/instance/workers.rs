@@ -9,7 +9,7 @@ use countersign::{
 use countersign_gate::instance::{Instance, Parts, workers::WorkerSettings};
 use countersign_testkit::Peek;
 
-use crate::platform::{PATIENCE, Platform, TEAM, pretend, until};
+use crate::platform::{PATIENCE, Platform, TEAM, dry_run, until};
 
 /// Longer than the test.
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -17,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_secs(3600);
 #[tokio::test]
 async fn a_job_is_seen_through_and_its_end_written_down() {
     let platform = Platform::new();
-    let instance = Instance::start(platform.parts(pretend(Duration::ZERO)));
+    let instance = Instance::start(platform.parts(dry_run(Duration::ZERO)));
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
     assert_eq!(platform.settled().await, StackStatus::Healthy);
     assert_eq!(platform.store.job(TEAM, launch.approval).expect("a job").state, JobState::Done);
@@ -29,7 +29,7 @@ async fn a_job_is_seen_through_and_its_end_written_down() {
 #[tokio::test]
 async fn what_runs_when_an_instance_stops_is_given_back_for_the_next_one() {
     let platform = Platform::new();
-    let instance = Instance::start(platform.parts(pretend(FOR_EVER)));
+    let instance = Instance::start(platform.parts(dry_run(FOR_EVER)));
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
     let leased = || {
         let job = platform.store.job(TEAM, launch.approval)?;
@@ -48,7 +48,7 @@ async fn what_runs_when_an_instance_stops_is_given_back_for_the_next_one() {
 #[tokio::test]
 async fn what_ends_while_there_is_time_is_finished_before_an_instance_stops() {
     let platform = Platform::new();
-    let parts = Parts { drain: PATIENCE, ..platform.parts(pretend(Duration::from_millis(50))) };
+    let parts = Parts { drain: PATIENCE, ..platform.parts(dry_run(Duration::from_millis(50))) };
     let instance = Instance::start(parts);
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
     until(|| (platform.store.job(TEAM, launch.approval)?.state != JobState::Ready).then_some(())).await;
@@ -60,11 +60,11 @@ async fn what_ends_while_there_is_time_is_finished_before_an_instance_stops() {
 async fn a_job_that_nobody_rang_for_is_found_all_the_same() {
     let platform = Platform::new();
     let workers = WorkerSettings { poll: Duration::from_millis(5), ..WorkerSettings::default() };
-    let instance = Instance::start(Parts { workers, ..platform.parts(pretend(Duration::ZERO)) });
+    let instance = Instance::start(Parts { workers, ..platform.parts(dry_run(Duration::ZERO)) });
     // Another instance takes the request, and rings its own bell.
     let other = Instance::start(Parts {
         workers: WorkerSettings { count: 0, ..workers },
-        ..platform.parts(pretend(FOR_EVER))
+        ..platform.parts(dry_run(FOR_EVER))
     });
     platform.promoted(&Flow::atomic_commit(), &other).await;
     assert_eq!(platform.settled().await, StackStatus::Healthy);

@@ -54,7 +54,7 @@ fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str, contentio
     let answers: Vec<(u16, Value)> = thread::scope(|scope| {
         let callers: Vec<_> =
             keys.iter().map(|key| scope.spawn(|| promote(&server, &shop, &approval, key))).collect();
-        callers.into_iter().map(|caller| caller.join().expect("nobody panicked")).collect()
+        callers.into_iter().map(|caller| caller.join().expect("not poisoned")).collect()
     });
     let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
     let won: Vec<usize> = (0..keys.len()).filter(|place| statuses[*place] == 202).collect();

@@ -58,7 +58,7 @@ fn a_deploy_goes_on_with_the_next_server() {
     assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
     assert_eq!(promote(&server, &shop, &approval, "key").0, 202);
     // Opening it waits until the command has.
-    thread::spawn(move || fs::read(begun)).join().expect("nobody panicked").expect("it is there");
+    thread::spawn(move || fs::read(begun)).join().expect("not poisoned").expect("it is there");
     let (exit, log) = server.stopped(Signal::TERM);
     assert_eq!(exit, Some(0), "{log}");
     assert!(log.contains("the launch job is given back"), "{log}");

@@ -51,36 +51,36 @@ Exit codes:
 /// An option has no default here: the configuration file comes in between.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// Where everything is kept: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
+    /// Store: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
     #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
     /// How a SQL store consumes an approval [default: conditional-update]
     #[arg(long, env = "COUNTERSIGN_STRATEGY", hide_env_values = true)]
     pub(crate) strategy: Option<String>,
-    /// Where to listen; port 0 takes any that is free [default: 127.0.0.1:8080]
+    /// Address to listen on; port 0 takes any free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT", env = "COUNTERSIGN_LISTEN", hide_env_values = true)]
     pub(crate) listen: Option<Listen>,
-    /// Where operators reach it, for the links [default: where it listens]
+    /// Base URL of approval links, as approvers reach it [default: the listening address]
     #[arg(long, value_name = "URL", env = "COUNTERSIGN_PUBLIC_URL", hide_env_values = true)]
     pub(crate) public_url: Option<PublicUrl>,
-    /// The order of the steps, by name or by file; any but the default is there to be attacked [default: atomic-commit]
+    /// Flow to run, by name or file; only atomic-commit is safe in production [default: atomic-commit]
     #[arg(long, env = "COUNTERSIGN_FLOW", hide_env_values = true)]
     pub(crate) flow: Option<String>,
-    /// Run another flow than atomic-commit, broken as it may be
+    /// Allow a flow other than atomic-commit, even one that is known to be broken
     #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true, value_parser = switch)]
     pub(crate) allow_unsafe_flow: bool,
-    /// What those do who want the same approval at once: all plan, and one commits; or one plans, and the others wait
-    /// [default: optimistic]
+    /// How concurrent requests for one approval are ordered: optimistic (all plan, the first commit wins) or lease (one
+    /// plans, the others wait) [default: optimistic]
     #[arg(long, value_enum, env = "COUNTERSIGN_CONTENTION", hide_env_values = true)]
     pub(crate) contention: Option<Contention>,
-    /// What tokens are signed with and links are made from: 32 bytes or more. Better not given here, where other users
-    /// of this machine can see it
+    /// Secret that signs tokens and links, at least 32 bytes. Prefer the environment variable: other users of this
+    /// machine can see options
     #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
     pub(crate) secret: Option<Secret>,
-    /// The folder for links by mail, as .eml files [default: mail]
+    /// Folder that receives approval links as .eml files [default: mail]
     #[arg(long, value_name = "FOLDER", env = "COUNTERSIGN_MAIL_DIR", hide_env_values = true)]
     pub(crate) mail_dir: Option<PathBuf>,
-    /// Who is sent links, of every team that has no operators of its own [default: operator@localhost]
+    /// Recipients of approval links, for teams without operators of their own [default: operator@localhost]
     #[arg(
         long,
         value_name = "EMAIL",
@@ -89,7 +89,7 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     pub(crate) operator: Vec<MailAddress>,
-    /// Send nobody the link of what they asked for themselves
+    /// Never send an approval link to the requester
     #[arg(
         long,
         value_name = "true|false",
@@ -101,10 +101,10 @@ pub(crate) struct ServeArgs {
         default_missing_value = "true"
     )]
     pub(crate) forbid_self_approval: Option<bool>,
-    /// A file with these and all other settings
+    /// Configuration file with these and all other settings
     #[arg(long, value_name = "FILE", env = "COUNTERSIGN_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// How to log, on standard error [default: human]
+    /// Log format, on standard error [default: human]
     #[arg(long, value_enum, env = "COUNTERSIGN_LOG", hide_env_values = true)]
     pub(crate) log: Option<LogFormat>,
 }
@@ -120,20 +120,20 @@ pub(crate) struct TokenArgs {
     /// The caller's e-mail address
     #[arg(long)]
     pub(crate) email: MailAddress,
-    /// What the team pays for: free, pro or enterprise [default: what the server's configuration says, or pro]
+    /// The team's tier: free, pro or enterprise [default: the server's configuration, or pro]
     #[arg(long, value_parser = plan)]
     pub(crate) plan: Option<Plan>,
     /// The caller administers the team
     #[arg(long)]
     pub(crate) admin: bool,
-    /// How long the token is good: 30m, 12h, 7days
+    /// How long the token is valid: 30m, 12h, 7days
     #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
-    /// Leave the server running afterwards, to play with
+    /// Keep the server running afterwards
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -144,11 +144,11 @@ pub(crate) struct HelpArgs {
     pub(crate) topic: Option<String>,
 }
 
-/// What those do who want the same approval at once.
+/// How concurrent requests for one approval are ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Contention {
-    /// All of them plan, and one commits.
+    /// All requests plan concurrently; the first commit wins.
     #[default]
     Optimistic,
     /// One plans at a time, under the approval's lease; the others wait.

@@ -134,8 +134,8 @@ impl Story<'_> {
 
     fn ask_for_an_approval(&self, source: &str) -> Told<Uuid> {
         chapter(
-            "To production? Somebody has to say yes",
-            "without an approval the answer is that one was asked for",
+            "To production? A human has to approve",
+            "without an approval the answer is 202: one was requested",
         );
         let path = format!("/api/v1/stacks/{source}/promote");
         let answer = self.client.tell(Request::post(&path, &json!({ "to": "production" })).show(&[
@@ -148,15 +148,15 @@ impl Story<'_> {
     }
 
     fn the_mail(&self, approval: Uuid) -> Told<String> {
-        chapter("The operator gets a mail", "never whoever asked, where self-approval is forbidden");
+        chapter("The operator gets a mail", "never the requester, where self-approval is forbidden");
         let file = self.folder.join("mail").join(format!("{approval}.eml"));
         let mail = eventually(|| fs::read_to_string(&file).ok()).ok_or("there is no mail")?;
-        let letter = mail::Letter::read(&mail).ok_or("the mail cannot be read")?;
+        let notification = mail::Notification::read(&mail).ok_or("the mail cannot be read")?;
         print_line!("  {}", format!("$ cat mail/{approval}.eml").cyan());
-        for line in letter.lines() {
+        for line in notification.lines() {
             print_line!("  {} {line}", "│".dimmed());
         }
-        letter.link().ok_or_else(|| "the mail has no link".to_owned())
+        notification.link().ok_or_else(|| "the mail has no link".to_owned())
     }
 
     fn look_and_approve(&self, link: &str, approval: Uuid) -> Told {
@@ -186,7 +186,7 @@ impl Story<'_> {
     fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> Told<(&'static str, String)> {
         chapter(
             "Two promote at the same moment",
-            "one wins; the other one is told that it did not, and that the approval is used",
+            "one wins; the other one gets a 409: the approval is used",
         );
         let path = format!("/api/v1/stacks/{source}/promote");
         let body = json!({ "to": "production", "approval_id": approval });
@@ -206,7 +206,7 @@ impl Story<'_> {
                 other => return Err(format!("{key} was answered with {other}")),
             }
         }
-        winner.ok_or_else(|| "nobody won".to_owned())
+        winner.ok_or_else(|| "no request won".to_owned())
     }
 
     fn ask_again(&self, source: &str, approval: Uuid, key: &'static str, target: &str) -> Told {

@@ -58,7 +58,7 @@ pub(crate) fn runtime() -> Result<Runtime, BadInput> {
     })
 }
 
-/// Listens where it is told to.
+/// Binds the listening address.
 pub(crate) async fn listen(listen: &Listen) -> Result<TcpListener, BadInput> {
     TcpListener::bind(&listen.0).await.map_err(|error| not_there(listen, &error))
 }
@@ -92,8 +92,8 @@ fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
     let has_https = settings.public_url.as_ref().is_some_and(values::PublicUrl::is_https);
     if !is_here_only && !has_https {
         print_error!(
-            "WARNING: {} can be reached from other machines, and there is no TLS: whoever is on the way can read \
-             tokens and links. Put a proxy with TLS in front, and say where it is with --public-url https://…",
+            "WARNING: {} can be reached from other machines without TLS: tokens and links can be read on the way. \
+             Put a TLS proxy in front, and set its address with --public-url https://…",
             settings.listen.0
         );
     }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     Plan, locked,
-    run::{Ended, Withdrawn},
+    run::{Ended, Cancelled},
 };
 
 /// The variable that names the approval to the command. A repeat of a deploy has the same one.
@@ -45,8 +45,8 @@ const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
 const KEPT: usize = 64 * 1024;
 
 impl CommandLine {
-    /// To its end; none when it was withdrawn. Nothing of its process group is left when it timed out or was withdrawn.
-    pub(super) async fn run(&self, plan: &Plan, withdrawn: &mut Withdrawn) -> Option<Ended> {
+    /// To its end; none when it was cancelled. Nothing of its process group is left when it timed out or was cancelled.
+    pub(super) async fn run(&self, plan: &Plan, cancelled: &mut Cancelled) -> Option<Ended> {
         let approval = plan.approval_id;
         let (child, output) = match self.start(plan) {
             Ok(started) => started,
@@ -60,7 +60,7 @@ impl CommandLine {
         let (status, note) = tokio::select! {
             status = group.leader.wait() => (status, ""),
             () = tokio::time::sleep(self.timeout) => (group.end().await, "\nended after its timeout\n"),
-            () = withdrawn.wait() => {
+            () = cancelled.wait() => {
                 let _ = group.end().await;
                 return None;
             }

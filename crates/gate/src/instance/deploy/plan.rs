@@ -1,4 +1,4 @@
-//! What a deploy command is told on standard input.
+//! The document that a deploy command reads on standard input.
 
 use std::fmt::Write as _;
 

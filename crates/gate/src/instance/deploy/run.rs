@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::{Means, Plan};
+use super::{DeployMethod, Plan};
 use countersign::{
     service::Launch,
     store::{Clock, DeployLog, Operations, StackStatus, Store, StoreError},
@@ -22,17 +22,17 @@ pub(super) struct Ended {
 
 /// Whether a deploy has to end before it has ended.
 #[derive(Clone, Debug)]
-pub(super) struct Withdrawn(pub(super) watch::Receiver<bool>);
+pub(super) struct Cancelled(pub(super) watch::Receiver<bool>);
 
-impl Withdrawn {
+impl Cancelled {
     pub(super) fn is_so(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Ends when it has to.
     pub(super) async fn wait(&mut self) {
-        // Whoever would have told is gone: nobody waits for this deploy any more.
-        let _ = self.0.wait_for(|withdrawn| *withdrawn).await;
+        // A dropped sender cancels, too: no caller waits for this deploy.
+        let _ = self.0.wait_for(|cancelled| *cancelled).await;
     }
 }
 
@@ -40,16 +40,16 @@ impl Withdrawn {
 pub(super) struct Run<S> {
     pub(super) store: Arc<S>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) means: Arc<Means>,
+    pub(super) method: Arc<DeployMethod>,
     pub(super) launch: Launch,
-    pub(super) withdrawn: Withdrawn,
+    pub(super) cancelled: Cancelled,
 }
 
 /// How often the store is asked to write down an end before it is given up.
 const ATTEMPTS: u32 = 8;
 
 impl<S: Store + Operations> Run<S> {
-    /// How it has ended; none when it was withdrawn before, and is to be run again.
+    /// How it has ended; none when it was cancelled before, and is to be run again.
     pub(super) async fn until_ended(mut self) -> Option<StackStatus> {
         let launch = self.launch;
         let approval = launch.approval;
@@ -64,14 +64,14 @@ impl<S: Store + Operations> Run<S> {
             return Some(StackStatus::Failed);
         };
         let plan = Plan::of(launch, &record);
-        let ended = match &*self.means {
-            Means::Pretend(pretend) => pretend.run(&mut self.withdrawn).await,
-            Means::Command(command) => command.run(&plan, &mut self.withdrawn).await,
+        let ended = match &*self.method {
+            DeployMethod::DryRun(dry_run) => dry_run.run(&mut self.cancelled).await,
+            DeployMethod::Command(command) => command.run(&plan, &mut self.cancelled).await,
         }?;
         let status = status(ended.exit_code);
         let Ended { exit_code, output } = ended;
         let log = DeployLog { approval, ended_at: self.clock.now(), exit_code, output };
-        // Before anybody is told: whoever finds the job after a crash must find its end, too.
+        // Before it is reported: after a crash the next holder of the job must find the result.
         insist(|| self.store.log_deploy(log.clone())).await;
         if launch.key.is_none() {
             // There is no job that could be finished.
@@ -86,14 +86,14 @@ impl<S: Store + Operations> Run<S> {
         self.until_answered(|| store.deploy_logs(approval)).await
     }
 
-    /// Asks the store until it answers; none when the deploy was withdrawn before.
+    /// Asks the store until it answers; none when the deploy was cancelled before.
     async fn until_answered<T, F>(&mut self, ask: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let mut pause = Pause::default();
         loop {
-            if self.withdrawn.is_so() {
+            if self.cancelled.is_so() {
                 return None;
             }
             match ask().await {
@@ -102,7 +102,7 @@ impl<S: Store + Operations> Run<S> {
             }
             tokio::select! {
                 () = pause.wait() => {}
-                () = self.withdrawn.wait() => {}
+                () = self.cancelled.wait() => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use lettre::{
     message::{Body, Mailbox, MultiPart, MultiPartKind, SinglePart, header::ContentTransferEncoding},
 };
 
-use super::{Letter, NotSent};
+use super::{Notification, NotSent};
 
 /// Whom mails come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,19 +55,19 @@ impl Folder {
         self.path.join(format!("{approval}.eml"))
     }
 
-    pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
-        let mail = mail(letter, &self.sender)?.formatted();
+    pub(super) async fn send(&self, notification: &Notification) -> Result<(), NotSent> {
+        let mail = mail(notification, &self.sender)?.formatted();
         // Another process may be writing the same mail.
-        let half = self.path.join(format!(".{}.{}.half", letter.approval, std::process::id()));
-        let file = self.file(letter.approval);
+        let half = self.path.join(format!(".{}.{}.half", notification.approval, std::process::id()));
+        let file = self.file(notification.approval);
         let written = tokio::task::spawn_blocking(move || write_whole(&file, &half, &mail)).await;
         written
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
-            .map_err(|error| NotSent::because(&error, letter))
+            .map_err(|error| NotSent::because(&error, notification))
     }
 }
 
-/// Whoever watches the folder sees all of a file or none of it.
+/// Writes the file atomically: a reader of the folder sees all of it or none.
 fn write_whole(file: &Path, half: &Path, content: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let mut options = std::fs::OpenOptions::new();
@@ -99,11 +99,11 @@ impl Smtp {
         Ok(Self { transport, sender })
     }
 
-    pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
-        let mail = mail(letter, &self.sender)?;
+    pub(super) async fn send(&self, notification: &Notification) -> Result<(), NotSent> {
+        let mail = mail(notification, &self.sender)?;
         match self.transport.send(mail).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(NotSent::because(&WithSources(&error), letter)),
+            Err(error) => Err(NotSent::because(&WithSources(&error), notification)),
         }
     }
 }
@@ -133,24 +133,24 @@ impl fmt::Display for WithSources<'_> {
     }
 }
 
-/// The same bytes whenever it is made: a repeat can be told by its Message-ID, and is nothing new.
-fn mail(letter: &Letter, sender: &Sender) -> Result<Message, NotSent> {
-    let id = letter.approval;
+/// Deterministic: a repeat has the same bytes and the same Message-ID.
+fn mail(notification: &Notification, sender: &Sender) -> Result<Message, NotSent> {
+    let id = notification.approval;
     let mut builder = Message::builder()
         .from(sender.0.clone())
-        .date(UNIX_EPOCH + Duration::from_millis(letter.created_at.0))
+        .date(UNIX_EPOCH + Duration::from_millis(notification.created_at.0))
         .message_id(Some(format!("<approval-{id}@{}>", sender.0.email.domain())))
-        .subject(letter.subject());
-    for recipient in &letter.recipients {
-        let recipient: Mailbox = recipient.parse().map_err(|error| NotSent::because(&error, letter))?;
+        .subject(notification.subject());
+    for recipient in &notification.recipients {
+        let recipient: Mailbox = recipient.parse().map_err(|error| NotSent::because(&error, notification))?;
         builder = builder.to(recipient);
     }
     let body = MultiPart::builder()
         .kind(MultiPartKind::Alternative)
         .boundary(format!("countersign-{}", id.simple()))
-        .singlepart(SinglePart::plain(legible(letter.text())))
-        .singlepart(SinglePart::html(legible(letter.html())));
-    builder.multipart(body).map_err(|error| NotSent::because(&error, letter))
+        .singlepart(SinglePart::plain(legible(notification.text())))
+        .singlepart(SinglePart::html(legible(notification.html())));
+    builder.multipart(body).map_err(|error| NotSent::because(&error, notification))
 }
 
 /// The text as it is, where mail allows that. A link that is broken over two lines can only be read by a mail program,

@@ -5,13 +5,13 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use serde_json::json;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
-use super::{Letter, NotSent};
+use super::{Notification, NotSent};
 use countersign::store::Clock;
 
 /// The type of the event that says that an approval was asked for.
 pub const EVENT_TYPE: &str = "approval.created";
 
-/// How long whoever receives it may take to answer.
+/// The time limit for the receiver's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where webhooks go, and with which key they are signed.
@@ -72,12 +72,12 @@ impl Webhook {
         Ok(Self { url: url.into(), key: Arc::new(key), agent, source: source.into(), clock })
     }
 
-    pub(super) async fn send(&self, letter: &Letter) -> Result<(), NotSent> {
-        let body = self.event(letter);
-        let id = letter.approval.to_string();
+    pub(super) async fn send(&self, notification: &Notification) -> Result<(), NotSent> {
+        let body = self.event(notification);
+        let id = notification.approval.to_string();
         let at = i64::try_from(self.clock.now().0 / 1000).unwrap_or(i64::MAX);
         let signature =
-            self.key.sign(&id, at, body.as_bytes()).map_err(|error| NotSent::because(&error, letter))?;
+            self.key.sign(&id, at, body.as_bytes()).map_err(|error| NotSent::because(&error, notification))?;
         let request = self
             .agent
             .post(&*self.url)
@@ -89,16 +89,16 @@ impl Webhook {
         match answered.await {
             Ok(Ok(status)) if status.is_success() => Ok(()),
             Ok(Ok(status)) => {
-                Err(NotSent::because(&format_args!("the webhook was answered with {status}"), letter))
+                Err(NotSent::because(&format_args!("the webhook was answered with {status}"), notification))
             }
-            Ok(Err(error)) => Err(NotSent::because(&error, letter)),
-            Err(_) => Err(NotSent::because(&"the webhook was interrupted", letter)),
+            Ok(Err(error)) => Err(NotSent::because(&error, notification)),
+            Err(_) => Err(NotSent::because(&"the webhook was interrupted", notification)),
         }
     }
 
     /// In the order of a CloudEvent's own description.
-    fn event(&self, letter: &Letter) -> String {
-        let content = &letter.content;
+    fn event(&self, notification: &Notification) -> String {
+        let content = &notification.content;
         let services: Vec<_> = content
             .services
             .iter()
@@ -106,14 +106,14 @@ impl Webhook {
             .collect();
         let event = json!({
             "specversion": "1.0",
-            "id": letter.approval,
+            "id": notification.approval,
             "source": &*self.source,
             "type": EVENT_TYPE,
-            "subject": letter.approval,
+            "subject": notification.approval,
             "time": content.created_at,
             "datacontenttype": "application/json",
             "data": {
-                "approval_id": letter.approval,
+                "approval_id": notification.approval,
                 "kind": content.kind,
                 "source": content.source,
                 "from_env": content.from,
@@ -121,7 +121,7 @@ impl Webhook {
                 "requested_by_email": content.requested_by,
                 "services": services,
                 "expires_at": content.expires_at,
-                "recipients": letter.recipients,
+                "recipients": notification.recipients,
                 "link": content.link,
             },
         });
@@ -135,7 +135,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Nobody on the way can read what is sent there.
+/// Whether the link is protected on the way: HTTPS, or a loopback address.
 fn is_safe(url: &str) -> bool {
     let Ok(url) = url.parse::<ureq::http::Uri>() else { return false };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use countersign_terminal::print_line;
 
-/// Somebody with a bearer token.
+/// A caller with a bearer token.
 pub(super) struct Client {
     gate: String,
     bearer: String,
@@ -56,7 +56,7 @@ impl Request {
         Self { method: "PUT", ..Self::post(path, body) }
     }
 
-    /// A page that whoever has the link may see.
+    /// A request for a page, without a token.
     pub(super) fn page(link: &str) -> Self {
         Self::get(link)
     }

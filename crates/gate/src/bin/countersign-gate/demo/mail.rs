@@ -1,12 +1,12 @@
 //! Reads the demo's own mail: headers that tell something, and the text with the link.
 
 /// A mail's text part, with the headers above it.
-pub(super) struct Letter<'m> {
+pub(super) struct Notification<'m> {
     headers: Vec<&'m str>,
     text: Vec<&'m str>,
 }
 
-impl<'m> Letter<'m> {
+impl<'m> Notification<'m> {
     /// None when it is not as the notifier writes them.
     pub(super) fn read(mail: &'m str) -> Option<Self> {
         const SHOWN: [&str; 3] = ["From:", "To:", "Subject:"];

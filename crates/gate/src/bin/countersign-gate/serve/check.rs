@@ -31,7 +31,7 @@ async fn store(settings: &Settings) -> Result<Option<String>, BadInput> {
         StoreAddress::Memory => return Ok(None),
         StoreAddress::Sqlite(path) => {
             if path != Path::new(SqliteStore::IN_MEMORY) {
-                // Beside the file there is its log.
+                // The log is next to the file.
                 folder(parent(path))
                     .and_then(|()| can_be_written(path))
                     .map_err(|error| open::refused(address, &error))?;

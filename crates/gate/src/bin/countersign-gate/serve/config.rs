@@ -29,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) file: File,
 }
 
-/// What may be in a configuration file. Whatever is not here is refused.
+/// The configuration file. Unknown keys are refused.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct File {
@@ -67,7 +67,7 @@ pub(crate) struct WorkersTable {
 pub(crate) struct DeployerTable {
     pub(crate) command: Option<Spanned<Vec<String>>>,
     pub(crate) timeout: Option<Text<Time>>,
-    pub(crate) pretend: Option<Text<Time>>,
+    pub(crate) dry_run: Option<Text<Time>>,
     pub(crate) fails: Option<bool>,
 }
 
@@ -160,7 +160,7 @@ impl Config {
     }
 }
 
-/// The text and the problem with the value left out, where the problem is in a line that is nobody's business.
+/// The text and the problem without the value, where the line holds a secret.
 fn without_secret(text: &str, problem: &Problem) -> Option<(String, Problem)> {
     /// An address may have a password in it.
     const SECRETS: &[&str] = &["secret", "store", "smtp", "webhook", "webhook_secret"];
@@ -212,7 +212,7 @@ fn explained(error: &toml::de::Error) -> Problem {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("../../../../../../docs/serve.md");
+    const PAGE: &str = include_str!("../../../../../../docs/gate.md");
 
     fn example() -> &'static str {
         let block = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());

@@ -41,7 +41,7 @@ impl Gate {
             store: Arc::clone(&store),
             clock: clock.clone(),
             ids: ids.clone(),
-            means: settings.means,
+            method: settings.method,
             retries: settings.notifier.retries,
             channel: settings.notifier.channel(&public_url)?,
             operators: settings.operators,
@@ -60,13 +60,13 @@ impl Gate {
             settings: settings.http,
             metrics: Metrics::new(),
         });
-        app.ring(Arc::clone(&instance.bells));
+        app.wake_with(Arc::clone(&instance.wakeups));
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let asked_to_stop = async {
-                // Nobody left who could ask is a reason to stop, too.
+                // A dropped sender is a reason to stop, too.
                 drop(asked.await);
-                // Before the requests are waited for: no deploy is to begin that would be ended at once.
+                // Before waiting for requests, so that no deploy begins that would be stopped immediately.
                 instance.begin_to_stop();
             };
             http::serve(listener, app, asked_to_stop).await;
@@ -82,7 +82,7 @@ impl Gate {
     }
 }
 
-/// Where whoever is on this machine reaches it.
+/// The address under which this machine reaches it.
 fn reached_at(address: SocketAddr) -> String {
     let port = address.port();
     match address.ip() {

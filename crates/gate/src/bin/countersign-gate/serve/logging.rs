@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// What is logged where nobody says: RUST_LOG does.
+/// The filter without RUST_LOG.
 const DEFAULT: &str = "info";
 
 /// From now on events are logged.

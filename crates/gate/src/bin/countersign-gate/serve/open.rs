@@ -59,7 +59,7 @@ pub(crate) async fn open(settings: &Settings, ids: Arc<SecretIds>) -> Result<Ope
     }
 }
 
-/// What is told of a store that cannot be opened.
+/// The error for a store that cannot be opened.
 pub(crate) fn refused(address: &StoreAddress, error: &dyn Display) -> BadInput {
     let expected = match address {
         StoreAddress::Memory => "memory, which is always there",

@@ -13,7 +13,7 @@ use countersign::store::{postgres::PostgresOptions, sql::Cas};
 use countersign_gate::{
     http::{self, Flows},
     instance::{
-        deploy::{CommandLine, Means, Pretend},
+        deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
         operators::Operators,
         wall::{Secret, WallClock},
@@ -43,7 +43,7 @@ pub(crate) struct Settings {
     pub(crate) secret: Secret,
     pub(crate) operators: Arc<Operators>,
     pub(crate) tenants: Tenants,
-    pub(crate) means: Means,
+    pub(crate) method: DeployMethod,
     pub(crate) notifier: NotifierSettings,
     pub(crate) workers: WorkerSettings,
     pub(crate) drain: Duration,
@@ -70,7 +70,7 @@ enum Way {
     Webhook { url: String, secret: String },
 }
 
-/// The flow that is to be used, and the same for those who wait for each other.
+/// The safe flow, and the same with a lease.
 const SAFE_FLOW: &str = "atomic-commit";
 const SAFE_FLOW_WITH_LEASE: &str = "atomic-commit-lease";
 
@@ -108,7 +108,7 @@ impl Settings {
             secret: secret.ok_or_else(no_secret)?,
             tenants: Tenants::new(&config, Arc::clone(&operators)),
             operators,
-            means: means(&config)?,
+            method: method(&config)?,
             notifier: notifier(args, &config)?,
             workers: WorkerSettings {
                 count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
@@ -239,8 +239,8 @@ fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> R
         addresses.iter().map(|Text(address)| address.0.clone()).collect()
     };
     let some = |addresses: &Spanned<Vec<Text<MailAddress>>>| match plain(addresses.get_ref()) {
-        nobody if nobody.is_empty() => {
-            Err(config.problem(addresses.span(), "nobody", "at least one operator"))
+        none if none.is_empty() => {
+            Err(config.problem(addresses.span(), "an empty list", "at least one operator"))
         }
         operators => Ok(operators),
     };
@@ -258,19 +258,19 @@ fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> R
     Ok(Operators { everywhere, of_team, forbid_self_approval })
 }
 
-fn means(config: &Config) -> Result<Means, BadInput> {
+fn method(config: &Config) -> Result<DeployMethod, BadInput> {
     let Some(table) = &config.file.deployer else {
-        return Ok(Means::Pretend(Pretend { duration: Duration::from_secs(1), fails: false }));
+        return Ok(DeployMethod::DryRun(DryRun { duration: Duration::from_secs(1), fails: false }));
     };
-    let DeployerTable { command, timeout, pretend, fails } = table.get_ref();
+    let DeployerTable { command, timeout, dry_run, fails } = table.get_ref();
     let Some(command) = command else {
         if timeout.is_some() {
             return Err(config.problem(table.span(), "a timeout without a command", "both, or neither"));
         }
-        let duration = pretend.as_ref().map_or(Duration::from_secs(1), |Text(Time(time))| *time);
-        return Ok(Means::Pretend(Pretend { duration, fails: fails.unwrap_or_default() }));
+        let duration = dry_run.as_ref().map_or(Duration::from_secs(1), |Text(Time(time))| *time);
+        return Ok(DeployMethod::DryRun(DryRun { duration, fails: fails.unwrap_or_default() }));
     };
-    if pretend.is_some() || fails.is_some() {
+    if dry_run.is_some() || fails.is_some() {
         return Err(config.problem(table.span(), "a command and a pretence", "one of the two"));
     }
     let argv = command.get_ref().clone();
@@ -285,7 +285,7 @@ fn means(config: &Config) -> Result<Means, BadInput> {
         ));
     }
     let timeout = timeout.as_ref().map_or(Duration::from_secs(15 * 60), |Text(Time(time))| *time);
-    Ok(Means::Command(CommandLine { argv, timeout }))
+    Ok(DeployMethod::Command(CommandLine { argv, timeout }))
 }
 
 /// Whether this can be run: a path, or a name that is somewhere in the path for programs.

@@ -92,7 +92,7 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, Expected> {
         let expected = || "expected https://HOST or http://HOST, and no path".to_owned();
         let (scheme, host) = text.trim_end_matches('/').split_once("://").ok_or_else(expected)?;
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:[]".contains(letter);
+        let plain = |notification: char| notification.is_ascii_alphanumeric() || "-._:[]".contains(notification);
         if ["https", "http"].contains(&scheme) && !host.is_empty() && host.chars().all(plain) {
             Ok(Self(format!("{scheme}://{host}")))
         } else {
@@ -143,7 +143,7 @@ impl FromStr for Time {
     }
 }
 
-/// A length of time that is long enough to wait for: whoever looks again at once does nothing else.
+/// A positive polling interval: zero would be a busy loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pause(pub(crate) Duration);
 
@@ -190,7 +190,7 @@ impl FromStr for PlanName {
     }
 }
 
-/// A secret. What is wrong with one is told without it.
+/// A secret. Errors do not contain it.
 #[derive(Clone, Debug)]
 pub(crate) struct SecretText(pub(crate) Secret);
 

@@ -1,4 +1,4 @@
-//! What an operator is told: who asks for what, until when, and the link.
+//! The message to an approver: the request, its deadline, and the link.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use countersign::{
     store::{ApprovalRecord, Service},
 };
 
-/// One approval's letter. It has the link's secret in it: it is not printed.
+/// One approval's notification. It has the link's secret in it: it is not printed.
 #[derive(Clone)]
-pub struct Letter {
+pub struct Notification {
     /// The approval.
     pub approval: Uuid,
     /// When it was asked for.
@@ -24,7 +24,7 @@ pub struct Letter {
     token: String,
 }
 
-/// What a letter says, in words that have no line ends in them: what a requester chose stays where it belongs.
+/// The content of a notification, without line ends, so that a requester's text cannot add lines.
 #[derive(Clone)]
 pub(super) struct Content {
     pub(super) link: String,
@@ -58,8 +58,8 @@ Look at it, and approve or reject it here:
 
 {{ content.link }}
 
-The link works once, and for whoever has it: do not pass it on. Opening it
-changes nothing. If you do not know what this is about, reject it.
+The link works once, for anyone who has it: do not forward it. Opening it
+changes nothing. If you do not recognise this request, reject it.
 "
 )]
 struct Text<'a> {
@@ -86,8 +86,8 @@ struct Text<'a> {
 <tr><th align=\"left\" scope=\"row\">until</th><td>{{ content.expires_at }}</td></tr>
 </table>
 <p><a href=\"{{ content.link }}\" rel=\"noreferrer\">Look at it, and approve or reject it</a></p>
-<p>The link works once, and for whoever has it: do not pass it on. Opening it changes nothing.
-If you do not know what this is about, reject it.</p>
+<p>The link works once, for anyone who has it: do not forward it. Opening it changes nothing.
+If you do not recognise this request, reject it.</p>
 </body>
 </html>
 "
@@ -96,7 +96,7 @@ struct Html<'a> {
     content: &'a Content,
 }
 
-impl Letter {
+impl Notification {
     /// About this approval, whose link has this token.
     pub fn new(record: &ApprovalRecord, recipients: Vec<String>, public_url: &str, token: String) -> Self {
         let approval = &record.approval;
@@ -135,15 +135,15 @@ impl Letter {
         rendered(&Html { content: &self.content })
     }
 
-    /// A text that may quote the letter, fit to be seen.
+    /// A text that may quote the notification, fit to be seen.
     pub(super) fn without_token(&self, text: &str) -> String {
         text.replace(&self.token, "…")
     }
 }
 
-impl fmt::Debug for Letter {
+impl fmt::Debug for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter").field("approval", &self.approval).finish_non_exhaustive()
+        f.debug_struct("Notification").field("approval", &self.approval).finish_non_exhaustive()
     }
 }
 
@@ -151,7 +151,7 @@ fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_else(|_| unreachable!("a text can always be written to"))
 }
 
-/// Whoever chose a name must not be able to write lines of their own.
+/// Replaces control characters: a name must not be able to add lines.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use super::run::{Ended, Withdrawn};
+use super::run::{Ended, Cancelled};
 
 /// How long it pretends, and how it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pretend {
+pub struct DryRun {
     /// How long.
     pub duration: Duration,
     /// It fails.
     pub fails: bool,
 }
 
-impl Pretend {
-    /// To its end; none when it was withdrawn.
-    pub(super) async fn run(&self, withdrawn: &mut Withdrawn) -> Option<Ended> {
+impl DryRun {
+    /// To its end; none when it was cancelled.
+    pub(super) async fn run(&self, cancelled: &mut Cancelled) -> Option<Ended> {
         tokio::select! {
             () = tokio::time::sleep(self.duration) => {}
-            () = withdrawn.wait() => return None,
+            () = cancelled.wait() => return None,
         }
         let output = if self.fails { "pretended to fail" } else { "pretended" };
         Some(Ended { exit_code: Some(self.fails.into()), output: output.to_owned() })
