@@ -54,7 +54,7 @@ pub(super) struct Content {
     asked     {{ content.created_at }}
     until     {{ content.expires_at }}
 
-Look at it, and approve or reject it here:
+Review it, and approve or reject it here:
 
 {{ content.link }}
 
@@ -85,7 +85,7 @@ struct Text<'a> {
 <tr><th align=\"left\" scope=\"row\">asked</th><td>{{ content.created_at }}</td></tr>
 <tr><th align=\"left\" scope=\"row\">until</th><td>{{ content.expires_at }}</td></tr>
 </table>
-<p><a href=\"{{ content.link }}\" rel=\"noreferrer\">Look at it, and approve or reject it</a></p>
+<p><a href=\"{{ content.link }}\" rel=\"noreferrer\">Review it, and approve or reject it</a></p>
 <p>The link works once, for anyone who has it: do not forward it. Opening it changes nothing.
 If you do not recognise this request, reject it.</p>
 </body>
