@@ -80,7 +80,7 @@ fn scripted(server: &Server, bearer: &str) -> Option<Output> {
 #[test]
 fn the_audit_of_a_real_promote_is_allowed_and_a_forged_one_is_not() {
     let workplace = Workplace::new();
-    let config = workplace.write("gate.toml", "[deployer]\npretend = \"10ms\"\n");
+    let config = workplace.write("gate.toml", "[deployer]\ndry_run = \"10ms\"\n");
     let server = workplace.serve(&["--store", "sqlite:gate.db", "--config", &config]);
     let shop = shop(&server);
     let [used, refused, open] = [(); 3].map(|()| requested(&server, &shop));

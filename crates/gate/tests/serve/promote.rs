@@ -39,7 +39,7 @@ pub(crate) fn target(server: &Server, shop: &str) -> Value {
 
 /// From the request to a healthy target, with losers, a retry, and the audit.
 fn a_promote_from_beginning_to_end(workplace: &Workplace, store: &str, contention: &str) {
-    let config = workplace.write("gate.toml", "[deployer]\npretend = \"10ms\"\n");
+    let config = workplace.write("gate.toml", "[deployer]\ndry_run = \"10ms\"\n");
     let server = workplace.serve(&["--store", store, "--contention", contention, "--config", &config]);
     let shop = shop(&server);
     let approval = requested(&server, &shop);
