@@ -3,6 +3,7 @@
 use countersign::store::memory::strategy::{
     Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy,
 };
+use countersign_testkit::SLOW;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{explore, primitives::Loom, scenarios::*};
@@ -94,7 +95,7 @@ const ASKED: Pinned = [
 pub(crate) fn trials() -> Vec<Trial> {
     [
         // The longest first, so that it does not run alone at the end.
-        of::<Actor<Loom>>(ASKED),
+        if SLOW { of::<Actor<Loom>>(ASKED) } else { vec![skipped(Actor::<Loom>::NAME)] },
         of::<OneMutex<Loom>>(LOCKED),
         of::<Sharded<Loom, FEW>>(LOCKED),
         of::<Packed<Loom, FEW>>(INDEXED),
@@ -105,6 +106,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// A strategy that takes minutes.
+fn skipped(strategy: &str) -> Trial {
+    println!("skipped in the fast tier: {strategy} (run with --features slow)");
+    Trial::test(strategy, || Ok(())).with_ignored_flag(true)
 }
 
 fn of<S: Strategy + Default + 'static>(pinned: Pinned) -> Vec<Trial> {

@@ -24,7 +24,7 @@ use countersign::{
     store::memory::strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
     store::{sql::Cas, sqlite::SqliteStore},
 };
-use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, SLOW, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Trial};
 
 use crate::{
@@ -117,6 +117,9 @@ fn skipped(trial: &Trial, why: &str) -> Trial {
 fn start_postgres(arguments: &Arguments) -> Postgres {
     if arguments.list {
         return Err("only listed".to_owned());
+    }
+    if !SLOW {
+        return Err("slow tier: --features slow".to_owned());
     }
     match Cluster::start(Fsync::Off) {
         Ok(cluster) => Ok(Arc::new(cluster)),

@@ -10,7 +10,6 @@
 //! Invariants: no GET and no HEAD changes anything; no answer and no line of the log has a token in it; what changes
 //! something goes on when its caller hangs up.
 
-mod middleware;
 mod admin;
 mod approvals;
 mod bodies;
@@ -18,6 +17,7 @@ mod extract;
 mod idempotency;
 mod limits;
 mod metrics;
+mod middleware;
 mod openapi;
 mod page;
 mod probes;

@@ -3,12 +3,12 @@
 //! The store is the only thing that instances share. Each of these loops may die at any moment: what it held comes back
 //! when its lease runs out.
 
-pub mod wakeups;
 pub mod deploy;
 mod idle;
 pub mod notify;
 pub mod operators;
 pub mod stop;
+pub mod wakeups;
 pub mod wall;
 pub mod workers;
 
@@ -18,11 +18,11 @@ use tokio::task::JoinSet;
 use tracing::{error, info};
 
 use self::{
-    wakeups::Wakeups,
-    deploy::{LocalDeployer, DeployMethod},
+    deploy::{DeployMethod, LocalDeployer},
     notify::{Channel, Notifier, Retries},
     operators::Operators,
     stop::{Phase, Stopper},
+    wakeups::Wakeups,
     workers::{Worker, WorkerSettings},
 };
 use countersign::store::{Clock, Ids, Operations, Store};

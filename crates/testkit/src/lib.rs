@@ -11,6 +11,7 @@ mod faulty;
 mod peek;
 mod seed;
 mod sql_peek;
+mod tier;
 
 pub use self::{
     cluster::{Cluster, Failed, Fsync, Installation, NotInstalled, may_be_skipped},
@@ -18,4 +19,5 @@ pub use self::{
     peek::Peek,
     seed::Seed,
     sql_peek::SqlPeek,
+    tier::SLOW,
 };

@@ -5,8 +5,8 @@
 //! same key. Launching exactly once needs a command that deduplicates by that key.
 
 mod command;
-mod plan;
 mod dry_run;
+mod plan;
 mod run;
 
 use std::{
@@ -17,12 +17,12 @@ use std::{
 };
 
 pub use command::{APPROVAL_ID_VARIABLE, CommandLine};
-pub use plan::{Plan, PlanService, PlanTarget};
 pub use dry_run::DryRun;
+pub use plan::{Plan, PlanService, PlanTarget};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::run::{Run, Cancelled};
+use self::run::{Cancelled, Run};
 use super::stop::{Phase, Stop};
 use countersign::{
     service::{Deployer, Launch},

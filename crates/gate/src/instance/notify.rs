@@ -3,23 +3,23 @@
 //! Delivery is at least once: after a crash between sending and recording it, the link is sent again under the same
 //! Message-ID or webhook id. The link and its token are in the notification and nowhere else: in no log and in no error.
 
-mod notification;
 mod mail;
+mod notification;
 mod webhook;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-pub use notification::Notification;
 pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
+pub use notification::Notification;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
 
 use super::{
-    wakeups::Wakeups,
     idle::Idle,
     operators::Operators,
     stop::{Phase, Stop},
+    wakeups::Wakeups,
 };
 use countersign::store::{Ids, Notice, NoticeState, Operations};
 

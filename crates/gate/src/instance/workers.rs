@@ -17,10 +17,10 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::{
-    wakeups::Wakeups,
     deploy::Cancel,
     idle::Idle,
     stop::{Phase, Stop},
+    wakeups::Wakeups,
 };
 use countersign::{
     service::{Held, Terms, Timer, Worked, give_back, see_through, take},

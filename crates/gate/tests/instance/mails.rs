@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     logs::Caught,
-    platform::{OPERATOR, Platform, REQUESTER, operators, dry_run, until},
+    platform::{OPERATOR, Platform, REQUESTER, dry_run, operators, until},
 };
 
 fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {

@@ -15,9 +15,9 @@ use countersign::{
     store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
 };
 use countersign_gate::instance::{
-    wakeups::Wakeups,
     deploy::LocalDeployer,
     stop::{Phase, Stopper},
+    wakeups::Wakeups,
     wall::WallClock,
     workers::{Worker, WorkerSettings},
 };

@@ -13,11 +13,16 @@ mod stores;
 
 use std::sync::Arc;
 
-use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, SLOW, may_be_skipped};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let mut arguments = Arguments::from_args();
+    if !SLOW {
+        println!("skipped in the fast tier: the kill tests (run with --features slow)");
+        let skipped = Trial::test("kill", || Ok(())).with_ignored_flag(true);
+        libtest_mimic::run(&arguments, vec![skipped]).exit();
+    }
     // Each starts processes and threads of its own.
     arguments.test_threads.get_or_insert(1);
     let mut trials = kill::trials();

@@ -184,10 +184,7 @@ impl Story<'_> {
     }
 
     fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> Told<(&'static str, String)> {
-        chapter(
-            "Two promote at the same moment",
-            "one wins; the other one gets a 409: the approval is used",
-        );
+        chapter("Two promote at the same moment", "one wins; the other one gets a 409: the approval is used");
         let path = format!("/api/v1/stacks/{source}/promote");
         let body = json!({ "to": "production", "approval_id": approval });
         let requests = ["pipeline-41", "pipeline-42"]

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     Plan, locked,
-    run::{Ended, Cancelled},
+    run::{Cancelled, Ended},
 };
 
 /// The variable that names the approval to the command. A repeat of a deploy has the same one.

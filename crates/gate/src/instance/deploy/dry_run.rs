@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::{Ended, Cancelled};
+use super::run::{Cancelled, Ended};
 
 /// How long it pretends, and how it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

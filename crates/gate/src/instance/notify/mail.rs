@@ -11,7 +11,7 @@ use lettre::{
     message::{Body, Mailbox, MultiPart, MultiPartKind, SinglePart, header::ContentTransferEncoding},
 };
 
-use super::{Notification, NotSent};
+use super::{NotSent, Notification};
 
 /// Whom mails come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

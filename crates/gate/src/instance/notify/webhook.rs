@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use serde_json::json;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
-use super::{Notification, NotSent};
+use super::{NotSent, Notification};
 use countersign::store::Clock;
 
 /// The type of the event that says that an approval was asked for.
@@ -76,8 +76,10 @@ impl Webhook {
         let body = self.event(notification);
         let id = notification.approval.to_string();
         let at = i64::try_from(self.clock.now().0 / 1000).unwrap_or(i64::MAX);
-        let signature =
-            self.key.sign(&id, at, body.as_bytes()).map_err(|error| NotSent::because(&error, notification))?;
+        let signature = self
+            .key
+            .sign(&id, at, body.as_bytes())
+            .map_err(|error| NotSent::because(&error, notification))?;
         let request = self
             .agent
             .post(&*self.url)

@@ -92,7 +92,8 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, Expected> {
         let expected = || "expected https://HOST or http://HOST, and no path".to_owned();
         let (scheme, host) = text.trim_end_matches('/').split_once("://").ok_or_else(expected)?;
-        let plain = |notification: char| notification.is_ascii_alphanumeric() || "-._:[]".contains(notification);
+        let plain =
+            |notification: char| notification.is_ascii_alphanumeric() || "-._:[]".contains(notification);
         if ["https", "http"].contains(&scheme) && !host.is_empty() && host.chars().all(plain) {
             Ok(Self(format!("{scheme}://{host}")))
         } else {
