@@ -29,24 +29,25 @@
 //!
 //! impl Gate {
 //!     /// Does what one promotion asks for, until it has ended.
-//!     fn promote(&mut self, flow: &Flow, request: &Request, source: Digest, now: Timestamp) -> End {
+//!     fn promote(&mut self, flow: &Flow, request: &Request, source: Digest, now: Timestamp) -> Outcome {
 //!         let mut promotion = Promotion::begin(flow, request, source);
 //!         while let Some(effect) = promotion.effect() {
 //!             let row = (effect_is_about(&effect) == Some(self.approval.id)).then(|| self.approval.clone());
 //!             let reply = match effect {
 //!                 Effect::Validate { .. } | Effect::ReadApproval { .. } => {
-//!                     Reply::Approval { approval: row.as_ref(), digest: source, fence: 0, now }
+//!                     let observed = Observed::default();
+//!                     Reply::Approval { approval: row.as_ref(), digest: source, fence: 0, now, observed }
 //!                 }
 //!                 Effect::Check => Reply::Read { digest: source },
 //!                 Effect::FindTarget => Reply::Target(self.target),
-//!                 // This gate lets everybody try at once: its flow has no lease.
-//!                 Effect::Lease { .. } => Reply::Failed,
 //!                 Effect::Commit(commit) => self.commit(commit, now),
-//!                 Effect::Launch { .. } | Effect::Answer => Reply::Done,
+//!                 Effect::Answer => Reply::Done,
+//!                 // Its flow has no step that asks for anything else.
+//!                 _ => Reply::Failed,
 //!             };
 //!             promotion.resume(reply);
 //!         }
-//!         promotion.end().expect("nothing is left to do").clone()
+//!         promotion.outcome().expect("nothing is left to do").clone()
 //!     }
 //!
 //!     /// One transaction: all of it or nothing. A database would hold its locks from here to the end.
@@ -54,23 +55,23 @@
 //!         let mut written = None;
 //!         for op in commit.ops {
 //!             match op {
-//!                 Op::Consume { guards } => {
-//!                     let (standing, fences) = (self.approval.standing(), Fences::default());
+//!                 Change::Consume(Swap { guards, .. }) => {
+//!                     let (standing, fences) = (self.approval.state(), Fences::default());
 //!                     if let Err(refusal) = consume(standing, fences, *guards, commit.digest, now) {
 //!                         return Reply::NotConsumed(refusal);
 //!                     }
 //!                     self.approval.status = Status::Executed;
 //!                 }
-//!                 Op::WriteTarget { .. } => {
+//!                 Change::WriteTarget { .. } => {
 //!                     let created = self.target.is_none();
 //!                     let id = *self.target.get_or_insert(Uuid::from_u128(7));
 //!                     written = Some(Target { id, created });
 //!                 }
-//!                 Op::Enqueue => self.launch_jobs.push(commit.digest),
-//!                 Op::WriteVault | Op::Audit => {}
+//!                 Change::Enqueue { .. } => self.launch_jobs.push(commit.digest),
+//!                 _ => {}
 //!             }
 //!         }
-//!         Reply::Committed { target: written }
+//!         Reply::Committed { target: written, own_use: false }
 //!     }
 //! }
 //!
@@ -103,12 +104,12 @@
 //!
 //! // What would run now is not what was approved.
 //! let other = gate.promote(&flow, &request, Digest([9; 32]), Timestamp(10));
-//! assert_eq!(other, End::Refused { refusal: Refusal::APPROVAL_PAYLOAD_MISMATCH, preflight: false });
+//! assert_eq!(other, Outcome::Refused { refusal: Refusal::APPROVAL_PAYLOAD_MISMATCH, kind: RefusalKind::Validation });
 //!
 //! // The first use wins; every later one is a 409.
-//! assert!(matches!(gate.promote(&flow, &request, approved, Timestamp(20)), End::Succeeded { .. }));
+//! assert!(matches!(gate.promote(&flow, &request, approved, Timestamp(20)), Outcome::Succeeded { .. }));
 //! let second = gate.promote(&flow, &request, approved, Timestamp(30));
-//! assert_eq!(second, End::Refused { refusal: Refusal::APPROVAL_NOT_APPROVED, preflight: false });
+//! assert_eq!(second, Outcome::Refused { refusal: Refusal::APPROVAL_NOT_APPROVED, kind: RefusalKind::Validation });
 //! assert_eq!(gate.launch_jobs, [approved]);
 //! # Ok(())
 //! # }

@@ -25,7 +25,7 @@ pub use turns::{AskAgain, Turns};
 pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work};
 
 use crate::{
-    protocol::{Digest, Do, Effect, End, Flow, Promotion, Refusal, Reply, Timestamp},
+    protocol::{Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, StepAction, Timestamp},
     store::{Ask, Committed, Leased, Store, StoreError, StoreErrorKind},
 };
 
@@ -37,7 +37,7 @@ pub fn promote<S: Store, D: Deployer>(
     source: Digest,
     store: &S,
     deployer: &D,
-) -> impl Future<Output = End> {
+) -> impl Future<Output = Outcome> {
     promote_in_turn(flow, ask, source, store, deployer, &AskAgain)
 }
 
@@ -50,11 +50,11 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
     store: &S,
     deployer: &D,
     turns: &T,
-) -> End {
+) -> Outcome {
     let mut promotion = Promotion::begin(flow, &ask.request, source);
     let mut has_waited = false;
     let end = loop {
-        let asks_for_lease = promotion.step().is_some_and(|step| matches!(step.action, Do::Lease));
+        let asks_for_lease = promotion.step().is_some_and(|step| matches!(step.action, StepAction::Lease(_)));
         let turn = asks_for_lease.then(|| turns.wait(ask.request.approval));
         let held = step(&mut promotion, ask, store, deployer).await;
         // Where nobody has to wait, its turn is not moved about.
@@ -64,7 +64,7 @@ pub async fn promote_in_turn<S: Store, D: Deployer, T: Turns>(
             has_waited = true;
             turn.await;
         }
-        if let Some(end) = promotion.end() {
+        if let Some(end) = promotion.outcome() {
             break end.clone();
         }
     };
@@ -101,6 +101,7 @@ pub async fn step<S: Store, D: Deployer>(
                 digest: reading.digest,
                 fence: reading.fence,
                 now: reading.now,
+                observed: Observed::default(),
             }),
             Err(_) => promotion.resume(Reply::Failed),
         },
@@ -113,7 +114,7 @@ pub async fn step<S: Store, D: Deployer>(
         Effect::Lease { .. } => match store.lease_approval(ask).await {
             Ok(Leased::Taken { fence }) => promotion.resume(Reply::Leased { fence }),
             Ok(Leased::Held { until }) => {
-                promotion.resume(Reply::Held);
+                promotion.resume(Reply::LeaseHeld);
                 return Some(until);
             }
             Ok(Leased::Absent) => promotion.resume(Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND)),
@@ -125,15 +126,19 @@ pub async fn step<S: Store, D: Deployer>(
             Err(_) => Reply::Failed,
         }),
         Effect::Commit(commit) => promotion.resume(match store.commit(ask, step, commit).await {
-            Ok(Committed::Applied { target }) => Reply::Committed { target },
+            Ok(Committed::Applied { target }) => Reply::Committed { target, own_use: false },
             Ok(Committed::Refused(refusal)) => Reply::Refused(refusal),
             Ok(Committed::NotConsumed(refusal)) => Reply::NotConsumed(refusal),
             Err(error) => failed(&error),
         }),
-        Effect::Launch { digest, target } => {
+        Effect::Launch { digest, target, .. } => {
             let target = target.map(|target| target.id);
             deployer.launch(&Launch { approval: ask.request.approval, key: None, digest, target }).await;
             promotion.resume(Reply::Done);
+        }
+        // `supports` refuses a flow with these at start.
+        Effect::Recall { .. } | Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
+            promotion.resume(Reply::Failed);
         }
         Effect::Answer => promotion.resume(Reply::Done),
     }
@@ -144,6 +149,6 @@ pub async fn step<S: Store, D: Deployer>(
 fn failed(error: &StoreError) -> Reply<'static> {
     match error.kind() {
         StoreErrorKind::NotApplied => Reply::Failed,
-        StoreErrorKind::Unknown => Reply::Lost,
+        StoreErrorKind::Unknown => Reply::OutcomeUnknown,
     }
 }

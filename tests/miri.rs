@@ -3,14 +3,15 @@
 use std::{sync::Arc, thread};
 
 use countersign::{
-    protocol::{Digest, Guards, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Guards, Status, Timestamp},
     store::memory::strategy::{PointerSwap, Record, Strategy, consume},
 };
 use uuid::Uuid;
 
 #[test]
 fn three_consumers_and_a_reader_leave_one_winner_and_no_leak() {
-    let standing = Standing { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
+    let standing =
+        ApprovalState { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
     let strategy = Arc::new(PointerSwap::<countersign::store::memory::strategy::sync::Std, 1>::default());
     let id = strategy.insert(Uuid::from_u128(7), Record { standing, changed_at: Timestamp(1) });
     let consumers: Vec<_> = (0..3)
@@ -32,7 +33,8 @@ fn three_consumers_and_a_reader_leave_one_winner_and_no_leak() {
 
 #[test]
 fn an_unconditional_update_keeps_every_version_until_the_end() {
-    let standing = Standing { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
+    let standing =
+        ApprovalState { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
     let strategy = PointerSwap::<countersign::store::memory::strategy::sync::Std, 1>::default();
     let id = strategy.insert(Uuid::from_u128(7), Record { standing, changed_at: Timestamp(1) });
     for at in 2..6 {

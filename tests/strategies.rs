@@ -10,7 +10,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Event, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Event, Guards, Refusal, Status, Timestamp},
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
         sync::{Frozen, Primitives, Std},
@@ -22,7 +22,10 @@ const DIGEST: Digest = Digest([7; 32]);
 const EXPIRES_AT: Timestamp = Timestamp(1_000);
 
 fn record(status: Status) -> Record {
-    Record { standing: Standing { status, expires_at: EXPIRES_AT, digest: DIGEST }, changed_at: Timestamp(1) }
+    Record {
+        standing: ApprovalState { status, expires_at: EXPIRES_AT, digest: DIGEST },
+        changed_at: Timestamp(1),
+    }
 }
 
 /// Ids as random as a test needs them.

@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{
     protocol::{
-        Binding, Checkpoint, Digest, Effect, End, Environment, Flow, Guards, Kind, Promotion, Request,
+        Binding, Checkpoint, Digest, Effect, Environment, Flow, Guards, Kind, Outcome, Promotion, Request,
         Timestamp,
     },
     service::{InMemoryDeployer, promote},
@@ -95,7 +95,7 @@ impl Given {
 
     /// The commit of `atomic-commit`, after validate and plan; whether it was applied.
     fn commit(&self, flow: &Flow, ask: &Ask, digest: Digest) -> bool {
-        let at = Checkpoint { cursor: 2, digest, target: None, fence: None };
+        let at = Checkpoint { cursor: 2, ..Checkpoint::new(digest) };
         let promotion = Promotion::restore(flow, &ask.request, at);
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
             return false;
@@ -156,7 +156,7 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
         commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
             let ended = at_once(promote(&flow, ask, digest, &given.store, &deployer));
-            matches!(ended, End::Succeeded { target: Some(_) })
+            matches!(ended, Outcome::Succeeded { target: Some(_), .. })
         });
     }
     [bare, commit, whole]

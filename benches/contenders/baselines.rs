@@ -6,7 +6,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Status, Timestamp},
     store::memory::strategy::Record,
 };
 use uuid::Uuid;
@@ -54,9 +54,9 @@ impl Row {
         Self { expires_at: EXPIRES_AT, digest: DIGEST, word: AtomicU64::new(packed(Status::Approved, BEGAN)) }
     }
 
-    fn standing(&self, word: u64) -> Standing {
+    fn standing(&self, word: u64) -> ApprovalState {
         let status = Status::ALL[(word & 7) as usize];
-        Standing { status, expires_at: self.expires_at, digest: self.digest }
+        ApprovalState { status, expires_at: self.expires_at, digest: self.digest }
     }
 
     fn validate(&self, now: Timestamp) -> bool {

@@ -10,7 +10,7 @@ pub(crate) mod allocator;
 pub(crate) mod baselines;
 
 use countersign::{
-    protocol::{Digest, Fences, Guards, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Fences, Guards, Status, Timestamp},
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, sync::Std,
     },
@@ -26,7 +26,7 @@ pub(crate) const EXPIRES_AT: Timestamp = Timestamp(1_000_000);
 
 /// An approval that can be consumed.
 pub(crate) const APPROVED: Record = Record {
-    standing: Standing { status: Status::Approved, expires_at: EXPIRES_AT, digest: DIGEST },
+    standing: ApprovalState { status: Status::Approved, expires_at: EXPIRES_AT, digest: DIGEST },
     changed_at: BEGAN,
 };
 
@@ -104,7 +104,7 @@ impl<S: Strategy + Default + 'static> Contender for Kept<S> {
 }
 
 /// The judgement that all of them make.
-fn may_be_consumed(standing: Standing, now: Timestamp) -> bool {
+fn may_be_consumed(standing: ApprovalState, now: Timestamp) -> bool {
     countersign::protocol::consume(standing, Fences::default(), Guards::ALL, DIGEST, now).is_ok()
 }
 

@@ -21,7 +21,7 @@ use std::{
 };
 
 use countersign::protocol::Flow;
-use countersign_models::simulation::{Action, Campaign, Fault, Outcome, Scenario, Seeds, Simulation};
+use countersign_models::simulation::{Action, CallOutcome, Campaign, Fault, Scenario, Seeds, Simulation};
 
 const CLIENTS: u8 = 3;
 const ROUNDS: u64 = 41;
@@ -59,8 +59,8 @@ fn simulated(flow: &Arc<Flow>, scenario: &Scenario, seed: u64, renewals: u32) ->
     let mut dice = Dice(seed);
     let mut simulation = Simulation::new(Arc::clone(flow), scenario, None);
     let mut steps = u64::from(simulation.take(Action::Approve { approval: 0 }).is_some());
-    let worker = Action::Worker { instance: 0, outcome: Outcome::Happens };
-    let request = |client| Action::Promotion { client, duplicate: false, outcome: Outcome::Happens };
+    let worker = Action::Worker { instance: 0, outcome: CallOutcome::Happens };
+    let request = |client| Action::Promotion { client, duplicate: false, outcome: CallOutcome::Happens };
     let mut clients: [u8; CLIENTS as usize] = std::array::from_fn(|client| client as u8);
     let mut requests = clients.len();
     let (mut renewed, mut ended, mut finished) = (0, false, false);

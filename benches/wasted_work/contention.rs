@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{protocol::End, service::Turns};
+use countersign::{protocol::Outcome, service::Turns};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ impl Turns for Line {
 }
 
 /// How the promotion under way has ended; none before it has.
-type Landing = watch::Receiver<Option<End>>;
+type Landing = watch::Receiver<Option<Outcome>>;
 
 /// At most one promotion of the approval at a time, whose end is everybody's.
 #[derive(Default)]
@@ -73,7 +73,7 @@ pub(crate) struct Flight {
 impl Flight {
     /// The end of the promotion that is under way, or else of this one. None when the promotion that was waited for is
     /// gone without an end.
-    pub(crate) async fn join(&self, promotion: impl Future<Output = End> + Send) -> Shared {
+    pub(crate) async fn join(&self, promotion: impl Future<Output = Outcome> + Send) -> Shared {
         let leads = {
             let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             match latest.as_ref().filter(|landing| landing.has_changed().is_ok()) {
@@ -102,7 +102,7 @@ impl Flight {
 
 /// What a contender was told.
 pub(crate) struct Shared {
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<Outcome>,
     /// Whether by its own promotion.
     pub(crate) is_own: bool,
 }

@@ -13,7 +13,8 @@ use std::{
 
 use countersign::{
     protocol::{
-        Binding, Commit, Digest, End, Environment, Flow, Kind, Op, Refusal, Request, Status, Step, Timestamp,
+        Binding, Change, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step,
+        Timestamp,
     },
     service::{InMemoryDeployer, promote, promote_in_turn},
     store::{
@@ -129,7 +130,7 @@ impl Store for Contender {
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
-        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
+        let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
         let committed = self.store.commit(ask, step, commit).await;
         if consumes && matches!(committed, Ok(Committed::Applied { .. })) {
             let mut consumed = self.track.consumed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +231,7 @@ impl Race {
         }
         let won = |answer: &&Answer| {
             let own = answer.told.as_ref().filter(|told| told.is_own);
-            own.is_some_and(|told| matches!(told.end, Some(End::Succeeded { .. })))
+            own.is_some_and(|told| matches!(told.end, Some(Outcome::Succeeded { .. })))
         };
         let won = answers.iter().filter(won).count();
         if won != executed {

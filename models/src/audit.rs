@@ -11,6 +11,7 @@ use countersign::{
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
+    explorer::Explorable as _,
     model::{Bounds, Model},
     world::{Packed, State},
 };
@@ -70,7 +71,7 @@ impl Auditor {
     fn after(&mut self, sights: &[Sight]) -> &States {
         if !self.known.contains_key(sights) {
             let states = match sights.split_last() {
-                None => States::from_iter([self.model.initial().pack()]),
+                None => States::from_iter([self.model.pack(&self.model.initial())]),
                 Some((last, before)) => {
                     let before = self.after(before).clone();
                     self.step(before, *last)
@@ -86,15 +87,15 @@ impl Auditor {
         let mut after = States::default();
         let mut open: Vec<Packed> = states.iter().copied().collect();
         while let Some(packed) = open.pop() {
-            let state = State::unpack(&packed);
+            let state = self.model.unpack(&packed);
             for (next, _) in self.model.moves(&state) {
                 match event(&state, &next) {
                     Some(kind) if kind == sight.kind && next.world.window_passed == sight.window_passed => {
-                        after.insert(next.pack());
+                        after.insert(self.model.pack(&next));
                     }
                     Some(_) => {}
                     None => {
-                        let packed = next.pack();
+                        let packed = self.model.pack(&next);
                         if states.insert(packed) {
                             open.push(packed);
                         }
@@ -120,7 +121,7 @@ fn event(before: &State, after: &State) -> Option<AuditKind> {
         Status::Approved => Some(AuditKind::Approved),
         Status::Rejected => Some(AuditKind::Rejected),
         Status::Expired => Some(AuditKind::Expired),
-        Status::Pending | Status::Executed => None,
+        Status::Pending | Status::Executed | Status::Revoked => None,
     }
 }
 

@@ -8,7 +8,7 @@ use countersign::{
     store::AuditKind,
 };
 
-use crate::properties::{Beyond, Facts, PromotionFacts, Property, Stage};
+use crate::properties::{Beyond, Facts, More, PromotionFacts, Property, Stage};
 
 /// What a client was told, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Evidence {
             Property::S7 => tried(|client| client.stage().is_refused()) > 0,
             Property::S11 => self.targets > 0 && tried(|client| client.began_on_approved) > 1,
             Property::L1 | Property::L2 => executed,
-            _ => property.is_witnessed(facts),
+            _ => property.is_exercised(facts),
         }
     }
 
@@ -199,6 +199,7 @@ impl Evidence {
                     .all(|one| !one.foreign && one.stage != Stage::PreflightRefused && one.began_on_approved),
             promotions,
             beyond,
+            more: More::default(),
         }
     }
 
@@ -217,6 +218,7 @@ impl Evidence {
             wrote: stage.is_refused() && self.wrote && !executed,
             at_consume: false,
             at_contended_write: false,
+            ..PromotionFacts::default()
         }
     }
 }

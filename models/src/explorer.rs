@@ -52,10 +52,10 @@ impl Mover {
 /// What one state shows: a bit for each property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Shown broken.
-    pub broken: u16,
-    /// Put to the test.
-    pub witnessed: u16,
+    /// Violated.
+    pub broken: u32,
+    /// Exercised.
+    pub exercised: u32,
     /// What has yet to come about: a bit for each thing that should be inevitable.
     pub pending: u8,
 }
@@ -70,6 +70,8 @@ pub trait Explorable: stateright::Model + Sync {
     fn unpack(&self, packed: &Self::Packed) -> Self::State;
     /// What this state shows.
     fn judge(&self, state: &Self::State) -> Findings;
+    /// The faults and crashes in any run to this state: of two counterexamples, the one with fewer is shown.
+    fn harm(&self, state: &Self::State) -> u32;
     /// How much there is to understand in a run to this state: of equally short runs the cheapest is shown.
     fn cost(&self, state: &Self::State) -> u32;
     /// Who makes this move here.
@@ -163,9 +165,9 @@ struct Shard<S> {
     movers: Vec<u8>,
     /// Where each level begins.
     levels: Vec<u32>,
-    /// For each property the first state that shows it broken: level, cost, place.
-    first_broken: [Option<(usize, u32, u32)>; 16],
-    witnessed: u16,
+    /// For each property the first state that violates it: faults and crashes, level, cost, place.
+    first_broken: [Option<(u32, usize, u32, u32)>; 32],
+    exercised: u32,
 }
 
 impl<S> Default for Shard<S> {
@@ -179,8 +181,8 @@ impl<S> Default for Shard<S> {
             targets: Vec::new(),
             movers: Vec::new(),
             levels: Vec::new(),
-            first_broken: [None; 16],
-            witnessed: 0,
+            first_broken: [None; 32],
+            exercised: 0,
         }
     }
 }
@@ -336,15 +338,15 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
     }
 
     /// The properties that some state puts to the test, a bit for each.
-    pub fn witnessed(&self) -> u16 {
-        self.shards.iter().fold(0, |bits, shard| bits | shard.witnessed)
+    pub fn exercised(&self) -> u32 {
+        self.shards.iter().fold(0, |bits, shard| bits | shard.exercised)
     }
 
-    /// A state, fewest actions from the start, that shows the property of this bit broken.
+    /// A state that violates the property of this bit: fewest faults and crashes first, then fewest actions.
     pub fn first_broken(&self, bit: usize) -> Option<Id> {
         let firsts = self.shards.iter().enumerate().filter_map(|(index, shard)| {
-            let (level, cost, local) = shard.first_broken[bit]?;
-            Some((level, cost, Id::new(index, local as usize)))
+            let (harm, level, cost, local) = shard.first_broken[bit]?;
+            Some((harm, level, cost, Id::new(index, local as usize)))
         });
         firsts.min().map(|(.., id)| id)
     }
@@ -409,11 +411,11 @@ impl<S: Copy + Eq + Hash> Shard<S> {
                 self.states.push(arrival.packed);
                 self.parents.push(arrival.parent);
                 self.pending.push(findings.pending);
-                self.witnessed |= findings.witnessed;
+                self.exercised |= findings.exercised;
                 let mut broken = findings.broken;
                 while broken != 0 {
                     let first = &mut self.first_broken[broken.trailing_zeros() as usize];
-                    let this = (self.levels.len(), model.cost(&state), id.local() as u32);
+                    let this = (model.harm(&state), self.levels.len(), model.cost(&state), id.local() as u32);
                     *first = Some(first.map_or(this, |first| first.min(this)));
                     broken &= broken - 1;
                 }

@@ -1,16 +1,19 @@
 //! The built-in flows, and how a flow file becomes something to verify.
 
+mod cases;
+
 use countersign::{
     flow_file::{self, Problem},
     protocol::Flow,
 };
 
+pub use self::cases::{CASES, Case};
 use crate::{properties::Property, verdict::Expectations};
 
 /// A flow that comes with the crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltIn {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     /// Its file.
     pub source: &'static str,
@@ -18,7 +21,8 @@ pub struct BuiltIn {
 
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
-        /// All of them: the orders of a deployment gate, then other kinds of single-use action.
+        /// The orders of a deployment gate, then other kinds of single-use action. The flows of real bugs are in
+        /// [`CASES`].
         pub const BUILT_IN: &[BuiltIn] =
             &[$(BuiltIn { name: $name, source: include_str!(concat!("../flows/", $name, ".toml")) }),+];
     };
@@ -42,7 +46,7 @@ built_in![
 pub struct Subject {
     /// In one sentence.
     pub about: Option<String>,
-    /// The order of the steps.
+    /// The promises and the order of the steps.
     pub flow: Flow,
     /// What its author expects.
     pub expectations: Expectations,
@@ -66,12 +70,17 @@ impl Subject {
 }
 
 impl BuiltIn {
-    /// The flow of this name.
-    pub fn find(name: &str) -> Option<Self> {
-        BUILT_IN.iter().copied().find(|flow| flow.name == name)
+    /// Every built-in flow: [`BUILT_IN`], then those of [`CASES`].
+    pub fn every() -> impl Iterator<Item = Self> {
+        BUILT_IN.iter().chain(CASES.iter().flat_map(|case| case.flows)).copied()
     }
 
-    /// What its file says.
+    /// The flow of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::every().find(|flow| flow.name == name)
+    }
+
+    /// The contents of its file.
     pub fn subject(self) -> Subject {
         Subject::read(self.source.as_bytes())
             .unwrap_or_else(|problem| unreachable!("the file of {} is tested: {problem}", self.name))

@@ -1,35 +1,45 @@
 //! The model: the real [`Promotion`] in a small world, with every interleaving, crash and fault that the bounds allow.
 //!
-//! Nothing here judges a request: validate, consume and the order of the steps are the protocol's, and so is the
-//! table of transitions. What is here is who may move when, and what a store does with a commit.
+//! Nothing here judges a request: validate, consume, the order of the steps, what an error means and what is undone
+//! are the protocol's, and so is the table of transitions. What is here is who may move when, and what a store does
+//! with a commit.
 
 mod actions;
+mod attempts;
+mod facts;
 mod fairness;
 mod fresh;
+mod keys;
 mod narrate;
+mod people;
+mod setup;
 mod stateright_model;
 mod store;
+mod undo;
 
 use countersign::protocol::{
-    Approval, Binding, Checkpoint, Digest, Effect, Environment, Event, Flow, IllegalTransition, Kind, Member,
-    Op, Promotion, Refusal, Request, Status, Target, Timestamp, Window, flow::Do, transition,
+    Approval, Checkpoint, Event, Flow, IllegalTransition, Request, Status, Target, Timestamp, Validity,
+    transition,
 };
 use uuid::Uuid;
 
 pub(crate) use actions::stage;
-pub use actions::{Action, Outcome};
+pub use actions::{Action, StepOutcome};
 pub(crate) use narrate::deed;
 pub use narrate::{Actor, Scene};
+pub use people::Press;
 
 use crate::{
-    properties::{Beyond, Facts, PromotionFacts, Property, Stage},
-    world::{Consumer, MAX_CONSUMERS, Payload, State, TargetStatus, World},
+    properties::Set,
+    world::{Attempt, Layout, MAX_ATTEMPTS, Payload, State, World},
 };
+use setup::Line;
 
 /// How much of the world is explored. Verdicts hold within these bounds and say nothing beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Promotions that may begin; from two on the last one asks for another stack. At most [`MAX_CONSUMERS`].
+    /// Callers. With two or more the last one asks for another payload, if the object is bound. At most
+    /// [`MAX_CONSUMERS`](crate::world::MAX_CONSUMERS).
     pub consumers: u8,
     /// Crashes that may happen.
     pub crashes: u8,
@@ -48,14 +58,14 @@ impl Bounds {
 }
 
 impl Default for Bounds {
-    /// 3 consumers, 1 crash, 1 fault: what a flow file's expectations are about.
+    /// 3 callers, 1 crash, 1 fault: what a flow file's expectations are about.
     fn default() -> Self {
         Self { consumers: 3, crashes: 1, faults: 1 }
     }
 }
 
 /// The table of transitions that the world applies: the protocol's, but for a mutant in a test.
-pub type Transitions = fn(Status, Event, Window) -> Result<Status, IllegalTransition>;
+pub type Transitions = fn(Status, Event, Validity) -> Result<Status, IllegalTransition>;
 
 /// One flow in the world.
 #[derive(Clone, Debug)]
@@ -63,38 +73,50 @@ pub struct Model {
     flow: Flow,
     bounds: Bounds,
     transitions: Transitions,
-    /// What was approved, and what the foreign consumer asks for.
+    /// The request of a proper caller, and that of a stranger.
     requests: [Request; 2],
-    /// The approval's row, by its status.
-    approvals: [Approval; 5],
+    /// The object's row, by its status.
+    approvals: [Approval; 6],
     /// The flow's atomic actions, by cursor.
     lines: Vec<Line>,
-    /// Whether a fresh promotion succeeds: by status, window passed, target there, lease held.
-    fresh: [[[[bool; 2]; 2]; 2]; 5],
+    /// The fields that states have.
+    layout: Layout,
+    /// Who makes each attempt.
+    cast: Vec<Cast>,
+    /// Whether fresh attempts succeed, by what they depend on.
+    fresh: fresh::Known,
+    /// The properties that apply: a bit for each.
+    applied: Set,
     /// Whether a lease that is held is released or runs out.
     leases_end: bool,
 }
 
-/// What can become of one atomic action of the flow, found by asking the promotion for its effect there.
-#[derive(Clone, Debug)]
-struct Line {
-    /// The index of its step, none for the answer.
-    step: Option<usize>,
-    /// The first refusal that it may answer by its own judgement.
-    refusal: Option<Refusal>,
-    /// It may fail before anything changed.
-    may_fail: bool,
-    /// It may be applied and its answer lost.
-    may_lose_answer: bool,
-    /// It consumes.
-    consumes: bool,
-    /// It writes the target, or looks for it in order to write.
-    writes_target: bool,
-    /// It comes after a lease: whoever is here has taken one.
-    is_leased: bool,
+/// Who makes an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The role.
+    pub role: Role,
+    /// For the retry of a caller the index of the first attempt.
+    pub retry_of: Option<u8>,
 }
 
-/// The fencing number of whoever took the lease last, and that of everybody before: nobody asks by how much.
+/// The role in which an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A proper caller, counted from 0.
+    Caller {
+        /// Which one.
+        index: u8,
+        /// It asks for another payload.
+        foreign: bool,
+    },
+    /// Another owner's caller who knows the id.
+    Stranger,
+    /// A link scanner.
+    Scanner,
+}
+
+/// The fencing number of the lease that was taken last, and that of every earlier one.
 const LATEST_FENCE: u64 = 2;
 const EARLIER_FENCE: u64 = 1;
 
@@ -118,44 +140,34 @@ impl Model {
     /// `flow` in the world, within `bounds`.
     ///
     /// # Panics
-    /// When the bounds are beyond [`MAX_CONSUMERS`] or [`Bounds::MAX_BUDGET`].
+    /// When the bounds are beyond [`MAX_CONSUMERS`](crate::world::MAX_CONSUMERS) or [`Bounds::MAX_BUDGET`], or a state does not fit
+    /// ([`Model::fits`]).
     pub fn new(flow: Flow, bounds: Bounds) -> Self {
         Self::with_transitions(flow, bounds, transition)
     }
 
     /// As [`new`](Self::new), with another table of transitions: for tests that show that a wrong one is caught.
     pub fn with_transitions(flow: Flow, bounds: Bounds, transitions: Transitions) -> Self {
-        assert!(usize::from(bounds.consumers) <= MAX_CONSUMERS, "at most {MAX_CONSUMERS} consumers");
-        assert!(bounds.crashes.max(bounds.faults) <= Bounds::MAX_BUDGET, "a budget beyond the most");
-        let environment = |name| Environment::parse(name).expect("a legal name");
-        let binding =
-            Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        let (id, team) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        // The foreign one names the same approval, team and environments: only the digest tells them apart.
-        let request = Request { approval: id, team, binding: binding.clone() };
-        let approvals = Status::ALL.map(|status| Approval {
-            id,
-            team,
-            requested_by: "dev@example.com".into(),
-            binding: binding.clone(),
-            digest: Payload::Approved.digest(),
-            status,
-            expires_at: EXPIRES_AT,
-        });
-        let lines = lines(&flow, &request);
-        let requests = [request.clone(), request];
-        let fresh = Default::default();
-        let mut model =
-            Self { flow, bounds, transitions, requests, approvals, lines, fresh, leases_end: true };
-        model.fresh = model.try_fresh_promotions();
+        let model = setup::model(flow, bounds, transitions);
+        assert!(model.layout.fits(), "a state of this flow does not fit within these bounds");
         model
     }
 
     /// As [`new`](Self::new), but a lease that was taken stays taken: for tests that show that it is caught.
     pub fn with_endless_leases(flow: Flow, bounds: Bounds) -> Self {
-        let mut model = Self { leases_end: false, ..Self::new(flow, bounds) };
-        model.fresh = model.try_fresh_promotions();
-        model
+        Self { leases_end: false, ..Self::new(flow, bounds) }
+    }
+
+    /// As [`new`](Self::new), with proper callers who make one attempt each and nobody else: for a rig that has neither
+    /// strangers nor scanners nor retries.
+    pub fn of_callers(flow: Flow, bounds: Bounds) -> Self {
+        setup::of_callers(flow, bounds, transition)
+    }
+
+    /// Whether a state of this flow fits into its packed form within `bounds`: a flow of dozens of steps that are
+    /// undone, for six callers who retry, does not.
+    pub fn fits(flow: &Flow, bounds: Bounds) -> bool {
+        setup::model(flow.clone(), bounds, transition).layout.fits()
     }
 
     /// The flow.
@@ -168,140 +180,101 @@ impl Model {
         self.bounds
     }
 
-    /// Whether this consumer asks for another stack.
-    pub fn is_foreign(&self, consumer: u8) -> bool {
-        self.bounds.consumers >= 2 && consumer == self.bounds.consumers - 1
+    /// Who makes each attempt.
+    pub fn cast(&self) -> &[Cast] {
+        &self.cast
     }
 
-    /// Where everything begins: a pending approval.
+    fn attempts(&self) -> u8 {
+        // At most `MAX_ATTEMPTS`.
+        self.cast.len() as u8
+    }
+
+    fn role(&self, attempt: u8) -> Role {
+        self.cast[usize::from(attempt)].role
+    }
+
+    /// Whether this attempt asks for another payload.
+    pub fn is_foreign(&self, attempt: u8) -> bool {
+        matches!(self.role(attempt), Role::Caller { foreign: true, .. })
+    }
+
+    /// The other attempt of the same caller, where callers retry.
+    fn sibling(&self, attempt: u8) -> Option<u8> {
+        let retry =
+            (0..self.attempts()).find(|other| self.cast[usize::from(*other)].retry_of == Some(attempt));
+        self.cast[usize::from(attempt)].retry_of.or(retry)
+    }
+
+    /// Where everything begins: a pending object, or one that is issued.
     pub fn initial(&self) -> State {
         State {
-            world: World::new(self.bounds.crashes, self.bounds.faults),
-            consumers: [Consumer::default(); MAX_CONSUMERS],
+            world: World::new(self.flow.object().approvers == 0, self.bounds.crashes, self.bounds.faults),
+            attempts: [Attempt::default(); MAX_ATTEMPTS],
         }
     }
 
-    /// Whether this state shows `property` broken.
-    pub fn violates(&self, property: Property, state: &State) -> bool {
-        self.with_facts(state, |facts| property.is_violated(facts, || self.fresh_succeeds(state)))
-    }
-
-    /// Whether this state puts `property` to the test.
-    pub fn witnesses(&self, property: Property, state: &State) -> bool {
-        self.with_facts(state, |facts| property.is_witnessed(facts))
-    }
-
-    /// Lets `judge` look at what is known in this state.
-    pub fn with_facts<T>(&self, state: &State, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
-        let world = &state.world;
-        let mut promotions = [PromotionFacts::default(); MAX_CONSUMERS];
-        for (index, (facts, one)) in promotions.iter_mut().zip(&state.consumers).enumerate() {
-            let running = one.stage == Stage::Running;
-            let may_act = running || one.stage == Stage::Waiting;
-            let line = &self.lines[usize::from(one.cursor)];
-            *facts = PromotionFacts {
-                stage: one.stage,
-                foreign: self.is_foreign(index as u8),
-                began_on_approved: one.began_on_approved,
-                consumed: one.consumed,
-                wrote: one.wrote,
-                at_consume: may_act && line.consumes,
-                at_contended_write: running
-                    && line.writes_target
-                    && !one.created
-                    && world.targets[0] != TargetStatus::Absent,
-            };
-        }
-        let building = world
-            .targets
-            .iter()
-            .rev()
-            .fold(0, |bits, target| bits << 1 | u8::from(*target == TargetStatus::Building));
-        judge(&Facts {
-            status: world.status,
-            window_passed: world.window_passed,
-            drifted: world.drifted,
-            executions: world.executions,
-            executed_unapproved: world.executed_unapproved,
-            executed_late: world.executed_late,
-            final_left: world.final_left,
-            decisions: world.decisions,
-            executed_events: world.executed_events,
-            targets_created: world.created(),
-            vault_written: world.vault_written,
-            building,
-            launches: world.launches(),
-            launched_other: world.launched_other,
-            launched_unexecuted: world.launched_unexecuted,
-            under_way: state.under_way(),
-            clean: world.clean,
-            promotions: &promotions[..usize::from(self.bounds.consumers)],
-            beyond: Beyond::default(),
-        })
-    }
-
-    /// What this consumer would launch now.
-    fn source(&self, world: &World, consumer: u8) -> Payload {
-        match (self.is_foreign(consumer), world.drifted) {
+    /// What this attempt would launch now.
+    fn source(&self, world: &World, attempt: u8) -> Payload {
+        match (self.is_foreign(attempt), world.drifted) {
             (true, _) => Payload::Foreign,
             (false, true) => Payload::Drifted,
             (false, false) => Payload::Approved,
         }
     }
 
-    fn request(&self, consumer: u8) -> &Request {
-        &self.requests[usize::from(self.is_foreign(consumer))]
+    fn request(&self, attempt: u8) -> &Request {
+        &self.requests[usize::from(self.role(attempt) == Role::Stranger)]
     }
 
-    /// What this consumer's promotion remembers.
-    fn checkpoint(&self, world: &World, one: &Consumer, consumer: u8) -> Checkpoint {
-        let fence = if world.lease_last == Some(consumer) { LATEST_FENCE } else { EARLIER_FENCE };
+    /// The key of what this attempt does, where there are keys: that of the object with one use, else that of the use.
+    ///
+    /// Settled: with `uses = 1` keys, jobs and unique rows are per object. Otherwise they are per use, and an act of an
+    /// attempt without a use is keyed by the attempt.
+    fn slot(&self, state: &State, attempt: u8) -> usize {
+        if self.flow.object().uses == 1 { 0 } else { usize::from(self.owner_of_use(state, attempt)) }
+    }
+
+    /// The attempt whose use this one acts for: its own, or the one that it accepted.
+    fn owner_of_use(&self, state: &State, attempt: u8) -> u8 {
+        let one = &state.attempts[usize::from(attempt)];
+        match self.sibling(attempt) {
+            Some(other) if one.repeats && one.uses == 0 && state.attempts[usize::from(other)].uses > 0 => {
+                other
+            }
+            _ => attempt,
+        }
+    }
+
+    /// What this attempt's machine remembers.
+    fn checkpoint(&self, world: &World, one: &Attempt, attempt: u8) -> Checkpoint {
+        let fence = if world.lease_last == Some(attempt) { LATEST_FENCE } else { EARLIER_FENCE };
         Checkpoint {
             cursor: one.cursor,
-            digest: one.held.digest(),
             target: one.target.map(|target| Target { id: target_id(target), created: one.created }),
-            fence: self.lines[usize::from(one.cursor)].is_leased.then_some(fence),
+            fence: one.is_fenced.then_some(fence),
+            holds_lease: one.holds_lease,
+            is_retrying: one.is_retrying,
+            uses_seen: one.seen,
+            repeats: one.repeats,
+            undoable: one.undoable,
+            ending: one.ending.map(actions::ending),
+            ..Checkpoint::new(one.held.digest())
         }
     }
 }
 
-fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
-    let mut is_leased = false;
-    for cursor in 0.. {
-        let at = Checkpoint { cursor, digest: Digest([0; 32]), target: None, fence: None };
-        let promotion = Promotion::restore(flow, request, at);
-        let step = promotion.step();
-        let effect = promotion.effect().expect("a restored promotion has not ended");
-        let ops: &[Op] = if let Effect::Commit(commit) = &effect { commit.ops } else { &[] };
-        lines.push(Line {
-            step: step.and_then(|step| flow.steps().iter().position(|other| std::ptr::eq(other, step))),
-            refusal: step.and_then(|step| step.refusals().next().cloned()),
-            may_fail: !matches!(effect, Effect::Launch { .. } | Effect::Answer),
-            may_lose_answer: matches!(effect, Effect::Lease { .. })
-                || (!ops.is_empty() && step.is_some_and(|step| step.action != Do::Audit)),
-            consumes: ops.iter().any(|op| matches!(op, Op::Consume { .. })),
-            writes_target: matches!(effect, Effect::FindTarget)
-                || ops.iter().any(|op| matches!(op, Op::WriteTarget { .. })),
-            is_leased,
-        });
-        is_leased |= matches!(effect, Effect::Lease { .. });
-        if effect == Effect::Answer {
-            break;
-        }
-    }
-    lines
-}
-
-/// Whether this member of a group may refuse by its own judgement.
-fn refuses(member: &Member) -> bool {
-    matches!(member, Member::Write { refusals, .. } if !refusals.is_empty())
-}
-
-/// The number of its lease is known from who took it last.
-fn remember(one: &mut Consumer, at: Checkpoint) {
+/// Keeps what the machine remembers. The number of its lease is known from who took it last.
+fn remember(one: &mut Attempt, at: Checkpoint) {
     one.cursor = at.cursor;
     one.held = Payload::of(at.digest);
     one.target = at.target.map(|target| target_index(target.id));
     one.created = at.target.is_some_and(|target| target.created);
+    one.is_fenced = at.fence.is_some();
+    one.holds_lease = at.holds_lease;
+    one.is_retrying = at.is_retrying;
+    one.seen = at.uses_seen;
+    one.repeats = at.repeats;
+    one.undoable = at.undoable;
+    one.ending = at.ending.map(|ending| crate::world::stage_of(ending.kind, ending.status));
 }

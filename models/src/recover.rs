@@ -34,11 +34,12 @@ const OUTSIDE: u32 = u32::MAX;
 /// A way in which the good can be avoided, with the shortest stem there is; none when it always comes about.
 /// `bit` tells which good: that of [`Explored::pending`].
 ///
-/// Of equally short stems the one to the state of least `cost` is taken. Meaningless on an exploration that was cut off.
+/// Fewest faults and crashes come first, then the shortest stem, then the state of least cost: `cost` gives the first
+/// and the last. Meaningless on an exploration that was cut off.
 pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
     explored: &Explored<S>,
     bit: u8,
-    cost: impl Fn(&S) -> u32,
+    cost: impl Fn(&S) -> (u32, u32),
 ) -> Option<Lasso> {
     let region = Region::new(explored, bit);
     let graph = region.graph();
@@ -67,7 +68,8 @@ pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
     let candidates = (0..region.nodes.len()).filter(|&node| avoids[node]);
     let first = candidates.min_by_key(|&node| {
         let id = region.nodes[node];
-        (explored.depth_of(id), cost(explored.packed(id)), id)
+        let (harm, cost) = cost(explored.packed(id));
+        (harm, explored.depth_of(id), cost, id)
     })? as u32;
 
     let tail = region.walk(first, |node| trap_of[node as usize] != OUTSIDE, |_| true);

@@ -23,6 +23,7 @@ pub use real::TEAM;
 pub use rig::{About, Records, Rig};
 
 use crate::{
+    explorer::Explorable as _,
     model::{Action, Model, Scene},
     world::State,
 };
@@ -93,7 +94,7 @@ pub fn replay_on<R: Rig>(
     spoil: impl Fn(&R, Uuid),
 ) -> Result<Replayed, Box<Divergence>> {
     let mut known = HashSet::with_hasher(foldhash::fast::FixedState::default());
-    known.insert(model.initial().pack());
+    known.insert(model.pack(&model.initial()));
     let real = Real::new(model, rig);
     let records = rig.look(&real.about());
     let first = Node { state: model.initial(), real, records, saved: rig.save(), trail: None };
@@ -112,7 +113,7 @@ pub fn replay_on<R: Rig>(
                 let path = narrated(model, action, node.trail.as_deref());
                 return Err(Box::new(Divergence { path, expected, found }));
             }
-            if known.insert(next.pack()) {
+            if known.insert(model.pack(&next)) {
                 let trail = Some(Rc::new(Trail { action, before: node.trail.clone() }));
                 queue.push_back(Node { state: next, real, records, saved: rig.save(), trail });
             }

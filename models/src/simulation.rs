@@ -39,7 +39,7 @@ pub use conformance::Divergence;
 pub use coverage::Coverage;
 pub use crash_points::{CrashPoints, crash_points};
 pub use failure::{Failure, Replayed, Unplayable};
-pub use faults::{Fault, MOST_CRASHES, MOST_FAULTS, Outcome};
+pub use faults::{CallOutcome, Fault, MOST_CRASHES, MOST_FAULTS};
 pub use known_bad::{Bad, KnownBad};
 pub use ledger::Found;
 pub use mutants::Mutant;

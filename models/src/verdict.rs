@@ -26,9 +26,11 @@ pub struct Expectations {
 pub enum Verdict {
     /// No run within the bounds breaks it.
     Holds,
-    /// This run breaks it, and none is shorter.
+    /// This run violates it: none has fewer faults and crashes, and of those none is shorter.
     Broken(Run),
-    /// The exploration was cut off before anything broke it.
+    /// It does not apply to the flow.
+    DoesNotApply,
+    /// The exploration was cut off before anything violated it.
     Unknown,
 }
 
@@ -78,7 +80,7 @@ pub struct Judgement {
     /// Its verdict.
     pub verdict: Verdict,
     /// Something happened that puts it to the test.
-    pub witnessed: bool,
+    pub exercised: bool,
     /// The verdict is the one that the flow's author expects.
     pub expected: bool,
 }
@@ -115,7 +117,10 @@ impl Report {
 
     /// What was found out about `property`.
     pub fn of(&self, property: Property) -> &Judgement {
-        &self.judgements[property as usize]
+        self.judgements
+            .iter()
+            .find(|one| one.property == property)
+            .unwrap_or_else(|| unreachable!("the model judges {property}, or it is not asked for"))
     }
 }
 
@@ -131,7 +136,12 @@ pub fn verify(
         explored
             .cut_off()
             .is_none()
-            .then(|| avoidable(&explored, inevitable as u8, |packed| model.cost(&State::unpack(packed))))
+            .then(|| {
+                avoidable(&explored, inevitable as u8, |packed| {
+                    let state = model.unpack(packed);
+                    (model.harm(&state), model.cost(&state))
+                })
+            })
             .flatten()
     };
     let (launch, settling) = rayon::join(|| lasso(Inevitable::Launch), || lasso(Inevitable::Settling));
@@ -152,13 +162,14 @@ pub fn verify(
                 }),
             };
             let verdict = match run {
+                _ if !model.applies(property) => Verdict::DoesNotApply,
                 Some(run) => Verdict::Broken(run),
                 None if explored.cut_off().is_some() => Verdict::Unknown,
                 None => Verdict::Holds,
             };
-            let witnessed = explored.witnessed() >> property as u16 & 1 == 1;
-            let expected = expectations.meet(property, &verdict, witnessed, model.bounds());
-            Judgement { property, verdict, witnessed, expected }
+            let exercised = explored.exercised() & property.bit() != 0;
+            let expected = expectations.meet(property, &verdict, exercised, model.bounds());
+            Judgement { property, verdict, exercised, expected }
         })
         .collect();
     Report {
@@ -176,7 +187,7 @@ pub fn verify(
 fn actions(model: &Model, explored: &Explored<Packed>, path: &[Id]) -> Vec<Action> {
     path.windows(2)
         .map(|pair| {
-            let [from, to] = [pair[0], pair[1]].map(|id| State::unpack(explored.packed(id)));
+            let [from, to] = [pair[0], pair[1]].map(|id| model.unpack(explored.packed(id)));
             let (_, action) =
                 model.moves(&from).find(|(next, _)| *next == to).expect("they are an edge of the graph");
             action
@@ -185,14 +196,16 @@ fn actions(model: &Model, explored: &Explored<Packed>, path: &[Id]) -> Vec<Actio
 }
 
 impl Expectations {
-    fn meet(&self, property: Property, verdict: &Verdict, witnessed: bool, bounds: Bounds) -> bool {
+    fn meet(&self, property: Property, verdict: &Verdict, exercised: bool, bounds: Bounds) -> bool {
         let expected_broken = self.broken.contains(&property);
         match verdict {
             Verdict::Unknown => false,
+            // It needs no expectation, and none that says otherwise.
+            Verdict::DoesNotApply => !expected_broken,
             Verdict::Broken(_) => expected_broken,
             // Less happens within smaller bounds, so less is broken.
             Verdict::Holds if expected_broken => !bounds.reach(Bounds::default()),
-            Verdict::Holds => witnessed || self.vacuous.contains(&property),
+            Verdict::Holds => exercised || self.vacuous.contains(&property),
         }
     }
 }

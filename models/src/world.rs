@@ -1,22 +1,34 @@
-//! The world that a flow runs in, as one small value: the approval, the target, the outbox, the deploys, and every consumer.
+//! The world that a flow runs in, as one small value: the object, the targets, the outbox, the deploys, every attempt.
 //!
-//! The rules are the protocol's; what is here is only the store that they are applied to.
+//! The rules are the protocol's; what is here is only the store that they are applied to. A field that a flow has no
+//! use for keeps its default, so that no state is counted twice.
 
-mod packed;
+mod attempt;
+mod bits;
+mod layout;
+mod show;
 
 use std::hash::{Hash, Hasher};
 
-use countersign::protocol::{Digest, Status};
+use countersign::protocol::{Digest, Flow, Status};
 
-pub use packed::Packed;
+pub(crate) use attempt::stage_of;
+pub use attempt::{Attempt, Deploy};
+pub use layout::{Layout, Packed};
 
-use crate::properties::Stage;
-
-/// The most consumers that a state has room for.
+/// The most callers that a state has room for.
 pub const MAX_CONSUMERS: usize = 6;
+/// The most attempts: two of each caller, a stranger's and a scanner's.
+pub const MAX_ATTEMPTS: usize = 2 * MAX_CONSUMERS + 2;
+/// The most targets that are told apart; any further one counts as the last.
+pub const MAX_TARGETS: usize = 6;
+/// The largest count that is kept.
+pub const MAX_COUNT: u8 = 15;
 
-/// What a promotion would launch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+const ACTS: usize = Flow::MAX_ACTS;
+
+/// What an attempt would launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// What was approved.
     #[default]
@@ -40,7 +52,7 @@ impl Payload {
 }
 
 /// A target that may exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TargetStatus {
     /// Not created.
     #[default]
@@ -51,8 +63,8 @@ pub enum TargetStatus {
     Settled,
 }
 
-/// Where the launch job is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where a launch job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JobStatus {
     /// Never written.
     #[default]
@@ -67,60 +79,128 @@ pub enum JobStatus {
     Done,
 }
 
-/// The launch job, keyed by the approval: there is at most one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A job of an act via the outbox: there is at most one under a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Job {
     /// Where it is.
     pub status: JobStatus,
     /// What it launches.
     pub payload: Payload,
-    /// The target of whoever wrote it.
+    /// The target of the attempt that wrote it.
     pub target: Option<u8>,
     /// It has been launched. A repeat is the same launch.
     pub launched: bool,
 }
 
-/// Everything outside of the promotions. Counts saturate at 2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Job {
+    /// Whether it is still to be done.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, JobStatus::Ready | JobStatus::Leased | JobStatus::Running)
+    }
+}
+
+/// The object's lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lease {
+    /// Not held.
+    #[default]
+    Free,
+    /// Held by this attempt.
+    Held {
+        /// Its index.
+        by: u8,
+        /// It knows: the answer was not lost.
+        known: bool,
+    },
+}
+
+/// What has been found that no later action takes back: each flag is a violation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Violated {
+    /// S4: used from neither approved nor used-up.
+    pub used_unapproved: bool,
+    /// S5: used past `expires_at`.
+    pub used_late: bool,
+    /// S20: used after it was revoked.
+    pub used_revoked: bool,
+    /// S22: used with another target than that of the approval.
+    pub used_stale: bool,
+    /// S9: a final status was left.
+    pub final_left: bool,
+    /// S6: an act took effect with another payload.
+    pub acted_other: bool,
+    /// S12: a stranger changed something, or was not refused with a 404.
+    pub stranger: bool,
+    /// S15: a scanner decided, used or acted.
+    pub scanner: bool,
+    /// S13: a retry did not return the outcome.
+    pub retry: bool,
+    /// S18: approved by too few people.
+    pub too_few: bool,
+    /// S19: the requester is one of them.
+    pub requester: bool,
+    /// S21: a refused attempt left it usable.
+    pub not_burnt: bool,
+}
+
+/// The approvers' presses, as far as they still matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Presses {
+    /// The count that the code keeps, up to the approvers that it needs.
+    pub counted: u8,
+    /// Different people other than the requester who said yes.
+    pub people: u8,
+    /// The requester said yes.
+    pub requester: bool,
+    /// The scanner has pressed.
+    pub scanner: bool,
+}
+
+/// Everything outside of the attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    /// The approval's status.
+    /// The object's status.
     pub status: Status,
-    /// The operator has approved it.
+    /// The stored count of uses.
+    pub uses: u8,
+    /// The swaps that were applied, net of undos.
+    pub applied: u8,
+    /// It was usable at some time.
     pub approved: bool,
+    /// The presses of the approvers.
+    pub presses: Presses,
     /// The clock has passed `expires_at`.
     pub window_passed: bool,
     /// The source has changed since the approval.
     pub drifted: bool,
-    /// How often it became executed.
-    pub executions: u8,
-    /// How many of approve, reject and expire won.
+    /// Another deploy has changed the target since the approval.
+    pub target_drifted: bool,
+    /// How many of approve, reject and expire won. Saturates at 2.
     pub decisions: u8,
-    /// How many executed events there are.
+    /// Executed events, net of releasing ones.
     pub executed_events: u8,
-    /// How many launches without a key took effect.
-    pub unkeyed_launches: u8,
+    /// The effects of each act, net of refunds.
+    pub effects: [u8; ACTS],
+    /// For each act the keys under which its row exists or its call was made: a bit for each slot.
+    pub keyed: [u16; ACTS],
+    /// The jobs of each act, by slot.
+    pub jobs: [[Job; MAX_ATTEMPTS]; ACTS],
     /// The targets, in the order in which they were created.
-    pub targets: [TargetStatus; MAX_CONSUMERS],
+    pub targets: [TargetStatus; MAX_TARGETS],
+    /// The attempt that wrote each target last, where an undo asks for it.
+    pub writers: [Option<u8>; MAX_TARGETS],
     /// A vault key was written.
     pub vault_written: bool,
-    /// The outbox.
-    pub job: Job,
-    /// Somebody has the approval's lease, or had it when it died.
-    pub lease_held: bool,
-    /// The promotion that took the lease last, while it runs: whoever took it before is fenced.
+    /// The attempt that wrote the vault last, where an undo asks for it.
+    pub vault_writer: Option<u8>,
+    /// The object's lease.
+    pub lease: Lease,
+    /// The attempt that took the lease last, while it runs: every earlier one is fenced.
     pub lease_last: Option<u8>,
-    /// S4 was broken.
-    pub executed_unapproved: bool,
-    /// S5 was broken.
-    pub executed_late: bool,
-    /// S9 was broken.
-    pub final_left: bool,
-    /// S6 was broken.
-    pub launched_other: bool,
-    /// S17 was broken.
-    pub launched_unexecuted: bool,
     /// Nothing has happened that S3 leaves out.
     pub clean: bool,
+    /// What has been violated.
+    pub violated: Violated,
     /// The crashes that may still happen.
     pub crashes_left: u8,
     /// The faults that may still be injected.
@@ -128,28 +208,30 @@ pub struct World {
 }
 
 impl World {
-    /// A pending approval and nothing else.
-    pub fn new(crashes_left: u8, faults_left: u8) -> Self {
+    /// An object that was just requested or, where it needs no approval, issued; and nothing else.
+    pub fn new(is_issued: bool, crashes_left: u8, faults_left: u8) -> Self {
         Self {
-            status: Status::Pending,
-            approved: false,
+            status: if is_issued { Status::Approved } else { Status::Pending },
+            uses: 0,
+            applied: 0,
+            approved: is_issued,
+            presses: Presses::default(),
             window_passed: false,
             drifted: false,
-            executions: 0,
+            target_drifted: false,
             decisions: 0,
             executed_events: 0,
-            unkeyed_launches: 0,
-            targets: [TargetStatus::Absent; MAX_CONSUMERS],
+            effects: [0; ACTS],
+            keyed: [0; ACTS],
+            jobs: [[Job::default(); MAX_ATTEMPTS]; ACTS],
+            targets: [TargetStatus::Absent; MAX_TARGETS],
+            writers: [None; MAX_TARGETS],
             vault_written: false,
-            job: Job::default(),
-            lease_held: false,
+            vault_writer: None,
+            lease: Lease::Free,
             lease_last: None,
-            executed_unapproved: false,
-            executed_late: false,
-            final_left: false,
-            launched_other: false,
-            launched_unexecuted: false,
             clean: true,
+            violated: Violated::default(),
             crashes_left,
             faults_left,
         }
@@ -160,86 +242,40 @@ impl World {
         self.targets.iter().filter(|target| **target != TargetStatus::Absent).count() as u8
     }
 
-    /// Launches that took effect; all under the approval's key are one.
-    pub fn launches(&self) -> u8 {
-        self.unkeyed_launches + u8::from(self.job.launched)
+    /// The target that a look finds: the first one.
+    pub fn found_target(&self) -> Option<u8> {
+        self.targets.iter().position(|target| *target != TargetStatus::Absent).map(|index| index as u8)
     }
 
-    /// Moves the approval, and remembers what can be held against it.
+    /// The place of the next target.
+    pub fn free_target(&self) -> u8 {
+        let free = self.targets.iter().position(|target| *target == TargetStatus::Absent);
+        free.unwrap_or(MAX_TARGETS - 1) as u8
+    }
+
+    /// Moves the object, and remembers a final status that is left.
     pub fn move_to(&mut self, status: Status) {
-        self.final_left |= self.status.is_final() && self.status != status;
+        self.violated.final_left |= self.status.is_final() && self.status != status;
         self.status = status;
     }
 
-    /// A consumer's promotion is over: nothing asks any more for the number of its lease. The lease itself stays taken.
-    pub fn forget_lease_of(&mut self, consumer: u8) {
-        if self.lease_last == Some(consumer) {
-            self.lease_last = None;
-        }
+    /// It is usable now.
+    pub fn is_usable(&self) -> bool {
+        self.status == Status::Approved && !self.window_passed
     }
 
-    /// Something is launched.
-    pub fn launch(&mut self, payload: Payload) {
-        self.launched_other |= payload != Payload::Approved;
-        self.launched_unexecuted |= self.status != Status::Executed;
-    }
-
-    /// A deploy ends: its target, or else the first one there is, settles.
+    /// A deploy ends: its target, or else the environment's first, settles.
     pub fn settle(&mut self, target: Option<u8>) {
-        let target = &mut self.targets[usize::from(target.unwrap_or(0))];
+        let Some(target) = target.or(self.found_target()) else { return };
+        let target = &mut self.targets[usize::from(target)];
         if *target == TargetStatus::Building {
             *target = TargetStatus::Settled;
         }
     }
-}
 
-/// One consumer and its one promotion. What no longer matters after its end is forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Consumer {
-    /// Where the promotion is.
-    pub stage: Stage,
-    /// The promotion's next atomic action.
-    pub cursor: u8,
-    /// The digest that it holds.
-    pub held: Payload,
-    /// The target that it, or its deploy, knows of.
-    pub target: Option<u8>,
-    /// It created that target.
-    pub created: bool,
-    /// Its deploy runs.
-    pub deploying: bool,
-    /// The approval was approved when it began.
-    pub began_on_approved: bool,
-    /// Its consume took effect.
-    pub consumed: bool,
-    /// It wrote target or vault.
-    pub wrote: bool,
-}
-
-impl Consumer {
-    /// Ends the promotion and forgets what nothing asks for any more, so that states that differ in nothing
-    /// else are one.
-    pub fn end(&mut self, stage: Stage) {
-        let kept = *self;
-        *self = Self { stage, deploying: kept.deploying, ..Self::default() };
-        if kept.deploying {
-            self.target = kept.target;
-        }
-        if stage.is_refused() {
-            self.wrote = kept.wrote;
-        }
-        if stage == Stage::PreflightRefused {
-            self.consumed = kept.consumed;
-            self.began_on_approved = kept.began_on_approved;
-        }
-    }
-
-    /// Ends the deploy.
-    pub fn end_deploy(&mut self) {
-        self.deploying = false;
-        if self.stage != Stage::Running {
-            self.target = None;
-        }
+    /// Whether this attempt's lease is the object's, and it knows.
+    pub fn is_leased_by(&self, attempt: u8) -> bool {
+        self.lease == Lease::Held { by: attempt, known: true }
     }
 }
 
@@ -248,64 +284,21 @@ impl Consumer {
 pub struct State {
     /// The world.
     pub world: World,
-    /// The consumers; those beyond the bound never begin.
-    pub consumers: [Consumer; MAX_CONSUMERS],
-}
-
-impl State {
-    /// Whether a promotion, a job or a deploy is under way.
-    pub fn under_way(&self) -> bool {
-        let job = matches!(self.world.job.status, JobStatus::Ready | JobStatus::Leased | JobStatus::Running);
-        job || self.consumers.iter().any(|one| one.stage == Stage::Running || one.deploying)
-    }
+    /// The attempts, in the model's order; those beyond it never begin.
+    pub attempts: [Attempt; MAX_ATTEMPTS],
 }
 
 impl Hash for State {
-    /// Hashes the packed form: three words instead of seventy fields.
+    /// Hashes what differs between most states, for a map that compares them as a whole.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.pack().hash(hasher);
-    }
-}
-
-impl std::fmt::Debug for State {
-    /// For people: one line for the world, one for each consumer that has begun.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let world = &self.world;
-        write!(f, "approval {}", world.status)?;
-        write!(f, ", window {}", if world.window_passed { "passed" } else { "open" })?;
-        if world.drifted {
-            f.write_str(", source changed")?;
-        }
-        write!(f, ", executed events {}", world.executed_events)?;
-        for (index, target) in world.targets.iter().enumerate() {
-            if *target != TargetStatus::Absent {
-                write!(f, ", target {} {target:?}", index + 1)?;
-            }
-        }
-        if world.job.status != JobStatus::Absent {
-            write!(f, ", job {:?}", world.job.status)?;
-        }
-        if world.lease_held {
-            f.write_str(", lease held")?;
-        }
-        write!(f, ", launches {}", world.launches())?;
-        write!(f, "; left: {} crashes, {} faults", world.crashes_left, world.faults_left)?;
-        for (index, one) in self.consumers.iter().enumerate().filter(|(_, one)| one.stage != Stage::Waiting) {
-            write!(f, "\nconsumer {}: {:?}", index + 1, one.stage)?;
-            if one.stage == Stage::Running {
-                write!(f, ", next action {}, holds {:?}", one.cursor + 1, one.held)?;
-                if world.lease_last == Some(index as u8) {
-                    f.write_str(", leased last")?;
-                }
-            }
-            for (is, what) in
-                [(one.deploying, "deploy running"), (one.consumed, "consumed"), (one.wrote, "wrote")]
-            {
-                if is {
-                    write!(f, ", {what}")?;
-                }
-            }
-        }
-        Ok(())
+        let World { status, uses, applied, approved, presses, window_passed, drifted, .. } = self.world;
+        (status, uses, applied, approved, presses, window_passed, drifted).hash(hasher);
+        let World { executed_events, effects, keyed, jobs, targets, lease, lease_last, .. } = &self.world;
+        (executed_events, effects, keyed, jobs, targets, lease, lease_last).hash(hasher);
+        let World { target_drifted, decisions, writers, vault_written, vault_writer, .. } = &self.world;
+        (target_drifted, decisions, writers, vault_written, vault_writer).hash(hasher);
+        let World { clean, violated, crashes_left, faults_left, .. } = &self.world;
+        (clean, violated, crashes_left, faults_left).hash(hasher);
+        self.attempts.hash(hasher);
     }
 }

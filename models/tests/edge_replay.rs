@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use countersign::{
-    protocol::{Binding, Environment, Kind, Refusal, Request, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Binding, Environment, Kind, Refusal, Request, Status, Timestamp},
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
     },
@@ -84,7 +84,7 @@ impl Strategy for Forgetful {
         &self,
         id: Uuid,
         _: Timestamp,
-        decide: impl Fn(Standing) -> Result<Status, Refusal>,
+        decide: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         self.0.read(id).map(|record| decide(record.standing))
     }

@@ -2,46 +2,283 @@
 
 use std::{fmt, ops::Range};
 
+use super::{MAX_BYTES, declaration::Only};
+use crate::protocol::{Flow, FlowProblem, InvalidRefusal};
+
 /// The first thing that is wrong with a flow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, in bytes from the beginning of the file.
+    /// Its place, in bytes from the beginning of the file.
     pub span: Range<usize>,
-    /// What was found there.
-    pub found: String,
-    /// What was expected.
-    pub expected: String,
-    /// What to do about it, where that is more than doing what was expected.
-    pub help: Option<String>,
+    /// The mistake.
+    pub mistake: Mistake,
 }
 
+/// A mistake in a flow file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// More than [`MAX_BYTES`].
+    FileTooLong,
+    /// A byte that is not UTF-8.
+    NotUtf8(u8),
+    /// The text is not TOML; the message of the TOML parser.
+    NotToml(String),
+    /// A key that the table does not take.
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// It has a meaning elsewhere in a flow file.
+        misplaced: bool,
+        /// The keys of the table.
+        allowed: Vec<&'static str>,
+        /// What the table describes.
+        table: &'static str,
+    },
+    /// A word that the key does not take.
+    UnknownWord {
+        /// The word.
+        word: String,
+        /// The words that it takes.
+        allowed: Vec<String>,
+    },
+    /// A word or a key of an earlier version.
+    RetiredWord {
+        /// What it was called.
+        found: &'static str,
+        /// What to write.
+        replacement: &'static str,
+    },
+    /// A value of another type.
+    WrongType {
+        /// The type that was found.
+        found: &'static str,
+        /// The type that was expected.
+        expected: &'static str,
+    },
+    /// A number outside of its range.
+    OutOfRange {
+        /// The number, as written.
+        found: String,
+        /// The smallest number.
+        min: u8,
+        /// The largest number.
+        max: u8,
+    },
+    /// A required key is absent.
+    MissingKey {
+        /// The key.
+        key: &'static str,
+        /// What the table describes.
+        table: &'static str,
+        /// The values that the key takes.
+        values: String,
+    },
+    /// A word occurs twice in a list.
+    RepeatedWord,
+    /// A text without a printable character.
+    EmptyText,
+    /// A control character in a text that will be printed.
+    ControlCharacter(char),
+    /// A refusal that cannot be read.
+    Refusal {
+        /// The text.
+        text: String,
+        /// Why.
+        why: InvalidRefusal,
+    },
+    /// A step within a group that cannot be part of a transaction.
+    NotAMember {
+        /// Its word.
+        word: &'static str,
+        /// The words that can.
+        allowed: Vec<&'static str>,
+    },
+    /// A group within a group.
+    NestedGroup,
+    /// A key has a value that another key's value contradicts.
+    Contradiction {
+        /// The key and its condition.
+        only: Only,
+        /// The value of the other key, as TOML; none if it is absent.
+        other: Option<String>,
+    },
+    /// `until` names no step.
+    UnknownStep {
+        /// The name.
+        name: String,
+        /// The names of the steps after the lease.
+        names: Vec<String>,
+    },
+    /// `until` names several steps.
+    AmbiguousStep {
+        /// The name.
+        name: String,
+    },
+    /// The steps do not make a flow.
+    Flow(FlowProblem),
+}
+
+const EXAMPLE: &str =
+    "the smallest flow is one step: `[[step]]`, `do = \"consume\"`, `guards = [\"status\"]`";
+
 impl Problem {
-    pub(super) fn new(span: Range<usize>, found: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { span, found: found.into(), expected: expected.into(), help: None }
+    pub(super) fn new(span: Range<usize>, mistake: Mistake) -> Self {
+        Self { span, mistake }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// Suggests the closest of `words`, if one is close.
-    pub(super) fn did_you_mean(mut self, found: &str, words: &[&str]) -> Self {
-        const CLOSE: f64 = 0.8;
-        // Whoever writes in capitals means the same word.
-        let found = found.to_ascii_lowercase();
-        let likeness = |word: &&str| strsim::jaro_winkler(&found, &word.to_ascii_lowercase());
-        let closest = words.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
-        if let Some(word) = closest.filter(|word| likeness(word) >= CLOSE) {
-            self.help = Some(format!("did you mean `{word}`?"));
+    /// What was found.
+    pub fn found(&self) -> String {
+        match &self.mistake {
+            Mistake::FileTooLong => format!("a file of more than {MAX_BYTES} bytes"),
+            Mistake::NotUtf8(byte) => format!("the byte {byte:#04x}, which is not UTF-8"),
+            Mistake::NotToml(why) => format!("invalid TOML: {why}"),
+            Mistake::UnknownKey { key, misplaced, .. } => {
+                format!("the {}key `{}`", if *misplaced { "" } else { "unknown " }, shortened(key))
+            }
+            Mistake::UnknownWord { word, .. } => format!("\"{}\"", shortened(word)),
+            Mistake::RetiredWord { found, .. } => format!("`{found}`, a word of an earlier version"),
+            Mistake::WrongType { found, .. } => (*found).to_owned(),
+            Mistake::OutOfRange { found, .. } => shortened(found),
+            Mistake::MissingKey { key, table, .. } => format!("{table} without `{key}`"),
+            Mistake::RepeatedWord => "the same word twice".to_owned(),
+            Mistake::EmptyText => "an empty text".to_owned(),
+            Mistake::ControlCharacter(control) => {
+                format!("the control character {}", control.escape_unicode())
+            }
+            Mistake::Refusal { text, .. } => format!("\"{}\"", shortened(text)),
+            Mistake::NotAMember { word, .. } => format!("\"{word}\" within a group"),
+            Mistake::NestedGroup => "a group within a group".to_owned(),
+            Mistake::Contradiction { only, other } => match other {
+                Some(other) => format!("`{} = {}` with `{} = {other}`", only.key, only.value, only.other),
+                None => format!("`{} = {}` without `{}`", only.key, only.value, only.other),
+            },
+            Mistake::UnknownStep { name, .. } => format!("\"{}\", which names no step", shortened(name)),
+            Mistake::AmbiguousStep { name } => format!("\"{}\", which names several steps", shortened(name)),
+            Mistake::Flow(problem) => found_in_flow(problem),
         }
-        self
+    }
+
+    /// What was expected.
+    pub fn expected(&self) -> String {
+        match &self.mistake {
+            Mistake::FileTooLong => "at most 1 MiB".to_owned(),
+            Mistake::NotUtf8(_) => "text in UTF-8".to_owned(),
+            Mistake::NotToml(_) => "TOML".to_owned(),
+            Mistake::UnknownKey { allowed, table, .. } => format!("only {} in {table}", listed(allowed)),
+            Mistake::UnknownWord { allowed, .. } => match allowed.as_slice() {
+                [word] => format!("`{word}`"),
+                words => format!("one of {}", listed(words)),
+            },
+            Mistake::RetiredWord { replacement, .. } => (*replacement).to_owned(),
+            Mistake::WrongType { expected, .. } => (*expected).to_owned(),
+            Mistake::OutOfRange { min, max, .. } => format!("a number from {min} to {max}"),
+            Mistake::MissingKey { key, values, .. } => format!("`{key}` = {values}"),
+            Mistake::RepeatedWord => "each word once".to_owned(),
+            Mistake::EmptyText => "at least one character".to_owned(),
+            Mistake::ControlCharacter(_) => "text that can be printed".to_owned(),
+            Mistake::Refusal { why, .. } => {
+                let expected = why.to_string();
+                expected.strip_prefix("expected ").unwrap_or(&expected).to_owned()
+            }
+            Mistake::NotAMember { allowed, .. } => format!("one of {}", listed(allowed)),
+            Mistake::NestedGroup => "a group of single members".to_owned(),
+            Mistake::Contradiction { only, .. } => {
+                format!("`{} = {}`, or no `{}`", only.other, only.needs, only.key)
+            }
+            Mistake::UnknownStep { names, .. } if names.is_empty() => {
+                "the `name` of a step after the lease".to_owned()
+            }
+            Mistake::UnknownStep { names, .. } => format!("one of {}", listed(names)),
+            Mistake::AmbiguousStep { .. } => "a `name` that one step after the lease has".to_owned(),
+            Mistake::Flow(problem) => expected_of_flow(problem),
+        }
+    }
+
+    /// A suggestion, where there is one.
+    pub fn help(&self) -> Option<String> {
+        match &self.mistake {
+            Mistake::UnknownKey { key, allowed, .. } => did_you_mean(key, allowed),
+            Mistake::UnknownWord { word, allowed } => did_you_mean(word, allowed),
+            Mistake::UnknownStep { name, names } => did_you_mean(name, names),
+            Mistake::MissingKey { key: "guards", .. } => {
+                Some("`guards = []` is an unconditional update".to_owned())
+            }
+            Mistake::Flow(problem) => help_for_flow(problem).map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
+fn found_in_flow(problem: &FlowProblem) -> String {
+    match problem {
+        FlowProblem::NoSteps => "a file without steps".to_owned(),
+        FlowProblem::TooManySteps(found) => format!("{found} steps"),
+        FlowProblem::TooManyMembers(found) => format!("a group of {found} members"),
+        FlowProblem::EmptyGroup => "a group without members".to_owned(),
+        FlowProblem::SameAct(name) => format!("a second act named \"{}\"", shortened(name)),
+        FlowProblem::GuardWithoutLease => "the guard \"lease\" without a lease before it".to_owned(),
+        FlowProblem::DecisionWithoutApprovers => "`[decision]` with `approvers = 0`".to_owned(),
+        FlowProblem::KeyWithoutRetry => "a step that needs the request's key".to_owned(),
+        FlowProblem::UntilBeforeLease(_) => "a step that does not come after the lease".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn expected_of_flow(problem: &FlowProblem) -> String {
+    match problem {
+        FlowProblem::NoSteps => "at least one [[step]]".to_owned(),
+        FlowProblem::TooManySteps(_) => format!("at most {} steps", Flow::MAX_STEPS),
+        FlowProblem::TooManyMembers(_) => format!("at most {} members", Flow::MAX_STEPS),
+        FlowProblem::EmptyGroup => "at least one member".to_owned(),
+        FlowProblem::SecondConsume => "at most one consume in a flow".to_owned(),
+        FlowProblem::TooManyActs => format!("at most {} acts in a flow", Flow::MAX_ACTS),
+        FlowProblem::SameAct(_) => "a `name` of its own for each act".to_owned(),
+        FlowProblem::GuardWithoutLease => "a step that takes the lease first".to_owned(),
+        FlowProblem::DecisionWithoutApprovers => "no `[decision]`, or at least one approver".to_owned(),
+        FlowProblem::KeyWithoutRetry => "`retry = \"key\"` in `[endpoint]`".to_owned(),
+        FlowProblem::UntilBeforeLease(_) => "the `name` of a step after the lease".to_owned(),
+        _ => "a flow as in `countersign help flows`".to_owned(),
+    }
+}
+
+fn help_for_flow(problem: &FlowProblem) -> Option<&'static str> {
+    match problem {
+        FlowProblem::NoSteps => Some(EXAMPLE),
+        FlowProblem::GuardWithoutLease => Some("`[[step]]`, `do = \"lease\"`"),
+        _ => None,
+    }
+}
+
+/// The closest of `words`, if one is close.
+fn did_you_mean<W: AsRef<str>>(found: &str, words: &[W]) -> Option<String> {
+    const CLOSE: f64 = 0.8;
+    // Capitals do not make another word.
+    let found = found.to_ascii_lowercase();
+    let likeness = |word: &&W| strsim::jaro_winkler(&found, &word.as_ref().to_ascii_lowercase());
+    let closest = words.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    let close = closest.filter(|word| likeness(word) >= CLOSE)?;
+    Some(format!("did you mean `{}`?", close.as_ref()))
+}
+
+/// `` `one`, `two` ``.
+pub(super) fn listed<W: AsRef<str>>(words: &[W]) -> String {
+    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// A text of a length that fits into a message, and without control characters.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 40;
+    let printable = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text),
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "found {}, expected {}", self.found, self.expected)
+        write!(f, "found {}, expected {}", self.found(), self.expected())
     }
 }
 

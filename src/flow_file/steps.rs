@@ -1,166 +1,193 @@
-//! The vocabulary of a step: which words there are, which keys each takes, and what is made of them.
-
-use toml::{Spanned, de::DeValue};
+//! From the table of a step to the [`Step`] that it describes.
 
 use super::{
-    Problem,
-    table::{KEYS, Table, listed, shortened, string},
+    Mistake, Problem,
+    declaration::Declaration,
+    table::Table,
+    values::{Do, MemberVia, Text, ViaWord, string},
+    vocabulary::{
+        ACCEPT_OWN, ATOMIC, CHECKS, CLAIM, CLAIM_EXPIRES, DO, EVERY_STEP, GUARDS, HOW_TO_CONSUME,
+        HOW_TO_WRITE, KEY, LEASE_EXPIRES, MEMBER_VIA, NAME, ON_CONFLICT, ON_ERROR, ON_HELD, REENTRANT,
+        REFUSALS, RENEWED, RETIRED_STEPS, STEPS, STORE, StepWord, UNDO, UNDO_ACT, UNIQUE, UNTIL, VIA, WHAT,
+    },
 };
-use crate::protocol::{Checks, Do, Guards, How, Member, Refusal, Step, What};
+use crate::protocol::{Act, Consume, Lease, Member, Step, StepAction, Via, Write};
 
-const WORDS: &[&str] = &["validate", "check", "lease", "write", "consume", "audit", "enqueue", "launch"];
-const MEMBER_WORDS: &[&str] = &["consume", "write", "audit", "enqueue"];
+/// The names of the steps of a flow, by index.
+pub(super) type Names = [Option<String>];
 
-pub(super) fn step(table: &Table<'_>) -> Result<Step, Problem> {
-    if table.has("atomic") {
-        table.only(&["name", "atomic"], "a group")?;
-        let members = table.tables("atomic")?.unwrap_or_default();
-        let members = members.iter().map(member).collect::<Result<_, _>>()?;
-        return Ok(Step { name: table.text("name")?, action: Do::Atomic(members) });
-    }
-    let Some(word) = table.word("do", WORDS)? else {
-        // A key that is none at all is the likelier mistake.
-        table.only(KEYS, "a step")?;
-        return Err(Problem::new(
-            table.place(),
-            "a step without `do`",
-            format!("`do` = one of {}", listed(WORDS)),
-        ));
-    };
-    let action = match word {
-        "validate" => {
-            table.only(&["do", "name", "checks"], "a validate step")?;
-            Do::Validate { checks: checks(table)? }
-        }
-        "check" => {
-            table.only(&["do", "name", "refusals"], "a check step")?;
-            Do::Check { refusals: refusals(table)? }
-        }
-        "lease" => plain(table, Do::Lease)?,
-        "write" => write(table)?,
-        "consume" => {
-            table.only(&["do", "name", "guards", "how"], "a consume step")?;
-            Do::Consume { guards: guards(table)?, how: how(table)? }
-        }
-        "audit" => plain(table, Do::Audit)?,
-        "enqueue" => plain(table, Do::Enqueue)?,
-        _ => plain(table, Do::Launch)?,
-    };
-    Ok(Step { name: table.text("name")?, action })
+/// The name of a step, which another step's `until` may refer to.
+pub(super) fn name(table: &Table<'_>) -> Result<Option<String>, Problem> {
+    Ok(table.optional(&NAME)?.map(|Text(name)| name))
 }
 
-fn member(table: &Table<'_>) -> Result<Member, Problem> {
-    if table.has("atomic") {
-        return Err(Problem::new(
-            table.value_span("atomic"),
-            "a group within a group",
-            "a group of plain members",
-        ));
+/// Reads the step of this index.
+pub(super) fn step(table: &mut Table<'_>, index: usize, names: &Names) -> Result<Step, Problem> {
+    if table.has(ATOMIC.name) {
+        return group(table);
     }
-    let Some(word) = table.word("do", WORDS)? else {
-        return Err(Problem::new(
-            table.place(),
-            "a member without `do`",
-            format!("`do` = one of {}", listed(MEMBER_WORDS)),
-        ));
+    let declared = step_word(table, "a step")?;
+    table
+        .only(declared.within, [DO.name()].into_iter().chain(keys(EVERY_STEP)).chain(keys(declared.keys)))?;
+    let action = match table.required(&DO)? {
+        Do::Validate => StepAction::Validate {
+            checks: table.required(&CHECKS)?,
+            accept_own: table.value(&ACCEPT_OWN, false)?,
+        },
+        Do::Check => StepAction::Check { refusals: table.value(&REFUSALS, Vec::new())? },
+        Do::Recall => StepAction::Recall {
+            claim: table.value(&CLAIM, false)?,
+            claim_expires: table.value(&CLAIM_EXPIRES, true)?,
+        },
+        Do::Lease => StepAction::Lease(lease(table, index, names)?),
+        Do::Write => StepAction::Write(Write {
+            atomicity: table.value(&HOW_TO_WRITE, Default::default())?,
+            undo: table.value(&UNDO, false)?,
+            ..write(table)?
+        }),
+        Do::Consume => StepAction::Consume(Consume {
+            atomicity: table.value(&HOW_TO_CONSUME, Default::default())?,
+            undo: table.value(&UNDO, false)?,
+            ..consume(table)?
+        }),
+        Do::Act => StepAction::Act(act(table)?),
+        Do::Audit => StepAction::Audit,
+        Do::Remember => StepAction::Remember,
     };
-    Ok(match word {
-        "consume" => {
-            table.only(&["do", "guards"], "a consume within a group")?;
-            Member::Consume { guards: guards(table)? }
-        }
-        "write" => {
-            table.only(&["do", "what", "refusals"], "a write within a group")?;
-            Member::Write { what: what(table)?, refusals: refusals(table)? }
-        }
-        "audit" => {
-            table.only(&["do"], "an audit within a group")?;
-            Member::Audit
-        }
-        "enqueue" => {
-            table.only(&["do"], "an enqueue within a group")?;
-            Member::Enqueue
-        }
-        other => {
-            return Err(Problem::new(
-                table.value_span("do"),
-                format!("\"{other}\" within a group"),
-                format!("one of {}", listed(MEMBER_WORDS)),
-            ));
-        }
+    table.conditions(declared.keys)?;
+    Ok(Step { name: name(table)?, on_error: table.value(&ON_ERROR, Default::default())?, action })
+}
+
+fn group(table: &mut Table<'_>) -> Result<Step, Problem> {
+    table.only("a group", keys(EVERY_STEP).chain([ATOMIC.name]))?;
+    let mut members = members(table)?;
+    let members = members.iter_mut().map(member).collect::<Result<_, _>>()?;
+    Ok(Step {
+        name: name(table)?,
+        on_error: table.value(&ON_ERROR, Default::default())?,
+        action: StepAction::Atomic(members),
     })
 }
 
-fn plain(table: &Table<'_>, action: Do) -> Result<Do, Problem> {
-    table.only(&["do", "name"], "a step that takes no settings")?;
-    Ok(action)
+/// The tables of a group's members; none of any other step.
+pub(super) fn members<'t>(step: &Table<'t>) -> Result<Vec<Table<'t>>, Problem> {
+    Ok(step.tables(ATOMIC.name, "a member of a group")?.unwrap_or_default())
 }
 
-fn write(table: &Table<'_>) -> Result<Do, Problem> {
-    table.only(&["do", "name", "what", "how", "best_effort", "refusals"], "a write step")?;
-    let what = what(table)?;
-    let how = how(table)?;
-    if how == How::ReadThenWrite && what == What::Vault {
-        return Err(Problem::new(
-            table.value_span("how"),
-            "`how` on a write of the vault",
-            "it on a consume or on a write of the target only",
-        ));
+fn member(table: &mut Table<'_>) -> Result<Member, Problem> {
+    if table.has(ATOMIC.name) {
+        return Err(Problem::new(table.value_span(ATOMIC.name), Mistake::NestedGroup));
     }
-    let best_effort = table.flag("best_effort")?.unwrap_or_default();
-    Ok(Do::Write { what, how, best_effort, refusals: refusals(table)? })
-}
-
-fn what(table: &Table<'_>) -> Result<What, Problem> {
-    match table.word("what", &["target", "vault"])? {
-        Some("target") => Ok(What::Target),
-        Some(_) => Ok(What::Vault),
-        None => Err(missing(table, "what", "`what` = \"target\" or \"vault\"")),
-    }
-}
-
-fn how(table: &Table<'_>) -> Result<How, Problem> {
-    let found = table.word("how", &["read-then-write"])?;
-    Ok(if found.is_some() { How::ReadThenWrite } else { How::AtOnce })
-}
-
-fn checks(table: &Table<'_>) -> Result<Checks, Problem> {
-    const CHECKS: &[&str] = &["owner", "status", "binding", "expiry", "digest"];
-    let Some(words) = table.words("checks", CHECKS)? else {
-        return Err(missing(table, "checks", &format!("`checks` = any of {}", listed(CHECKS))));
+    let declared = step_word(table, "a member of a group")?;
+    let Some(own) = declared.member else {
+        let allowed = STEPS.iter().filter(|step| step.member.is_some()).map(|step| step.word).collect();
+        let mistake = Mistake::NotAMember { word: declared.word, allowed };
+        return Err(Problem::new(table.value_span(DO.name()), mistake));
     };
-    let has = |word| words.contains(&word);
-    Ok(Checks {
-        owner: has("owner"),
-        status: has("status"),
-        binding: has("binding"),
-        expiry: has("expiry"),
-        digest: has("digest"),
+    table.only(declared.within_group, [DO.name()].into_iter().chain(keys(own)))?;
+    let member = match table.required(&DO)? {
+        Do::Write => Member::Write(write(table)?),
+        Do::Consume => Member::Consume(consume(table)?),
+        Do::Act => Member::Act(Act {
+            name: name(table)?,
+            via: match table.required(&MEMBER_VIA)? {
+                MemberVia::Outbox => Via::Outbox,
+                MemberVia::Row => Via::Row { unique: table.value(&UNIQUE, false)? },
+            },
+            refusals: table.value(&REFUSALS, Vec::new())?,
+            undo: false,
+        }),
+        Do::Audit => Member::Audit,
+        Do::Remember => Member::Remember,
+        Do::Validate | Do::Check | Do::Recall | Do::Lease => {
+            unreachable!("{} has no keys as a member", declared.word)
+        }
+    };
+    table.conditions(own)?;
+    Ok(member)
+}
+
+fn keys(declared: &'static [Declaration]) -> impl Iterator<Item = &'static str> {
+    declared.iter().map(|key| key.name)
+}
+
+/// The declaration of the step that `do` names.
+fn step_word(table: &mut Table<'_>, what: &'static str) -> Result<&'static StepWord, Problem> {
+    let Some(value) = table.get(DO.name()) else {
+        // A mistyped key is the likelier mistake.
+        let every = STEPS.iter().flat_map(|step| step.keys).chain(EVERY_STEP);
+        let mut known = vec![DO.name(), ATOMIC.name];
+        for key in every.map(|key| key.name) {
+            if !known.contains(&key) {
+                known.push(key);
+            }
+        }
+        table.only(what, known.into_iter())?;
+        table.required(&DO)?;
+        unreachable!("a table without `do` has no value for it")
+    };
+    let word = string(value)?;
+    if let Some((found, replacement)) = RETIRED_STEPS.iter().find(|(retired, _)| *retired == word) {
+        return Err(Problem::new(value.span(), Mistake::RetiredWord { found, replacement }));
+    }
+    table.required(&DO)?;
+    STEPS.iter().find(|step| step.word == word).map_or_else(|| unreachable!("{word} is declared"), Ok)
+}
+
+fn lease(table: &Table<'_>, index: usize, names: &Names) -> Result<Lease, Problem> {
+    let until = table.optional(&UNTIL)?.map(|Text(name)| step_after(index, &name, names));
+    let until = until.transpose().map_err(|mistake| Problem::new(table.value_span(UNTIL.name()), mistake))?;
+    Ok(Lease {
+        on_held: table.value(&ON_HELD, Default::default())?,
+        expires: table.value(&LEASE_EXPIRES, true)?,
+        renewed: table.value(&RENEWED, false)?,
+        reentrant: table.value(&REENTRANT, false)?,
+        until,
+        undo: table.value(&UNDO, false)?,
     })
 }
 
-fn guards(table: &Table<'_>) -> Result<Guards, Problem> {
-    const GUARDS: &[&str] = &["status", "expiry", "digest", "lease"];
-    let Some(words) = table.words("guards", GUARDS)? else {
-        let expected = format!("`guards` = any of {}", listed(GUARDS));
-        return Err(missing(table, "guards", &expected).help("`guards = []` is an unconditional update"));
-    };
-    let has = |word| words.contains(&word);
-    Ok(Guards { status: has("status"), expiry: has("expiry"), digest: has("digest"), lease: has("lease") })
+/// The index of the step of this name after the lease of this index. A step before it is left to
+/// [`Flow::new`](crate::protocol::Flow::new), which refuses it.
+fn step_after(lease: usize, name: &str, names: &Names) -> Result<usize, Mistake> {
+    let mut after = (lease + 1..names.len()).filter(|index| names[*index].as_deref() == Some(name));
+    match (after.next(), after.next()) {
+        (Some(step), None) => Ok(step),
+        (Some(_), Some(_)) => Err(Mistake::AmbiguousStep { name: name.to_owned() }),
+        (None, _) => names.iter().position(|other| other.as_deref() == Some(name)).ok_or_else(|| {
+            let names = names[lease + 1..].iter().flatten().cloned().collect();
+            Mistake::UnknownStep { name: name.to_owned(), names }
+        }),
+    }
 }
 
-fn refusals(table: &Table<'_>) -> Result<Vec<Refusal>, Problem> {
-    let read = |value: &Spanned<DeValue<'_>>| {
-        let text = string(value)?;
-        Refusal::parse(text).map_err(|invalid| {
-            let expected = invalid.to_string();
-            let expected = expected.strip_prefix("expected ").unwrap_or(&expected).to_owned();
-            Problem::new(value.span(), format!("\"{}\"", shortened(text)), expected)
-        })
-    };
-    Ok(table.strings("refusals", read)?.unwrap_or_default())
+fn write(table: &Table<'_>) -> Result<Write, Problem> {
+    let refusals = table.value(&REFUSALS, Vec::new())?;
+    Ok(Write { refusals, ..Write::new(table.required(&WHAT)?) })
 }
 
-fn missing(table: &Table<'_>, key: &str, expected: &str) -> Problem {
-    Problem::new(table.value_span("do"), format!("no `{key}`"), expected)
+fn consume(table: &Table<'_>) -> Result<Consume, Problem> {
+    Ok(Consume {
+        on_conflict: table.value(&ON_CONFLICT, Default::default())?,
+        storage: table.value(&STORE, Default::default())?,
+        accept_own: table.value(&ACCEPT_OWN, false)?,
+        ..Consume::new(table.required(&GUARDS)?)
+    })
+}
+
+fn act(table: &Table<'_>) -> Result<Act, Problem> {
+    let via = table.required(&VIA)?;
+    let (unique, key) = (table.value(&UNIQUE, false)?, table.value(&KEY, false)?);
+    Ok(Act {
+        name: None,
+        via: match via {
+            ViaWord::Memory => Via::Memory,
+            ViaWord::Outbox => Via::Outbox,
+            ViaWord::Row => Via::Row { unique },
+            ViaWord::Call => Via::Call { key },
+            ViaWord::Answer => Via::Answer,
+        },
+        refusals: table.value(&REFUSALS, Vec::new())?,
+        undo: table.value(&UNDO_ACT, false)?,
+    })
 }

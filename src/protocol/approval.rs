@@ -1,6 +1,7 @@
 //! The approval and its transitions: the whole table, in one `match`.
 //!
-//! Invariants: `rejected`, `expired` and `executed` are never left; `executed` is reached from `approved` only.
+//! Invariants: `rejected`, `expired`, `executed` and `revoked` are never left; `executed` and `revoked` are reached from
+//! `approved` only.
 
 use std::{fmt, sync::Arc};
 
@@ -108,15 +109,18 @@ pub enum Status {
     Expired,
     /// Consumed.
     Executed,
+    /// Taken back after it was approved, and before it was used up.
+    Revoked,
 }
 
 impl Status {
     /// Every status, in the order of the table in [`transition`].
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Executed];
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Executed, Self::Revoked];
 
     /// Whether no transition leaves it.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Rejected | Self::Expired | Self::Executed)
+        matches!(self, Self::Rejected | Self::Expired | Self::Executed | Self::Revoked)
     }
 }
 
@@ -128,6 +132,7 @@ impl fmt::Display for Status {
             Self::Rejected => "rejected",
             Self::Expired => "expired",
             Self::Executed => "executed",
+            Self::Revoked => "revoked",
         })
     }
 }
@@ -143,11 +148,13 @@ pub enum Event {
     Expire,
     /// A promotion uses it.
     Consume,
+    /// An administrator takes it back.
+    Revoke,
 }
 
 impl Event {
     /// Every event, in the order of the table in [`transition`].
-    pub const ALL: [Self; 4] = [Self::Approve, Self::Reject, Self::Expire, Self::Consume];
+    pub const ALL: [Self; 5] = [Self::Approve, Self::Reject, Self::Expire, Self::Consume, Self::Revoke];
 }
 
 impl fmt::Display for Event {
@@ -157,17 +164,18 @@ impl fmt::Display for Event {
             Self::Reject => "reject",
             Self::Expire => "expire",
             Self::Consume => "consume",
+            Self::Revoke => "revoke",
         })
     }
 }
 
 /// Whether an approval's time to live has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Window {
+pub enum Validity {
     /// `now < expires_at`.
-    Open,
+    Valid,
     /// `now >= expires_at`.
-    Passed,
+    Expired,
 }
 
 /// An event that the table does not allow in this state: a concurrent event was first, or it is too early or too late.
@@ -178,16 +186,16 @@ pub struct IllegalTransition {
     /// The event that was refused.
     pub event: Event,
     /// Whether the approval's time to live has passed.
-    pub window: Window,
+    pub validity: Validity,
 }
 
 impl fmt::Display for IllegalTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let window = match self.window {
-            Window::Open => "before",
-            Window::Passed => "after",
+        let when = match self.validity {
+            Validity::Valid => "before",
+            Validity::Expired => "after",
         };
-        write!(f, "cannot {} an approval that is {}, {window} its expiry", self.event, self.status)
+        write!(f, "cannot {} an approval that is {}, {when} its expiry", self.event, self.status)
     }
 }
 
@@ -202,22 +210,27 @@ impl std::error::Error for IllegalTransition {}
 /// # Errors
 /// [`IllegalTransition`] for every combination that is not an arrow of the diagram in the crate's documentation.
 #[inline]
-pub fn transition(status: Status, event: Event, window: Window) -> Result<Status, IllegalTransition> {
-    match (status, event, window) {
-        (Status::Pending, Event::Approve, Window::Open) => Ok(Status::Approved),
-        (Status::Pending, Event::Reject, Window::Open | Window::Passed) => Ok(Status::Rejected),
-        (Status::Pending, Event::Expire, Window::Passed) => Ok(Status::Expired),
-        (Status::Approved, Event::Consume, Window::Open | Window::Passed) => Ok(Status::Executed),
+pub fn transition(status: Status, event: Event, validity: Validity) -> Result<Status, IllegalTransition> {
+    match (status, event, validity) {
+        (Status::Pending, Event::Approve, Validity::Valid) => Ok(Status::Approved),
+        (Status::Pending, Event::Reject, Validity::Valid | Validity::Expired) => Ok(Status::Rejected),
+        (Status::Pending, Event::Expire, Validity::Expired) => Ok(Status::Expired),
+        (Status::Approved, Event::Consume, Validity::Valid | Validity::Expired) => Ok(Status::Executed),
+        (Status::Approved, Event::Revoke, Validity::Valid | Validity::Expired) => Ok(Status::Revoked),
 
-        (Status::Pending, Event::Approve, Window::Passed)
-        | (Status::Pending, Event::Expire, Window::Open)
-        | (Status::Pending, Event::Consume, Window::Open | Window::Passed)
-        | (Status::Approved, Event::Approve | Event::Reject | Event::Expire, Window::Open | Window::Passed)
+        (Status::Pending, Event::Approve, Validity::Expired)
+        | (Status::Pending, Event::Expire, Validity::Valid)
+        | (Status::Pending, Event::Consume | Event::Revoke, Validity::Valid | Validity::Expired)
         | (
-            Status::Rejected | Status::Expired | Status::Executed,
-            Event::Approve | Event::Reject | Event::Expire | Event::Consume,
-            Window::Open | Window::Passed,
-        ) => Err(IllegalTransition { status, event, window }),
+            Status::Approved,
+            Event::Approve | Event::Reject | Event::Expire,
+            Validity::Valid | Validity::Expired,
+        )
+        | (
+            Status::Rejected | Status::Expired | Status::Executed | Status::Revoked,
+            Event::Approve | Event::Reject | Event::Expire | Event::Consume | Event::Revoke,
+            Validity::Valid | Validity::Expired,
+        ) => Err(IllegalTransition { status, event, validity }),
     }
 }
 
@@ -244,19 +257,19 @@ pub struct Approval {
 
 impl Approval {
     /// Whether the window has passed at `now`.
-    pub fn window(&self, now: Timestamp) -> Window {
-        self.standing().window(now)
+    pub fn validity(&self, now: Timestamp) -> Validity {
+        self.state().validity(now)
     }
 
     /// The part of it that a consume compares.
-    pub fn standing(&self) -> Standing {
-        Standing { status: self.status, expires_at: self.expires_at, digest: self.digest }
+    pub fn state(&self) -> ApprovalState {
+        ApprovalState { status: self.status, expires_at: self.expires_at, digest: self.digest }
     }
 }
 
 /// How an approval stands: all that its transitions compare. Only the status ever changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Standing {
+pub struct ApprovalState {
     /// Where it is in its life.
     pub status: Status,
     /// The end of its window.
@@ -265,11 +278,11 @@ pub struct Standing {
     pub digest: Digest,
 }
 
-impl Standing {
+impl ApprovalState {
     /// Whether the window has passed at `now`.
     #[inline]
-    pub fn window(&self, now: Timestamp) -> Window {
-        if now < self.expires_at { Window::Open } else { Window::Passed }
+    pub fn validity(&self, now: Timestamp) -> Validity {
+        if now < self.expires_at { Validity::Valid } else { Validity::Expired }
     }
 }
 
@@ -293,13 +306,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_four_kinds_of_arrow_exist() {
+    fn only_five_kinds_of_arrow_exist() {
         let mut arrows = Vec::new();
         for status in Status::ALL {
             for event in Event::ALL {
-                for window in [Window::Open, Window::Passed] {
-                    if let Ok(next) = transition(status, event, window) {
-                        arrows.push((status, event, window, next));
+                for validity in [Validity::Valid, Validity::Expired] {
+                    if let Ok(next) = transition(status, event, validity) {
+                        arrows.push((status, event, validity, next));
                     }
                 }
             }
@@ -307,12 +320,14 @@ mod tests {
         assert_eq!(
             arrows,
             [
-                (Status::Pending, Event::Approve, Window::Open, Status::Approved),
-                (Status::Pending, Event::Reject, Window::Open, Status::Rejected),
-                (Status::Pending, Event::Reject, Window::Passed, Status::Rejected),
-                (Status::Pending, Event::Expire, Window::Passed, Status::Expired),
-                (Status::Approved, Event::Consume, Window::Open, Status::Executed),
-                (Status::Approved, Event::Consume, Window::Passed, Status::Executed),
+                (Status::Pending, Event::Approve, Validity::Valid, Status::Approved),
+                (Status::Pending, Event::Reject, Validity::Valid, Status::Rejected),
+                (Status::Pending, Event::Reject, Validity::Expired, Status::Rejected),
+                (Status::Pending, Event::Expire, Validity::Expired, Status::Expired),
+                (Status::Approved, Event::Consume, Validity::Valid, Status::Executed),
+                (Status::Approved, Event::Consume, Validity::Expired, Status::Executed),
+                (Status::Approved, Event::Revoke, Validity::Valid, Status::Revoked),
+                (Status::Approved, Event::Revoke, Validity::Expired, Status::Revoked),
             ]
         );
     }
@@ -321,9 +336,9 @@ mod tests {
     fn final_statuses_are_those_that_nothing_leaves() {
         for status in Status::ALL {
             let left = Event::ALL.into_iter().any(|event| {
-                [Window::Open, Window::Passed]
+                [Validity::Valid, Validity::Expired]
                     .into_iter()
-                    .any(|window| transition(status, event, window).is_ok())
+                    .any(|validity| transition(status, event, validity).is_ok())
             });
             assert_eq!(status.is_final(), !left, "{status}");
         }
@@ -332,11 +347,11 @@ mod tests {
     #[test]
     fn names_are_printed_as_they_are_written() {
         let statuses = Status::ALL.map(|status| status.to_string());
-        assert_eq!(statuses, ["pending", "approved", "rejected", "expired", "executed"]);
+        assert_eq!(statuses, ["pending", "approved", "rejected", "expired", "executed", "revoked"]);
         let mut bytes = [0; 32];
         (bytes[0], bytes[31]) = (0xA0, 0x0B);
         assert_eq!(Digest(bytes).to_string(), format!("a0{}0b", "0".repeat(60)));
-        let illegal = transition(Status::Executed, Event::Consume, Window::Open).expect_err("it is final");
+        let illegal = transition(Status::Executed, Event::Consume, Validity::Valid).expect_err("it is final");
         assert_eq!(illegal.to_string(), "cannot consume an approval that is executed, before its expiry");
         let environment = Environment::parse("eu-west_1").expect("a legal name");
         assert_eq!((environment.to_string().as_str(), environment.as_str()), ("eu-west_1", "eu-west_1"));

@@ -1,10 +1,10 @@
-//! What a promotion asks of the outside world, and what it is told: one [`Effect`] at a time, each answered by one [`Reply`].
+//! The effects that an attempt asks for, one at a time, and the replies that answer them.
 
 use uuid::Uuid;
 
 use super::{
     approval::{Approval, Digest, Timestamp},
-    flow::Op,
+    flow::Change,
     refusal::Refusal,
 };
 
@@ -17,41 +17,69 @@ pub struct Target {
     pub created: bool,
 }
 
-/// One atomic action on the outside world. Each says which replies it takes.
+/// One atomic action on the outside world. Each lists the replies that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
     /// Read this approval, what would run now, and the clock. Takes [`Reply::Approval`], [`Reply::Failed`].
     Validate {
-        /// Which one.
+        /// Its id.
         approval: Uuid,
     },
     /// Read what the step of this name is about, and what would run now. Takes [`Reply::Read`],
     /// [`Reply::Refused`], [`Reply::Failed`].
     Check,
-    /// Look whether there is a target. Takes [`Reply::Target`], [`Reply::Refused`], [`Reply::Failed`].
+    /// Look for the outcome under the request's key. Takes [`Reply::Recalled`], [`Reply::NotRecalled`],
+    /// [`Reply::InFlight`] (only where it claims), [`Reply::Failed`].
+    Recall {
+        /// Where there is none, insert the in-flight marker.
+        claim: bool,
+    },
+    /// Look for the target. Takes [`Reply::Target`], [`Reply::Refused`], [`Reply::Failed`].
     FindTarget,
     /// Read this approval and the clock, to consume it later. Takes [`Reply::Approval`], [`Reply::Failed`].
     ReadApproval {
-        /// Which one.
+        /// Its id.
         approval: Uuid,
     },
-    /// Take this approval's lease, if nobody has it. Takes [`Reply::Leased`], [`Reply::Held`], [`Reply::NotConsumed`]
-    /// (there is no such approval), [`Reply::Failed`], [`Reply::Lost`].
+    /// Take this approval's lease, unless another attempt has it. Takes [`Reply::Leased`], [`Reply::LeaseHeld`],
+    /// [`Reply::NotConsumed`] (there is no such approval), [`Reply::Failed`], [`Reply::OutcomeUnknown`].
     Lease {
-        /// Which one.
+        /// The approval's id.
         approval: Uuid,
     },
-    /// Change the store, in one transaction. Takes [`Reply::Committed`], [`Reply::Refused`] (by a write in it),
-    /// [`Reply::NotConsumed`] (by the consume in it), [`Reply::Failed`], [`Reply::Lost`].
+    /// Change the store, in one transaction. Takes [`Reply::Committed`], [`Reply::Refused`] (by a member's own
+    /// judgement), [`Reply::NotConsumed`] (by a guard or a unique key), [`Reply::Failed`], [`Reply::OutcomeUnknown`].
     Commit(Commit<'a>),
-    /// Start the deploy from this process. Takes [`Reply::Done`].
+    /// Start the deploy from this process. Takes [`Reply::Done`], [`Reply::Refused`].
     Launch {
+        /// The index of the act among the flow's acts.
+        act: u8,
         /// What to launch.
         digest: Digest,
         /// Where to, as far as the promotion knows.
         target: Option<Target>,
     },
-    /// Tell the caller that it succeeded. Takes [`Reply::Done`].
+    /// Call the other system. Takes [`Reply::Done`], [`Reply::Refused`], [`Reply::Failed`], [`Reply::OutcomeUnknown`].
+    Call {
+        /// The index of the act among the flow's acts.
+        act: u8,
+        /// The other system deduplicates by the use's key.
+        key: bool,
+        /// What the call is about.
+        digest: Digest,
+    },
+    /// Prepare what the final answer will show. Takes [`Reply::Done`], [`Reply::Refused`], [`Reply::Failed`].
+    Prepare {
+        /// The index of the act among the flow's acts.
+        act: u8,
+    },
+    /// Undo an earlier step, before a refusal is answered. Takes [`Reply::Done`], [`Reply::Failed`],
+    /// [`Reply::OutcomeUnknown`].
+    Undo {
+        /// The index of the step.
+        step: usize,
+    },
+    /// Tell the caller that it succeeded. Takes [`Reply::Done`], [`Reply::OutcomeUnknown`].
     Answer,
 }
 
@@ -66,8 +94,27 @@ pub struct Commit<'a> {
     pub target: Option<Target>,
     /// The fencing number of the promotion's lease: what a consume compares under the `lease` guard.
     pub fence: Option<u64>,
+    /// The count of uses that the promotion has read: what a consume that trusts an earlier look adds one to.
+    pub uses_seen: u8,
     /// The changes.
-    pub ops: &'a [Op],
+    pub ops: &'a [Change],
+}
+
+/// What a read of the object shows besides its row. The default is an unused object that nothing has happened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The stored count of uses.
+    pub uses: u8,
+    /// A use that is not undone belongs to an attempt of the same caller.
+    pub own_use: bool,
+    /// The target's version is that of the approval.
+    pub target_is_current: bool,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self { uses: 0, own_use: false, target_is_current: true }
+    }
 }
 
 /// What became of an [`Effect`].
@@ -79,39 +126,50 @@ pub enum Reply<'a> {
         approval: Option<&'a Approval>,
         /// What would run, as of this reading.
         digest: Digest,
-        /// The fencing number that was given last, as of this reading; 0 when nobody has leased it.
+        /// The fencing number that was given last, as of this reading; 0 when there was none.
         fence: u64,
         /// The clock, as of this reading.
         now: Timestamp,
+        /// What else this reading shows.
+        observed: Observed,
     },
     /// The check passed.
     Read {
         /// What would run, as of this reading.
         digest: Digest,
     },
-    /// The target that there is, if any.
+    /// An outcome is stored under the request's key: a success.
+    Recalled,
+    /// No outcome is stored under the request's key. Where the recall claims, its marker now is.
+    NotRecalled,
+    /// Another attempt's marker is stored under the request's key; nothing changed.
+    InFlight,
+    /// The target that exists, if any.
     Target(Option<Uuid>),
     /// The lease was taken.
     Leased {
         /// Its fencing number, larger than any before.
         fence: u64,
     },
-    /// Somebody has the lease; nothing changed. The promotion stays where it is, and its driver asks again.
-    Held,
+    /// Another attempt has the lease; nothing changed. A promotion that waits stays where it is, and its driver asks
+    /// again.
+    LeaseHeld,
     /// The transaction was committed.
     Committed {
         /// The target that it wrote, if it wrote one.
         target: Option<Target>,
+        /// Its consume has accepted the use of an earlier attempt of the same caller.
+        own_use: bool,
     },
-    /// Launched, or answered.
+    /// Started, called, prepared, undone or answered.
     Done,
     /// The step refuses by its own judgement; nothing changed.
     Refused(Refusal),
-    /// The approval's rules refuse the consume, or there is nothing to lease; nothing changed.
+    /// A guard or a unique key refuses, or there is nothing to lease; nothing changed.
     NotConsumed(Refusal),
     /// The infrastructure failed, and certainly nothing changed.
     Failed,
     /// The infrastructure failed, and perhaps everything changed. When in doubt, this one: [`Reply::Failed`]
     /// for a commit that did happen tells the caller that an executed approval can be used again.
-    Lost,
+    OutcomeUnknown,
 }

@@ -11,11 +11,15 @@ pub mod refusal;
 pub mod rules;
 
 pub use approval::{
-    Approval, Binding, Digest, Environment, Event, IllegalTransition, Kind, Standing, Status, Timestamp,
-    Window, transition,
+    Approval, ApprovalState, Binding, Digest, Environment, Event, IllegalTransition, Kind, Status, Timestamp,
+    Validity, transition,
 };
-pub use effect::{Commit, Effect, Reply, Target};
-pub use flow::{Checks, Do, Flow, Guards, How, InvalidFlow, Member, Op, Step, What};
-pub use promotion::{Checkpoint, End, Promotion};
+pub use effect::{Commit, Effect, Observed, Reply, Target};
+pub use flow::{
+    Act, Atomicity, Change, Checks, Consume, DecisionGuards, DecisionRule, Endpoint, FailedAttempt, Flow,
+    FlowProblem, Guards, InvalidFlow, Lease, Member, Method, Object, OnConflict, OnError, OnHeld, Retry,
+    Step, StepAction, Storage, Swap, Via, Write, WriteTarget,
+};
+pub use promotion::{Checkpoint, Ending, Outcome, Promotion, RefusalKind};
 pub use refusal::{InvalidRefusal, Refusal};
-pub use rules::{Fences, Request, consume, lease, validate};
+pub use rules::{Compared, Fences, Granted, Request, consume, lease, use_object, validate};

@@ -1,39 +1,22 @@
-//! A promotion: one attempt to use an approval, as a machine without input or output of its own.
+//! A promotion: one attempt to use an object, as a machine without input or output of its own.
 //!
-//! It never reads a clock, draws a random number, waits or allocates an id: all of that comes in with the replies.
+//! It executes the whole vocabulary of a flow: what a reply means for the next step, what an error means under
+//! `on_error`, what is undone before a refusal is answered. It never reads a clock, draws a random number, waits or
+//! allocates an id: all of that comes in with the replies.
+
+mod outcome;
+
+pub use outcome::{Ending, Outcome, RefusalKind};
 
 use super::{
     approval::Digest,
     effect::{Commit, Effect, Reply, Target},
-    flow::{Do, Flow, Line, Member, Step},
+    flow::{Change, Flow, Instruction, Lease, OnConflict, OnError, OnHeld, Step, StepAction},
     refusal::Refusal,
-    rules::{Fences, Request, consume, validate},
+    rules::{Compared, Fences, Granted, Request, use_object, validate},
 };
 
-/// How a promotion ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It reached the end of its flow: 202 for a target that it created, otherwise 200.
-    Succeeded {
-        /// The target, where the flow writes one.
-        target: Option<Target>,
-    },
-    /// It was refused.
-    Refused {
-        /// The answer.
-        refusal: Refusal,
-        /// Whether the refusal came from the preflight: a check or a write, and not from the approval's rules.
-        preflight: bool,
-    },
-    /// The answer of a step that may have consumed the approval or written its job was lost: it may or may not
-    /// have happened. Only a look at the approval can tell.
-    Unknown {
-        /// The answer.
-        refusal: Refusal,
-    },
-}
-
-/// All that a running promotion remembers between two effects, for whoever has to store it.
+/// All that a running promotion remembers between two effects, for a driver that has to store it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Checkpoint {
     /// The number of atomic actions done or skipped: the index of the next one.
@@ -44,12 +27,42 @@ pub struct Checkpoint {
     pub target: Option<Target>,
     /// The fencing number of its lease; none before it has taken one.
     pub fence: Option<u64>,
+    /// It has a lease to release. The action after which this is no longer so releases it; so does its end.
+    pub holds_lease: bool,
+    /// Its step has failed once and runs again (`on_error = "retry"`).
+    pub is_retrying: bool,
+    /// The count of uses that it has read for a later write.
+    pub uses_seen: u8,
+    /// It repeats the outcome of an earlier attempt of the same caller.
+    pub repeats: bool,
+    /// The steps that were seen to succeed and that a refusal undoes: a bit for each index.
+    pub undoable: u64,
+    /// The refusal that it will answer when all of them are undone.
+    pub ending: Option<Ending>,
 }
 
-/// One attempt to use an approval.
+impl Checkpoint {
+    /// That of a promotion which holds `digest` and has done nothing.
+    pub fn new(digest: Digest) -> Self {
+        Self {
+            cursor: 0,
+            digest,
+            target: None,
+            fence: None,
+            holds_lease: false,
+            is_retrying: false,
+            uses_seen: 0,
+            repeats: false,
+            undoable: 0,
+            ending: None,
+        }
+    }
+}
+
+/// One attempt to use an object.
 ///
 /// The calling order is [`begin`](Self::begin), then [`effect`](Self::effect) and [`resume`](Self::resume) in
-/// turn, until [`end`](Self::end) says how it ended. Asking for the effect twice gives the same effect.
+/// turn, until [`outcome`](Self::outcome) says how it ended. Asking for the effect twice gives the same effect.
 ///
 /// A promotion that is dropped half-way has the meaning of a process that was killed there: what it changed stays.
 #[derive(Clone, Debug)]
@@ -57,58 +70,74 @@ pub struct Promotion<'a> {
     flow: &'a Flow,
     request: &'a Request,
     at: Checkpoint,
-    end: Option<End>,
+    /// The refusal of [`Checkpoint::ending`]; after a restore only its status is known.
+    refusal: Option<Refusal>,
+    outcome: Option<Outcome>,
 }
 
 impl<'a> Promotion<'a> {
     /// Begins an attempt. `digest` is that of what the request would launch now; it is held until a read
     /// (validate, check) brings a later one.
     pub fn begin(flow: &'a Flow, request: &'a Request, digest: Digest) -> Self {
-        Self::restore(flow, request, Checkpoint { cursor: 0, digest, target: None, fence: None })
+        Self::restore(flow, request, Checkpoint::new(digest))
     }
 
     /// Goes on from a checkpoint of the same flow and request.
     pub fn restore(flow: &'a Flow, request: &'a Request, at: Checkpoint) -> Self {
-        Self { flow, request, at, end: None }
+        Self { flow, request, at, refusal: None, outcome: None }
     }
 
-    /// What it remembers. Meaningless once it has ended.
+    /// What it remembers. Meaningless once it has ended, but for the lease that it holds.
     pub fn checkpoint(&self) -> Checkpoint {
         self.at
     }
 
     /// How it ended; none while it runs.
-    pub fn end(&self) -> Option<&End> {
-        self.end.as_ref()
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
     }
 
-    /// The step that the next effect belongs to; none for the answer, and when it has ended.
+    /// The step that the next effect belongs to; none for the answer, for an undo, and when it has ended.
     pub fn step(&self) -> Option<&'a Step> {
-        if self.end.is_some() {
+        if self.outcome.is_some() || self.at.ending.is_some() {
             return None;
         }
-        self.flow.line(self.at.cursor).map(|(_, step)| step)
+        self.flow.instruction(self.at.cursor).map(|(_, step, _)| step)
+    }
+
+    /// The step that is undone next, the last of those that are left.
+    fn undone(&self) -> Option<usize> {
+        self.at.ending?;
+        self.at.undoable.checked_ilog2().map(|step| step as usize)
     }
 
     /// The next thing to do; none when it has ended.
     #[inline]
     pub fn effect(&self) -> Option<Effect<'a>> {
-        if self.end.is_some() {
+        if self.outcome.is_some() {
             return None;
         }
-        let Some((line, _)) = self.flow.line(self.at.cursor) else {
+        if let Some(step) = self.undone() {
+            return Some(Effect::Undo { step });
+        }
+        let Some((instruction, ..)) = self.flow.instruction(self.at.cursor) else {
             return Some(Effect::Answer);
         };
-        let Checkpoint { digest, target, fence, .. } = self.at;
+        let Checkpoint { digest, target, fence, uses_seen, .. } = self.at;
         let approval = self.request.approval;
-        Some(match line {
-            Line::Validate(_) => Effect::Validate { approval },
-            Line::Check => Effect::Check,
-            Line::Lease => Effect::Lease { approval },
-            Line::FindTarget => Effect::FindTarget,
-            Line::ReadApproval(_) => Effect::ReadApproval { approval },
-            Line::Commit(ops) => Effect::Commit(Commit { approval, digest, target, fence, ops }),
-            Line::Launch => Effect::Launch { digest, target },
+        Some(match instruction {
+            Instruction::Validate { .. } => Effect::Validate { approval },
+            Instruction::Check => Effect::Check,
+            Instruction::Recall { claim } => Effect::Recall { claim: *claim },
+            Instruction::Lease => Effect::Lease { approval },
+            Instruction::FindTarget => Effect::FindTarget,
+            Instruction::ReadObject(_) => Effect::ReadApproval { approval },
+            Instruction::Commit(ops) => {
+                Effect::Commit(Commit { approval, digest, target, fence, uses_seen, ops })
+            }
+            Instruction::Start { act } => Effect::Launch { act: *act, digest, target },
+            Instruction::Call { act, key } => Effect::Call { act: *act, key: *key, digest },
+            Instruction::Prepare { act } => Effect::Prepare { act: *act },
         })
     }
 
@@ -118,118 +147,231 @@ impl<'a> Promotion<'a> {
     /// When the reply is none of those that [`Effect`] lists for the pending effect, or nothing is pending:
     /// the driver is wrong, and going on would act on a misunderstanding.
     pub fn resume(&mut self, reply: Reply<'_>) {
-        assert!(self.end.is_none(), "the promotion has ended: nothing is pending");
-        let Some((line, step)) = self.flow.line(self.at.cursor) else {
-            assert_eq!(reply, Reply::Done, "the answer is pending");
-            self.end = Some(End::Succeeded { target: self.at.target });
+        assert!(self.outcome.is_none(), "the promotion has ended: nothing is pending");
+        if let Some(step) = self.undone() {
+            assert!(
+                matches!(reply, Reply::Done | Reply::Failed | Reply::OutcomeUnknown),
+                "{reply:?} does not answer an undo"
+            );
+            return self.undo(step);
+        }
+        let Some((instruction, step, _)) = self.flow.instruction(self.at.cursor) else {
+            assert!(matches!(reply, Reply::Done | Reply::OutcomeUnknown), "the answer is pending");
+            self.outcome = Some(Outcome::Succeeded { target: self.at.target, repeats: self.at.repeats });
             return;
         };
-        match (line, reply) {
-            (Line::Validate(checks), Reply::Approval { approval, digest, now, .. }) => {
+        match (instruction, reply) {
+            (
+                Instruction::Validate { checks, accept_own },
+                Reply::Approval { approval, digest, now, observed, .. },
+            ) => {
                 self.at.digest = digest;
-                self.go_on_if(validate(approval, *checks, self.request, digest, now));
+                let against = Compared {
+                    own_use: observed.own_use,
+                    target_is_current: observed.target_is_current,
+                    ..Compared::at(now, digest)
+                };
+                match validate(approval, *checks, *accept_own, self.request, against) {
+                    Ok(_) => self.advance(),
+                    Err(refusal) => self.refuse(refusal, RefusalKind::Validation),
+                }
             }
-            (Line::ReadApproval(guards), Reply::Approval { approval, fence, now, .. }) => {
+            (Instruction::ReadObject(swap), Reply::Approval { approval, fence, now, observed, .. }) => {
                 let found = approval.ok_or(Refusal::APPROVAL_NOT_FOUND);
                 let fences = Fences { held: self.at.fence, latest: fence };
-                self.go_on_if(
-                    found.and_then(|row| consume(row.standing(), fences, *guards, self.at.digest, now)),
-                );
+                let against = Compared {
+                    own_use: observed.own_use,
+                    target_is_current: observed.target_is_current,
+                    ..Compared::at(now, self.at.digest)
+                };
+                self.at.uses_seen = observed.uses;
+                let judge = |row: &crate::protocol::Approval| {
+                    use_object(row.state(), fences, swap.guards, swap.accept_own, against)
+                };
+                match found.and_then(judge) {
+                    Ok(Granted::Usable) => self.advance(),
+                    // Nothing is left to be written.
+                    Ok(Granted::OwnUse) => {
+                        self.at.repeats = true;
+                        self.complete_step();
+                    }
+                    Err(_) if swap.on_conflict == OnConflict::Continue => self.complete_step(),
+                    Err(refusal) => self.refuse(refusal, RefusalKind::Conflict),
+                }
             }
-            (Line::Lease, Reply::Leased { fence }) => {
+            (Instruction::Lease, Reply::Leased { fence }) => {
                 self.at.fence = Some(fence);
-                self.at.cursor += 1;
+                self.at.holds_lease = true;
+                self.advance();
             }
-            // It is still the lease that is pending.
-            (Line::Lease, Reply::Held) => {}
-            (Line::Check, Reply::Read { digest }) => {
+            (Instruction::Lease, Reply::LeaseHeld) => {
+                if let StepAction::Lease(Lease { on_held: OnHeld::Refuse, .. }) = step.action {
+                    self.refuse(Refusal::LEASE_HELD, RefusalKind::Conflict);
+                }
+                // Otherwise the lease is still pending.
+            }
+            (Instruction::Check, Reply::Read { digest }) => {
                 self.at.digest = digest;
-                self.at.cursor += 1;
+                self.advance();
             }
-            (Line::FindTarget, Reply::Target(found)) => {
+            (Instruction::Recall { .. }, Reply::NotRecalled) => self.advance(),
+            (Instruction::Recall { .. }, Reply::Recalled) => {
+                // Only the answer is left.
+                self.at.repeats = true;
+                self.at.cursor = self.flow.end();
+            }
+            (Instruction::Recall { .. }, Reply::InFlight) => {
+                self.refuse(Refusal::IN_FLIGHT, RefusalKind::Conflict);
+            }
+            (Instruction::FindTarget, Reply::Target(found)) => {
                 let known = self.at.target;
                 self.at.target = found.map(|id| Target {
                     id,
                     created: known.is_some_and(|known| known.id == id && known.created),
                 });
-                self.at.cursor += 1;
+                self.advance();
             }
-            (Line::Commit(_), Reply::Committed { target }) => {
+            (Instruction::Commit(_), Reply::Committed { target, own_use }) => {
                 self.at.target = target.or(self.at.target);
-                self.at.cursor += 1;
-            }
-            (Line::Launch, Reply::Done) => self.at.cursor += 1,
-            (Line::Lease | Line::Commit(_), Reply::NotConsumed(refusal)) => self.go_on_if(Err(refusal)),
-            (Line::Check | Line::FindTarget | Line::Commit(_), Reply::Refused(refusal)) => {
-                self.fail(step, refusal, Failure::Own);
+                self.at.repeats |= own_use;
+                self.advance();
             }
             (
-                Line::Validate(_)
-                | Line::ReadApproval(_)
-                | Line::Check
-                | Line::Lease
-                | Line::FindTarget
-                | Line::Commit(_),
+                Instruction::Start { .. } | Instruction::Call { .. } | Instruction::Prepare { .. },
+                Reply::Done,
+            ) => self.advance(),
+            (Instruction::Lease | Instruction::Commit(_), Reply::NotConsumed(refusal)) => {
+                self.refuse(refusal, RefusalKind::Conflict);
+            }
+            (
+                Instruction::Check
+                | Instruction::FindTarget
+                | Instruction::Commit(_)
+                | Instruction::Start { .. }
+                | Instruction::Call { .. }
+                | Instruction::Prepare { .. },
+                Reply::Refused(refusal),
+            ) => self.refuse(refusal, RefusalKind::Own),
+            (
+                Instruction::Validate { .. }
+                | Instruction::ReadObject(_)
+                | Instruction::Check
+                | Instruction::Recall { .. }
+                | Instruction::Lease
+                | Instruction::FindTarget
+                | Instruction::Commit(_)
+                | Instruction::Call { .. }
+                | Instruction::Prepare { .. },
                 Reply::Failed,
-            ) => self.fail(step, unavailable(line, step), Failure::Before),
+            ) => self.fail(instruction, step, false),
             // Perhaps it has a lease and does not know it: nothing is consumed, and the lease runs out.
-            (Line::Lease, Reply::Lost) => self.fail(step, unavailable(line, step), Failure::Before),
-            (Line::Commit(_), Reply::Lost) => self.fail(step, unavailable(line, step), Failure::After),
-            (line, reply) => panic!("{reply:?} does not answer {line:?}"),
+            (Instruction::Lease, Reply::OutcomeUnknown) => self.fail(instruction, step, false),
+            (Instruction::Commit(_) | Instruction::Call { .. }, Reply::OutcomeUnknown) => {
+                self.fail(instruction, step, true);
+            }
+            (instruction, reply) => panic!("{reply:?} does not answer {instruction:?}"),
         }
     }
 
-    /// Goes on, or ends with a refusal by the approval's rules.
-    fn go_on_if(&mut self, judgement: Result<(), Refusal>) {
-        match judgement {
-            Ok(()) => self.at.cursor += 1,
-            Err(refusal) => self.end = Some(End::Refused { refusal, preflight: false }),
+    /// Goes on to the next instruction; the last one of a step completes it.
+    fn advance(&mut self) {
+        if self.at.cursor + 1 == self.flow.span_of_step(self.at.cursor).1 {
+            self.complete_step();
+        } else {
+            self.at.cursor += 1;
         }
     }
 
-    fn fail(&mut self, step: &Step, refusal: Refusal, failure: Failure) {
-        if step.is_best_effort() {
-            self.at.cursor = self.flow.after_step(self.at.cursor);
-            return;
+    /// The step was seen to succeed: a later refusal undoes it, where it says so.
+    fn complete_step(&mut self) {
+        if let Some((_, step, index)) = self.flow.instruction(self.at.cursor)
+            && step.is_undone()
+        {
+            self.at.undoable |= 1 << index;
         }
-        self.end = Some(match failure {
-            // A write that refuses inside a group is a preflight refusal too: the group was not applied.
-            Failure::Own => End::Refused { refusal, preflight: true },
-            Failure::Before => End::Refused { refusal, preflight: step.is_preflight() },
-            // A write may have been applied, and the endpoint answers as if it was not.
-            Failure::After if step.is_preflight() => End::Refused { refusal, preflight: true },
-            Failure::After => End::Unknown { refusal },
-        });
+        self.leave_step();
     }
-}
 
-/// When a step failed.
-#[derive(Clone, Copy)]
-enum Failure {
-    /// By its own judgement.
-    Own,
-    /// Certainly before anything changed.
-    Before,
-    /// Perhaps after it changed.
-    After,
+    fn leave_step(&mut self) {
+        if let Some((.., index)) = self.flow.instruction(self.at.cursor)
+            && self.flow.ends_lease(index)
+        {
+            self.at.holds_lease = false;
+        }
+        self.at.is_retrying = false;
+        self.at.cursor = self.flow.span_of_step(self.at.cursor).1;
+    }
+
+    /// A 503 of the step. `is_unknown`: it may have been applied.
+    fn fail(&mut self, instruction: &Instruction, step: &Step, is_unknown: bool) {
+        let is_event = matches!(step.action, StepAction::Audit);
+        match step.on_error {
+            // An event that is lost is lost.
+            _ if is_event => self.leave_step(),
+            OnError::Continue => self.leave_step(),
+            OnError::Retry if !self.at.is_retrying => {
+                self.at.is_retrying = true;
+                self.at.cursor = self.flow.span_of_step(self.at.cursor).0;
+            }
+            OnError::Refuse | OnError::Retry => {
+                // A write may have been applied, and the endpoint answers as if it was not.
+                let kind = match is_unknown {
+                    _ if step.is_preflight() => RefusalKind::PreflightUnavailable,
+                    true => RefusalKind::Unknown,
+                    false => RefusalKind::Unavailable,
+                };
+                self.refuse(unavailable(instruction, step), kind);
+            }
+        }
+    }
+
+    /// Ends with this refusal, or undoes first.
+    fn refuse(&mut self, refusal: Refusal, kind: RefusalKind) {
+        let ending = Ending { kind, status: refusal.status() };
+        if self.at.undoable == 0 {
+            self.outcome = Some(ending.outcome(refusal));
+        } else {
+            self.at.ending = Some(ending);
+            self.refusal = Some(refusal);
+        }
+    }
+
+    /// The undo of `step` has been tried; it is not tried again.
+    fn undo(&mut self, step: usize) {
+        self.at.undoable &= !(1 << step);
+        if matches!(self.flow.steps()[step].action, StepAction::Lease(_)) {
+            self.at.holds_lease = false;
+        }
+        if let (0, Some(ending)) = (self.at.undoable, self.at.ending) {
+            let refusal = self.refusal.take().unwrap_or_else(|| ending.anonymous());
+            self.outcome = Some(ending.outcome(refusal));
+        }
+    }
 }
 
 /// The 503 of a step whose infrastructure failed: its own if it lists one.
-fn unavailable(line: &Line, step: &Step) -> Refusal {
+fn unavailable(instruction: &Instruction, step: &Step) -> Refusal {
     if let Some(own) = step.refusals().find(|refusal| refusal.status() == 503) {
         return own.clone();
     }
     match &step.action {
-        Do::Validate { .. } | Do::Check { .. } => Refusal::LOOKUP_FAILED,
-        Do::Write { .. } if matches!(line, Line::FindTarget) => Refusal::LOOKUP_FAILED,
-        Do::Write { .. } => Refusal::UPDATE_FAILED,
-        Do::Lease => Refusal::LEASE_FAILED,
-        Do::Enqueue => Refusal::ENQUEUE_FAILED,
-        Do::Consume { .. } => Refusal::EXECUTE_FAILED,
-        Do::Atomic(members) if members.iter().any(|member| matches!(member, Member::Consume { .. })) => {
-            Refusal::EXECUTE_FAILED
+        StepAction::Validate { .. } | StepAction::Check { .. } | StepAction::Recall { .. } => {
+            Refusal::LOOKUP_FAILED
         }
-        Do::Atomic(_) | Do::Audit | Do::Launch => Refusal::UPDATE_FAILED,
+        StepAction::Write(_) if matches!(instruction, Instruction::FindTarget) => Refusal::LOOKUP_FAILED,
+        StepAction::Write(_) => Refusal::UPDATE_FAILED,
+        StepAction::Lease(_) => Refusal::LEASE_FAILED,
+        StepAction::Consume(_) => Refusal::EXECUTE_FAILED,
+        StepAction::Remember => Refusal::REMEMBER_FAILED,
+        StepAction::Act(_) => match instruction {
+            Instruction::Commit(ops) if matches!(ops.as_slice(), [Change::Enqueue { .. }]) => {
+                Refusal::ENQUEUE_FAILED
+            }
+            Instruction::Commit(_) => Refusal::UPDATE_FAILED,
+            _ => Refusal::CALL_FAILED,
+        },
+        StepAction::Atomic(_) if step.consume().is_some() => Refusal::EXECUTE_FAILED,
+        StepAction::Atomic(_) | StepAction::Audit => Refusal::UPDATE_FAILED,
     }
 }
 

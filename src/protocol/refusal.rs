@@ -107,6 +107,22 @@ refusals! {
     ENQUEUE_FAILED = 503 "enqueue_failed";
 }
 
+/// The refusals of steps that no flow of the gate has.
+impl Refusal {
+    /// Another deploy has changed the target since the approval.
+    pub const TARGET_CHANGED: Self = Self { status: 409, code: Cow::Borrowed("target_changed") };
+    /// Another attempt has the object's lease, and the step does not wait for it.
+    pub const LEASE_HELD: Self = Self { status: 409, code: Cow::Borrowed("lease_held") };
+    /// Another attempt under the same key has not ended.
+    pub const IN_FLIGHT: Self = Self { status: 409, code: Cow::Borrowed("in_flight") };
+    /// The act has been done for this use already.
+    pub const DUPLICATE: Self = Self { status: 409, code: Cow::Borrowed("duplicate") };
+    /// The other system failed, or its answer was lost.
+    pub const CALL_FAILED: Self = Self { status: 503, code: Cow::Borrowed("call_failed") };
+    /// The store failed while the outcome was stored.
+    pub const REMEMBER_FAILED: Self = Self { status: 503, code: Cow::Borrowed("remember_failed") };
+}
+
 /// Why a text is no refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidRefusal {

@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use super::{
-    approval::{Approval, Binding, Digest, Event, Standing, Status, Timestamp, Window, transition},
+    approval::{Approval, ApprovalState, Binding, Digest, Event, Status, Timestamp, Validity, transition},
     flow::{Checks, Guards},
     refusal::Refusal,
 };
@@ -33,35 +33,77 @@ impl Request {
     }
 }
 
-/// Applies `checks`, reading only. `digest` is that of what would run, as of this reading.
+/// What a read or a swap compares the object with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// The digest of what would run.
+    pub digest: Digest,
+    /// The clock.
+    pub now: Timestamp,
+    /// A use that is not undone belongs to an attempt of the same caller.
+    pub own_use: bool,
+    /// The target's version is that of the approval.
+    pub target_is_current: bool,
+}
+
+impl Compared {
+    /// An object without uses by the same caller, whose target has not changed.
+    #[inline(always)]
+    pub fn at(now: Timestamp, digest: Digest) -> Self {
+        Self { digest, now, own_use: false, target_is_current: true }
+    }
+}
+
+/// Why an attempt may use the object, or go on towards its use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// It is usable.
+    Usable,
+    /// An earlier attempt of the same caller has used it (`accept_own`): nothing is left to be changed.
+    OwnUse,
+}
+
+/// Applies `checks`, reading only. With `accept_own` the caller's own use meets status and expiry, unless the object
+/// was revoked since.
 ///
 /// # Errors
 /// In this order: 404 not found (also for another team's approval), 409 not approved, 400 mismatch, 410 expired,
-/// 409 payload mismatch.
+/// 409 payload mismatch, 409 target changed.
 pub fn validate(
     approval: Option<&Approval>,
     checks: Checks,
+    accept_own: bool,
     request: &Request,
-    digest: Digest,
-    now: Timestamp,
-) -> Result<(), Refusal> {
+    against: Compared,
+) -> Result<Granted, Refusal> {
     let approval = approval.ok_or(Refusal::APPROVAL_NOT_FOUND)?;
     if checks.owner && approval.team != request.team {
         return Err(Refusal::APPROVAL_NOT_FOUND);
     }
-    if checks.status && approval.status != Status::Approved {
+    let granted = grant(approval.status, accept_own, against);
+    let is_own = granted == Granted::OwnUse;
+    if checks.status && !is_own && approval.status != Status::Approved {
         return Err(Refusal::APPROVAL_NOT_APPROVED);
     }
     if checks.binding && approval.binding != request.binding {
         return Err(Refusal::APPROVAL_MISMATCH);
     }
-    if checks.expiry && approval.window(now) == Window::Passed {
+    if checks.expiry && !is_own && approval.validity(against.now) == Validity::Expired {
         return Err(Refusal::APPROVAL_EXPIRED);
     }
-    if checks.digest && approval.digest != digest {
+    if checks.digest && approval.digest != against.digest {
         return Err(Refusal::APPROVAL_PAYLOAD_MISMATCH);
     }
-    Ok(())
+    if checks.target && !against.target_is_current {
+        return Err(Refusal::TARGET_CHANGED);
+    }
+    Ok(granted)
+}
+
+/// A use counts as the caller's own whether or not the object is usable besides: using it again would be another use.
+#[inline(always)]
+fn grant(status: Status, accept_own: bool, against: Compared) -> Granted {
+    if accept_own && against.own_use && status != Status::Revoked { Granted::OwnUse } else { Granted::Usable }
 }
 
 /// The fencing numbers that a consume compares under the `lease` guard.
@@ -84,34 +126,55 @@ pub fn lease(fence: u64, until: Timestamp, now: Timestamp) -> Result<u64, Timest
 
 /// Whether the approval may become executed under `guards`. `digest` is the one that the promotion holds.
 ///
-/// This is the compare of the compare-and-swap. A guard that is left out is not looked at, so without the
-/// `status` guard this is an unconditional update, which executes twice whoever asks twice.
+/// This is the compare of the compare-and-swap. A guard that is left out is not compared, so without the
+/// `status` guard this is an unconditional update, which executes twice for two requests.
 ///
 /// # Errors
 /// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch, 409 lease lost.
 #[inline(always)]
 pub fn consume(
-    approval: Standing,
+    approval: ApprovalState,
     fences: Fences,
     guards: Guards,
     digest: Digest,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let window = approval.window(now);
-    if guards.status && transition(approval.status, Event::Consume, window).is_err() {
+    use_object(approval, fences, guards, false, Compared::at(now, digest)).map(|_| ())
+}
+
+/// As [`consume`], for objects of any kind: with `accept_own` the caller's own use meets status and expiry, unless
+/// the object was revoked since, and is not counted again.
+///
+/// # Errors
+/// As [`consume`], and 409 target changed before the lease.
+#[inline(always)]
+pub fn use_object(
+    approval: ApprovalState,
+    fences: Fences,
+    guards: Guards,
+    accept_own: bool,
+    against: Compared,
+) -> Result<Granted, Refusal> {
+    let validity = approval.validity(against.now);
+    let granted = grant(approval.status, accept_own, against);
+    let is_own = granted == Granted::OwnUse;
+    if guards.status && !is_own && transition(approval.status, Event::Consume, validity).is_err() {
         return Err(Refusal::APPROVAL_ALREADY_EXECUTED);
     }
-    if guards.expiry && window == Window::Passed {
+    if guards.expiry && !is_own && validity == Validity::Expired {
         return Err(Refusal::APPROVAL_EXPIRED);
     }
-    if guards.digest && approval.digest != digest {
+    if guards.digest && approval.digest != against.digest {
         return Err(Refusal::APPROVAL_PAYLOAD_MISMATCH);
     }
-    // A lease that has run out is good for as long as nobody else takes it.
+    if guards.target && !against.target_is_current {
+        return Err(Refusal::TARGET_CHANGED);
+    }
+    // A lease that has run out is good for as long as no other attempt takes it.
     if guards.lease && fences.held != Some(fences.latest) {
         return Err(Refusal::LEASE_LOST);
     }
-    Ok(())
+    Ok(granted)
 }
 
 #[cfg(test)]
@@ -152,7 +215,7 @@ mod tests {
     fn judge(approval: &Approval, checks: Checks) -> Result<(), Refusal> {
         let request =
             Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
-        validate(Some(approval), checks, &request, Digest([1; 32]), NOW)
+        validate(Some(approval), checks, false, &request, Compared::at(NOW, Digest([1; 32]))).map(|_| ())
     }
 
     #[test]
@@ -181,6 +244,7 @@ mod tests {
                 binding: only(2),
                 expiry: only(3),
                 digest: only(4),
+                target: false,
             };
             assert_eq!(judge(&approval, checks).as_ref(), Err(refusal));
         }
@@ -195,7 +259,7 @@ mod tests {
         };
         let leased = Guards { lease: true, ..Guards::ALL };
         let judge_as = |held, approval: &Approval, guards| {
-            consume(approval.standing(), Fences { held, latest: 2 }, guards, Digest([1; 32]), NOW)
+            consume(approval.state(), Fences { held, latest: 2 }, guards, Digest([1; 32]), NOW)
         };
         let judge = |approval: &Approval, guards| judge_as(Some(1), approval, guards);
         assert_eq!(judge(&good(), Guards::ALL), Ok(()));
@@ -221,7 +285,7 @@ mod tests {
     fn an_approval_that_is_not_there_is_not_found_whatever_is_checked() {
         let request =
             Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
-        let verdict = validate(None, Checks::default(), &request, Digest([1; 32]), NOW);
+        let verdict = validate(None, Checks::default(), false, &request, Compared::at(NOW, Digest([1; 32])));
         assert_eq!(verdict, Err(Refusal::APPROVAL_NOT_FOUND));
         assert_eq!(Request::parse_approval_id("17"), Err(Refusal::INVALID_APPROVAL_ID));
     }

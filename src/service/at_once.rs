@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Answer, Deployer, Turns, promote_once_in_turn, request_once};
 use crate::{
-    protocol::{Digest, End, Environment, Flow, Refusal, Status},
+    protocol::{Digest, Environment, Flow, Outcome, Refusal, Status},
     store::{Ask, Decision, Requested, Store, StoreError},
 };
 
@@ -68,11 +68,11 @@ pub async fn promote_at_once<S: Store, D: Deployer, T: Turns>(
 }
 
 /// Whether the approval was given, can never be used for what is asked now, and nobody has used it.
-fn is_stale(end: &End) -> bool {
+fn is_stale(end: &Outcome) -> bool {
     match end {
-        End::Refused { refusal, .. } => {
+        Outcome::Refused { refusal, .. } => {
             [Refusal::APPROVAL_EXPIRED, Refusal::APPROVAL_PAYLOAD_MISMATCH].contains(refusal)
         }
-        End::Succeeded { .. } | End::Unknown { .. } => false,
+        Outcome::Succeeded { .. } | Outcome::Unknown { .. } => false,
     }
 }

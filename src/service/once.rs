@@ -8,7 +8,7 @@ use std::pin::pin;
 
 use super::{AskAgain, Deployer, Turns, promote_in_turn};
 use crate::{
-    protocol::{Digest, End, Flow, Refusal},
+    protocol::{Digest, Flow, Outcome, Refusal, RefusalKind},
     store::{Ask, Requested, Store, StoreError},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// How the promotion ended: this one, or the one that it repeats.
-    pub end: End,
+    pub end: Outcome,
     /// It is the outcome of an earlier promotion under the same key.
     pub replayed: bool,
 }
@@ -52,7 +52,7 @@ pub async fn promote_once_in_turn<S: Store, D: Deployer, T: Turns>(
     // Who is given a reference need not move it.
     let end = pin!(promote_in_turn(flow, ask, source, store, deployer, turns)).await;
     // A duplicate that was under way at the same time may have been quicker.
-    let lost = matches!(&end, End::Refused { refusal, .. } if refusal.status() == 409);
+    let lost = matches!(&end, Outcome::Refused { refusal, .. } if refusal.status() == 409);
     if repeatable
         && lost
         && let Some(end) = earlier(ask, store).await
@@ -76,12 +76,12 @@ pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Reque
 }
 
 /// What the caller is told because of what its key has done before.
-async fn earlier<S: Store>(ask: &Ask, store: &S) -> Option<End> {
-    let refused = |refusal| End::Refused { refusal, preflight: false };
+async fn earlier<S: Store>(ask: &Ask, store: &S) -> Option<Outcome> {
+    let refused = |refusal| Outcome::Refused { refusal, kind: RefusalKind::Conflict };
     match store.execution(ask.request.team, ask.request.approval).await {
         Err(_) => Some(refused(Refusal::LOOKUP_FAILED)),
         Ok(Some(execution)) if execution.key == ask.key && execution.payload == ask.payload => {
-            Some(End::Succeeded { target: execution.target })
+            Some(Outcome::Succeeded { target: execution.target, repeats: true })
         }
         Ok(Some(execution)) if execution.key == ask.key => Some(refused(Refusal::IDEMPOTENCY_KEY_REUSED)),
         Ok(_) => None,

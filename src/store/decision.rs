@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::AuditKind;
-use crate::protocol::{Event, Refusal, Standing, Status, Timestamp, Window, transition};
+use crate::protocol::{ApprovalState, Event, Refusal, Status, Timestamp, Validity, transition};
 
 /// What a decision about a pending approval is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +87,17 @@ impl Decider {
     ///
     /// # Errors
     /// [`Decider::too_late`] when the table of transitions has no such arrow.
-    pub fn judge(self, standing: Standing, now: Timestamp) -> Result<Status, Refusal> {
-        let window = standing.window(now);
+    pub fn judge(self, standing: ApprovalState, now: Timestamp) -> Result<Status, Refusal> {
+        let window = standing.validity(now);
         transition(standing.status, self.event(window), window).map_err(|_| self.too_late())
     }
 
-    fn event(self, window: Window) -> Event {
+    fn event(self, window: Validity) -> Event {
         match (self, window) {
             // Touched by the operator after its end, a pending approval expires.
-            (Self::Operator(_), Window::Passed) => Event::Expire,
-            (Self::Operator(Verdict::Approve), Window::Open) | (Self::Policy, _) => Event::Approve,
-            (Self::Operator(Verdict::Reject), Window::Open) | (Self::Administrator, _) => Event::Reject,
+            (Self::Operator(_), Validity::Expired) => Event::Expire,
+            (Self::Operator(Verdict::Approve), Validity::Valid) | (Self::Policy, _) => Event::Approve,
+            (Self::Operator(Verdict::Reject), Validity::Valid) | (Self::Administrator, _) => Event::Reject,
         }
     }
 
@@ -114,7 +114,8 @@ impl AuditKind {
     /// The event of a move to this status. None is pending again.
     pub fn of(status: Status) -> Option<Self> {
         match status {
-            Status::Pending => None,
+            // No event of the gate revokes.
+            Status::Pending | Status::Revoked => None,
             Status::Approved => Some(Self::Approved),
             Status::Rejected => Some(Self::Rejected),
             Status::Expired => Some(Self::Expired),

@@ -11,7 +11,7 @@ use super::{
     records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team},
     vault::Vault,
 };
-use crate::protocol::{Binding, Commit, Op, Refusal, Target};
+use crate::protocol::{Binding, Change, Commit, Refusal, Target};
 
 /// What begins the value of a variable that stands for a vault key.
 const VAULT: &str = "vault:";
@@ -154,8 +154,8 @@ impl Estate {
         let mut applied = Applied::default();
         for op in commit.ops {
             match op {
-                Op::Consume { .. } => applied.consumed = true,
-                Op::WriteTarget { trust_look } => {
+                Change::Consume(_) => applied.consumed = true,
+                Change::WriteTarget { trust_look } => {
                     let found =
                         if *trust_look { commit.target.map(|target| target.id) } else { self.target(ask) };
                     let id = found.unwrap_or_else(&mut *new_id);
@@ -166,13 +166,15 @@ impl Estate {
                     self.write_target(ask, commit, approved, id);
                     applied.target = Some(Target { id, created });
                 }
-                Op::WriteVault if ask.payload.copy_vault => {
+                Change::WriteVault if ask.payload.copy_vault => {
                     let Binding { from, to, .. } = ask.binding();
                     self.vault.copy(from, to, &mut applied.vault_keys);
                 }
-                Op::WriteVault => {}
-                Op::Audit => applied.events += 1,
-                Op::Enqueue => applied.enqueued = true,
+                Change::WriteVault => {}
+                Change::Audit => applied.events += 1,
+                Change::Enqueue { .. } => applied.enqueued = true,
+                // `service::supports` refuses a flow with these at start.
+                Change::Row { .. } | Change::Remember => {}
             }
         }
         applied

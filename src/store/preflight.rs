@@ -1,7 +1,10 @@
 //! The checks behind a step's refusals: which of them apply to what is asked for.
 
 use super::{Ask, Committed, Estate};
-use crate::protocol::{Commit, Do, Fences, Guards, Member, Op, Refusal, Standing, Step, Timestamp, consume};
+use crate::protocol::{
+    ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
+    consume,
+};
 
 /// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
 /// has at that moment.
@@ -38,7 +41,7 @@ pub(super) struct Judgement<'a> {
     pub(super) step: &'a Step,
     pub(super) commit: Commit<'a>,
     /// The approval; none when there is no such approval.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<ApprovalState>,
     pub(super) fences: Fences,
     pub(super) now: Timestamp,
 }
@@ -48,7 +51,7 @@ impl Judgement<'_> {
     pub(super) fn guards(&self) -> Result<Option<Guards>, Committed> {
         let mut guards = None;
         for (index, op) in self.commit.ops.iter().enumerate() {
-            if let Op::Consume { guards: wanted } = op {
+            if let Change::Consume(Swap { guards: wanted, .. }) = op {
                 if let Some(standing) = self.standing {
                     consume(standing, self.fences, *wanted, self.commit.digest, self.now)
                         .map_err(Committed::NotConsumed)?;
@@ -70,13 +73,17 @@ impl Judgement<'_> {
             own_refusals(step, index).iter().find(applies).cloned()
         };
         match commit.ops.get(index)? {
-            Op::WriteTarget { trust_look } => own().or_else(|| {
+            Change::WriteTarget { trust_look } => own().or_else(|| {
                 let target =
                     if *trust_look { commit.target.map(|target| target.id) } else { estate.target(ask) };
                 (target.is_none() && estate.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
             }),
-            Op::WriteVault => own(),
-            Op::Consume { .. } | Op::Audit | Op::Enqueue => None,
+            Change::WriteVault => own(),
+            Change::Consume(_)
+            | Change::Audit
+            | Change::Enqueue { .. }
+            | Change::Row { .. }
+            | Change::Remember => None,
         }
     }
 }
@@ -84,17 +91,18 @@ impl Judgement<'_> {
 /// The refusals that belong to this change of the step.
 fn own_refusals(step: &Step, op: usize) -> &[Refusal] {
     match &step.action {
-        Do::Write { refusals, .. } => refusals,
-        Do::Atomic(members) => match members.get(op) {
-            Some(Member::Write { refusals, .. }) => refusals,
-            _ => &[],
+        StepAction::Write(write) => &write.refusals,
+        StepAction::Atomic(members) => match members.get(op) {
+            Some(Member::Write(write)) => &write.refusals,
+            Some(Member::Consume(_) | Member::Act(_) | Member::Audit | Member::Remember) | None => &[],
         },
-        Do::Validate { .. }
-        | Do::Check { .. }
-        | Do::Lease
-        | Do::Consume { .. }
-        | Do::Audit
-        | Do::Enqueue
-        | Do::Launch => &[],
+        StepAction::Validate { .. }
+        | StepAction::Check { .. }
+        | StepAction::Recall { .. }
+        | StepAction::Lease(_)
+        | StepAction::Consume(_)
+        | StepAction::Act(_)
+        | StepAction::Audit
+        | StepAction::Remember => &[],
     }
 }

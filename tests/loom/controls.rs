@@ -12,7 +12,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Guards, Refusal, Status, Timestamp},
     store::memory::strategy::{
         Record, Strategy, consume,
         sync::{Monitor, Mutex, Pointer, Primitives, Word},
@@ -94,11 +94,11 @@ fn look_then_write(
     broken: &impl Strategy,
     id: Uuid,
     now: Timestamp,
-    judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
 ) -> Judged {
     let record = broken.read(id)?;
     let status = judged!(judge, record.standing);
-    let standing = Standing { status, ..record.standing };
+    let standing = ApprovalState { status, ..record.standing };
     broken.insert(id, Record { standing, changed_at: now });
     Some(Ok(status))
 }
@@ -132,7 +132,7 @@ impl Strategy for CheckThenAct {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Judged {
         look_then_write(self, id, now, judge)
     }
@@ -203,7 +203,10 @@ impl<H: Habit> OneWord<H> {
         let status = *Status::ALL.get((word as usize & 7).checked_sub(1)?)?;
         let digest = Digest([self.digest.load(Ordering::Relaxed) as u8; 32]);
         let expires_at = Timestamp(self.expires_at.load(Ordering::Relaxed));
-        Some(Record { standing: Standing { status, expires_at, digest }, changed_at: Timestamp(word >> 3) })
+        Some(Record {
+            standing: ApprovalState { status, expires_at, digest },
+            changed_at: Timestamp(word >> 3),
+        })
     }
 }
 
@@ -221,7 +224,12 @@ impl<H: Habit> Strategy for OneWord<H> {
         self.record(self.word.load(H::OBSERVE))
     }
 
-    fn update(&self, _: Uuid, now: Timestamp, judge: impl Fn(Standing) -> Result<Status, Refusal>) -> Judged {
+    fn update(
+        &self,
+        _: Uuid,
+        now: Timestamp,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
+    ) -> Judged {
         let mut seen = self.word.load(H::OBSERVE);
         loop {
             let status = judged!(judge, self.record(seen)?.standing);
@@ -262,7 +270,7 @@ impl Strategy for PointerStore {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Judged {
         look_then_write(self, id, now, judge)
     }
@@ -339,7 +347,7 @@ impl Strategy for HastyActor {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Judged {
         look_then_write(self, id, now, judge)
     }
@@ -365,7 +373,7 @@ impl Spurious {
 /// Takes every failure of a weak exchange for a lost race, or tries again.
 struct Weak {
     word: Spurious,
-    standing: Standing,
+    standing: ApprovalState,
     retries: bool,
 }
 
@@ -379,14 +387,14 @@ impl Strategy for Weak {
     fn read(&self, _: Uuid) -> Option<Record> {
         let word = self.word.value.load(Ordering::SeqCst);
         let status = Status::ALL[(word & 7) as usize - 1];
-        Some(Record { standing: Standing { status, ..self.standing }, changed_at: Timestamp(word >> 3) })
+        Some(Record { standing: ApprovalState { status, ..self.standing }, changed_at: Timestamp(word >> 3) })
     }
 
     fn update(
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Judged {
         loop {
             let record = self.read(id)?;
@@ -405,7 +413,8 @@ impl Strategy for Weak {
 
 /// Alone with an approved approval, a consumer who is told that somebody else was quicker was told a lie.
 fn weak_exchange() -> Result<(), Failed> {
-    let standing = Standing { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
+    let standing =
+        ApprovalState { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };
     let alone = |retries| {
         let value = AtomicU64::new(packed(Status::Approved, Timestamp(1)));
         let weak = Weak { word: Spurious { value, has_failed: AtomicBool::new(false) }, standing, retries };

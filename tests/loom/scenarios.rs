@@ -13,8 +13,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use countersign::{
     protocol::{
-        Approval, Binding, Digest, Effect, End, Environment, Event, Flow, Guards, Kind, Op, Promotion,
-        Refusal, Reply, Request, Standing, Status, Timestamp,
+        Approval, ApprovalState, Binding, Change, Digest, Effect, Environment, Event, Flow, Guards, Kind,
+        Outcome, Promotion, Refusal, RefusalKind, Reply, Request, Status, Swap, Timestamp,
     },
     store::memory::strategy::{Record, Strategy, consume, decide, sync::Word},
 };
@@ -39,7 +39,7 @@ fn time_of(index: u64) -> Timestamp {
 }
 
 fn record(status: Status) -> Record {
-    Record { standing: Standing { status, expires_at: EXPIRES_AT, digest: DIGEST }, changed_at: BEGAN }
+    Record { standing: ApprovalState { status, expires_at: EXPIRES_AT, digest: DIGEST }, changed_at: BEGAN }
 }
 
 fn with_approval<S: Strategy + Default>(status: Status) -> Arc<S> {
@@ -240,7 +240,7 @@ fn request() -> Request {
 }
 
 /// Drives the real promotion to its end on the strategy. Its preflight fails, if it is told to.
-fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> End {
+fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> Outcome {
     let request = request();
     let now = time_of(index);
     let mut promotion = Promotion::begin(flow, &request, DIGEST);
@@ -262,28 +262,33 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> E
                     digest: DIGEST,
                     fence: 0,
                     now,
+                    observed: countersign::protocol::Observed::default(),
                 });
             }
             Effect::Check if fails => promotion.resume(Reply::Refused(Refusal::NO_SERVICES)),
             Effect::Check => promotion.resume(Reply::Read { digest: DIGEST }),
-            Effect::Lease { .. } => unreachable!("its flow has no lease"),
+            Effect::Lease { .. }
+            | Effect::Recall { .. }
+            | Effect::Call { .. }
+            | Effect::Prepare { .. }
+            | Effect::Undo { .. } => unreachable!("its flow has none of these"),
             Effect::FindTarget => promotion.resume(Reply::Target(None)),
             Effect::Commit(commit) => {
                 let consumes = commit.ops.iter().find_map(|op| match op {
-                    Op::Consume { guards } => Some(*guards),
+                    Change::Consume(Swap { guards, .. }) => Some(*guards),
                     _ => None,
                 });
                 let consumed = consumes
                     .map_or(Ok(()), |guards| consume(strategy, commit.approval, guards, commit.digest, now));
                 promotion.resume(match consumed {
-                    Ok(()) => Reply::Committed { target: None },
+                    Ok(()) => Reply::Committed { target: None, own_use: false },
                     Err(refusal) => Reply::NotConsumed(refusal),
                 });
             }
             Effect::Launch { .. } | Effect::Answer => promotion.resume(Reply::Done),
         }
     }
-    promotion.end().expect("nothing is left to do").clone()
+    promotion.outcome().expect("nothing is left to do").clone()
 }
 
 /// One promotion fails in its preflight, the other one succeeds, whoever comes first.
@@ -295,12 +300,12 @@ pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'stat
     });
     let succeeding = promote(&*strategy, &Flow::atomic_commit(), 0, false);
     let failing = failing.join().expect("it has not panicked");
-    assert!(matches!(succeeding, End::Succeeded { .. }), "{succeeding:?}");
+    assert!(matches!(succeeding, Outcome::Succeeded { .. }), "{succeeding:?}");
     let found = strategy.read(ID).expect("it was inserted");
     assert_eq!((found.standing.status, found.changed_at), (Status::Executed, time_of(0)), "by the other one");
     match failing {
-        End::Refused { refusal, preflight: true } => format!("fails with {refusal}"),
-        End::Refused { refusal, preflight: false } => format!("comes late: {refusal}"),
+        Outcome::Refused { refusal, kind: RefusalKind::Own } => format!("fails with {refusal}"),
+        Outcome::Refused { refusal, kind: RefusalKind::Conflict } => format!("comes late: {refusal}"),
         other => panic!("{other:?}"),
     }
 }
@@ -309,7 +314,7 @@ pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'stat
 pub(crate) fn a_failing_preflight_alone<S: Strategy + Default + 'static>() -> String {
     let strategy = with_approval::<S>(Status::Approved);
     let end = promote(&*strategy, &Flow::atomic_commit(), 0, true);
-    assert_eq!(end, End::Refused { refusal: Refusal::NO_SERVICES, preflight: true });
+    assert_eq!(end, Outcome::Refused { refusal: Refusal::NO_SERVICES, kind: RefusalKind::Own });
     assert_eq!(strategy.read(ID), Some(record(Status::Approved)), "still approved, and untouched");
     "still approved".to_owned()
 }

@@ -1,7 +1,7 @@
 //! Promotes that need nobody: the platform's rule approves them, through the same gate.
 
 use countersign::{
-    protocol::{End, Environment, Flow, Refusal, Status},
+    protocol::{Environment, Flow, Outcome, Refusal, RefusalKind, Status},
     service::{Answer, AskAgain, POLICY, promote_at_once, runs_at_once},
     store::{Ask, AuditKind, Decision, Payload, Store, Tenants},
 };
@@ -36,7 +36,7 @@ fn only_development_needs_nobody() {
 fn it_is_executed_once_and_the_audit_names_the_rule() {
     let platform = Platform::new();
     let (id, answer) = promote(&platform, &ask(&platform, None)).expect("it is its own");
-    assert!(matches!(answer.end, End::Succeeded { .. }), "{answer:?}");
+    assert!(matches!(answer.end, Outcome::Succeeded { .. }), "{answer:?}");
     let events = at_once(platform.store.audit(id)).expect("nothing fails");
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
@@ -62,12 +62,12 @@ fn an_approval_that_has_become_useless_is_replaced_under_the_same_key() {
     let ask = ask(&platform, Some("mine"));
     platform.store.begin_outage(TEAM, Refusal::ENV_LOAD_FAILED);
     let (first, answer) = promote(&platform, &ask).expect("it is its own");
-    assert!(matches!(answer.end, End::Refused { preflight: true, .. }), "{answer:?}");
+    assert!(matches!(answer.end, Outcome::Refused { kind: RefusalKind::Own, .. }), "{answer:?}");
     platform.store.end_outage(TEAM, &Refusal::ENV_LOAD_FAILED);
     // Its window has passed, and its source has changed.
     platform.clock.advance_ms(24 * 60 * 60 * 1000);
     let (second, answer) = promote(&platform, &ask).expect("it is its own");
-    assert!(matches!(answer.end, End::Succeeded { .. }), "{answer:?}");
+    assert!(matches!(answer.end, Outcome::Succeeded { .. }), "{answer:?}");
     assert_ne!(first, second);
     let status =
         |id| at_once(platform.store.approval(TEAM, id)).expect("nothing fails").expect("it is there");

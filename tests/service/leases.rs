@@ -11,7 +11,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Commit, Digest, End, Flow, Refusal, Step, Timestamp},
+    protocol::{Commit, Digest, Flow, Outcome, Refusal, RefusalKind, Step, Timestamp},
     service::{AskAgain, InMemoryDeployer, Turns, promote, promote_in_turn},
     store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
 };
@@ -76,11 +76,11 @@ impl Store for Watched {
     countersign_models::jobs_pass_through!(store);
 }
 
-type Promoting<'a> = Pin<Box<dyn Future<Output = End> + 'a>>;
+type Promoting<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
 /// Polls them in turn until all have ended.
-fn in_turn(mut promotions: Vec<Promoting<'_>>) -> Vec<End> {
-    let mut ends: Vec<Option<End>> = promotions.iter().map(|_| None).collect();
+fn in_turn(mut promotions: Vec<Promoting<'_>>) -> Vec<Outcome> {
+    let mut ends: Vec<Option<Outcome>> = promotions.iter().map(|_| None).collect();
     let mut context = Context::from_waker(Waker::noop());
     while ends.iter().any(Option::is_none) {
         for (promotion, end) in promotions.iter_mut().zip(&mut ends) {
@@ -105,8 +105,8 @@ fn contend(flow: &Flow) -> (usize, usize) {
         .map(|_| -> Promoting<'_> { Box::pin(promote(flow, &ask, source, &watched, &deployer)) })
         .collect();
     let ends = in_turn(promotions);
-    let won = ends.iter().filter(|end| matches!(end, End::Succeeded { .. })).count();
-    let lost = |end: &&End| matches!(end, End::Refused { refusal, .. } if refusal.status() == 409);
+    let won = ends.iter().filter(|end| matches!(end, Outcome::Succeeded { .. })).count();
+    let lost = |end: &&Outcome| matches!(end, Outcome::Refused { refusal, .. } if refusal.status() == 409);
     assert_eq!((won, ends.iter().filter(lost).count()), (1, CONTENDERS - 1), "{ends:?}");
     if flow.takes_lease() {
         let lease = watched.store.lease(TEAM, ask.request.approval);
@@ -130,10 +130,10 @@ fn a_refused_preflight_gives_the_lease_back() {
     platform.store.begin_outage(TEAM, Refusal::FETCH_FAILED);
     let flow = Flow::atomic_commit_lease();
     let refused = platform.promote(&flow, &ask);
-    assert_eq!(refused, End::Refused { refusal: Refusal::FETCH_FAILED, preflight: true });
+    assert_eq!(refused, Outcome::Refused { refusal: Refusal::FETCH_FAILED, kind: RefusalKind::Own });
     assert_eq!(platform.store.lease(TEAM, ask.request.approval), Some((1, Timestamp(0))));
     platform.store.end_outage(TEAM, &Refusal::FETCH_FAILED);
-    assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }), "nobody has to wait for it");
+    assert!(matches!(platform.promote(&flow, &ask), Outcome::Succeeded { .. }), "nobody has to wait for it");
 }
 
 /// Counts the places that are taken, and the questions that the store was asked before each of them.

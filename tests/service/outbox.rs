@@ -6,7 +6,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, End, Flow},
+    protocol::{Digest, Flow, Outcome},
     service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
     store::{Ask, JobState, StackStatus, Store},
 };
@@ -21,7 +21,7 @@ const APPROVAL: Uuid = Uuid::from_u128(1);
 fn executed() -> (Platform, Ask) {
     let platform = Platform::new();
     let ask = platform.approved();
-    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), End::Succeeded { .. }));
+    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));
     (platform, ask)
 }
 

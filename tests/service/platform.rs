@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, End, Environment, Flow, Kind, Promotion, Request, Timestamp},
+    protocol::{Binding, Environment, Flow, Kind, Outcome, Promotion, Request, Timestamp},
     service::{InMemoryDeployer, promote, step},
     store::{
         ApprovalRecord, Ask, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict,
@@ -81,7 +81,7 @@ impl Platform {
         ask
     }
 
-    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> End {
+    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
         at_once(promote(flow, ask, source, &self.store, &self.deployer))
     }
@@ -91,16 +91,16 @@ impl Platform {
         let source = self.store.digest(ask).expect("the team is there");
         let mut promotion = Promotion::begin(flow, &ask.request, source);
         while promotion.step() != flow.steps().get(index) {
-            assert!(promotion.end().is_none(), "it has ended before: {:?}", promotion.end());
+            assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
             at_once(step(&mut promotion, ask, &self.store, &self.deployer));
         }
         promotion
     }
 
-    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> End {
-        while promotion.end().is_none() {
+    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> Outcome {
+        while promotion.outcome().is_none() {
             at_once(step(&mut promotion, ask, &self.store, &self.deployer));
         }
-        promotion.end().expect("it has ended").clone()
+        promotion.outcome().expect("it has ended").clone()
     }
 }

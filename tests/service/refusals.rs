@@ -2,7 +2,10 @@
 
 use crate::platform::{Platform, environment, service};
 use countersign::{
-    protocol::{Do, End, Environment, Flow, Guards, How, Kind, Promotion, Refusal, Request, Step, What},
+    protocol::{
+        Act, Consume, Environment, Flow, Guards, Kind, Lease, Outcome, Promotion, Refusal, Request, Step,
+        StepAction, Via, Write, WriteTarget,
+    },
     service::{Caller, admit, promote_once, step},
     store::{Ask, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
 };
@@ -14,10 +17,10 @@ use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
 /// The refusal that a promotion ends in.
-fn refused(end: End) -> Refusal {
+fn refused(end: Outcome) -> Refusal {
     match end {
-        End::Refused { refusal, .. } | End::Unknown { refusal } => refusal,
-        End::Succeeded { .. } => panic!("it succeeded"),
+        Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal } => refusal,
+        Outcome::Succeeded { .. } => panic!("it succeeded"),
     }
 }
 
@@ -30,17 +33,17 @@ fn promoted(spoil: impl FnOnce(&Platform, &mut Ask)) -> Refusal {
 }
 
 /// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
-fn during_outage(action: Do, refusal: Refusal) -> Refusal {
+fn during_outage(action: StepAction, refusal: Refusal) -> Refusal {
     let platform = Platform::new();
     let ask = platform.approved();
     platform.store.begin_outage(crate::platform::TEAM, refusal);
-    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
-    let flow = Flow::new(vec![Step::from(action), Step::from(consume)]).expect("a flow");
+    let consume = StepAction::Consume(Consume::new(Guards::ALL));
+    let flow = Flow::of_steps(vec![Step::from(action), Step::from(consume)]).expect("a flow");
     refused(platform.promote(&flow, &ask))
 }
 
-fn write(refusal: Refusal) -> Do {
-    Do::Write { what: What::Target, how: How::AtOnce, best_effort: false, refusals: vec![refusal] }
+fn write(refusal: Refusal) -> StepAction {
+    StepAction::Write(Write { refusals: vec![refusal], ..Write::new(WriteTarget::Target) })
 }
 
 fn admitted(caller: Caller<'_>, source: Option<&Environment>, from: Option<&str>, to: &str) -> Refusal {
@@ -63,7 +66,7 @@ fn twin_that_exists() -> Refusal {
     };
     let flow = BuiltIn::find("twin-consume-first").expect("it is built in").subject().flow;
     let first = platform.promote(&flow, &twin());
-    assert!(matches!(first, End::Succeeded { target: Some(target) } if target.created));
+    assert!(matches!(first, Outcome::Succeeded { target: Some(target), .. } if target.created));
     assert_eq!(platform.store.resources(crate::platform::TEAM).len(), 2);
     refused(platform.promote(&flow, &twin()))
 }
@@ -114,7 +117,7 @@ fn every_refusal_can_be_reached() {
                 vec![service(Some("shop:2"))],
             );
         }),
-        during_outage(Do::Check { refusals: vec![Refusal::FETCH_FAILED] }, Refusal::FETCH_FAILED),
+        during_outage(StepAction::Check { refusals: vec![Refusal::FETCH_FAILED] }, Refusal::FETCH_FAILED),
         {
             let platform = Platform::new();
             platform.store.seed_services(crate::platform::TEAM, platform.source, vec![]);
@@ -135,10 +138,10 @@ fn every_refusal_can_be_reached() {
         twin_that_exists(),
         during_outage(write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED),
         consumed_meanwhile(),
-        during_outage(Do::Lease, Refusal::LEASE_FAILED),
+        during_outage(StepAction::Lease(Lease::default()), Refusal::LEASE_FAILED),
         overtaken(),
         promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::EXECUTE_FAILED)),
-        during_outage(Do::Enqueue, Refusal::ENQUEUE_FAILED),
+        during_outage(StepAction::Act(Act::new(Via::Outbox)), Refusal::ENQUEUE_FAILED),
     ];
     // The body is the HTTP layer's to read.
     let expected: Vec<_> =
@@ -168,14 +171,14 @@ fn overtaken() -> Refusal {
     assert_eq!(go_on(&mut other), None, "it has it");
     let refusal = loop {
         go_on(&mut slow);
-        if let Some(end) = slow.end() {
+        if let Some(end) = slow.outcome() {
             break refused(end.clone());
         }
     };
-    while other.end().is_none() {
+    while other.outcome().is_none() {
         go_on(&mut other);
     }
-    assert!(matches!(other.end(), Some(End::Succeeded { .. })), "the approval was not used");
+    assert!(matches!(other.outcome(), Some(Outcome::Succeeded { .. })), "the approval was not used");
     refusal
 }
 
@@ -196,7 +199,7 @@ fn unresolved_vault_reference() -> Refusal {
     // Copied along, the reference resolves.
     ask.payload.copy_vault = true;
     let end = platform.promote(&Flow::atomic_commit(), &platform.approve(ask));
-    assert!(matches!(end, End::Succeeded { .. }), "{end:?}");
+    assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
     let production = environment("production");
     assert_eq!(
         platform.store.vault(crate::platform::TEAM, &production, "DB_PASSWORD").as_deref(),
@@ -213,7 +216,7 @@ fn reused_key() -> Refusal {
         let source = platform.store.digest(ask).expect("the team is there");
         at_once(promote_once(&flow, ask, source, &platform.store, &platform.deployer)).end
     };
-    assert!(matches!(ask_once(&ask), End::Succeeded { .. }));
+    assert!(matches!(ask_once(&ask), Outcome::Succeeded { .. }));
     ask.payload.copy_vault = true;
     refused(ask_once(&ask))
 }
@@ -222,6 +225,6 @@ fn consumed_meanwhile() -> Refusal {
     let (platform, flow) = (Platform::new(), Flow::atomic_commit());
     let ask = platform.approved();
     let late = platform.drive_to(&flow, &ask, 2);
-    assert!(matches!(platform.promote(&flow, &ask), End::Succeeded { .. }));
+    assert!(matches!(platform.promote(&flow, &ask), Outcome::Succeeded { .. }));
     refused(platform.finish(late, &ask))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Digest, End, Flow, Status},
+    protocol::{Digest, Flow, Outcome, Status},
     service::{InMemoryDeployer, promote},
     store::{
         Ask, AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
@@ -62,7 +62,7 @@ fn change_everything(platform: &Platform, store: &MemoryStore, ask: &Ask, pendin
     at_once(store.lease_approval(ask)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
     let end = at_once(promote(&Flow::atomic_commit(), ask, source, store, &InMemoryDeployer::default()));
-    assert!(matches!(end, End::Succeeded { .. }), "{end:?}");
+    assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
     let lease = at_once(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");
     let log = DeployLog {
         approval: lease.approval,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use countersign::protocol::{Do, Flow, Member, Refusal};
+use countersign::protocol::{Flow, Member, Refusal, StepAction, Write};
 use countersign_models::{
     explorer::Limits,
     model::{Bounds, Model},
@@ -28,9 +28,9 @@ fn there_is_at_most_one_twin_whoever_looked_when() {
     // The commit judges it, not only the plan before.
     let flow = Flow::atomic_commit_for_twins();
     let in_commit = flow.steps().iter().any(|step| match &step.action {
-        Do::Atomic(members) => members.iter().any(|member| match member {
-            Member::Write { refusals, .. } => refusals.contains(&Refusal::TWIN_EXISTS),
-            Member::Consume { .. } | Member::Audit | Member::Enqueue => false,
+        StepAction::Atomic(members) => members.iter().any(|member| match member {
+            Member::Write(Write { refusals, .. }) => refusals.contains(&Refusal::TWIN_EXISTS),
+            Member::Consume(_) | Member::Audit | Member::Act(_) | Member::Remember => false,
         }),
         _ => false,
     });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{End, Flow, Timestamp},
+    protocol::{Flow, Outcome, Timestamp},
     service::{Deployer, Launch, Terms, Worked, launch, work},
     store::{Ask, JobState, Lease, MemoryStore, StackStatus, Store, StoreError},
 };
@@ -26,7 +26,7 @@ const LEASE_MS: u64 = 100;
 fn executed() -> (Platform, Ask) {
     let platform = Platform::new();
     let ask = platform.approved();
-    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), End::Succeeded { .. }));
+    assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));
     (platform, ask)
 }
 

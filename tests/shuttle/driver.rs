@@ -10,7 +10,7 @@ use std::{
 
 use countersign::{
     protocol::{
-        Binding, Commit, Digest, End, Environment, Flow, Kind, Refusal, Request, Status, Step, Timestamp,
+        Binding, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step, Timestamp,
     },
     service::{InMemoryDeployer, promote},
     store::{
@@ -62,7 +62,7 @@ impl Store for Polite {
 
 /// What came of one schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Outcome {
+struct Played {
     winner: usize,
     /// Consumers that found it executed when they validated.
     late: usize,
@@ -73,7 +73,7 @@ fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
 
-fn race(flow: &'static str) -> Outcome {
+fn race(flow: &'static str) -> Played {
     let flow = Arc::new(BuiltIn::find(flow).expect("it is built in").subject().flow);
     let clock = Arc::new(HandClock::at(Timestamp(1_000)));
     let store = MemoryStore::new(clock, Arc::new(CountingIds::default()));
@@ -104,16 +104,16 @@ fn race(flow: &'static str) -> Outcome {
             })
         })
         .collect();
-    let ends: Vec<End> = promotions
+    let ends: Vec<Outcome> = promotions
         .into_iter()
         .map(|promotion| future::block_on(promotion).expect("it was not aborted"))
         .collect();
 
     let winners: Vec<usize> =
-        (0..PROMOTIONS).filter(|index| matches!(ends[*index], End::Succeeded { .. })).collect();
+        (0..PROMOTIONS).filter(|index| matches!(ends[*index], Outcome::Succeeded { .. })).collect();
     assert_eq!(winners.len(), 1, "{ends:?}");
     let refused = |wanted: &Refusal| {
-        ends.iter().filter(|end| matches!(end, End::Refused { refusal, .. } if refusal == wanted)).count()
+        ends.iter().filter(|end| matches!(end, Outcome::Refused { refusal, .. } if refusal == wanted)).count()
     };
     let late = refused(&Refusal::APPROVAL_NOT_APPROVED);
     assert_eq!(
@@ -126,10 +126,10 @@ fn race(flow: &'static str) -> Outcome {
     assert_eq!(approval.expect("it was requested").approval.status, Status::Executed);
     let events = at_once(store.audit(ask.request.approval)).expect("nothing fails");
     assert_eq!(events.iter().filter(|event| event.kind == AuditKind::Executed).count(), 1);
-    Outcome { winner: winners[0], late, targets: store.stacks(TEAM).len() - 1 }
+    Played { winner: winners[0], late, targets: store.stacks(TEAM).len() - 1 }
 }
 
-fn outcomes(flow: &'static str, draw: Draw) -> BTreeSet<Outcome> {
+fn outcomes(flow: &'static str, draw: Draw) -> BTreeSet<Played> {
     let outcomes = Arc::new(Mutex::new(BTreeSet::new()));
     draw.check({
         let outcomes = Arc::clone(&outcomes);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Event, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Digest, Event, Guards, Refusal, Status, Timestamp},
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, consume, decide,
         sync::Primitives,
@@ -24,7 +24,7 @@ const DIGEST: Digest = Digest([7; 32]);
 /// One schedule; who has won: a consumer by its number, or nobody.
 fn race<S: Strategy + Default + 'static>() -> Option<u64> {
     let strategy = Arc::new(S::default());
-    let standing = Standing { status: Status::Pending, expires_at: Timestamp(1_000), digest: DIGEST };
+    let standing = ApprovalState { status: Status::Pending, expires_at: Timestamp(1_000), digest: DIGEST };
     let id = strategy.insert(Uuid::from_u128(0xABCD << 64), Record { standing, changed_at: Timestamp(1) });
     // Nobody is ahead because it was started first.
     let barrier = Arc::new(Barrier::new(1 + (REJECTERS + CONSUMERS) as usize));
@@ -143,11 +143,11 @@ impl Strategy for CheckThenAct {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         let record = self.read(id)?;
         Some(judge(record.standing).inspect(|status| {
-            let standing = Standing { status: *status, ..record.standing };
+            let standing = ApprovalState { status: *status, ..record.standing };
             self.insert(id, Record { standing, changed_at: now });
         }))
     }
@@ -161,7 +161,7 @@ fn check_then_act_is_caught_by_random_schedules() {
     // The operator and a rejecter both decide, in one of the first schedules.
     Draw::AtRandom.check(|| {
         let strategy = Arc::new(CheckThenAct::default());
-        let standing = Standing { status: Status::Pending, expires_at: Timestamp(9), digest: DIGEST };
+        let standing = ApprovalState { status: Status::Pending, expires_at: Timestamp(9), digest: DIGEST };
         strategy.insert(Uuid::nil(), Record { standing, changed_at: Timestamp(1) });
         let decide_as = |event| {
             let strategy = Arc::clone(&strategy);

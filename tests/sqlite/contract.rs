@@ -1,7 +1,7 @@
 //! What the contract asks of any store, asked of this one, in a file and in memory.
 
 use countersign::{
-    protocol::{End, Flow, Refusal, Status, Target},
+    protocol::{Flow, Outcome, Refusal, RefusalKind, Status, Target},
     service::Answer,
     store::{Ask, AuditKind, JobState, Store, Tenants},
 };
@@ -22,13 +22,13 @@ fn a_promote_goes_through_once_and_its_repeat_is_told_the_same() {
         let approved = platform.approved();
         let ask = under(&approved, "mine");
         let first = platform.promote(&flow, &ask);
-        let End::Succeeded { target: Some(Target { id, created: true }) } = first.end else {
+        let Outcome::Succeeded { target: Some(Target { id, created: true }), .. } = first.end else {
             panic!("{first:?}")
         };
         assert_eq!(platform.promote(&flow, &ask), Answer { replayed: true, ..first });
         let other = platform.promote(&flow, &approved);
         let refusal = Refusal::APPROVAL_NOT_APPROVED;
-        assert_eq!(other.end, End::Refused { refusal, preflight: false });
+        assert_eq!(other.end, Outcome::Refused { refusal, kind: RefusalKind::Conflict });
         assert_eq!(platform.status(&ask), Status::Executed);
         let family = block_on(platform.store.family(TEAM, platform.source.id)).expect("nothing fails");
         assert_eq!(family.iter().map(|stack| stack.id).collect::<Vec<_>>(), [platform.source.id, id]);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{End, Flow, Status},
+    protocol::{Flow, Outcome, Status},
     store::{AuditKind, Store, sqlite::SqliteOptions},
 };
 use countersign_models::fixtures::{HandClock, block_on};
@@ -35,7 +35,7 @@ fn execute_until_killed(path: &Path) {
                 loop {
                     let ask = platform.approved();
                     let end = platform.promote(flow, &ask).end;
-                    assert!(matches!(end, End::Succeeded { .. }), "{end:?}");
+                    assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
                     let mut out = stdout().lock();
                     writeln!(out, "\nexecuted {}", ask.request.approval).expect("somebody reads");
                     out.flush().expect("somebody reads");

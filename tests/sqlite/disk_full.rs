@@ -1,7 +1,7 @@
 //! A full disk: a clear error, nothing half done, and a store that works again when there is room.
 
 use countersign::{
-    protocol::{End, Flow, Refusal, Status},
+    protocol::{Flow, Outcome, Refusal, Status},
     store::{AuditKind, Store, StoreError, Tenants, sqlite::SqliteOptions},
 };
 use countersign_models::fixtures::block_on;
@@ -47,7 +47,7 @@ fn a_promote_on_a_full_disk_changes_nothing_and_goes_through_when_there_is_room(
     }
     assert!(failed, "there is no room for another approval");
     let refused = platform.promote(&flow, &ask).end;
-    if let End::Refused { refusal, .. } = &refused {
+    if let Outcome::Refused { refusal, .. } = &refused {
         assert_eq!(*refusal, Refusal::EXECUTE_FAILED);
         assert_eq!(platform.status(&ask), Status::Approved);
         let family =
@@ -59,6 +59,6 @@ fn a_promote_on_a_full_disk_changes_nothing_and_goes_through_when_there_is_room(
         panic!("it has found room: {refused:?}");
     }
     put("key-0", "").expect("what is smaller finds room");
-    assert!(matches!(platform.promote(&flow, &ask).end, End::Succeeded { .. }));
+    assert!(matches!(platform.promote(&flow, &ask).end, Outcome::Succeeded { .. }));
     assert_eq!(platform.status(&ask), Status::Executed);
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Commit, Do, Flow, Guards, How, Op, Refusal, Step},
+    protocol::{Change, Commit, Flow, Guards, Refusal, Step, StepAction},
     store::{
         Ask, Causes, Committed, Store, StoreError, StoreErrorKind, Tenants,
         sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Value, Work},
@@ -26,10 +26,16 @@ fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
     let digest = block_on(platform.store.digest(ask)).expect("nothing fails");
     let flow = Flow::atomic_commit();
     let all_of_it =
-        flow.steps().iter().find(|step| matches!(step.action, Do::Atomic(_))).expect("the commit");
-    let alone = Step::from(Do::Consume { guards: Guards::ALL, how: How::AtOnce });
-    let consume = Op::Consume { guards: Guards::ALL };
-    let everything = [consume, Op::WriteTarget { trust_look: false }, Op::WriteVault, Op::Audit, Op::Enqueue];
+        flow.steps().iter().find(|step| matches!(step.action, StepAction::Atomic(_))).expect("the commit");
+    let alone = Step::from(StepAction::Consume(countersign::protocol::Consume::new(Guards::ALL)));
+    let consume = Change::consume(Guards::ALL);
+    let everything = [
+        consume,
+        Change::WriteTarget { trust_look: false },
+        Change::WriteVault,
+        Change::Audit,
+        Change::Enqueue { act: 0 },
+    ];
     let start = Barrier::new(consumers);
     scope(|threads| {
         let consumers: Vec<_> = (0..consumers)
@@ -42,8 +48,14 @@ fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
                 };
                 threads.spawn(move || {
                     start.wait();
-                    let commit =
-                        Commit { approval: ask.request.approval, digest, target: None, fence: None, ops };
+                    let commit = Commit {
+                        approval: ask.request.approval,
+                        digest,
+                        target: None,
+                        fence: None,
+                        uses_seen: 0,
+                        ops,
+                    };
                     block_on(platform.store.commit(ask, step, commit)).expect("nothing fails")
                 })
             })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{
-        Binding, Commit, Do, End, Environment, Flow, Guards, How, Kind, Op, Promotion, Refusal, Request,
-        Status, Step, Timestamp,
+        Binding, Change, Commit, Consume, Environment, Flow, Guards, Kind, Outcome, Promotion, Refusal,
+        Request, Status, Step, StepAction, Timestamp,
     },
     service::{InMemoryDeployer, promote, step},
     store::{
@@ -60,15 +60,15 @@ pub(crate) fn new_stack(name: &str, image_ref: &str) -> NewStack {
 }
 
 /// The refusal that a promotion ends in.
-pub(crate) fn refused(end: End) -> Refusal {
+pub(crate) fn refused(end: Outcome) -> Refusal {
     match end {
-        End::Refused { refusal, .. } | End::Unknown { refusal } => refusal,
-        End::Succeeded { .. } => panic!("it succeeded"),
+        Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal } => refusal,
+        Outcome::Succeeded { .. } => panic!("it succeeded"),
     }
 }
 
-pub(crate) fn succeeded(end: &End) -> bool {
-    matches!(end, End::Succeeded { .. })
+pub(crate) fn succeeded(end: &Outcome) -> bool {
+    matches!(end, Outcome::Succeeded { .. })
 }
 
 impl World {
@@ -148,7 +148,7 @@ impl World {
         digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
     }
 
-    pub(crate) async fn promote(&self, flow: &Flow, ask: &Ask) -> End {
+    pub(crate) async fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
         promote(flow, ask, self.source_digest(ask).await, self.store(), &self.deployer).await
     }
 
@@ -156,17 +156,17 @@ impl World {
     pub(crate) async fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a Ask, index: usize) -> Promotion<'a> {
         let mut promotion = Promotion::begin(flow, &ask.request, self.source_digest(ask).await);
         while promotion.step() != flow.steps().get(index) {
-            assert!(promotion.end().is_none(), "it has ended before: {:?}", promotion.end());
+            assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
             step(&mut promotion, ask, self.store(), &self.deployer).await;
         }
         promotion
     }
 
-    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> End {
-        while promotion.end().is_none() {
+    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> Outcome {
+        while promotion.outcome().is_none() {
             step(&mut promotion, ask, self.store(), &self.deployer).await;
         }
-        promotion.end().expect("it has ended").clone()
+        promotion.outcome().expect("it has ended").clone()
     }
 
     /// Nothing but a consume, under these guards, by a promotion that holds this digest.
@@ -176,9 +176,16 @@ impl World {
         guards: Guards,
         digest: countersign::protocol::Digest,
     ) -> Result<Committed, StoreError> {
-        let step = Step::from(Do::Consume { guards, how: How::AtOnce });
-        let ops = [Op::Consume { guards }];
-        let commit = Commit { approval: ask.request.approval, digest, target: None, fence: None, ops: &ops };
+        let step = Step::from(StepAction::Consume(Consume::new(guards)));
+        let ops = [Change::consume(guards)];
+        let commit = Commit {
+            approval: ask.request.approval,
+            digest,
+            target: None,
+            fence: None,
+            uses_seen: 0,
+            ops: &ops,
+        };
         self.store().commit(ask, &step, commit).await
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
-    protocol::{Binding, Commit, Digest, Environment, Flow, Guards, Kind as About, Op, Request, Step},
+    protocol::{Binding, Change, Commit, Digest, Environment, Flow, Guards, Kind as About, Request, Step},
     store::{
         Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, StoreErrorKind, Team,
         Tenants, Verdict,
@@ -102,18 +102,18 @@ pub(crate) struct Gate<E> {
     store: SqlStore<Counting<E>>,
     template: Template,
     step: Step,
-    ops: Vec<Op>,
+    ops: Vec<Change>,
 }
 
 impl<E: Engine> Gate<E> {
     pub(crate) fn new(store: SqlStore<Counting<E>>, template: Template, act: Act) -> Self {
         let flow = Flow::atomic_commit();
         let whole = [
-            Op::Consume { guards: Guards::ALL },
-            Op::WriteTarget { trust_look: false },
-            Op::WriteVault,
-            Op::Audit,
-            Op::Enqueue,
+            Change::consume(Guards::ALL),
+            Change::WriteTarget { trust_look: false },
+            Change::WriteVault,
+            Change::Audit,
+            Change::Enqueue { act: 0 },
         ];
         let ops = match act {
             Act::Consume => whole[..1].to_vec(),
@@ -131,8 +131,14 @@ impl<E: Engine> Gate<E> {
 impl<E: Engine> Consumer for Gate<E> {
     async fn consume(&self, _: usize, approval: u32) -> Ended {
         let Template { ask, digest, .. } = &self.template;
-        let commit =
-            Commit { approval: id_of(approval), digest: *digest, target: None, fence: None, ops: &self.ops };
+        let commit = Commit {
+            approval: id_of(approval),
+            digest: *digest,
+            target: None,
+            fence: None,
+            uses_seen: 0,
+            ops: &self.ops,
+        };
         match self.store.commit(ask, &self.step, commit).await {
             Ok(Committed::Applied { .. }) => Ended::Won,
             Ok(Committed::NotConsumed(_)) => Ended::Lost,

@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
+    /// Print the JSON Schema of a flow file, for editors: `countersign schema > flow.schema.json`
+    Schema,
     /// Explain a command, or how flow files are written (`help flows`)
     Help(HelpArgs),
 }

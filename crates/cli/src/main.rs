@@ -8,6 +8,7 @@ mod judge;
 mod matrix;
 mod replay;
 mod report;
+mod schema;
 mod show;
 mod simulate;
 mod verify;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Help(args) => help::run(&args),
+        Command::Schema => schema::run(),
     };
     exit.unwrap_or_else(|problem| {
         print_error!("{problem}");

@@ -74,7 +74,8 @@ fn header(name: &str) -> Vec<String> {
 /// The sign of one verdict.
 pub(crate) fn sign(judgement: &Judgement) -> String {
     let sign = match &judgement.verdict {
-        Verdict::Holds if judgement.witnessed => "✓".to_owned(),
+        Verdict::DoesNotApply => "–".to_owned(),
+        Verdict::Holds if judgement.exercised => "✓".to_owned(),
         Verdict::Holds => "○".to_owned(),
         Verdict::Broken(run) => format!("✗ {}", run.actions.len()),
         Verdict::Unknown => "?".to_owned(),
@@ -85,7 +86,8 @@ pub(crate) fn sign(judgement: &Judgement) -> String {
 
 fn cell(judgement: &Judgement) -> (String, Style) {
     let style = match &judgement.verdict {
-        Verdict::Holds if judgement.witnessed => Style::new().green(),
+        Verdict::Holds if judgement.exercised => Style::new().green(),
+        Verdict::DoesNotApply => Style::new().dimmed(),
         Verdict::Holds | Verdict::Unknown => Style::new().yellow(),
         Verdict::Broken(_) => Style::new().red(),
     };

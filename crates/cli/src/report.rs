@@ -19,6 +19,7 @@ pub(crate) fn print_runs(judged: &[Judged]) {
         let is_told = |one: &&Judgement| match one.verdict {
             Verdict::Broken(_) => true,
             Verdict::Holds => !one.expected,
+            Verdict::DoesNotApply => !one.expected,
             Verdict::Unknown => false,
         };
         let told: Vec<&Judgement> = judged.report.judgements.iter().filter(is_told).collect();
@@ -47,7 +48,7 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
             print_line!("  {}", property.sentence().dimmed());
             print_run(judged, property.is_inevitable(), run);
         }
-        Verdict::Holds if !judgement.witnessed => {
+        Verdict::Holds if !judgement.exercised => {
             print_line!("\n  {} holds, but was never put to the test", title.yellow().bold());
             print_line!(
                 "  larger bounds may put it to the test; if nothing can, list it under `expect_vacuous`"
@@ -55,6 +56,9 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
         }
         Verdict::Holds => {
             print_line!("\n  {} holds, and was expected to be broken", title.yellow().bold());
+        }
+        Verdict::DoesNotApply => {
+            print_line!("\n  {} does not apply, and was expected to be violated", title.yellow().bold());
         }
         Verdict::Unknown => print_line!("\n  {} is not known", title.yellow().bold()),
     }
@@ -222,6 +226,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
     let property: Property = judgement.property;
     let (verdict, counterexample) = match &judgement.verdict {
         Verdict::Holds => ("holds", Vec::new()),
+        Verdict::DoesNotApply => ("does not apply", Vec::new()),
         Verdict::Unknown => ("unknown", Vec::new()),
         Verdict::Broken(run) => {
             ("broken", run.scenes(&judged.model).iter().map(ToString::to_string).collect())
@@ -236,7 +241,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
         },
         verdict,
         expected: judgement.expected,
-        witness: judgement.witnessed,
+        witness: judgement.exercised,
         counterexample,
     }
 }

@@ -39,8 +39,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
             }
         }
         Verdict::Holds => {
-            let untested = if judgement.witnessed { "" } else { ", but was never put to the test" };
+            let untested = if judgement.exercised { "" } else { ", but was never put to the test" };
             print_error!("{title} holds within {within}{untested}: there is nothing to show");
+        }
+        Verdict::DoesNotApply => {
+            print_error!("{title} does not apply to this flow: its `[object]` does not promise it")
         }
         Verdict::Unknown => {
             let because = judged.report.cut_off.map_or("", report::because);

@@ -1,6 +1,6 @@
 //! From what was typed to a flow: a built-in name or a file, with errors that point into the file.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, fs, io, ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use countersign::flow_file::{self, Problem};
@@ -24,6 +24,26 @@ pub struct Named {
 #[derive(Debug)]
 pub struct BadInput(String);
 
+/// A mistake in a file: its place, what was found there, and what was expected.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The place, in bytes from the beginning of the file.
+    pub span: Range<usize>,
+    /// What was found.
+    pub found: String,
+    /// What was expected.
+    pub expected: String,
+    /// A suggestion.
+    pub help: Option<String>,
+}
+
+impl From<&Problem> for Finding {
+    fn from(problem: &Problem) -> Self {
+        let (found, expected) = (problem.found(), problem.expected());
+        Self { span: problem.span.clone(), found, expected, help: problem.help() }
+    }
+}
+
 impl fmt::Display for BadInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -38,7 +58,7 @@ impl BadInput {
     }
 
     /// A message that points into a file.
-    pub fn in_file(path: &str, bytes: &[u8], problem: &Problem) -> Self {
+    pub fn in_file(path: &str, bytes: &[u8], problem: &Finding) -> Self {
         if bytes.len() > flow_file::MAX_BYTES {
             let title = format!("{path}: found {}, expected {}", problem.found, problem.expected);
             return Self::plain(&title, "`countersign help flows` tells how a flow file is written");
@@ -70,8 +90,8 @@ fn excerpt<'t>(
     text: &'t str,
     line: usize,
     column: usize,
-    problem: &Problem,
-) -> (&'t str, usize, std::ops::Range<usize>) {
+    problem: &Finding,
+) -> (&'t str, usize, Range<usize>) {
     const LONGEST: usize = 200;
     let whole = text.split('\n').nth(line - 1).unwrap_or("").trim_end_matches('\r');
     let at = |characters: usize| whole.char_indices().nth(characters).map_or(whole.len(), |(byte, _)| byte);
@@ -89,7 +109,7 @@ fn excerpt<'t>(
 /// The flows that were named; all built-in ones when none was.
 pub fn flows(names: &[String]) -> Result<Vec<Named>, BadInput> {
     if names.is_empty() {
-        return Ok(BUILT_IN.iter().map(|built_in| built_in_flow(*built_in)).collect());
+        return Ok(BuiltIn::every().map(built_in_flow).collect());
     }
     names.iter().map(|name| flow(name)).collect()
 }
@@ -108,7 +128,7 @@ pub fn flow(name: &str) -> Result<Named, BadInput> {
             let name = stem.replace(char::is_control, "\u{fffd}").replace('"', "'");
             Ok(Named { name, file: String::from_utf8_lossy(&bytes).into_owned(), subject })
         }
-        Err(problem) => Err(BadInput::in_file(name, &bytes, &problem)),
+        Err(problem) => Err(BadInput::in_file(name, &bytes, &Finding::from(&problem))),
     }
 }
 
@@ -167,7 +187,7 @@ fn unreadable(name: &str, error: &io::Error) -> BadInput {
         ),
         io::ErrorKind::NotFound => BadInput::plain(
             &format!("{name}: found neither a built-in flow of this name nor such a file"),
-            &match closest(name, names.iter().copied()) {
+            &match closest(name, BuiltIn::every().map(|flow| flow.name)) {
                 Some(close) => format!("did you mean `{close}`?"),
                 None => format!("the built-in flows are {}", names.join(", ")),
             },

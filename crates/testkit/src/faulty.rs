@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use countersign::{
-    protocol::{Commit, Digest, Environment, Op, Refusal, Step, Timestamp},
+    protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, Claim, Committed, DeployLog, Leased, NewResource, NewStack, Notice, NoticeState,
         Operations, Reading, Resource, Service, Stack, Store, StoreError, Team, Tenants,
@@ -82,9 +82,13 @@ impl<S: Store> Store for Faulty<S> {
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
         for op in commit.ops {
             match op {
-                Op::Consume { .. } => self.reach(ask, &Refusal::EXECUTE_FAILED)?,
-                Op::Enqueue => self.reach(ask, &Refusal::ENQUEUE_FAILED)?,
-                Op::WriteTarget { .. } | Op::WriteVault | Op::Audit => {}
+                Change::Consume(_) => self.reach(ask, &Refusal::EXECUTE_FAILED)?,
+                Change::Enqueue { .. } => self.reach(ask, &Refusal::ENQUEUE_FAILED)?,
+                Change::WriteTarget { .. }
+                | Change::WriteVault
+                | Change::Audit
+                | Change::Row { .. }
+                | Change::Remember => {}
             }
         }
         self.store.commit(ask, step, commit).await

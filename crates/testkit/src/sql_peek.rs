@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use countersign::{
-    protocol::{Commit, Digest, Do, Environment, Guards, How, Op, Step, Timestamp},
+    protocol::{Change, Commit, Consume, Digest, Environment, Guards, Step, StepAction, Timestamp},
     store::{
         Ask, Committed, Job, JobState, Resource, Stack, Store, StoreError, Tenants,
         sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
@@ -117,9 +117,10 @@ impl<E: Engine> SqlPeek for SqlStore<E> {
         digest: Digest,
         guards: Guards,
     ) -> Result<Committed, StoreError> {
-        let step = Step::from(Do::Consume { guards, how: How::AtOnce });
-        let (approval, ops) = (ask.request.approval, &[Op::Consume { guards }]);
-        self.commit(ask, &step, Commit { approval, digest, target: None, fence: None, ops }).await
+        let step = Step::from(StepAction::Consume(Consume::new(guards)));
+        let (approval, ops) = (ask.request.approval, &[Change::consume(guards)]);
+        self.commit(ask, &step, Commit { approval, digest, target: None, fence: None, uses_seen: 0, ops })
+            .await
     }
 }
 

@@ -1,16 +1,16 @@
-//! Who may move, and what the move does.
+//! The actions: who may move, and what the move does.
 
-use countersign::protocol::{Effect, End, Event, Promotion, Status, Window};
+use countersign::protocol::{Ending, Event, Outcome, RefusalKind, Status, StepAction};
 
-use super::{Model, remember};
+use super::{Model, Press};
 use crate::{
     properties::Stage,
-    world::{Consumer, JobStatus, State, World},
+    world::{Attempt, JobStatus, Lease, State, World, stage_of},
 };
 
-/// What becomes of one atomic action of a promotion.
+/// What becomes of one atomic action of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum StepOutcome {
     /// It happens, and is judged by the protocol's rules.
     Happens,
     /// Its step refuses by its own judgement.
@@ -24,44 +24,81 @@ pub enum Outcome {
 /// One atomic action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The operator says yes.
-    Approve,
-    /// The operator opens the link too late.
+    /// Somebody presses the button.
+    Approve(Press),
+    /// An approver opens the link too late.
     Expire,
-    /// An administrator says no.
+    /// An administrator rejects.
     Reject,
+    /// An administrator revokes.
+    Revoke,
     /// The clock passes the end of the window.
     ClockPasses,
     /// The source gets new images.
     SourceChanges,
-    /// A promotion's next action.
+    /// Another deploy changes the target.
+    TargetChanges,
+    /// An attempt's next action.
     Promotion {
-        /// Whose.
+        /// The index of the attempt.
         consumer: u8,
         /// What becomes of it.
-        outcome: Outcome,
+        outcome: StepOutcome,
     },
-    /// The worker leases the job.
-    Lease,
-    /// The worker launches the job.
-    LaunchJob,
-    /// The deploy of the job ends.
-    JobDeployEnds,
-    /// A deploy that a consumer's process launched ends.
+    /// The worker leases a job.
+    Lease {
+        /// The index of the act.
+        act: u8,
+        /// The job's key.
+        slot: u8,
+    },
+    /// The worker launches a job.
+    LaunchJob {
+        /// The index of the act.
+        act: u8,
+        /// The job's key.
+        slot: u8,
+    },
+    /// The deploy of a job ends.
+    JobDeployEnds {
+        /// The index of the act.
+        act: u8,
+        /// The job's key.
+        slot: u8,
+    },
+    /// A deploy that an attempt's process launched ends.
     DeployEnds {
-        /// Whose.
+        /// The index of the attempt.
+        consumer: u8,
+        /// The index of the act.
+        act: u8,
+    },
+    /// The object's lease runs out.
+    LeaseEnds,
+    /// An in-flight marker expires.
+    MarkerEnds {
+        /// The attempt that inserted it.
         consumer: u8,
     },
-    /// The approval's lease is given back, or runs out: at its holder's end or after its death, or because it is slow.
-    LeaseEnds,
-    /// Every process dies: promotions, deploys, the worker.
+    /// Every process dies: attempts, deploys, the worker.
     Crash,
 }
 
 impl Action {
     /// Whether it is a crash or an injected fault.
     pub fn is_harm(self) -> bool {
-        matches!(self, Self::Crash | Self::Promotion { outcome: Outcome::Fails | Outcome::LosesAnswer, .. })
+        matches!(
+            self,
+            Self::Crash | Self::Promotion { outcome: StepOutcome::Fails | StepOutcome::LosesAnswer, .. }
+        )
+    }
+
+    /// Whose move it is, for counting the switches between callers; none for the world's.
+    pub fn mover(self) -> Option<u8> {
+        match self {
+            Self::Promotion { consumer, .. } => Some(consumer),
+            _ => None,
+        }
     }
 }
 
@@ -75,53 +112,99 @@ impl Model {
 
     /// What may happen in this state. Some of it turns out not to be possible: then [`apply`](Self::apply) says so.
     pub(super) fn candidates(&self, state: &State, actions: &mut Vec<Action>) {
+        self.world_candidates(&state.world, actions);
+        for attempt in 0..self.attempts() {
+            self.attempt_candidates(state, attempt, actions);
+        }
         let world = &state.world;
-        // Whether a decision is legal is for the table of transitions to say.
-        if world.window_passed {
-            actions.push(Action::Expire);
-        } else {
-            actions.extend([Action::Approve, Action::ClockPasses]);
-        }
-        actions.push(Action::Reject);
-        if world.approved && !world.drifted {
-            actions.push(Action::SourceChanges);
-        }
-        let may_fault = world.faults_left > 0;
-        for consumer in 0..self.bounds.consumers {
-            let one = &state.consumers[usize::from(consumer)];
-            if matches!(one.stage, Stage::Waiting | Stage::Running) {
-                let line = &self.lines[usize::from(one.cursor)];
-                let mut push = |outcome| actions.push(Action::Promotion { consumer, outcome });
-                push(Outcome::Happens);
-                if line.refusal.is_some() {
-                    push(Outcome::Refuses);
-                }
-                if may_fault && line.may_fail {
-                    push(Outcome::Fails);
-                }
-                if may_fault && line.may_lose_answer {
-                    push(Outcome::LosesAnswer);
+        for (act, jobs) in (0..).zip(&world.jobs) {
+            for (slot, job) in (0..).zip(jobs).take(self.layout.slots) {
+                match job.status {
+                    JobStatus::Ready => actions.push(Action::Lease { act, slot }),
+                    JobStatus::Leased => actions.push(Action::LaunchJob { act, slot }),
+                    JobStatus::Running => actions.push(Action::JobDeployEnds { act, slot }),
+                    JobStatus::Absent | JobStatus::Done => {}
                 }
             }
-            if one.deploying {
-                actions.push(Action::DeployEnds { consumer });
-            }
         }
-        match world.job.status {
-            JobStatus::Ready => actions.push(Action::Lease),
-            JobStatus::Leased => actions.push(Action::LaunchJob),
-            JobStatus::Running => actions.push(Action::JobDeployEnds),
-            JobStatus::Absent | JobStatus::Done => {}
-        }
-        if world.lease_held && self.leases_end {
+        if self.lease_may_end(state) {
             actions.push(Action::LeaseEnds);
         }
         // A crash that kills nothing is no event.
-        let job_runs = matches!(world.job.status, JobStatus::Leased | JobStatus::Running);
-        let killable = |one: &Consumer| one.stage == Stage::Running || one.deploying;
-        if world.crashes_left > 0 && (job_runs || state.consumers.iter().any(killable)) {
+        let job_runs = |status| matches!(status, JobStatus::Leased | JobStatus::Running);
+        let is_killable = state.attempts.iter().any(Attempt::is_killable)
+            || world.jobs.iter().flatten().any(|job| job_runs(job.status))
+            || (self.is_in_memory() && world.uses > 0);
+        if world.crashes_left > 0 && is_killable {
             actions.push(Action::Crash);
         }
+    }
+
+    fn world_candidates(&self, world: &World, actions: &mut Vec<Action>) {
+        let object = self.flow.object();
+        // Whether a decision is legal is for the table of transitions to say.
+        if object.approvers > 0 {
+            actions.extend(Press::ALL.map(Action::Approve));
+            if world.window_passed {
+                actions.push(Action::Expire);
+            }
+            actions.push(Action::Reject);
+        }
+        if object.revocable {
+            actions.push(Action::Revoke);
+        }
+        if object.expires && !world.window_passed {
+            actions.push(Action::ClockPasses);
+        }
+        let may_drift = matches!(world.status, Status::Approved | Status::Executed | Status::Revoked);
+        if may_drift && object.bound && !world.drifted {
+            actions.push(Action::SourceChanges);
+        }
+        if may_drift && object.target_bound && !world.target_drifted {
+            actions.push(Action::TargetChanges);
+        }
+    }
+
+    fn attempt_candidates(&self, state: &State, attempt: u8, actions: &mut Vec<Action>) {
+        let one = &state.attempts[usize::from(attempt)];
+        let may_fault = state.world.faults_left > 0;
+        let mut push = |outcome| actions.push(Action::Promotion { consumer: attempt, outcome });
+        if one.ending.is_some() {
+            // An undo whose answer is lost is the same as one that succeeded.
+            push(StepOutcome::Happens);
+            if may_fault {
+                push(StepOutcome::Fails);
+            }
+        } else if one.stage == Stage::Running
+            || (one.stage == Stage::Waiting && self.may_begin(state, attempt))
+        {
+            let line = &self.lines[usize::from(one.cursor)];
+            push(StepOutcome::Happens);
+            if line.refusal.is_some() {
+                push(StepOutcome::Refuses);
+            }
+            if may_fault && line.may_fail {
+                push(StepOutcome::Fails);
+            }
+            if may_fault && line.may_lose_answer {
+                push(StepOutcome::LosesAnswer);
+            }
+        }
+        for (act, deploy) in (0..).zip(&one.deploys) {
+            if deploy.runs {
+                actions.push(Action::DeployEnds { consumer: attempt, act });
+            }
+        }
+        if one.has_marker && self.markers_expire() {
+            actions.push(Action::MarkerEnds { consumer: attempt });
+        }
+    }
+
+    /// A retry begins as soon as the first attempt has begun and has not been seen to succeed.
+    pub(super) fn may_begin(&self, state: &State, attempt: u8) -> bool {
+        self.cast[usize::from(attempt)].retry_of.is_none_or(|first| {
+            !matches!(state.attempts[usize::from(first)].stage, Stage::Waiting | Stage::Succeeded)
+        })
     }
 
     /// The state after `action`; none when it is not possible here.
@@ -129,9 +212,10 @@ impl Model {
         let mut next = *state;
         let world = &mut next.world;
         match action {
-            Action::Approve => self.decide(world, Event::Approve)?,
+            Action::Approve(press) => self.press(world, press)?,
             Action::Expire => self.decide(world, Event::Expire)?,
             Action::Reject => self.decide(world, Event::Reject)?,
+            Action::Revoke => self.decide(world, Event::Revoke)?,
             Action::ClockPasses => {
                 world.window_passed = true;
                 world.clean = false;
@@ -140,113 +224,116 @@ impl Model {
                 world.drifted = true;
                 world.clean = false;
             }
+            Action::TargetChanges => {
+                world.target_drifted = true;
+                world.clean = false;
+            }
             Action::Promotion { consumer, outcome } => self.promote(&mut next, consumer, outcome)?,
-            Action::Lease => world.job.status = JobStatus::Leased,
-            Action::LaunchJob => {
-                world.job.status = JobStatus::Running;
-                world.job.launched = true;
-                world.launch(world.job.payload);
+            Action::Lease { act, slot } => {
+                world.jobs[usize::from(act)][usize::from(slot)].status = JobStatus::Leased;
             }
-            Action::JobDeployEnds => {
-                world.job.status = JobStatus::Done;
-                world.settle(world.job.target);
+            Action::LaunchJob { act, slot } => self.launch_job(world, act, slot),
+            Action::JobDeployEnds { act, slot } => {
+                let job = &mut world.jobs[usize::from(act)][usize::from(slot)];
+                job.status = JobStatus::Done;
+                let target = job.target;
+                world.settle(target);
             }
-            Action::DeployEnds { consumer } => {
-                let one = &mut next.consumers[usize::from(consumer)];
-                world.settle(one.target);
-                one.end_deploy();
+            Action::DeployEnds { consumer, act } => {
+                let deploy = &mut next.attempts[usize::from(consumer)].deploys[usize::from(act)];
+                deploy.runs = false;
+                world.settle(deploy.target.take());
             }
-            Action::LeaseEnds => world.lease_held = false,
-            Action::Crash => crash(&mut next),
+            Action::LeaseEnds => world.lease = Lease::Free,
+            Action::MarkerEnds { consumer } => next.attempts[usize::from(consumer)].has_marker = false,
+            Action::Crash => self.crash(&mut next),
         }
+        self.normalise(&mut next);
         Some(next)
     }
 
-    /// The operator or the administrator decides, by compare-and-swap.
-    fn decide(&self, world: &mut World, event: Event) -> Option<()> {
-        let window = if world.window_passed { Window::Passed } else { Window::Open };
-        let status = (self.transitions)(world.status, event, window).ok()?;
-        world.move_to(status);
-        world.decisions = (world.decisions + 1).min(2);
-        match event {
-            Event::Approve => world.approved = true,
-            Event::Reject | Event::Expire => world.clean = false,
-            Event::Consume => unreachable!("a consume is no decision"),
+    fn launch_job(&self, world: &mut World, act: u8, slot: u8) {
+        let job = &mut world.jobs[usize::from(act)][usize::from(slot)];
+        job.status = JobStatus::Running;
+        let payload = job.payload;
+        if !std::mem::replace(&mut job.launched, true) {
+            self.count_effect(world, act, payload);
+        } else {
+            world.violated.acted_other |= self.is_other(payload);
         }
-        Some(())
     }
 
-    /// One action of the real promotion: begins it if need be, does what it asks and tells it the answer. None when
-    /// the outcome is not possible here.
-    pub(super) fn advance(
-        &self,
-        state: &mut State,
-        consumer: u8,
-        outcome: Outcome,
-    ) -> Option<(Effect<'_>, Promotion<'_>)> {
-        let State { world, consumers } = state;
-        let one = &mut consumers[usize::from(consumer)];
-        if one.stage == Stage::Waiting {
-            one.stage = Stage::Running;
-            one.held = self.source(world, consumer);
-            one.began_on_approved = world.status == Status::Approved;
-            world.clean &= world.approved && !self.is_foreign(consumer);
+    /// Kills attempts that have begun, deploys that run, leases with `renewed`, and what is stored in memory. Rows
+    /// stay; a leased job comes back.
+    fn crash(&self, state: &mut State) {
+        let world = &mut state.world;
+        if let Lease::Held { by, known: true } = world.lease
+            && self.lease_is_renewed()
+            && state.attempts[usize::from(by)].stage == Stage::Running
+        {
+            world.lease = Lease::Free;
         }
-        let mut promotion =
-            Promotion::restore(&self.flow, self.request(consumer), self.checkpoint(world, one, consumer));
-        let effect = promotion.effect()?;
-        promotion.resume(self.reply(effect, world, one, consumer, outcome)?);
-        Some((effect, promotion))
-    }
-
-    fn promote(&self, state: &mut State, consumer: u8, outcome: Outcome) -> Option<()> {
-        let (_, promotion) = self.advance(state, consumer, outcome)?;
-        let State { world, consumers } = state;
-        let one = &mut consumers[usize::from(consumer)];
-        match promotion.end() {
-            None => remember(one, promotion.checkpoint()),
-            Some(end) => {
-                let stage = stage(end);
-                world.clean &= stage != Stage::PreflightRefused;
-                one.end(stage);
-                world.forget_lease_of(consumer);
+        // The dead release nothing.
+        world.lease_last = None;
+        world.crashes_left -= 1;
+        world.clean = false;
+        for job in world.jobs.iter_mut().flatten() {
+            if matches!(job.status, JobStatus::Leased | JobStatus::Running) {
+                job.status = JobStatus::Ready;
             }
         }
-        if matches!(outcome, Outcome::Fails | Outcome::LosesAnswer) {
-            world.faults_left -= 1;
-            world.clean = false;
+        if self.is_in_memory() {
+            world.uses = 0;
+            if world.status == Status::Executed {
+                world.move_to(Status::Approved);
+            }
         }
-        Some(())
+        for attempt in 0..self.attempts() {
+            let one = &mut state.attempts[usize::from(attempt)];
+            one.deploys = Default::default();
+            if one.stage == Stage::Running {
+                self.end(state, attempt, Stage::Killed);
+            }
+        }
+    }
+
+    fn is_in_memory(&self) -> bool {
+        use countersign::protocol::Storage;
+        self.flow.consume().is_some_and(|consume| consume.storage == Storage::Memory)
+    }
+
+    fn markers_expire(&self) -> bool {
+        let expires =
+            |action: &StepAction| matches!(action, StepAction::Recall { claim: true, claim_expires: true });
+        self.flow.steps().iter().any(|step| expires(&step.action))
     }
 }
 
-/// Where this end leaves a promotion.
-pub(crate) fn stage(end: &End) -> Stage {
-    match end {
-        End::Succeeded { .. } => Stage::Succeeded,
-        End::Refused { preflight: true, .. } => Stage::PreflightRefused,
-        End::Refused { refusal, preflight: false } if refusal.status() == 409 => Stage::Conflict,
-        End::Refused { preflight: false, .. } => Stage::Refused,
-        End::Unknown { .. } => Stage::Unknown,
+/// Where this outcome leaves an attempt.
+pub(crate) fn stage(outcome: &Outcome) -> Stage {
+    match outcome {
+        Outcome::Succeeded { .. } => Stage::Succeeded,
+        Outcome::Refused { refusal, kind } => stage_of(*kind, refusal.status()),
+        Outcome::Unknown { .. } => Stage::Unknown,
     }
 }
 
-fn crash(state: &mut State) {
-    for one in &mut state.consumers {
-        if one.deploying {
-            one.end_deploy();
-        }
-        if one.stage == Stage::Running {
-            one.end(Stage::Killed);
-        }
-    }
-    let world = &mut state.world;
-    // The dead give nothing back.
-    world.lease_last = None;
-    world.crashes_left -= 1;
-    world.clean = false;
-    // The lease runs out, and the job is there again.
-    if matches!(world.job.status, JobStatus::Leased | JobStatus::Running) {
-        world.job.status = JobStatus::Ready;
-    }
+/// The refusal that a stage stands for, while its undos run.
+pub(super) fn ending(stage: Stage) -> Ending {
+    let (kind, status) = match stage {
+        Stage::PreflightRefused => (RefusalKind::Own, 412),
+        Stage::PreflightConflict => (RefusalKind::Validation, 409),
+        Stage::PreflightAbsent => (RefusalKind::Validation, 404),
+        Stage::PreflightInvalid => (RefusalKind::Validation, 410),
+        Stage::Conflict => (RefusalKind::Conflict, 409),
+        Stage::Gone => (RefusalKind::Conflict, 410),
+        Stage::Refused => (RefusalKind::Unavailable, 503),
+        Stage::Unknown
+        | Stage::Waiting
+        | Stage::Running
+        | Stage::Succeeded
+        | Stage::AnswerLost
+        | Stage::Killed => (RefusalKind::Unknown, 503),
+    };
+    Ending { kind, status }
 }

@@ -4,41 +4,40 @@ use super::{Action, Model};
 use crate::{
     explorer::{Explorable, Findings, Mover},
     properties::{Inevitable, Property, Stage},
-    world::{MAX_CONSUMERS, Packed, State},
+    world::{MAX_ATTEMPTS, Packed, State},
 };
 
-/// The fairness classes: each consumer's promotion, each consumer's deploy, the worker, the job's deploy, the end of a
-/// lease.
-const DEPLOYS: u8 = MAX_CONSUMERS as u8;
-const WORKER: u8 = 2 * MAX_CONSUMERS as u8;
-const JOB_DEPLOY: u8 = WORKER + 1;
-const LEASE: u8 = JOB_DEPLOY + 1;
+/// The fairness classes: each attempt, deploys, the worker, the end of a lease, the end of markers. Deploys and jobs
+/// only ever go on, so that one class of each is as fair as many.
+const DEPLOYS: u8 = MAX_ATTEMPTS as u8;
+const WORKER: u8 = DEPLOYS + 1;
+const LEASE: u8 = WORKER + 1;
+const MARKERS: u8 = LEASE + 1;
 
 impl Explorable for Model {
     type Packed = Packed;
 
     fn pack(&self, state: &State) -> Packed {
-        state.pack()
+        self.layout.pack(state)
     }
 
     fn unpack(&self, packed: &Packed) -> State {
-        State::unpack(packed)
+        self.layout.unpack(packed)
     }
 
     fn judge(&self, state: &State) -> Findings {
         self.with_facts(state, |facts| {
             let mut findings = Findings::default();
-            for property in Property::MODELLED {
-                let bit = 1 << *property as u16;
+            for property in Property::MODELLED.iter().filter(|property| self.applies(**property)) {
                 if property.is_violated(facts, || self.fresh_succeeds(state)) {
-                    findings.broken |= bit;
+                    findings.broken |= property.bit();
                 }
-                if property.is_witnessed(facts) {
-                    findings.witnessed |= bit;
+                if property.is_exercised(facts) {
+                    findings.exercised |= property.bit();
                 }
             }
             for inevitable in Inevitable::ALL {
-                if inevitable.is_pending(facts) {
+                if self.applies(inevitable.property()) && inevitable.is_pending(facts) {
                     findings.pending |= 1 << inevitable as u8;
                 }
             }
@@ -46,33 +45,47 @@ impl Explorable for Model {
         })
     }
 
-    /// Crashes and faults first, then how many take part, then who: the first consumers are the plainest.
+    fn harm(&self, state: &State) -> u32 {
+        u32::from(self.bounds.crashes - state.world.crashes_left)
+            + u32::from(self.bounds.faults - state.world.faults_left)
+    }
+
+    /// How many take part, then who: the first callers are the plainest.
     fn cost(&self, state: &State) -> u32 {
-        let harm = u32::from(self.bounds.crashes - state.world.crashes_left)
-            + u32::from(self.bounds.faults - state.world.faults_left);
-        let begun = (0..).zip(&state.consumers).filter(|(_, one)| one.stage != Stage::Waiting);
-        let who = begun.fold(0, |cost, (index, _)| cost + 64 + (1 << index));
-        harm << 16 | who
+        let begun = (0..).zip(&state.attempts).filter(|(_, one)| one.stage != Stage::Waiting);
+        begun.fold(0, |cost, (index, _)| cost + (64 << 10) + (1 << index))
     }
 
     fn mover(&self, state: &State, action: &Action) -> Mover {
         match *action {
             action if action.is_harm() => Mover::Harm,
-            Action::Approve
+            Action::Approve(_)
             | Action::Expire
             | Action::Reject
+            | Action::Revoke
             | Action::ClockPasses
             | Action::SourceChanges
+            | Action::TargetChanges
             | Action::Crash => Mover::Anybody,
-            Action::Promotion { consumer, .. } => match state.consumers[usize::from(consumer)].stage {
+            Action::Promotion { consumer, .. } => match state.attempts[usize::from(consumer)].stage {
                 Stage::Running => Mover::Owed(consumer),
+                Stage::Waiting if self.owes_retry(state, consumer) => Mover::Owed(consumer),
                 // It need never begin.
                 _ => Mover::Anybody,
             },
-            Action::DeployEnds { consumer } => Mover::Owed(DEPLOYS + consumer),
-            Action::Lease | Action::LaunchJob => Mover::Owed(WORKER),
-            Action::JobDeployEnds => Mover::Owed(JOB_DEPLOY),
+            Action::DeployEnds { .. } => Mover::Owed(DEPLOYS),
+            Action::Lease { .. } | Action::LaunchJob { .. } | Action::JobDeployEnds { .. } => {
+                Mover::Owed(WORKER)
+            }
             Action::LeaseEnds => Mover::Owed(LEASE),
+            Action::MarkerEnds { .. } => Mover::Owed(MARKERS),
         }
+    }
+}
+
+impl Model {
+    /// Whether `property` applies to the flow.
+    pub fn applies(&self, property: Property) -> bool {
+        self.applied & property.bit() != 0
     }
 }

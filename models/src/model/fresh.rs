@@ -1,51 +1,116 @@
-//! The fresh promotion of L3 and L4: the real one, alone, of what was approved, without faults and drift.
+//! The fresh attempt of L3 and L4: the real one, alone, of what was approved, without faults, drift and own refusals.
+//!
+//! Settled: it is a new caller's under a new key; everyone else stands still, and leases and markers that expire have.
 
-use countersign::protocol::{Effect, End, Promotion, Status};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering::Relaxed},
+};
 
-use super::{Model, Outcome, remember};
+use countersign::protocol::{Effect, Outcome, Promotion};
+
+use super::{Model, StepOutcome, remember};
 use crate::{
     properties::Stage,
-    world::{Consumer, Payload, State, TargetStatus, World},
+    world::{Attempt, Lease, Payload, State, TargetStatus},
 };
+
+/// Whether a fresh attempt succeeds, by what it depends on; 0 where it has not been tried.
+#[derive(Clone, Debug)]
+pub(super) struct Known(Arc<[AtomicU8]>);
+
+/// Status, window, uses, a target, a lease that stays, and the keys of three acts.
+const KNOWN: usize = 8 * 2 * 16 * 2 * 2 * 8;
+
+impl Default for Known {
+    fn default() -> Self {
+        Self((0..KNOWN).map(|_| AtomicU8::new(0)).collect())
+    }
+}
 
 impl Model {
     /// Whether it would succeed in this state.
     pub(super) fn fresh_succeeds(&self, state: &State) -> bool {
-        let World { status, window_passed, targets, lease_held, .. } = state.world;
-        let target = targets[0] != TargetStatus::Absent;
-        self.fresh[status as usize][usize::from(window_passed)][usize::from(target)][usize::from(lease_held)]
-    }
-
-    /// All there is for it to depend on is tried once.
-    pub(super) fn try_fresh_promotions(&self) -> [[[[bool; 2]; 2]; 2]; 5] {
-        Status::ALL.map(|status| {
-            [false, true].map(|window_passed| {
-                [TargetStatus::Absent, TargetStatus::Settled].map(|target| {
-                    [false, true].map(|lease_held| {
-                        let mut world = World { status, window_passed, lease_held, ..World::new(0, 0) };
-                        world.targets[0] = target;
-                        self.runs_to_success(world)
-                    })
-                })
-            })
-        })
-    }
-
-    fn runs_to_success(&self, mut world: World) -> bool {
-        let mut one = Consumer { stage: Stage::Running, held: Payload::Approved, ..Consumer::default() };
-        let mut promotion = Promotion::begin(&self.flow, &self.requests[0], one.held.digest());
-        while let Some(effect) = promotion.effect() {
-            if matches!(effect, Effect::Lease { .. }) && self.leases_end {
-                // It waits: fairness is owed to the end of a lease.
-                world.lease_held = false;
+        let world = &state.world;
+        let keys = world.keyed.iter().fold(0, |bits, keyed| bits << 1 | usize::from(keyed & 1 == 1));
+        let keys = if self.flow.object().uses == 1 { keys } else { 0 };
+        let stays = world.lease != Lease::Free && !self.lease_expires();
+        let index = [
+            (world.status as usize, 8),
+            (usize::from(world.window_passed), 2),
+            (usize::from(world.uses.min(15)), 16),
+            (usize::from(world.found_target().is_some()), 2),
+            (usize::from(stays), 2),
+            (keys, 8),
+        ];
+        let index = index.into_iter().fold(0, |index, (value, size)| index * size + value);
+        match self.fresh.0[index].load(Relaxed) {
+            0 => {
+                let succeeds = self.succeeds_alone(state, 0, true);
+                self.fresh.0[index].store(1 + u8::from(succeeds), Relaxed);
+                succeeds
             }
-            // Consumer 0 is never the foreign one: that is the last of two or more.
-            let Some(reply) = self.reply(effect, &mut world, &mut one, 0, Outcome::Happens) else {
+            known => known == 2,
+        }
+    }
+
+    /// Whether this attempt, alone and as if its caller were new (`is_fresh`) or had a retry left, succeeds.
+    pub(super) fn succeeds_alone(&self, state: &State, attempt: u8, is_fresh: bool) -> bool {
+        let mut state = *state;
+        state.world.drifted = false;
+        state.world.target_drifted = false;
+        if self.lease_expires() {
+            state.world.lease = Lease::Free;
+        }
+        if self.lease_holder(&state) == Some(attempt) {
+            // Another caller's.
+            state.world.lease = Lease::Held { by: attempt, known: false };
+        }
+        let index = usize::from(attempt);
+        let sibling = self.sibling(attempt).map(usize::from);
+        if is_fresh {
+            state.attempts[index] = Attempt::default();
+            if let Some(other) = sibling {
+                state.attempts[other] = Attempt::default();
+            }
+        }
+        for one in &mut state.attempts {
+            if self.markers_expire_for_fresh() {
+                one.has_marker = false;
+            }
+        }
+        let one = &mut state.attempts[index];
+        *one = Attempt { stage: Stage::Running, held: Payload::Approved, ..*one };
+        for target in &mut state.world.targets {
+            if *target == TargetStatus::Building {
+                *target = TargetStatus::Settled;
+            }
+        }
+        // The first caller never asks for another payload: that is the last of two or more.
+        let mut promotion = Promotion::begin(&self.flow, self.request(attempt), Payload::Approved.digest());
+        while let Some(effect) = promotion.effect() {
+            if let (Effect::Lease { .. }, true) = (effect, self.lease_expires()) {
+                state.world.lease = Lease::Free;
+            }
+            let Some(reply) = self.reply(effect, &mut state, attempt, StepOutcome::Happens) else {
                 return false;
             };
             promotion.resume(reply);
-            remember(&mut one, promotion.checkpoint());
+            remember(&mut state.attempts[index], promotion.checkpoint());
         }
-        matches!(promotion.end(), Some(End::Succeeded { .. }))
+        matches!(promotion.outcome(), Some(Outcome::Succeeded { .. }))
+    }
+
+    fn lease_holder(&self, state: &State) -> Option<u8> {
+        match state.world.lease {
+            Lease::Held { by, .. } => Some(by),
+            Lease::Free => None,
+        }
+    }
+
+    fn markers_expire_for_fresh(&self) -> bool {
+        use countersign::protocol::StepAction;
+        let expires = |action: &StepAction| matches!(action, StepAction::Recall { claim_expires: true, .. });
+        self.flow.steps().iter().any(|step| expires(&step.action))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use countersign::protocol::{Commit, Effect, End, Op, Promotion, Refusal, Step, flow::Do};
+use countersign::protocol::{Change, Commit, Effect, Outcome, Promotion, Step, StepAction};
 
-use super::{Action, Model, Outcome, target_index};
-use crate::world::State;
+use super::{Action, Model, Press, Role, StepOutcome, target_index};
+use crate::{properties::Stage, world::State};
 
 /// Who takes part in a run, in the order in which a diagram shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,13 +14,17 @@ pub enum Actor {
     Operator,
     /// Says no.
     Administrator,
-    /// A consumer of the approval, counted from 0.
+    /// A caller, counted from 0.
     Consumer {
         /// Which one.
         index: u8,
-        /// It asks for another stack than the approved one.
+        /// It asks for another payload than the approved one.
         foreign: bool,
     },
+    /// Another owner's caller who knows the id.
+    Stranger,
+    /// A link scanner.
+    Scanner,
     /// The source that the promotion takes its images from.
     Source,
     /// Approvals, audit events and the outbox.
@@ -41,8 +45,10 @@ impl fmt::Display for Actor {
         match self {
             Self::Operator => f.write_str("operator"),
             Self::Administrator => f.write_str("administrator"),
-            Self::Consumer { index, foreign: false } => write!(f, "consumer {}", index + 1),
-            Self::Consumer { index, foreign: true } => write!(f, "consumer {} (another stack)", index + 1),
+            Self::Consumer { index, foreign: false } => write!(f, "caller {}", index + 1),
+            Self::Consumer { index, foreign: true } => write!(f, "caller {} (another payload)", index + 1),
+            Self::Stranger => f.write_str("stranger"),
+            Self::Scanner => f.write_str("scanner"),
             Self::Source => f.write_str("source"),
             Self::Store => f.write_str("store"),
             Self::Target => f.write_str("target"),
@@ -86,12 +92,12 @@ impl Model {
     pub(super) fn describe(&self, action: Action) -> String {
         match action {
             Action::Promotion { consumer, outcome } => {
-                let actor = Actor::Consumer { index: consumer, foreign: self.is_foreign(consumer) };
+                let actor = self.actor(consumer);
                 let how = match outcome {
-                    Outcome::Happens => "goes on",
-                    Outcome::Refuses => "is refused by its step",
-                    Outcome::Fails => "meets a fault: nothing applied",
-                    Outcome::LosesAnswer => "meets a fault: applied, answer lost",
+                    StepOutcome::Happens => "goes on",
+                    StepOutcome::Refuses => "is refused by its step",
+                    StepOutcome::Fails => "meets a fault: nothing applied",
+                    StepOutcome::LosesAnswer => "meets a fault: applied, answer lost",
                 };
                 format!("{actor} {how}")
             }
@@ -99,80 +105,122 @@ impl Model {
         }
     }
 
-    /// What `action` is in this state.
-    pub fn narrate(&self, state: &State, action: Action) -> Scene {
-        let scene = |from, to, does: &str| Scene {
-            from,
-            to,
-            does: does.to_owned(),
-            result: None,
-            is_harm: action.is_harm(),
-        };
-        match action {
-            Action::Approve => scene(Actor::Operator, Actor::Store, "approves"),
-            Action::Expire => {
-                scene(Actor::Operator, Actor::Store, "opens the link too late: the approval expires")
-            }
-            Action::Reject => scene(Actor::Administrator, Actor::Store, "rejects"),
-            Action::ClockPasses => scene(Actor::World, Actor::World, "the clock passes expires_at"),
-            Action::SourceChanges => scene(Actor::Source, Actor::Source, "gets new images"),
-            Action::Lease => scene(Actor::Worker { index: 0 }, Actor::Store, "leases the launch job"),
-            Action::LaunchJob => {
-                scene(Actor::Worker { index: 0 }, Actor::Target, "launches the deploy under its key")
-            }
-            Action::JobDeployEnds => scene(Actor::Target, Actor::Target, "settles: the job's deploy ends"),
-            Action::DeployEnds { consumer } => {
-                let does = format!("settles: the deploy of consumer {} ends", consumer + 1);
-                scene(Actor::Target, Actor::Target, &does)
-            }
-            Action::LeaseEnds => scene(Actor::World, Actor::World, "the lease is given back or runs out"),
-            Action::Crash => scene(Actor::World, Actor::World, "the process crashes"),
-            Action::Promotion { consumer, outcome } => self.narrate_promotion(state, consumer, outcome),
+    fn actor(&self, attempt: u8) -> Actor {
+        match self.role(attempt) {
+            Role::Caller { index, foreign } => Actor::Consumer { index, foreign },
+            Role::Stranger => Actor::Stranger,
+            Role::Scanner => Actor::Scanner,
         }
     }
 
-    fn narrate_promotion(&self, state: &State, consumer: u8, outcome: Outcome) -> Scene {
-        let from = Actor::Consumer { index: consumer, foreign: self.is_foreign(consumer) };
-        let one = &state.consumers[usize::from(consumer)];
-        let at = self.checkpoint(&state.world, one, consumer);
-        let step = Promotion::restore(&self.flow, self.request(consumer), at).step();
+    fn act_name(&self, act: u8) -> &str {
+        self.flow.acts().nth(usize::from(act)).map_or("act", |(name, _)| name)
+    }
+
+    /// What `action` is in this state.
+    pub fn narrate(&self, state: &State, action: Action) -> Scene {
+        let noun = self.flow.object().noun.as_str();
+        let scene =
+            |from, to, does: String| Scene { from, to, does, result: None, is_harm: action.is_harm() };
+        match action {
+            Action::Approve(press) => {
+                let does = match press {
+                    Press::Another => format!("approves the {noun}"),
+                    Press::Again => format!("approves the {noun} again"),
+                    Press::Requester => format!("approves the {noun} that it requested itself"),
+                    Press::Scanner => format!("follows the link and approves the {noun}"),
+                };
+                let from = if press == Press::Scanner { Actor::Scanner } else { Actor::Operator };
+                scene(from, Actor::Store, does)
+            }
+            Action::Expire => {
+                scene(Actor::Operator, Actor::Store, format!("opens the link too late: the {noun} expires"))
+            }
+            Action::Reject => scene(Actor::Administrator, Actor::Store, format!("rejects the {noun}")),
+            Action::Revoke => scene(Actor::Administrator, Actor::Store, format!("revokes the {noun}")),
+            Action::ClockPasses => {
+                scene(Actor::World, Actor::World, "the clock passes expires_at".to_owned())
+            }
+            Action::SourceChanges => scene(Actor::Source, Actor::Source, "gets new images".to_owned()),
+            Action::TargetChanges => {
+                scene(Actor::World, Actor::World, "another deploy changes the target".to_owned())
+            }
+            Action::Lease { act, .. } => {
+                let does = format!("leases the job ({})", self.act_name(act));
+                scene(Actor::Worker { index: 0 }, Actor::Store, does)
+            }
+            Action::LaunchJob { act, .. } => {
+                let does = format!("launches the job under its key ({})", self.act_name(act));
+                scene(Actor::Worker { index: 0 }, Actor::Target, does)
+            }
+            Action::JobDeployEnds { .. } => {
+                scene(Actor::Target, Actor::Target, "settles: the job's deploy ends".to_owned())
+            }
+            Action::DeployEnds { consumer, .. } => {
+                let does = format!("settles: the deploy of {} ends", self.actor(consumer));
+                scene(Actor::Target, Actor::Target, does)
+            }
+            Action::LeaseEnds => scene(Actor::World, Actor::World, "the lease runs out".to_owned()),
+            Action::MarkerEnds { .. } => {
+                scene(Actor::World, Actor::World, "the in-flight marker expires".to_owned())
+            }
+            Action::Crash => scene(Actor::World, Actor::World, "the process crashes".to_owned()),
+            Action::Promotion { consumer, outcome } => self.narrate_attempt(state, consumer, outcome),
+        }
+    }
+
+    fn narrate_attempt(&self, state: &State, attempt: u8, outcome: StepOutcome) -> Scene {
+        let from = self.actor(attempt);
+        let one = &state.attempts[usize::from(attempt)];
+        let at = self.checkpoint(&state.world, one, attempt);
+        let step = Promotion::restore(&self.flow, self.request(attempt), at).step();
         let mut after = *state;
-        let Some((effect, promotion)) = self.advance(&mut after, consumer, outcome) else {
+        let Some((effect, promotion)) = self.advance(&mut after, attempt, outcome) else {
             let does = "cannot do this here".to_owned();
             return Scene { from, to: from, does, result: None, is_harm: true };
         };
-        let (to, does) = deed(&effect, step, from);
-        let refusal = match promotion.end() {
-            Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Some(refusal),
-            Some(End::Succeeded { .. }) | None => None,
+        let undone = match effect {
+            Effect::Undo { step } => self.flow.steps().get(step),
+            _ => None,
+        };
+        let (to, mut does) = deed(&effect, step.or(undone), from, &self.flow.object().noun);
+        if one.stage == Stage::Waiting && self.cast[usize::from(attempt)].retry_of.is_some() {
+            does = format!("sends the request again and {does}");
+        }
+        let refusal = match promotion.outcome() {
+            Some(Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal }) => Some(refusal),
+            Some(Outcome::Succeeded { .. }) | None => None,
+        };
+        let is_undoing = promotion.outcome().is_none() && promotion.checkpoint().ending.is_some();
+        let goes_on = if is_undoing { "undoes what it did" } else { "logged, and it goes on" };
+        let or_logged = |prefix: &str| match refusal {
+            Some(refusal) => format!("{prefix}{refusal}"),
+            None => format!("{prefix}{goes_on}"),
         };
         let result = match outcome {
-            Outcome::Happens => match refusal {
+            StepOutcome::Happens => match refusal {
                 Some(refusal) => Some(refusal.to_string()),
+                None if is_undoing && one.ending.is_none() => {
+                    Some("refused, and undoes what it did".to_owned())
+                }
                 None => outcome_of(&effect, &promotion, after.world.created() > state.world.created()),
             },
-            Outcome::Refuses => Some(or_logged(refusal, "")),
-            Outcome::Fails => Some(or_logged(refusal, "fault, nothing applied, ")),
-            Outcome::LosesAnswer => Some(or_logged(refusal, "fault, applied but the answer is lost, ")),
+            StepOutcome::Refuses => Some(or_logged("")),
+            StepOutcome::Fails => Some(or_logged("fault, nothing applied, ")),
+            StepOutcome::LosesAnswer if effect == Effect::Answer => Some("the answer is lost".to_owned()),
+            StepOutcome::LosesAnswer => Some(or_logged("fault, applied but the answer is lost, ")),
         };
-        let is_harm = matches!(outcome, Outcome::Fails | Outcome::LosesAnswer);
+        let is_harm = matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer);
         Scene { from, to, does, result, is_harm }
-    }
-}
-
-fn or_logged(refusal: Option<&Refusal>, prefix: &str) -> String {
-    match refusal {
-        Some(refusal) => format!("{prefix}{refusal}"),
-        None => format!("{prefix}logged, and it goes on"),
     }
 }
 
 fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> Option<String> {
     let known = promotion.checkpoint().target.map(|target| target_index(target.id) + 1);
-    let writes = |commit: &Commit<'_>| commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
+    let writes = |commit: &Commit<'_>| commit.ops.iter().any(|op| matches!(op, Change::WriteTarget { .. }));
     match (effect, known) {
-        (Effect::FindTarget, Some(number)) => Some(format!("there is target {number}")),
-        (Effect::FindTarget, None) => Some("there is none".to_owned()),
+        (Effect::FindTarget, Some(number)) => Some(format!("finds target {number}")),
+        (Effect::FindTarget, None) => Some("finds none".to_owned()),
         (Effect::Commit(commit), Some(number)) if writes(commit) && created => {
             Some(format!("creates target {number}"))
         }
@@ -183,33 +231,40 @@ fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> 
 }
 
 /// On whom the effect acts, and what it is called.
-pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, consumer: Actor) -> (Actor, String) {
+pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, caller: Actor, noun: &str) -> (Actor, String) {
     let name = step.and_then(|step| step.name.as_deref());
+    let the = |verb: &str| format!("{verb} the {noun}");
     let (to, does) = match effect {
-        Effect::Validate { .. } => (Actor::Store, "validates the approval"),
+        Effect::Validate { .. } => (Actor::Store, the("validates")),
         Effect::Check => match name {
             Some(name) => return (Actor::Source, format!("checks {name}")),
-            None => (Actor::Source, "checks"),
+            None => (Actor::Source, "checks".to_owned()),
         },
-        Effect::Lease { .. } => (Actor::Store, "takes the lease"),
-        Effect::FindTarget => (Actor::Target, "looks for the target"),
-        Effect::ReadApproval { .. } => (Actor::Store, "looks at the approval"),
-        Effect::Launch { .. } => (Actor::Target, "launches the deploy"),
-        Effect::Answer => (consumer, "answers: success"),
-        Effect::Commit(_) if matches!(step.map(|step| &step.action), Some(Do::Atomic(_))) => {
-            (Actor::Store, "commits")
+        Effect::Recall { .. } => (Actor::Store, "looks for the outcome under its key".to_owned()),
+        Effect::Lease { .. } => (Actor::Store, "takes the lease".to_owned()),
+        Effect::FindTarget => (Actor::Target, "looks for the target".to_owned()),
+        Effect::ReadApproval { .. } => (Actor::Store, the("reads")),
+        Effect::Launch { .. } => (Actor::Target, "acts from memory".to_owned()),
+        Effect::Call { .. } => (Actor::Target, "calls the other system".to_owned()),
+        Effect::Prepare { .. } => (caller, "prepares its answer".to_owned()),
+        Effect::Undo { .. } => (Actor::Store, "undoes".to_owned()),
+        Effect::Answer => (caller, "answers: success".to_owned()),
+        Effect::Commit(_) if matches!(step.map(|step| &step.action), Some(StepAction::Atomic(_))) => {
+            (Actor::Store, "commits".to_owned())
         }
         Effect::Commit(commit) => match commit.ops {
-            [Op::WriteTarget { .. }] => (Actor::Target, "writes the target"),
-            [Op::WriteVault] => (Actor::Target, "writes the vault"),
-            [Op::Audit] => (Actor::Store, "writes the executed event"),
-            [Op::Enqueue] => (Actor::Store, "writes the launch job"),
-            _ => (Actor::Store, "consumes the approval"),
+            [Change::WriteTarget { .. }] => (Actor::Target, "writes the target".to_owned()),
+            [Change::WriteVault] => (Actor::Target, "writes the vault".to_owned()),
+            [Change::Audit] => (Actor::Store, "writes the executed event".to_owned()),
+            [Change::Enqueue { .. }] => (Actor::Store, "writes the job".to_owned()),
+            [Change::Row { .. }] => (Actor::Store, "writes the row".to_owned()),
+            [Change::Remember] => (Actor::Store, "stores its outcome under its key".to_owned()),
+            _ => (Actor::Store, the("uses")),
         },
     };
     let does = match name {
         Some(name) => format!("{does} ({name})"),
-        None => does.to_owned(),
+        None => does,
     };
     (to, does)
 }

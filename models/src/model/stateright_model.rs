@@ -13,8 +13,8 @@ macro_rules! checked {
             Checked::always("every state is visited", |_, _| true),
             $(
                 Checked::always(stringify!($id), |model: &Model, state| !model.violates(Property::$id, state)),
-                Checked::sometimes(concat!(stringify!($id), " was put to the test"), |model: &Model, state| {
-                    model.witnesses(Property::$id, state)
+                Checked::sometimes(concat!(stringify!($id), " is exercised"), |model: &Model, state| {
+                    model.exercises(Property::$id, state)
                 }),
             )+
         ]
@@ -48,6 +48,8 @@ impl stateright::Model for Model {
     /// Those that a state can show broken. L1 and L2 speak of what is inevitable: `countersign verify` judges
     /// them on the whole graph.
     fn properties(&self) -> Vec<Checked<Self>> {
-        checked!(S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S17, L3, L4)
+        checked!(
+            S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S15, S17, S18, S19, S20, S21, S22, L3, L4
+        )
     }
 }

@@ -1,139 +1,292 @@
-//! What the store and the outside answer to an effect, as the action's outcome will have it.
+//! The replies of the store and of the outside to an effect, as the action's outcome will have it.
 
-use countersign::protocol::{Commit, Effect, Fences, Op, Reply, Status, Target, consume, flow::Do};
+use countersign::protocol::{
+    Change, Commit, Compared, Effect, Fences, Granted, Member, Observed, OnConflict, Refusal, Reply, Status,
+    StepAction, Swap, Target, use_object,
+};
 
-use super::{LATEST_FENCE, Model, Outcome, clock, refuses, target_id, target_index};
-use crate::world::{Consumer, JobStatus, Payload, TargetStatus, World};
+use super::{LATEST_FENCE, Model, Role, StepOutcome, clock, target_id, target_index};
+use crate::world::{Deploy, Job, JobStatus, MAX_COUNT, Payload, State, TargetStatus};
 
 impl Model {
-    /// Does what the effect asks, on `world` and on what is remembered of the consumer. None when the outcome is
-    /// not possible here: nothing can be lost of a commit that is refused, and a lease that somebody has is waited for.
+    /// Does what the effect asks. None when the outcome is not possible here: nothing can be lost of a commit that is
+    /// refused, and a lease that another attempt has is waited for.
     ///
-    /// When the answer says that nothing changed, the caller's copies may have: it discards them with the state.
+    /// Where the reply says that nothing changed, nothing has.
     pub(super) fn reply<'m>(
         &'m self,
         effect: Effect<'m>,
-        world: &mut World,
-        one: &mut Consumer,
-        consumer: u8,
-        outcome: Outcome,
+        state: &mut State,
+        attempt: u8,
+        outcome: StepOutcome,
     ) -> Option<Reply<'m>> {
-        let source = self.source(world, consumer).digest();
+        let source = self.source(&state.world, attempt).digest();
         match outcome {
-            Outcome::Fails => return Some(Reply::Failed),
-            Outcome::Refuses => return self.refuse(effect, world, one),
-            Outcome::Happens | Outcome::LosesAnswer => {}
+            StepOutcome::Fails => {
+                if let Effect::Undo { step } = effect
+                    && self.layout.undone_writes >> step & 1 == 1
+                {
+                    state.attempts[usize::from(attempt)].wrote = true;
+                }
+                return Some(Reply::Failed);
+            }
+            StepOutcome::Refuses => return self.own_refusal(effect, state, attempt),
+            StepOutcome::Happens | StepOutcome::LosesAnswer => {}
         }
+        let is_lost = outcome == StepOutcome::LosesAnswer;
+        let done = || if is_lost { Reply::OutcomeUnknown } else { Reply::Done };
         Some(match effect {
             Effect::Validate { .. } | Effect::ReadApproval { .. } => Reply::Approval {
-                approval: Some(&self.approvals[world.status as usize]),
+                approval: Some(&self.approvals[state.world.status as usize]),
                 digest: source,
                 fence: LATEST_FENCE,
-                now: clock(world.window_passed),
+                now: clock(state.world.window_passed),
+                observed: Observed {
+                    uses: state.world.uses,
+                    own_use: self.has_own_use(state, attempt),
+                    target_is_current: !state.world.target_drifted,
+                },
             },
             Effect::Check => Reply::Read { digest: source },
-            Effect::Lease { .. } if world.lease_held => return None,
-            Effect::Lease { .. } => {
-                world.lease_held = true;
-                world.lease_last = Some(consumer);
-                match outcome {
-                    Outcome::LosesAnswer => Reply::Lost,
-                    Outcome::Happens | Outcome::Refuses | Outcome::Fails => {
-                        Reply::Leased { fence: LATEST_FENCE }
-                    }
+            Effect::Recall { claim } => self.recall(state, attempt, claim),
+            Effect::Lease { .. } => return self.take_lease(state, attempt, outcome),
+            Effect::FindTarget => Reply::Target(state.world.found_target().map(target_id)),
+            Effect::Commit(commit) => match self.judge(commit, state, attempt) {
+                Err(_) if is_lost => return None,
+                Err(refusal) => Reply::NotConsumed(refusal),
+                Ok(granted) => {
+                    let target = self.write(commit, granted, state, attempt, is_lost);
+                    let own_use = granted == Some(Granted::OwnUse);
+                    if is_lost { Reply::OutcomeUnknown } else { Reply::Committed { target, own_use } }
                 }
-            }
-            Effect::FindTarget => {
-                Reply::Target((world.targets[0] != TargetStatus::Absent).then(|| target_id(0)))
-            }
-            Effect::Commit(commit) => {
-                let (mut new_world, mut new_one) = (*world, *one);
-                let reply = self.commit(commit, &mut new_world, &mut new_one);
-                let applied = matches!(reply, Reply::Committed { .. });
-                if applied {
-                    (*world, *one) = (new_world, new_one);
-                }
-                match outcome {
-                    Outcome::LosesAnswer if applied => Reply::Lost,
-                    Outcome::LosesAnswer => return None,
-                    Outcome::Happens | Outcome::Refuses | Outcome::Fails => reply,
-                }
-            }
-            Effect::Launch { digest, .. } => {
-                world.unkeyed_launches = (world.unkeyed_launches + 1).min(2);
-                world.launch(Payload::of(digest));
-                one.deploying = true;
+            },
+            Effect::Launch { act, digest, target } => {
+                self.take_effect(state, attempt, act, Payload::of(digest));
+                let target = target.map(|target| target_index(target.id));
+                state.attempts[usize::from(attempt)].deploys[usize::from(act)] =
+                    Deploy { runs: true, target };
                 Reply::Done
             }
-            Effect::Answer => Reply::Done,
+            Effect::Call { act, key, digest } => {
+                let slot = self.slot(state, attempt);
+                let keyed = &mut state.world.keyed[usize::from(act)];
+                let is_known = key && *keyed >> slot & 1 == 1;
+                if key {
+                    *keyed |= 1 << slot;
+                }
+                if !is_known {
+                    self.take_effect(state, attempt, act, Payload::of(digest));
+                }
+                done()
+            }
+            Effect::Prepare { .. } => Reply::Done,
+            Effect::Undo { step } => {
+                self.undo(state, attempt, step);
+                Reply::Done
+            }
+            Effect::Answer => done(),
         })
     }
 
-    /// The step refuses by its own judgement; within a group only a write does, if what stands before it goes well.
-    fn refuse<'m>(&'m self, effect: Effect<'m>, world: &World, one: &Consumer) -> Option<Reply<'m>> {
-        let line = &self.lines[usize::from(one.cursor)];
+    /// Whether a use that is not undone belongs to an attempt of the same caller.
+    fn has_own_use(&self, state: &State, attempt: u8) -> bool {
+        let uses = |attempt: u8| state.attempts[usize::from(attempt)].uses > 0;
+        uses(attempt) || self.sibling(attempt).is_some_and(uses)
+    }
+
+    /// The step refuses by its own judgement. In a group a member does, if those before it do not conflict.
+    fn own_refusal<'m>(&'m self, effect: Effect<'m>, state: &State, attempt: u8) -> Option<Reply<'m>> {
+        let line = &self.lines[usize::from(state.attempts[usize::from(attempt)].cursor)];
         if let (Effect::Commit(commit), Some(step)) = (effect, line.step)
-            && let Do::Atomic(members) = &self.flow.steps()[step].action
+            && let StepAction::Atomic(members) = &self.flow.steps()[step].action
         {
-            let before = members.iter().position(refuses)?;
+            let before = members.iter().position(|member: &Member| !member.refusals().is_empty())?;
             let earlier = Commit { ops: &commit.ops[..before], ..commit };
-            if let Reply::NotConsumed(_) = self.commit(earlier, &mut world.clone(), &mut one.clone()) {
+            if self.judge(earlier, state, attempt).is_err() {
                 return None;
             }
         }
         line.refusal.clone().map(Reply::Refused)
     }
 
-    /// One transaction. Where it is refused the copies that it worked on are good for nothing.
-    fn commit(&self, commit: Commit<'_>, world: &mut World, one: &mut Consumer) -> Reply<'static> {
-        let mut written = None;
-        let mut enqueued = false;
+    /// The conflicts of a transaction, in the order of its members: the first one decides. What its consume is granted,
+    /// if it has one that is not skipped.
+    fn judge(&self, commit: Commit<'_>, state: &State, attempt: u8) -> Result<Option<Granted>, Refusal> {
+        let mut granted = None;
         for op in commit.ops {
             match op {
-                Op::Consume { guards } => {
-                    let row = self.approvals[world.status as usize].standing();
-                    let fences = Fences { held: commit.fence, latest: LATEST_FENCE };
-                    let now = clock(world.window_passed);
-                    if let Err(refusal) = consume(row, fences, *guards, commit.digest, now) {
-                        return Reply::NotConsumed(refusal);
+                Change::Consume(swap) => match self.swap(commit, swap, state, attempt) {
+                    Ok(grant) => granted = Some(grant),
+                    Err(_) if swap.on_conflict == OnConflict::Continue => {}
+                    Err(refusal) => return Err(refusal),
+                },
+                Change::Row { act, unique: true } => {
+                    if state.world.keyed[usize::from(*act)] >> self.slot(state, attempt) & 1 == 1 {
+                        return Err(Refusal::DUPLICATE);
                     }
-                    world.executed_unapproved |= !matches!(world.status, Status::Approved | Status::Executed);
-                    world.executed_late |= world.window_passed;
-                    world.executions = (world.executions + 1).min(2);
-                    world.move_to(Status::Executed);
-                    one.consumed = true;
                 }
-                Op::WriteTarget { trust_look } => {
-                    let there = (world.targets[0] != TargetStatus::Absent).then_some(0);
-                    let found =
-                        if *trust_look { commit.target.map(|target| target_index(target.id)) } else { there };
-                    let target = found.unwrap_or_else(|| world.created());
-                    let created = world.targets[usize::from(target)] == TargetStatus::Absent
-                        || written.is_some_and(|earlier: Target| {
-                            earlier.created && earlier.id == target_id(target)
-                        })
-                        || commit.target.is_some_and(|known| known.created && known.id == target_id(target));
-                    world.targets[usize::from(target)] = TargetStatus::Building;
-                    one.wrote = true;
-                    written = Some(Target { id: target_id(target), created });
-                }
-                Op::WriteVault => {
-                    world.vault_written = true;
-                    one.wrote = true;
-                }
-                Op::Audit => world.executed_events = (world.executed_events + 1).min(2),
-                Op::Enqueue if world.job.status == JobStatus::Absent => {
-                    world.job.status = JobStatus::Ready;
-                    world.job.payload = Payload::of(commit.digest);
-                    enqueued = true;
-                }
-                Op::Enqueue => {}
+                Change::Row { unique: false, .. }
+                | Change::WriteTarget { .. }
+                | Change::WriteVault
+                | Change::Audit
+                | Change::Enqueue { .. }
+                | Change::Remember => {}
             }
         }
-        // A transaction has no order from outside: the job knows the target that it is written with.
-        if enqueued {
-            world.job.target = written.or(commit.target).map(|target| target_index(target.id));
+        Ok(granted)
+    }
+
+    fn swap(&self, commit: Commit<'_>, swap: &Swap, state: &State, attempt: u8) -> Result<Granted, Refusal> {
+        let world = &state.world;
+        // The write of a read-then-write has been granted by its read.
+        let accept_own = swap.accept_own && !swap.trust_look;
+        let against = Compared {
+            own_use: self.has_own_use(state, attempt),
+            target_is_current: !world.target_drifted,
+            ..Compared::at(clock(world.window_passed), commit.digest)
+        };
+        let fences = Fences { held: commit.fence, latest: LATEST_FENCE };
+        use_object(self.approvals[world.status as usize].state(), fences, swap.guards, accept_own, against)
+    }
+
+    /// Applies a transaction that nothing refuses. The target that it wrote.
+    fn write(
+        &self,
+        commit: Commit<'_>,
+        granted: Option<Granted>,
+        state: &mut State,
+        attempt: u8,
+        is_lost: bool,
+    ) -> Option<Target> {
+        let index = usize::from(attempt);
+        // Settled: a group is judged on the committed state, so that an act before the consume is keyed by its use.
+        state.attempts[index].repeats |= granted == Some(Granted::OwnUse);
+        let mut written: Option<Target> = None;
+        let mut enqueued = Vec::new();
+        for op in commit.ops {
+            match op {
+                Change::Consume(swap) if granted == Some(Granted::Usable) => {
+                    self.count_use(commit, swap, state, attempt);
+                }
+                Change::Consume(_) => {}
+                Change::WriteTarget { trust_look } => {
+                    let target = self.write_target(commit, *trust_look, written, state, attempt, is_lost);
+                    written = Some(target);
+                }
+                Change::WriteVault => {
+                    let replaced = u128::from(state.world.vault_written);
+                    state.world.vault_written = true;
+                    self.note_write(state, attempt, replaced, is_lost);
+                    if self.layout.undone_writes != 0 {
+                        state.world.vault_writer = Some(attempt);
+                    }
+                }
+                Change::Audit => self.audit(state, attempt),
+                Change::Row { act, unique } => {
+                    if *unique {
+                        state.world.keyed[usize::from(*act)] |= 1 << self.slot(state, attempt);
+                    }
+                    self.take_effect(state, attempt, *act, Payload::of(commit.digest));
+                }
+                Change::Enqueue { act } => {
+                    let slot = self.slot(state, attempt);
+                    let job = &mut state.world.jobs[usize::from(*act)][slot];
+                    if job.status == JobStatus::Absent {
+                        let payload = Payload::of(commit.digest);
+                        *job = Job { status: JobStatus::Ready, payload, ..Job::default() };
+                        enqueued.push((*act, slot));
+                        self.note_act(state, attempt, *act);
+                    }
+                }
+                Change::Remember => self.store_outcome(state, attempt),
+            }
         }
-        Reply::Committed { target: written }
+        // A transaction has no order from outside: a job knows the target that it is written with.
+        for (act, slot) in enqueued {
+            let target = written.or(commit.target).map(|target| target_index(target.id));
+            state.world.jobs[usize::from(act)][slot].target = target;
+        }
+        written
+    }
+
+    fn count_use(&self, commit: Commit<'_>, swap: &Swap, state: &mut State, attempt: u8) {
+        let object = self.flow.object();
+        let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
+        let State { world, attempts } = state;
+        let one = &mut attempts[usize::from(attempt)];
+        let violated = &mut world.violated;
+        violated.used_unapproved |=
+            object.approvers > 0 && !matches!(world.status, Status::Approved | Status::Executed);
+        violated.used_late |= world.window_passed;
+        violated.used_revoked |= world.status == Status::Revoked;
+        violated.used_stale |= world.target_drifted;
+        violated.scanner |= self.role(attempt) == Role::Scanner;
+        violated.retry |= one.is_owed && sibling.is_some_and(|other| other.uses > 0);
+        one.uses = (one.uses + 1).min(3);
+        world.applied = (world.applied + 1).min(MAX_COUNT);
+        let before = if swap.trust_look { commit.uses_seen } else { world.uses };
+        world.uses = (before + 1).min(MAX_COUNT);
+        if world.uses >= object.uses {
+            world.move_to(Status::Executed);
+        } else if swap.trust_look && world.status == Status::Executed {
+            // The status that follows from the count that was written.
+            world.move_to(Status::Approved);
+        }
+        self.note_change(world, attempt);
+    }
+
+    fn write_target(
+        &self,
+        commit: Commit<'_>,
+        trust_look: bool,
+        written: Option<Target>,
+        state: &mut State,
+        attempt: u8,
+        is_lost: bool,
+    ) -> Target {
+        let world = &mut state.world;
+        let known = commit.target.map(|target| target_index(target.id));
+        let found = if trust_look { known } else { world.found_target() };
+        let target = found.unwrap_or_else(|| world.free_target());
+        let is_mine = |earlier: Option<Target>| {
+            earlier.is_some_and(|earlier| earlier.created && earlier.id == target_id(target))
+        };
+        let place = &mut world.targets[usize::from(target)];
+        let replaced = *place as u128;
+        let created = *place == TargetStatus::Absent || is_mine(written) || is_mine(commit.target);
+        // Settled: where no act starts a deploy, a written target is settled immediately.
+        *place = if self.has_deploys() { TargetStatus::Building } else { TargetStatus::Settled };
+        if self.layout.undone_writes != 0 {
+            world.writers[usize::from(target)] = Some(attempt);
+        }
+        self.note_write(state, attempt, replaced, is_lost);
+        Target { id: target_id(target), created }
+    }
+
+    /// Keeps what an undo would restore. A write that no undo follows stays.
+    fn note_write(&self, state: &mut State, attempt: u8, replaced: u128, is_lost: bool) {
+        self.note_change(&mut state.world, attempt);
+        let one = &mut state.attempts[usize::from(attempt)];
+        let step = self.lines[usize::from(one.cursor)].step;
+        match step.filter(|step| self.layout.undone_writes >> step & 1 == 1) {
+            Some(step) if !is_lost => {
+                one.replaced = one.replaced & !(3 << (2 * step)) | replaced << (2 * step);
+            }
+            _ => one.wrote = true,
+        }
+    }
+
+    /// Settled: an attempt that accepted an earlier use writes no second event for it.
+    fn audit(&self, state: &mut State, attempt: u8) {
+        let owner = usize::from(self.owner_of_use(state, attempt));
+        let repeats = state.attempts[usize::from(attempt)].repeats;
+        if repeats && state.attempts[owner].has_event {
+            return;
+        }
+        if self.layout.tracks_events {
+            state.attempts[owner].has_event = true;
+        }
+        state.world.executed_events = (state.world.executed_events + 1).min(MAX_COUNT);
+        self.note_change(&mut state.world, attempt);
     }
 }

@@ -43,6 +43,10 @@ impl Explorable for Drawing {
         Findings { pending: u8::from(*state != self.good), ..Findings::default() }
     }
 
+    fn harm(&self, _: &u8) -> u32 {
+        0
+    }
+
     fn cost(&self, _: &u8) -> u32 {
         0
     }
@@ -56,7 +60,8 @@ impl Explorable for Drawing {
 fn lasso(edges: &'static [(u8, u8, Mover)], good: u8) -> Option<[Vec<u8>; 3]> {
     let explored = explore(&Drawing { edges, good }, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let states = |ids: Vec<Id>| ids.into_iter().map(|id| *explored.packed(id)).collect();
-    avoidable(&explored, 0, |_| 0).map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
+    avoidable(&explored, 0, |_| (0, 0))
+        .map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
 }
 
 const LEFT: Mover = Mover::Owed(0);

@@ -7,20 +7,20 @@ use countersign::{
 use uuid::Uuid;
 
 use super::Rig;
-use crate::model::Outcome;
+use crate::model::StepOutcome;
 
 /// The real store, with something in the way.
 pub(super) struct Faulty<'a, R: Rig> {
     pub(super) store: &'a R::Store,
     pub(super) rig: &'a R,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: StepOutcome,
     pub(super) team: Uuid,
 }
 
 impl<R: Rig> Faulty<'_, R> {
     /// Does the work during an outage of what the step lists first, if that is the outcome.
     async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
-        let refusal = step.refusals().next().filter(|_| self.outcome == Outcome::Refuses).cloned();
+        let refusal = step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses).cloned();
         if let Some(refusal) = &refusal {
             self.rig.begin_outage(self.team, refusal);
         }
@@ -32,7 +32,7 @@ impl<R: Rig> Faulty<'_, R> {
     }
 
     fn is_reached(&self) -> Result<(), StoreError> {
-        if self.outcome == Outcome::Fails { Err(StoreError::not_applied("injected")) } else { Ok(()) }
+        if self.outcome == StepOutcome::Fails { Err(StoreError::not_applied("injected")) } else { Ok(()) }
     }
 }
 
@@ -49,7 +49,7 @@ impl<R: Rig> Store for Faulty<'_, R> {
 
     async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.is_reached()?;
-        match step.refusals().next().filter(|_| self.outcome == Outcome::Refuses) {
+        match step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses) {
             Some(refusal) => Ok(Err(refusal.clone())),
             None => self.store.find_target(ask, step).await,
         }
@@ -58,7 +58,11 @@ impl<R: Rig> Store for Faulty<'_, R> {
     async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
         self.is_reached()?;
         let leased = self.store.lease_approval(ask).await?;
-        if self.outcome == Outcome::LosesAnswer { Err(StoreError::unknown("injected")) } else { Ok(leased) }
+        if self.outcome == StepOutcome::LosesAnswer {
+            Err(StoreError::unknown("injected"))
+        } else {
+            Ok(leased)
+        }
     }
 
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
@@ -68,7 +72,7 @@ impl<R: Rig> Store for Faulty<'_, R> {
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
         self.is_reached()?;
         let committed = self.while_out(step, self.store.commit(ask, step, commit)).await?;
-        if self.outcome == Outcome::LosesAnswer {
+        if self.outcome == StepOutcome::LosesAnswer {
             Err(StoreError::unknown("injected"))
         } else {
             Ok(committed)

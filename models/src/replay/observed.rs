@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::Model,
     properties::Stage,
-    world::{JobStatus, MAX_CONSUMERS, Payload, State, TargetStatus},
+    world::{JobStatus, Lease, MAX_CONSUMERS, Payload, State, TargetStatus},
 };
 
 /// What can be seen from outside, and what a promotion would store of itself.
@@ -49,7 +49,8 @@ impl Observed {
     /// What the model says is to be seen.
     pub(super) fn of_model(model: &Model, state: &State) -> Self {
         let world = &state.world;
-        let consumers = &state.consumers[..usize::from(model.bounds().consumers)];
+        let job = world.jobs[0][0];
+        let consumers = &state.attempts[..usize::from(model.bounds().consumers)];
         Self {
             status: world.status,
             window_passed: world.window_passed,
@@ -57,25 +58,24 @@ impl Observed {
             executed_events: world.executed_events.into(),
             targets: world.targets,
             vault_written: world.vault_written,
-            job: world.job.status,
-            job_carries: (world.job.status != JobStatus::Absent)
-                .then_some((world.job.payload, world.job.target)),
-            unkeyed_launches: world.unkeyed_launches.into(),
-            job_launched: world.job.launched,
-            launched_other: world.launched_other,
-            lease_held: world.lease_held,
+            job: job.status,
+            job_carries: (job.status != JobStatus::Absent).then_some((job.payload, job.target)),
+            unkeyed_launches: usize::from(world.effects[0] - u8::from(job.launched)),
+            job_launched: job.launched,
+            launched_other: world.violated.acted_other,
+            lease_held: world.lease != Lease::Free,
             consumers: (0..)
                 .zip(consumers)
                 .map(|(index, one)| ObservedConsumer {
                     stage: one.stage,
-                    deploying: one.deploying,
+                    deploying: one.is_deploying(),
                     holds: (one.stage == Stage::Running).then_some((
                         one.cursor,
                         one.held,
                         one.target,
                         one.created,
                     )),
-                    leased_last: world.lease_last == Some(index),
+                    leased_last: one.stage == Stage::Running && world.lease_last == Some(index),
                 })
                 .collect(),
         }

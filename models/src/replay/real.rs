@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, Checkpoint, Digest, End, Environment, Kind, Promotion, Request, Timestamp},
+    protocol::{Binding, Checkpoint, Digest, Environment, Kind, Outcome, Promotion, Request, Timestamp},
     service::{InMemoryDeployer, launch, step},
     store::{
         Ask, Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, Service, Stack, StackStatus, Store,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{About, Records, Rig, faulty::Faulty};
 use crate::{
     fixtures::token_of,
-    model::{Action, Model, Outcome},
+    model::{Action, Model, StepOutcome},
     properties::Stage,
 };
 
@@ -33,7 +33,7 @@ const LEASE_MS: u64 = 100;
 pub(super) enum Progress {
     Waiting,
     Running(Checkpoint),
-    Ended(End),
+    Ended(Outcome),
     Killed,
 }
 
@@ -131,7 +131,7 @@ impl Real {
     /// Takes the action, really. `records` is what the store has before it.
     pub(super) fn act<R: Rig>(&mut self, model: &Model, action: Action, rig: &mut R, records: &Records) {
         match action {
-            Action::Approve => self.operator(rig, Verdict::Approve),
+            Action::Approve(_) => self.operator(rig, Verdict::Approve),
             // The operator opens the link after its end, and says yes in vain.
             Action::Expire => self.operator(rig, Verdict::Approve),
             Action::Reject => {
@@ -154,15 +154,15 @@ impl Real {
             Action::Promotion { consumer, outcome } => {
                 self.promote(model, consumer.into(), outcome, rig, records);
             }
-            Action::Lease => {
+            Action::Lease { .. } => {
                 self.lease = rig.wait(rig.store().lease_job(LEASE_MS)).expect("nothing fails");
             }
-            Action::LaunchJob => {
+            Action::LaunchJob { .. } => {
                 if let Some(lease) = &self.lease {
                     rig.wait(launch(lease, &self.deployer));
                 }
             }
-            Action::JobDeployEnds => {
+            Action::JobDeployEnds { .. } => {
                 let running = self.deployer.running();
                 let keyed = running.iter().find(|running| running.launch.key.is_some());
                 if let (Some(keyed), Some(lease)) = (keyed, self.lease.take()) {
@@ -170,7 +170,7 @@ impl Real {
                     rig.wait(rig.store().finish_job(&lease, StackStatus::Healthy)).expect("nothing fails");
                 }
             }
-            Action::DeployEnds { consumer } => {
+            Action::DeployEnds { consumer, .. } => {
                 if let Some(number) = self.deploys[usize::from(consumer)].take() {
                     self.end_deploy(usize::from(consumer), number, rig);
                 }
@@ -180,6 +180,8 @@ impl Real {
                 let (fence, _) = records.lease;
                 rig.wait(rig.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
             }
+            // The gate has none of these.
+            Action::Revoke | Action::TargetChanges | Action::MarkerEnds { .. } => {}
             Action::Crash => self.crash(rig, records),
         }
     }
@@ -194,7 +196,7 @@ impl Real {
         &mut self,
         model: &Model,
         consumer: usize,
-        outcome: Outcome,
+        outcome: StepOutcome,
         rig: &R,
         records: &Records,
     ) {
@@ -215,8 +217,14 @@ impl Real {
         if running.len() > deploys {
             self.deploys[consumer] = running.last().map(|running| running.number);
         }
-        self.progress[consumer] = match promotion.end() {
-            Some(end) => Progress::Ended(end.clone()),
+        self.progress[consumer] = match promotion.outcome() {
+            Some(end) => {
+                // The driver releases the lease in the same breath.
+                if let Some(fence) = promotion.checkpoint().fence {
+                    rig.wait(rig.store().release_approval(ask, fence)).expect("nothing fails");
+                }
+                Progress::Ended(end.clone())
+            }
             None => Progress::Running(promotion.checkpoint()),
         };
     }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::faults::Outcome;
+use super::faults::CallOutcome;
 
 /// One action. Those that are not possible when their turn comes are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub enum Action {
         duplicate: bool,
         /// What becomes of the effect.
         #[serde(default, skip_serializing_if = "happens")]
-        outcome: Outcome,
+        outcome: CallOutcome,
     },
     /// The client's request arrives a second time, while the first is under way or after it.
     Duplicate {
@@ -75,7 +75,7 @@ pub enum Action {
         instance: u8,
         /// What becomes of the effect.
         #[serde(default, skip_serializing_if = "happens")]
-        outcome: Outcome,
+        outcome: CallOutcome,
     },
     /// A deploy that was launched by a worker ends.
     DeployEnds {
@@ -100,19 +100,19 @@ pub enum Action {
     },
 }
 
-fn happens(outcome: &Outcome) -> bool {
-    *outcome == Outcome::Happens
+fn happens(outcome: &CallOutcome) -> bool {
+    *outcome == CallOutcome::Happens
 }
 
 impl Action {
     /// The same action without a fault; none when it is nothing but a fault, or has none.
     pub(super) fn without_fault(self) -> Option<Self> {
         match self {
-            Self::Promotion { client, duplicate, outcome } if outcome != Outcome::Happens => {
-                Some(Self::Promotion { client, duplicate, outcome: Outcome::Happens })
+            Self::Promotion { client, duplicate, outcome } if outcome != CallOutcome::Happens => {
+                Some(Self::Promotion { client, duplicate, outcome: CallOutcome::Happens })
             }
-            Self::Worker { instance, outcome } if outcome != Outcome::Happens => {
-                Some(Self::Worker { instance, outcome: Outcome::Happens })
+            Self::Worker { instance, outcome } if outcome != CallOutcome::Happens => {
+                Some(Self::Worker { instance, outcome: CallOutcome::Happens })
             }
             Self::DeployEnds { approval, failed: true } => Some(Self::DeployEnds { approval, failed: false }),
             Self::ProcessDeployEnds { client, failed: true } => {

@@ -249,8 +249,8 @@ impl Tally {
             *count += u64::from(endings);
         }
         let Found { broken, witnessed } = drawn.found;
-        for property in Property::SIMULATED {
-            self.witnesses[*property as usize] += u64::from(witnessed >> *property as u32 & 1);
+        for (count, property) in self.witnesses.iter_mut().zip(Property::SIMULATED) {
+            *count += u64::from(witnessed >> *property as u32 & 1);
         }
         if broken != 0 {
             self.broken.push((seed, broken, drawn.size));

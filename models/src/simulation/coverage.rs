@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign::protocol::{
-    Flow,
-    flow::{Do, How, Member, What},
-};
+use countersign::protocol::{Atomicity, Consume, Flow, Member, StepAction, Via, Write, WriteTarget};
 use serde::{Deserialize, Serialize};
 
 use super::{Ending, Fault};
@@ -36,12 +33,8 @@ impl Coverage {
 
 /// What never happens under this flow.
 fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
-    let any = |wanted: &dyn Fn(&Do) -> bool| flow.steps().iter().any(|step| wanted(&step.action));
-    let enqueues = any(&|action| match action {
-        Do::Enqueue => true,
-        Do::Atomic(members) => members.contains(&Member::Enqueue),
-        _ => false,
-    });
+    let acts_via = |via| flow.acts().any(|(_, act)| act.via == via);
+    let enqueues = acts_via(Via::Outbox);
     let mut cannot = Vec::new();
     if !enqueues {
         // Without a job there is no worker.
@@ -49,7 +42,7 @@ fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
         cannot.extend(of_workers.map(Fault::name));
         cannot.push(Property::S14.id());
     }
-    if !enqueues && !any(&|action| *action == Do::Launch) {
+    if !enqueues && !acts_via(Via::Memory) {
         cannot.push(Fault::FailedDeploy.name());
     }
     if !flow.ends_with_consume() {
@@ -69,17 +62,25 @@ fn reads_what_may_be_stale(flow: &Flow) -> bool {
     for step in flow.steps() {
         match &step.action {
             // The look for a target is one at what all approvals share.
-            Do::Write { what: What::Target, how: How::ReadThenWrite, .. }
-            | Do::Consume { how: How::ReadThenWrite, .. } => return true,
-            Do::Validate { .. } | Do::Check { .. } if alone => reads_alone += 1,
-            Do::Validate { .. } | Do::Check { .. } => return true,
-            Do::Consume { guards, how: How::AtOnce } => alone |= guards.status,
-            Do::Atomic(members) => {
-                let compares =
-                    |member: &Member| matches!(member, Member::Consume { guards } if guards.status);
+            StepAction::Write(Write {
+                what: WriteTarget::Target,
+                atomicity: Atomicity::ReadThenWrite,
+                ..
+            })
+            | StepAction::Consume(Consume { atomicity: Atomicity::ReadThenWrite, .. }) => return true,
+            StepAction::Validate { .. } | StepAction::Check { .. } if alone => reads_alone += 1,
+            StepAction::Validate { .. } | StepAction::Check { .. } => return true,
+            StepAction::Consume(Consume { guards, .. }) => alone |= guards.status,
+            StepAction::Atomic(members) => {
+                let compares = |member: &Member| matches!(member, Member::Consume(Consume { guards, .. }) if guards.status);
                 alone |= members.iter().any(compares);
             }
-            Do::Write { .. } | Do::Lease | Do::Audit | Do::Enqueue | Do::Launch => {}
+            StepAction::Write { .. }
+            | StepAction::Recall { .. }
+            | StepAction::Lease(_)
+            | StepAction::Audit
+            | StepAction::Act(_)
+            | StepAction::Remember => {}
         }
     }
     reads_alone > 1

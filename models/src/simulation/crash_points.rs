@@ -11,9 +11,9 @@ use super::{
     conformance::{Shadow, played},
 };
 use crate::{
-    explorer::{Limits, explore},
+    explorer::{Explorable as _, Limits, explore},
     model::{Action, Bounds, Model},
-    world::State,
+    world::{Lease, State},
 };
 
 /// What became of them.
@@ -30,13 +30,13 @@ pub struct CrashPoints {
 /// Leads the real service to every state of the model (three consumers, one crash, no fault) in which a crash is
 /// possible, crashes, and heals.
 pub fn crash_points(flow: &Arc<Flow>) -> CrashPoints {
-    let model = Model::new(Flow::clone(flow), Bounds { consumers: 3, crashes: 1, faults: 0 });
+    let model = Model::of_callers(Flow::clone(flow), Bounds { consumers: 3, crashes: 1, faults: 0 });
     let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
-    let state_of = |id| State::unpack(explored.packed(id));
+    let state_of = |id| model.unpack(explored.packed(id));
     let crashes = |state: &State| model.moves(state).any(|(_, action)| action == Action::Crash);
     // The real thing gives its lease back in the same breath in which it ends: without a crash, nobody who has ended has
     // one.
-    let is_real = |state: &State| !state.world.lease_held || state.world.lease_last.is_some();
+    let is_real = |state: &State| state.world.lease == Lease::Free || state.world.lease_last.is_some();
     let is_point = |state: &State| is_real(state) && crashes(state);
     let points: Vec<_> = explored.ids().filter(|id| is_point(&state_of(*id))).collect();
     let played = points.par_iter().map(|point| {

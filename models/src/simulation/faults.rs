@@ -26,7 +26,7 @@ pub(super) const SKEW_MS: i64 = 45_000;
 /// What becomes of one effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CallOutcome {
     /// It happens, and is judged by the protocol's rules.
     #[default]
     Happens,
@@ -46,7 +46,7 @@ pub enum Outcome {
     StaleRead,
 }
 
-impl Outcome {
+impl CallOutcome {
     /// All of them, in their order.
     #[cfg(test)]
     pub(super) const ALL: [Self; 8] = [
@@ -133,11 +133,11 @@ impl Fault {
 }
 
 /// The kinds of fault that can become of an effect on the store.
-pub(super) const OF_EFFECTS: [(Fault, Outcome); 6] = [
-    (Fault::FailedBefore, Outcome::FailedBefore),
-    (Fault::AnswerLost, Outcome::AnswerLost),
-    (Fault::AppliedTwice, Outcome::AppliedTwice),
-    (Fault::AppliedLate, Outcome::AppliedLate),
-    (Fault::Slow, Outcome::Slow),
-    (Fault::StaleRead, Outcome::StaleRead),
+pub(super) const OF_EFFECTS: [(Fault, CallOutcome); 6] = [
+    (Fault::FailedBefore, CallOutcome::FailedBefore),
+    (Fault::AnswerLost, CallOutcome::AnswerLost),
+    (Fault::AppliedTwice, CallOutcome::AppliedTwice),
+    (Fault::AppliedLate, CallOutcome::AppliedLate),
+    (Fault::Slow, CallOutcome::Slow),
+    (Fault::StaleRead, CallOutcome::StaleRead),
 ];

@@ -5,7 +5,7 @@
 
 use countersign::protocol::Refusal;
 
-use super::{Action, Outcome, Simulation};
+use super::{Action, CallOutcome, Simulation};
 use crate::properties::Property;
 
 /// More actions than any schedule needs to come to rest.
@@ -48,7 +48,7 @@ impl Simulation {
             } else if let Some(action) = self.under_way() {
                 action
             } else if let Some(instance) = worker(self) {
-                Action::Worker { instance: instance as u8, outcome: Outcome::Happens }
+                Action::Worker { instance: instance as u8, outcome: CallOutcome::Happens }
             } else if self.leases_are_held() {
                 Action::LeasesRunOut
             } else {

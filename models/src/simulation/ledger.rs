@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::platform::Changed;
 use crate::{
     fixtures::token_of,
-    properties::{Beyond, Facts, Inevitable, PromotionFacts, Property, Stage},
+    properties::{Beyond, Facts, Inevitable, More, PromotionFacts, Property, Stage},
 };
 
 /// What is known of one approval.
@@ -175,7 +175,7 @@ impl Ledger {
             let kept = *one;
             *one = PromotionFacts { stage, foreign: kept.foreign, ..PromotionFacts::default() };
             one.wrote = stage.is_refused() && kept.wrote;
-            if stage == Stage::PreflightRefused {
+            if stage.is_judged_by_s1() {
                 one.consumed = kept.consumed;
                 one.began_on_approved = kept.began_on_approved;
             }
@@ -205,6 +205,7 @@ impl Ledger {
             clean: known.clean,
             promotions: &self.promotions,
             beyond: known.beyond,
+            more: More::default(),
         }
     }
 
@@ -214,7 +215,7 @@ impl Ledger {
         let facts = self.facts();
         Found {
             broken: Property::violated(&facts, u32::MAX),
-            witnessed: Property::witnessed(&facts, u32::MAX),
+            witnessed: Property::exercised(&facts, u32::MAX),
         }
     }
 

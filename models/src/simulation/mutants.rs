@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use countersign::{
-    protocol::{Guards, Op, Refusal, Standing, Status, Timestamp},
+    protocol::{ApprovalState, Change, Guards, Refusal, Status, Timestamp},
     store::memory::strategy::{Record, Sharded, Strategy, sync::Std},
 };
 use uuid::Uuid;
@@ -77,20 +77,18 @@ impl Mutant {
     }
 
     /// The changes that it makes of those that were asked for.
-    pub(super) fn ops(mutant: Option<Self>, ops: &[Op]) -> Cow<'_, [Op]> {
+    pub(super) fn ops(mutant: Option<Self>, ops: &[Change]) -> Cow<'_, [Change]> {
         if !matches!(mutant, Some(Self::EventLost | Self::JobLost | Self::UnconditionalUpdate)) {
             return Cow::Borrowed(ops);
         }
         ops.iter()
             .filter(|op| match mutant {
-                Some(Self::EventLost) => **op != Op::Audit,
-                Some(Self::JobLost) => **op != Op::Enqueue,
+                Some(Self::EventLost) => **op != Change::Audit,
+                Some(Self::JobLost) => **op != Change::Enqueue { act: 0 },
                 _ => true,
             })
             .map(|op| match (op, mutant) {
-                (Op::Consume { .. }, Some(Self::UnconditionalUpdate)) => {
-                    Op::Consume { guards: Guards::default() }
-                }
+                (Change::Consume(_), Some(Self::UnconditionalUpdate)) => Change::consume(Guards::default()),
                 _ => *op,
             })
             .collect()
@@ -113,7 +111,7 @@ impl Switchable {
 
     /// A used approval is unused again, and nobody has decided that.
     pub(super) fn forget(&self, id: Uuid) {
-        let judge = |standing: Standing| {
+        let judge = |standing: ApprovalState| {
             if standing.status == Status::Executed { Ok(Status::Approved) } else { Err(Refusal::NOT_FOUND) }
         };
         self.sound.update(id, Timestamp(0), judge);
@@ -135,7 +133,7 @@ impl Strategy for Switchable {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         let overwrites = match self.mutant {
             Some(Mutant::RejectOverwrites) => Status::Rejected,
@@ -143,7 +141,7 @@ impl Strategy for Switchable {
             _ => return self.sound.update(id, now, judge),
         };
         // Whatever would do this to a pending one does it to this one, too.
-        let pending = |standing| Standing { status: Status::Pending, ..standing };
+        let pending = |standing| ApprovalState { status: Status::Pending, ..standing };
         self.sound.update(id, now, |standing| match judge(pending(standing)) {
             Ok(status) if status == overwrites => Ok(status),
             _ => judge(standing),

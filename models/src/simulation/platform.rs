@@ -15,7 +15,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Commit, Digest, Effect, Flow, Op, Refusal, Step, Target, Timestamp},
+    protocol::{Change, Commit, Digest, Effect, Flow, Refusal, Step, Target, Timestamp},
     service::Launch,
     store::{
         Ask, Clock, Committed, JobState, Lease, MemoryStore, Operations, Plan, Reading, StackStatus, Store,
@@ -28,7 +28,7 @@ use turnstile::Turnstile;
 use uuid::Uuid;
 
 use super::{
-    faults::{Outcome, SLOW_MS},
+    faults::{CallOutcome, SLOW_MS},
     mutants::{Mutant, Switchable},
 };
 use crate::{
@@ -77,7 +77,7 @@ pub(super) enum Message {
         digest: Digest,
         target: Option<Target>,
         fence: Option<u64>,
-        ops: Vec<Op>,
+        ops: Vec<Change>,
     },
     Finish {
         lease: Lease,
@@ -169,7 +169,7 @@ impl Platform {
     }
 
     /// The next task that is polled may pass the turnstile once.
-    pub(super) fn admit(&self, who: Who, instance: u8, outcome: Outcome) {
+    pub(super) fn admit(&self, who: Who, instance: u8, outcome: CallOutcome) {
         self.turnstile.admit(who, instance, outcome);
     }
 
@@ -191,23 +191,23 @@ impl Platform {
     }
 
     /// The turnstile: waits here until it is admitted, and says what is to become of the effect behind it.
-    pub(super) fn pass(&self, at: At) -> impl Future<Output = Outcome> {
+    pub(super) fn pass(&self, at: At) -> impl Future<Output = CallOutcome> {
         poll_fn(move |_| {
             let Some(outcome) = self.turnstile.take_permit() else {
                 self.turnstile.wait(at);
                 return Poll::Pending;
             };
-            if outcome == Outcome::Slow {
+            if outcome == CallOutcome::Slow {
                 self.clock.advance_ms(SLOW_MS);
-                self.notes.outcome(Outcome::Slow);
+                self.notes.outcome(CallOutcome::Slow);
             }
             Poll::Ready(outcome)
         })
     }
 
     /// The effect fails before anything happens, if that is to become of it.
-    fn reach(&self, outcome: Outcome) -> Result<(), StoreError> {
-        if outcome == Outcome::FailedBefore {
+    fn reach(&self, outcome: CallOutcome) -> Result<(), StoreError> {
+        if outcome == CallOutcome::FailedBefore {
             self.notes.outcome(outcome);
             self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
             return Err(StoreError::not_applied("injected"));
@@ -228,7 +228,7 @@ impl Platform {
 
     fn name(&self, effect: &Effect<'_>, step: Option<&Step>) {
         self.say(|| {
-            let (to, does) = deed(effect, step, Actor::World);
+            let (to, does) = deed(effect, step, Actor::World, "approval");
             (to, does, "ok".to_owned())
         });
     }
@@ -254,7 +254,7 @@ impl Platform {
             seen.before = Some(std::mem::replace(&mut seen.latest, fresh.clone()));
         }
         let before = seen.before.clone().filter(|_| stale)?;
-        self.notes.outcome(Outcome::StaleRead);
+        self.notes.outcome(CallOutcome::StaleRead);
         Some(before)
     }
 
@@ -285,16 +285,16 @@ impl Platform {
             let mut changed = Changed::default();
             for op in commit.ops {
                 match op {
-                    Op::Consume { .. } => changed.consumed += 1,
-                    Op::WriteTarget { .. } => {
+                    Change::Consume(_) => changed.consumed += 1,
+                    Change::WriteTarget { .. } => {
                         changed.wrote = true;
                         changed.other_services |= self.wrote_other(ask, target.as_ref());
                     }
-                    Op::WriteVault => {
+                    Change::WriteVault => {
                         changed.wrote = true;
                         changed.vault = true;
                     }
-                    Op::Audit | Op::Enqueue => {}
+                    Change::Audit | Change::Enqueue { .. } | Change::Row { .. } | Change::Remember => {}
                 }
             }
             self.notes.sent(changed);
@@ -370,8 +370,8 @@ impl Platform {
 
 impl Platform {
     /// What the step lists first fails, if it is to refuse.
-    fn begin_outage(&self, ask: &Ask, step: &Step, outcome: Outcome) -> Option<Refusal> {
-        if outcome != Outcome::Refuses {
+    fn begin_outage(&self, ask: &Ask, step: &Step, outcome: CallOutcome) -> Option<Refusal> {
+        if outcome != CallOutcome::Refuses {
             return None;
         }
         let refusal = step.refusals().next().cloned()?;
@@ -384,7 +384,7 @@ impl Platform {
         if let Some(refusal) = outage {
             self.outages.end(ask.request.team, &refusal);
             if refused {
-                self.notes.outcome(Outcome::Refuses);
+                self.notes.outcome(CallOutcome::Refuses);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign::protocol::Flow;
 
 use super::{
-    Action, Fault, Found, Mutant, Outcome, Scenario, Simulation, Swarm, Taken, faults::JUMP_MS, swarm::Size,
-    world::Ending,
+    Action, CallOutcome, Fault, Found, Mutant, Scenario, Simulation, Swarm, Taken, faults::JUMP_MS,
+    swarm::Size, world::Ending,
 };
 use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 
@@ -48,7 +48,7 @@ pub(super) fn begin(
     actions: &[Action],
 ) -> Simulation {
     let simulation = Simulation::new(Arc::clone(flow), scenario, mutant);
-    let stale = |action: &Action| matches!(action, Action::Promotion { outcome: Outcome::StaleRead, .. });
+    let stale = |action: &Action| matches!(action, Action::Promotion { outcome: CallOutcome::StaleRead, .. });
     if actions.iter().any(stale) { simulation.with_stale_reads() } else { simulation }
 }
 
@@ -163,20 +163,20 @@ fn fails(swarm: &mut Swarm) -> bool {
     swarm.has(Fault::FailedDeploy) && swarm.dice.one_in(swarm.failed_deploy_odds)
 }
 
-fn outcome(swarm: &mut Swarm, may_fault: bool) -> Outcome {
+fn outcome(swarm: &mut Swarm, may_fault: bool) -> CallOutcome {
     if may_fault && !swarm.outcomes.is_empty() && swarm.dice.one_in(swarm.fault_odds) {
         return swarm.dice.pick(&swarm.outcomes).unwrap_or_default();
     }
-    if swarm.dice.one_in(swarm.refusal_odds) { Outcome::Refuses } else { Outcome::Happens }
+    if swarm.dice.one_in(swarm.refusal_odds) { CallOutcome::Refuses } else { CallOutcome::Happens }
 }
 
 /// In the model nothing becomes of the worker's effects but what it wants.
-fn worker_outcome(swarm: &mut Swarm, may_fault: bool) -> Outcome {
+fn worker_outcome(swarm: &mut Swarm, may_fault: bool) -> CallOutcome {
     if swarm.size == Size::Modelled {
-        return Outcome::Happens;
+        return CallOutcome::Happens;
     }
     match outcome(swarm, may_fault) {
-        Outcome::Refuses | Outcome::StaleRead => Outcome::Happens,
+        CallOutcome::Refuses | CallOutcome::StaleRead => CallOutcome::Happens,
         other => other,
     }
 }

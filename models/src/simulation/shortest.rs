@@ -31,14 +31,18 @@ impl Shortest {
         let shortest = report.judgements.iter().filter_map(|one| match &one.verdict {
             Verdict::Broken(run) => {
                 // A job's deploy ends, and its worker notices: here these are two.
-                let noticed = run.actions.iter().filter(|action| **action == Action::JobDeployEnds).count();
+                let noticed = run
+                    .actions
+                    .iter()
+                    .filter(|action| matches!(action, Action::JobDeployEnds { .. }))
+                    .count();
                 let actions = run.actions.len();
                 Some((
                     one.property,
                     Self { actions, here: actions - given_back.min(actions)..=actions + noticed },
                 ))
             }
-            Verdict::Holds | Verdict::Unknown => None,
+            Verdict::Holds | Verdict::DoesNotApply | Verdict::Unknown => None,
         });
         shortest.collect()
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::protocol::Flow;
 
-use super::{Action, Mutant, Outcome, Scenario, Schedule, play};
+use super::{Action, CallOutcome, Mutant, Scenario, Schedule, play};
 use crate::properties::Property;
 
 /// The schedule without anything that `property` does not need to be broken: no action can be left out, no fault be
@@ -83,7 +83,12 @@ fn with_other_outcomes(best: &mut Schedule, broken: &Broken<'_>) {
     let mut index = 0;
     'next: while index < best.actions.len() && best.actions.len() <= LONGEST {
         if let Action::Promotion { client, duplicate, .. } = best.actions[index] {
-            for outcome in [Outcome::Happens, Outcome::Refuses, Outcome::FailedBefore, Outcome::AnswerLost] {
+            for outcome in [
+                CallOutcome::Happens,
+                CallOutcome::Refuses,
+                CallOutcome::FailedBefore,
+                CallOutcome::AnswerLost,
+            ] {
                 for other in (0..best.actions.len()).filter(|other| *other != index) {
                     let mut changed = best.clone();
                     changed.actions[index] = Action::Promotion { client, duplicate, outcome };

@@ -6,7 +6,7 @@ use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{
-    faults::{Fault, MOST_CRASHES, MOST_FAULTS, OF_EFFECTS, Outcome, SKEW_MS},
+    faults::{CallOutcome, Fault, MOST_CRASHES, MOST_FAULTS, OF_EFFECTS, SKEW_MS},
     scenario::{Client, Permission, Scenario, Wants},
 };
 
@@ -57,7 +57,7 @@ pub struct Swarm {
     pub(super) most_faults: u32,
     pub(super) most_crashes: u32,
     /// What may become of an effect, where it is a fault.
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Vec<CallOutcome>,
     pub(super) fault_odds: u32,
     pub(super) refusal_odds: u32,
     pub(super) rare_odds: u32,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, End},
+    protocol::{Digest, Outcome},
     service::{Answer, Terms, Worked, promote_once, work},
     store::{Ask, StoreError},
 };
@@ -26,7 +26,7 @@ pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) 
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
         let answer = pin!(promote_once(&platform.flow, &ask, source, &*platform, &*platform)).await;
-        if matches!(answer.end, End::Succeeded { .. }) {
+        if matches!(answer.end, Outcome::Succeeded { .. }) {
             // Until the client has it, the process may die.
             platform.answer().await;
         }

@@ -13,7 +13,7 @@ mod time;
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{End, Environment, Timestamp},
+    protocol::{Environment, Outcome, Timestamp},
     service::Worked,
     store::{Clock, Service, StoreError},
 };
@@ -89,7 +89,7 @@ struct TeamSeen {
 struct Tally {
     found: Found,
     endings: [u32; Ending::ALL.len()],
-    answered_last: Option<End>,
+    answered_last: Option<Outcome>,
 }
 
 /// The phase without faults, in which liveness is judged.
@@ -205,7 +205,7 @@ impl Simulation {
         Some(match action {
             Action::Approve { approval } => {
                 self.approve(approval)?;
-                modelled(model::Action::Approve)
+                modelled(model::Action::Approve(model::Press::Another))
             }
             Action::Expire { approval } => {
                 self.expire(approval)?;

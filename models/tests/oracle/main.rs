@@ -33,7 +33,7 @@ fn checker(file: &str, [consumers, crashes, faults]: [u8; 3]) -> Verdicts {
     assert_eq!(report.cut_off, None);
     let judgements = report.judgements.iter().map(|judgement| {
         let length = match &judgement.verdict {
-            Verdict::Holds => None,
+            Verdict::Holds | Verdict::DoesNotApply => None,
             Verdict::Broken(run) => Some(run.actions.len()),
             Verdict::Unknown => unreachable!("nothing was cut off"),
         };

@@ -1,127 +1,213 @@
-//! What makes a flow one, and what its parts are called.
+//! The invariants of a flow, and the names of its parts.
 
 use super::*;
 
-fn consume() -> Do {
-    Do::Consume { guards: Guards::ALL, how: How::AtOnce }
+const EITHER: Guards = Guards::ALL;
+
+fn consume() -> StepAction {
+    StepAction::Consume(Consume::new(EITHER))
 }
 
-fn flow(actions: Vec<Do>) -> Result<Flow, InvalidFlow> {
-    Flow::new(actions.into_iter().map(Step::from).collect())
+fn flow(actions: Vec<StepAction>) -> Result<Flow, InvalidFlow> {
+    Flow::of_steps(actions.into_iter().map(Step::from).collect())
+}
+
+fn wrong(step: usize, member: Option<usize>, problem: FlowProblem) -> Result<Flow, InvalidFlow> {
+    Err(InvalidFlow { step: Some(step), member, problem })
+}
+
+fn named_act(name: &str, via: Via) -> Member {
+    Member::Act(Act { name: Some(name.to_owned()), ..Act::new(via) })
 }
 
 #[test]
-fn a_flow_consumes_exactly_once() {
-    let group = Do::Atomic(vec![Member::Audit, Member::Consume { guards: Guards::ALL }]);
-    assert_eq!(flow(vec![]), Err(InvalidFlow::NoConsume));
-    assert_eq!(flow(vec![Do::Launch]), Err(InvalidFlow::NoConsume));
-    assert_eq!(flow(vec![consume(), Do::Audit, consume()]), Err(InvalidFlow::SecondConsume(2)));
-    assert_eq!(flow(vec![group.clone(), consume()]), Err(InvalidFlow::SecondConsume(1)));
-    assert!(flow(vec![consume()]).is_ok());
-    assert!(flow(vec![group]).is_ok());
+fn a_flow_consumes_at_most_once() {
+    let group = StepAction::Atomic(vec![Member::Audit, Member::Consume(Consume::new(EITHER))]);
+    let nowhere = |problem| Err(InvalidFlow { step: None, member: None, problem });
+    assert_eq!(flow(vec![]), nowhere(FlowProblem::NoSteps));
+    assert!(flow(vec![StepAction::Audit]).expect("nothing uses it up").consume().is_none());
+    assert_eq!(
+        flow(vec![consume(), StepAction::Audit, consume()]),
+        wrong(2, None, FlowProblem::SecondConsume)
+    );
+    assert_eq!(flow(vec![consume(), group.clone()]), wrong(1, Some(1), FlowProblem::SecondConsume));
+    assert!(flow(vec![group]).expect("a flow").consume().is_some());
 }
 
 #[test]
 fn a_flow_has_at_most_64_steps_and_a_group_at_most_64_members() {
-    let padded = |audits: usize| {
-        let mut actions = vec![Do::Audit; audits];
-        actions.push(consume());
-        actions
-    };
-    assert!(flow(padded(63)).is_ok());
-    assert_eq!(flow(padded(64)), Err(InvalidFlow::TooManySteps(65)));
+    assert!(flow(vec![StepAction::Audit; 64]).is_ok());
+    assert_eq!(flow(vec![StepAction::Audit; 65]), wrong(64, None, FlowProblem::TooManySteps(65)));
+    let group = |audits: usize| vec![StepAction::Atomic(vec![Member::Audit; audits])];
+    assert!(flow(group(64)).is_ok());
+    assert_eq!(flow(group(65)), wrong(0, None, FlowProblem::TooManyMembers(65)));
+    assert_eq!(flow(group(0)), wrong(0, None, FlowProblem::EmptyGroup));
+}
 
-    let group = |audits: usize| {
-        let mut members = vec![Member::Audit; audits];
-        members.push(Member::Consume { guards: Guards::ALL });
-        vec![Do::Atomic(members)]
+#[test]
+fn acts_have_different_names_and_are_at_most_three() {
+    let act = |name: &str| Step::named(name, StepAction::Act(Act::new(Via::Memory)));
+    let group = |names: &[&str]| {
+        StepAction::Atomic(names.iter().map(|name| named_act(name, Via::Outbox)).collect()).into()
     };
-    assert!(flow(group(63)).is_ok());
-    assert_eq!(flow(group(64)), Err(InvalidFlow::TooManyMembers(0)));
-    assert_eq!(flow(vec![consume(), Do::Atomic(vec![])]), Err(InvalidFlow::EmptyGroup(1)));
+    let three = Flow::of_steps(vec![act("a"), group(&["b", "c"])]).expect("three acts");
+    assert_eq!(three.acts().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b", "c"]);
+    let same = FlowProblem::SameAct("b".to_owned());
+    assert_eq!(Flow::of_steps(vec![act("b"), group(&["a", "b"])]), wrong(1, Some(1), same));
+    let many = Flow::of_steps(vec![act("a"), group(&["b", "c", "d"])]);
+    assert_eq!(many, wrong(1, Some(2), FlowProblem::TooManyActs));
+    let unnamed = StepAction::Act(Act::new(Via::Answer));
+    let twice = flow(vec![unnamed.clone(), unnamed]);
+    assert_eq!(twice, wrong(1, None, FlowProblem::SameAct("act".to_owned())));
+    let own = StepAction::Act(Act { name: Some("a".to_owned()), ..Act::new(Via::Memory) });
+    assert_eq!(flow(vec![own]), wrong(0, None, FlowProblem::ActNamedTwice));
+}
+
+#[test]
+fn a_group_has_only_what_one_transaction_can_do() {
+    let group = |member| flow(vec![StepAction::Audit, StepAction::Atomic(vec![Member::Audit, member])]);
+    for via in [Via::Memory, Via::Call { key: true }, Via::Answer] {
+        assert_eq!(group(named_act("a", via)), wrong(1, Some(1), FlowProblem::ActInGroup), "{via:?}");
+    }
+    for via in [Via::Outbox, Via::Row { unique: true }, Via::Row { unique: false }] {
+        assert!(group(named_act("a", via)).is_ok(), "{via:?}");
+    }
+    let read = Consume { atomicity: Atomicity::ReadThenWrite, ..Consume::default() };
+    assert_eq!(group(Member::Consume(read)), wrong(1, Some(1), FlowProblem::ReadThenWriteInGroup));
+    let undone = Write { undo: true, ..Write::new(WriteTarget::Vault) };
+    assert_eq!(group(Member::Write(undone)), wrong(1, Some(1), FlowProblem::UndoInGroup));
+    assert_eq!(group(Member::Remember), wrong(1, Some(1), FlowProblem::KeyWithoutRetry));
+}
+
+#[test]
+fn only_calls_are_undone_and_only_targets_are_looked_for() {
+    for via in [Via::Memory, Via::Outbox, Via::Row { unique: true }, Via::Answer] {
+        let act = StepAction::Act(Act { undo: true, ..Act::new(via) });
+        assert_eq!(flow(vec![act]), wrong(0, None, FlowProblem::UndoOfAct), "{via:?}");
+    }
+    assert!(flow(vec![StepAction::Act(Act { undo: true, ..Act::new(Via::Call { key: false }) })]).is_ok());
+    let vault = Write { atomicity: Atomicity::ReadThenWrite, ..Write::new(WriteTarget::Vault) };
+    assert_eq!(flow(vec![StepAction::Write(vault)]), wrong(0, None, FlowProblem::VaultReadThenWrite));
+}
+
+#[test]
+fn keys_are_recalled_and_remembered_only_where_clients_send_them() {
+    for action in [StepAction::Recall { claim: false, claim_expires: true }, StepAction::Remember] {
+        for retry in [Retry::None, Retry::Keyless, Retry::Key] {
+            let endpoint = Endpoint { retry, ..Endpoint::default() };
+            let steps = vec![Step::from(action.clone())];
+            let made = Flow::new(Object::default(), DecisionRule::default(), endpoint, steps);
+            match retry {
+                Retry::Key => assert!(made.is_ok()),
+                _ => assert_eq!(made, wrong(0, None, FlowProblem::KeyWithoutRetry)),
+            }
+        }
+    }
 }
 
 #[test]
 fn a_consume_under_the_guard_of_a_lease_comes_after_one() {
-    let guards = Guards { lease: true, ..Guards::ALL };
-    let alone = Do::Consume { guards, how: How::AtOnce };
-    let group = Do::Atomic(vec![Member::Audit, Member::Consume { guards }]);
-    for guarded in [alone, group] {
-        let invalid = |at| Err(InvalidFlow::GuardWithoutLease(at));
+    let guarded = Consume::new(Guards { lease: true, ..Guards::ALL });
+    let lease = StepAction::Lease(Lease::default());
+    let group = StepAction::Atomic(vec![Member::Audit, Member::Consume(guarded)]);
+    for (guarded, member) in [(StepAction::Consume(guarded), None), (group, Some(1))] {
+        let invalid = |at| wrong(at, member, FlowProblem::GuardWithoutLease);
         assert_eq!(flow(vec![guarded.clone()]), invalid(0));
-        assert_eq!(flow(vec![Do::Audit, guarded.clone(), Do::Lease]), invalid(1));
-        let valid = flow(vec![Do::Lease, Do::Audit, guarded]).expect("a flow");
-        assert!(valid.takes_lease());
+        assert_eq!(flow(vec![StepAction::Audit, guarded.clone(), lease.clone()]), invalid(1));
+        assert!(flow(vec![lease.clone(), StepAction::Audit, guarded]).expect("a flow").takes_lease());
     }
     assert!(!flow(vec![consume()]).expect("a flow").takes_lease());
-    assert!(flow(vec![Do::Lease, consume()]).expect("a lease that nothing is guarded by").takes_lease());
+}
+
+#[test]
+fn a_lease_ends_after_it_began() {
+    let until = |until| {
+        let lease = StepAction::Lease(Lease { until: Some(until), ..Lease::default() });
+        flow(vec![StepAction::Audit, lease, StepAction::Audit])
+    };
+    assert!(until(2).is_ok());
+    for index in [0, 1, 3] {
+        assert_eq!(until(index), wrong(1, None, FlowProblem::UntilBeforeLease(index)));
+    }
+    let forever = Lease { expires: false, renewed: true, ..Lease::default() };
+    assert_eq!(flow(vec![StepAction::Lease(forever)]), wrong(0, None, FlowProblem::RenewedForever));
+}
+
+#[test]
+fn promises_have_limits() {
+    let made = |object, decision| {
+        Flow::new(object, decision, Endpoint::default(), vec![StepAction::Audit.into()])
+            .map_err(|e| e.problem)
+    };
+    for uses in [0, 4] {
+        let object = Object { uses, ..Object::default() };
+        assert_eq!(made(object, DecisionRule::default()), Err(FlowProblem::Uses(uses)));
+    }
+    let object = |approvers| Object { approvers, ..Object::default() };
+    assert_eq!(made(object(4), DecisionRule::default()), Err(FlowProblem::Approvers(4)));
+    let rule = DecisionRule { method: Method::Get, ..DecisionRule::default() };
+    assert_eq!(made(object(0), rule), Err(FlowProblem::DecisionWithoutApprovers));
+    assert!(made(object(0), DecisionRule::default()).is_ok() && made(object(1), rule).is_ok());
 }
 
 #[test]
 fn a_step_is_called_by_its_name_or_else_by_what_it_does() {
-    let write = |what| Do::Write { what, how: How::AtOnce, best_effort: false, refusals: vec![] };
     let actions = vec![
-        Do::Validate { checks: Checks::ALL },
-        Do::Check { refusals: vec![] },
-        Do::Lease,
-        write(What::Target),
-        write(What::Vault),
+        StepAction::Validate { checks: Checks::ALL, accept_own: false },
+        StepAction::Check { refusals: vec![] },
+        StepAction::Recall { claim: false, claim_expires: true },
+        StepAction::Lease(Lease::default()),
+        StepAction::Write(Write::new(WriteTarget::Target)),
+        StepAction::Write(Write::new(WriteTarget::Vault)),
         consume(),
-        Do::Audit,
-        Do::Enqueue,
-        Do::Launch,
-        Do::Atomic(vec![Member::Audit]),
+        StepAction::Act(Act::new(Via::Outbox)),
+        StepAction::Audit,
+        StepAction::Remember,
+        StepAction::Atomic(vec![Member::Audit]),
     ];
     let called: Vec<String> = actions.into_iter().map(|action| Step::from(action).to_string()).collect();
     let expected = [
         "validate",
         "check",
+        "recall",
         "lease",
         "write target",
         "write vault",
         "consume",
+        "act",
         "audit",
-        "enqueue",
-        "launch",
+        "remember",
         "commit",
     ];
     assert_eq!(called, expected);
-    let named = Step { name: Some("source services".to_owned()), action: Do::Check { refusals: vec![] } };
-    assert_eq!(named.to_string(), "source services");
+    assert_eq!(Step::named("basket", StepAction::Check { refusals: vec![] }).to_string(), "basket");
 }
 
 #[test]
-fn an_invalid_flow_says_why() {
-    let why = [
-        (InvalidFlow::NoConsume, "no step consumes the approval"),
-        (InvalidFlow::SecondConsume(1), "a second consume"),
-        (InvalidFlow::TooManySteps(65), "65 steps, and at most 64 are allowed"),
-        (InvalidFlow::EmptyGroup(0), "an atomic group without members"),
-        (InvalidFlow::TooManyMembers(0), "an atomic group of more than 64 members"),
-        (InvalidFlow::GuardWithoutLease(0), "a guard of a lease that no step before it takes"),
-    ];
-    for (invalid, said) in why {
-        assert_eq!(invalid.to_string(), said);
-    }
+fn an_invalid_flow_says_where_and_why() {
+    let invalid = InvalidFlow { step: Some(1), member: Some(2), problem: FlowProblem::SecondConsume };
+    assert_eq!(invalid.to_string(), "step 2: member 3: a second consume");
+    let invalid = InvalidFlow { step: None, member: None, problem: FlowProblem::Uses(4) };
+    assert_eq!(invalid.to_string(), "uses = 4, and 1 to 3 are possible");
 }
 
 #[test]
-fn preflight_is_every_check_and_every_write_outside_of_a_group() {
-    let write = Do::Write { what: What::Vault, how: How::AtOnce, best_effort: true, refusals: vec![] };
-    let group = Do::Atomic(vec![Member::Write { what: What::Target, refusals: vec![] }]);
+fn preflight_is_every_validate_and_every_check_and_write_outside_of_a_group() {
     let is_preflight = |action| Step::from(action).is_preflight();
-    assert!(is_preflight(Do::Check { refusals: vec![] }) && is_preflight(write));
-    let validate = Do::Validate { checks: Checks::ALL };
-    for other in [validate, Do::Lease, consume(), Do::Audit, Do::Enqueue, Do::Launch, group] {
+    assert!(is_preflight(StepAction::Validate { checks: Checks::ALL, accept_own: false }));
+    assert!(is_preflight(StepAction::Check { refusals: vec![] }));
+    assert!(is_preflight(StepAction::Write(Write::new(WriteTarget::Vault))));
+    let group = StepAction::Atomic(vec![Member::Write(Write::new(WriteTarget::Target))]);
+    for other in [StepAction::Lease(Lease::default()), consume(), StepAction::Audit, group] {
         assert!(!is_preflight(other.clone()), "{other:?}");
     }
 }
 
 #[test]
 fn read_then_write_makes_two_actions_of_one_step() {
-    let flow = flow(vec![Do::Consume { guards: Guards::ALL, how: How::ReadThenWrite }, Do::Audit])
-        .expect("a flow with one consume");
-    assert_eq!(flow.lines.iter().map(|(_, step)| *step).collect::<Vec<_>>(), [0, 0, 1]);
-    assert_eq!([0, 1, 2].map(|cursor| flow.after_step(cursor)), [2, 2, 3]);
-    assert_eq!(flow.line(3), None);
+    let read = Consume { atomicity: Atomicity::ReadThenWrite, ..Consume::new(EITHER) };
+    let flow = flow(vec![StepAction::Consume(read), StepAction::Audit]).expect("a flow");
+    assert_eq!(flow.instructions.iter().map(|(_, step)| *step).collect::<Vec<_>>(), [0, 0, 1]);
+    assert_eq!([0, 1, 2].map(|cursor| flow.span_of_step(cursor)), [(0, 2), (0, 2), (2, 3)]);
+    assert_eq!(flow.instruction(3), None);
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Folder, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
 use crate::{
-    protocol::{Approval, Refusal, Standing, Status, Timestamp},
+    protocol::{Approval, ApprovalState, Refusal, Status, Timestamp},
     store::memory::strategy::{Record, Strategy},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
@@ -100,7 +100,7 @@ impl<S: Strategy> MemoryStore<S> {
             return Ok(Requested { record, created: false });
         }
         let now = self.clock.now();
-        let standing = Standing {
+        let standing = ApprovalState {
             status: Status::Pending,
             expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
             digest: team.digest(ask),
@@ -152,7 +152,7 @@ impl<S: Strategy> MemoryStore<S> {
         let mut team = owner.state();
         let now = self.clock.now();
         let decider = decision.decider();
-        let judge = |standing: Standing| decider.judge(standing, now);
+        let judge = |standing: ApprovalState| decider.judge(standing, now);
         let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
         if let Some(kind) = AuditKind::of(status) {
             let TeamState { approvals, events, .. } = &mut *team;

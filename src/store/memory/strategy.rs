@@ -29,7 +29,7 @@ pub use sharded::Sharded;
 pub use slot_in_id::SlotInId;
 use uuid::Uuid;
 
-use crate::protocol::{self, Digest, Event, Fences, Guards, Refusal, Standing, Status, Timestamp};
+use crate::protocol::{self, ApprovalState, Digest, Event, Fences, Guards, Refusal, Status, Timestamp};
 
 /// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
 pub type DefaultStrategy = Packed;
@@ -38,7 +38,7 @@ pub type DefaultStrategy = Packed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// What its transitions compare.
-    pub standing: Standing,
+    pub standing: ApprovalState,
     /// When its status last changed. Seen together with the status, never without it.
     pub changed_at: Timestamp,
 }
@@ -69,7 +69,7 @@ pub trait Strategy: Send + Sync {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>>;
 
     /// Visits every record that was there when it began, in the order in which they were added where the strategy
@@ -103,8 +103,8 @@ pub fn consume(
 /// # Errors
 /// 404 when there is no such approval; 409 when [`protocol::transition`] has no such arrow.
 pub fn decide(strategy: &impl Strategy, id: Uuid, event: Event, now: Timestamp) -> Result<Status, Refusal> {
-    let judge = |standing: Standing| {
-        protocol::transition(standing.status, event, standing.window(now)).map_err(|_| Refusal::NOT_PENDING)
+    let judge = |standing: ApprovalState| {
+        protocol::transition(standing.status, event, standing.validity(now)).map_err(|_| Refusal::NOT_PENDING)
     };
     strategy.update(id, now, judge).ok_or(Refusal::APPROVAL_NOT_FOUND)?
 }

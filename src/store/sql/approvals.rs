@@ -208,7 +208,7 @@ impl Work for Decide {
         let mut columns = Columns::of(row);
         let (now, mut record) = (columns.take::<Timestamp>()?, columns.approval()?);
         let status = record.approval.status;
-        let next = match self.decider.judge(record.approval.standing(), now) {
+        let next = match self.decider.judge(record.approval.state(), now) {
             Ok(next) => next,
             Err(refusal) => return Ok(Done::Undo(Err(refusal))),
         };

@@ -15,7 +15,7 @@ use super::{
     rows::{Columns, approval_columns, unreadable, values},
 };
 use crate::{
-    protocol::{self, Digest, Fences, Guards, Op, Refusal, Step, Target, Timestamp},
+    protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Preflight, Resource, Stack,
         VaultEntry, preflight::Judgement,
@@ -30,7 +30,7 @@ pub(super) struct Commit {
     pub(super) digest: Digest,
     pub(super) target: Option<Target>,
     pub(super) fence: Option<u64>,
-    pub(super) ops: Vec<Op>,
+    pub(super) ops: Vec<Change>,
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
     pub(super) preflight: Arc<dyn Preflight>,
@@ -61,14 +61,21 @@ impl Commit {
     /// Its guards, when there is nothing else to be done.
     fn is_consume_alone(&self) -> Option<Guards> {
         match self.ops.as_slice() {
-            [Op::Consume { guards }] => Some(*guards),
+            [Change::Consume(protocol::Swap { guards, .. })] => Some(*guards),
             _ => None,
         }
     }
 
     fn commit(&self) -> protocol::Commit<'_> {
         let Self { approval, digest, target, fence, ops, .. } = self;
-        protocol::Commit { approval: *approval, digest: *digest, target: *target, fence: *fence, ops }
+        protocol::Commit {
+            approval: *approval,
+            digest: *digest,
+            target: *target,
+            fence: *fence,
+            uses_seen: 0,
+            ops,
+        }
     }
 
     fn swap(&self, guards: Guards) -> Swap {
@@ -94,7 +101,7 @@ impl Commit {
             ask,
             step: &self.step,
             commit,
-            standing: found.as_ref().map(|record| record.approval.standing()),
+            standing: found.as_ref().map(|record| record.approval.state()),
             fences,
             now,
         };

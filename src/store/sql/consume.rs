@@ -28,7 +28,7 @@ use super::{
     rows::{Columns, first, values},
 };
 use crate::{
-    protocol::{self, Digest, Fences, Guards, Refusal, Standing, Status, Timestamp},
+    protocol::{self, ApprovalState, Digest, Fences, Guards, Refusal, Status, Timestamp},
     store::Execution,
 };
 
@@ -254,7 +254,7 @@ const SEEN: &str =
 
 /// How an approval stood at one moment.
 struct Seen {
-    standing: Standing,
+    standing: ApprovalState,
     now: Timestamp,
     version: i64,
     fence: u64,
@@ -273,7 +273,7 @@ impl Seen {
     fn from_row(row: Row) -> Result<Self, SqlError> {
         let mut columns = Columns::of(row);
         let (status, expires_at, digest) = (columns.take()?, columns.take()?, columns.take()?);
-        let standing = Standing { status, expires_at, digest };
+        let standing = ApprovalState { status, expires_at, digest };
         Ok(Self { standing, now: columns.take()?, version: columns.take()?, fence: columns.take()? })
     }
 

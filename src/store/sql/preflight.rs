@@ -10,7 +10,7 @@ use super::{
     rows::{Columns, first, resource_columns, stack_columns, values},
 };
 use crate::{
-    protocol::{Digest, Op, Refusal, Step},
+    protocol::{Change, Digest, Refusal, Step},
     store::{Ask, Estate, Preflight, Team, VaultEntry, digest_of, preflight::first_refusal},
 };
 
@@ -40,16 +40,20 @@ impl Needs {
     }
 
     /// To make these changes, in a step that may refuse.
-    pub(super) fn of_commit(ask: &Ask, step: &Step, ops: &[Op], target: Option<Uuid>) -> Self {
+    pub(super) fn of_commit(ask: &Ask, step: &Step, ops: &[Change], target: Option<Uuid>) -> Self {
         let needs = Self { also: target, ..Self::of_refusals(step.refusals()) };
         ops.iter().fold(needs, |needs, op| match op {
-            Op::WriteTarget { trust_look } => Self {
+            Change::WriteTarget { trust_look } => Self {
                 room: true,
                 room_for_another: needs.room_for_another || (*trust_look && target.is_none()),
                 ..needs
             },
-            Op::WriteVault => Self { vault: needs.vault || ask.payload.copy_vault, ..needs },
-            Op::Consume { .. } | Op::Audit | Op::Enqueue => needs,
+            Change::WriteVault => Self { vault: needs.vault || ask.payload.copy_vault, ..needs },
+            Change::Consume(_)
+            | Change::Audit
+            | Change::Enqueue { .. }
+            | Change::Row { .. }
+            | Change::Remember => needs,
         })
     }
 }

@@ -387,6 +387,7 @@ words! {
         Rejected = "rejected",
         Expired = "expired",
         Executed = "executed",
+        Revoked = "revoked",
     }
     Kind { Stack = "stack", ResourceTwin = "resource_twin" }
     StackStatus { Building = "building", Healthy = "healthy", Failed = "failed" }

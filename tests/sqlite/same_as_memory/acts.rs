@@ -1,6 +1,6 @@
 //! Anything that can be asked of a store, drawn at random.
 
-use countersign::protocol::{Guards, Op, Refusal, Status};
+use countersign::protocol::{Change, Guards, Refusal, Status};
 use proptest::{collection::vec, option, prelude::*, prop_oneof, sample::select};
 
 /// Something that is asked. Numbers stand for what there was before.
@@ -15,7 +15,7 @@ pub(super) enum Act {
     Read { wish: Wish, approval: usize, ours: bool },
     Check { wish: Wish, refusals: Vec<Refusal> },
     FindTarget(Wish),
-    Commit { wish: Wish, approval: usize, ops: Vec<Op>, key: Option<u8>, stale: bool, look: bool },
+    Commit { wish: Wish, approval: usize, ops: Vec<Change>, key: Option<u8>, stale: bool, look: bool },
     Promote { wish: Wish, approval: usize, key: Option<u8>, flow: usize },
     List { ours: Option<bool>, status: Option<Status>, limit: Option<usize>, after: Option<usize> },
     LeaseJob(u64),
@@ -65,27 +65,28 @@ fn guards() -> impl Strategy<Value = Guards> {
         status,
         expiry,
         digest,
+        target: false,
         lease: false,
     })
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op() -> impl Strategy<Value = Change> {
     prop_oneof![
-        3 => guards().prop_map(|guards| Op::Consume { guards }),
-        2 => any::<bool>().prop_map(|trust_look| Op::WriteTarget { trust_look }),
-        1 => Just(Op::WriteVault),
-        1 => Just(Op::Audit),
-        1 => Just(Op::Enqueue),
+        3 => guards().prop_map(|guards| Change::consume(guards)),
+        2 => any::<bool>().prop_map(|trust_look| Change::WriteTarget { trust_look }),
+        1 => Just(Change::WriteVault),
+        1 => Just(Change::Audit),
+        1 => Just(Change::Enqueue { act: 0 }),
     ]
 }
 
 /// One consume at most, as in a flow.
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+fn ops() -> impl Strategy<Value = Vec<Change>> {
     vec(op(), 1..5).prop_map(|mut ops| {
         let mut consumes = 0;
         ops.retain(|op| {
-            consumes += usize::from(matches!(op, Op::Consume { .. }));
-            !matches!(op, Op::Consume { .. }) || consumes == 1
+            consumes += usize::from(matches!(op, Change::Consume(_)));
+            !matches!(op, Change::Consume(_)) || consumes == 1
         });
         ops
     })

@@ -4,8 +4,8 @@ use std::{fmt::Debug, sync::Arc};
 
 use countersign::{
     protocol::{
-        Binding, Commit, Digest, Do, Environment, Flow, How, Kind, Member, Op, Refusal, Request, Step,
-        Target, Timestamp, What,
+        Atomicity, Binding, Change, Commit, Consume, Digest, Environment, Flow, Kind, Member, Refusal,
+        Request, Step, StepAction, Swap, Target, Timestamp, Via, Write, WriteTarget,
     },
     service::{InMemoryDeployer, promote_once},
     store::{
@@ -128,12 +128,12 @@ impl<S: Store + Tenants + Operations> World<S> {
                 told(store.read_approval(&ask).await)
             }
             Act::Check { wish, refusals } => {
-                let step = Step::from(Do::Check { refusals: refusals.clone() });
+                let step = Step::from(StepAction::Check { refusals: refusals.clone() });
                 told(store.check(&self.ask(wish, Uuid::nil(), None), &step).await)
             }
             Act::FindTarget(wish) => {
-                let how = How::ReadThenWrite;
-                let step = Do::Write { what: What::Target, how, best_effort: false, refusals: Vec::new() };
+                let how = Atomicity::ReadThenWrite;
+                let step = StepAction::Write(Write { atomicity: how, ..Write::new(WriteTarget::Target) });
                 let found = store.find_target(&self.ask(wish, Uuid::nil(), None), &step.into()).await;
                 if let Ok(Ok(found)) = found {
                     self.looked = found.map(|id| (Target { id, created: false }, wish.twin));
@@ -147,7 +147,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let ask = if *stale { ask } else { Ask { key: ask.key, ..asked } };
                 let digest = if *stale { Digest([7; 32]) } else { self.digest(&ask).await };
                 let target = self.looked_for(&ask).filter(|_| *look);
-                let commit = Commit { approval: place.id, digest, target, fence: None, ops };
+                let commit = Commit { approval: place.id, digest, target, fence: None, uses_seen: 0, ops };
                 let committed = store.commit(&ask, &group(ops), commit).await;
                 told((committed, self.all_stacks().await, store.audit(place.id).await))
             }
@@ -351,16 +351,20 @@ fn flow_of(number: usize) -> Flow {
 }
 
 /// A step that does these changes, each with what it may refuse.
-fn group(ops: &[Op]) -> Step {
+fn group(ops: &[Change]) -> Step {
     let members = ops.iter().map(|op| match op {
-        Op::Consume { guards } => Member::Consume { guards: *guards },
-        Op::WriteTarget { .. } => Member::Write {
-            what: What::Target,
+        Change::Consume(Swap { guards, .. }) => Member::Consume(Consume::new(*guards)),
+        Change::WriteTarget { .. } => Member::Write(Write {
             refusals: vec![Refusal::TWIN_EXISTS, Refusal::NO_SERVICES, Refusal::DEPLOYMENT_LIMIT_REACHED],
-        },
-        Op::WriteVault => Member::Write { what: What::Vault, refusals: vec![Refusal::VAULT_REF_FAILED] },
-        Op::Audit => Member::Audit,
-        Op::Enqueue => Member::Enqueue,
+            ..Write::new(WriteTarget::Target)
+        }),
+        Change::WriteVault => Member::Write(Write {
+            refusals: vec![Refusal::VAULT_REF_FAILED],
+            ..Write::new(WriteTarget::Vault)
+        }),
+        Change::Audit => Member::Audit,
+        Change::Row { .. } | Change::Remember => unreachable!("none is drawn"),
+        Change::Enqueue { .. } => Member::Act(countersign::protocol::Act::new(Via::Outbox)),
     });
-    Do::Atomic(members.collect()).into()
+    StepAction::Atomic(members.collect()).into()
 }

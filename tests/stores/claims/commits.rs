@@ -2,7 +2,8 @@
 
 use countersign::{
     protocol::{
-        Checks, Commit, Digest, Do, Flow, Guards, How, Kind, Member, Op, Refusal, Status, Step, Target, What,
+        Act, Atomicity, Change, Checks, Commit, Consume, Digest, Flow, Guards, Kind, Member, Refusal, Status,
+        Step, StepAction, Target, Via, Write, WriteTarget,
     },
     store::{
         APPROVAL_WINDOW_MS, Ask, AuditKind, Committed, JobState, NewResource, ResourceKind, StackStatus,
@@ -26,11 +27,12 @@ async fn digest(world: &World, ask: &Ask) -> Digest {
 
 /// One write of the target, alone.
 async fn write_target(world: &World, ask: &Ask, trust_look: bool, target: Option<Target>) -> Target {
-    let how = if trust_look { How::ReadThenWrite } else { How::AtOnce };
-    let step = Step::from(Do::Write { what: What::Target, how, best_effort: false, refusals: Vec::new() });
-    let ops = [Op::WriteTarget { trust_look }];
+    let how = if trust_look { Atomicity::ReadThenWrite } else { Atomicity::Atomic };
+    let step = Step::from(StepAction::Write(Write { atomicity: how, ..Write::new(WriteTarget::Target) }));
+    let ops = [Change::WriteTarget { trust_look }];
     let digest = world.source_digest(ask).await;
-    let commit = Commit { approval: ask.request.approval, digest, target, fence: None, ops: &ops };
+    let commit =
+        Commit { approval: ask.request.approval, digest, target, fence: None, uses_seen: 0, ops: &ops };
     match world.store().commit(ask, &step, commit).await {
         Ok(Committed::Applied { target: Some(target) }) => target,
         other => panic!("{other:?}"),
@@ -124,16 +126,19 @@ pub(super) async fn a_refused_member_leaves_no_trace(world: &World) {
 }
 
 pub(super) async fn a_group_refuses_in_the_order_of_its_members(world: &World) {
-    let limit = Member::Write { what: What::Target, refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED] };
-    let consume = Member::Consume { guards: Guards::ALL };
+    let limit = Member::Write(Write {
+        refusals: vec![Refusal::DEPLOYMENT_LIMIT_REACHED],
+        ..Write::new(WriteTarget::Target)
+    });
+    let consume = Member::Consume(Consume::new(Guards::ALL));
     let ask = world.pending(world.ask(Uuid::nil())).await;
     world.backend.begin_outage(TEAM, &Refusal::DEPLOYMENT_LIMIT_REACHED);
     for (members, refusal) in [
         (vec![limit.clone(), consume.clone()], Refusal::DEPLOYMENT_LIMIT_REACHED),
         (vec![consume, limit], Refusal::APPROVAL_ALREADY_EXECUTED),
     ] {
-        let validate = Do::Validate { checks: Checks::default() };
-        let flow = Flow::new(vec![validate.into(), Do::Atomic(members).into()]).expect("a flow");
+        let validate = StepAction::Validate { checks: Checks::default(), accept_own: false };
+        let flow = Flow::of_steps(vec![validate.into(), StepAction::Atomic(members).into()]).expect("a flow");
         assert_eq!(refused(world.promote(&flow, &ask).await), refusal);
     }
 }
@@ -202,9 +207,16 @@ pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target(world: 
 pub(super) async fn a_second_job_changes_nothing(world: &World) {
     let ask = world.approved().await;
     let enqueue = async |digest| {
-        let commit =
-            Commit { approval: ask.request.approval, digest, target: None, fence: None, ops: &[Op::Enqueue] };
-        let committed = world.store().commit(&ask, &Step::from(Do::Enqueue), commit).await;
+        let commit = Commit {
+            approval: ask.request.approval,
+            digest,
+            target: None,
+            fence: None,
+            uses_seen: 0,
+            ops: &[Change::Enqueue { act: 0 }],
+        };
+        let committed =
+            world.store().commit(&ask, &Step::from(StepAction::Act(Act::new(Via::Outbox))), commit).await;
         assert_eq!(committed, APPLIED);
         world.backend.job(TEAM, ask.request.approval).await.expect("there is a job")
     };

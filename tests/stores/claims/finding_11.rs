@@ -1,21 +1,21 @@
 //! Finding #11: the five cases that the fix was tested with, on the service driver, for the defect's order and the others.
 
 use countersign::{
-    protocol::{Do, End, Flow, Member, Refusal, Status},
+    protocol::{Flow, Member, Outcome, Refusal, RefusalKind, Status, StepAction},
     store::{AuditKind, Service},
 };
 
 use crate::world::{TEAM, World, flow, service, succeeded};
 
-fn refusal(refusal: Refusal, preflight: bool) -> End {
-    End::Refused { refusal, preflight }
+fn refusal(refusal: Refusal, kind: RefusalKind) -> Outcome {
+    Outcome::Refused { refusal, kind }
 }
 
 /// The index of the step that consumes.
 fn consume(flow: &Flow) -> usize {
-    let consumes = |action: &Do| match action {
-        Do::Consume { .. } => true,
-        Do::Atomic(members) => members.iter().any(|member| matches!(member, Member::Consume { .. })),
+    let consumes = |action: &StepAction| match action {
+        StepAction::Consume(_) => true,
+        StepAction::Atomic(members) => members.iter().any(|member| matches!(member, Member::Consume(_))),
         _ => false,
     };
     flow.steps().iter().position(|step| consumes(&step.action)).expect("a flow consumes")
@@ -35,7 +35,11 @@ async fn a_bad_source(world: &World, services: Vec<Service>, expected: Refusal) 
     ] {
         world.put_services(TEAM, world.source.id, services.clone()).await;
         let ask = world.approved().await;
-        assert_eq!(world.promote(&flow(name), &ask).await, refusal(expected.clone(), true), "{name}");
+        assert_eq!(
+            world.promote(&flow(name), &ask).await,
+            refusal(expected.clone(), RefusalKind::Own),
+            "{name}"
+        );
         assert!(world.deployer.effective().is_empty(), "nothing is launched");
         assert_eq!(world.status(&ask).await, status, "{name}");
     }
@@ -60,11 +64,11 @@ pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_se
         let first = world.promote(&flow, &ask).await;
         let created = number == 0;
         assert!(
-            matches!(first, End::Succeeded { target: Some(target) } if target.created == created),
+            matches!(first, Outcome::Succeeded { target: Some(target), .. } if target.created == created),
             "{name}: {first:?}"
         );
         let second = world.promote(&flow, &ask).await;
-        assert_eq!(second, refusal(Refusal::APPROVAL_NOT_APPROVED, false), "{name}");
+        assert_eq!(second, refusal(Refusal::APPROVAL_NOT_APPROVED, RefusalKind::Validation), "{name}");
         assert_eq!(world.status(&ask).await, Status::Executed);
         assert_eq!(executed_events(world, &ask).await, 1);
     }
@@ -77,7 +81,7 @@ pub(super) async fn case_4_a_stale_snapshot_of_an_approval_that_somebody_else_ex
         let stale = world.drive_to(&flow, &ask, consume(&flow)).await;
         assert!(succeeded(&world.promote(&flow, &ask).await), "{name}");
         let end = world.finish(stale, &ask).await;
-        assert_eq!(end, refusal(Refusal::APPROVAL_ALREADY_EXECUTED, false), "{name}");
+        assert_eq!(end, refusal(Refusal::APPROVAL_ALREADY_EXECUTED, RefusalKind::Conflict), "{name}");
         assert_eq!(executed_events(world, &ask).await, 1);
     }
 }
@@ -87,7 +91,7 @@ pub(super) async fn case_5_a_store_that_fails_in_the_consume_is_503_execute_fail
         let flow = flow(name);
         let ask = world.approved().await;
         world.backend.begin_outage(TEAM, &Refusal::EXECUTE_FAILED);
-        let failed = refusal(Refusal::EXECUTE_FAILED, false);
+        let failed = refusal(Refusal::EXECUTE_FAILED, RefusalKind::Unavailable);
         assert_eq!(world.promote(&flow, &ask).await, failed, "{name}");
         assert_eq!(world.status(&ask).await, Status::Approved);
         world.backend.end_outage(TEAM, &Refusal::EXECUTE_FAILED);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Commit, Digest, Guards, Op, Refusal, Timestamp, flow::Do},
+    protocol::{
+        Change, Commit, Consume, Digest, Guards, Outcome, Refusal, RefusalKind, StepAction, Timestamp,
+    },
     store::{APPROVAL_LEASE_MS, Ask, Committed, Leased, Store},
 };
 
@@ -29,10 +31,10 @@ async fn consume(world: &World, ask: &Ask, fence: Option<u64>) -> Committed {
 
 /// As [`consume`], by a promotion that holds this digest.
 async fn consume_with(world: &World, ask: &Ask, digest: Digest, fence: Option<u64>) -> Committed {
-    let step = Do::Consume { guards: GUARDED, how: Default::default() }.into();
+    let step = StepAction::Consume(Consume::new(GUARDED)).into();
     let approval = ask.request.approval;
-    let ops = [Op::Consume { guards: GUARDED }];
-    let commit = Commit { approval, digest, target: None, fence, ops: &ops };
+    let ops = [Change::consume(GUARDED)];
+    let commit = Commit { approval, digest, target: None, fence, uses_seen: 0, ops: &ops };
     world.store().commit(ask, &step, commit).await.expect("nothing fails")
 }
 
@@ -114,7 +116,7 @@ pub(super) async fn an_overtaken_promotion_leaves_no_trace(world: &World) {
     let slow = world.drive_to(&flow, &ask, commit).await;
     world.backend.set_clock(later(APPROVAL_LEASE_MS)).await;
     let next = world.drive_to(&flow, &ask, commit).await;
-    let refused = countersign::protocol::End::Refused { refusal: Refusal::LEASE_LOST, preflight: false };
+    let refused = Outcome::Refused { refusal: Refusal::LEASE_LOST, kind: RefusalKind::Conflict };
     assert_eq!(world.finish(slow, &ask).await, refused);
     assert!(
         world.targets().await.is_empty() && world.backend.job(TEAM, ask.request.approval).await.is_none()

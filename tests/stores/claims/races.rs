@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Digest, End, Guards, Refusal, Status},
+    protocol::{Digest, Guards, Outcome, Refusal, Status},
     store::{Ask, AuditKind, Claim, Committed, Operations, StackStatus, Store, Tenants, Verdict},
 };
 use tokio::sync::Barrier;
@@ -52,7 +52,8 @@ pub(super) async fn of_eight_consumers_one_executes_and_the_others_are_told_409(
         })
         .await;
         assert_eq!(ends.iter().filter(|end| succeeded(end)).count(), 1, "{ends:?}");
-        let told_409 = |end: &&End| matches!(end, End::Refused { refusal, .. } if refusal.status() == 409);
+        let told_409 =
+            |end: &&Outcome| matches!(end, Outcome::Refused { refusal, .. } if refusal.status() == 409);
         assert_eq!(ends.iter().filter(told_409).count(), EIGHT - 1, "{ends:?}");
         let events = world.events(&ask).await;
         assert_eq!(events, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
@@ -134,7 +135,8 @@ pub(super) async fn consumers_of_different_approvals_share_one_target(world: &Ar
         async move { world.promote(&flow("atomic-commit"), &ask).await }
     })
     .await;
-    let created = |end: &&End| matches!(end, End::Succeeded { target: Some(target) } if target.created);
+    let created =
+        |end: &&Outcome| matches!(end, Outcome::Succeeded { target: Some(target), .. } if target.created);
     assert!(ends.iter().all(succeeded), "{ends:?}");
     assert_eq!(ends.iter().filter(created).count(), 1);
     assert_eq!(world.targets().await.len(), 1);

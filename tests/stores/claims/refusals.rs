@@ -1,7 +1,7 @@
 //! Refusals of promotions: each is reached by what it takes, and whoever is not the owner is told that nothing is there.
 
 use countersign::{
-    protocol::{Do, Flow, Guards, How, Refusal, Step, What},
+    protocol::{Act, Consume, Flow, Guards, Lease, Refusal, Step, StepAction, Via, Write, WriteTarget},
     store::{Ask, EnvVars, NewStack, Payload, Store, StoreError, Tenants},
 };
 use uuid::Uuid;
@@ -11,19 +11,19 @@ use crate::world::{
 };
 
 /// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
-async fn during_outage(world: &World, action: Do, refusal: Refusal) -> Refusal {
+async fn during_outage(world: &World, action: StepAction, refusal: Refusal) -> Refusal {
     let ask = world.approved().await;
     world.backend.begin_outage(TEAM, &refusal);
-    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
-    let flow = Flow::new(vec![Step::from(action), Step::from(consume)]).expect("a flow");
+    let consume = StepAction::Consume(Consume::new(Guards::ALL));
+    let flow = Flow::of_steps(vec![Step::from(action), Step::from(consume)]).expect("a flow");
     let end = world.promote(&flow, &ask).await;
     world.backend.end_outage(TEAM, &refusal);
     assert_eq!(world.events(&ask).await.len(), 2, "nothing is executed");
     refused(end)
 }
 
-fn write(refusal: Refusal) -> Do {
-    Do::Write { what: What::Target, how: How::AtOnce, best_effort: false, refusals: vec![refusal] }
+fn write(refusal: Refusal) -> StepAction {
+    StepAction::Write(Write { refusals: vec![refusal], ..Write::new(WriteTarget::Target) })
 }
 
 /// What `atomic-commit` answers to this ask, with an approval for what it was before.
@@ -66,7 +66,7 @@ async fn unresolved_vault_reference(world: &World) -> Refusal {
 }
 
 pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
-    let check = |refusal: Refusal| (Do::Check { refusals: vec![refusal.clone()] }, refusal);
+    let check = |refusal: Refusal| (StepAction::Check { refusals: vec![refusal.clone()] }, refusal);
     let during = async |(action, refusal)| during_outage(world, action, refusal).await;
     let lookup_failed = {
         world.backend.begin_outage(TEAM, &Refusal::LOOKUP_FAILED);
@@ -116,8 +116,11 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
             during((write(Refusal::PROVISION_FAILED), Refusal::PROVISION_FAILED)).await,
             Refusal::PROVISION_FAILED,
         ),
-        (during((Do::Enqueue, Refusal::ENQUEUE_FAILED)).await, Refusal::ENQUEUE_FAILED),
-        (during((Do::Lease, Refusal::LEASE_FAILED)).await, Refusal::LEASE_FAILED),
+        (
+            during((StepAction::Act(Act::new(Via::Outbox)), Refusal::ENQUEUE_FAILED)).await,
+            Refusal::ENQUEUE_FAILED,
+        ),
+        (during((StepAction::Lease(Lease::default()), Refusal::LEASE_FAILED)).await, Refusal::LEASE_FAILED),
     ];
     for (found, expected) in reached {
         assert_eq!(found, expected);
@@ -138,7 +141,7 @@ pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     ask.request.team = Uuid::from_u128(0xC);
     assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::not_applied("any cause")));
     assert_eq!(world.store().request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
-    let step = Step::from(Do::Check { refusals: Vec::new() });
+    let step = Step::from(StepAction::Check { refusals: Vec::new() });
     assert_eq!(world.store().check(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     // Whose source is another team's has no target either.

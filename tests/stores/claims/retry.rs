@@ -1,7 +1,7 @@
 //! Asking again: the same outcome under the same key, a refusal for anything else, and what was approved is what is written.
 
 use countersign::{
-    protocol::{End, Flow, Refusal},
+    protocol::{Flow, Outcome, Refusal},
     service::{Answer, promote_once},
     store::{Ask, Payload, Store},
 };
@@ -18,8 +18,8 @@ fn under(ask: &Ask, key: &str) -> Ask {
 
 fn refused(answer: &Answer) -> Option<&Refusal> {
     match &answer.end {
-        End::Refused { refusal, .. } => Some(refusal),
-        End::Succeeded { .. } | End::Unknown { .. } => None,
+        Outcome::Refused { refusal, .. } => Some(refusal),
+        Outcome::Succeeded { .. } | Outcome::Unknown { .. } => None,
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409(world
     let flow = flow("atomic-commit");
     let approved = world.approved().await;
     let first = ask_once(world, &flow, &under(&approved, "mine")).await;
-    assert!(matches!(first.end, End::Succeeded { target: Some(_) }) && !first.replayed, "{first:?}");
+    assert!(matches!(first.end, Outcome::Succeeded { target: Some(_), .. }) && !first.replayed, "{first:?}");
     let again = ask_once(world, &flow, &under(&approved, "mine")).await;
     assert_eq!(again, Answer { replayed: true, ..first });
     for other in [under(&approved, "another"), approved] {
@@ -81,7 +81,7 @@ pub(super) async fn an_execution_is_there_when_its_approval_is_executed(world: &
     let execution =
         async || world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
     assert_eq!(execution().await, None);
-    let End::Succeeded { target } = world.promote(&flow("atomic-commit"), &ask).await else {
+    let Outcome::Succeeded { target, .. } = world.promote(&flow("atomic-commit"), &ask).await else {
         panic!("nothing is in its way")
     };
     let execution = execution().await.expect("it is executed");

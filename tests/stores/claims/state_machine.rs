@@ -1,7 +1,7 @@
 //! Arbitrary sequences of requests, decisions, promotes and outages on the store, against the pure table of transitions.
 
 use countersign::{
-    protocol::{End, Event, Refusal, Status, Timestamp, Window, transition},
+    protocol::{Event, Outcome, Refusal, Status, Timestamp, Validity, transition},
     store::{APPROVAL_WINDOW_MS, Ask, AuditKind, Verdict},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -61,13 +61,14 @@ struct Expected {
 impl Expected {
     /// Tries an event, and tells whether it is an arrow of the table.
     fn happen(&mut self, event: Event, now: Timestamp) -> bool {
-        let window = if now < self.expires_at { Window::Open } else { Window::Passed };
+        let window = if now < self.expires_at { Validity::Valid } else { Validity::Expired };
         let Ok(next) = transition(self.status, event, window) else { return false };
         self.status = next;
         self.moves.push(match event {
             Event::Approve => AuditKind::Approved,
             Event::Reject => AuditKind::Rejected,
             Event::Expire => AuditKind::Expired,
+            Event::Revoke => unreachable!("the gate revokes nothing"),
             Event::Consume => AuditKind::Executed,
         });
         true
@@ -141,10 +142,10 @@ async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
                     world.backend.end_outage(TEAM, outage);
                 }
                 match (approvals[index].promote(*now, outage), end) {
-                    (Ok(()), End::Succeeded { .. }) => {
+                    (Ok(()), Outcome::Succeeded { .. }) => {
                         assert!(approvals[index].happen(Event::Consume, *now));
                     }
-                    (Err(expected), End::Refused { refusal, .. }) => assert_eq!(refusal, expected),
+                    (Err(expected), Outcome::Refused { refusal, .. }) => assert_eq!(refusal, expected),
                     (expected, end) => panic!("expected {expected:?}, found {end:?}"),
                 }
             }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::instance::operators::same_mailbox;
 use countersign::{
-    protocol::{Kind, Refusal, Status, Timestamp, Window},
+    protocol::{Kind, Refusal, Status, Timestamp, Validity},
     service::Deployer,
     store::{ApprovalRecord, Decision, Service, StoreError, Verdict},
 };
@@ -94,7 +94,7 @@ pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
 ) -> Result<Html<String>, Problem> {
     let record = find(&app, &token).await?;
     // By this instance's clock, and only to be shown: the decision is judged by the store's.
-    let is_open = record.approval.window(app.now()) == Window::Open;
+    let is_open = record.approval.validity(app.now()) == Validity::Valid;
     if record.approval.status != Status::Pending || !is_open {
         return Err(Problem::from(Refusal::APPROVAL_GONE).about(Some(about(&record, false))));
     }
@@ -216,6 +216,7 @@ fn told(record: &ApprovalRecord) -> (&'static str, String) {
         ),
         Status::Rejected => ("Rejected", format!("Nothing is launched. It was rejected{at}.")),
         Status::Expired => ("Expired", "No decision was made in time. Nothing is launched.".to_owned()),
+        Status::Revoked => ("Revoked", format!("Nothing is launched. It was approved{at}, and taken back.")),
         Status::Executed => ("Launched", format!("It was approved, and launched into {to}{at}.")),
     }
 }

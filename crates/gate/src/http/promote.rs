@@ -24,7 +24,7 @@ use super::{
     views::{PendingView, PromotedView, TwinView},
 };
 use countersign::{
-    protocol::{Binding, End, Flow, Kind, Refusal, Request, Status, Target},
+    protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
     service::{
         Answer, Deployer, admit, admit_source, promote_at_once, promote_once_in_turn, request_once,
         runs_at_once,
@@ -251,7 +251,7 @@ async fn ended<B: Backend, D: Deployer + 'static>(
 ) -> Result<Done, Failed> {
     let team = ask.request.team;
     let (refusal, may_have_happened) = match end {
-        End::Succeeded { target } => {
+        Outcome::Succeeded { target, .. } => {
             app.metrics().consumed(if replayed { "replayed" } else { "executed" });
             if !replayed {
                 app.metrics().transition(Some(Status::Approved), Status::Executed);
@@ -269,8 +269,8 @@ async fn ended<B: Backend, D: Deployer + 'static>(
             let env = ask.binding().to.to_string();
             return Ok(Done::Promoted(Promoted { approval, target, env, vault_keys, replayed }));
         }
-        End::Refused { refusal, .. } => (refusal, false),
-        End::Unknown { refusal } => (refusal, true),
+        Outcome::Refused { refusal, .. } => (refusal, false),
+        Outcome::Unknown { refusal } => (refusal, true),
     };
     app.metrics().consumed(refusal.code());
     let record = app.store().approval(team, approval).await.ok().flatten();
@@ -292,7 +292,7 @@ pub(super) fn about(record: &ApprovalRecord, may_have_happened: bool) -> About {
     let status = record.approval.status;
     let consumed = match status {
         Status::Executed => Some(true),
-        Status::Pending | Status::Approved | Status::Rejected | Status::Expired => {
+        Status::Pending | Status::Approved | Status::Rejected | Status::Expired | Status::Revoked => {
             (!may_have_happened).then_some(false)
         }
     };

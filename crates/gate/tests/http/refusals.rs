@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign::{
-    protocol::{Do, Flow, Guards, How, Refusal, Step, What},
+    protocol::{Act, Consume, Flow, Guards, Lease, Refusal, Step, StepAction, Via, Write, WriteTarget},
     store::{Plan, Team},
 };
 use countersign_gate::http::{ClaimedPlan, Claims, Flows};
@@ -169,17 +169,17 @@ async fn of_two_refusals_that_apply_the_earlier_one_is_the_answer() {
 }
 
 /// What the flow of this step and a consume answers while its refusal applies.
-async fn during_outage(action: Do, refusal: Refusal) -> Answer {
-    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
-    let flow = Flow::new(vec![Step::from(action), Step::from(consume)]).expect("a flow");
+async fn during_outage(action: StepAction, refusal: Refusal) -> Answer {
+    let consume = StepAction::Consume(Consume::new(Guards::ALL));
+    let flow = Flow::of_steps(vec![Step::from(action), Step::from(consume)]).expect("a flow");
     let gate = Gate::with(|parts| parts.flows.stacks = flow);
     let approval = gate.approved().await;
     gate.store.begin_outage(TEAM, refusal);
     gate.send(gate.promote(Some(approval))).await
 }
 
-fn write(refusal: Refusal) -> Do {
-    Do::Write { what: What::Target, how: How::AtOnce, best_effort: false, refusals: vec![refusal] }
+fn write(refusal: Refusal) -> StepAction {
+    StepAction::Write(Write { refusals: vec![refusal], ..Write::new(WriteTarget::Target) })
 }
 
 /// A twin's promote, when something is wrong.
@@ -206,8 +206,8 @@ async fn twin(spoil: impl FnOnce(&Gate), twice: bool) -> Answer {
 
 /// A concurrent consumer has won: nothing has looked at the status before.
 async fn lost_race() -> Answer {
-    let consume = Do::Consume { guards: Guards::ALL, how: How::AtOnce };
-    let flow = Flow::new(vec![Step::from(consume)]).expect("a flow");
+    let consume = StepAction::Consume(Consume::new(Guards::ALL));
+    let flow = Flow::of_steps(vec![Step::from(consume)]).expect("a flow");
     let gate = Gate::with(|parts| parts.flows = Flows { stacks: flow.clone(), twins: flow });
     let approval = gate.approved().await;
     assert_eq!(gate.send(gate.promote(Some(approval))).await.status, 200);
@@ -261,11 +261,11 @@ async fn every_refusal_can_be_got_with_its_status_and_its_code() {
     for answer in [
         during_outage(write(Refusal::CREATE_FAILED), Refusal::CREATE_FAILED).await,
         during_outage(write(Refusal::UPDATE_FAILED), Refusal::UPDATE_FAILED).await,
-        during_outage(Do::Enqueue, Refusal::ENQUEUE_FAILED).await,
+        during_outage(StepAction::Act(Act::new(Via::Outbox)), Refusal::ENQUEUE_FAILED).await,
         twin(|gate| gate.store.begin_outage(TEAM, Refusal::PROVISION_FAILED), false).await,
         twin(|_| {}, true).await,
         lost_race().await,
-        during_outage(Do::Lease, Refusal::LEASE_FAILED).await,
+        during_outage(StepAction::Lease(Lease::default()), Refusal::LEASE_FAILED).await,
         unresolved().await,
         reused_key().await,
         key_in_flight().await,

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use countersign::{
-    protocol::{Binding, End, Environment, Flow, Kind, Request},
+    protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Launch, promote},
     store::{
         Ask, Decision, EnvVars, Ids, MemoryStore, Payload, Plan, Service, StackStatus, Store, Team, Verdict,
@@ -82,7 +82,7 @@ impl Platform {
         let ask = self.approved().await;
         let digest = self.store.digest(&ask).expect("the team is there");
         let end = promote(flow, &ask, digest, &*self.store, &*instance.deployer).await;
-        let End::Succeeded { target } = end else { panic!("it should succeed: {end:?}") };
+        let Outcome::Succeeded { target, .. } = end else { panic!("it should succeed: {end:?}") };
         let target = target.map(|target| target.id);
         let approval = ask.request.approval;
         instance.wakeups.wake_workers();

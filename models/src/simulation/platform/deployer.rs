@@ -11,7 +11,7 @@ use countersign::{
 use super::{At, Deploy, Platform, Who, WorkerDeed};
 use crate::{
     model::Actor,
-    simulation::{Mutant, Outcome},
+    simulation::{CallOutcome, Mutant},
 };
 
 impl Deployer for Platform {
@@ -22,12 +22,12 @@ impl Deployer for Platform {
             Some(_) => {
                 self.say(|| (Actor::Target, "launches the deploy under its key".to_owned(), "ok".to_owned()));
             }
-            None => self.name(&Effect::Launch { digest: launch.digest, target: None }, None),
+            None => self.name(&Effect::Launch { act: 0, digest: launch.digest, target: None }, None),
         }
         let key = launch.key.filter(|_| self.mutant != Some(Mutant::LaunchWithoutKey));
         let mut control = self.control();
         self.notes.approval(Some(launch.approval));
-        if key.is_some() && outcome == Outcome::AppliedTwice {
+        if key.is_some() && outcome == CallOutcome::AppliedTwice {
             // The second one is the same deploy.
             self.notes.outcome(outcome);
         }

@@ -8,14 +8,14 @@ use std::{
 use countersign::protocol::Target;
 use uuid::Uuid;
 
-use super::Outcome;
+use super::CallOutcome;
 use crate::model::Actor;
 
 /// What one turn of a task did.
 #[derive(Clone, Debug, Default)]
 pub(in crate::simulation) struct Deed {
     /// What really became of the effect: a fault that had nothing to hit is none.
-    pub(in crate::simulation) outcome: Outcome,
+    pub(in crate::simulation) outcome: CallOutcome,
     pub(in crate::simulation) changed: Changed,
     /// The deploy that began last is its doing.
     pub(in crate::simulation) launched: bool,
@@ -65,7 +65,7 @@ impl Notes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn outcome(&self, outcome: Outcome) {
+    pub(super) fn outcome(&self, outcome: CallOutcome) {
         self.deed().outcome = outcome;
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn what_was_noted_is_taken_once() {
         let notes = Notes::default();
         let (approval, target) = (Uuid::from_u128(1 << 100 | 5), Uuid::max());
-        notes.outcome(Outcome::AnswerLost);
+        notes.outcome(CallOutcome::AnswerLost);
         let changed = |wrote, vault| Changed { consumed: 1, wrote, vault, other_services: false };
         notes.sent(changed(true, false));
         notes.sent(changed(false, true));
@@ -145,7 +145,7 @@ mod tests {
             notes.say((Actor::Store, does.to_owned(), result.to_owned()));
         }
         let deed = notes.take();
-        assert_eq!((deed.outcome, deed.worker), (Outcome::AnswerLost, Some(WorkerDeed::Renewed)));
+        assert_eq!((deed.outcome, deed.worker), (CallOutcome::AnswerLost, Some(WorkerDeed::Renewed)));
         assert!(deed.launched && deed.waits);
         let Changed { consumed, wrote, vault, other_services } = deed.changed;
         assert_eq!((consumed, wrote, vault, other_services), (2, true, true, false));
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!((deed.approval, deed.acted), (Some(approval), Some((4, true))));
         assert_eq!(deed.words.as_deref(), Some(&(Actor::Store, "does".to_owned(), "fault".to_owned())));
         // Nor is any of it in what is noted next.
-        notes.outcome(Outcome::Happens);
+        notes.outcome(CallOutcome::Happens);
         for deed in [notes.take(), notes.take()] {
             assert_eq!(format!("{deed:?}"), format!("{:?}", Deed::default()));
         }

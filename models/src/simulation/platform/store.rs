@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Commit, Digest, Effect, Op, Refusal, Step, Target, flow::Do},
+    protocol::{Change, Commit, Digest, Effect, Refusal, Step, StepAction, Target},
     store::{Ask, Committed, Execution, Lease, Leased, Reading, StackStatus, Store, StoreError},
 };
 use uuid::Uuid;
@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::{At, Late, Message, Platform, WorkerDeed};
 use crate::{
     model::Actor,
-    simulation::{Mutant, Outcome},
+    simulation::{CallOutcome, Mutant},
 };
 
 /// An event that is lost is swallowed: there is no answer that could be lost.
 fn has_answer(step: &Step) -> bool {
-    step.action != Do::Audit
+    step.action != StepAction::Audit
 }
 
 impl Store for Platform {
@@ -30,7 +30,7 @@ impl Store for Platform {
         {
             Arc::make_mut(approval).team = ask.request.team;
         }
-        match self.reading_before(ask, &fresh, outcome == Outcome::StaleRead) {
+        match self.reading_before(ask, &fresh, outcome == CallOutcome::StaleRead) {
             Some(before) => Ok(before),
             None => Ok(fresh),
         }
@@ -43,7 +43,7 @@ impl Store for Platform {
         let refused = self.begin_outage(ask, step, outcome);
         let mut checked = self.store.check(ask, step).await?;
         self.end_outage(ask, refused, checked.is_err());
-        if let (Ok(digest), Outcome::StaleRead) = (&mut checked, outcome)
+        if let (Ok(digest), CallOutcome::StaleRead) = (&mut checked, outcome)
             && let Ok(fresh) = self.store.read_approval(ask).await
         {
             *digest = self.reading_before(ask, &fresh, true).unwrap_or(fresh).digest;
@@ -57,14 +57,14 @@ impl Store for Platform {
         self.name(&Effect::FindTarget, Some(step));
         self.reach(outcome)?;
         let mut found = self.store.find_target(ask, step).await?;
-        if let Some(refusal) = step.refusals().next().filter(|_| outcome == Outcome::Refuses) {
+        if let Some(refusal) = step.refusals().next().filter(|_| outcome == CallOutcome::Refuses) {
             found = Err(refusal.clone());
             self.notes.outcome(outcome);
         }
-        if let (Ok(target @ Some(_)), Outcome::StaleRead) = (&mut found, outcome) {
+        if let (Ok(target @ Some(_)), CallOutcome::StaleRead) = (&mut found, outcome) {
             // There was none at the beginning.
             *target = None;
-            self.notes.outcome(Outcome::StaleRead);
+            self.notes.outcome(CallOutcome::StaleRead);
         }
         if let Ok(target) = found {
             self.notes.target(target.map(|id| Target { id, created: false }));
@@ -79,7 +79,7 @@ impl Store for Platform {
         self.reach(outcome)?;
         let leased = self.store.lease_approval(ask).await?;
         match leased {
-            Leased::Taken { .. } if outcome == Outcome::AnswerLost => {
+            Leased::Taken { .. } if outcome == CallOutcome::AnswerLost => {
                 self.notes.outcome(outcome);
                 self.answered(|| "fault, leased but the answer is lost".to_owned());
                 return Err(StoreError::unknown("injected"));
@@ -101,13 +101,13 @@ impl Store for Platform {
     }
 
     async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
-        let consumes = commit.ops.iter().any(|op| matches!(op, Op::Consume { .. }));
-        let writes_target = commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. }));
+        let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
+        let writes_target = commit.ops.iter().any(|op| matches!(op, Change::WriteTarget { .. }));
         let outcome = self.pass(At::Change { consumes, writes_target }).await;
         self.name(&Effect::Commit(commit), Some(step));
         self.reach(outcome)?;
-        if outcome == Outcome::AppliedLate && has_answer(step) {
-            let Commit { approval, digest, target, fence, ops } = commit;
+        if outcome == CallOutcome::AppliedLate && has_answer(step) {
+            let Commit { approval, digest, target, fence, ops, uses_seen: _ } = commit;
             let step = self.flow.steps().iter().position(|other| std::ptr::eq(other, step)).unwrap_or(0);
             let message = Message::Commit {
                 ask: ask.clone(),
@@ -145,7 +145,7 @@ impl Store for Platform {
             }
         }
         match outcome {
-            Outcome::AnswerLost if has_answer(step) => {
+            CallOutcome::AnswerLost if has_answer(step) => {
                 self.notes.outcome(outcome);
                 if consumes && self.mutant == Some(Mutant::ClaimReleased) {
                     self.store.strategy().forget(commit.approval);
@@ -153,7 +153,7 @@ impl Store for Platform {
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::unknown("injected"))
             }
-            Outcome::AppliedTwice => {
+            CallOutcome::AppliedTwice => {
                 self.notes.outcome(outcome);
                 // The second answer is nobody's.
                 self.deliver(ask, step, commit).ok();
@@ -180,7 +180,7 @@ impl Store for Platform {
         self.reach(outcome)?;
         let lease = self.store.lease_job(lease_ms).await?;
         self.notes.approval(lease.as_ref().map(|lease| lease.approval));
-        if lease.is_some() && outcome == Outcome::AnswerLost {
+        if lease.is_some() && outcome == CallOutcome::AnswerLost {
             self.notes.outcome(outcome);
             self.answered(|| "fault, leased but the answer is lost".to_owned());
             return Err(StoreError::unknown("injected"));
@@ -204,7 +204,7 @@ impl Store for Platform {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_does(WorkerDeed::Finished, Some(lease.approval), "settles the target: the job is done");
         self.reach(outcome)?;
-        if outcome == Outcome::AppliedLate {
+        if outcome == CallOutcome::AppliedLate {
             let (who, _) = self.turnstile.turn();
             self.control().late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
             self.notes.outcome(outcome);
@@ -213,12 +213,12 @@ impl Store for Platform {
         }
         let finished = self.deliver_finish(lease, ended)?;
         match outcome {
-            Outcome::AnswerLost => {
+            CallOutcome::AnswerLost => {
                 self.notes.outcome(outcome);
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::unknown("injected"))
             }
-            Outcome::AppliedTwice => {
+            CallOutcome::AppliedTwice => {
                 self.notes.outcome(outcome);
                 self.deliver_finish(lease, ended).ok();
                 Ok(finished)

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{At, Who};
-use crate::simulation::Outcome;
+use crate::simulation::CallOutcome;
 
 /// A lock that is never contended, as that of [the notes](super::notes).
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct Turnstile(Mutex<State>);
 #[derive(Debug)]
 struct State {
     /// None: no task may pass.
-    permit: Option<Outcome>,
+    permit: Option<CallOutcome>,
     at: At,
     /// Whose turn it is, and on which instance.
     turn: (Who, u8),
@@ -30,7 +30,7 @@ impl Turnstile {
     }
 
     /// The next task that is polled may pass once.
-    pub(super) fn admit(&self, who: Who, instance: u8, outcome: Outcome) {
+    pub(super) fn admit(&self, who: Who, instance: u8, outcome: CallOutcome) {
         let mut state = self.state();
         (state.permit, state.turn) = (Some(outcome), (who, instance));
     }
@@ -44,7 +44,7 @@ impl Turnstile {
     }
 
     /// The permit, if there is one. It is used up.
-    pub(super) fn take_permit(&self) -> Option<Outcome> {
+    pub(super) fn take_permit(&self) -> Option<CallOutcome> {
         self.state().permit.take()
     }
 
@@ -74,7 +74,7 @@ mod tests {
             Who::Worker { instance: 7 },
         ];
         for (who, instance) in whos.into_iter().flat_map(|who| [(who, 0), (who, 7)]) {
-            for outcome in Outcome::ALL {
+            for outcome in CallOutcome::ALL {
                 turnstile.admit(who, instance, outcome);
                 assert_eq!(turnstile.turn(), (who, instance));
                 assert_eq!(turnstile.take_permit(), Some(outcome));

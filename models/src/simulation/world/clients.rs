@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{End, Refusal, Status, Target},
+    protocol::{Outcome, Refusal, Status, Target},
     service::Answer,
     store::{Ask, Clock, StackStatus, Store, Tenants},
 };
@@ -15,7 +15,7 @@ use crate::{
     model::{self, Actor},
     properties::{PromotionFacts, Stage},
     simulation::{
-        Action, Client, Fault, Outcome, Wants,
+        Action, CallOutcome, Client, Fault, Wants,
         ledger::Ledger,
         platform::{At, Deploy, Who},
         task::{self, Task},
@@ -102,7 +102,7 @@ impl Simulation {
         Some(())
     }
 
-    pub(super) fn promotion(&mut self, client: u8, duplicate: bool, outcome: Outcome) -> Option<Taken> {
+    pub(super) fn promotion(&mut self, client: u8, duplicate: bool, outcome: CallOutcome) -> Option<Taken> {
         let consumer = self.consumers.get_mut(usize::from(client))?;
         let plan = consumer.plan;
         let ledger = &mut self.ledgers[usize::from(plan.approval)];
@@ -184,7 +184,7 @@ impl Simulation {
         Some(Taken {
             action: Action::ProcessDeployEnds { client, failed },
             fault: failed.then_some(Fault::FailedDeploy),
-            modelled: Some(model::Action::DeployEnds { consumer: client }),
+            modelled: Some(model::Action::DeployEnds { consumer: client, act: 0 }),
         })
     }
 
@@ -224,8 +224,8 @@ impl Simulation {
             self.go_on(place as u8);
         }
         match self.tally.answered_last.take() {
-            Some(End::Succeeded { .. }) => Ok(()),
-            Some(End::Refused { refusal, .. } | End::Unknown { refusal }) => Err(Some(refusal)),
+            Some(Outcome::Succeeded { .. }) => Ok(()),
+            Some(Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal }) => Err(Some(refusal)),
             None => Err(None),
         }
     }
@@ -235,7 +235,8 @@ impl Simulation {
     /// The client's first request goes on; if it has to wait for a lease, time passes. None when there is nothing to go
     /// on with.
     pub(in crate::simulation) fn go_on(&mut self, client: u8) -> Option<Taken> {
-        let taken = self.take(Action::Promotion { client, duplicate: false, outcome: Outcome::Happens })?;
+        let taken =
+            self.take(Action::Promotion { client, duplicate: false, outcome: CallOutcome::Happens })?;
         if self.consumers[usize::from(client)].attempts[0].waits {
             self.take(Action::LeasesRunOut);
         }
@@ -273,11 +274,11 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
         ledger.ended(facts, if again { Stage::Unknown } else { stage });
     } else {
         let told = match &answer.end {
-            End::Succeeded { .. } => true,
-            End::Refused { refusal, preflight: false } => {
+            Outcome::Succeeded { .. } => true,
+            Outcome::Refused { refusal, kind } if kind.is_by_rule() => {
                 refusal.status() < 500 && *refusal != Refusal::APPROVAL_NOT_FOUND
             }
-            End::Refused { preflight: true, .. } | End::Unknown { .. } => false,
+            Outcome::Refused { .. } | Outcome::Unknown { .. } => false,
         };
         ledger.known.beyond.stranger_asked = true;
         ledger.known.beyond.stranger_told |= told;
@@ -285,13 +286,13 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
     let has_key = consumer.ask.key.is_some();
     if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
         let differs = match &answer.end {
-            End::Succeeded { target } => {
+            Outcome::Succeeded { target, .. } => {
                 let target = target.map(|target| target.id);
                 attempt.had_consumed && consumer.consumed != Some(target)
             }
             // A server error is no outcome: one asks again.
-            End::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
-            End::Unknown { .. } => false,
+            Outcome::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
+            Outcome::Unknown { .. } => false,
         };
         ledger.known.beyond.retried |= stage != Stage::Unknown;
         ledger.known.beyond.retry_differs |= differs;
@@ -300,13 +301,15 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
     stage
 }
 
-fn modelled(consumer: u8, outcome: Outcome) -> Option<model::Action> {
+fn modelled(consumer: u8, outcome: CallOutcome) -> Option<model::Action> {
     let outcome = match outcome {
-        Outcome::Happens => model::Outcome::Happens,
-        Outcome::Refuses => model::Outcome::Refuses,
-        Outcome::FailedBefore => model::Outcome::Fails,
-        Outcome::AnswerLost => model::Outcome::LosesAnswer,
-        Outcome::AppliedTwice | Outcome::AppliedLate | Outcome::Slow | Outcome::StaleRead => return None,
+        CallOutcome::Happens => model::StepOutcome::Happens,
+        CallOutcome::Refuses => model::StepOutcome::Refuses,
+        CallOutcome::FailedBefore => model::StepOutcome::Fails,
+        CallOutcome::AnswerLost => model::StepOutcome::LosesAnswer,
+        CallOutcome::AppliedTwice | CallOutcome::AppliedLate | CallOutcome::Slow | CallOutcome::StaleRead => {
+            return None;
+        }
     };
     Some(model::Action::Promotion { consumer, outcome })
 }

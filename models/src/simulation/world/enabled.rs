@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Attempt, Consumer, Simulation, Slot};
 use crate::simulation::{
-    Action, Mutant, Outcome, Wants,
+    Action, CallOutcome, Mutant, Wants,
     platform::{Deploy, Who},
 };
 
@@ -27,7 +27,7 @@ impl Simulation {
                     Slot::Waiting if waits_in_vain() => {}
                     Slot::Running(_) if self.has_to_wait(consumer, attempt) => {}
                     Slot::Waiting | Slot::Running(_) => {
-                        ordinary.push(Action::Promotion { client, duplicate, outcome: Outcome::Happens });
+                        ordinary.push(Action::Promotion { client, duplicate, outcome: CallOutcome::Happens });
                     }
                     Slot::Off | Slot::Ended { .. } => {}
                 }
@@ -36,7 +36,7 @@ impl Simulation {
         let has_job = self.has_job();
         for index in 0..self.instances.len() {
             if has_job || self.worker_runs(index) {
-                ordinary.push(Action::Worker { instance: index as u8, outcome: Outcome::Happens });
+                ordinary.push(Action::Worker { instance: index as u8, outcome: CallOutcome::Happens });
             }
         }
         self.pending(ordinary);
@@ -68,7 +68,7 @@ impl Simulation {
             for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
                 let approved = self.ledgers[usize::from(consumer.plan.approval)].approved;
                 if matches!(attempt.slot, Slot::Waiting) && !approved {
-                    rare.push(Action::Promotion { client, duplicate, outcome: Outcome::Happens });
+                    rare.push(Action::Promotion { client, duplicate, outcome: CallOutcome::Happens });
                 }
             }
             self.again(client, consumer, rare);
@@ -141,7 +141,11 @@ impl Simulation {
                 matches!(attempt.slot, Slot::Running(_)) && !self.has_to_wait(consumer, attempt)
             };
             let place = consumer.attempts.iter().position(goes_on)?;
-            Some(Action::Promotion { client: index as u8, duplicate: place == 1, outcome: Outcome::Happens })
+            Some(Action::Promotion {
+                client: index as u8,
+                duplicate: place == 1,
+                outcome: CallOutcome::Happens,
+            })
         })
     }
 }

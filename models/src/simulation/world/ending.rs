@@ -15,7 +15,7 @@ pub enum Ending {
     Refused,
     /// Refused by the preflight.
     PreflightRefused,
-    /// Outcome unknown.
+    /// CallOutcome unknown.
     Unknown,
     /// Its process died.
     Killed,
@@ -49,12 +49,17 @@ impl Ending {
     pub(super) fn of(stage: Stage, replayed: bool) -> Self {
         match stage {
             Stage::Succeeded if replayed => Self::Replayed,
-            Stage::Succeeded => Self::Succeeded,
-            Stage::Conflict => Self::Conflict,
+            Stage::Succeeded | Stage::AnswerLost => Self::Succeeded,
+            Stage::Conflict | Stage::PreflightConflict => Self::Conflict,
             Stage::PreflightRefused => Self::PreflightRefused,
             Stage::Unknown => Self::Unknown,
             Stage::Killed => Self::Killed,
-            Stage::Refused | Stage::Waiting | Stage::Running => Self::Refused,
+            Stage::Refused
+            | Stage::Gone
+            | Stage::PreflightAbsent
+            | Stage::PreflightInvalid
+            | Stage::Waiting
+            | Stage::Running => Self::Refused,
         }
     }
 }

@@ -12,14 +12,14 @@ use crate::{
     model::{self, Actor},
     properties::Stage,
     simulation::{
-        Action, Fault, Mutant, Outcome,
+        Action, CallOutcome, Fault, Mutant,
         platform::{Deed, Deploy, Message, Who, WorkerDeed},
         task,
     },
 };
 
 impl Simulation {
-    pub(super) fn worker(&mut self, instance: u8, outcome: Outcome) -> Option<Taken> {
+    pub(super) fn worker(&mut self, instance: u8, outcome: CallOutcome) -> Option<Taken> {
         let index = usize::from(instance);
         let skew_ms = self.instances.get(index)?.skew_ms;
         if self.instances[index].worker.is_none() {
@@ -43,9 +43,9 @@ impl Simulation {
             _ => None,
         });
         let modelled = match deed.worker {
-            Some(WorkerDeed::Leased) => Some(model::Action::Lease),
-            Some(WorkerDeed::Launched) => Some(model::Action::LaunchJob),
-            Some(WorkerDeed::Finished) => Some(model::Action::JobDeployEnds),
+            Some(WorkerDeed::Leased) => Some(model::Action::Lease { act: 0, slot: 0 }),
+            Some(WorkerDeed::Launched) => Some(model::Action::LaunchJob { act: 0, slot: 0 }),
+            Some(WorkerDeed::Finished) => Some(model::Action::JobDeployEnds { act: 0, slot: 0 }),
             Some(WorkerDeed::Renewed | WorkerDeed::LaunchedAgain) | None => None,
         };
         Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
@@ -105,7 +105,7 @@ impl Simulation {
             }
             Message::Commit { ask, step, approval, digest, target, fence, ops } => {
                 let flow = Arc::clone(&self.platform.flow);
-                let commit = Commit { approval, digest, target, fence, ops: &ops };
+                let commit = Commit { approval, digest, target, fence, uses_seen: 0, ops: &ops };
                 self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
             }
         }

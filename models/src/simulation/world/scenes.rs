@@ -1,7 +1,7 @@
 //! What was done, in words: for diagrams.
 
 use countersign::{
-    protocol::End,
+    protocol::Outcome,
     service::{Answer, Worked},
     store::StoreError,
 };
@@ -76,8 +76,8 @@ impl Simulation {
         };
         let to = if to == Actor::World { from } else { to };
         let ended = answer.and_then(|answer| match &answer.end {
-            End::Refused { refusal, .. } | End::Unknown { refusal } => Some(refusal.to_string()),
-            End::Succeeded { .. } => None,
+            Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal } => Some(refusal.to_string()),
+            Outcome::Succeeded { .. } => None,
         });
         let result = match (result, ended) {
             (Some(result), Some(ended)) if result == "ok" || result == ended => Some(ended),

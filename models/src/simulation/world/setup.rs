@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Approval, Binding, Digest, Effect, Flow, Kind, Op, Promotion, Request, Timestamp},
+    protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Timestamp},
     store::{Ask, EnvVars, NewStack, Payload, Plan, Store, Team, Tenants},
 };
 use uuid::Uuid;
@@ -188,8 +188,8 @@ fn first(flow: &Flow, binding: &Binding) -> At {
     let promotion = Promotion::begin(flow, &request, Digest([0; 32]));
     match promotion.effect() {
         Some(Effect::Commit(commit)) => At::Change {
-            consumes: commit.ops.iter().any(|op| matches!(op, Op::Consume { .. })),
-            writes_target: commit.ops.iter().any(|op| matches!(op, Op::WriteTarget { .. })),
+            consumes: commit.ops.iter().any(|op| matches!(op, Change::Consume(_))),
+            writes_target: commit.ops.iter().any(|op| matches!(op, Change::WriteTarget { .. })),
         },
         Some(Effect::FindTarget) => At::Change { consumes: false, writes_target: true },
         _ => At::Elsewhere,

@@ -56,7 +56,7 @@ pub(crate) fn judge(flow_toml: &str, bounds: Bounds, max_states: usize) -> Optio
 
 /// The level of the first state from which some weakly fair path without harm stays bad for
 /// ever: one that, inside the bad states, reaches a strongly connected component in which
-/// everybody to whom fairness is owed either moves or is somewhere not able to. (Standing still is
+/// everybody to whom fairness is owed either moves or is somewhere not able to. (ApprovalState still is
 /// a path as well: a lone state is such a component if nobody owed can move there.)
 fn avoidable(judge: &Judge, space: &Space, bad: &dyn Fn(&World) -> bool) -> Option<usize> {
     const NEW: u32 = u32::MAX;

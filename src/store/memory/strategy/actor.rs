@@ -19,7 +19,7 @@ use super::{
     hash::IdMap,
     sync::{Monitor, Primitives, Std},
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module.
 pub struct Actor<P: Primitives = Std> {
@@ -154,7 +154,7 @@ impl<P: Primitives> Strategy for Actor<P> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         loop {
             let judged = self.read(id)?;
@@ -162,7 +162,7 @@ impl<P: Primitives> Strategy for Actor<P> {
                 Ok(status) => status,
                 Err(refusal) => return Some(Err(refusal)),
             };
-            let new = Record { standing: Standing { status, ..judged.standing }, changed_at: now };
+            let new = Record { standing: ApprovalState { status, ..judged.standing }, changed_at: now };
             if let Answer::Swapped(true) = self.mailbox.ask(Question::Swap { id, judged, new }) {
                 return Some(Ok(status));
             }

@@ -16,7 +16,7 @@ use super::{
     hash::IdMap,
     sync::{Mutex, Primitives, Std},
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module.
 pub struct OneMutex<P: Primitives = Std> {
@@ -45,7 +45,7 @@ impl<P: Primitives> Strategy for OneMutex<P> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         update_locked(&mut self.records.lock(), id, now, judge)
     }
@@ -63,7 +63,7 @@ pub(super) fn update_locked(
     records: &mut IdMap<Record>,
     id: Uuid,
     now: Timestamp,
-    judge: impl Fn(Standing) -> Result<Status, Refusal>,
+    judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
 ) -> Option<Result<Status, Refusal>> {
     let record = records.get_mut(&id)?;
     Some(judge(record.standing).inspect(|status| {

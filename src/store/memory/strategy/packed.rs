@@ -18,7 +18,7 @@ use super::{
     slot::Slot,
     sync::{Primitives, Std},
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module. `FIRST` is the number of approvals that it has room for before it grows.
 pub struct Packed<P: Primitives = Std, const FIRST: usize = 16> {
@@ -51,7 +51,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for Packed<P, FIRST> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         let slot = self.index.get(id)?;
         slot.update(slot.look(), now, judge)

@@ -23,7 +23,7 @@ use super::{
     slot::IdWords,
     sync::{Frozen, Pointer, Primitives, Std},
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module. `FIRST` is the number of approvals that it has room for before it grows.
 pub struct PointerSwap<P: Primitives = Std, const FIRST: usize = 16> {
@@ -89,12 +89,12 @@ impl<P: Primitives> Head<P> {
     fn update(
         &self,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Result<Status, Refusal> {
         let (mut seen, mut record) = self.latest();
         loop {
             let status = judge(record.standing)?;
-            let standing = Standing { status, ..record.standing };
+            let standing = ApprovalState { status, ..record.standing };
             let new = node(Record { standing, changed_at: now }, seen);
             // Release: publishes the node. Acquire on failure: what is there now is read next.
             match self.latest.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
@@ -142,7 +142,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for PointerSwap<P, FIRST> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         self.index.get(id).map(|head| head.update(now, judge))
     }

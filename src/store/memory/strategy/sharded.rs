@@ -16,7 +16,7 @@ use super::{
     one_mutex::update_locked,
     sync::{Mutex, Primitives, Std},
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module.
 pub struct Sharded<P: Primitives = Std, const SHARDS: usize = 64> {
@@ -51,7 +51,7 @@ impl<P: Primitives, const SHARDS: usize> Strategy for Sharded<P, SHARDS> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         update_locked(&mut self.shard(id).lock(), id, now, judge)
     }

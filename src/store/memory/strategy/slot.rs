@@ -17,7 +17,7 @@ use super::{
     sync::{Primitives, Word},
     word,
 };
-use crate::protocol::{Digest, Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Digest, Refusal, Status, Timestamp};
 
 const DIGEST_WORDS: usize = size_of::<Digest>() / size_of::<u64>();
 
@@ -44,7 +44,7 @@ impl<P: Primitives> Default for Slot<P> {
 impl<P: Primitives> Slot<P> {
     /// Fills it. Once, by whoever it was given to.
     pub(super) fn fill(&self, id: Uuid, record: Record) {
-        let Record { standing: Standing { status, expires_at, digest }, changed_at } = record;
+        let Record { standing: ApprovalState { status, expires_at, digest }, changed_at } = record;
         // Relaxed: nobody looks at these before the word is there.
         self.id.write(id);
         self.expires_at.store(expires_at.0, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl<P: Primitives> Slot<P> {
             bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         let expires_at = Timestamp(self.expires_at.load(Ordering::Relaxed));
-        Some(Record { standing: Standing { status, expires_at, digest }, changed_at })
+        Some(Record { standing: ApprovalState { status, expires_at, digest }, changed_at })
     }
 
     /// [`Strategy::update`](super::Strategy::update), for whoever has just seen this word.
@@ -99,7 +99,7 @@ impl<P: Primitives> Slot<P> {
         &self,
         mut seen: u64,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         loop {
             let status = match judge(self.record(seen)?.standing) {

@@ -22,7 +22,7 @@ use super::{
     sync::{Primitives, Std, Word},
     word,
 };
-use crate::protocol::{Refusal, Standing, Status, Timestamp};
+use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module. `FIRST` is the number of slots in the first segment.
 pub struct SlotInId<P: Primitives = Std, const FIRST: usize = 1024> {
@@ -80,7 +80,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for SlotInId<P, FIRST> {
         &self,
         id: Uuid,
         now: Timestamp,
-        judge: impl Fn(Standing) -> Result<Status, Refusal>,
+        judge: impl Fn(ApprovalState) -> Result<Status, Refusal>,
     ) -> Option<Result<Status, Refusal>> {
         let (slot, seen) = self.find(id)?;
         slot.update(seen, now, judge)

@@ -22,6 +22,7 @@ pub(super) fn pack(status: Status, changed_at: Timestamp) -> u64 {
         Status::Rejected => 3,
         Status::Expired => 4,
         Status::Executed => 5,
+        Status::Revoked => 6,
     };
     changed_at.0.min(u64::MAX >> STATUS_BITS) << STATUS_BITS | code
 }
@@ -34,6 +35,7 @@ pub(super) fn unpack(word: u64) -> Option<(Status, Timestamp)> {
         3 => Status::Rejected,
         4 => Status::Expired,
         5 => Status::Executed,
+        6 => Status::Revoked,
         _ => return None,
     };
     Some((status, Timestamp(word >> STATUS_BITS)))

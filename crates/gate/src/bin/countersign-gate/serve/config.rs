@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use countersign::flow_file::Problem;
 use serde::Deserialize;
 use toml::Spanned;
 use uuid::Uuid;
@@ -16,7 +15,10 @@ use super::values::{
     From, Listen, MailAddress, Pause, PlanName, PublicUrl, SecretText, Size, StoreAddress, Text, Time,
 };
 use crate::args::{Contention, LogFormat};
-use countersign_terminal::{BadInput, input, input::closest};
+use countersign_terminal::{
+    BadInput, input,
+    input::{Finding, closest},
+};
 
 /// The longest configuration file, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -137,11 +139,11 @@ impl Config {
     /// What is wrong at this place.
     pub(crate) fn problem(&self, at: Range<usize>, found: &str, expected: &str) -> BadInput {
         let (found, expected) = (found.to_owned(), expected.to_owned());
-        self.refused(&Problem { span: at, found, expected, help: None })
+        self.refused(&Finding { span: at, found, expected, help: None })
     }
 
     /// The line is shown, unless it has a secret in it.
-    fn refused(&self, problem: &Problem) -> BadInput {
+    fn refused(&self, problem: &Finding) -> BadInput {
         let Some((shown, problem)) = without_secret(&self.text, problem) else {
             return BadInput::in_file(&self.name, self.text.as_bytes(), problem);
         };
@@ -161,7 +163,7 @@ impl Config {
 }
 
 /// The text and the problem without the value, where the line holds a secret.
-fn without_secret(text: &str, problem: &Problem) -> Option<(String, Problem)> {
+fn without_secret(text: &str, problem: &Finding) -> Option<(String, Finding)> {
     /// An address may have a password in it.
     const SECRETS: &[&str] = &["secret", "store", "smtp", "webhook", "webhook_secret"];
     const LEFT_OUT: &str = "…";
@@ -176,11 +178,11 @@ fn without_secret(text: &str, problem: &Problem) -> Option<(String, Problem)> {
     let shown = format!("{}= {LEFT_OUT}{}", &text[..begin + key.len()], &text[end..]);
     // The parser quotes what it does not like.
     let found = if problem.found.starts_with("no TOML") { "no TOML" } else { "something else" };
-    Some((shown, Problem { span: value..value + LEFT_OUT.len(), found: found.to_owned(), ..problem.clone() }))
+    Some((shown, Finding { span: value..value + LEFT_OUT.len(), found: found.to_owned(), ..problem.clone() }))
 }
 
 /// What the parser says, in the words of this program.
-fn explained(error: &toml::de::Error) -> Problem {
+fn explained(error: &toml::de::Error) -> Finding {
     let span = error.span().unwrap_or_default();
     let message = error.message();
     let (found, expected) = message.split_once(", expected ").unwrap_or((message, "TOML"));
@@ -205,7 +207,7 @@ fn explained(error: &toml::de::Error) -> Problem {
     };
     let help =
         help.or_else(|| Some("`countersign-gate help config` has an example of every setting".to_owned()));
-    Problem { span, found, expected, help }
+    Finding { span, found, expected, help }
 }
 
 #[cfg(test)]

@@ -1,0 +1,10 @@
+//! `countersign schema`: the JSON Schema of a flow file.
+
+use countersign::flow_file;
+use countersign_models::properties::Property;
+use countersign_terminal::{BadInput, Exit, print_line};
+
+pub(crate) fn run() -> Result<Exit, BadInput> {
+    print_line!("{:#}", flow_file::schema(Property::IDS));
+    Ok(Exit::Expected)
+}

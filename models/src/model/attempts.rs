@@ -1,0 +1,260 @@
+//! One action of an attempt: the machine is asked for its effect, the world answers, and its end is kept.
+
+use countersign::protocol::{Effect, FailedAttempt, Outcome, Promotion, RefusalKind, Via};
+
+use super::{Model, Role, StepOutcome, remember, stage};
+use crate::{
+    properties::Stage,
+    world::{Attempt, Lease, Payload, State, World},
+};
+
+impl Model {
+    /// One action of the real machine: begins the attempt if need be, does what it asks and passes it the reply. None
+    /// when the outcome is not possible here.
+    pub(super) fn advance(
+        &self,
+        state: &mut State,
+        attempt: u8,
+        outcome: StepOutcome,
+    ) -> Option<(Effect<'_>, Promotion<'_>)> {
+        let index = usize::from(attempt);
+        if state.attempts[index].stage == Stage::Waiting {
+            self.begin(state, attempt);
+        }
+        let at = self.checkpoint(&state.world, &state.attempts[index], attempt);
+        let mut promotion = Promotion::restore(&self.flow, self.request(attempt), at);
+        let effect = promotion.effect()?;
+        let reply = self.reply(effect, state, attempt, outcome)?;
+        promotion.resume(reply);
+        Some((effect, promotion))
+    }
+
+    fn begin(&self, state: &mut State, attempt: u8) {
+        let world = &mut state.world;
+        let held = self.source(world, attempt);
+        let retry_of = self.cast[usize::from(attempt)].retry_of;
+        let is_proper = matches!(self.role(attempt), Role::Caller { foreign: false, .. });
+        world.clean &= world.approved && is_proper && retry_of.is_none();
+        let began_on_usable = world.is_usable();
+        // An attempt that took effect and was not answered with a refusal is owed its outcome. Settled: an unknown
+        // outcome is no refusal.
+        let is_owed = retry_of.is_some_and(|first| {
+            let first = &state.attempts[usize::from(first)];
+            first.has_effect() && !first.stage.is_refused()
+        });
+        let one = &mut state.attempts[usize::from(attempt)];
+        *one = Attempt { stage: Stage::Running, held, began_on_usable, is_owed, ..*one };
+    }
+
+    pub(super) fn promote(&self, state: &mut State, attempt: u8, outcome: StepOutcome) -> Option<()> {
+        let index = usize::from(attempt);
+        let (effect, promotion) = self.advance(state, attempt, outcome)?;
+        let before = state.attempts[index];
+        let at = promotion.checkpoint();
+        let ended = promotion.outcome().map(stage);
+        remember(&mut state.attempts[index], at);
+        // The action that completes the step of `until` releases the lease, and so does the attempt's end.
+        if before.holds_lease && (!at.holds_lease || ended.is_some()) && state.world.is_leased_by(attempt) {
+            state.world.lease = Lease::Free;
+        }
+        let refused = at.ending.map(|ending| ending.kind).or_else(|| match promotion.outcome() {
+            Some(Outcome::Refused { kind, .. }) => Some(*kind),
+            Some(Outcome::Unknown { .. }) => Some(RefusalKind::Unknown),
+            Some(Outcome::Succeeded { .. }) | None => None,
+        });
+        if before.ending.is_none() && refused.is_some() {
+            state.attempts[index].is_excused =
+                refused.is_some_and(RefusalKind::is_failure) || self.excuses(&effect, state, attempt);
+        }
+        if let Some(stage) = ended {
+            let is_lost = effect == Effect::Answer && outcome == StepOutcome::LosesAnswer;
+            let stage = if is_lost { Stage::AnswerLost } else { stage };
+            self.answer(state, attempt, stage);
+        }
+        // An own refusal is one of the things that S3 leaves out.
+        state.world.clean &= outcome != StepOutcome::Refuses;
+        if matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer) {
+            state.world.faults_left -= 1;
+            state.world.clean = false;
+        }
+        Some(())
+    }
+
+    /// What the answer of an attempt shows, and what the action that answers does.
+    fn answer(&self, state: &mut State, attempt: u8, stage: Stage) {
+        let index = usize::from(attempt);
+        let one = state.attempts[index];
+        if stage == Stage::Succeeded {
+            self.receive(state, attempt);
+        }
+        let world = &mut state.world;
+        if self.role(attempt) == Role::Stranger {
+            let by_rule = match stage {
+                Stage::Conflict | Stage::Gone => true,
+                stage => {
+                    stage.is_preflight() && !matches!(stage, Stage::PreflightRefused | Stage::PreflightAbsent)
+                }
+            };
+            world.violated.stranger |= by_rule || stage.is_success();
+        }
+        if one.is_owed {
+            world.violated.retry |= !stage.is_success() && !one.is_excused;
+        }
+        let burns = self.flow.object().failed_attempt == FailedAttempt::Burn;
+        let is_failure = stage == Stage::Refused || (stage == Stage::PreflightRefused && one.is_excused);
+        if burns
+            && one.began_on_usable
+            && stage.is_refused()
+            && !is_failure
+            && self.role(attempt) != Role::Stranger
+        {
+            world.violated.not_burnt |= one.uses == 0 && world.is_usable();
+        }
+        let one = &mut state.attempts[index];
+        if stage.is_refused() {
+            // Settled: the action that answers a refusal drops the marker and the stored outcome.
+            one.has_marker = false;
+            one.is_stored = false;
+        }
+        self.end(state, attempt, stage);
+    }
+
+    /// Acts via the answer take effect with every success that is received; a repeated outcome is the same effect for
+    /// the same caller.
+    fn receive(&self, state: &mut State, attempt: u8) {
+        let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
+        let one = state.attempts[usize::from(attempt)];
+        if one.repeats && sibling.is_some_and(|other| other.was_received) {
+            return;
+        }
+        let payload = if one.repeats { sibling.map_or(one.held, |other| other.held) } else { one.held };
+        for (act, _) in (0..).zip(self.flow.acts()).filter(|(_, (_, act))| act.via == Via::Answer) {
+            self.take_effect(state, attempt, act, payload);
+        }
+        state.attempts[usize::from(attempt)].was_received = self.layout.answers;
+    }
+
+    /// Ends the attempt and forgets what nothing asks for any more, so that states that differ in nothing else are
+    /// one.
+    pub(super) fn end(&self, state: &mut State, attempt: u8, stage: Stage) {
+        let one = &mut state.attempts[usize::from(attempt)];
+        let kept = *one;
+        *one = Attempt { stage, deploys: kept.deploys, ..Attempt::default() };
+        if stage.is_refused() {
+            one.wrote = kept.wrote;
+            one.acted = kept.acted;
+            one.uses = kept.uses;
+        }
+        if stage.is_preflight() || stage.is_judged_by_s1() {
+            one.began_on_usable = kept.began_on_usable;
+        }
+        one.repeats = kept.repeats && stage.is_success();
+        one.has_marker = kept.has_marker;
+        one.is_stored = kept.is_stored;
+        if self.sibling(attempt).is_some() {
+            // The other attempt of the caller may still ask for what this one has done.
+            let one = &mut state.attempts[usize::from(attempt)];
+            one.acted = kept.acted;
+            one.uses = kept.uses;
+            one.has_event = kept.has_event;
+            one.was_received = kept.was_received;
+            one.held = if self.layout.answers { kept.held } else { Payload::default() };
+        }
+        if state.world.lease_last == Some(attempt) {
+            state.world.lease_last = None;
+        }
+    }
+
+    /// An act takes effect, caused by this attempt.
+    pub(super) fn take_effect(&self, state: &mut State, attempt: u8, act: u8, payload: Payload) {
+        self.count_effect(&mut state.world, act, payload);
+        self.note_act(state, attempt, act);
+    }
+
+    /// This attempt has acted: an effect, or a job that will have one.
+    pub(super) fn note_act(&self, state: &mut State, attempt: u8, act: u8) {
+        let at = usize::from(act);
+        let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
+        let one = &mut state.attempts[usize::from(attempt)];
+        one.acted[at] = (one.acted[at] + 1).min(3);
+        let is_answer = self.via(act) == Via::Answer;
+        let second = one.is_owed && !is_answer && sibling.is_some_and(|other| other.acted[at] > 0);
+        state.world.violated.retry |= second;
+        self.note_change(&mut state.world, attempt);
+        state.world.violated.scanner |= self.role(attempt) == Role::Scanner;
+    }
+
+    /// A stranger has changed something.
+    pub(super) fn note_change(&self, world: &mut World, attempt: u8) {
+        world.violated.stranger |= self.role(attempt) == Role::Stranger;
+    }
+
+    pub(super) fn count_effect(&self, world: &mut World, act: u8, payload: Payload) {
+        let count = &mut world.effects[usize::from(act)];
+        *count = (*count + 1).min(crate::world::MAX_COUNT);
+        world.violated.acted_other |= self.is_other(payload);
+    }
+
+    /// Whether this payload is not the approved one, where that matters.
+    pub(super) fn is_other(&self, payload: Payload) -> bool {
+        self.flow.object().bound && payload != Payload::Approved
+    }
+
+    /// Makes one state of states that differ in nothing that is still asked for.
+    ///
+    /// The kinds of refusal are told apart by S3 (409 or not), while nothing has happened that it leaves out, and by
+    /// the action that answers; afterwards they are one. An attempt whose caller has no attempt left forgets what only
+    /// that one would ask for.
+    pub(super) fn normalise(&self, state: &mut State) {
+        let clean = state.world.clean;
+        for attempt in 0..self.attempts() {
+            let index = usize::from(attempt);
+            let one = state.attempts[index];
+            if !one.stage.has_ended() {
+                continue;
+            }
+            if !clean {
+                state.attempts[index].stage = match one.stage {
+                    Stage::PreflightConflict | Stage::PreflightAbsent | Stage::PreflightInvalid => {
+                        Stage::PreflightRefused
+                    }
+                    Stage::Gone => Stage::Conflict,
+                    stage => stage,
+                };
+            }
+            let Some(other) = self.sibling(attempt) else { continue };
+            let is_over = state.attempts[usize::from(other)].stage.has_ended()
+                || (self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == Stage::Succeeded);
+            if is_over {
+                let one = &mut state.attempts[index];
+                one.has_event = false;
+                one.was_received = false;
+                one.held = Payload::default();
+                one.has_marker = false;
+                one.is_stored = false;
+                if !one.stage.is_refused() {
+                    one.acted = Default::default();
+                    one.uses = 0;
+                }
+            }
+        }
+    }
+
+    /// Whether a retry that was refused like this is excused: the marker or lease that refused it can still go away.
+    fn excuses(&self, effect: &Effect<'_>, state: &State, attempt: u8) -> bool {
+        match effect {
+            Effect::Recall { .. } => {
+                let holder = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
+                holder.is_some_and(|other| other.has_marker && other.stage == Stage::Running)
+                    || self.claim_expires_at(state.attempts[usize::from(attempt)].cursor)
+            }
+            Effect::Lease { .. } => match state.world.lease {
+                Lease::Held { by, .. } => {
+                    self.lease_expires() || state.attempts[usize::from(by)].stage == Stage::Running
+                }
+                Lease::Free => false,
+            },
+            _ => false,
+        }
+    }
+}

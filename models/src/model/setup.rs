@@ -1,0 +1,195 @@
+//! What a flow makes of the world: its atomic actions, who takes part, and which fields a state has.
+
+use countersign::protocol::{
+    Approval, Atomicity, Binding, Change, Checkpoint, Digest, Effect, Environment, Flow, Kind, Member,
+    Method, OnError, OnHeld, Promotion, Refusal, Request, Retry, Status, StepAction, Via, WriteTarget,
+};
+use uuid::Uuid;
+
+use super::{Bounds, Cast, EXPIRES_AT, Model, Role, Transitions, fresh};
+use crate::{
+    properties::{Property, starts_deploys, writes_anything, writes_target},
+    world::{Layout, MAX_CONSUMERS, Payload},
+};
+
+/// What can become of one atomic action of the flow, found by asking the machine for its effect there.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// The index of its step, none for the answer.
+    pub(super) step: Option<usize>,
+    /// The first refusal that it may answer by its own judgement.
+    pub(super) refusal: Option<Refusal>,
+    /// It may fail before anything changed.
+    pub(super) may_fail: bool,
+    /// It may be applied and its answer lost.
+    pub(super) may_lose_answer: bool,
+    /// It consumes.
+    pub(super) consumes: bool,
+    /// It writes the target, or looks for it in order to write.
+    pub(super) writes_target: bool,
+    /// It waits for the lease.
+    pub(super) waits: bool,
+}
+
+pub(super) fn model(flow: Flow, bounds: Bounds, transitions: Transitions) -> Model {
+    let cast = cast(&flow, bounds);
+    with_cast(flow, bounds, transitions, cast)
+}
+
+pub(super) fn of_callers(flow: Flow, bounds: Bounds, transitions: Transitions) -> Model {
+    let mut cast = cast(&flow, bounds);
+    cast.retain(|one| matches!(one.role, Role::Caller { .. }) && one.retry_of.is_none());
+    with_cast(flow, bounds, transitions, cast)
+}
+
+fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cast>) -> Model {
+    assert!(usize::from(bounds.consumers) <= MAX_CONSUMERS, "at most {MAX_CONSUMERS} callers");
+    assert!(bounds.crashes.max(bounds.faults) <= Bounds::MAX_BUDGET, "a budget beyond the most");
+    let environment = |name| Environment::parse(name).expect("a legal name");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let (id, team) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    // Another payload names the same object, owner and environments: only the digest tells them apart. A stranger
+    // fails the owner's check and nothing else.
+    let request = Request { approval: id, team, binding: binding.clone() };
+    let stranger = Request { team: Uuid::from_u128(3), ..request.clone() };
+    let approvals = Status::ALL.map(|status| Approval {
+        id,
+        team,
+        requested_by: "dev@example.com".into(),
+        binding: binding.clone(),
+        digest: Payload::Approved.digest(),
+        status,
+        expires_at: EXPIRES_AT,
+    });
+    let lines = lines(&flow, &request);
+    let layout = layout(&flow, &lines, &cast, bounds);
+    let applied = Property::ALL.iter().filter(|one| one.applies(&flow)).fold(0, |set, one| set | one.bit());
+    Model {
+        flow,
+        bounds,
+        transitions,
+        requests: [request, stranger],
+        approvals,
+        lines,
+        layout,
+        cast,
+        fresh: fresh::Known::default(),
+        applied,
+        leases_end: true,
+    }
+}
+
+fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
+    let mut cast: Vec<Cast> = Vec::new();
+    for index in 0..bounds.consumers {
+        let foreign = flow.object().bound && bounds.consumers >= 2 && index + 1 == bounds.consumers;
+        let role = Role::Caller { index, foreign };
+        let first = cast.len() as u8;
+        cast.push(Cast { role, retry_of: None });
+        if flow.endpoint().retry != Retry::None {
+            cast.push(Cast { role, retry_of: Some(first) });
+        }
+    }
+    if flow.object().owner {
+        cast.push(Cast { role: Role::Stranger, retry_of: None });
+    }
+    if flow.endpoint().method == Method::Get {
+        cast.push(Cast { role: Role::Scanner, retry_of: None });
+    }
+    cast
+}
+
+fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for cursor in 0.. {
+        let at = Checkpoint { cursor, ..Checkpoint::new(Digest([0; 32])) };
+        let promotion = Promotion::restore(flow, request, at);
+        let step = promotion.step();
+        let effect = promotion.effect().expect("a restored promotion has not ended");
+        let ops: &[Change] = if let Effect::Commit(commit) = &effect { commit.ops } else { &[] };
+        let is_event = step.is_some_and(|step| step.action == StepAction::Audit);
+        let waits =
+            |action: &StepAction| matches!(action, StepAction::Lease(lease) if lease.on_held == OnHeld::Wait);
+        lines.push(Line {
+            step: step.and_then(|step| flow.steps().iter().position(|other| std::ptr::eq(other, step))),
+            // The look of a read-then-write refuses for its step.
+            refusal: step.and_then(|step| step.refusals().next().cloned()),
+            may_fail: !matches!(effect, Effect::Launch { .. } | Effect::Answer),
+            may_lose_answer: matches!(effect, Effect::Lease { .. } | Effect::Call { .. })
+                || (!ops.is_empty() && !is_event)
+                || (effect == Effect::Answer && flow.endpoint().retry != Retry::None),
+            consumes: ops.iter().any(|op| matches!(op, Change::Consume(_))),
+            writes_target: matches!(effect, Effect::FindTarget)
+                || ops.iter().any(|op| matches!(op, Change::WriteTarget { .. })),
+            waits: step.is_some_and(|step| waits(&step.action)),
+        });
+        if effect == Effect::Answer {
+            break;
+        }
+    }
+    lines
+}
+
+fn layout(flow: &Flow, lines: &[Line], cast: &[Cast], bounds: Bounds) -> Layout {
+    let object = flow.object();
+    let steps = || flow.steps().iter();
+    let bits = |wanted: &dyn Fn(&StepAction) -> bool| {
+        steps()
+            .enumerate()
+            .filter(|(_, step)| step.is_undone() && wanted(&step.action))
+            .fold(0, |set, (at, _)| set | 1 << at)
+    };
+    let vias: Vec<Via> = flow.acts().map(|(_, act)| act.via).collect();
+    let of_acts = |wanted: &dyn Fn(Via) -> bool| {
+        std::array::from_fn(|act| vias.get(act).is_some_and(|via| wanted(*via)))
+    };
+    let accepts = flow.consume().is_some_and(|consume| consume.accept_own);
+    let retries = flow.endpoint().retry != Retry::None;
+    let audits =
+        steps().any(|step| step.action == StepAction::Audit || step.members().contains(&Member::Audit));
+    Layout {
+        attempts: cast.len(),
+        cursor_bits: usize::BITS - lines.len().leading_zeros(),
+        is_decided: object.approvers > 0,
+        has_uses: true,
+        reads_uses: flow.consume().is_some_and(|consume| consume.atomicity == Atomicity::ReadThenWrite),
+        has_payloads: object.bound && (bounds.consumers >= 2 || object.bound),
+        writes: writes_anything(flow),
+        has_targets: writes_target(flow),
+        audits,
+        acts: of_acts(&|_| true),
+        keyed: of_acts(&|via| matches!(via, Via::Row { unique: true } | Via::Call { key: true })),
+        jobs: of_acts(&|via| via == Via::Outbox),
+        deploys: of_acts(&|via| via == Via::Memory),
+        slots: if object.uses == 1 { 1 } else { cast.len() },
+        leases: flow.takes_lease(),
+        undone: bits(&|_| true),
+        undone_writes: bits(&|action| matches!(action, StepAction::Write(_))),
+        retries_steps: steps().any(|step| step.on_error == OnError::Retry),
+        retries,
+        has_keys: steps().any(|step| {
+            matches!(step.action, StepAction::Recall { .. } | StepAction::Remember)
+                || step.members().contains(&Member::Remember)
+        }),
+        tracks_events: audits && (accepts || bits(&|action| matches!(action, StepAction::Consume(_))) != 0),
+        answers: of_acts(&|via| via == Via::Answer).contains(&true) && retries,
+        repeats: true,
+    }
+}
+
+impl Model {
+    /// Whether acts start deploys, so that a written target is not settled before one ends.
+    pub(super) fn has_deploys(&self) -> bool {
+        starts_deploys(&self.flow)
+    }
+
+    /// Whether the write of this step is one of the target.
+    pub(super) fn writes_target_at(&self, step: usize) -> bool {
+        matches!(&self.flow.steps()[step].action, StepAction::Write(write) if write.what == WriteTarget::Target)
+    }
+
+    /// The way of this act.
+    pub(super) fn via(&self, act: u8) -> Via {
+        self.flow.acts().nth(usize::from(act)).map_or(Via::Memory, |(_, act)| act.via)
+    }
+}

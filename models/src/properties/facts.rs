@@ -1,0 +1,272 @@
+//! The facts of a run that the properties are judged on.
+
+use countersign::protocol::Status;
+
+/// Where an attempt is, or how it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// It has not begun.
+    #[default]
+    Waiting,
+    /// It has begun and not ended.
+    Running,
+    /// 200 or 202.
+    Succeeded,
+    /// Refused by a guard, a lease, a marker or a unique key with a 409.
+    Conflict,
+    /// Refused by a 503 of a step that is not preflight.
+    Refused,
+    /// Refused by the preflight: a step's own judgement, or a 503.
+    PreflightRefused,
+    /// Outcome unknown.
+    Unknown,
+    /// Its process died.
+    Killed,
+    /// It succeeded, and its final answer was lost.
+    AnswerLost,
+    /// Refused by a check of `validate` with a 409.
+    PreflightConflict,
+    /// Refused by a check of `validate` with a 404.
+    PreflightAbsent,
+    /// Refused by a check of `validate` otherwise.
+    PreflightInvalid,
+    /// Refused by a guard otherwise than with a 409.
+    Gone,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Succeeded,
+        Self::Conflict,
+        Self::Refused,
+        Self::PreflightRefused,
+        Self::Unknown,
+        Self::Killed,
+        Self::AnswerLost,
+        Self::PreflightConflict,
+        Self::PreflightAbsent,
+        Self::PreflightInvalid,
+        Self::Gone,
+    ];
+
+    /// Whether the caller was refused, with an outcome that is known.
+    pub fn is_refused(self) -> bool {
+        self.is_preflight() || matches!(self, Self::Conflict | Self::Gone | Self::Refused)
+    }
+
+    /// Whether the preflight refused.
+    pub fn is_preflight(self) -> bool {
+        matches!(
+            self,
+            Self::PreflightRefused | Self::PreflightConflict | Self::PreflightAbsent | Self::PreflightInvalid
+        )
+    }
+
+    /// Whether S1 judges it: refused, other than by a 503 of a step that is not preflight.
+    pub fn is_judged_by_s1(self) -> bool {
+        self.is_refused() && self != Self::Refused
+    }
+
+    /// Whether the object's rules refused with a 409.
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::Conflict | Self::PreflightConflict)
+    }
+
+    /// Whether it succeeded, whether or not its answer arrived.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::AnswerLost)
+    }
+
+    /// Whether it has begun and is over.
+    pub fn has_ended(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+/// What is known of one attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PromotionFacts {
+    /// Where it is.
+    pub stage: Stage,
+    /// It asks for something else than was approved.
+    pub foreign: bool,
+    /// The object was usable when it began.
+    pub began_on_approved: bool,
+    /// Its consume took effect, and was not undone.
+    pub consumed: bool,
+    /// It wrote the target or the vault, and did not undo that.
+    pub wrote: bool,
+    /// It acted, and did not undo that. A written job counts.
+    pub acted: bool,
+    /// It repeats the outcome of an earlier attempt of the same caller.
+    pub repeats: bool,
+    /// Its next action consumes. It may be its first.
+    pub at_consume: bool,
+    /// Its next action writes the target, and another attempt has created one.
+    pub at_contended_write: bool,
+}
+
+/// What is known of a run so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// The object's status.
+    pub status: Status,
+    /// Its window has passed.
+    pub window_passed: bool,
+    /// The source has changed since the approval.
+    pub drifted: bool,
+    /// How often the object was used, net of undos.
+    pub executions: u8,
+    /// It became used from neither approved nor used-up.
+    pub executed_unapproved: bool,
+    /// It was used after its window had passed.
+    pub executed_late: bool,
+    /// A final status was left for another one.
+    pub final_left: bool,
+    /// How many of approve, reject and expire won.
+    pub decisions: u8,
+    /// How many executed events were written, net of releasing ones.
+    pub executed_events: u8,
+    /// How many targets were created.
+    pub targets_created: u8,
+    /// A vault key was written.
+    pub vault_written: bool,
+    /// A bit for each target that is building.
+    pub building: u8,
+    /// The effects of the act that took effect most often; all under one key count as one.
+    pub launches: u8,
+    /// An act took effect with something else than was approved.
+    pub launched_other: bool,
+    /// An act took effect more often than the object was used.
+    pub launched_unexecuted: bool,
+    /// An attempt, a job or a deploy is under way.
+    pub under_way: bool,
+    /// There was no fault, crash, expiry, rejection, revocation, drift, own refusal and retry, and only callers who ask
+    /// for what was approved began, after it was usable.
+    pub clean: bool,
+    /// The attempts.
+    pub promotions: &'a [PromotionFacts],
+    /// What the model has nothing to say about, and how a run meets strangers, retries and scanners.
+    pub beyond: Beyond,
+    /// What only objects other than a deployment approval have.
+    pub more: More,
+}
+
+/// What is known of an object that may be used several times, revoked, burnt, or bound to a target. The default is a
+/// deployment approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct More {
+    /// How often it may be used.
+    pub max_uses: u8,
+    /// The stored count of uses; none where the status says it all.
+    pub stored_uses: Option<u8>,
+    /// An act of a used object has yet to take effect; none where the status says it all.
+    pub is_act_owed: Option<bool>,
+    /// A refused attempt uses it up.
+    pub burns: bool,
+    /// It was used after it was revoked.
+    pub used_revoked: bool,
+    /// It was used with another target than that of the approval.
+    pub used_stale: bool,
+    /// The target has changed since the approval.
+    pub target_drifted: bool,
+    /// It was approved by too few people.
+    pub too_few: bool,
+    /// Its requester is one of the approvers.
+    pub requester_approved: bool,
+    /// A refused attempt has left it usable.
+    pub not_burnt: bool,
+    /// The retry of a caller who asks for what was approved would not succeed, alone and without faults.
+    pub retry_fails: bool,
+    /// A live holder's lease never ends by itself: L3 and L4 are not judged.
+    pub is_blocked: bool,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        Self {
+            max_uses: 1,
+            stored_uses: None,
+            is_act_owed: None,
+            burns: false,
+            used_revoked: false,
+            used_stale: false,
+            target_drifted: false,
+            too_few: false,
+            requester_approved: false,
+            not_burnt: false,
+            retry_fails: false,
+            is_blocked: false,
+        }
+    }
+}
+
+/// What is known of a run with several teams, keys, instances, a cap and a surface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Beyond {
+    /// A target that was launched has other services than those that were approved.
+    pub other_services: bool,
+    /// A team has more stacks than its plan allows.
+    pub cap_passed: bool,
+    /// A stranger's attempt has ended.
+    pub stranger_asked: bool,
+    /// It changed something, or was answered otherwise than with a 404.
+    pub stranger_told: bool,
+    /// The retry of an attempt that had taken effect has ended.
+    pub retried: bool,
+    /// It did not return the outcome, or took effect again.
+    pub retry_differs: bool,
+    /// A worker whose lease another one had taken over tried to act.
+    pub stale_worker_tried: bool,
+    /// It succeeded.
+    pub stale_worker_acted: bool,
+    /// The link was opened, or anything else by a method that is safe, while that could have changed something.
+    pub looked_at: bool,
+    /// That changed something.
+    pub moved_by_a_look: bool,
+    /// Lists, events, logs and errors were searched for the link's token.
+    pub searched: bool,
+    /// It was found.
+    pub token_found: bool,
+}
+
+impl Facts<'_> {
+    pub(super) fn count(&self, wanted: impl Fn(&PromotionFacts) -> bool) -> usize {
+        self.promotions.iter().filter(|promotion| wanted(promotion)).count()
+    }
+
+    pub(super) fn any(&self, wanted: impl Fn(&PromotionFacts) -> bool) -> bool {
+        self.promotions.iter().any(wanted)
+    }
+
+    /// Attempts that succeeded, other than those that repeat an earlier outcome.
+    pub(super) fn successes(&self) -> usize {
+        self.count(|promotion| promotion.stage.is_success() && !promotion.repeats)
+    }
+
+    /// L1 has yet to be kept.
+    pub fn launch_is_owed(&self) -> bool {
+        self.more.is_act_owed.unwrap_or(self.status == Status::Executed && self.launches == 0)
+    }
+
+    /// What a fresh attempt was promised by L3.
+    pub(super) fn retry_is_promised(&self) -> bool {
+        !self.window_passed
+            && !self.more.is_blocked
+            && !matches!(self.status, Status::Revoked | Status::Rejected | Status::Expired)
+            && self.any(|promotion| {
+                let others = self.executions.saturating_sub(u8::from(promotion.consumed));
+                promotion.stage.is_preflight() && promotion.began_on_approved && others == 0
+            })
+    }
+
+    /// What a fresh attempt was promised by L4.
+    pub(super) fn progress_is_promised(&self) -> bool {
+        self.status == Status::Approved && !self.window_passed && !self.more.is_blocked
+    }
+}

@@ -1,0 +1,101 @@
+//! One attempt: where it is, what its machine remembers, and what it has done.
+
+use countersign::protocol::{Flow, RefusalKind};
+
+use super::Payload;
+use crate::properties::Stage;
+
+const ACTS: usize = Flow::MAX_ACTS;
+
+/// A deploy that an attempt's process has started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Deploy {
+    /// It runs.
+    pub runs: bool,
+    /// The target that its launch knew.
+    pub target: Option<u8>,
+}
+
+/// One attempt. What no longer matters after its end is forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Where it is.
+    pub stage: Stage,
+    /// Its next atomic action.
+    pub cursor: u8,
+    /// The digest that it holds.
+    pub held: Payload,
+    /// The target that it knows of.
+    pub target: Option<u8>,
+    /// It created that target.
+    pub created: bool,
+    /// It knows the number of a lease that it has taken.
+    pub is_fenced: bool,
+    /// It has a lease to release.
+    pub holds_lease: bool,
+    /// Its step has failed once and runs again.
+    pub is_retrying: bool,
+    /// The count of uses that it has read for a later write.
+    pub seen: u8,
+    /// It repeats the outcome of an earlier attempt of the same caller.
+    pub repeats: bool,
+    /// The steps that a refusal undoes: a bit for each index.
+    pub undoable: u64,
+    /// For each step that writes and is undone, what it replaced: two bits for each index.
+    pub replaced: u128,
+    /// The stage in which it ends when everything is undone.
+    pub ending: Option<Stage>,
+    /// That ending excuses a retry (S13).
+    pub is_excused: bool,
+    /// The object was usable when it began.
+    pub began_on_usable: bool,
+    /// An earlier attempt of the same caller had taken effect when it began (S13).
+    pub is_owed: bool,
+    /// Its uses that are not undone.
+    pub uses: u8,
+    /// Its use has its event.
+    pub has_event: bool,
+    /// It wrote target or vault, and no undo has taken that back.
+    pub wrote: bool,
+    /// Its effects of each act that are not undone; a written job counts.
+    pub acted: [u8; ACTS],
+    /// Its deploys.
+    pub deploys: [Deploy; ACTS],
+    /// Its in-flight marker is stored.
+    pub has_marker: bool,
+    /// Its outcome is stored.
+    pub is_stored: bool,
+    /// Its caller received its success.
+    pub was_received: bool,
+}
+
+impl Attempt {
+    /// A deploy of it runs.
+    pub fn is_deploying(&self) -> bool {
+        self.deploys.iter().any(|deploy| deploy.runs)
+    }
+
+    /// It used the object or acted, and has not undone all of that.
+    pub fn has_effect(&self) -> bool {
+        self.uses > 0 || self.acted.iter().any(|count| *count > 0)
+    }
+
+    /// Whether a crash kills something of it.
+    pub fn is_killable(&self) -> bool {
+        self.stage == Stage::Running || self.is_deploying()
+    }
+}
+
+/// Where a refusal of this kind and status leaves an attempt.
+pub(crate) fn stage_of(kind: RefusalKind, status: u16) -> Stage {
+    match (kind, status) {
+        (RefusalKind::Own | RefusalKind::PreflightUnavailable, _) => Stage::PreflightRefused,
+        (RefusalKind::Validation, 409) => Stage::PreflightConflict,
+        (RefusalKind::Validation, 404) => Stage::PreflightAbsent,
+        (RefusalKind::Validation, _) => Stage::PreflightInvalid,
+        (RefusalKind::Conflict, 409) => Stage::Conflict,
+        (RefusalKind::Conflict, _) => Stage::Gone,
+        (RefusalKind::Unavailable, _) => Stage::Refused,
+        (RefusalKind::Unknown, _) => Stage::Unknown,
+    }
+}

@@ -1,0 +1,110 @@
+//! The real bugs: what the program says about each is what its files and its page say.
+//! `UPDATE_PAGES=1 cargo test -p countersign-models --test real_bugs` writes the page.
+
+use std::{fmt::Write as _, fs, ops::ControlFlow, path::Path};
+
+use countersign_models::{
+    explorer::Limits,
+    flows::{BuiltIn, CASES, Case},
+    model::{Bounds, Model},
+    properties::Property,
+    verdict::{Report, Verdict, verify},
+};
+
+const HEAD: &str = "\
+# Real bugs
+
+Public reports of single-use bugs, each as the flow that was reported and the flow of its fix. The runs are the shortest
+ones, as `countersign show FLOW PROPERTY` prints them, at 3 callers, 1 crash and 1 fault. The files are in
+[`models/flows/cases`](../models/flows/cases); `countersign verify NAME` judges each. This page is generated.
+";
+
+fn judged(flow: BuiltIn) -> (Model, Report) {
+    let subject = flow.subject();
+    let model = Model::new(subject.flow, Bounds::default());
+    let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
+    (model, report)
+}
+
+/// The ids of the violated properties.
+fn violated(report: &Report) -> Vec<&'static str> {
+    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Broken(_));
+    report.judgements.iter().filter(|one| is_violated(&one.verdict)).map(|one| one.property.id()).collect()
+}
+
+/// A flow with the properties that it violates, and the shortest run of the first of `shown`.
+fn section(text: &mut String, flow: BuiltIn, shown: &[&str]) {
+    let (model, report) = judged(flow);
+    let ids = violated(&report);
+    let about = flow.subject().about.unwrap_or_default();
+    let verdict = if ids.is_empty() {
+        "keeps every promise".to_owned()
+    } else {
+        format!("violates {}", ids.join(", "))
+    };
+    let _ = writeln!(text, "[`{0}`](../models/flows/cases/{0}.toml): {about}. It {verdict}.\n", flow.name);
+    let Some(id) = shown.iter().find(|id| ids.contains(*id)) else { return };
+    let property = Property::from_id(id).expect("a property");
+    let Verdict::Broken(run) = &report.of(property).verdict else { unreachable!("{id} is violated") };
+    let _ = writeln!(text, "{id} `{}`:\n", property.name());
+    for (index, scene) in run.scenes(&model).iter().enumerate() {
+        let _ = writeln!(text, "{}. {scene}", index + 1);
+    }
+    text.push('\n');
+}
+
+fn chapter(number: usize, case: &Case) -> String {
+    let mut text =
+        format!("\n## {number}. {}\n\n{}\n\n{}\n\n", case.title, case.reports.join(" · "), case.story);
+    let (fix, before) = case.flows.split_last().expect("a case has flows");
+    for flow in before {
+        section(&mut text, *flow, case.violates);
+    }
+    section(&mut text, *fix, &[]);
+    if !case.still.is_empty() {
+        let _ = writeln!(text, "What the fix leaves open: {}\n", case.still);
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+#[test]
+fn every_verdict_on_a_real_bug_is_the_one_that_its_file_expects() {
+    let unexpected: Vec<String> = CASES
+        .iter()
+        .flat_map(|case| case.flows)
+        .filter_map(|flow| {
+            let (_, report) = judged(*flow);
+            let wrong: Vec<String> = report
+                .judgements
+                .iter()
+                .filter(|one| !one.expected)
+                .map(|one| format!("{} {:?}", one.property.id(), one.verdict))
+                .collect();
+            (!wrong.is_empty()).then(|| format!("{}: {}", flow.name, wrong.join("; ")))
+        })
+        .collect();
+    assert!(unexpected.is_empty(), "{}", unexpected.join("\n"));
+}
+
+#[test]
+fn the_page_of_real_bugs_is_what_the_program_says() {
+    let chapters: Vec<String> =
+        CASES.iter().enumerate().map(|(index, case)| chapter(index + 1, case)).collect();
+    let expected = format!("{HEAD}{}", chapters.concat());
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/real-bugs.md");
+    if std::env::var_os("UPDATE_PAGES").is_some() {
+        fs::write(&page, &expected).expect("the page can be written");
+    }
+    let found = fs::read_to_string(&page).unwrap_or_default();
+    assert!(found == expected, "the page is not what the program says; see the head of this file");
+}
+
+#[test]
+fn a_fix_that_leaves_something_open_says_what() {
+    for case in CASES {
+        let open = !case.fix().subject().expectations.broken.is_empty();
+        assert_eq!(open, !case.still.is_empty(), "{}", case.title);
+    }
+}
