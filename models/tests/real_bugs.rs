@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, ops::ControlFlow, path::Path};
 
 use countersign_models::{
     explorer::Limits,
-    flows::{BuiltIn, CASES, Case},
+    flows::{BuiltIn, CASES, Case, Subject},
     model::{Bounds, Model},
     properties::Property,
     verdict::{Report, Verdict, verify},
@@ -66,7 +66,27 @@ fn chapter(number: usize, case: &Case) -> String {
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
-    text
+    wrapped(&text)
+}
+
+/// The text with lines of at most 120 characters.
+fn wrapped(text: &str) -> String {
+    let mut page = String::new();
+    for line in text.lines() {
+        let mut length = 0;
+        for word in line.split(' ') {
+            let width = word.chars().count();
+            if length > 0 {
+                let separator = if length + 1 + width > 120 { '\n' } else { ' ' };
+                length = if separator == '\n' { 0 } else { length + 1 };
+                page.push(separator);
+            }
+            page.push_str(word);
+            length += width;
+        }
+        page.push('\n');
+    }
+    page
 }
 
 #[test]
@@ -99,6 +119,25 @@ fn the_page_of_real_bugs_is_what_the_program_says() {
     }
     let found = fs::read_to_string(&page).unwrap_or_default();
     assert!(found == expected, "the page is not what the program says; see the head of this file");
+}
+
+#[test]
+fn the_worked_example_violates_what_its_page_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/flows.md");
+    let page = fs::read_to_string(page).expect("the page exists");
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    let [buggy, commit] = blocks[..] else { panic!("two examples, found {}", blocks.len()) };
+    let consume = buggy.find("[[step]]\ndo = \"consume\"").expect("it consumes");
+    let fixed = format!("{}{commit}", &buggy[..consume]);
+    let judged = |file: &str| {
+        let subject = Subject::read(file.as_bytes()).unwrap_or_else(|problem| panic!("{problem} in\n{file}"));
+        let model = Model::new(subject.flow, Bounds::default());
+        verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()))
+    };
+    assert_eq!(violated(&judged(buggy)), ["S2", "S3", "S5", "L1"]);
+    let fixed = judged(&fixed);
+    assert!(fixed.is_expected(), "{:?}", fixed.judgements);
 }
 
 #[test]

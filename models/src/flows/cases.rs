@@ -128,7 +128,8 @@ pub const CASES: &[Case] = &[
         story: "A claim was released when the second half of the work failed. The first half had had its effect, and \
                 the next attempt repeated it.",
         violates: &["S2"],
-        still: "A crash after the claim leaves work that no attempt finishes.",
+        still: "A crash after the claim leaves work that no attempt finishes. When the answer of the first half is \
+                lost, the claim is released although it had its effect.",
         flows: flows!["10-newspack-claim-buggy", "10-newspack-claim-fixed"],
     },
     Case {
