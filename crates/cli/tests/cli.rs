@@ -130,7 +130,15 @@ fn bad_flow_files_are_pointed_into() {
     assert_snapshot!("unknown_key", refusal_of(b"[[step]]\ndo = \"check\"\nrefusal = [\"503 x\"]\n"));
     assert_snapshot!("unknown_word", refusal_of(b"[[step]]\ndo = \"valdiate\"\n"));
     assert_snapshot!("wrong_type", refusal_of(b"about = 1\n[[step]]\n"));
-    assert_snapshot!("no_consume", refusal_of(b"[[step]]\ndo = \"launch\"\n"));
+    assert_snapshot!("retired_word", refusal_of(b"[[step]]\ndo = \"launch\"\n"));
+    assert_snapshot!("out_of_range", refusal_of(b"[object]\nuses = 0\n[[step]]\ndo = \"audit\"\n"));
+    assert_snapshot!("contradiction", refusal_of(b"[[step]]\ndo = \"act\"\nvia = \"call\"\nunique = true\n"));
+    assert_snapshot!(
+        "unknown_step",
+        refusal_of(
+            b"[[step]]\ndo = \"lease\"\nuntil = \"setle\"\n[[step]]\ndo = \"check\"\nname = \"settle\"\n"
+        )
+    );
     assert_snapshot!("empty", refusal_of(b""));
     assert_snapshot!("not_utf_8", refusal_of(b"about = \"caf\xe9\"\n"));
     assert_snapshot!("ten_megabytes", refusal_of(&vec![b'#'; 10 << 20]));
