@@ -16,6 +16,8 @@ mod settled;
 mod steps;
 mod world;
 
+use countersign::flow_file;
+use countersign_models::properties::Property;
 use rayon::prelude::*;
 use search::{Cost, Verdict, Verdicts};
 use world::Bounds;
@@ -112,4 +114,18 @@ fn random_flows_put_every_word_and_every_property_to_use() {
     println!("{} of {possible} pairs of words covered; not covered:", possible - missing.len());
     missing.iter().for_each(|(a, b)| println!("  {a} with {b}"));
     assert_eq!(coverage.words_missing(), [""; 0]);
+}
+
+#[test]
+fn the_parser_and_the_schema_accept_every_random_flow() {
+    let validator = jsonschema::draft7::new(&flow_file::schema(Property::IDS)).expect("a schema");
+    for draft in (0..10 * RANDOM_FLOWS).map(generator::random_flow) {
+        let file = draft.file();
+        let json = serde_json::to_value(file.parse::<toml::Table>().expect("TOML")).expect("JSON");
+        let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in\n{file}");
+        if let Err(problem) = flow_file::parse(file.as_bytes(), Property::IDS) {
+            panic!("{problem} in\n{file}");
+        }
+    }
 }
