@@ -41,6 +41,20 @@ built_in![
     "payment-confirm",
 ];
 
+/// What a built-in flow is an example of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// An order of a deployment gate's steps.
+    Gate,
+    /// Another kind of single-use action.
+    OtherAction,
+    /// A public bug report, or its fix.
+    RealBug,
+}
+
+/// How many of [`BUILT_IN`] are orders of a deployment gate.
+const GATE_ORDERS: usize = 6;
+
 /// What a flow file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -78,6 +92,15 @@ impl BuiltIn {
     /// The flow of this name.
     pub fn find(name: &str) -> Option<Self> {
         Self::every().find(|flow| flow.name == name)
+    }
+
+    /// What it is an example of.
+    pub fn group(self) -> Group {
+        match BUILT_IN.iter().position(|flow| *flow == self) {
+            Some(0..GATE_ORDERS) => Group::Gate,
+            Some(_) => Group::OtherAction,
+            None => Group::RealBug,
+        }
     }
 
     /// The contents of its file.

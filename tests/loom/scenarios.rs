@@ -305,7 +305,7 @@ pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'stat
     assert_eq!((found.standing.status, found.changed_at), (Status::Executed, time_of(0)), "by the other one");
     match failing {
         Outcome::Refused { refusal, kind: RefusalKind::Own } => format!("fails with {refusal}"),
-        Outcome::Refused { refusal, kind: RefusalKind::Conflict } => format!("comes late: {refusal}"),
+        Outcome::Refused { refusal, kind: RefusalKind::Validation } => format!("comes late: {refusal}"),
         other => panic!("{other:?}"),
     }
 }

@@ -18,7 +18,9 @@ fn the_order_for_twins_keeps_every_property() {
         let report =
             verify(&model, &Expectations::default(), Limits::default(), &mut |_| ControlFlow::Continue(()));
         for property in Property::MODELLED {
-            assert_eq!(report.of(*property).verdict, Verdict::Holds, "{property}");
+            // Promises that no approval makes (a retry under a key, a quorum, …) do not apply.
+            let verdict = &report.of(*property).verdict;
+            assert!(matches!(verdict, Verdict::Holds | Verdict::DoesNotApply), "{property}: {verdict:?}");
         }
     }
 }

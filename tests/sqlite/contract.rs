@@ -22,10 +22,11 @@ fn a_promote_goes_through_once_and_its_repeat_is_told_the_same() {
         let approved = platform.approved();
         let ask = under(&approved, "mine");
         let first = platform.promote(&flow, &ask);
-        let Outcome::Succeeded { target: Some(Target { id, created: true }), .. } = first.end else {
+        let Outcome::Succeeded { target: Some(target @ Target { id, created: true }), .. } = first.end else {
             panic!("{first:?}")
         };
-        assert_eq!(platform.promote(&flow, &ask), Answer { replayed: true, ..first });
+        let again = Outcome::Succeeded { target: Some(target), repeats: true };
+        assert_eq!(platform.promote(&flow, &ask), Answer { replayed: true, end: again });
         let other = platform.promote(&flow, &approved);
         let refusal = Refusal::APPROVAL_NOT_APPROVED;
         assert_eq!(other.end, Outcome::Refused { refusal, kind: RefusalKind::Conflict });

@@ -205,8 +205,8 @@ pub(crate) struct HelpArgs {
 /// What may happen in the world.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BoundsArgs {
-    /// Promotions that may begin; from two on the last one asks for another stack
-    #[arg(long, default_value_t = Bounds::default().consumers, value_parser = value_parser!(u8).range(1..=MAX_CONSUMERS as i64))]
+    /// Concurrent callers; from two on the last one asks for another payload, where the object is bound to one
+    #[arg(long = "callers", visible_alias = "consumers", default_value_t = Bounds::default().consumers, value_parser = value_parser!(u8).range(1..=MAX_CONSUMERS as i64))]
     consumers: u8,
     /// Crashes that may happen
     #[arg(long, default_value_t = Bounds::default().crashes, value_parser = value_parser!(u8).range(..=i64::from(Bounds::MAX_BUDGET)))]

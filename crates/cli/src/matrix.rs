@@ -1,27 +1,90 @@
-//! The matrix: properties by flows.
+//! The verdicts at a glance: a matrix of properties by flows that fits 100 columns, or a line per flow.
 
 use std::fmt::Write;
 
-use countersign_models::{properties::Property, verdict::Judgement, verdict::Verdict};
+use countersign_models::{
+    flows::{BuiltIn, Group},
+    properties::Property,
+    verdict::{Judgement, Verdict},
+};
 use owo_colors::{OwoColorize, Style};
 
 use crate::judge::Judged;
 use countersign_terminal::print_line;
 
-/// Prints the matrix, and what its signs mean.
-pub(crate) fn print(judged: &[Judged]) {
-    print_line!("{}", render(judged).trim_end());
-}
-
 const CELL: usize = 10;
 const NAME: usize = 37;
+/// The most flows of a matrix within 100 columns.
+const FITS: usize = 6;
 
-fn render(judged: &[Judged]) -> String {
-    let mut out = String::from("\n");
+const LEGEND: &str = "\
+✓ holds   ✗ n violated, by n steps at best   ○ holds vacuously   – does not apply
+? unknown, cut off   ! not as expected";
+
+/// Prints the legend, then a block for each group of flows.
+pub(crate) fn print(judged: &[Judged]) {
+    print_line!("\n{LEGEND}");
+    for (title, members) in groups(judged) {
+        print_line!("\n{}", title.bold());
+        let rendered = if members.len() > FITS { lines(&members) } else { matrix(&members) };
+        print_line!("{}", rendered.trim_end());
+    }
+}
+
+/// The flows by what they are examples of, in order.
+fn groups(judged: &[Judged]) -> Vec<(&'static str, Vec<&Judged>)> {
+    let mut groups: Vec<(&str, Vec<&Judged>)> = Vec::new();
+    for one in judged {
+        let title = match BuiltIn::find(&one.name).map(BuiltIn::group) {
+            Some(Group::Gate) => "Orders of a deployment gate",
+            Some(Group::OtherAction) => "Other actions",
+            Some(Group::RealBug) => "Public bug reports, and their fixes",
+            None => "Flow files",
+        };
+        match groups.last_mut() {
+            Some((last, members)) if *last == title => members.push(one),
+            _ => groups.push((title, vec![one])),
+        }
+    }
+    groups
+}
+
+/// A line per flow: its name, and the properties that it violates.
+fn lines(judged: &[&Judged]) -> String {
+    let width = judged.iter().map(|one| one.name.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for one in judged {
+        let mut violated = String::new();
+        for judgement in &one.report.judgements {
+            let mark = if judgement.expected { "" } else { "!" };
+            match &judgement.verdict {
+                Verdict::Broken(_) => {
+                    let _ = write!(violated, " {}{mark}", judgement.property.id());
+                }
+                Verdict::Unknown => {
+                    let _ = write!(violated, " {}?", judgement.property.id());
+                }
+                Verdict::Holds | Verdict::DoesNotApply if judgement.expected => {}
+                Verdict::Holds | Verdict::DoesNotApply => {
+                    let _ = write!(violated, " {}✓!", judgement.property.id());
+                }
+            }
+        }
+        let _ = if violated.is_empty() {
+            writeln!(out, "  {:width$}  {}", one.name, "✓".green())
+        } else {
+            writeln!(out, "  {:width$}  {}", one.name, format!("✗{violated}").red())
+        };
+    }
+    out
+}
+
+fn matrix(judged: &[&Judged]) -> String {
+    let mut out = String::new();
     let headers: Vec<Vec<String>> = judged.iter().map(|judged| header(&judged.name)).collect();
     let height = headers.iter().map(Vec::len).max().unwrap_or(0);
     for line in 0..height {
-        // Headers stand on the table.
+        // Aligned at the bottom.
         let text = |header: &Vec<String>| {
             let above = height - header.len();
             line.checked_sub(above).map(|line| header[line].clone()).unwrap_or_default()
@@ -29,11 +92,14 @@ fn render(judged: &[Judged]) -> String {
         row(&mut out, NAME, headers.iter().map(|header| (text(header), Style::new().bold())));
     }
     for property in Property::MODELLED {
+        // A row of dashes says nothing.
+        if judged.iter().all(|judged| judged.report.of(*property).verdict == Verdict::DoesNotApply) {
+            continue;
+        }
         let _ = write!(out, "{} {}", format!("{:>3}", property.id()).bold(), property.name());
         let gap = NAME - 4 - property.name().len();
         row(&mut out, gap, judged.iter().map(|judged| cell(judged.report.of(*property))));
     }
-    out.push_str("\n  ✓ holds   ○ holds, never put to the test   ✗ n broken, by a run of n actions   ? not known, cut off   ! not as expected\n");
     out
 }
 

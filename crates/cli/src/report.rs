@@ -13,11 +13,11 @@ use serde::Serialize;
 use crate::judge::Judged;
 use countersign_terminal::print_line;
 
-/// Prints the shortest run for each broken property, and what else is not as expected.
-pub(crate) fn print_runs(judged: &[Judged]) {
+/// Prints the best counterexample of each violated property, and what else is not as expected; or only the latter.
+pub(crate) fn print_runs(judged: &[Judged], only_unexpected: bool) {
     for judged in judged {
         let is_told = |one: &&Judgement| match one.verdict {
-            Verdict::Broken(_) => true,
+            Verdict::Broken(_) => !only_unexpected || !one.expected,
             Verdict::Holds => !one.expected,
             Verdict::DoesNotApply => !one.expected,
             Verdict::Unknown => false,
@@ -43,19 +43,20 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
     match &judgement.verdict {
         Verdict::Broken(run) => {
             let actions = counted(run.actions.len(), "action");
-            let unexpected = if judgement.expected { "" } else { ", and that is not expected" };
+            let unexpected = if judgement.expected { "" } else { ", which is not expected" };
             print_line!("\n  {} is broken by {actions}{unexpected}", title.red().bold());
             print_line!("  {}", property.sentence().dimmed());
             print_run(judged, property.is_inevitable(), run);
         }
         Verdict::Holds if !judgement.exercised => {
-            print_line!("\n  {} holds, but was never put to the test", title.yellow().bold());
             print_line!(
-                "  larger bounds may put it to the test; if nothing can, list it under `expect_vacuous`"
+                "\n  {} holds vacuously: nothing in this run could violate it",
+                title.yellow().bold()
             );
+            print_line!("  larger bounds may exercise it; if nothing can, list it under `expect_vacuous`");
         }
         Verdict::Holds => {
-            print_line!("\n  {} holds, and was expected to be broken", title.yellow().bold());
+            print_line!("\n  {} holds, and was expected to be violated", title.yellow().bold());
         }
         Verdict::DoesNotApply => {
             print_line!("\n  {} does not apply, and was expected to be violated", title.yellow().bold());
@@ -77,7 +78,7 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
         print_scene(scenes.len() + number + 1, scene);
     }
     if stays && cycle.is_empty() {
-        print_line!("      {}", "and so it stays: nobody who has to move can change it".dimmed());
+        print_line!("      {}", "and so it stays: no move that is owed changes it".dimmed());
     }
     if !cycle.is_empty() {
         print_line!("      {}", "then, for ever:".dimmed());
@@ -96,14 +97,25 @@ fn print_scene(number: usize, scene: &Scene) {
     }
 }
 
-/// Prints the bounds and the counts: nothing is proved without them.
-pub(crate) fn print_summary(judged: &[Judged]) {
+/// Prints the bounds and the counts, without which no verdict means anything: flow by flow, or in total.
+pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
     print_line!("");
     if let Some(first) = judged.first() {
         print_line!("Within {}:", bounds(first).bold());
     }
+    if in_total {
+        let total = |count: fn(&Judged) -> usize| HumanCount(judged.iter().map(count).sum::<usize>() as u64);
+        let seconds: f64 = judged.iter().map(|judged| judged.seconds).sum();
+        print_line!(
+            "  {}, {} states, {} edges, {seconds:.1} s",
+            counted(judged.len(), "flow"),
+            total(|judged| judged.report.states),
+            total(|judged| judged.report.edges),
+        );
+    }
     let width = judged.iter().map(|judged| judged.name.chars().count()).max().unwrap_or(0);
-    for judged in judged {
+    // A flow that was cut off is always named.
+    for judged in judged.iter().filter(|judged| !in_total || judged.report.cut_off.is_some()) {
         let report = &judged.report;
         let state = match report.cut_off {
             None => "every state".green().to_string(),
@@ -125,10 +137,16 @@ pub(crate) fn print_summary(judged: &[Judged]) {
     }
     if cut_off > 0 {
         let flows = counted(cut_off, "flow");
-        print_line!("{}", format!("{flows} cut off: what was not found broken is not known").red().bold());
+        print_line!(
+            "{}",
+            format!("{flows} cut off: properties without a violation are unknown").red().bold()
+        );
     }
     if unexpected == 0 && cut_off == 0 {
         print_line!("{}", "Every verdict is as expected".green().bold());
+    }
+    if in_total {
+        print_line!("{}", "`countersign show FLOW PROPERTY` draws a counterexample".dimmed());
     }
 }
 
@@ -137,13 +155,12 @@ fn unexpected(judged: &Judged) -> usize {
     judged.report.judgements.iter().filter(known).count()
 }
 
-/// `3 consumers (the last one asks for another stack), 1 crash, 1 fault`.
+/// `3 callers, 1 crash, 1 fault`.
 pub(crate) fn bounds(judged: &Judged) -> String {
     let bounds = judged.report.bounds;
-    let foreign = if bounds.consumers >= 2 { " (the last one asks for another stack)" } else { "" };
     format!(
-        "{}{foreign}, {}, {}",
-        counted(bounds.consumers.into(), "consumer"),
+        "{}, {}, {}",
+        counted(bounds.consumers.into(), "caller"),
         match bounds.crashes {
             1 => "1 crash".to_owned(),
             crashes => format!("{crashes} crashes"),

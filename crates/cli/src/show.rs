@@ -34,12 +34,14 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
                 DiagramFormat::Human => {
                     print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
                     print_line!("{}", terminal::render(&diagram).trim_end());
-                    print_line!("\nNo run within {within} is shorter.");
+                    print_line!(
+                        "\nNo counterexample within {within} has fewer faults and crashes, or as few and fewer steps."
+                    );
                 }
             }
         }
         Verdict::Holds => {
-            let untested = if judgement.exercised { "" } else { ", but was never put to the test" };
+            let untested = if judgement.exercised { "" } else { ", vacuously" };
             print_error!("{title} holds within {within}{untested}: there is nothing to show");
         }
         Verdict::DoesNotApply => {
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
         }
         Verdict::Unknown => {
             let because = judged.report.cut_off.map_or("", report::because);
-            print_error!("{title} is not known within {within}: {because}");
+            print_error!("{title} is unknown within {within}: {because}");
         }
     }
     Ok(exit)

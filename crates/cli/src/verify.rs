@@ -15,9 +15,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     match args.format {
         Format::Json => report::print_json(&judged),
         Format::Human => {
+            // Of flows that were not asked for by name, only what is unexpected is worth a run.
+            let only_unexpected = args.flows.is_empty();
             matrix::print(&judged);
-            report::print_runs(&judged);
-            report::print_summary(&judged);
+            report::print_runs(&judged, only_unexpected);
+            report::print_summary(&judged, only_unexpected);
         }
     }
     let worst = |exit| judged.iter().any(|judged| judged.exit() == exit);

@@ -26,7 +26,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
     if diagram.stays {
         let _ = writeln!(
             out,
-            "    Note over {}: and so it stays, nobody who has to move can change it",
+            "    Note over {}: and so it stays, no move that is owed changes it",
             everybody(&actors)
         );
     }

@@ -30,14 +30,11 @@ pub(crate) fn render(diagram: &Diagram) -> String {
     }
     let _ = writeln!(out, "{}", text(&columns.lifelines()));
     if diagram.stays {
-        let _ = writeln!(
-            out,
-            "{}",
-            columns.across("and so it stays: nobody who has to move can change it").dimmed()
-        );
+        let _ =
+            writeln!(out, "{}", columns.across("and so it stays: no move that is owed changes it").dimmed());
     }
     if actors.iter().any(|actor| matches!(actor, Actor::Consumer { foreign: true, .. })) {
-        let _ = writeln!(out, "* asks for another stack than the approved one");
+        let _ = writeln!(out, "* asks for another payload than the approved one");
     }
     out
 }
