@@ -44,7 +44,7 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
         Verdict::Broken(run) => {
             let actions = counted(run.actions.len(), "action");
             let unexpected = if judgement.expected { "" } else { ", which is not expected" };
-            print_line!("\n  {} is broken by {actions}{unexpected}", title.red().bold());
+            print_line!("\n  {} is violated after {actions}{unexpected}", title.red().bold());
             print_line!("  {}", property.sentence().dimmed());
             print_run(judged, property.is_inevitable(), run);
         }
