@@ -1,13 +1,28 @@
-//! Attacks a running service over HTTP and its database connection, and judges what it did by the same properties as
-//! every other method.
+//! Judges a running service, in any language: races over HTTP, every interleaving of its SQL statements, crashes.
 //!
-//! - A *target file* names the roles of a service: how to make an object, how to use it, how to observe it.
-//! - *Races* send uses together. *Schedules* run every interleaving of their SQL statements. *Kills* end the process.
-//! - One judgement turns the recorded history into verdicts.
+//! - A [`target`] file names the roles of a service: how to make an object, how to use it, how to observe it.
+//! - A [`campaign`] races uses, interleaves their statements through the [`proxy`], and kills the service.
+//! - One judgement ([`judge`]) turns what was recorded ([`history`]) into the verdicts of a [`report`].
 //!
 //! The crate knows nothing of our own server.
 
+pub mod campaign;
+pub mod canary;
+pub mod client;
+mod clock;
+pub mod history;
+pub mod init;
+pub mod judge;
 pub mod learn;
 pub mod proxy;
+pub mod report;
+pub mod safety;
 pub mod schedule;
+pub mod service;
+mod session;
+mod sink;
 mod sql;
+pub mod target;
+pub mod template;
+
+pub use clock::Clock;

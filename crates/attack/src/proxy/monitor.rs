@@ -77,7 +77,7 @@ struct Received {
 }
 
 impl Monitor {
-    pub(super) async fn connect(upstream: &Upstream) -> Result<Self, MonitorError> {
+    pub(crate) async fn connect(upstream: &Upstream) -> Result<Self, MonitorError> {
         let failed = |error| MonitorError::Io { upstream: upstream.to_string(), error };
         let transport = upstream.connect().await.map_err(failed)?;
         let mut monitor = Self { transport, received: Vec::new() };

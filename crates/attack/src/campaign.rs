@@ -1,0 +1,301 @@
+//! A campaign: races, schedules and kills against one service, and their verdicts.
+
+mod kills;
+mod races;
+mod statements;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use races::Races;
+pub use statements::Interleaved;
+
+use crate::{
+    canary,
+    clock::Clock,
+    history::{Action, Event, HARNESS, Kind, Trial},
+    judge::Tally,
+    proxy::{Proxy, Upstream},
+    report::Report,
+    safety::{self, Budget, Limits, Stop},
+    session::{Object, Session},
+    target::Target,
+};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The bounds.
+    pub limits: Limits,
+    /// A host that is not this machine, and belongs to the person who runs this.
+    pub owned_host: Option<String>,
+    /// Rounds of concurrent uses.
+    pub races: usize,
+    /// Callers of each round.
+    pub callers: usize,
+    /// Schedules of statements per pair of requests, at most. 0: none.
+    pub schedules: u64,
+    /// Kill the service under load.
+    pub kills: bool,
+    /// Keep the history of every object, not only of violations.
+    pub keep_history: bool,
+    /// Where the service's own output goes.
+    pub log: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            owned_host: None,
+            races: 100,
+            callers: 16,
+            schedules: 2_000,
+            kills: true,
+            keep_history: false,
+            log: std::env::temp_dir().join("countersign-attack-service.log"),
+        }
+    }
+}
+
+/// What a campaign has gathered so far.
+pub(crate) struct Gathered {
+    pub(crate) tally: Tally,
+    pub(crate) history: Vec<Event>,
+    pub(crate) races: Races,
+    pub(crate) interleaved: Vec<Interleaved>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) kills: u64,
+    keep: bool,
+}
+
+impl Gathered {
+    fn new(keep: bool) -> Self {
+        Self {
+            tally: Tally::default(),
+            history: Vec::new(),
+            races: Races::default(),
+            interleaved: Vec::new(),
+            notes: Vec::new(),
+            kills: 0,
+            keep,
+        }
+    }
+
+    /// Judges an object whose operations are complete.
+    pub(crate) fn add(&mut self, object: &Object) {
+        let mut trial = object.trial.clone();
+        trial.operations.sort_by_key(|operation| operation.invoked_ns);
+        let before: usize = self.tally.judged().iter().map(|judged| judged.violated).sum();
+        self.tally.add(&trial);
+        let after: usize = self.tally.judged().iter().map(|judged| judged.violated).sum();
+        if self.keep || after > before {
+            self.history.extend(events(&trial));
+        }
+    }
+}
+
+fn events(trial: &Trial) -> Vec<Event> {
+    trial.events()
+}
+
+/// The first event of a history: what is promised.
+fn promise(target: &Target) -> Event {
+    let value = crate::history::Details {
+        promise: Some(target.promise.clone()),
+        ..crate::history::Details::default()
+    };
+    Event { process: HARNESS, kind: Kind::Info, f: Action::Promise, value, time: 0 }
+}
+
+/// Runs a campaign to its end or to a limit.
+///
+/// # Errors
+/// [`Stop::BadInput`]: the target file does not fit the service. A limit ends the campaign with a report.
+pub fn attack(target: &Target, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Stop> {
+    runtime()?.block_on(run(target, options, progress))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::BadInput(format!("cannot start the runtime: {error}")))
+}
+
+async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Stop> {
+    let clock = Clock::start();
+    let (mut session, mut proxy) = open(target, options, clock).await?;
+    let mut gathered = Gathered::new(options.keep_history);
+    let mut cut_off = None;
+    let phases = phases(&mut session, &mut proxy, options, &mut gathered, progress).await;
+    match phases {
+        Ok(()) => {}
+        Err(Stop::CutOff(why)) => cut_off = Some(why),
+        Err(bad) => {
+            close(session).await;
+            return Err(bad);
+        }
+    }
+    progress("calibrating with the canary");
+    let jitter = gathered.races.jitter();
+    let calibration =
+        canary::calibrate(gathered.races.rounds.max(1), options.callers, jitter, clock).await.ok();
+    gathered.history.insert(0, promise(target));
+    let report =
+        Report::new(target, &session.budget, session.secrets.clone(), gathered, calibration, cut_off, clock);
+    close(session).await;
+    Ok(report)
+}
+
+async fn open<'t>(
+    target: &'t Target,
+    options: &Options,
+    clock: Clock,
+) -> Result<(Session<'t>, Option<Proxy>), Stop> {
+    let address = safety::address(&target.base_url, options.owned_host.as_deref())?;
+    let budget = Budget::new(options.limits, clock);
+    let mut session = Session::open(target, address, budget, clock, options.log.clone()).await?;
+    let mut proxy = None;
+    if let (Some(url), Some(_)) = (session.upstream()?, &target.service) {
+        let upstream: Upstream =
+            url.parse().map_err(|error| Stop::BadInput(format!("[database]: {error}")))?;
+        let started = Proxy::start(upstream).await;
+        let started = started.map_err(|error| Stop::BadInput(format!("cannot start the proxy: {error}")))?;
+        session.values.insert("database_url".into(), started.url().into());
+        proxy = Some(started);
+    }
+    session.start_service().await?;
+    Ok((session, proxy))
+}
+
+async fn close(mut session: Session<'_>) {
+    if let Some(mut service) = session.service.take() {
+        service.kill().await;
+    }
+}
+
+async fn phases(
+    session: &mut Session<'_>,
+    proxy: &mut Option<Proxy>,
+    options: &Options,
+    gathered: &mut Gathered,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), Stop> {
+    progress("one use of a fresh object");
+    let payload = races::control(session, gathered).await?;
+    progress("each role alone");
+    races::sequences(session, gathered, payload.as_ref()).await?;
+    progress("races");
+    // The schedules and the kills need the rest of the time.
+    let share = if proxy.is_some() { 0.35 } else { 0.85 };
+    races::concurrent(session, gathered, options, share).await?;
+    races::pairs(session, gathered, share).await?;
+    races::against_changes(session, gathered).await?;
+    match proxy {
+        Some(proxy) if options.schedules > 0 => {
+            progress("every interleaving of the statements");
+            statements::interleave(session, proxy, gathered, options, payload.as_ref()).await?;
+            if options.kills {
+                progress("a crash at each statement");
+                statements::crash(session, proxy, gathered, options).await?;
+            }
+        }
+        _ => {
+            let why = match (&session.target.database, &session.target.service) {
+                (None, _) => "no role `[database]`: statements were not interleaved",
+                (_, None) => "no role `[service]`: statements were not interleaved",
+                _ => "statements were not interleaved (`--schedules 0`)",
+            };
+            gathered.notes.push(why.into());
+        }
+    }
+    if options.kills && session.target.service.is_some() {
+        progress("kills under load");
+        kills::under_load(session, gathered).await?;
+    }
+    Ok(())
+}
+
+/// What one role did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The role.
+    pub role: String,
+    /// What it was answered or captured.
+    pub result: String,
+}
+
+/// Runs every role once.
+///
+/// # Errors
+/// The role that failed, and how.
+pub fn check(target: &Target, options: &Options) -> Result<Vec<Checked>, Stop> {
+    runtime()?.block_on(async {
+        let (mut session, _proxy) = open(target, options, Clock::start()).await?;
+        let checked = check_roles(&mut session).await;
+        close(session).await;
+        checked
+    })
+}
+
+async fn check_roles(session: &mut Session<'_>) -> Result<Vec<Checked>, Stop> {
+    let mut checked = Vec::new();
+    let mut object = session.arrange(true).await?;
+    let captured: Vec<String> =
+        object.values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    checked.push(("arrange".to_owned(), captured.join(", ")));
+    let before = object.trial.operations.len();
+    let reads =
+        [Action::Effects, Action::Observe, Action::Audit, Action::Targets, Action::Trace, Action::Settled];
+    session.read(&mut object, &reads).await?;
+    session.use_once(&mut object, 0, crate::session::Variant::default()).await?;
+    session.settle(&mut object).await?;
+    session.read(&mut object, &[Action::Payload, Action::Trace]).await?;
+    checked.extend(object.trial.operations[before..].iter().map(described));
+    let target = session.target;
+    let roles = [
+        (Action::Reject, &target.reject),
+        (Action::Expire, &target.expire),
+        (Action::Drift, &target.drift),
+        (Action::Spoil, &target.spoil),
+        (Action::Mend, &target.mend),
+    ];
+    for (f, role) in roles {
+        let Some(changes) = role else { continue };
+        let mut object = session.arrange(true).await?;
+        session.change(&mut object, f, changes, None, &Vec::new()).await?;
+        checked.extend(object.trial.operations.last().map(described));
+    }
+    let secrets = &session.secrets;
+    let line = |(role, result): (String, String)| Checked { role, result: secrets.redact(&result) };
+    Ok(checked.into_iter().map(line).collect())
+}
+
+fn described(operation: &crate::history::Operation) -> (String, String) {
+    let details = &operation.details;
+    let role = serde_json::to_value(operation.f).ok().and_then(|word| word.as_str().map(str::to_owned));
+    let mut words: Vec<String> = details.request.iter().cloned().collect();
+    words.extend(details.status.map(|status| format!("got {status}")));
+    words.extend(details.error.clone());
+    match &details.read {
+        Some(read) => words.push(format!("read {read}")),
+        None if operation.kind == Kind::Info => words.push("shows nothing that can be read".into()),
+        None => {}
+    }
+    (role.unwrap_or_default(), words.join(", "))
+}
+
+/// The median of some numbers; 0 of none.
+pub(crate) fn median(numbers: &[u64]) -> u64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}
+
+/// The share of the campaign's time that may be spent is spent.
+pub(crate) fn is_spent(session: &Session<'_>, share: f64) -> bool {
+    session.budget.time_spent() >= share
+}
+
+/// A pause between two attempts, where a schedule of the system decides anyway.
+pub(crate) const BREATH: Duration = Duration::from_millis(1);

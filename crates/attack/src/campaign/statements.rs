@@ -1,0 +1,270 @@
+//! Level 2: every interleaving of the statements of two requests, and a crash at each statement of one.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use serde_json::Value;
+
+use super::{Gathered, Options, kills, races};
+use crate::{
+    client::{self, Sent, Wire},
+    history::{Action, Kind},
+    proxy::Proxy,
+    safety::Stop,
+    schedule::{
+        CrashRun, CrashableRequests, ExploreError, Fault, Requests, Schedule, SearchEnd, SearchSettings,
+        Step, explore, explore_crashes,
+    },
+    session::{Object, Session, Variant},
+    target::{Change, Request},
+};
+
+/// What the interleaving of one pair of requests covered.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Interleaved {
+    /// `use ∥ use`.
+    pub pair: String,
+    /// Schedules that were followed to their end.
+    pub explored: u64,
+    /// The interleavings that they stand for; none where the search was cut off.
+    pub interleavings: Option<String>,
+    /// Every interleaving was covered.
+    pub complete: bool,
+    /// Schedules that could not be followed.
+    pub not_followed: u64,
+    /// Schedules in which a statement waited for a lock.
+    pub blocked: u64,
+    /// Why it ended before it was complete.
+    pub why_incomplete: Option<String>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// The second request of a pair.
+enum Other<'t> {
+    Use,
+    Change(Action, &'t Request),
+}
+
+struct Pair<'s, 't, 'g> {
+    session: &'s mut Session<'t>,
+    gathered: &'g mut Gathered,
+    payload: Option<&'g Value>,
+    other: Other<'t>,
+    variant: Variant,
+    object: Option<Object>,
+    wires: Vec<Wire>,
+    judged: u64,
+}
+
+impl Pair<'_, '_, '_> {
+    /// Puts the requests and their statements into the object's history.
+    fn record(&mut self, steps: &[Step], responses: &[Sent]) -> Option<Object> {
+        let mut object = self.object.take()?;
+        let variants = [self.variant, Variant::default()];
+        let mut operations = Vec::new();
+        for (index, sent) in responses.iter().enumerate() {
+            let mut operation =
+                self.session.operation(&object, index as i64, &self.wires[index], variants[index], sent);
+            if let (1, Other::Change(f, _)) = (index, &self.other) {
+                operation.f = *f;
+                operation.kind = match operation.details.status {
+                    Some(200..400) => Kind::Ok,
+                    Some(400..500) => Kind::Fail,
+                    _ => operation.kind,
+                };
+            }
+            for (place, step) in steps.iter().enumerate().filter(|(_, step)| step.request == index) {
+                let statements = step.statements.iter().map(|statement| (place, statement.to_string()));
+                operation.details.sql.extend(statements);
+            }
+            operations.push(operation);
+        }
+        if let ([usage, change], Other::Change(..)) = (operations.as_mut_slice(), &self.other) {
+            let first_write = steps.iter().position(|step| step.request == 0 && wrote(step));
+            let last_of_change = steps.iter().rposition(|step| step.request == 1);
+            if first_write.zip(last_of_change).is_some_and(|(write, change)| write > change) {
+                usage.details.wrote_after_ns = Some(change.completed_ns.saturating_add(1));
+            }
+        }
+        object.trial.operations.extend(operations);
+        Some(object)
+    }
+}
+
+/// The statements changed rows.
+fn wrote(step: &Step) -> bool {
+    let writes = |tag: &str| ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|verb| tag.starts_with(verb));
+    step.answer.as_ref().is_some_and(|answer| {
+        answer.results.iter().any(|result| writes(&result.tag) && result.rows.is_none_or(|rows| rows > 0))
+    })
+}
+
+impl Requests for Pair<'_, '_, '_> {
+    type Response = Sent;
+    type Error = Stop;
+
+    fn count(&self) -> usize {
+        2
+    }
+
+    async fn reset(&mut self) -> Result<(), Stop> {
+        let object = self.session.arrange(true).await?;
+        let second = match &self.other {
+            Other::Use => self.session.use_wire(&object, Variant::default())?,
+            Other::Change(_, request) => self.session.request_wire(&object, request)?,
+        };
+        self.wires = vec![self.session.use_wire(&object, self.variant)?, second];
+        self.object = Some(object);
+        self.session.budget.spend(2)
+    }
+
+    fn start(&mut self, request: usize) -> impl Future<Output = Sent> + Send + 'static {
+        let (address, clock) = (self.session.address(), self.session.clock);
+        let patience = self.session.budget.patience();
+        let wire = self.wires[request].clone();
+        async move { client::send(address, &wire, patience, clock).await }
+    }
+
+    async fn judge(&mut self, schedule: &Schedule<Sent>) -> Result<ControlFlow<()>, Stop> {
+        if let Some(mut object) = self.record(&schedule.steps, &schedule.responses) {
+            self.session.settle(&mut object).await?;
+            if matches!(self.other, Other::Change(Action::Drift, _)) {
+                races::read_payload(self.session, &mut object, self.payload).await?;
+            }
+            self.gathered.add(&object);
+        }
+        self.judged += 1;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl CrashableRequests for Pair<'_, '_, '_> {
+    async fn kill(&mut self) -> Result<(), Stop> {
+        let Some(mut object) = self.object.take() else { return Ok(()) };
+        self.session.kill(&mut object).await?;
+        self.gathered.kills += 1;
+        self.object = Some(object);
+        Ok(())
+    }
+
+    async fn recover(&mut self) -> Result<(), Stop> {
+        let Some(mut object) = self.object.take() else { return self.session.start_service().await };
+        self.session.restart(&mut object).await?;
+        self.object = Some(object);
+        Ok(())
+    }
+
+    async fn judge_crash(&mut self, run: &CrashRun<Sent>) -> Result<ControlFlow<()>, Stop> {
+        if let Some(mut object) = self.record(&run.steps, std::slice::from_ref(&run.response)) {
+            kills::aftermath(self.session, self.gathered, &mut object, self.variant).await?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+fn stop(error: ExploreError<Stop>) -> Stop {
+    match error {
+        ExploreError::Requests(stop) => stop,
+        other => Stop::BadInput(format!("[database]: {other}")),
+    }
+}
+
+/// Interleaves a use with a use, and with every change that is one request.
+pub(super) async fn interleave(
+    session: &mut Session<'_>,
+    proxy: &mut Proxy,
+    gathered: &mut Gathered,
+    options: &Options,
+    payload: Option<&Value>,
+) -> Result<(), Stop> {
+    let target = session.target;
+    let mut others = vec![("use ∥ use".to_owned(), Other::Use)];
+    for (name, f, changes) in [
+        ("expire", Action::Expire, &target.expire),
+        ("reject", Action::Reject, &target.reject),
+        ("drift", Action::Drift, &target.drift),
+        ("spoil", Action::Spoil, &target.spoil),
+    ] {
+        if let Some([Change::Request(request)]) = changes.as_deref() {
+            others.push((format!("use ∥ {name}"), Other::Change(f, request)));
+        }
+    }
+    let pairs = others.len() as u32;
+    for (pair, other) in others {
+        let payload = payload.cloned();
+        let mut requests = Pair {
+            session,
+            gathered,
+            payload: payload.as_ref(),
+            other,
+            variant: Variant::default(),
+            object: None,
+            wires: Vec::new(),
+            judged: 0,
+        };
+        let left = options.limits.time.mul_f64((0.85 - requests.session.budget.time_spent()).max(0.02));
+        let settings = SearchSettings {
+            max_schedules: options.schedules,
+            max_time: left / pairs.max(1),
+            ..SearchSettings::default()
+        };
+        let done = match explore(proxy, &mut requests, &settings).await {
+            Err(ExploreError::NoStatements) => {
+                gathered.notes.push(format!("{pair}: {}", ExploreError::<Stop>::NoStatements));
+                continue;
+            }
+            other => other.map_err(stop)?,
+        };
+        let why = match done.end {
+            SearchEnd::Finished | SearchEnd::Stopped if done.not_followed.is_empty() => None,
+            SearchEnd::MaxSchedules => Some(format!("the limit of {} schedules", options.schedules)),
+            SearchEnd::MaxTime => Some("the time limit".to_owned()),
+            _ => done.not_followed.first().map(|first| first.reason.clone()),
+        };
+        gathered.interleaved.push(Interleaved {
+            pair,
+            explored: done.explored,
+            interleavings: done.interleavings.map(|count| count.to_string()),
+            complete: done.is_every_interleaving(),
+            not_followed: done.not_followed.len() as u64,
+            blocked: done.with_blocking,
+            why_incomplete: why,
+            milliseconds: u64::try_from(done.elapsed.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+    Ok(())
+}
+
+/// Crashes the service at each statement of a use.
+pub(super) async fn crash(
+    session: &mut Session<'_>,
+    proxy: &mut Proxy,
+    gathered: &mut Gathered,
+    options: &Options,
+) -> Result<(), Stop> {
+    let key = session.target.usage.key_header.as_ref().map(|_| 1);
+    let mut requests = Pair {
+        session,
+        gathered,
+        payload: None,
+        other: Other::Use,
+        variant: Variant { key, stranger: false },
+        object: None,
+        wires: Vec::new(),
+        judged: 0,
+    };
+    let left = options.limits.time.mul_f64((0.95 - requests.session.budget.time_spent()).max(0.02));
+    let settings = SearchSettings { max_time: left.max(Duration::from_secs(1)), ..SearchSettings::default() };
+    match explore_crashes(proxy, &mut requests, &[Fault::Kill, Fault::Cut], &settings).await {
+        Ok(done) => {
+            let complete = if done.is_complete() { "at every one" } else { "not at every one" };
+            gathered.notes.push(format!(
+                "{} crash points over {} statements, {complete}",
+                done.explored, done.statements
+            ));
+            Ok(())
+        }
+        Err(ExploreError::NoStatements) => Ok(()),
+        Err(error) => Err(stop(error)),
+    }
+}

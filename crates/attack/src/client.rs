@@ -1,0 +1,269 @@
+//! An HTTP/1.1 client with control over single bytes: requests are held back at their last byte and released together.
+//!
+//! Every request has a connection of its own, which is accepted and warm before the release. A connection is closed with
+//! a reset, so that thousands of races do not exhaust the ports of this machine.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::clock::Clock;
+
+/// A request as bytes, and what it is called in a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// `POST /redeem`.
+    pub line: String,
+    /// The bytes to send.
+    pub bytes: Vec<u8>,
+}
+
+impl Wire {
+    /// Encodes a request.
+    pub fn new(
+        method: &str,
+        path: &str,
+        authority: &str,
+        headers: &[(String, String)],
+        body: Option<&[u8]>,
+    ) -> Self {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let has_length = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        if !has_length && (body.is_some() || matches!(method, "POST" | "PUT" | "PATCH")) {
+            head.push_str(&format!("Content-Length: {}\r\n", body.map_or(0, <[u8]>::len)));
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body.unwrap_or_default());
+        Self { line: format!("{method} {path}"), bytes }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer.
+    Answered(Answer),
+    /// It was never sent: the connection was refused.
+    NotSent(String),
+    /// It was sent, and no complete answer came: timeout, reset, or the client hung up.
+    Unknown(String),
+}
+
+/// A request that is over, with its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When its last byte was released.
+    pub released_ns: u64,
+    /// When its outcome was known.
+    pub completed_ns: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// One request of a race.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    /// The request.
+    pub wire: Wire,
+    /// How long after the first runner it is released.
+    pub offset_ns: u64,
+    /// The client closes the connection this long after the release, without reading the answer.
+    pub hang_up: Option<Duration>,
+}
+
+impl Runner {
+    /// A runner that is released with the first one and waits for its answer.
+    pub fn new(wire: Wire) -> Self {
+        Self { wire, offset_ns: 0, hang_up: None }
+    }
+}
+
+/// The longest answer that is kept.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Sends one request, and waits for its answer.
+pub async fn send(address: SocketAddr, wire: &Wire, patience: Duration, clock: Clock) -> Sent {
+    let mut sent = race(address, &[Runner::new(wire.clone())], patience, clock).await;
+    sent.pop().unwrap_or_else(|| unreachable!("a race of one has one result"))
+}
+
+/// Releases the last bytes of all requests at their offsets, from one loop.
+pub async fn race(address: SocketAddr, runners: &[Runner], patience: Duration, clock: Clock) -> Vec<Sent> {
+    let mut held = Vec::with_capacity(runners.len());
+    for runner in runners {
+        let connected = timeout(patience, hold(address, &runner.wire)).await;
+        held.push(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
+    }
+    let mut order: Vec<usize> = (0..runners.len()).collect();
+    order.sort_by_key(|index| runners[*index].offset_ns);
+    let start_ns = clock.now_ns();
+    let mut released = vec![start_ns; runners.len()];
+    for index in order {
+        let runner = &runners[index];
+        if runner.offset_ns > 0 {
+            clock.spin_until(start_ns.saturating_add(runner.offset_ns));
+        }
+        if let (Ok(stream), Some(last)) = (&held[index], runner.wire.bytes.last()) {
+            released[index] = clock.now_ns();
+            if let Err(error) = stream.try_write(std::slice::from_ref(last)) {
+                held[index] = Err(error);
+            }
+        }
+    }
+    let mut tasks = Vec::with_capacity(runners.len());
+    for ((runner, stream), released_ns) in runners.iter().zip(held).zip(released) {
+        let head_only = runner.wire.line.starts_with("HEAD ");
+        let hang_up = runner.hang_up;
+        tasks.push(tokio::spawn(async move {
+            let outcome = match (stream, hang_up) {
+                (Err(error), _) => Outcome::NotSent(error.to_string()),
+                (Ok(stream), Some(after)) => {
+                    tokio::time::sleep(after).await;
+                    drop(stream);
+                    Outcome::Unknown("the client hung up".into())
+                }
+                (Ok(stream), None) => match timeout(patience, receive(stream, head_only)).await {
+                    Ok(Ok(answer)) => Outcome::Answered(answer),
+                    Ok(Err(error)) => Outcome::Unknown(error.to_string()),
+                    Err(_) => Outcome::Unknown(format!("no answer within {} ms", patience.as_millis())),
+                },
+            };
+            Sent { released_ns, completed_ns: clock.now_ns(), outcome }
+        }));
+    }
+    let mut sent = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        sent.push(task.await.unwrap_or_else(|error| Sent {
+            released_ns: start_ns,
+            completed_ns: clock.now_ns(),
+            outcome: Outcome::Unknown(error.to_string()),
+        }));
+    }
+    sent
+}
+
+/// Connects, and sends all but the last byte.
+async fn hold(address: SocketAddr, wire: &Wire) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    stream.set_zero_linger()?;
+    let all_but_last = wire.bytes.len().saturating_sub(1);
+    stream.write_all(&wire.bytes[..all_but_last]).await?;
+    stream.writable().await?;
+    Ok(stream)
+}
+
+async fn receive(mut stream: TcpStream, head_only: bool) -> io::Result<Answer> {
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if let Some((mut answer, length)) = head(&bytes)? {
+            if (100..200).contains(&answer.status) && answer.status != 101 {
+                bytes.drain(..length);
+                continue;
+            }
+            let rest = bytes.split_off(length);
+            if !head_only && answer.status != 204 && answer.status != 304 {
+                answer.body = body(&mut stream, &answer, rest).await?;
+            }
+            return Ok(answer);
+        }
+        if more(&mut stream, &mut bytes).await? == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the connection was closed before an answer",
+            ));
+        }
+    }
+}
+
+async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    if bytes.len() > MAX_ANSWER {
+        return Err(io::Error::other(format!("the answer is longer than {MAX_ANSWER} bytes")));
+    }
+    stream.read_buf(bytes).await
+}
+
+/// The head of an answer and its length, once it is complete.
+fn head(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response
+        .parse(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    let httparse::Status::Complete(length) = parsed else { return Ok(None) };
+    let headers = response
+        .headers
+        .iter()
+        .map(|header| (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()))
+        .collect();
+    Ok(Some((Answer { status: response.code.unwrap_or(0), headers, body: Vec::new() }, length)))
+}
+
+async fn body(stream: &mut TcpStream, answer: &Answer, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    let header = |name: &str| {
+        answer
+            .headers
+            .iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    };
+    if header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().contains("chunked")) {
+        return chunks(stream, bytes).await;
+    }
+    let length: Option<usize> = header("content-length").and_then(|value| value.trim().parse().ok());
+    while length.is_none_or(|length| bytes.len() < length) {
+        if more(stream, &mut bytes).await? == 0 {
+            if length.is_some() {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut off"));
+            }
+            break;
+        }
+    }
+    bytes.truncate(length.unwrap_or(bytes.len()));
+    Ok(bytes)
+}
+
+async fn chunks(stream: &mut TcpStream, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let parsed = httparse::parse_chunk_size(&bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the size of a chunk is malformed"))?;
+        if let httparse::Status::Complete((start, size)) = parsed {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            if size == 0 {
+                return Ok(body);
+            }
+            let end = start.saturating_add(size);
+            if end > MAX_ANSWER {
+                return Err(io::Error::other(format!("the answer is longer than {MAX_ANSWER} bytes")));
+            }
+            if bytes.len() >= end + 2 {
+                body.extend_from_slice(&bytes[start..end]);
+                bytes.drain(..end + 2);
+                continue;
+            }
+        }
+        if more(stream, &mut bytes).await? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut off"));
+        }
+    }
+}

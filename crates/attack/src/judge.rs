@@ -1,0 +1,131 @@
+//! The judgement of histories: which properties each object's operations show violated.
+//!
+//! A 2xx happened. A 4xx is an observation. A refused connection did not happen. A timeout, a reset and a 5xx may have
+//! happened; the reads after the race resolve them.
+
+pub mod general;
+pub mod linear;
+mod rules;
+
+use countersign_models::properties::Property;
+
+use crate::history::Trial;
+
+/// What one object's history says of one property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing in it could have violated the property.
+    NotExercised,
+    /// Not violated, though it could have been.
+    Holds,
+    /// Violated, and how.
+    Violated(String),
+    /// The outcome of a request decides, and nothing resolves it.
+    Unknown(String),
+}
+
+/// A property by its id. `None` where this version of the models does not know it.
+pub fn property(id: &str) -> Option<Property> {
+    Property::ALL.iter().copied().find(|property| property.id() == id)
+}
+
+/// The ids of the properties that a history can show violated, in the order of a report.
+pub const JUDGED: &[&str] = &[
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S15", "S17", "S18",
+    "S19", "S20", "S21", "L1", "L2", "L3", "L4",
+];
+
+/// The judgement of one property over all objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// The property's id.
+    pub id: &'static str,
+    /// How many objects could have violated it.
+    pub exercised: usize,
+    /// How many did.
+    pub violated: usize,
+    /// How many are undecided.
+    pub unknown: usize,
+    /// Of those that did, the one with the fewest operations, and how.
+    pub shortest: Option<(Trial, String)>,
+    /// Why one is undecided.
+    pub undecided: Option<String>,
+}
+
+/// The judgements so far. Of the histories it keeps only the shortest violations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tally {
+    judged: Vec<Judged>,
+    trials: usize,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let judged = |id: &&'static str| Judged {
+            id,
+            exercised: 0,
+            violated: 0,
+            unknown: 0,
+            shortest: None,
+            undecided: None,
+        };
+        Self { judged: JUDGED.iter().map(judged).collect(), trials: 0 }
+    }
+}
+
+impl Tally {
+    /// Judges the history of one more object.
+    pub fn add(&mut self, trial: &Trial) {
+        self.trials += 1;
+        for judged in &mut self.judged {
+            match rules::judge(trial, judged.id) {
+                Finding::NotExercised => {}
+                Finding::Holds => judged.exercised += 1,
+                Finding::Violated(how) => {
+                    judged.exercised += 1;
+                    judged.violated += 1;
+                    let length = trial.operations.len();
+                    if judged.shortest.as_ref().is_none_or(|(best, _)| length < best.operations.len()) {
+                        judged.shortest = Some((trial.clone(), how));
+                    }
+                }
+                Finding::Unknown(why) => {
+                    judged.unknown += 1;
+                    judged.undecided.get_or_insert(why);
+                }
+            }
+        }
+    }
+
+    /// How many objects were judged.
+    pub fn trials(&self) -> usize {
+        self.trials
+    }
+
+    /// One judgement per property, in the order of [`JUDGED`].
+    pub fn judged(&self) -> &[Judged] {
+        &self.judged
+    }
+
+    /// The property of this id was violated.
+    pub fn is_violated(&self, id: &str) -> bool {
+        self.judged.iter().any(|judged| judged.id == id && judged.violated > 0)
+    }
+}
+
+/// What the history of one object says of a property.
+pub fn judge(trial: &Trial, id: &str) -> Finding {
+    rules::judge(trial, id)
+}
+
+/// Judges every property over every object.
+pub fn judge_all(trials: &[Trial]) -> Tally {
+    let mut tally = Tally::default();
+    for trial in trials {
+        tally.add(trial);
+    }
+    tally
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Starts the service, waits until it is ready, kills it, and starts it again. It kills only what it started.
+
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal};
+use tokio::process::{Child, Command};
+
+use crate::{
+    client::{self, Outcome, Wire},
+    clock::Clock,
+    safety::Stop,
+    target::Service,
+    template::{Escape, Values},
+};
+
+/// A service that this process started, in a process group of its own.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    group: Option<Pid>,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts the service, and waits until it is ready. What it prints goes to the file `log`.
+    ///
+    /// # Errors
+    /// It cannot be started, it ended, or it was not ready in time.
+    pub async fn start(
+        service: &Service,
+        folder: &Path,
+        address: SocketAddr,
+        authority: &str,
+        values: &Values,
+        log: &Path,
+        clock: Clock,
+    ) -> Result<Self, Stop> {
+        let bad = |what: String| Stop::BadInput(what);
+        let filled = |template: &crate::template::Template| {
+            template.fill(values, Escape::None).map_err(|error| bad(format!("[service]: {error}")))
+        };
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            return Err(bad(format!(
+                "{address} is in use: stop the service, so that it can be started here"
+            )));
+        }
+        let words = service.start.iter().map(filled).collect::<Result<Vec<_>, _>>()?;
+        let Some((program, arguments)) = words.split_first() else {
+            return Err(bad("[service]: `start` is empty".into()));
+        };
+        let open = || std::fs::File::options().create(true).append(true).open(log);
+        let file = |error: std::io::Error| bad(format!("cannot write {}: {error}", log.display()));
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(folder).stdin(Stdio::null());
+        command.stdout(open().map_err(file)?).stderr(open().map_err(file)?);
+        command.process_group(0).kill_on_drop(true);
+        for (name, value) in &service.env {
+            command.env(name, filled(value)?);
+        }
+        let child = command.spawn().map_err(|error| bad(format!("cannot start {program}: {error}")))?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let mut running = Self { child, group, address };
+        running.wait_until_ready(service, address, authority, values, log, clock).await?;
+        Ok(running)
+    }
+
+    async fn wait_until_ready(
+        &mut self,
+        service: &Service,
+        address: SocketAddr,
+        authority: &str,
+        values: &Values,
+        log: &Path,
+        clock: Clock,
+    ) -> Result<(), Stop> {
+        let ready = service.ready.as_ref().map(|path| path.fill(values, Escape::Url));
+        let path = ready.transpose().map_err(|error| Stop::BadInput(format!("[service]: {error}")))?;
+        let wire = path.map(|path| Wire::new("GET", &path, authority, &[], None));
+        let deadline = clock.elapsed() + service.ready_within;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let told = last_lines(log);
+                return Err(Stop::BadInput(format!(
+                    "the service ended before it was ready ({status})\n{told}"
+                )));
+            }
+            let is_ready = match &wire {
+                Some(wire) => {
+                    let sent = client::send(address, wire, Duration::from_secs(2), clock).await;
+                    matches!(sent.outcome, Outcome::Answered(answer) if (200..300).contains(&answer.status))
+                }
+                None => tokio::net::TcpStream::connect(address).await.is_ok(),
+            };
+            if is_ready {
+                return Ok(());
+            }
+            if clock.elapsed() > deadline {
+                let within = service.ready_within.as_millis();
+                return Err(Stop::BadInput(format!(
+                    "the service is not ready within {within} ms\n{}",
+                    last_lines(log)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
+    /// Kills the process group that was started, and waits until the process is gone and its port is free.
+    pub async fn kill(&mut self) {
+        const POLLS: u32 = 2_000;
+        if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {
+            // The process has not been waited for, so its id cannot belong to another one.
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
+        drop(self.child.wait().await);
+        self.group = None;
+        // The listener may belong to a child of the process, which dies a moment later and is not ours to wait for.
+        for _ in 0..POLLS {
+            if tokio::net::TcpStream::connect(self.address).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Stops or continues the process group that was started.
+    pub fn pause(&mut self, stopped: bool) {
+        let signal = if stopped { Signal::STOP } else { Signal::CONT };
+        if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {
+            rustix::process::kill_process_group(group, signal).ok();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {
+            rustix::process::kill_process_group(group, Signal::KILL).ok();
+        }
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text =
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

@@ -1,0 +1,618 @@
+//! A connection to the service under attack: fills the roles of the target file, sends them, and records what happened.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    client::{self, Answer, Outcome, Runner, Sent, Wire},
+    clock::Clock,
+    history::{Action, Details, HARNESS, Kind, Operation, Trial},
+    proxy::{Monitor, Upstream},
+    safety::{Budget, Secrets, Stop},
+    service::Running,
+    sink::Sink,
+    target::{Body, Change, Counter, Observe, Request, Target},
+    template::{self, Escape, Template, Values},
+};
+
+/// A fresh object, and what has happened to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) trial: Trial,
+    pub(crate) values: Values,
+}
+
+/// How a use differs from the plain one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Variant {
+    /// The idempotency key: equal numbers are equal keys.
+    pub(crate) key: Option<u64>,
+    /// With the credentials of another owner.
+    pub(crate) stranger: bool,
+}
+
+pub(crate) struct Session<'t> {
+    pub(crate) target: &'t Target,
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) secrets: Secrets,
+    pub(crate) service: Option<Running>,
+    /// Values of every template: `database_url`.
+    pub(crate) values: Values,
+    address: SocketAddr,
+    sink: Option<Sink>,
+    monitor: Option<Monitor>,
+    objects: u64,
+    log: PathBuf,
+}
+
+type Headers = Vec<(String, Template)>;
+
+impl<'t> Session<'t> {
+    pub(crate) async fn open(
+        target: &'t Target,
+        address: SocketAddr,
+        budget: Budget,
+        clock: Clock,
+        log: PathBuf,
+    ) -> Result<Self, Stop> {
+        let sink = match &target.effects {
+            Some(Counter::Sink) => Some(
+                Sink::start()
+                    .await
+                    .map_err(|error| Stop::BadInput(format!("cannot open a sink: {error}")))?,
+            ),
+            _ => None,
+        };
+        let mut session = Self {
+            target,
+            clock,
+            budget,
+            secrets: Secrets::default(),
+            service: None,
+            values: Values::new(),
+            address,
+            sink,
+            monitor: None,
+            objects: 0,
+            log,
+        };
+        if let Some(url) = session.upstream()? {
+            session.values.insert("database_url".into(), Value::String(url));
+        }
+        for (_, value) in target.service.iter().flat_map(|service| &service.env) {
+            // What the environment of the service is given from ours is not ours to show.
+            if value.names().any(|name| name.starts_with("env.")) {
+                let filled = session.fill(value, &Values::new(), Escape::None)?;
+                session.secrets.add(&filled);
+            }
+        }
+        Ok(session)
+    }
+
+    /// The URL of the database, as the target file has it.
+    pub(crate) fn upstream(&mut self) -> Result<Option<String>, Stop> {
+        let Some(database) = &self.target.database else { return Ok(None) };
+        let url = self.fill(&database.upstream, &Values::new(), Escape::None)?;
+        self.secrets.add_url(&url);
+        Ok(Some(url))
+    }
+
+    fn fill(&self, text: &Template, values: &Values, escape: Escape) -> Result<String, Stop> {
+        let mut all = self.values.clone();
+        all.extend(values.clone());
+        text.fill(&all, escape).map_err(|error| Stop::BadInput(format!("`{}`: {error}", text.source())))
+    }
+
+    /// Starts the service, if the target file says how.
+    pub(crate) async fn start_service(&mut self) -> Result<(), Stop> {
+        let Some(service) = &self.target.service else { return Ok(()) };
+        let (folder, authority) = (&self.target.folder, self.target.base_url.authority());
+        let running =
+            Running::start(service, folder, self.address, &authority, &self.values, &self.log, self.clock)
+                .await;
+        self.service = Some(running.map_err(|stop| self.hide(stop))?);
+        Ok(())
+    }
+
+    /// Starts the service if it was killed here, or ended by itself: some do when their database cuts a connection.
+    async fn ensure_running(&mut self) -> Result<(), Stop> {
+        if self.service.as_mut().is_none_or(Running::has_ended) {
+            self.service = None;
+            self.start_service().await?;
+        }
+        Ok(())
+    }
+
+    fn hide(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::BadInput(message) => Stop::BadInput(self.secrets.redact(&message)),
+            Stop::CutOff(message) => Stop::CutOff(self.secrets.redact(&message)),
+        }
+    }
+
+    fn wire(&mut self, request: &Request, values: &Values, extra: &Headers) -> Result<Wire, Stop> {
+        let path = self.fill(&request.path, values, Escape::Url)?;
+        let path = format!("{}{path}", self.target.base_url.prefix);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for (name, value) in self.target.headers.iter().chain(&request.headers).chain(extra) {
+            let text = self.fill(value, values, Escape::None)?;
+            if text.contains(['\r', '\n']) {
+                return Err(Stop::BadInput(format!("the header {name} has a line end")));
+            }
+            self.secrets.add_header(name, &text);
+            if value.names().any(|name| name.starts_with("env.")) {
+                self.secrets.add(&text);
+            }
+            // The more specific one replaces the more general one.
+            headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+            headers.push((name.clone(), text));
+        }
+        let (body, kind) = match &request.body {
+            Body::Empty => (None, None),
+            Body::Json(json) => {
+                let mut all = self.values.clone();
+                all.extend(values.clone());
+                let filled = template::fill_json(json, &all).map_err(|error| {
+                    Stop::BadInput(format!("{} {}: {error}", request.method, request.path.source()))
+                })?;
+                (Some(filled.to_string()), Some("application/json"))
+            }
+            Body::Form(fields) => {
+                let mut pairs = Vec::new();
+                for (name, value) in fields {
+                    let text = self.fill(value, values, Escape::None)?;
+                    pairs.push(format!(
+                        "{}={}",
+                        template::percent_encoded(name),
+                        template::percent_encoded(&text)
+                    ));
+                }
+                (Some(pairs.join("&")), Some("application/x-www-form-urlencoded"))
+            }
+            Body::Raw(text) => (Some(self.fill(text, values, Escape::None)?), None),
+        };
+        if let Some(kind) =
+            kind.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")))
+        {
+            headers.push(("Content-Type".into(), kind.into()));
+        }
+        let authority = self.target.base_url.authority();
+        Ok(Wire::new(&request.method, &path, &authority, &headers, body.as_deref().map(str::as_bytes)))
+    }
+
+    /// The bytes of a request that is no use.
+    pub(crate) fn request_wire(&mut self, object: &Object, request: &Request) -> Result<Wire, Stop> {
+        self.wire(request, &object.values, &Vec::new())
+    }
+
+    async fn send(&mut self, wire: &Wire) -> Result<Sent, Stop> {
+        self.budget.spend(1)?;
+        Ok(client::send(self.address, wire, self.budget.patience(), self.clock).await)
+    }
+
+    /// Makes a fresh object. `approved`: with the approvals that it needs.
+    pub(crate) async fn arrange(&mut self, approved: bool) -> Result<Object, Stop> {
+        self.objects += 1;
+        self.ensure_running().await?;
+        let id = format!("{}-{}", self.target.promise.noun, self.objects);
+        let trial = Trial { object: id, promise: self.target.promise.clone(), operations: Vec::new() };
+        let mut object = Object { trial, values: Values::new() };
+        if let Some(sink) = &self.sink {
+            let word = crate::clock::unique();
+            object.values.insert("sink_url".into(), Value::String(sink.url(&word)));
+            object.values.insert("sink_object".into(), Value::String(word));
+        }
+        let invoked_ns = self.clock.now_ns();
+        for step in &self.target.arrange {
+            let wire = self.wire(step, &object.values, &Vec::new())?;
+            let sent = self.send(&wire).await?;
+            let answer = succeeded(&wire, &sent)
+                .map_err(|message| self.hide(Stop::BadInput(format!("[arrange]: {message}"))))?;
+            for (name, capture) in &step.capture {
+                let Some(value) = capture.of(&answer.headers, &answer.body) else {
+                    let message = format!(
+                        "[arrange]: {}: no value for `{name}` in the answer {}",
+                        wire.line,
+                        excerpt(answer)
+                    );
+                    return Err(self.hide(Stop::BadInput(message)));
+                };
+                object.values.insert(name.clone(), value);
+            }
+        }
+        let withheld = self.target.approve.is_some() && !approved;
+        let details = Details { who: withheld.then(|| "unapproved".to_owned()), ..Details::default() };
+        self.record(&mut object, HARNESS, Action::Arrange, Kind::Ok, invoked_ns, details);
+        if approved && self.target.approve.is_some() {
+            for person in 1..=self.target.promise.approvers {
+                let done = self.approve(&mut object, &format!("approver-{person}")).await?;
+                if !done {
+                    return Err(Stop::BadInput(
+                        "[approve]: the service refused the approval of a fresh object".into(),
+                    ));
+                }
+            }
+        }
+        Ok(object)
+    }
+
+    fn record(
+        &self,
+        object: &mut Object,
+        process: i64,
+        f: Action,
+        kind: Kind,
+        invoked_ns: u64,
+        details: Details,
+    ) {
+        let details = Details { object: object.trial.object.clone(), ..details };
+        let completed_ns = self.clock.now_ns();
+        object.trial.operations.push(Operation { process, f, kind, invoked_ns, completed_ns, details });
+    }
+
+    /// One person says yes. `{approver}` is the number of the person.
+    pub(crate) async fn approve(&mut self, object: &mut Object, who: &str) -> Result<bool, Stop> {
+        let target = self.target;
+        let Some(changes) = &target.approve else { return Ok(true) };
+        let number = who.strip_prefix("approver-").unwrap_or("0").to_owned();
+        object.values.insert("approver".into(), Value::String(number));
+        let extra =
+            if who == "requester" { target.requester.clone().unwrap_or_default() } else { Vec::new() };
+        self.change(object, Action::Approve, changes, Some(who), &extra).await
+    }
+
+    /// Applies a change, and says whether the service accepted it.
+    pub(crate) async fn change(
+        &mut self,
+        object: &mut Object,
+        f: Action,
+        changes: &[Change],
+        who: Option<&str>,
+        extra: &Headers,
+    ) -> Result<bool, Stop> {
+        let invoked_ns = self.clock.now_ns();
+        let mut details = Details { who: who.map(str::to_owned), ..Details::default() };
+        let mut kind = Kind::Ok;
+        for change in changes {
+            match change {
+                Change::Wait(time) => tokio::time::sleep(*time).await,
+                Change::Sql(text) => {
+                    let sql = self.fill(text, &object.values, Escape::Sql)?;
+                    self.sql(&sql).await?;
+                    details.request = Some(text.source());
+                }
+                Change::Request(request) => {
+                    let wire = self.wire(request, &object.values, extra)?;
+                    let sent = self.send(&wire).await?;
+                    details.request = Some(wire.line.clone());
+                    kind = match &sent.outcome {
+                        Outcome::Answered(answer) => {
+                            details.status = Some(answer.status);
+                            match answer.status {
+                                200..400 => Kind::Ok,
+                                400..500 => Kind::Fail,
+                                _ => Kind::Info,
+                            }
+                        }
+                        Outcome::NotSent(error) => {
+                            details.error = Some(error.clone());
+                            Kind::Fail
+                        }
+                        Outcome::Unknown(error) => {
+                            details.error = Some(error.clone());
+                            Kind::Info
+                        }
+                    };
+                    if kind != Kind::Ok {
+                        break;
+                    }
+                }
+            }
+        }
+        self.record(object, HARNESS, f, kind, invoked_ns, details);
+        Ok(kind == Kind::Ok)
+    }
+
+    /// The bytes of a use.
+    pub(crate) fn use_wire(&mut self, object: &Object, variant: Variant) -> Result<Wire, Stop> {
+        let target = self.target;
+        let mut extra: Headers = Vec::new();
+        if let Some(header) = &target.usage.key_header {
+            // Without a key of its own, a use would be the retry of another one.
+            let key = variant
+                .key
+                .map_or_else(crate::clock::unique, |key| format!("{}-key-{key}", run_word(object)));
+            extra.push((header.clone(), Template::literal(&key)));
+        }
+        if variant.stranger {
+            extra.extend(target.other_owner.clone().unwrap_or_default());
+        }
+        self.wire(&target.usage.request, &object.values, &extra)
+    }
+
+    /// Releases uses together, and records them. The processes are counted from `first`.
+    pub(crate) async fn race(
+        &mut self,
+        object: &mut Object,
+        first: i64,
+        runners: &[(Runner, Variant)],
+    ) -> Result<Vec<Sent>, Stop> {
+        self.budget.spend(runners.len() as u64)?;
+        let wires: Vec<Runner> = runners.iter().map(|(runner, _)| runner.clone()).collect();
+        let sent = client::race(self.address, &wires, self.budget.patience(), self.clock).await;
+        for (index, (sent, (runner, variant))) in sent.iter().zip(runners).enumerate() {
+            let operation = self.operation(object, first + index as i64, &runner.wire, *variant, sent);
+            object.trial.operations.push(operation);
+        }
+        Ok(sent)
+    }
+
+    /// A use as an operation of the history.
+    pub(crate) fn operation(
+        &self,
+        object: &Object,
+        process: i64,
+        wire: &Wire,
+        variant: Variant,
+        sent: &Sent,
+    ) -> Operation {
+        let (kind, status, error) = match &sent.outcome {
+            Outcome::Answered(answer) => (self.kind(answer), Some(answer.status), None),
+            Outcome::NotSent(error) => (Kind::Fail, None, Some(error.clone())),
+            Outcome::Unknown(error) => (Kind::Info, None, Some(error.clone())),
+        };
+        let details = Details {
+            object: object.trial.object.clone(),
+            request: Some(wire.line.clone()),
+            status,
+            error,
+            key: variant.key,
+            who: variant.stranger.then(|| "stranger".to_owned()),
+            ..Details::default()
+        };
+        Operation {
+            process,
+            f: Action::Use,
+            kind,
+            invoked_ns: sent.released_ns,
+            completed_ns: sent.completed_ns,
+            details,
+        }
+    }
+
+    fn kind(&self, answer: &Answer) -> Kind {
+        let success = &self.target.usage.success;
+        let succeeded = if success.is_empty() {
+            (200..300).contains(&answer.status)
+        } else {
+            success.contains(&answer.status)
+        };
+        match answer.status {
+            _ if succeeded => Kind::Ok,
+            500.. => Kind::Info,
+            _ => Kind::Fail,
+        }
+    }
+
+    /// One plain use, and its answer.
+    pub(crate) async fn use_once(
+        &mut self,
+        object: &mut Object,
+        process: i64,
+        variant: Variant,
+    ) -> Result<Sent, Stop> {
+        let wire = self.use_wire(object, variant)?;
+        let mut sent = self.race(object, process, &[(Runner::new(wire), variant)]).await?;
+        sent.pop().ok_or_else(|| Stop::CutOff("a race without runners".into()))
+    }
+
+    /// Opens a link as a scanner does.
+    pub(crate) async fn open_link(&mut self, object: &mut Object, link: &Template) -> Result<(), Stop> {
+        let request = Request {
+            method: "GET".into(),
+            path: link.clone(),
+            headers: Vec::new(),
+            body: Body::Empty,
+            capture: Vec::new(),
+        };
+        let wire = self.wire(&request, &object.values, &Vec::new())?;
+        let sent = self.send(&wire).await?;
+        let status = answer(&sent).map(|answer| answer.status);
+        let details = Details { request: Some(wire.line), status, ..Details::default() };
+        let kind = if status.is_some() { Kind::Ok } else { Kind::Info };
+        self.record(object, HARNESS, Action::Open, kind, sent.released_ns, details);
+        Ok(())
+    }
+
+    /// Reads the roles that show the state of an object, in an order that an effect without a use cannot hide in.
+    pub(crate) async fn read(&mut self, object: &mut Object, roles: &[Action]) -> Result<(), Stop> {
+        for role in roles {
+            let target = self.target;
+            match role {
+                Action::Observe => self.read_condition(object, *role, target.observe.as_ref()).await?,
+                Action::Settled => self.read_condition(object, *role, target.settled.as_ref()).await?,
+                Action::Effects => self.read_value(object, *role, target.effects.as_ref(), true).await?,
+                Action::Audit => self.read_value(object, *role, target.audit.as_ref(), true).await?,
+                Action::Targets => self.read_value(object, *role, target.targets.as_ref(), true).await?,
+                Action::Trace => self.read_value(object, *role, target.trace.as_ref(), false).await?,
+                Action::Payload => self.read_value(object, *role, target.payload.as_ref(), false).await?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_condition(
+        &mut self,
+        object: &mut Object,
+        f: Action,
+        role: Option<&Observe>,
+    ) -> Result<(), Stop> {
+        let Some(role) = role else { return Ok(()) };
+        let wire = self.wire(&role.request, &object.values, &Vec::new())?;
+        let sent = self.send(&wire).await?;
+        let mut details = Details { request: Some(wire.line), ..Details::default() };
+        let mut kind = Kind::Info;
+        if let Some(answer) = answer(&sent) {
+            details.status = Some(answer.status);
+            let by_status = role.when_status.contains(&answer.status);
+            if by_status || (200..300).contains(&answer.status) {
+                let holds =
+                    |(path, value): &(_, Value)| template::select(path, &answer.body).as_ref() == Some(value);
+                let by_body = !role.when.is_empty() && role.when.iter().all(holds);
+                details.read = Some(Value::Bool(by_status || by_body));
+                kind = Kind::Ok;
+            }
+        }
+        self.record(object, HARNESS, f, kind, sent.released_ns, details);
+        Ok(())
+    }
+
+    async fn read_value(
+        &mut self,
+        object: &mut Object,
+        f: Action,
+        role: Option<&Counter>,
+        count: bool,
+    ) -> Result<(), Stop> {
+        let Some(role) = role else { return Ok(()) };
+        let invoked_ns = self.clock.now_ns();
+        let mut details = Details::default();
+        let read = match role {
+            Counter::Sink => {
+                let word = object.values.get("sink_object").map(template::plain).unwrap_or_default();
+                self.sink.as_ref().map(|sink| Value::from(sink.count(&word)))
+            }
+            Counter::Sql(text) => {
+                let sql = self.fill(text, &object.values, Escape::Sql)?;
+                let first = self.sql(&sql).await?;
+                first.map(|text| text.parse::<u64>().map_or(Value::String(text), Value::from))
+            }
+            Counter::Request { request, path } => {
+                let wire = self.wire(request, &object.values, &Vec::new())?;
+                let sent = self.send(&wire).await?;
+                details.request = Some(wire.line);
+                let answer = answer(&sent);
+                details.status = answer.map(|answer| answer.status);
+                let readable = answer.filter(|answer| (200..300).contains(&answer.status));
+                readable.and_then(|answer| match path {
+                    Some(path) => template::select(path, &answer.body),
+                    None => Some(serde_json::from_slice(&answer.body).unwrap_or_else(|_| {
+                        Value::String(String::from_utf8_lossy(&answer.body).into_owned())
+                    })),
+                })
+            }
+        };
+        details.read = match read {
+            Some(Value::Array(items)) if count => Some(Value::from(items.len())),
+            Some(value) if count && value.as_u64().is_none() => None,
+            other => other,
+        };
+        let kind = if details.read.is_some() { Kind::Ok } else { Kind::Info };
+        self.record(object, HARNESS, f, kind, invoked_ns, details);
+        Ok(())
+    }
+
+    /// Waits for the effect of an object that is used, and reads its whole state.
+    pub(crate) async fn settle(&mut self, object: &mut Object) -> Result<(), Stop> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let deadline = self.clock.elapsed() + PATIENCE;
+        loop {
+            let before = object.trial.operations.len();
+            self.read(
+                object,
+                &[Action::Effects, Action::Observe, Action::Audit, Action::Targets, Action::Settled],
+            )
+            .await?;
+            let reads = &object.trial.operations[before..];
+            let read =
+                |f: Action| reads.iter().find(|read| read.f == f).and_then(|read| read.details.read.clone());
+            let succeeded = object.trial.operations.iter().any(|o| o.f == Action::Use && o.kind == Kind::Ok);
+            let used = succeeded || read(Action::Observe) == Some(Value::Bool(true));
+            let owed = used
+                && (read(Action::Effects) == Some(Value::from(0))
+                    || read(Action::Settled) == Some(Value::Bool(false)));
+            let failed = reads.iter().any(|read| read.kind != Kind::Ok);
+            if !(owed || failed) || self.clock.elapsed() >= deadline {
+                return Ok(());
+            }
+            object.trial.operations.truncate(before);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The first column of the first row of a statement.
+    async fn sql(&mut self, sql: &str) -> Result<Option<String>, Stop> {
+        let bad = |error: String| Stop::BadInput(format!("`{sql}`: {error}"));
+        let mut monitor = match self.monitor.take() {
+            Some(monitor) => monitor,
+            None => {
+                let Some(url) = self.upstream()? else {
+                    return Err(Stop::BadInput("`sql` needs the role `[database]`".into()));
+                };
+                let upstream: Upstream =
+                    url.parse().map_err(|error| Stop::BadInput(format!("[database]: {error}")))?;
+                Monitor::connect(&upstream).await.map_err(|error| bad(error.to_string()))?
+            }
+        };
+        let rows = monitor.query(sql).await.map_err(|error| bad(error.to_string()))?;
+        self.monitor = Some(monitor);
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+    }
+
+    /// Kills the service that was started here, and records it.
+    pub(crate) async fn kill(&mut self, object: &mut Object) -> Result<(), Stop> {
+        self.budget.spend_kill()?;
+        let invoked_ns = self.clock.now_ns();
+        if let Some(mut service) = self.service.take() {
+            service.kill().await;
+        }
+        self.record(object, HARNESS, Action::Crash, Kind::Ok, invoked_ns, Details::default());
+        Ok(())
+    }
+
+    /// Starts the service again, and records it.
+    pub(crate) async fn restart(&mut self, object: &mut Object) -> Result<(), Stop> {
+        let invoked_ns = self.clock.now_ns();
+        self.ensure_running().await?;
+        self.record(object, HARNESS, Action::Restart, Kind::Ok, invoked_ns, Details::default());
+        Ok(())
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A word that differs between objects and between runs, for keys.
+fn run_word(object: &Object) -> String {
+    let captured = object.values.values().map(template::plain).collect::<Vec<_>>().join("-");
+    let word: String = captured.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+    format!("{}-{word}", object.trial.object.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+}
+
+fn answer(sent: &Sent) -> Option<&Answer> {
+    match &sent.outcome {
+        Outcome::Answered(answer) => Some(answer),
+        _ => None,
+    }
+}
+
+/// The answer of a request that has to succeed.
+fn succeeded<'s>(wire: &Wire, sent: &'s Sent) -> Result<&'s Answer, String> {
+    match &sent.outcome {
+        Outcome::Answered(answer) if answer.status < 400 => Ok(answer),
+        Outcome::Answered(answer) => Err(format!("{} got {}", wire.line, excerpt(answer))),
+        Outcome::NotSent(error) => Err(format!("{}: the service cannot be reached: {error}", wire.line)),
+        Outcome::Unknown(error) => Err(format!("{}: {error}", wire.line)),
+    }
+}
+
+/// An answer, cut to a line.
+pub(crate) fn excerpt(answer: &Answer) -> String {
+    let text: String =
+        String::from_utf8_lossy(&answer.body).chars().filter(|c| !c.is_control()).take(120).collect();
+    format!("{} {text}", answer.status).trim_end().to_owned()
+}

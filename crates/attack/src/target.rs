@@ -1,0 +1,233 @@
+//! The target file: the roles of a service, such as how to make an object, how to use it, and how to observe it.
+//!
+//! A file is read completely before the first request is sent. What is wrong with it is reported by position.
+
+mod read;
+mod table;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use crate::template::{Capture, Template};
+
+pub use read::{MAX_BYTES, parse};
+
+/// A service and what is promised of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// One sentence about it.
+    pub about: Option<String>,
+    /// Where it listens.
+    pub base_url: BaseUrl,
+    /// What is promised of an object.
+    pub promise: Promise,
+    /// Headers of every request.
+    pub headers: Vec<(String, Template)>,
+    /// Makes a fresh object that is ready to be used.
+    pub arrange: Vec<Request>,
+    /// What must succeed at most `uses` times per object.
+    pub usage: Usage,
+    /// The state of the object.
+    pub observe: Option<Observe>,
+    /// How often the effect happened.
+    pub effects: Option<Counter>,
+    /// What the effect was made with: compared before and after a drift.
+    pub payload: Option<Counter>,
+    /// How many events record a use.
+    pub audit: Option<Counter>,
+    /// How many targets the object's uses created.
+    pub targets: Option<Counter>,
+    /// What a refused attempt leaves unchanged.
+    pub trace: Option<Counter>,
+    /// A condition that holds some time after each use.
+    pub settled: Option<Observe>,
+    /// Makes an approver say yes. Without it, an object is usable once it is arranged.
+    pub approve: Option<Vec<Change>>,
+    /// Headers that make the approver the requester.
+    pub requester: Option<Vec<(String, Template)>>,
+    /// Rejects or revokes the object.
+    pub reject: Option<Vec<Change>>,
+    /// Lets the object expire.
+    pub expire: Option<Vec<Change>>,
+    /// Changes the payload after the approval.
+    pub drift: Option<Vec<Change>>,
+    /// Makes a check of the use refuse.
+    pub spoil: Option<Vec<Change>>,
+    /// Repairs what `spoil` did.
+    pub mend: Option<Vec<Change>>,
+    /// Headers of another owner.
+    pub other_owner: Option<Vec<(String, Template)>>,
+    /// Paths that a link scanner would open.
+    pub safe_links: Vec<Template>,
+    /// How to start the service.
+    pub service: Option<Service>,
+    /// The database of the service.
+    pub database: Option<Database>,
+    /// The folder of the file: the working directory of the service.
+    pub folder: PathBuf,
+}
+
+/// `http://host:port/prefix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// What every path begins with, without the last slash.
+    pub prefix: String,
+}
+
+impl BaseUrl {
+    /// Reads `http://host[:port][/prefix]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://")?;
+        let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(six) => {
+                let (host, port) = six.split_once(']')?;
+                (host, port.strip_prefix(':'))
+            }
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let port = port.map_or(Ok(80), str::parse).ok()?;
+        let plain = !prefix.contains(['?', '#', ' ']) && !host.contains(['@', ' ']);
+        (plain && !host.is_empty()).then(|| Self {
+            host: host.to_owned(),
+            port,
+            prefix: prefix.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// `host:port`, as in the header `Host`.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// What is promised of an object: the keys of `[object]` in a flow file that a running service can be judged by.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Promise {
+    /// What messages call it.
+    pub noun: String,
+    /// How often it may be used.
+    pub uses: u64,
+    /// How many different people have to approve; only with the role `approve`.
+    pub approvers: u64,
+    /// A refused attempt uses it up.
+    pub burn: bool,
+    /// The answers that a use may give a loser. Empty: any 4xx.
+    pub conflict: Vec<u16>,
+}
+
+impl Default for Promise {
+    fn default() -> Self {
+        Self { noun: "object".into(), uses: 1, approvers: 1, burn: false, conflict: Vec::new() }
+    }
+}
+
+/// The use of an object.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Its request.
+    pub request: Request,
+    /// The answers of a success. Empty: any 2xx.
+    pub success: Vec<u16>,
+    /// The header with the idempotency key.
+    pub key_header: Option<String>,
+}
+
+/// A request, before its placeholders are filled.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// In capitals.
+    pub method: String,
+    /// Begins with a slash.
+    pub path: Template,
+    /// In addition to those of the target.
+    pub headers: Vec<(String, Template)>,
+    /// The body.
+    pub body: Body,
+    /// What to keep of the answer, and under which name.
+    pub capture: Vec<(String, Capture)>,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// None.
+    Empty,
+    /// JSON whose strings are templates.
+    Json(Value),
+    /// `application/x-www-form-urlencoded`.
+    Form(Vec<(String, Template)>),
+    /// Any text.
+    Raw(Template),
+}
+
+/// A request, and what it shows when the condition holds.
+#[derive(Clone, Debug)]
+pub struct Observe {
+    /// The request.
+    pub request: Request,
+    /// Values that the body has when the condition holds.
+    pub when: Vec<(JsonPath, Value)>,
+    /// Statuses that say that the condition holds.
+    pub when_status: Vec<u16>,
+}
+
+/// Where a number or a value is read.
+#[derive(Clone, Debug)]
+pub enum Counter {
+    /// In an answer: a number, the length of an array, or any value.
+    Request {
+        /// The request.
+        request: Request,
+        /// Where it is in the body. `None`: the whole body.
+        path: Option<JsonPath>,
+    },
+    /// The first column of the first row of a query.
+    Sql(Template),
+    /// The requests that arrived at `{sink_url}`.
+    Sink,
+}
+
+/// One step of a change.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A request that has to be answered with a 2xx or 3xx.
+    Request(Request),
+    /// A statement.
+    Sql(Template),
+    /// Time that passes.
+    Wait(Duration),
+}
+
+/// How to start, reach and stop the service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The program and its arguments.
+    pub start: Vec<Template>,
+    /// Its environment, in addition to ours.
+    pub env: Vec<(String, Template)>,
+    /// The path that answers 2xx when it is ready.
+    pub ready: Option<Template>,
+    /// How long it may take to become ready.
+    pub ready_within: Duration,
+}
+
+/// The database of the service.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Its URL, with a password perhaps.
+    pub upstream: Template,
+}
