@@ -1,5 +1,7 @@
 //! The command line: what can be asked for, and within which limits.
 
+pub(crate) mod attacking;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     /// Play a failure of `simulate` again; or ask whether an audit log was allowed
     #[command(after_help = REPLAY_EXIT_CODES)]
     Replay(ReplayArgs),
+    /// Attack a running service: races, every interleaving of its SQL statements, kills
+    Attack(attacking::AttackArgs),
     /// Walk through the states of a flow in the browser
     Explore(ExploreArgs),
     /// Print the JSON Schema of a flow file, for editors: `countersign schema > flow.schema.json`

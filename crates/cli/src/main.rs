@@ -1,6 +1,7 @@
 //! `countersign`: which promises does the order of your approval's steps keep?
 
 mod args;
+mod attack;
 mod diagram;
 mod explore;
 mod help;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Help(args) => help::run(&args),
         Command::Schema => schema::run(),

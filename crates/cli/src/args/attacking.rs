@@ -1,0 +1,111 @@
+//! The arguments of `attack`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Subcommand, value_parser};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  no property is violated
+  1  a property is violated
+  2  bad usage, a bad target file, or a target file that does not fit the service
+  3  inconclusive: a limit was reached, the requests did not race, or the canary survived";
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXIT_CODES)]
+pub(crate) struct AttackArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AttackCommand>,
+    /// A target file: the roles of the service
+    #[arg(required = true)]
+    pub(crate) target: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+    /// Stop after this long: 90s, 5m
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    pub(crate) time: Duration,
+    /// Stop after this many requests
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) max_requests: u64,
+    /// Kill the service at most this often; 0: never
+    #[arg(long, default_value_t = 100)]
+    pub(crate) max_kills: u64,
+    /// Rounds of concurrent uses
+    #[arg(long, default_value_t = 100)]
+    pub(crate) races: usize,
+    /// Callers of each round
+    #[arg(long, default_value_t = 16, value_parser = value_parser!(u16).range(2..=256))]
+    pub(crate) callers: u16,
+    /// Schedules of statements for each pair of requests, at most; 0: none
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) schedules: u64,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// Write the history of every object to this file, a line of JSON for each event
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReachArgs {
+    /// Attack this host, which is not this machine
+    #[arg(long, value_name = "HOST")]
+    pub(crate) i_own_this_service: Option<String>,
+    /// Where the output of the service goes [default: a file in the folder for temporary files]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) service_log: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OutputArgs {
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: super::Format,
+    /// Write a page with the timelines of the violations to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AttackCommand {
+    /// Write a target file from a request
+    Init(InitArgs),
+    /// Run each role once: what it captured, and what will be testable
+    Check(CheckArgs),
+    /// Judge a recorded history again
+    #[command(after_help = EXIT_CODES)]
+    Judge(JudgeArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub(crate) struct InitArgs {
+    /// A curl command line, in quotes
+    #[arg(long, value_name = "COMMAND", group = "source")]
+    pub(crate) curl: Option<String>,
+    /// A HAR file: its last request that changes something
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub(crate) har: Option<PathBuf>,
+    /// An OpenAPI document in JSON
+    #[arg(long, value_name = "FILE", group = "source", requires = "operation")]
+    pub(crate) openapi: Option<PathBuf>,
+    /// The operation that uses the object
+    #[arg(long, value_name = "ID")]
+    pub(crate) operation: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// A target file
+    pub(crate) target: PathBuf,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct JudgeArgs {
+    /// A history that `attack --history` wrote
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}

@@ -1,0 +1,143 @@
+//! `countersign attack`: a running service, judged by what it does.
+
+use std::{fs, path::Path};
+
+use countersign_attack::{
+    campaign::{self, Options},
+    history, init,
+    report::{Conclusion, Report, missing_role},
+    safety::{Limits, Stop},
+    target::{self, Target},
+};
+use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+
+use crate::args::{
+    Format,
+    attacking::{AttackArgs, AttackCommand, CheckArgs, InitArgs, JudgeArgs, OutputArgs, ReachArgs},
+};
+
+/// The longest history, HAR file or OpenAPI document.
+const MOST: usize = 256 << 20;
+
+pub(crate) fn run(args: &AttackArgs) -> Result<Exit, BadInput> {
+    match (&args.command, &args.target) {
+        (Some(AttackCommand::Init(init)), _) => write_target(init),
+        (Some(AttackCommand::Check(check)), _) => check_target(check),
+        (Some(AttackCommand::Judge(judge)), _) => judge_again(judge),
+        (None, Some(file)) => attack(args, file),
+        (None, None) => Err(BadInput::plain("no target file", "`countersign attack init` writes one")),
+    }
+}
+
+fn read(path: &Path) -> Result<Target, BadInput> {
+    let name = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| {
+        BadInput::plain(&format!("{name}: cannot be read: {error}"), "expected a target file")
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    target::parse(&bytes, folder).map_err(|problem| BadInput::in_file(&name, &bytes, &problem))
+}
+
+fn options(reach: &ReachArgs) -> Options {
+    let defaults = Options::default();
+    Options {
+        owned_host: reach.i_own_this_service.clone(),
+        log: reach.service_log.clone().unwrap_or(defaults.log.clone()),
+        ..defaults
+    }
+}
+
+fn stopped(stop: &Stop) -> BadInput {
+    BadInput::plain(&stop.to_string(), "`countersign attack check TARGET` runs each role once")
+}
+
+fn attack(args: &AttackArgs, file: &Path) -> Result<Exit, BadInput> {
+    let target = read(file)?;
+    let limits =
+        Limits { requests: args.max_requests, time: args.time, kills: args.max_kills, ..Limits::default() };
+    let options = Options {
+        limits,
+        races: args.races,
+        callers: usize::from(args.callers),
+        schedules: args.schedules,
+        kills: args.max_kills > 0,
+        keep_history: args.history.is_some(),
+        ..options(&args.reach)
+    };
+    let human = args.output.format == Format::Human;
+    let report = campaign::attack(&target, &options, &mut |phase| {
+        if human {
+            print_error!("{phase} …");
+        }
+    });
+    let report = report.map_err(|stop| stopped(&stop))?;
+    if let Some(path) = &args.history {
+        save(path, &report.history())?;
+    }
+    finish(&report, &args.output)
+}
+
+fn finish(report: &Report, output: &OutputArgs) -> Result<Exit, BadInput> {
+    if let Some(path) = &output.html {
+        save(path, &report.html())?;
+    }
+    match output.format {
+        Format::Human => print_line!("{}", report.text().trim_end()),
+        Format::Json => print_line!("{}", report.json()),
+    }
+    Ok(match report.conclusion() {
+        Conclusion::Clean => Exit::Expected,
+        Conclusion::Violated => Exit::Unexpected,
+        Conclusion::Inconclusive => Exit::CutOff,
+    })
+}
+
+fn save(path: &Path, text: &str) -> Result<(), BadInput> {
+    fs::write(path, text).map_err(|error| {
+        BadInput::plain(&format!("{}: cannot be written: {error}", path.display()), "choose another file")
+    })
+}
+
+fn write_target(args: &InitArgs) -> Result<Exit, BadInput> {
+    let text = match (&args.curl, &args.har, &args.openapi) {
+        (Some(command), ..) => init::from_curl(command),
+        (_, Some(har), _) => init::from_har(&input::text(har, MOST, "a HAR file")?),
+        (_, _, Some(document)) => {
+            let operation = args.operation.as_deref().unwrap_or_default();
+            init::from_openapi(&input::text(document, MOST, "an OpenAPI document in JSON")?, operation)
+        }
+        (None, None, None) => {
+            return Err(BadInput::plain("nothing to read", "use --curl, --har or --openapi"));
+        }
+    };
+    let text =
+        text.map_err(|why| BadInput::plain(&why, "`countersign attack init --help` lists what can be read"))?;
+    print_line!("{}", text.trim_end());
+    Ok(Exit::Expected)
+}
+
+fn check_target(args: &CheckArgs) -> Result<Exit, BadInput> {
+    let target = read(&args.target)?;
+    let checked = campaign::check(&target, &options(&args.reach)).map_err(|stop| stopped(&stop))?;
+    for line in checked {
+        print_line!("{:<10}{}", line.role, line.result);
+    }
+    print_line!("");
+    for id in countersign_attack::judge::JUDGED {
+        match missing_role(id, &target) {
+            Some(why) => print_line!("  – {id:<4}{why}"),
+            None => print_line!("  ✓ {id:<4}testable"),
+        }
+    }
+    Ok(Exit::Expected)
+}
+
+fn judge_again(args: &JudgeArgs) -> Result<Exit, BadInput> {
+    const WHAT: &str = "a history that `countersign attack --history` wrote";
+    let name = args.file.display();
+    let text = input::text(&args.file, MOST, WHAT)?;
+    let report = history::read(&text).and_then(Report::of_history);
+    let report =
+        report.map_err(|bad| BadInput::plain(&format!("{name}:{}: {}", bad.line, bad.message), WHAT))?;
+    finish(&report, &args.output)
+}
