@@ -1,4 +1,4 @@
-"""Withdrawals: an approved withdrawal is paid out once, by a call to the bank."""
+"""Withdrawals: an approved withdrawal is paid out once, by a call to the payment API of the customer's bank."""
 
 import json
 import os
@@ -10,10 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from psycopg_pool import ConnectionPool
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS withdrawals (id text PRIMARY KEY, iban text NOT NULL, amount int NOT NULL,
+CREATE TABLE IF NOT EXISTS withdrawals (id text PRIMARY KEY, bank_url text NOT NULL, amount int NOT NULL,
     state text NOT NULL DEFAULT 'requested');
 """
-BANK_URL = os.environ["BANK_URL"]
 
 pool = ConnectionPool(os.environ["DATABASE_URL"], min_size=2, max_size=10, open=False)
 routes = []
@@ -37,7 +36,8 @@ def request_withdrawal(body):
     withdrawal = secrets.token_hex(6)
     with pool.connection() as db:
         db.execute(
-            "INSERT INTO withdrawals (id, iban, amount) VALUES (%s, %s, %s)", (withdrawal, body["iban"], body["amount"])
+            "INSERT INTO withdrawals (id, bank_url, amount) VALUES (%s, %s, %s)",
+            (withdrawal, body["bank_url"], body["amount"]),
         )
     return 201, {"id": withdrawal}
 
@@ -60,10 +60,10 @@ def decide(withdrawal, decision):
     return (200, {"state": decision}) if done.rowcount else (409, {"error": "already decided"})
 
 
-def call_bank(withdrawal, iban, amount):
-    order = {"reference": withdrawal, "iban": iban, "amount": amount}
+def call_bank(withdrawal, bank_url, amount):
+    order = {"reference": withdrawal, "amount": amount}
     request = urllib.request.Request(
-        BANK_URL, data=json.dumps(order).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        bank_url, data=json.dumps(order).encode(), headers={"Content-Type": "application/json"}, method="POST"
     )
     with urllib.request.urlopen(request, timeout=10) as response:
         response.read()
@@ -73,15 +73,15 @@ def call_bank(withdrawal, iban, amount):
 def pay_withdrawal(_body, withdrawal):
     with pool.connection() as db:
         row = db.execute(
-            "SELECT iban, amount, state FROM withdrawals WHERE id = %s FOR UPDATE", (withdrawal,)
+            "SELECT bank_url, amount, state FROM withdrawals WHERE id = %s FOR UPDATE", (withdrawal,)
         ).fetchone()
         if row is None:
             return 404, {"error": "no such withdrawal"}
-        iban, amount, state = row
+        bank_url, amount, state = row
         if state != "approved":
             return 409, {"error": f"the withdrawal is {state}"}
         # A crash after the call forgets it. Fix: send the id as Idempotency-Key, by which the bank deduplicates.
-        call_bank(withdrawal, iban, amount)
+        call_bank(withdrawal, bank_url, amount)
         db.execute("UPDATE withdrawals SET state = 'paid' WHERE id = %s", (withdrawal,))
     return 200, {"id": withdrawal, "state": "paid"}
 
