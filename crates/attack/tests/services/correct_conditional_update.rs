@@ -12,11 +12,10 @@ use axum::{
 use deadpool_postgres::{Config, Pool, PoolError, Runtime};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
-use uuid::Uuid;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS accounts (id text PRIMARY KEY, open boolean NOT NULL DEFAULT true);
-    CREATE TABLE IF NOT EXISTS vouchers (code text PRIMARY KEY, owner text NOT NULL, amount int NOT NULL,
+    CREATE TABLE IF NOT EXISTS accounts (id text PRIMARY KEY DEFAULT gen_random_uuid(), open boolean NOT NULL DEFAULT true);
+    CREATE TABLE IF NOT EXISTS vouchers (code text PRIMARY KEY DEFAULT gen_random_uuid(), owner text NOT NULL, amount int NOT NULL,
         redeemed_at timestamptz, expires_at timestamptz NOT NULL DEFAULT now() + interval '1 year');
     CREATE TABLE IF NOT EXISTS credits (id bigserial PRIMARY KEY, account text NOT NULL, code text NOT NULL, amount int NOT NULL);
     CREATE TABLE IF NOT EXISTS events (id bigserial PRIMARY KEY, code text NOT NULL, what text NOT NULL);
@@ -55,9 +54,8 @@ impl IntoResponse for Failure {
 type Reply = Result<(StatusCode, Json<Value>), Failure>;
 
 async fn open_account(State(pool): State<Pool>) -> Reply {
-    let id = Uuid::new_v4().simple().to_string();
-    pool.get().await?.execute("INSERT INTO accounts (id) VALUES ($1)", &[&id]).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+    let row = pool.get().await?.query_one("INSERT INTO accounts DEFAULT VALUES RETURNING id", &[]).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "id": row.get::<_, String>(0) }))))
 }
 
 async fn change_account(State(pool): State<Pool>, Path(id): Path<String>, Json(body): Json<Value>) -> Reply {
@@ -68,10 +66,9 @@ async fn change_account(State(pool): State<Pool>, Path(id): Path<String>, Json(b
 
 async fn issue(State(pool): State<Pool>, headers: HeaderMap) -> Reply {
     let owner = user(&headers)?;
-    let code = Uuid::new_v4().simple().to_string();
-    let insert = "INSERT INTO vouchers (code, owner, amount) VALUES ($1, $2, 10)";
-    pool.get().await?.execute(insert, &[&code, &owner]).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "code": code }))))
+    let insert = "INSERT INTO vouchers (owner, amount) VALUES ($1, 10) RETURNING code";
+    let row = pool.get().await?.query_one(insert, &[&owner]).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "code": row.get::<_, String>(0) }))))
 }
 
 async fn expire(State(pool): State<Pool>, Path(code): Path<String>) -> Reply {

@@ -12,10 +12,10 @@ use axum::{
 use deadpool_postgres::{Config, Pool, PoolError, Runtime};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
-use uuid::Uuid;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS resets (token text PRIMARY KEY, email text NOT NULL, state text NOT NULL DEFAULT 'sent',
+    CREATE TABLE IF NOT EXISTS resets (token text PRIMARY KEY DEFAULT gen_random_uuid(), email text NOT NULL,
+        state text NOT NULL DEFAULT 'sent',
         expires_at timestamptz NOT NULL DEFAULT now() + interval '1 hour');
     CREATE TABLE IF NOT EXISTS passwords (id bigserial PRIMARY KEY, token text NOT NULL, password text NOT NULL)";
 
@@ -52,12 +52,11 @@ impl IntoResponse for Failure {
 type Reply = Result<(StatusCode, Json<Value>), Failure>;
 
 async fn send_link(State(pool): State<Pool>, Json(body): Json<Value>) -> Reply {
-    let token = Uuid::new_v4().simple().to_string();
     let email =
         body["email"].as_str().ok_or(Failure::Refused(StatusCode::BAD_REQUEST, "email is missing"))?;
-    let insert = "INSERT INTO resets (token, email) VALUES ($1, $2)";
-    pool.get().await?.execute(insert, &[&token, &email]).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "token": token }))))
+    let insert = "INSERT INTO resets (email) VALUES ($1) RETURNING token";
+    let row = pool.get().await?.query_one(insert, &[&email]).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "token": row.get::<_, String>(0) }))))
 }
 
 async fn expire(State(pool): State<Pool>, Path(token): Path<String>) -> Reply {

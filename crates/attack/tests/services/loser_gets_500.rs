@@ -12,10 +12,9 @@ use axum::{
 use deadpool_postgres::{Config, Pool, PoolError, Runtime};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
-use uuid::Uuid;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS codes (code text PRIMARY KEY, points int NOT NULL);
+    CREATE TABLE IF NOT EXISTS codes (code text PRIMARY KEY DEFAULT gen_random_uuid(), points int NOT NULL);
     CREATE TABLE IF NOT EXISTS redemptions (code text PRIMARY KEY REFERENCES codes, customer text NOT NULL);
     CREATE TABLE IF NOT EXISTS bookings (id bigserial PRIMARY KEY, code text NOT NULL, points int NOT NULL)";
 
@@ -52,11 +51,11 @@ impl IntoResponse for Failure {
 type Reply = Result<(StatusCode, Json<Value>), Failure>;
 
 async fn create(State(pool): State<Pool>, Json(body): Json<Value>) -> Reply {
-    let code = Uuid::new_v4().simple().to_string();
     let points = body["points"].as_i64().and_then(|points| i32::try_from(points).ok());
     let points = points.ok_or(Failure::Refused(StatusCode::BAD_REQUEST, "points are missing"))?;
-    pool.get().await?.execute("INSERT INTO codes (code, points) VALUES ($1, $2)", &[&code, &points]).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "code": code }))))
+    let insert = "INSERT INTO codes (points) VALUES ($1) RETURNING code";
+    let row = pool.get().await?.query_one(insert, &[&points]).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "code": row.get::<_, String>(0) }))))
 }
 
 async fn redeem(State(pool): State<Pool>, Path(code): Path<String>, Json(body): Json<Value>) -> Reply {
