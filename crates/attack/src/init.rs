@@ -312,7 +312,7 @@ mod tests {
     use crate::target::parse;
 
     fn reads(text: &str) -> crate::target::Target {
-        parse(text.as_bytes(), Path::new(".")).unwrap_or_else(|problem| panic!("{problem}\n{text}"))
+        parse(text.as_bytes(), Path::new(".")).unwrap_or_else(|problem| panic!("{problem:?}\n{text}"))
     }
 
     #[test]

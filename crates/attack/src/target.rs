@@ -5,7 +5,7 @@
 mod read;
 mod table;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -13,6 +13,19 @@ use serde_json_path::JsonPath;
 use crate::template::{Capture, Template};
 
 pub use read::{MAX_BYTES, parse};
+
+/// The first mistake in a target file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its place, in bytes from the beginning of the file.
+    pub span: Range<usize>,
+    /// What was found there.
+    pub found: String,
+    /// What was expected.
+    pub expected: String,
+    /// A suggestion.
+    pub help: Option<String>,
+}
 
 /// A service and what is promised of it.
 #[derive(Clone, Debug)]

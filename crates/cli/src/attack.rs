@@ -9,7 +9,11 @@ use countersign_attack::{
     safety::{Limits, Stop},
     target::{self, Target},
 };
-use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+use countersign_terminal::{
+    BadInput, Exit,
+    input::{self, Finding},
+    print_error, print_line,
+};
 
 use crate::args::{
     Format,
@@ -35,7 +39,10 @@ fn read(path: &Path) -> Result<Target, BadInput> {
         BadInput::plain(&format!("{name}: cannot be read: {error}"), "expected a target file")
     })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    target::parse(&bytes, folder).map_err(|problem| BadInput::in_file(&name, &bytes, &problem))
+    target::parse(&bytes, folder).map_err(|problem| {
+        let target::Problem { span, found, expected, help } = problem;
+        BadInput::in_file(&name, &bytes, &Finding { span, found, expected, help })
+    })
 }
 
 fn options(reach: &ReachArgs) -> Options {

@@ -2,13 +2,12 @@
 
 use std::{ops::Range, path::Path, time::Duration};
 
-use countersign::flow_file::Problem;
 use regex_lite::Regex;
 use serde_json_path::JsonPath;
 use toml::de::DeTable;
 
 use super::{
-    BaseUrl, Body, Change, Counter, Database, Observe, Promise, Request, Service, Target, Usage,
+    BaseUrl, Body, Change, Counter, Database, Observe, Problem, Promise, Request, Service, Target, Usage,
     table::{Table, Value, json, problem, shortened, string, wrong_type},
 };
 use crate::template::{Capture, Template};

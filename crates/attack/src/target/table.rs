@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use countersign::flow_file::Problem;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+
+use super::Problem;
 
 pub(super) type Value<'t> = &'t Spanned<DeValue<'t>>;
 
