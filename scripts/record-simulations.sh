@@ -17,7 +17,7 @@ detection() {
 
 # Only those that are kept are renewed: another one is added by hand, and counted in tests/simulation/failures.rs.
 failures() {
-  for flow in consume-first twin-consume-first consume-last lease-unfenced coupon-redeem magic-link oauth-code payment-confirm; do
+  for flow in consume-first twin-consume-first consume-last lease-unfenced; do
     "$countersign" simulate "$flow" --seeds 0..30000 --failures "$new" > /dev/null
   done
   for failure in tests/simulation/failures/atomic-commit-*.json; do

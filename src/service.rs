@@ -3,6 +3,7 @@
 //! [`promote`] is the endpoint's work, [`promote_once`] for callers that ask again; [`promote_in_turn`] and
 //! [`promote_once_in_turn`] say how to wait for an approval's lease. [`step`] is one atomic action of it, for whoever
 //! decides what happens in between. [`request_once`] asks for an approval, [`promote_at_once`] needs nobody's.
+//! [`supports`] says whether a flow can be run at all; ask it once, where a flow enters.
 //! [`under_key`] keeps two requests under one idempotency key apart. [`work`] is the worker's; [`take`],
 //! [`see_through`] and [`give_back`] are its parts, for one that may have to stop in between.
 
@@ -11,6 +12,7 @@ mod at_once;
 mod deployer;
 mod key;
 mod once;
+mod supports;
 mod timer;
 mod turns;
 mod worker;
@@ -20,6 +22,7 @@ pub use at_once::{POLICY, promote_at_once, runs_at_once};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, Running};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
 pub use once::{Answer, promote_once, promote_once_in_turn, request_once};
+pub use supports::{UnsupportedStep, supports};
 pub use timer::{NoTime, Timer};
 pub use turns::{AskAgain, Turns};
 pub use worker::{Held, Terms, Worked, give_back, launch, see_through, take, work};
@@ -136,7 +139,7 @@ pub async fn step<S: Store, D: Deployer>(
             deployer.launch(&Launch { approval: ask.request.approval, key: None, digest, target }).await;
             promotion.resume(Reply::Done);
         }
-        // `supports` refuses a flow with these at start.
+        // `supports` refuses a flow with these.
         Effect::Recall { .. } | Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
             promotion.resume(Reply::Failed);
         }

@@ -1,9 +1,10 @@
-//! Every edge of the model's graph, for each built-in flow, done by the real store and driver.
+//! Every edge of the model's graph, for each built-in flow that the driver carries out, done by the real store and driver.
 
 use std::ops::ControlFlow;
 
 use countersign::{
     protocol::{ApprovalState, Binding, Environment, Kind, Refusal, Request, Status, Timestamp},
+    service::supports,
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
     },
@@ -25,7 +26,7 @@ fn model(name: &str) -> Model {
 }
 
 fn every_edge_of_every_built_in_flow<S: Strategy + Default>() {
-    for flow in BUILT_IN {
+    for flow in BUILT_IN.iter().filter(|flow| supports(&flow.subject().flow).is_ok()) {
         let model = model(flow.name);
         let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
         let replayed = replay::<S>(&model).unwrap_or_else(|divergence| panic!("{}: {divergence}", flow.name));

@@ -46,6 +46,29 @@ pub struct Applied {
     pub enqueued: bool,
 }
 
+/// Whether a refusal applies to a request, with what its team has.
+type PlatformCheck = fn(&Estate, &Ask) -> bool;
+
+/// The platform's check behind this refusal; none when it has no such check.
+pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
+    static CHECKS: [(Refusal, PlatformCheck); 6] = [
+        (Refusal::NO_SERVICES, |estate, ask| {
+            estate.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
+        }),
+        (Refusal::MISSING_IMAGE_REF, |estate, ask| {
+            let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
+            estate.stack(ask.payload.source).is_some_and(missing)
+        }),
+        (Refusal::VAULT_REF_FAILED, |estate, ask| !estate.vault_refs_resolve(ask)),
+        (Refusal::TWIN_EXISTS, |estate, ask| ask.is_twin() && estate.target(ask).is_some()),
+        (Refusal::NOT_FOUND, |estate, ask| !estate.source_exists(ask)),
+        (Refusal::DEPLOYMENT_LIMIT_REACHED, |estate, ask| {
+            estate.target(ask).is_none() && estate.is_full(ask)
+        }),
+    ];
+    CHECKS.iter().find(|(checked, _)| checked == refusal).map(|(_, check)| *check)
+}
+
 impl Estate {
     /// Of a team that has nothing yet.
     pub fn new(team: Team) -> Self {
@@ -69,22 +92,7 @@ impl Estate {
 
     /// Whether this refusal applies now, by the platform's checks. A refusal that is none of theirs never does.
     pub fn refuses(&self, ask: &Ask, refusal: &Refusal) -> bool {
-        match refusal {
-            refusal if *refusal == Refusal::NO_SERVICES => {
-                self.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
-            }
-            refusal if *refusal == Refusal::MISSING_IMAGE_REF => {
-                let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
-                self.stack(ask.payload.source).is_some_and(missing)
-            }
-            refusal if *refusal == Refusal::VAULT_REF_FAILED => !self.vault_refs_resolve(ask),
-            refusal if *refusal == Refusal::TWIN_EXISTS => ask.is_twin() && self.target(ask).is_some(),
-            refusal if *refusal == Refusal::NOT_FOUND => !self.source_exists(ask),
-            refusal if *refusal == Refusal::DEPLOYMENT_LIMIT_REACHED => {
-                self.target(ask).is_none() && self.is_full(ask)
-            }
-            _ => false,
-        }
+        check_behind(refusal).is_some_and(|applies| applies(self, ask))
     }
 
     /// Whether one more target would pass the plan's cap. Twins are not counted.
@@ -173,7 +181,7 @@ impl Estate {
                 Change::WriteVault => {}
                 Change::Audit => applied.events += 1,
                 Change::Enqueue { .. } => applied.enqueued = true,
-                // `service::supports` refuses a flow with these at start.
+                // `service::supports` refuses a flow with these.
                 Change::Row { .. } | Change::Remember => {}
             }
         }

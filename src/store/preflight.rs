@@ -1,6 +1,6 @@
 //! The checks behind a step's refusals: which of them apply to what is asked for.
 
-use super::{Ask, Committed, Estate};
+use super::{Ask, Committed, Estate, estate::check_behind};
 use crate::protocol::{
     ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
     consume,
@@ -16,6 +16,15 @@ pub trait Preflight: Send + Sync {
 /// The platform's own checks: services, images, vault references, twins, and the plan's cap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlatformChecks;
+
+impl PlatformChecks {
+    /// Whether a step that lists this refusal can end with it: there is a check behind it, or it is one of the
+    /// well-known 503s, the answer of a step whose store failed.
+    pub fn can_produce(refusal: &Refusal) -> bool {
+        let is_failure = refusal.status() == 503 && Refusal::WELL_KNOWN.contains(refusal);
+        is_failure || check_behind(refusal).is_some()
+    }
+}
 
 impl Preflight for PlatformChecks {
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {

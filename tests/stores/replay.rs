@@ -2,6 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use countersign::service::supports;
 use countersign_models::{
     explorer::{Limits, explore},
     flows::BUILT_IN,
@@ -37,7 +38,11 @@ pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
             Ok(())
         })
     };
-    BUILT_IN.iter().map(|flow| trial(flow.name)).collect()
+    BUILT_IN
+        .iter()
+        .filter(|flow| supports(&flow.subject().flow).is_ok())
+        .map(|flow| trial(flow.name))
+        .collect()
 }
 
 fn model(name: &str) -> Model {

@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use countersign_models::model::Model;
 use stateright::Model as _;
 
-use crate::args::ExploreArgs;
+use crate::{args::ExploreArgs, judge::fit};
 use countersign_terminal::{BadInput, Exit, input, print_line};
 
 pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;
+    fit(&named.name, &named.subject.flow, args.bounds.bounds())?;
     // The Explorer panics where it cannot listen, and does not tell which port it took.
     let address =
         TcpListener::bind(&args.listen).and_then(|listener| listener.local_addr()).map_err(|error| {

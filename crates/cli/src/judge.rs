@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, ops::ControlFlow};
 
+use countersign::protocol::Flow;
 use countersign_models::{
     explorer::Progress,
     model::{Bounds, Model},
@@ -41,8 +42,28 @@ pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, B
     })
 }
 
+/// Refuses a flow of which a state does not fit into the model's packed form.
+pub(crate) fn fit(name: &str, flow: &Flow, bounds: Bounds) -> Result<(), BadInput> {
+    if Model::fits(flow, bounds) {
+        return Ok(());
+    }
+    let consumers = bounds.consumers;
+    Err(BadInput::plain(
+        &format!(
+            "{name}: the flow is too large for the model with {consumers} callers: a state does not fit"
+        ),
+        "take fewer callers with --consumers, or leave steps out, first those with `undo`",
+    ))
+}
+
 /// Judges one flow.
-pub(crate) fn judge(named: Named, bounds: Bounds, args: &RunArgs, pool: &rayon::ThreadPool) -> Judged {
+pub(crate) fn judge(
+    named: Named,
+    bounds: Bounds,
+    args: &RunArgs,
+    pool: &rayon::ThreadPool,
+) -> Result<Judged, BadInput> {
+    fit(&named.name, &named.subject.flow, bounds)?;
     let model = Model::new(named.subject.flow, bounds);
     let stopwatch = Stopwatch::start();
     // Drawn on standard error, and only where that is a terminal.
@@ -65,7 +86,7 @@ pub(crate) fn judge(named: Named, bounds: Bounds, args: &RunArgs, pool: &rayon::
     let report = pool.install(|| verify(&model, &named.subject.expectations, limits, &mut watch));
     bar.finish_and_clear();
     let seconds = stopwatch.elapsed().as_secs_f64();
-    Judged { name: named.name, about: named.subject.about, model, report, seconds }
+    Ok(Judged { name: named.name, about: named.subject.about, model, report, seconds })
 }
 
 fn spinner() -> ProgressStyle {

@@ -15,7 +15,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;
     let property = input::property(&args.property)?;
     let pool = pool(args.run.threads)?;
-    let judged = judge(named, args.bounds.bounds(), &args.run, &pool);
+    let judged = judge(named, args.bounds.bounds(), &args.run, &pool)?;
     let judgement = judged.report.of(property);
     let within = report::bounds(&judged);
     let title = format!("{}: {} {}", judged.name, property.id(), property.name());

@@ -9,6 +9,8 @@ mod trace;
 
 use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 
+use countersign::service::supports;
+use countersign_models::model::Bounds;
 use countersign_models::simulation::{Campaign, CrashPoints, Failure, Mutant, Report, Seeds, crash_points};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
@@ -18,7 +20,7 @@ use self::{
 };
 use crate::{
     args::{Format, SimulateArgs, SimulateCommand},
-    judge::pool,
+    judge::{fit, pool},
 };
 use countersign_terminal::{BadInput, Exit, Stopwatch, input, input::Named};
 
@@ -57,6 +59,14 @@ fn campaign(named: &Named, mutant: Option<&str>) -> Result<Campaign, BadInput> {
             BadInput::plain(&title, "without --mutant the platform is sound")
         })
     });
+    let flow = &named.subject.flow;
+    supports(flow).map_err(|unsupported| {
+        BadInput::plain(
+            &format!("{}: {unsupported}", named.name),
+            "the simulator runs the production driver; `countersign verify` judges every flow in the model",
+        )
+    })?;
+    fit(&named.name, flow, Bounds::default())?;
     Ok(Campaign {
         flow: Arc::new(named.subject.flow.clone()),
         name: named.name.clone(),

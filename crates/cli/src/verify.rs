@@ -2,7 +2,7 @@
 
 use crate::{
     args::{Format, VerifyArgs},
-    judge::{judge, pool},
+    judge::{fit, judge, pool},
     matrix, report,
 };
 use countersign_terminal::{BadInput, Exit, input};
@@ -11,7 +11,10 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let flows = input::flows(&args.flows)?;
     let pool = pool(args.run.threads)?;
     let bounds = args.bounds.bounds();
-    let judged: Vec<_> = flows.into_iter().map(|named| judge(named, bounds, &args.run, &pool)).collect();
+    // Before the first one is judged: what was found is not lost to a later one.
+    flows.iter().try_for_each(|named| fit(&named.name, &named.subject.flow, bounds))?;
+    let judged = flows.into_iter().map(|named| judge(named, bounds, &args.run, &pool));
+    let judged: Vec<_> = judged.collect::<Result<_, _>>()?;
     match args.format {
         Format::Json => report::print_json(&judged),
         Format::Human => {

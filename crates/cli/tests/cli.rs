@@ -174,6 +174,22 @@ fn bad_flow_files_are_pointed_into() {
 }
 
 #[test]
+fn a_flow_that_is_too_large_for_the_model_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.toml");
+    let step = "[[step]]\ndo = \"write\"\nwhat = \"vault\"\nundo = true\n";
+    fs::write(&path, format!("endpoint = {{ retry = \"keyless\" }}\n{}", step.repeat(64))).expect("a file");
+    let path = path.to_str().expect("text");
+    for command in [&["verify", path][..], &["show", path, "S1"], &["explore", path]] {
+        let output = countersign(&[command, &["--consumers", "6"]].concat());
+        let said = stderr(&output);
+        assert_eq!(code(&output), 2, "{said}");
+        assert!(said.contains("large: the flow is too large for the model with 6 callers"), "{said}");
+        assert!(said.contains("--consumers") && !said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_no_file_is_said_to_be_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().to_str().expect("text");

@@ -194,6 +194,22 @@ fn bad_usage_is_told_what_was_expected() {
 }
 
 #[test]
+fn a_flow_that_the_driver_does_not_carry_out_is_refused() {
+    let folder = folder();
+    let rows = "[[step]]\nname = \"payout\"\ndo = \"act\"\nvia = \"row\"\n";
+    fs::write(folder.path().join("rows.toml"), rows).expect("a file");
+    for (flow, expected) in [
+        ("rows.toml", "rows: the step `payout` uses `act` with `via = \"row\"`, which the production driver"),
+        ("coupon-redeem", "coupon-redeem: `[object]` has `approvers = 0`, which the production driver"),
+    ] {
+        let output = run(folder.path(), &["simulate", flow, "--seeds", "0..10"]);
+        assert_eq!(code(&output), 2, "{flow}");
+        let said = text(&output.stderr);
+        assert!(said.contains(expected) && said.contains("runs the production driver"), "{flow}: {said}");
+    }
+}
+
+#[test]
 fn a_failure_is_drawn() {
     let folder = folder();
     for (name, file) in [
@@ -230,6 +246,10 @@ fn what_is_no_failure_is_told_why() {
         ),
         (changed("\"team\": ", "\"team\": 1"), "expected a `team` and a `family` from 0 to 7"),
         (changed("do = ", "du = "), "`flow_file`: "),
+        (
+            changed("via = \\\"memory\\\"", "via = \\\"row\\\""),
+            "`flow_file`: the step `launch` uses `act` with",
+        ),
         (changed("\"approve\"", "\"aprove\""), "unknown variant `aprove`"),
     ] {
         fs::write(folder.path().join("failure.json"), content).expect("a file");

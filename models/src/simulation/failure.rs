@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use countersign::{flow_file::Problem, protocol::Flow};
+use countersign::{
+    flow_file::Problem,
+    protocol::Flow,
+    service::{UnsupportedStep, supports},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Action, InvalidScenario, Mutant, Scenario, Schedule, schedule::begin};
@@ -42,6 +46,8 @@ pub enum Unplayable {
     Scenario(InvalidScenario),
     /// The flow's file is none.
     Flow(Problem),
+    /// The production driver, which the simulation runs, does not carry the flow out.
+    Unsupported(UnsupportedStep),
 }
 
 impl std::fmt::Display for Unplayable {
@@ -51,6 +57,7 @@ impl std::fmt::Display for Unplayable {
             Self::Mutant => f.write_str("`mutant` names no mutant"),
             Self::Scenario(invalid) => write!(f, "`scenario`: {invalid}"),
             Self::Flow(problem) => write!(f, "`flow_file`: {problem}"),
+            Self::Unsupported(unsupported) => write!(f, "`flow_file`: {unsupported}"),
         }
     }
 }
@@ -81,9 +88,10 @@ impl Failure {
     /// The flow that it is about.
     ///
     /// # Errors
-    /// [`Unplayable::Flow`] when its file is none.
+    /// [`Unplayable::Flow`] when its file is none, [`Unplayable::Unsupported`] when the driver does not carry it out.
     pub fn flow(&self) -> Result<Arc<Flow>, Unplayable> {
         let subject = Subject::read(self.flow_file.as_bytes()).map_err(Unplayable::Flow)?;
+        supports(&subject.flow).map_err(Unplayable::Unsupported)?;
         Ok(Arc::new(subject.flow))
     }
 

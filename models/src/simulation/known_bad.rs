@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use countersign::service::supports;
+
 use super::{Campaign, Mutant};
 use crate::{
     controls::{BEYOND_THE_MODEL, CONTROLS},
@@ -44,7 +46,7 @@ pub struct KnownBad {
 }
 
 impl KnownBad {
-    /// All there are.
+    /// All that the production driver, which the simulation runs, carries out.
     pub fn all() -> Vec<Self> {
         let flows = BUILT_IN.iter().filter_map(|flow| {
             let expectations = flow.subject().expectations;
@@ -65,7 +67,7 @@ impl KnownBad {
             campaign: campaign(control.name, &control.file(), None),
             breaks: control.breaks.to_vec(),
         });
-        flows.chain(mutants).chain(controls).collect()
+        flows.chain(mutants).chain(controls).filter(|bad| supports(&bad.campaign.flow).is_ok()).collect()
     }
 }
 

@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, path::Path, time::UNIX_EPOCH};
 
 use countersign::{protocol::Timestamp, store::AuditKind};
-use countersign_models::audit::{Auditor, NotAllowed};
+use countersign_models::{
+    audit::{Auditor, NotAllowed},
+    model::Bounds,
+};
 use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 use serde::Deserialize;
 
+use crate::judge::fit;
 use countersign_terminal::{BadInput, Exit, input, print_line};
 
 /// The longest log.
@@ -31,6 +35,7 @@ struct Event {
 
 pub(super) fn run(path: &Path, flow: &str) -> Result<Exit, BadInput> {
     let named = input::flow(flow)?;
+    fit(&named.name, &named.subject.flow, Bounds::default())?;
     let name = path.display().to_string();
     let text = input::text(path, MOST, WHAT)?;
     let mut approvals: BTreeMap<String, Vec<Event>> = BTreeMap::new();

@@ -80,6 +80,27 @@ fn an_order_that_is_not_the_one_to_use_needs_a_switch_and_is_warned_of() {
 }
 
 #[test]
+fn a_flow_that_the_gate_does_not_carry_out_is_refused_by_step_and_word() {
+    let workplace = Workplace::new();
+    let rows = "[[step]]\nname = \"payout\"\ndo = \"act\"\nvia = \"row\"\n";
+    workplace.write("rows.toml", rows);
+    let code = "[[step]]\nname = \"basket\"\ndo = \"check\"\nrefusals = [\"412 basket_too_small\"]\n";
+    workplace.write("code.toml", code);
+    for (file, expected) in [
+        (
+            "rows.toml",
+            "rows.toml: the step `payout` uses `act` with `via = \"row\"`, which the production driver",
+        ),
+        ("code.toml", "code.toml: the step `basket` lists \"412 basket_too_small\", which no check"),
+    ] {
+        let args = ["--store", "memory", "--flow", file, "--allow-unsafe-flow"];
+        for said in [workplace.refusal(&args), workplace.refusal_of_check(&args)] {
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_lease_goes_with_the_order_to_use_and_with_no_other() {
     let workplace = Workplace::new();
     let check = ["check", "--listen", "127.0.0.1:0", "--store", "memory", "--contention", "lease"];

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use countersign::store::{postgres::PostgresOptions, sql::Cas};
+use countersign::{
+    service::supports,
+    store::{postgres::PostgresOptions, sql::Cas},
+};
 use countersign_gate::{
     http::{self, Flows},
     instance::{
@@ -230,7 +233,14 @@ fn order(args: &ServeArgs, config: &Config) -> Result<Order, BadInput> {
             "`countersign verify` says what it breaks; --allow-unsafe-flow runs it all the same, to be attacked",
         ));
     }
-    let input::Named { name, subject, .. } = input::flow(name)?;
+    let asked = name;
+    let input::Named { name, subject, .. } = input::flow(asked)?;
+    supports(&subject.flow).map_err(|unsupported| {
+        BadInput::plain(
+            &format!("{asked}: {unsupported}"),
+            "`countersign verify` judges such a flow; the gate runs flows that use a deployment approval once",
+        )
+    })?;
     Ok(Order { name, flows: Flows { stacks: subject.flow.clone(), twins: subject.flow }, is_safe: false })
 }
 

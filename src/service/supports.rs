@@ -1,0 +1,238 @@
+//! The parts of the flow vocabulary that the driver and the stores carry out as the protocol means them.
+//!
+//! Every field of a flow is named here, so that a new one needs a decision. A word is refused when in doubt: a flow
+//! that starts runs the steps that were verified.
+
+use std::fmt;
+
+use crate::{
+    protocol::{
+        Act, Checks, Consume, DecisionRule, Endpoint, FailedAttempt, Flow, Guards, Lease, Member, Method,
+        Object, OnConflict, OnHeld, Refusal, Retry, Step, StepAction, Storage, Via, Write,
+    },
+    store::PlatformChecks,
+};
+
+/// The first part of a flow that the driver and the stores do not carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnsupportedStep {
+    /// A promise about the object, or a way in which people and clients reach it.
+    Promise {
+        /// The table of the flow file.
+        table: &'static str,
+        /// The key and its value.
+        word: String,
+    },
+    /// A word of a step.
+    Word {
+        /// The name of the step or of the act, or else what it does.
+        step: String,
+        /// The word, with its key and value where it has one.
+        word: String,
+    },
+    /// A refusal that no check of the platform can produce.
+    Refusal {
+        /// The name of the step, or else what it does.
+        step: String,
+        /// The refusal that it lists.
+        refusal: Refusal,
+    },
+}
+
+impl fmt::Display for UnsupportedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Promise { table, word } => {
+                write!(f, "`[{table}]` has {word}, which the production driver does not carry out")
+            }
+            Self::Word { step, word } => {
+                write!(f, "the step `{step}` uses {word}, which the production driver does not carry out")
+            }
+            Self::Refusal { step, refusal } => {
+                write!(f, "the step `{step}` lists \"{refusal}\", which no check of the platform can produce")
+            }
+        }
+    }
+}
+
+impl std::error::Error for UnsupportedStep {}
+
+/// Whether the driver and the stores of this crate carry out `flow`, with the [platform's checks](PlatformChecks).
+///
+/// To be asked once, where a flow enters: the driver itself fails closed with a 503 at some of the words that are
+/// refused here, and does not see others.
+///
+/// # Errors
+/// [`UnsupportedStep`] names the first part that is not carried out.
+pub fn supports(flow: &Flow) -> Result<(), UnsupportedStep> {
+    object(flow.object())?;
+    reach(flow.decision(), flow.endpoint())?;
+    let mut before = Before::default();
+    flow.steps().iter().try_for_each(|step| before.check(step))
+}
+
+/// An approval of the platform is the default object; only its name and its audit are the flow's own.
+fn object(object: &Object) -> Result<(), UnsupportedStep> {
+    let Object {
+        noun: _,
+        uses,
+        approvers,
+        separate,
+        expires,
+        revocable,
+        bound,
+        target_bound,
+        owner,
+        audited: _,
+        failed_attempt,
+    } = object;
+    let table = "object";
+    let promise = |key, value: &dyn fmt::Display| promise(table, key, value);
+    refuse_if(*uses != 1, || promise("uses", uses))?;
+    refuse_if(*approvers != 1, || promise("approvers", approvers))?;
+    refuse_if(*separate, || promise("separate", separate))?;
+    refuse_if(!*expires, || promise("expires", expires))?;
+    refuse_if(*revocable, || promise("revocable", revocable))?;
+    refuse_if(!*bound, || promise("bound", bound))?;
+    refuse_if(*target_bound, || promise("target_bound", target_bound))?;
+    refuse_if(!*owner, || promise("owner", owner))?;
+    refuse_if(*failed_attempt == FailedAttempt::Burn, || promise("failed_attempt", &"\"burn\""))
+}
+
+fn reach(decision: DecisionRule, endpoint: Endpoint) -> Result<(), UnsupportedStep> {
+    let DecisionRule { guards, method } = decision;
+    refuse_if(guards != DecisionRule::default().guards, || {
+        let word = "`guards` other than [\"status\", \"expiry\"]".to_owned();
+        UnsupportedStep::Promise { table: "decision", word }
+    })?;
+    refuse_if(method == Method::Get, || promise("decision", "method", &"\"GET\""))?;
+    let Endpoint { method, retry } = endpoint;
+    refuse_if(method == Method::Get, || promise("endpoint", "method", &"\"GET\""))?;
+    // The service repeats outcomes by the approval's own execution, which the flow's steps do not show.
+    match retry {
+        Retry::None => Ok(()),
+        Retry::Key => Err(promise("endpoint", "retry", &"\"key\"")),
+        Retry::Keyless => Err(promise("endpoint", "retry", &"\"keyless\"")),
+    }
+}
+
+fn promise(table: &'static str, key: &str, value: &dyn fmt::Display) -> UnsupportedStep {
+    UnsupportedStep::Promise { table, word: format!("`{key} = {value}`") }
+}
+
+fn refuse_if(wrong: bool, refusal: impl FnOnce() -> UnsupportedStep) -> Result<(), UnsupportedStep> {
+    if wrong { Err(refusal()) } else { Ok(()) }
+}
+
+/// A word of the step of this name.
+#[derive(Clone, Copy)]
+struct At<'a>(&'a str);
+
+impl At<'_> {
+    fn word(self, wrong: bool, word: &str) -> Result<(), UnsupportedStep> {
+        refuse_if(wrong, || UnsupportedStep::Word { step: self.0.to_owned(), word: word.to_owned() })
+    }
+}
+
+/// What the steps before one have had.
+#[derive(Default)]
+struct Before {
+    acted: bool,
+    leased: bool,
+}
+
+impl Before {
+    fn check(&mut self, step: &Step) -> Result<(), UnsupportedStep> {
+        // The promotion itself carries `on_error` out: the driver only runs the effects that it asks for.
+        let Step { name: _, on_error: _, action } = step;
+        let name = step.to_string();
+        let at = At(&name);
+        match action {
+            StepAction::Validate { checks, accept_own } => {
+                let Checks { owner: _, status: _, binding: _, expiry: _, digest: _, target } = *checks;
+                at.word(target, "`validate` with `checks = [\"target\"]`")?;
+                at.word(*accept_own, "`validate` with `accept_own = true`")?;
+            }
+            StepAction::Check { refusals } => known(at, refusals)?,
+            StepAction::Recall { claim: _, claim_expires: _ } => at.word(true, "`recall`")?,
+            StepAction::Lease(lease) => self.lease(at, *lease)?,
+            StepAction::Write(one) => write(at, one)?,
+            StepAction::Consume(one) => consume(at, one)?,
+            StepAction::Act(one) => self.act(at, one)?,
+            StepAction::Audit => {}
+            StepAction::Remember => at.word(true, "`remember`")?,
+            StepAction::Atomic(members) => {
+                for member in members {
+                    match member {
+                        Member::Consume(one) => consume(at, one)?,
+                        Member::Write(one) => write(at, one)?,
+                        Member::Act(one) => self.act(At(one.name.as_deref().unwrap_or(&name)), one)?,
+                        Member::Audit => {}
+                        Member::Remember => at.word(true, "`remember`")?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A lease of the stores runs out after a fixed time, and is released at the end of the attempt.
+    fn lease(&mut self, at: At<'_>, lease: Lease) -> Result<(), UnsupportedStep> {
+        let Lease { on_held, expires, renewed, reentrant, until, undo } = lease;
+        at.word(on_held == OnHeld::Refuse, "`lease` with `on_held = \"refuse\"`")?;
+        at.word(!expires, "`lease` with `expires = false`")?;
+        at.word(renewed, "`lease` with `renewed = true`")?;
+        at.word(reentrant, "`lease` with `reentrant = true`")?;
+        at.word(until.is_some(), "`lease` with `until`")?;
+        at.word(undo, "`lease` with `undo = true`")?;
+        // It would wait for the first one, which is its own.
+        at.word(self.leased, "a second `lease`")?;
+        self.leased = true;
+        Ok(())
+    }
+
+    /// The stores keep one job for an approval, and neither jobs nor launches carry the name of their act.
+    fn act(&mut self, at: At<'_>, act: &Act) -> Result<(), UnsupportedStep> {
+        let Act { name: _, via, refusals, undo } = act;
+        match via {
+            Via::Memory | Via::Outbox => {}
+            Via::Row { unique: _ } => at.word(true, "`act` with `via = \"row\"`")?,
+            Via::Call { key: _ } => at.word(true, "`act` with `via = \"call\"`")?,
+            Via::Answer => at.word(true, "`act` with `via = \"answer\"`")?,
+        }
+        at.word(!refusals.is_empty(), "`act` with `refusals`")?;
+        at.word(*undo, "`act` with `undo = true`")?;
+        at.word(self.acted, "a second `act`")?;
+        self.acted = true;
+        Ok(())
+    }
+}
+
+fn write(at: At<'_>, write: &Write) -> Result<(), UnsupportedStep> {
+    // Both targets, in one action or in two.
+    let Write { what: _, atomicity: _, refusals, undo } = write;
+    at.word(*undo, "`write` with `undo = true`")?;
+    known(at, refusals)
+}
+
+fn consume(at: At<'_>, consume: &Consume) -> Result<(), UnsupportedStep> {
+    // With one use, the read-then-write form writes what an update without a condition writes.
+    let Consume { guards, atomicity: _, on_conflict, storage, accept_own, undo } = *consume;
+    let Guards { status: _, expiry: _, digest: _, target, lease: _ } = guards;
+    at.word(target, "`consume` with `guards = [\"target\"]`")?;
+    at.word(on_conflict == OnConflict::Continue, "`consume` with `on_conflict = \"continue\"`")?;
+    at.word(storage == Storage::Memory, "`consume` with `store = \"memory\"`")?;
+    at.word(accept_own, "`consume` with `accept_own = true`")?;
+    at.word(undo, "`consume` with `undo = true`")
+}
+
+/// Refuses codes that no check produces: a check that lists one would pass in silence.
+fn known(at: At<'_>, refusals: &[Refusal]) -> Result<(), UnsupportedStep> {
+    match refusals.iter().find(|refusal| !PlatformChecks::can_produce(refusal)) {
+        Some(refusal) => Err(UnsupportedStep::Refusal { step: at.0.to_owned(), refusal: refusal.clone() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(all(test, feature = "flow-files"))]
+mod tests;
