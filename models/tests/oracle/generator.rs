@@ -1,278 +1,449 @@
-//! Random valid flow files, from a seed: nearly sensible orders, mutated.
+//! Random valid flow files, from a seed: nearly sensible orders with keys of all kinds, mutated.
 
-struct Rng(u64);
+mod coverage;
+mod rng;
 
-impl Rng {
-    /// splitmix64
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
+pub(crate) use coverage::Coverage;
+use rng::Rng;
 
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
+#[derive(Clone)]
+enum Value {
+    Word(String),
+    Words(Vec<&'static str>),
+    Bare(String),
+}
 
-    fn percent(&mut self, p: usize) -> bool {
-        self.below(100) < p
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
+impl Value {
+    fn toml(&self) -> String {
+        match self {
+            Self::Word(word) => format!("\"{word}\""),
+            Self::Bare(text) => text.clone(),
+            Self::Words(words) => {
+                format!("[{}]", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", "))
+            }
+        }
     }
 }
 
-/// One step: its keys and values, as TOML; or a group of such.
+/// A table of the file: `[object]`, one step, a member of a group.
+#[derive(Clone, Default)]
+struct Table(Vec<(&'static str, Value)>);
+
+impl Table {
+    fn step(word: &str) -> Self {
+        Self(vec![("do", Value::Word(word.into()))])
+    }
+
+    fn word(&mut self, key: &'static str, word: impl Into<String>) {
+        self.0.push((key, Value::Word(word.into())));
+    }
+
+    fn flag(&mut self, key: &'static str, value: bool) {
+        self.0.push((key, Value::Bare(value.to_string())));
+    }
+
+    fn has(&self, key: &str, value: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(k, v)| *k == key && matches!(v, Value::Word(word) | Value::Bare(word) if word == value))
+    }
+}
+
 #[derive(Clone)]
 enum Step {
-    One(Vec<(&'static str, String)>),
-    Group(Vec<Vec<(&'static str, String)>>),
+    One(Table),
+    Group { keys: Table, members: Vec<Table> },
 }
 
-type Keys = Vec<(&'static str, String)>;
+impl Step {
+    fn tables(&self) -> &[Table] {
+        match self {
+            Self::One(table) => std::slice::from_ref(table),
+            Self::Group { members, .. } => members,
+        }
+    }
 
-fn quoted(s: &str) -> String {
-    format!("\"{s}\"")
+    fn tables_mut(&mut self) -> &mut [Table] {
+        match self {
+            Self::One(table) => std::slice::from_mut(table),
+            Self::Group { members, .. } => members,
+        }
+    }
+
+    fn does(&self, word: &str) -> bool {
+        self.tables().iter().any(|table| table.has("do", word))
+    }
 }
 
-fn list(words: &[&str]) -> String {
-    let inner: Vec<String> = words.iter().map(|w| quoted(w)).collect();
-    format!("[{}]", inner.join(", "))
+/// A flow file before it is written.
+pub(crate) struct Draft {
+    seed: u64,
+    object: Table,
+    decision: Option<Table>,
+    endpoint: Table,
+    steps: Vec<Step>,
 }
 
-fn subset<'a>(rng: &mut Rng, of: &[&'a str], percent: usize) -> Vec<&'a str> {
-    let mut left: Vec<&str> = of.iter().copied().filter(|_| rng.percent(percent)).collect();
+/// The flow of this seed.
+pub(crate) fn random_flow(seed: u64) -> Draft {
+    let mut rng = Rng(seed);
+    let mut object = Table::default();
+    let approvers = *rng.weighted(&[("0", 60), ("1", 22), ("2", 12), ("3", 6)]);
+    promises(&mut rng, &mut object, approvers);
+    let decision = (approvers != "0").then(|| decision(&mut rng)).filter(|table| !table.0.is_empty());
+    let mut endpoint = Table::default();
+    let retry = *rng.weighted(&[("none", 40), ("key", 35), ("keyless", 25)]);
+    if retry != "none" {
+        endpoint.word("retry", retry);
+    }
+    if rng.percent(12) {
+        endpoint.word("method", "GET");
+    }
+    let steps = steps(&mut rng, retry);
+    Draft { seed, object, decision, endpoint, steps }
+}
+
+fn promises(rng: &mut Rng, object: &mut Table, approvers: &str) {
+    if approvers != "1" {
+        object.0.push(("approvers", Value::Bare(approvers.into())));
+    }
+    let uses = *rng.weighted(&[("1", 65), ("2", 25), ("3", 10)]);
+    if uses != "1" {
+        object.0.push(("uses", Value::Bare(uses.into())));
+    }
+    if approvers != "0" && rng.percent(35) {
+        object.flag("separate", true);
+    }
+    for (key, value, percent) in [
+        ("expires", false, 65),
+        ("revocable", true, 15),
+        ("bound", false, 70),
+        ("target_bound", true, 15),
+        ("owner", false, 70),
+        ("audited", false, 45),
+    ] {
+        if rng.percent(percent) {
+            object.flag(key, value);
+        }
+    }
+    if rng.percent(15) {
+        object.word("failed_attempt", "burn");
+    }
+}
+
+fn decision(rng: &mut Rng) -> Table {
+    let mut table = Table::default();
+    if rng.percent(60) {
+        let mut guards = Vec::new();
+        for (guard, percent) in [("status", 75), ("expiry", 65), ("distinct", 60), ("not_requester", 50)] {
+            if rng.percent(percent) {
+                guards.push(guard);
+            }
+        }
+        table.0.push(("guards", Value::Words(guards)));
+    }
+    if rng.percent(25) {
+        table.word("method", "GET");
+    }
+    table
+}
+
+const CONDITIONS: [&str; 6] = ["owner", "status", "binding", "expiry", "digest", "target"];
+
+fn subset(rng: &mut Rng, of: &[&'static str], percent: usize) -> Vec<&'static str> {
+    let mut left: Vec<_> = of.iter().copied().filter(|_| rng.percent(percent)).collect();
     if rng.percent(20) {
         left.reverse(); // the order of the words must not matter
     }
     left
 }
 
-fn validate(rng: &mut Rng) -> Keys {
-    let all = ["owner", "status", "binding", "expiry", "digest"];
-    let percent = [100, 80, 80, 50][rng.below(4)];
-    let mut checks = subset(rng, &all, percent);
-    if checks.is_empty() {
-        checks.push(all[rng.below(all.len())]);
-    }
-    vec![("do", quoted("validate")), ("checks", list(&checks))]
-}
-
-fn refusals(rng: &mut Rng, keys: &mut Keys, percent: usize, of: &[&str]) {
+fn on_error(rng: &mut Rng, table: &mut Table, percent: usize) {
     if rng.percent(percent) {
-        let mut words = subset(rng, of, 60);
-        if words.is_empty() {
-            words.push(of[rng.below(of.len())]);
-        }
-        keys.push(("refusals", list(&words)));
+        let word = *rng.weighted(&[("continue", 50), ("retry", 45), ("refuse", 5)]);
+        table.word("on_error", word);
     }
 }
 
-fn check(rng: &mut Rng) -> Keys {
-    let name = rng.pick(&["source services", "environment", "plan", "family"]);
-    let mut keys = vec![("do", quoted("check")), ("name", quoted(name))];
-    let of = [
-        "503 fetch_failed",
-        "412 no_services",
-        "409 twin_exists",
-        "400 vault_ref_failed",
-        "404 not_found",
-        "410 gone",
-    ];
-    refusals(rng, &mut keys, 65, &of);
-    keys
-}
-
-fn write(rng: &mut Rng, what: &str, member: bool) -> Keys {
-    let mut keys = vec![("do", quoted("write")), ("what", quoted(what))];
-    if !member {
-        if what == "target" && rng.percent(40) {
-            keys.push(("how", quoted("read-then-write")));
-        }
-        if rng.percent(if what == "vault" { 50 } else { 15 }) {
-            keys.push(("best_effort", "true".into()));
-        } else if rng.percent(10) {
-            keys.push(("best_effort", "false".into()));
-        }
+fn refusals(rng: &mut Rng, table: &mut Table, percent: usize) {
+    if rng.percent(percent) {
+        let refusal = *rng.weighted(&[
+            ("412 not_now", 50),
+            ("409 twin_exists", 20),
+            ("404 not_found", 15),
+            ("503 fetch_failed", 15),
+        ]);
+        table.0.push(("refusals", Value::Words(vec![refusal])));
     }
-    refusals(rng, &mut keys, if member { 20 } else { 50 }, &["503 update_failed", "402 limit_reached"]);
-    keys
 }
 
-fn consume(rng: &mut Rng, member: bool) -> Keys {
-    let percent = [100, 75, 75, 30][rng.below(4)];
-    let guards = subset(rng, &["status", "expiry", "digest"], percent);
-    let mut keys = vec![("do", quoted("consume")), ("guards", list(&guards))];
-    if !member && rng.percent(25) {
-        keys.push(("how", quoted("read-then-write")));
+fn by_word(rng: &mut Rng, word: &str, member: bool) -> Table {
+    let mut table = Table::step(word);
+    match word {
+        "validate" => {
+            let percent = *rng.weighted(&[(100, 40), (70, 40), (40, 20)]);
+            let mut checks = subset(rng, &CONDITIONS, percent);
+            if checks.is_empty() {
+                checks.push(CONDITIONS[rng.below(6)]);
+            }
+            table.0.push(("checks", Value::Words(checks)));
+            if rng.percent(25) {
+                table.flag("accept_own", true);
+            }
+        }
+        "check" => refusals(rng, &mut table, 70),
+        "recall" => {
+            if rng.percent(50) {
+                table.flag("claim", true);
+                if rng.percent(40) {
+                    table.flag("claim_expires", false);
+                }
+            }
+        }
+        "lease" => {
+            if rng.percent(35) {
+                table.word("on_held", "refuse");
+            }
+            if rng.percent(30) {
+                table.flag("expires", false);
+            } else if rng.percent(35) {
+                table.flag("renewed", true);
+            }
+            for (key, percent) in [("reentrant", 30), ("undo", 20)] {
+                if rng.percent(percent) {
+                    table.flag(key, true);
+                }
+            }
+        }
+        "target" | "vault" => {
+            table = Table::step("write");
+            table.word("what", word);
+            if !member && word == "target" && rng.percent(35) {
+                table.word("how", "read-then-write");
+            }
+            refusals(rng, &mut table, if member { 25 } else { 35 });
+            if !member && rng.percent(30) {
+                table.flag("undo", true);
+            }
+        }
+        "consume" => {
+            let percent = *rng.weighted(&[(100, 35), (70, 40), (30, 25)]);
+            let guards = subset(rng, &["status", "expiry", "digest", "target"], percent);
+            table.0.push(("guards", Value::Words(guards)));
+            if !member {
+                if rng.percent(25) {
+                    table.word("how", "read-then-write");
+                }
+                if rng.percent(30) {
+                    table.flag("undo", true);
+                }
+            }
+            if rng.percent(15) {
+                table.word("on_conflict", "continue");
+            }
+            if rng.percent(30) {
+                table.flag("accept_own", true);
+            }
+            if rng.percent(12) {
+                table.word("store", "memory");
+            }
+        }
+        "act" => {
+            let via = if member {
+                *rng.weighted(&[("row", 50), ("outbox", 50)])
+            } else {
+                *rng.weighted(&[("memory", 20), ("outbox", 20), ("row", 20), ("call", 25), ("answer", 15)])
+            };
+            table.word("via", via);
+            let flag = match via {
+                "row" => Some("unique"),
+                "call" => Some("key"),
+                _ => None,
+            };
+            if let Some(flag) = flag.filter(|_| rng.percent(50)) {
+                table.flag(flag, true);
+            }
+            if via == "call" && rng.percent(40) {
+                table.flag("undo", true);
+            }
+            refusals(rng, &mut table, 25);
+        }
+        "audit" | "remember" => {}
+        other => unreachable!("{other}"),
     }
-    keys
+    if !member && word != "audit" {
+        on_error(rng, &mut table, 22);
+    }
+    table
 }
 
-fn plain(word: &str) -> Keys {
-    vec![("do", quoted(word))]
-}
-
-fn group(rng: &mut Rng, with_consume: bool) -> Step {
+fn group(rng: &mut Rng, consumes: bool, remembers: bool) -> Step {
     let mut members = Vec::new();
-    for (what, percent) in [("target", 70), ("vault", 40)] {
+    for (word, percent) in [("target", 35), ("vault", 25), ("act", 60), ("audit", 60)] {
         if rng.percent(percent) {
-            members.push(write(rng, what, true));
+            members.push(by_word(rng, word, true));
         }
     }
-    for (word, percent) in [("audit", 70), ("enqueue", 60)] {
-        if rng.percent(percent) {
-            members.push(plain(word));
-        }
+    if remembers && rng.percent(60) {
+        members.push(by_word(rng, "remember", true));
+    }
+    if consumes {
+        let at = if rng.percent(60) { 0 } else { rng.below(members.len() + 1) };
+        members.insert(at, by_word(rng, "consume", true));
     }
     if members.is_empty() {
-        members.push(plain("audit"));
+        members.push(by_word(rng, "audit", true));
     }
-    if rng.percent(7) {
-        let i = rng.below(members.len());
-        members.push(members[i].clone());
-    }
-    if with_consume {
-        let at = if rng.percent(60) { 0 } else { rng.below(members.len() + 1) };
-        members.insert(at, consume(rng, true));
-    } else if members.len() == 1 {
-        members.push(write(rng, "vault", true));
-    }
-    if rng.percent(15) {
-        members.reverse();
-    }
-    Step::Group(members)
+    let mut keys = Table::default();
+    on_error(rng, &mut keys, 25);
+    Step::Group { keys, members }
 }
 
-fn by_word(rng: &mut Rng, word: &str) -> Step {
-    Step::One(match word {
-        "validate" => validate(rng),
-        "check" => check(rng),
-        "target" | "vault" => write(rng, word, false),
-        "consume" => consume(rng, false),
-        "group" => return group(rng, false),
-        "commit" => return group(rng, true),
-        _ => plain(word),
-    })
-}
-
-fn consumes(step: &Step) -> bool {
-    let is = |keys: &Keys| keys[0].1 == "\"consume\"";
-    match step {
-        Step::One(keys) => is(keys),
-        Step::Group(members) => members.iter().any(is),
-    }
-}
-
-/// The flow file of this seed.
-pub(crate) fn random_flow(seed: u64) -> String {
-    written(seed, &steps(&mut Rng(seed)))
-}
-
-/// As [`random_flow`], with leases in it, and a guard that may go by them.
-pub(crate) fn random_flow_with_lease(seed: u64) -> String {
-    let mut rng = Rng(seed ^ 0x1EA5E);
-    let mut steps = steps(&mut rng);
-    for _ in 0..=usize::from(rng.percent(25)) {
-        // Most often where it makes a difference.
-        let consume = steps.iter().position(consumes).expect("every flow has one");
-        let at = if rng.percent(80) { rng.below(consume + 1) } else { rng.below(steps.len() + 1) };
-        steps.insert(at, Step::One(plain("lease")));
-    }
-    let lease = steps.iter().position(|step| matches!(step, Step::One(keys) if keys[0].1 == "\"lease\""));
-    let consume = steps.iter().position(consumes).expect("every flow has one");
-    if lease < Some(consume) && rng.percent(60) {
-        let keys = match &mut steps[consume] {
-            Step::One(keys) => keys,
-            Step::Group(members) => {
-                members.iter_mut().find(|keys| keys[0].1 == "\"consume\"").expect("it consumes")
-            }
-        };
-        let guards = keys.iter_mut().find(|(key, _)| *key == "guards").expect("it is required");
-        guards.1 = guards.1.replace(']', if guards.1 == "[]" { "\"lease\"]" } else { ", \"lease\"]" });
-    }
-    written(seed, &steps)
-}
-
-fn steps(rng: &mut Rng) -> Vec<Step> {
-    let orders: [&[&str]; 9] = [
-        &["validate", "check", "target", "check", "consume", "audit", "launch"],
-        &["validate", "consume", "audit", "check", "target", "check", "launch"],
-        &["validate", "consume", "audit", "check", "target", "launch"],
+fn steps(rng: &mut Rng, retry: &str) -> Vec<Step> {
+    let orders: [&[&str]; 12] = [
+        &["validate", "check", "target", "consume", "audit", "act"],
+        &["validate", "consume", "audit", "check", "act"],
         &["validate", "check", "commit"],
-        &["validate", "check", "commit", "launch"],
-        &["validate", "check", "consume", "audit", "target", "vault", "enqueue"],
-        &["validate", "group", "consume", "audit", "enqueue"],
-        &["check", "commit", "vault"],
-        &["consume", "target", "audit", "launch"],
+        &["lease", "validate", "consume", "act"],
+        &["lease", "validate", "commit"],
+        &["consume", "check", "act", "audit"],
+        &["validate", "act", "consume"],
+        &["check", "commit", "act"],
+        &["consume", "target", "act"],
+        &["act", "check"],
+        &["check", "act", "commit"],
+        &["lease", "check", "consume", "vault"],
     ];
-    let loose = ["validate", "check", "target", "vault", "audit", "enqueue", "launch", "group"];
-    let mut steps: Vec<Step> = if rng.percent(8) {
-        let n = rng.below(7);
-        let mut s: Vec<Step> = (0..n)
-            .map(|_| {
-                let word = rng.pick(&loose);
-                by_word(rng, word)
-            })
-            .collect();
-        let word = rng.pick(&["consume", "commit"]);
-        let at = rng.below(s.len() + 1);
-        s.insert(at, by_word(rng, word));
-        s
-    } else {
-        let order = orders[rng.below(orders.len())];
-        order.iter().map(|word| by_word(rng, word)).collect()
+    let loose = ["validate", "check", "target", "vault", "audit", "act", "lease", "group"];
+    let keyed = retry == "key";
+    let make = |rng: &mut Rng, word: &str| match word {
+        "commit" => group(rng, true, keyed),
+        "group" => group(rng, false, keyed),
+        word => Step::One(by_word(rng, word, false)),
     };
-    for _ in 0..rng.below(4) {
+    let order = orders[rng.below(orders.len())];
+    let mut steps: Vec<Step> = order.iter().map(|word| make(rng, word)).collect();
+    for _ in 0..rng.below(3) {
         let (i, j) = (rng.below(steps.len()), rng.below(steps.len()));
-        match rng.below(5) {
+        match rng.below(3) {
             0 => steps.swap(i, j),
-            1 if !consumes(&steps[i]) => drop(steps.remove(i)),
-            2 if !consumes(&steps[i]) => {
-                let again = steps[i].clone();
-                steps.insert(j, again);
-            }
-            3 => {
-                let moved = steps.remove(i);
-                steps.insert(j.min(steps.len()), moved);
-            }
+            1 if steps.len() > 2 => drop(steps.remove(i)),
             _ => {
-                let word = rng.pick(&loose);
-                steps.insert(j, by_word(rng, word));
+                let word = loose[rng.below(loose.len())];
+                steps.insert(j, make(rng, word));
             }
         }
     }
-    while steps.len() > 8 {
-        let i = rng.below(steps.len());
-        if !consumes(&steps[i]) {
-            steps.remove(i);
+    if keyed {
+        if rng.percent(85) {
+            let at = if rng.percent(75) { 0 } else { rng.below(steps.len()) };
+            steps.insert(at, make(rng, "recall"));
+        }
+        if rng.percent(60) {
+            let at = if rng.percent(60) { steps.len() } else { rng.below(steps.len() + 1) };
+            steps.insert(at, make(rng, "remember"));
         }
     }
+    steps.truncate(7);
+    make_valid(rng, &mut steps);
     steps
 }
 
-fn written(seed: u64, steps: &[Step]) -> String {
-    let mut text = format!("about = \"random flow {seed}\"\n");
-    for step in steps {
-        text.push_str("\n[[step]]\n");
-        match step {
-            Step::One(keys) => {
-                for (key, value) in keys {
-                    text.push_str(&format!("{key} = {value}\n"));
-                }
+/// Names, `until`, the guard of the lease, and the limits of a file.
+fn make_valid(rng: &mut Rng, steps: &mut Vec<Step>) {
+    let (mut acts, mut undone_writes) = (0, 0);
+    for step in steps.iter_mut() {
+        for table in step.tables_mut() {
+            if table.has("do", "act") {
+                acts += 1;
+                table.word("name", format!("act {acts}"));
             }
-            Step::Group(members) => {
-                text.push_str("atomic = [\n");
-                for keys in members {
-                    let inner: Vec<String> = keys.iter().map(|(k, v)| format!("{k} = {v}")).collect();
-                    text.push_str(&format!("  {{ {} }},\n", inner.join(", ")));
+            if table.has("do", "write") && table.has("undo", "true") {
+                undone_writes += 1;
+                if undone_writes > 2 {
+                    table.0.retain(|(key, _)| *key != "undo");
                 }
-                text.push_str("]\n");
             }
         }
     }
-    text
+    if acts > 3 {
+        let mut left = 0;
+        steps.retain(|step| {
+            left += step.tables().iter().filter(|table| table.has("do", "act")).count();
+            left <= 3 || !step.does("act")
+        });
+    }
+    let Some(lease) = steps.iter().position(|step| step.does("lease")) else { return };
+    if lease + 1 < steps.len() && rng.percent(35) {
+        let until = lease + 1 + rng.below(steps.len() - lease - 1);
+        let named = match &mut steps[until] {
+            Step::One(table) | Step::Group { keys: table, .. } => table,
+        };
+        let name = named.0.iter().find_map(|(key, value)| match value {
+            Value::Word(name) if *key == "name" => Some(name.clone()),
+            _ => None,
+        });
+        let name = name.unwrap_or_else(|| {
+            named.word("name", "last under the lease");
+            "last under the lease".into()
+        });
+        steps[lease].tables_mut()[0].word("until", name);
+    }
+    if rng.percent(60) {
+        for table in steps[lease..].iter_mut().flat_map(|step| step.tables_mut()) {
+            if let Some((_, Value::Words(guards))) = table.0.iter_mut().find(|(key, _)| *key == "guards") {
+                guards.push("lease");
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// Callers, crashes and faults with which its worlds are not too many.
+    pub(crate) fn bounds(&self) -> [u8; 3] {
+        let has = |table: &Table, key: &str, value: &str| table.has(key, value);
+        let retries = self.endpoint.0.iter().any(|(key, _)| *key == "retry");
+        let per_caller = if retries { 2 } else { 1 };
+        let outsiders =
+            u8::from(!has(&self.object, "owner", "false")) + u8::from(has(&self.endpoint, "method", "GET"));
+        let callers = if 2 * per_caller + outsiders <= 3 || self.seed.is_multiple_of(40) { 2 } else { 1 };
+        match self.seed % 8 {
+            _ if callers * per_caller + outsiders < 3 => [callers, 1, 1],
+            _ if self.steps.len() < 5 => [callers, 1, 1],
+            0..3 => [callers, 1, 0],
+            3..6 => [callers, 0, 1],
+            _ => [callers, 1, 1],
+        }
+    }
+
+    /// The flow file.
+    pub(crate) fn file(&self) -> String {
+        let mut text = format!("about = \"random flow {}\"\n", self.seed);
+        let mut table = |name: &str, table: &Table| {
+            text.push_str(&format!("\n{name}\n"));
+            table.0.iter().for_each(|(key, value)| text.push_str(&format!("{key} = {}\n", value.toml())));
+        };
+        table("[object]", &self.object);
+        if let Some(decision) = &self.decision {
+            table("[decision]", decision);
+        }
+        table("[endpoint]", &self.endpoint);
+        for step in &self.steps {
+            match step {
+                Step::One(keys) => table("[[step]]", keys),
+                Step::Group { keys, members } => {
+                    let inner = |member: &Table| {
+                        let keys: Vec<_> =
+                            member.0.iter().map(|(k, v)| format!("{k} = {}", v.toml())).collect();
+                        format!("  {{ {} }},\n", keys.join(", "))
+                    };
+                    let members: String = members.iter().map(inner).collect();
+                    let mut keys = keys.clone();
+                    keys.0.push(("atomic", Value::Bare(format!("[\n{members}]"))));
+                    table("[[step]]", &keys);
+                }
+            }
+        }
+        text
+    }
 }

@@ -1,6 +1,6 @@
 //! The properties that the oracle judges, sets of them, and where each applies.
 
-use crate::flow::{Flow, Retry};
+use crate::flow::{Action, Flow, Retry, Step};
 
 macro_rules! properties {
     ($($name:ident),*) => {
@@ -51,7 +51,9 @@ pub(crate) fn applies(flow: &Flow, property: Property) -> bool {
     use Property::*;
     let object = &flow.object;
     match property {
-        S2 | S3 | S9 | L4 => true,
+        S2 | S3 | L4 => true,
+        // Chosen on both sides: a final status that nothing reaches is never left, …
+        S9 => object.approvers > 0 || object.revocable || has_consume(flow),
         S4 | S10 | S18 => object.approvers > 0,
         S19 => object.separate,
         S5 => object.expires,
@@ -60,14 +62,34 @@ pub(crate) fn applies(flow: &Flow, property: Property) -> bool {
         S22 => object.target_bound,
         S12 => object.owner,
         S8 => object.audited,
-        S1 | L3 => !object.burns(),
+        S1 => !object.burns(),
+        // … and without a preflight nothing is refused by it.
+        L3 => !object.burns() && flow.steps.iter().any(may_be_preflight),
         S21 => object.burns(),
         S7 => flow.writes() || !flow.acts.is_empty(),
         S11 => flow.writes_target(),
         L2 => flow.writes_target() && flow.deploys(),
         S13 => flow.retry != Retry::None,
         S15 => flow.get || flow.decision.get,
-        // "without acts: S17 and L1 do not apply"
-        S17 | L1 => !flow.acts.is_empty(),
+        // "without acts: S17 and L1 do not apply". Nor is L1 about anything where nothing uses the object.
+        S17 => !flow.acts.is_empty(),
+        L1 => !flow.acts.is_empty() && has_consume(flow),
+    }
+}
+
+fn has_consume(flow: &Flow) -> bool {
+    let consumes = |step: &Step| matches!(step.action, Action::Consume(_));
+    flow.steps.iter().any(|step| match &step.action {
+        Action::Group(members) => members.iter().any(consumes),
+        _ => consumes(step),
+    })
+}
+
+/// Whether a refusal of this step may be preflight: any of some steps, and any step's own.
+fn may_be_preflight(step: &Step) -> bool {
+    match &step.action {
+        Action::Validate { .. } | Action::Check | Action::Write(_) => true,
+        Action::Group(members) => members.iter().any(|member| member.refuses),
+        _ => step.refuses,
     }
 }
