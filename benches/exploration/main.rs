@@ -121,7 +121,7 @@ fn ratios(_: &mut Criterion) {
     println!("bytes a state, edges included: {}", explored.bytes() / states);
 
     let bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
-    let replayed = Model::new(large.flow().clone(), bounds);
+    let replayed = Model::of_callers(large.flow().clone(), bounds);
     let edges = replay::<Sharded>(&replayed).expect("the store does what the model says").edges;
     let (store, _) = in_turns(|| replay::<Sharded>(&replayed).is_ok(), || ());
     println!(

@@ -108,7 +108,8 @@ pub fn replay_on<R: Rig>(
             spoil(rig, real.approval);
             edges += 1;
             let records = rig.look(&real.about());
-            let (expected, found) = (Observed::of_model(model, &next), real.observe(&records));
+            let (expected, found) =
+                (Observed::of_model(model, &next), real.observe(&records, next.world.clean));
             if expected != found {
                 let path = narrated(model, action, node.trail.as_deref());
                 return Err(Box::new(Divergence { path, expected, found }));

@@ -22,7 +22,7 @@ use uuid::Uuid;
 const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
 
 fn model(name: &str) -> Model {
-    Model::new(BuiltIn::find(name).expect("it is built in").subject().flow, BOUNDS)
+    Model::of_callers(BuiltIn::find(name).expect("it is built in").subject().flow, BOUNDS)
 }
 
 fn every_edge_of_every_built_in_flow<S: Strategy + Default>() {

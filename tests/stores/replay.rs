@@ -46,7 +46,7 @@ pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
 }
 
 fn model(name: &str) -> Model {
-    Model::new(flow(name), BOUNDS)
+    Model::of_callers(flow(name), BOUNDS)
 }
 
 /// Replays this flow on an empty store.

@@ -214,13 +214,7 @@ impl Model {
                 continue;
             }
             if !clean {
-                state.attempts[index].stage = match one.stage {
-                    Stage::PreflightConflict | Stage::PreflightAbsent | Stage::PreflightInvalid => {
-                        Stage::PreflightRefused
-                    }
-                    Stage::Gone => Stage::Conflict,
-                    stage => stage,
-                };
+                state.attempts[index].stage = one.stage.merged();
             }
             let Some(other) = self.sibling(attempt) else { continue };
             let is_over = state.attempts[usize::from(other)].stage.has_ended()

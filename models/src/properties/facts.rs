@@ -75,6 +75,18 @@ impl Stage {
         matches!(self, Self::Conflict | Self::PreflightConflict)
     }
 
+    /// As it is told once something has happened that S3 leaves out: nothing asks for the kinds of refusal any more.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        match self {
+            Self::PreflightConflict | Self::PreflightAbsent | Self::PreflightInvalid => {
+                Self::PreflightRefused
+            }
+            Self::Gone => Self::Conflict,
+            stage => stage,
+        }
+    }
+
     /// Whether it succeeded, whether or not its answer arrived.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Succeeded | Self::AnswerLost)

@@ -83,8 +83,9 @@ impl Observed {
 }
 
 impl Real {
-    /// What is to be seen of it and of its store.
-    pub(super) fn observe(&self, records: &Records) -> Observed {
+    /// What is to be seen of it and of its store. The kinds of refusal are told apart for as long as the model does
+    /// so.
+    pub(super) fn observe(&self, records: &Records, by_kind: bool) -> Observed {
         let production = environment("production");
         let targets: Vec<_> = records.stacks.iter().filter(|stack| stack.env == production).collect();
         let mut statuses = [TargetStatus::Absent; MAX_CONSUMERS];
@@ -123,7 +124,7 @@ impl Real {
                 .iter()
                 .zip(&self.deploys)
                 .map(|(progress, deploy)| ObservedConsumer {
-                    stage: stage(progress),
+                    stage: if by_kind { stage(progress) } else { stage(progress).merged() },
                     deploying: deploy.is_some(),
                     holds: match progress {
                         Progress::Running(at) => Some((

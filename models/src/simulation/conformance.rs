@@ -10,7 +10,7 @@ use countersign::protocol::Flow;
 use super::{Action, Simulation, Taken};
 use crate::{
     model::{self, Bounds, Model},
-    properties::{Facts, Stage},
+    properties::Facts,
     world::{Lease, State},
 };
 
@@ -97,7 +97,7 @@ impl<'m> Shadow<'m> {
     }
 }
 
-/// What both say, in the same words: the simulator counts to two, and keeps the kinds of refusal apart for longer.
+/// What both say, in the same words: counts up to two, and the kinds of refusal for as long as the model keeps them.
 fn comparable(facts: &Facts<'_>) -> String {
     let Facts { executions, decisions, executed_events, targets_created, launches, promotions, .. } = *facts;
     let counts =
@@ -105,11 +105,7 @@ fn comparable(facts: &Facts<'_>) -> String {
     let promotions: Vec<_> = promotions
         .iter()
         .map(|one| {
-            let stage = match one.stage {
-                stage if stage.is_preflight() => Stage::PreflightRefused,
-                Stage::Gone => Stage::Conflict,
-                stage => stage,
-            };
+            let stage = if facts.clean { one.stage } else { one.stage.merged() };
             (
                 stage,
                 one.foreign,

@@ -46,7 +46,6 @@ pub(super) struct Known {
     unkeyed_launches: u8,
     launched_keyed: bool,
     launched_other: bool,
-    launched_unexecuted: bool,
     pub(super) under_way: bool,
     pub(super) clean: bool,
     pub(super) drifted: bool,
@@ -88,7 +87,7 @@ impl Ledger {
         if changed.consumed > 0 {
             self.known.executed_unapproved |= !matches!(self.status, Status::Approved | Status::Executed);
             self.known.executed_late |= self.expires_at <= now;
-            self.known.executions = self.known.executions.saturating_add(changed.consumed).min(2);
+            self.known.executions = self.known.executions.saturating_add(changed.consumed);
         }
         self.known.vault_written |= changed.vault;
         self.known.wrote_other |= changed.other_services;
@@ -98,11 +97,10 @@ impl Ledger {
     pub(super) fn launched(&mut self, launch: &Launch) {
         match launch.key {
             Some(_) => self.known.launched_keyed = true,
-            None => self.known.unkeyed_launches = (self.known.unkeyed_launches + 1).min(2),
+            None => self.known.unkeyed_launches = self.known.unkeyed_launches.saturating_add(1),
         }
         self.known.launched_other |= launch.digest != self.digest;
         self.known.beyond.other_services |= self.known.wrote_other;
-        self.known.launched_unexecuted |= self.status != Status::Executed;
     }
 
     /// Its status, as the store has it now.
@@ -125,7 +123,9 @@ impl Ledger {
             AuditKind::Approved | AuditKind::Rejected | AuditKind::Expired => {
                 self.known.decisions = (self.known.decisions + 1).min(2);
             }
-            AuditKind::Executed => self.known.executed_events = (self.known.executed_events + 1).min(2),
+            AuditKind::Executed => {
+                self.known.executed_events = self.known.executed_events.saturating_add(1);
+            }
         }
     }
 
@@ -175,8 +175,8 @@ impl Ledger {
             let kept = *one;
             *one = PromotionFacts { stage, foreign: kept.foreign, ..PromotionFacts::default() };
             one.wrote = stage.is_refused() && kept.wrote;
+            one.consumed = stage.is_refused() && kept.consumed;
             if stage.is_judged_by_s1() {
-                one.consumed = kept.consumed;
                 one.began_on_approved = kept.began_on_approved;
             }
         });
@@ -185,6 +185,7 @@ impl Ledger {
 
     pub(super) fn facts(&self) -> Facts<'_> {
         let known = &self.known;
+        let launches = known.unkeyed_launches.saturating_add(u8::from(known.launched_keyed));
         Facts {
             status: self.status,
             window_passed: known.window_passed,
@@ -198,9 +199,9 @@ impl Ledger {
             targets_created: known.targets_created,
             vault_written: known.vault_written,
             building: known.building,
-            launches: known.unkeyed_launches + u8::from(known.launched_keyed),
+            launches,
             launched_other: known.launched_other,
-            launched_unexecuted: known.launched_unexecuted,
+            launched_unexecuted: launches > known.executions,
             under_way: known.under_way,
             clean: known.clean,
             promotions: &self.promotions,

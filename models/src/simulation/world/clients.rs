@@ -112,7 +112,7 @@ impl Simulation {
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
             ledger.requests += 1;
-            let began_on_approved = ledger.status == Status::Approved;
+            let began_on_approved = ledger.status == Status::Approved && !ledger.known.window_passed;
             if let Some(at) = attempt.facts {
                 ledger.change(at, |facts| {
                     facts.stage = Stage::Running;
