@@ -6,6 +6,9 @@ const { randomBytes } = require("node:crypto");
 const { Pool } = require("pg");
 
 const pool = new Pool({ connectionString: process.env.DATABASE_URL });
+// A lost connection fails its queries; it does not end the process.
+pool.on("error", (error) => console.error(error.message));
+pool.on("connect", (db) => db.on("error", (error) => console.error(error.message)));
 
 const schema = `
   CREATE TABLE IF NOT EXISTS cards (code text PRIMARY KEY, amount int NOT NULL, state text NOT NULL DEFAULT 'issued');
@@ -37,8 +40,7 @@ async function redeem({ code, order }) {
     await db.query("INSERT INTO ledger (code, order_no, amount) VALUES ($1, $2, $3)", [code, order, amount]);
     return [200, { order, amount }];
   } finally {
-    await db.query("COMMIT");
-    db.release();
+    await db.query("COMMIT").finally(() => db.release());
   }
 }
 

@@ -6,6 +6,9 @@ const { randomBytes } = require("node:crypto");
 const { Pool } = require("pg");
 
 const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 10 });
+// A lost connection fails its queries; it does not end the process.
+pool.on("error", (error) => console.error(error.message));
+pool.on("connect", (db) => db.on("error", (error) => console.error(error.message)));
 
 const schema = `
   CREATE TABLE IF NOT EXISTS tickets (id text PRIMARY KEY, state text NOT NULL DEFAULT 'valid', claimed_by text);

@@ -6,6 +6,9 @@ const { randomBytes } = require("node:crypto");
 const { Pool } = require("pg");
 
 const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 10 });
+// A lost connection fails its queries; it does not end the process.
+pool.on("error", (error) => console.error(error.message));
+pool.on("connect", (db) => db.on("error", (error) => console.error(error.message)));
 
 const schema = `
   CREATE TABLE IF NOT EXISTS orders (id text PRIMARY KEY, credits int NOT NULL, confirmed_at timestamptz);
@@ -20,7 +23,11 @@ async function work() {
   working = true;
   while (queue.length > 0) {
     const { id, credits } = queue.shift();
-    await pool.query("INSERT INTO grants (order_id, credits) VALUES ($1, $2)", [id, credits]);
+    try {
+      await pool.query("INSERT INTO grants (order_id, credits) VALUES ($1, $2)", [id, credits]);
+    } catch (error) {
+      console.error(error);
+    }
   }
   working = false;
 }

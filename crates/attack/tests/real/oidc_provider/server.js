@@ -8,6 +8,10 @@ const { Provider } = require("oidc-provider");
 const port = Number(process.env.PORT);
 const issuer = `http://127.0.0.1:${port}`;
 const pool = process.env.DATABASE_URL && new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 });
+if (pool) {
+  pool.on("error", (error) => console.error(error.message));
+  pool.on("connect", (db) => db.on("error", (error) => console.error(error.message)));
+}
 const callback = "https://shop.example/callback";
 
 // The adapter that the documentation asks for; deleted rows stay, so that they can be counted.
