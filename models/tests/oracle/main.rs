@@ -104,8 +104,10 @@ fn random_flows_put_every_word_and_every_property_to_use() {
         let violated = count(|verdict| matches!(verdict, Verdict::Violated(_)));
         let holds = count(|verdict| *verdict == Verdict::Holds);
         println!("{}: violated by {violated}, holds for {holds}", property.id());
+        // Every random flow with a GET that is small enough changes something: S15 holds for a settled question alone.
+        let may_hold_for_none = property.id() == "S15";
         assert!(
-            violated > 0 && holds > 0,
+            violated > 0 && (holds > 0 || may_hold_for_none),
             "{} is violated by {violated} and holds for {holds}",
             property.id()
         );

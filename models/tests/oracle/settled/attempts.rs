@@ -16,7 +16,8 @@ pub(super) const ALL: &[Settled] = &[
         object: "uses = 2",
         steps: &[r#"do = "consume", guards = ["status"]"#, r#"do = "lease", on_held = "refuse""#],
         violated: &["S1"],
-        holds: &["S2", "L3"],
+        holds: &["S2"],
+        does_not_apply: &["L3"],
         ..Settled::BLANK
     },
     Settled {
@@ -28,7 +29,8 @@ pub(super) const ALL: &[Settled] = &[
         ],
         bounds: [1, 0, 1],
         violated: &["S7", "L1"],
-        holds: &["S1", "L3"],
+        holds: &["S1"],
+        does_not_apply: &["L3"],
         ..Settled::BLANK
     },
     Settled {
@@ -142,7 +144,8 @@ pub(super) const ALL: &[Settled] = &[
             r#"atomic = [{ do = "consume", guards = ["status"] }, { do = "write", what = "vault" }, { do = "act", name = "pay", via = "row" }]"#,
         ],
         bounds: [2, 1, 1],
-        holds: &["S1", "S2", "S7", "S17", "L1", "L3", "L4"],
+        holds: &["S1", "S2", "S7", "S17", "L1", "L4"],
+        does_not_apply: &["L3"],
         ..Settled::BLANK
     },
     Settled {

@@ -126,7 +126,8 @@ pub(super) const ALL: &[Settled] = &[
         says: "the status guard refuses what was revoked",
         object: "revocable = true",
         steps: &[CONSUME],
-        holds: &["S9", "S20", "L3", "L4"],
+        holds: &["S9", "S20", "L4"],
+        does_not_apply: &["L3"],
         ..Settled::BLANK
     },
     Settled {
