@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, ops::ControlFlow, ops::RangeInclusive};
 use countersign::protocol::Flow;
 
 use crate::{
-    explorer::Limits,
+    explorer::{Explorable, Findings, Limits, Mover, explore},
     model::{Action, Bounds, Model},
-    properties::Property,
-    verdict::{Expectations, Verdict, verify},
+    properties::{Inevitable, Property},
+    recover::avoidable,
+    world::{Packed, State},
 };
 
-/// The model's shortest run that breaks a property.
+/// The model's shortest run that violates a property, whatever number of faults and crashes it takes: the shrinker
+/// leaves out actions, and does not look for a run without faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortest {
     /// Its actions in the model.
@@ -21,29 +23,82 @@ pub struct Shortest {
 }
 
 impl Shortest {
-    /// Of each property that the flow breaks in the model at the default bounds.
+    /// Of each property that the flow violates in the model at the default bounds.
     pub fn of(flow: &Flow) -> BTreeMap<Property, Self> {
-        // Whoever ends gives its lease back in the same action, which is two there.
+        // The action that ends an attempt releases its lease, too; here these are two.
         let given_back = if flow.takes_lease() { Bounds::default().consumers.into() } else { 0 };
-        let model = Model::new(flow.clone(), Bounds::default());
-        let go_on = &mut |_| ControlFlow::Continue(());
-        let report = verify(&model, &Expectations::default(), Limits::default(), go_on);
-        let shortest = report.judgements.iter().filter_map(|one| match &one.verdict {
-            Verdict::Broken(run) => {
-                // A job's deploy ends, and its worker notices: here these are two.
-                let noticed = run
-                    .actions
-                    .iter()
-                    .filter(|action| matches!(action, Action::JobDeployEnds { .. }))
-                    .count();
-                let actions = run.actions.len();
-                Some((
-                    one.property,
-                    Self { actions, here: actions - given_back.min(actions)..=actions + noticed },
-                ))
-            }
-            Verdict::Holds | Verdict::DoesNotApply | Verdict::Unknown => None,
+        let by_length = ByLength(Model::new(flow.clone(), Bounds::default()));
+        let model = &by_length.0;
+        let explored = explore(&by_length, Limits::default(), &mut |_| ControlFlow::Continue(()));
+        let stem = |inevitable: Inevitable| {
+            let cost = |packed: &Packed| (0, model.cost(&model.unpack(packed)));
+            avoidable(&explored, inevitable as u8, cost).map(|lasso| lasso.stem)
+        };
+        let path = |property: Property| match explored.first_broken(property as usize) {
+            Some(first) => Some(explored.path_to(first)),
+            None => Inevitable::ALL.iter().find(|one| one.property() == property).and_then(|one| stem(*one)),
+        };
+        let applicable = Property::MODELLED.iter().filter(|property| model.applies(**property));
+        let shortest = applicable.filter_map(|&property| {
+            let path = path(property)?;
+            let states: Vec<State> = path.iter().map(|id| model.unpack(explored.packed(*id))).collect();
+            let ends_job = |pair: &&[State]| {
+                let mut moves = model.moves(&pair[0]).filter(|(next, _)| *next == pair[1]);
+                moves.any(|(_, action)| matches!(action, Action::JobDeployEnds { .. }))
+            };
+            // A job's deploy ends, and its worker notices: here these are two.
+            let noticed = states.windows(2).filter(ends_job).count();
+            let actions = path.len() - 1;
+            Some((property, Self { actions, here: actions - given_back.min(actions)..=actions + noticed }))
         });
         shortest.collect()
+    }
+}
+
+/// The model, with counterexamples ordered by length alone.
+struct ByLength(Model);
+
+impl stateright::Model for ByLength {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        self.0.init_states()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.0.actions(state, actions);
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        self.0.next_state(state, action)
+    }
+}
+
+impl Explorable for ByLength {
+    type Packed = Packed;
+
+    fn pack(&self, state: &State) -> Packed {
+        self.0.pack(state)
+    }
+
+    fn unpack(&self, packed: &Packed) -> State {
+        self.0.unpack(packed)
+    }
+
+    fn judge(&self, state: &State) -> Findings {
+        self.0.judge(state)
+    }
+
+    fn harm(&self, _: &State) -> u32 {
+        0
+    }
+
+    fn cost(&self, state: &State) -> u32 {
+        self.0.cost(state)
+    }
+
+    fn mover(&self, state: &State, action: &Action) -> Mover {
+        self.0.mover(state, action)
     }
 }
