@@ -24,7 +24,10 @@ fn everything_that_the_production_driver_carries_out_is_simulated() {
     let simulated = names(Bad::Control);
     let left_out = CONTROLS.iter().chain(BEYOND_THE_MODEL).map(|control| control.name);
     let left_out: Vec<_> = left_out.filter(|name| !simulated.iter().any(|one| one == name)).collect();
-    let promises_of_other_platforms = [
+    let not_carried_out = [
+        // Two acts: jobs and launches carry no name of their act.
+        "launch before the consume",
+        // Promises that this platform does not make.
         "a retry that does not recognise its own use",
         "a link that a scanner follows",
         "clicks counted instead of people",
@@ -33,7 +36,7 @@ fn everything_that_the_production_driver_carries_out_is_simulated() {
         "a failed attempt that can be tried again",
         "a plan that is stale",
     ];
-    assert_eq!(left_out, promises_of_other_platforms);
+    assert_eq!(left_out, not_carried_out);
 }
 
 fn is_found(KnownBad { name, campaign, breaks, .. }: &KnownBad) {

@@ -29,7 +29,7 @@ fn a_promote_goes_through_once_and_its_repeat_is_told_the_same() {
         assert_eq!(platform.promote(&flow, &ask), Answer { replayed: true, end: again });
         let other = platform.promote(&flow, &approved);
         let refusal = Refusal::APPROVAL_NOT_APPROVED;
-        assert_eq!(other.end, Outcome::Refused { refusal, kind: RefusalKind::Conflict });
+        assert_eq!(other.end, Outcome::Refused { refusal, kind: RefusalKind::Validation });
         assert_eq!(platform.status(&ask), Status::Executed);
         let family = block_on(platform.store.family(TEAM, platform.source.id)).expect("nothing fails");
         assert_eq!(family.iter().map(|stack| stack.id).collect::<Vec<_>>(), [platform.source.id, id]);
