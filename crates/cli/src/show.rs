@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
             print_error!("{title} holds within {within}{untested}: there is nothing to show");
         }
         Verdict::DoesNotApply => {
-            print_error!("{title} does not apply to this flow: its `[object]` does not promise it")
+            print_error!("{title} does not apply to this flow: its `[object]` does not promise it");
         }
         Verdict::Unknown => {
             let because = judged.report.cut_off.map_or("", report::because);

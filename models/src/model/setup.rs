@@ -62,7 +62,7 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
         expires_at: EXPIRES_AT,
     });
     let lines = lines(&flow, &request);
-    let layout = layout(&flow, &lines, &cast, bounds);
+    let layout = layout(&flow, &lines, &cast);
     let applied = Property::ALL.iter().filter(|one| one.applies(&flow)).fold(0, |set, one| set | one.bit());
     Model {
         flow,
@@ -130,7 +130,7 @@ fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
     lines
 }
 
-fn layout(flow: &Flow, lines: &[Line], cast: &[Cast], bounds: Bounds) -> Layout {
+fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
     let object = flow.object();
     let steps = || flow.steps().iter();
     let bits = |wanted: &dyn Fn(&StepAction) -> bool| {
@@ -153,7 +153,7 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast], bounds: Bounds) -> Layout 
         is_decided: object.approvers > 0,
         has_uses: true,
         reads_uses: flow.consume().is_some_and(|consume| consume.atomicity == Atomicity::ReadThenWrite),
-        has_payloads: object.bound && (bounds.consumers >= 2 || object.bound),
+        has_payloads: object.bound,
         writes: writes_anything(flow),
         has_targets: writes_target(flow),
         audits,

@@ -72,7 +72,7 @@ fn guards() -> impl Strategy<Value = Guards> {
 
 fn op() -> impl Strategy<Value = Change> {
     prop_oneof![
-        3 => guards().prop_map(|guards| Change::consume(guards)),
+        3 => guards().prop_map(Change::consume),
         2 => any::<bool>().prop_map(|trust_look| Change::WriteTarget { trust_look }),
         1 => Just(Change::WriteVault),
         1 => Just(Change::Audit),
