@@ -1,4 +1,4 @@
-//! The model: the real [`Promotion`] in a small world, with every interleaving, crash and fault that the bounds allow.
+//! The model: the real [`Promotion`](countersign::protocol::Promotion) in a small world, with every interleaving, crash and fault that the bounds allow.
 //!
 //! Nothing here judges a request: validate, consume, the order of the steps, what an error means and what is undone
 //! are the protocol's, and so is the table of transitions. What is here is who may move when, and what a store does
