@@ -31,7 +31,7 @@ failures() {
 }
 
 run() {
-  "$countersign" simulate --seeds 0..10000000 --trace-digest 0..20000 --format json > "$new/run.json"
+  "$countersign" simulate --seeds 0..1000000 --trace-digest 0..20000 --format json > "$new/run.json"
   mv "$new/run.json" benches/results/simulate-atomic-commit.json
 }
 

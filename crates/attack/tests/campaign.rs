@@ -211,6 +211,8 @@ fn each_bug_violates_its_properties_and_no_other_one() {
         let mut found = violated(&report);
         // A link that uses the card leaves it without its effect or not, depending on what the bug skips.
         found.retain(|id| bug != Bug::GetUses || *id != "L1");
+        // Between its check and its act a card may expire, too: whether that is met depends on timing.
+        found.retain(|id| bug != Bug::CheckThenAct || *id != "S5");
         let expected: Vec<&str> =
             expected.iter().copied().filter(|id| bug != Bug::GetUses || *id != "L1").collect();
         assert_eq!(found, expected, "{bug:?}\n{}", report.text());

@@ -209,6 +209,8 @@ pub(crate) fn recorded(url: &str) {
         client.batch_execute("BEGIN").await.unwrap();
         client.execute("UPDATE numbers SET t = 'x'", &[]).await.unwrap();
         client.query("SELECT 1/0", &[]).await.unwrap_err();
+        // An error arrives before its statement has ended; a rollback is answered after it.
+        client.batch_execute("ROLLBACK").await.unwrap();
         let recorded = proxy.take_recording();
         let lines: Vec<_> = recorded
             .iter()
@@ -225,6 +227,7 @@ pub(crate) fn recorded(url: &str) {
                 "BEGIN → BEGIN Open",
                 "UPDATE numbers SET t = 'x' → UPDATE 2 Open",
                 "SELECT 1/0 → ERROR 22012: division by zero Failed",
+                "ROLLBACK → ROLLBACK Idle",
             ]
         );
         assert_eq!(recorded[0].statements[0].parameters[0], Parameter::Text("5".to_owned()));

@@ -101,7 +101,7 @@ fn the_recorded_run_was_made_by_this_code() {
     let folder = folder();
     let kept = fs::read_to_string(recorded("simulate-atomic-commit.json")).expect("it was recorded");
     let kept: Value = serde_json::from_str(&kept).expect("JSON");
-    assert_eq!((&kept["report"]["schedules"], &kept["shrunk"]), (&10_000_000.into(), &serde_json::json!({})));
+    assert_eq!((&kept["report"]["schedules"], &kept["shrunk"]), (&1_000_000.into(), &serde_json::json!({})));
     let shipped = BUILT_IN.iter().find(|flow| flow.name == "atomic-commit").expect("it is built in");
     assert_eq!(
         (&kept["report"]["version"], &kept["flow_file"]),
