@@ -124,7 +124,8 @@ impl Model {
     fn receive(&self, state: &mut State, attempt: u8) {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = state.attempts[usize::from(attempt)];
-        if one.repeats && sibling.is_some_and(|other| other.was_received) {
+        // Whichever of the two answers is received first.
+        if sibling.is_some_and(|other| other.was_received && (one.repeats || other.repeats)) {
             return;
         }
         let payload = if one.repeats { sibling.map_or(one.held, |other| other.held) } else { one.held };
@@ -217,8 +218,10 @@ impl Model {
                 state.attempts[index].stage = one.stage.merged();
             }
             let Some(other) = self.sibling(attempt) else { continue };
-            let is_over = state.attempts[usize::from(other)].stage.has_ended()
-                || (self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == Stage::Succeeded);
+            // After a success that was seen no retry begins, but one that has begun goes on.
+            let other = state.attempts[usize::from(other)].stage;
+            let is_seen = self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == Stage::Succeeded;
+            let is_over = other.has_ended() || (other == Stage::Waiting && is_seen);
             if is_over {
                 let one = &mut state.attempts[index];
                 one.has_event = false;

@@ -53,7 +53,10 @@ impl Model {
             building,
             launches: effects.iter().copied().max().unwrap_or(0),
             launched_other: violated.acted_other,
-            launched_unexecuted: effects.iter().any(|count| *count > world.applied),
+            // With one use acts are per object, and a second effect of it is for S2 to say.
+            launched_unexecuted: effects.iter().any(|count| {
+                if object.uses == 1 { *count > 0 && world.applied == 0 } else { *count > world.applied }
+            }),
             under_way,
             clean: world.clean,
             promotions: &attempts[..self.cast.len()],

@@ -62,9 +62,9 @@ impl Model {
         if self.lease_expires() {
             state.world.lease = Lease::Free;
         }
-        if self.lease_holder(&state) == Some(attempt) {
-            // Another caller's.
-            state.world.lease = Lease::Held { by: attempt, known: false };
+        if is_fresh && state.world.lease != Lease::Free {
+            // Another caller's, though the fresh attempt borrows the place of one that may hold it.
+            state.world.lease = Lease::Held { by: u8::MAX, known: false };
         }
         let index = usize::from(attempt);
         let sibling = self.sibling(attempt).map(usize::from);
@@ -99,13 +99,6 @@ impl Model {
             remember(&mut state.attempts[index], promotion.checkpoint());
         }
         matches!(promotion.outcome(), Some(Outcome::Succeeded { .. }))
-    }
-
-    fn lease_holder(&self, state: &State) -> Option<u8> {
-        match state.world.lease {
-            Lease::Held { by, .. } => Some(by),
-            Lease::Free => None,
-        }
     }
 
     fn markers_expire_for_fresh(&self) -> bool {

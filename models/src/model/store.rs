@@ -276,11 +276,12 @@ impl Model {
         }
     }
 
-    /// Settled: an attempt that accepted an earlier use writes no second event for it.
+    /// Settled: where an attempt may accept an earlier use, nobody writes a second event for one use: neither it nor,
+    /// if it was faster, the attempt whose use it is.
     fn audit(&self, state: &mut State, attempt: u8) {
         let owner = usize::from(self.owner_of_use(state, attempt));
-        let repeats = state.attempts[usize::from(attempt)].repeats;
-        if repeats && state.attempts[owner].has_event {
+        let accepts = self.flow.consume().is_some_and(|consume| consume.accept_own);
+        if accepts && state.attempts[owner].has_event {
             return;
         }
         if self.layout.tracks_events {

@@ -223,7 +223,6 @@ impl Judge {
             self.emit(before, lost, true, broke, out);
         }
         let mut to = world.clone();
-        let mut effected = 0;
         for act in 0..self.flow.acts.len() {
             if world.attempts[i].answers & 1 << act == 0 {
                 continue;
@@ -234,10 +233,9 @@ impl Judge {
                 self.roles[i].same_caller & 1 << j != 0 && other.acts[act] > 0 && repeats
             });
             if !had {
-                broke.join(self.take_effect(&mut to, i, act, &mut effected));
+                broke.join(self.take_effect(&mut to, i, act));
             }
         }
-        broke.join(self.judge_effects(&to, effected));
         self.end(&mut to, i, Phase::Success { received: true, repeat });
         self.emit(before, to, true, broke, out);
     }

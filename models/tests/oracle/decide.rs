@@ -139,7 +139,6 @@ impl Judge {
                     next.launched = true;
                     if !job.launched {
                         to.effects[job.act as usize] += 1;
-                        broke.join(self.judge_effects(&to, 1 << job.act));
                     }
                     broke.add_if(job.digest != 0, S6);
                 }

@@ -31,6 +31,11 @@ impl Judge {
             || world.net_uses() > uses
             || world.effects.iter().any(|&effects| effects > uses);
         broken.add_if(too_many, S2);
+        // "S17 forbids more effects than uses (applied swaps net of undos)": chosen for one use, too, at every state, so
+        // that an effect which outlives its use counts. With one use acts are per object, and a second effect is S2's.
+        let net = world.net_uses();
+        let unused = |effects: u8| if uses == 1 { effects > 0 && net == 0 } else { effects > net };
+        broken.add_if(world.effects.iter().any(|&effects| unused(effects)), S17);
     }
 
     fn judge_refusals(&self, world: &World, broken: &mut Broken) {

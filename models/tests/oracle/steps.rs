@@ -67,16 +67,10 @@ impl Judge {
                 }
             }
             Action::Consume(consume) => self.consume_step(to, i, step, consume),
-            Action::Act(act) => {
-                let mut effected = 0;
-                match self.act(&mut to, i, act, &mut effected) {
-                    Err(code) => Done::Refused(conflict(code)),
-                    Ok(mut broke) => {
-                        broke.join(self.judge_effects(&to, effected));
-                        Done::Through(to, broke)
-                    }
-                }
-            }
+            Action::Act(act) => match self.act(&mut to, i, act) {
+                Err(code) => Done::Refused(conflict(code)),
+                Ok(broke) => Done::Through(to, broke),
+            },
             Action::Audit => {
                 let broke = self.audit(&mut to, i);
                 Done::Through(to, broke)
@@ -94,7 +88,7 @@ impl Judge {
     /// member's own refusal is possible only if those before it did not conflict".
     fn group(&self, world: &World, i: usize, members: &[Step]) -> Performed {
         let (mut to, mut broke) = (world.clone(), Broken::default());
-        let (mut effected, mut may_refuse) = (0, false);
+        let mut may_refuse = false;
         // What acts and events listed before the consume go by is the use that is committed with them.
         for member in members {
             if let Action::Consume(consume) = &member.action {
@@ -121,7 +115,7 @@ impl Judge {
                     self.remember(&mut to, i);
                     Ok(Broken::default())
                 }
-                Action::Act(act) => self.act(&mut to, i, act, &mut effected),
+                Action::Act(act) => self.act(&mut to, i, act),
                 other => unreachable!("{other:?} is no member"),
             };
             match result {
@@ -129,7 +123,6 @@ impl Judge {
                 Err(code) => return Performed { done: Done::Refused(conflict(code)), may_refuse },
             }
         }
-        broke.join(self.judge_effects(&to, effected));
         Performed { done: Done::Through(to, broke), may_refuse }
     }
 
@@ -392,8 +385,7 @@ impl Judge {
         }
     }
 
-    /// `effected`: the acts that took effect, for [`Judge::judge_effects`].
-    fn act(&self, world: &mut World, i: usize, act: &Act, effected: &mut u8) -> Result<Broken, Code> {
+    fn act(&self, world: &mut World, i: usize, act: &Act) -> Result<Broken, Code> {
         let number = act.number as u8;
         let key = self.key(world, i);
         let is_it = |effect: &Effect| effect.act == number && effect.key == key;
@@ -434,27 +426,14 @@ impl Judge {
                 return Ok(Broken::default());
             }
         }
-        Ok(self.take_effect(world, i, act.number, effected))
+        Ok(self.take_effect(world, i, act.number))
     }
 
-    pub(crate) fn take_effect(&self, world: &mut World, i: usize, act: usize, effected: &mut u8) -> Broken {
+    pub(crate) fn take_effect(&self, world: &mut World, i: usize, act: usize) -> Broken {
         world.effects[act] += 1;
         world.attempts[i].acts[act] += 1;
-        *effected |= 1 << act;
         let mut broke = self.by_outsider(i);
         broke.add_if(world.attempts[i].digest != 0, S6);
-        broke
-    }
-
-    /// S17, judged for the acts that just took effect, on what is committed.
-    pub(crate) fn judge_effects(&self, world: &World, effected: u8) -> Broken {
-        let net = world.net_uses();
-        let unused = |act: usize| match self.flow.object.uses {
-            1 => net == 0,
-            _ => world.effects[act] > net,
-        };
-        let mut broke = Broken::default();
-        broke.add_if((0..self.flow.acts.len()).any(|act| effected & 1 << act != 0 && unused(act)), S17);
         broke
     }
 }
