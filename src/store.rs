@@ -16,6 +16,7 @@ mod records;
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod system;
 mod vault;
 
 use std::{future::Future, sync::Arc};
@@ -31,6 +32,7 @@ pub use records::{
     Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested,
     Resource, ResourceKind, Service, Stack, StackStatus, Team,
 };
+pub use system::{RandomIds, SystemClock};
 use uuid::Uuid;
 pub use vault::{Vault, VaultEntry};
 

@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use countersign::store::{Clock, sql::Value};
+use countersign::store::{Clock, SystemClock, sql::Value};
 use rusqlite::{Connection, functions::FunctionFlags, types::Value as Bound};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{counting::Statement, gate::id_of, load::Consumer, tally::Ended};
-use crate::wall_clock::WallClock;
 
 /// A wish, and where its answer goes.
 type Wish = (u32, oneshot::Sender<Ended>);
@@ -99,7 +98,7 @@ fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.create_scalar_function("countersign_now", 0, FunctionFlags::SQLITE_UTF8, |_| {
-        Ok(i64::try_from(WallClock.now().0).unwrap_or(i64::MAX))
+        Ok(i64::try_from(SystemClock.now().0).unwrap_or(i64::MAX))
     })?;
     Ok(connection)
 }

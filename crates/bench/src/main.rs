@@ -16,7 +16,6 @@ mod postgres;
 mod report;
 mod sqlite;
 mod tally;
-mod wall_clock;
 
 use std::{fs, path::Path, process::ExitCode};
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use countersign::store::{
+    SystemClock,
     sql::{Cas, Consume, SqlStore},
     sqlite::{Durability, SqliteEngine, SqliteOptions, SqliteStore},
 };
@@ -21,7 +22,6 @@ use super::{
     gate::{self, Template, id_of, template},
     tally::median,
 };
-use crate::wall_clock::WallClock;
 use countersign_terminal::{BadInput, Stopwatch};
 
 pub(crate) struct Sqlite {
@@ -76,7 +76,7 @@ impl Sqlite {
 
     fn store(&self, cas: Cas, durability: Durability) -> Result<SqliteStore, BadInput> {
         let options = SqliteOptions { cas, durability, ..SqliteOptions::default() };
-        SqliteStore::open(&self.path, Arc::new(WallClock), gate::ids(), options)
+        SqliteStore::open(&self.path, Arc::new(SystemClock), gate::ids(), options)
             .map_err(|error| failed(&self.path.display().to_string(), &error))
     }
 

@@ -1,19 +1,14 @@
 //! The real clock, real ids, and the secret that links are made from.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use countersign::{
-    protocol::Timestamp,
-    store::{Clock, Ids},
-};
+use countersign::store::Ids;
+pub use countersign::store::SystemClock;
 
 /// What only the server knows. It appears nowhere: neither in what is printed of it, nor in an error.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,18 +37,6 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
-    }
-}
-
-/// The clock on the wall.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WallClock;
-
-impl Clock for WallClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

@@ -14,7 +14,7 @@ use countersign_gate::instance::{
     deploy::{CommandLine, DeployMethod, DryRun},
     notify::{Channel, Folder, Retries, Sender},
     operators::Operators,
-    wall::{Secret, SecretIds, WallClock},
+    wall::{Secret, SecretIds, SystemClock},
     workers::WorkerSettings,
 };
 use countersign_testkit::{Peek, Seed};
@@ -38,7 +38,7 @@ pub(crate) struct Platform {
 impl Platform {
     pub(crate) fn new() -> Self {
         let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
-        let store = Arc::new(MemoryStore::new(Arc::new(WallClock), ids.clone()));
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock), ids.clone()));
         store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
         let services = vec![Service {
             name: "web".to_owned(),
@@ -105,7 +105,7 @@ impl Platform {
         let mails = Folder::open(self.folder.path().join("mail"), sender).expect("a folder");
         Parts {
             store: self.store.clone(),
-            clock: Arc::new(WallClock),
+            clock: Arc::new(SystemClock),
             ids: self.ids.clone(),
             method,
             channel: Channel::Folder(mails),

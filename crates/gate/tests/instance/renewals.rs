@@ -18,7 +18,7 @@ use countersign_gate::instance::{
     deploy::LocalDeployer,
     stop::{Phase, Stopper},
     wakeups::Wakeups,
-    wall::WallClock,
+    wall::SystemClock,
     workers::{Worker, WorkerSettings},
 };
 use countersign_testkit::Peek;
@@ -99,12 +99,12 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
     let (stopper, wakeups, store) = (Stopper::default(), Arc::new(Wakeups::default()), Arc::new(store));
     let stop = stopper.subscribe();
     let deployer =
-        LocalDeployer::new(platform.store.clone(), Arc::new(WallClock), dry_run(takes), stop.clone());
+        LocalDeployer::new(platform.store.clone(), Arc::new(SystemClock), dry_run(takes), stop.clone());
     let deployer = Arc::new(deployer);
     let worker = Worker {
         store: store.clone(),
         deployer: deployer.clone(),
-        clock: Arc::new(WallClock),
+        clock: Arc::new(SystemClock),
         wakeups: wakeups.clone(),
         settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
         held: Arc::default(),

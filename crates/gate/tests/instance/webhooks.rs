@@ -17,7 +17,7 @@ use countersign::store::Ids;
 use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Webhook},
-    wall::WallClock,
+    wall::SystemClock,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -54,7 +54,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     let router = Router::new().route("/hook", post(receive)).with_state(receiver);
     tokio::spawn(async move { axum::serve(listener, router).await });
 
-    let webhook = Webhook::new(&url, SECRET, "https://gate.example.com", Arc::new(WallClock));
+    let webhook = Webhook::new(&url, SECRET, "https://gate.example.com", Arc::new(SystemClock));
     let instance = Instance::start(Parts {
         channel: Channel::Webhook(webhook.expect("it is safe")),
         ..platform.parts(dry_run(std::time::Duration::ZERO))

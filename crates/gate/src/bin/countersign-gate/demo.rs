@@ -8,7 +8,7 @@ use std::{fs, path::Path, sync::Arc, thread, time::Duration};
 use countersign::store::{Clock, Ids};
 use countersign_gate::{
     http::{ClaimedPlan, Claims, mint},
-    instance::wall::{Secret, SecretIds, WallClock},
+    instance::wall::{Secret, SecretIds, SystemClock},
 };
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
         email: Some(DEVELOPER.to_owned()),
         plan: Some(ClaimedPlan::Pro),
         admin: false,
-        exp: WallClock.now().0 / 1000 + 12 * 60 * 60,
+        exp: SystemClock.now().0 / 1000 + 12 * 60 * 60,
         nbf: None,
         iat: None,
     };

@@ -3,14 +3,14 @@
 use countersign::store::{Clock, Plan};
 use countersign_gate::{
     http::{ClaimedPlan, Claims, mint},
-    instance::wall::WallClock,
+    instance::wall::SystemClock,
 };
 
 use crate::args::TokenArgs;
 use countersign_terminal::{BadInput, Exit, print_line};
 
 pub(crate) fn run(args: &TokenArgs) -> Result<Exit, BadInput> {
-    let now_s = WallClock.now().0 / 1000;
+    let now_s = SystemClock.now().0 / 1000;
     let claims = Claims {
         team: args.team,
         email: Some(args.email.0.clone()),

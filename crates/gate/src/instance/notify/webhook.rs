@@ -152,13 +152,13 @@ fn is_safe(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::wall::WallClock;
+    use crate::instance::wall::SystemClock;
 
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
     #[test]
     fn a_link_is_sent_over_nothing_that_others_can_read() {
-        let refused = |url, secret| Webhook::new(url, secret, "gate", Arc::new(WallClock)).err();
+        let refused = |url, secret| Webhook::new(url, secret, "gate", Arc::new(SystemClock)).err();
         for url in
             ["https://example.com/hook", "http://localhost:1/", "http://127.0.0.1:9/x", "http://[::1]:9/x"]
         {

@@ -9,7 +9,7 @@ use countersign_gate::{
     http::{self, App, Backend, Metrics},
     instance::{
         Instance, Parts,
-        wall::{SecretIds, WallClock},
+        wall::{SecretIds, SystemClock},
     },
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -36,7 +36,7 @@ impl Gate {
             BadInput::plain(&format!("it is not known where it listens: {error}"), "try another --listen")
         })?;
         let public_url = settings.public_url.map_or_else(|| reached_at(address), |url| url.0);
-        let clock = Arc::new(WallClock);
+        let clock = Arc::new(SystemClock);
         let instance = Instance::start(Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),

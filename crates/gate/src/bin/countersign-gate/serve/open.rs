@@ -7,7 +7,7 @@ use countersign::store::{
     postgres::PostgresStore,
     sqlite::{SqliteOptions, SqliteStore},
 };
-use countersign_gate::instance::wall::{SecretIds, WallClock};
+use countersign_gate::instance::wall::{SecretIds, SystemClock};
 
 use tokio::net::TcpListener;
 
@@ -46,10 +46,10 @@ pub(crate) async fn open(settings: &Settings, ids: Arc<SecretIds>) -> Result<Ope
     let address = &settings.store;
     strategy_is_there(settings)?;
     match address {
-        StoreAddress::Memory => Ok(Opened::Memory(Arc::new(MemoryStore::new(Arc::new(WallClock), ids)))),
+        StoreAddress::Memory => Ok(Opened::Memory(Arc::new(MemoryStore::new(Arc::new(SystemClock), ids)))),
         StoreAddress::Sqlite(path) => {
             let options = SqliteOptions { cas: settings.cas, ..SqliteOptions::default() };
-            let store = SqliteStore::open(path, Arc::new(WallClock), ids, options);
+            let store = SqliteStore::open(path, Arc::new(SystemClock), ids, options);
             store.map(|store| Opened::Sqlite(Arc::new(store))).map_err(|error| refused(address, &error))
         }
         StoreAddress::Postgres(url) => {

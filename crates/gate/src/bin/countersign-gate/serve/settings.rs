@@ -19,7 +19,7 @@ use countersign_gate::{
         deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
         operators::Operators,
-        wall::{Secret, WallClock},
+        wall::{Secret, SystemClock},
         workers::WorkerSettings,
     },
 };
@@ -135,7 +135,7 @@ impl NotifierSettings {
             }
             Way::Smtp(smtp) => Channel::Smtp(smtp),
             Way::Webhook { url, secret } => {
-                let webhook = Webhook::new(&url, &secret, public_url, Arc::new(WallClock));
+                let webhook = Webhook::new(&url, &secret, public_url, Arc::new(SystemClock));
                 Channel::Webhook(
                     webhook.map_err(|invalid| {
                         BadInput::plain("the webhook is not safe", &invalid.to_string())
@@ -351,7 +351,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
             )
         })?),
         (None, None, Some(url), Some(secret)) => {
-            let checked = Webhook::new(url.get_ref(), secret.get_ref(), "", Arc::new(WallClock));
+            let checked = Webhook::new(url.get_ref(), secret.get_ref(), "", Arc::new(SystemClock));
             match checked.err() {
                 None => {}
                 Some(invalid @ InvalidWebhook::Url) => {
