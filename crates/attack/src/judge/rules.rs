@@ -76,6 +76,11 @@ impl<'t> View<'t> {
         self.all(f).next().is_some()
     }
 
+    /// The service was killed, or lost its connections to the database: a recovery follows both.
+    fn crashed(&self) -> bool {
+        self.happened(Action::Crash) || self.happened(Action::Restart)
+    }
+
     fn noun(&self) -> &str {
         &self.trial.promise.noun
     }
@@ -136,7 +141,7 @@ impl<'t> View<'t> {
         let Some(refusal) = self.only_refused().filter(|refusal| !is_stranger(refusal)) else {
             return Finding::NotExercised;
         };
-        let elsewhere = self.happened(Action::Open) || self.happened(Action::Crash);
+        let elsewhere = self.happened(Action::Open) || self.crashed();
         match self.used() {
             Some(used) if !self.trial.promise.burn && !elsewhere => verdict(used, || {
                 format!("refused with {}, and the {} is used nevertheless", status(refusal), self.noun())
@@ -171,9 +176,9 @@ impl<'t> View<'t> {
     }
 
     fn losers(&self) -> Finding {
-        use Action::{Crash, Drift, Expire, Mend, Open, Reject, Spoil};
-        let disturbed =
-            [Crash, Drift, Expire, Mend, Open, Reject, Spoil].into_iter().any(|f| self.happened(f));
+        use Action::{Drift, Expire, Mend, Open, Reject, Spoil};
+        let changed = [Drift, Expire, Mend, Open, Reject, Spoil].into_iter().any(|f| self.happened(f));
+        let disturbed = changed || self.crashed();
         let uses = self.sent();
         let keyed = uses.iter().any(|usage| {
             let same = |other: &&&Operation| other.details.key == usage.details.key;
@@ -278,7 +283,7 @@ impl<'t> View<'t> {
 
     fn traces(&self) -> Finding {
         let Some(refusal) = self.only_refused() else { return Finding::NotExercised };
-        if self.happened(Action::Crash) {
+        if self.crashed() {
             return Finding::NotExercised;
         }
         if let Some(effects) = self.last_count(Action::Effects).filter(|effects| *effects > 0) {

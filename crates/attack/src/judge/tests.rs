@@ -93,8 +93,8 @@ fn keyed(details: &mut Details) {
 }
 
 use Action::{
-    Approve, Arrange, Audit, Crash, Drift, Effects, Expire, Mend, Observe, Open, Payload, Reject, Settled,
-    Spoil, Targets, Trace,
+    Approve, Arrange, Audit, Crash, Drift, Effects, Expire, Mend, Observe, Open, Payload, Reject, Restart,
+    Settled, Spoil, Targets, Trace,
 };
 
 /// One row per property: a history that violates it, and one that could have and does not.
@@ -243,6 +243,14 @@ fn an_unresolved_outcome_is_unknown_and_an_unsent_request_did_not_happen() {
     assert!(matches!(rules::judge(&unresolved.trial, "S3"), Finding::Unknown(_)));
     let unsent = story().used(200).push(1, Action::Use, Kind::Fail, Details::default());
     assert_eq!(rules::judge(&unsent.trial, "S3"), Finding::NotExercised);
+}
+
+#[test]
+fn a_500_after_a_lost_connection_is_no_loser() {
+    let cut = story().used(500).did(Restart).read(Effects, json!(0)).used(200).read(Effects, json!(1));
+    assert_eq!(rules::judge(&cut.trial, "S3"), Finding::NotExercised);
+    let raced = story().used(500).used(200).read(Effects, json!(1));
+    assert!(matches!(rules::judge(&raced.trial, "S3"), Finding::Violated(_)));
 }
 
 /// A judge that trusts status codes more than the effect, or takes an unknown outcome for a refusal, fails the cases.
