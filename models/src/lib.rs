@@ -1,8 +1,10 @@
 //! What a single-use approval must promise, and the model checker that judges a flow by it.
 
+pub mod advice;
 pub mod audit;
 pub mod controls;
 pub mod evidence;
+pub mod explain;
 pub mod explorer;
 pub mod fixtures;
 pub mod flows;
