@@ -1,11 +1,15 @@
 //! A campaign: races, schedules and kills against one service, and their verdicts.
 
+mod again;
 mod kills;
+mod learning;
 mod races;
 mod statements;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use again::again;
+pub use learning::learn;
 pub use races::Races;
 pub use statements::Interleaved;
 
@@ -16,6 +20,7 @@ use crate::{
     judge::Tally,
     proxy::{Proxy, Upstream},
     report::Report,
+    reproduction::Scenario,
     safety::{self, Budget, Limits, Stop},
     session::{Object, Session},
     target::Target,
@@ -64,7 +69,10 @@ pub(crate) struct Gathered {
     pub(crate) races: Races,
     pub(crate) interleaved: Vec<Interleaved>,
     pub(crate) notes: Vec<String>,
-    pub(crate) kills: u64,
+    /// The part of the campaign that runs.
+    pub(crate) scenario: Scenario,
+    /// How the shortest violation of each property came about.
+    pub(crate) scenarios: BTreeMap<&'static str, Scenario>,
     keep: bool,
 }
 
@@ -76,7 +84,8 @@ impl Gathered {
             races: Races::default(),
             interleaved: Vec::new(),
             notes: Vec::new(),
-            kills: 0,
+            scenario: Scenario::default(),
+            scenarios: BTreeMap::new(),
             keep,
         }
     }
@@ -86,7 +95,9 @@ impl Gathered {
         let mut trial = object.trial.clone();
         trial.operations.sort_by_key(|operation| operation.invoked_ns);
         let before: usize = self.tally.judged().iter().map(|judged| judged.violated).sum();
-        self.tally.add(&trial);
+        for id in self.tally.add(&trial) {
+            self.scenarios.insert(id, self.scenario.clone());
+        }
         let after: usize = self.tally.judged().iter().map(|judged| judged.violated).sum();
         if self.keep || after > before {
             self.history.extend(events(&trial));
@@ -188,13 +199,18 @@ async fn phases(
     progress("races");
     // The schedules and the kills need the rest of the time.
     let share = if proxy.is_some() { 0.35 } else { 0.85 };
+    gathered.scenario = Scenario::Races;
     races::concurrent(session, gathered, options, share).await?;
+    gathered.scenario = Scenario::Pairs;
     races::pairs(session, gathered, share).await?;
+    gathered.scenario = Scenario::Changes;
     races::against_changes(session, gathered).await?;
     match proxy {
         Some(proxy) if options.schedules > 0 => {
             progress("every interleaving of the statements");
             statements::interleave(session, proxy, gathered, options, payload.as_ref()).await?;
+            progress("a use that is held while others go on");
+            statements::stall(session, proxy, gathered, options).await?;
             if options.kills {
                 progress("a crash at each statement");
                 statements::crash(session, proxy, gathered, options).await?;
@@ -211,6 +227,7 @@ async fn phases(
     }
     if options.kills && session.target.service.is_some() {
         progress("kills under load");
+        gathered.scenario = Scenario::Kills;
         kills::under_load(session, gathered).await?;
     }
     Ok(())
@@ -273,7 +290,6 @@ async fn check_roles(session: &mut Session<'_>) -> Result<Vec<Checked>, Stop> {
 
 fn described(operation: &crate::history::Operation) -> (String, String) {
     let details = &operation.details;
-    let role = serde_json::to_value(operation.f).ok().and_then(|word| word.as_str().map(str::to_owned));
     let mut words: Vec<String> = details.request.iter().cloned().collect();
     words.extend(details.status.map(|status| format!("got {status}")));
     words.extend(details.error.clone());
@@ -282,7 +298,7 @@ fn described(operation: &crate::history::Operation) -> (String, String) {
         None if operation.kind == Kind::Info => words.push("shows nothing that can be read".into()),
         None => {}
     }
-    (role.unwrap_or_default(), words.join(", "))
+    (operation.f.word(), words.join(", "))
 }
 
 /// The median of some numbers; 0 of none.

@@ -80,6 +80,16 @@ pub enum Action {
     Crash,
     /// Start it again.
     Restart,
+    /// Hold a request before one of its statements, for longer than a lease lasts.
+    Stall,
+}
+
+impl Action {
+    /// Its name in a history.
+    pub fn word(self) -> String {
+        let word = serde_json::to_value(self).ok();
+        word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    }
 }
 
 /// The object of an operation, and its result. What does not apply is absent.

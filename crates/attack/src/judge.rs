@@ -29,10 +29,11 @@ pub fn property(id: &str) -> Option<Property> {
     Property::ALL.iter().copied().find(|property| property.id() == id)
 }
 
-/// The ids of the properties that a history can show violated, in the order of a report.
+/// The ids of the properties of a report, in its order. No history shows S16 and S22 violated: see
+/// [`missing_role`](crate::report::missing_role).
 pub const JUDGED: &[&str] = &[
-    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S15", "S17", "S18",
-    "S19", "S20", "S21", "L1", "L2", "L3", "L4",
+    "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15", "S16",
+    "S17", "S18", "S19", "S20", "S21", "S22", "L1", "L2", "L3", "L4",
 ];
 
 /// The judgement of one property over all objects.
@@ -74,8 +75,9 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Judges the history of one more object.
-    pub fn add(&mut self, trial: &Trial) {
+    /// Judges the history of one more object. Returns the properties of which it is the shortest violation so far.
+    pub fn add(&mut self, trial: &Trial) -> Vec<&'static str> {
+        let mut shortest = Vec::new();
         self.trials += 1;
         for judged in &mut self.judged {
             match rules::judge(trial, judged.id) {
@@ -87,6 +89,7 @@ impl Tally {
                     let length = trial.operations.len();
                     if judged.shortest.as_ref().is_none_or(|(best, _)| length < best.operations.len()) {
                         judged.shortest = Some((trial.clone(), how));
+                        shortest.push(judged.id);
                     }
                 }
                 Finding::Unknown(why) => {
@@ -95,6 +98,7 @@ impl Tally {
                 }
             }
         }
+        shortest
     }
 
     /// How many objects were judged.

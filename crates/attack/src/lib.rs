@@ -16,6 +16,7 @@ pub mod judge;
 pub mod learn;
 pub mod proxy;
 pub mod report;
+pub mod reproduction;
 pub mod safety;
 pub mod schedule;
 pub mod service;

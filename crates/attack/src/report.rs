@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     history::{self, Event, Trial},
     judge::{self, Judged, Tally},
+    reproduction::Scenario,
     safety::{Budget, Secrets},
     target::{Promise, Target},
 };
@@ -83,6 +84,8 @@ pub struct VerdictLine {
     pub why: Option<String>,
     /// The shortest history that violates it.
     pub history: Option<Vec<Event>>,
+    /// How that came about.
+    pub scenario: Option<Scenario>,
 }
 
 /// What is known of a property.
@@ -138,6 +141,9 @@ impl Report {
             history: gathered.history,
             ..Self::judged(&target.promise, &gathered.tally, missing)
         };
+        for line in &mut report.verdicts {
+            line.scenario = gathered.scenarios.get(line.id).cloned();
+        }
         report.redact(&secrets);
         report
     }
@@ -254,6 +260,7 @@ fn line(judged: &Judged, missing: &impl Fn(&str) -> Option<String>) -> VerdictLi
         violated: judged.violated,
         why,
         history: judged.shortest.as_ref().map(|(trial, _)| Trial::events(trial)),
+        scenario: None,
     }
 }
 
@@ -280,7 +287,11 @@ pub fn missing_role(id: &str, target: &Target) -> Option<String> {
         "S11" => role(target.targets.is_some(), "targets"),
         "S12" => role(target.other_owner.is_some(), "other_owner"),
         "S13" => role(target.usage.key_header.is_some(), "use.key_header"),
+        "S14" => role(target.service.is_some(), "service")
+            .or_else(|| role(target.database.is_some(), "database"))
+            .or_else(|| Some("no caller was refused while another one held a lease".into())),
         "S15" => role(!target.safe_links.is_empty(), "safe_links"),
+        "S16" => Some("a target file does not say which values are tokens".into()),
         "S17" => observe.or(effects),
         "S18" if target.promise.approvers < 2 => Some("one approver is enough".into()),
         "S18" => role(target.approve.is_some(), "approve"),
@@ -288,6 +299,7 @@ pub fn missing_role(id: &str, target: &Target) -> Option<String> {
         "S20" => role(target.reject.is_some(), "reject"),
         "S21" if !target.promise.burn => Some("failed attempts are not meant to use it up".into()),
         "S21" | "L3" => spoil.or(mend),
+        "S22" => Some("no role changes the version of the target".into()),
         "L1" => effects,
         "L2" => role(target.settled.is_some(), "settled"),
         _ => None,

@@ -53,14 +53,17 @@ mod count;
 pub mod crash;
 mod independence;
 pub mod policy;
+pub mod replay;
 mod run;
 mod search;
+pub mod stall;
 
 use std::{fmt, ops::ControlFlow, time::Duration};
 
 use crate::proxy::{Answer, Proxy, Statement};
 pub use crash::{CrashExploration, CrashPoint, CrashRun, CrashableRequests, Fault, Moment, explore_crashes};
 use policy::{Causal, Policy};
+pub use stall::{StallExploration, StallableRequests, explore_stalls};
 
 /// The requests that are interleaved, and what surrounds a schedule.
 ///

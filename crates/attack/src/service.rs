@@ -127,14 +127,6 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-
-    /// Stops or continues the process group that was started.
-    pub fn pause(&mut self, stopped: bool) {
-        let signal = if stopped { Signal::STOP } else { Signal::CONT };
-        if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {
-            rustix::process::kill_process_group(group, signal).ok();
-        }
-    }
 }
 
 impl Drop for Running {

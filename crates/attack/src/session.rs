@@ -23,6 +23,24 @@ pub(crate) struct Object {
     pub(crate) values: Values,
 }
 
+impl Object {
+    /// The last attempt was refused, and the reads after it show that there was no use.
+    pub(crate) fn is_refused_but_unused(&self) -> bool {
+        let operations = &self.trial.operations;
+        let Some(last) = operations.iter().rposition(|operation| operation.f == Action::Use) else {
+            return false;
+        };
+        let shows_use = |read: &Operation| match (read.f, &read.details.read) {
+            (Action::Observe, Some(used)) => *used == Value::Bool(true),
+            (Action::Effects, Some(count)) => count.as_u64() != Some(0),
+            _ => false,
+        };
+        let mut reads =
+            operations[last..].iter().filter(|read| matches!(read.f, Action::Observe | Action::Effects));
+        operations[last].kind == Kind::Fail && reads.clone().next().is_some() && !reads.any(shows_use)
+    }
+}
+
 /// How a use differs from the plain one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Variant {
@@ -579,6 +597,11 @@ impl<'t> Session<'t> {
         self.ensure_running().await?;
         self.record(object, HARNESS, Action::Restart, Kind::Ok, invoked_ns, Details::default());
         Ok(())
+    }
+
+    /// A little longer than a lock or a lease of the service lasts.
+    pub(crate) fn lease_is_over(&self) -> Duration {
+        self.target.service.as_ref().map_or(Duration::ZERO, |service| service.lease.mul_f64(1.1))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

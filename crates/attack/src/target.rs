@@ -236,6 +236,8 @@ pub struct Service {
     pub ready: Option<Template>,
     /// How long it may take to become ready.
     pub ready_within: Duration,
+    /// How long a lock or a lease of the service lasts at most.
+    pub lease: Duration,
 }
 
 /// The database of the service.

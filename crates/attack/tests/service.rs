@@ -25,6 +25,7 @@ fn service(script: &str, ready: Option<&str>) -> Service {
         env: Vec::new(),
         ready: ready.map(Template::literal),
         ready_within: Duration::from_secs(20),
+        lease: Duration::from_secs(1),
     }
 }
 

@@ -7,15 +7,16 @@ use serde_json::Value;
 use super::{Gathered, Options, kills, races};
 use crate::{
     client::{self, Sent, Wire},
-    history::{Action, Kind},
+    history::{Action, Details, HARNESS, Kind, Operation},
     proxy::Proxy,
+    reproduction::Scenario,
     safety::Stop,
     schedule::{
-        CrashRun, CrashableRequests, ExploreError, Fault, Requests, Schedule, SearchEnd, SearchSettings,
-        Step, explore, explore_crashes,
+        CrashPoint, CrashRun, CrashableRequests, ExploreError, Fault, Requests, Schedule, SearchEnd,
+        SearchSettings, StallableRequests, Step, crash::crash_once, explore, explore_crashes, explore_stalls,
     },
     session::{Object, Session, Variant},
-    target::{Change, Request},
+    target::{Change, Request, Target},
 };
 
 /// What the interleaving of one pair of requests covered.
@@ -40,27 +41,75 @@ pub struct Interleaved {
 }
 
 /// The second request of a pair.
-enum Other<'t> {
+pub(super) enum Other<'t> {
     Use,
     Change(Action, &'t Request),
 }
 
-struct Pair<'s, 't, 'g> {
+pub(super) struct Pair<'s, 't, 'g> {
     session: &'s mut Session<'t>,
     gathered: &'g mut Gathered,
     payload: Option<&'g Value>,
     other: Other<'t>,
     variant: Variant,
+    stalls: bool,
     object: Option<Object>,
     wires: Vec<Wire>,
-    judged: u64,
 }
 
-impl Pair<'_, '_, '_> {
+impl Other<'_> {
+    /// The name of its role.
+    pub(super) fn name(&self) -> String {
+        let f = match self {
+            Self::Use => Action::Use,
+            Self::Change(f, _) => *f,
+        };
+        f.word()
+    }
+
+    /// The use, and every change that is one request.
+    pub(super) fn all(target: &Target) -> Vec<Other<'_>> {
+        let changes = [
+            (Action::Expire, &target.expire),
+            (Action::Reject, &target.reject),
+            (Action::Drift, &target.drift),
+            (Action::Spoil, &target.spoil),
+        ];
+        let changes = changes.into_iter().filter_map(|(f, changes)| match changes.as_deref() {
+            Some([Change::Request(request)]) => Some(Other::Change(f, request)),
+            _ => None,
+        });
+        std::iter::once(Other::Use).chain(changes).collect()
+    }
+}
+
+impl<'s, 't, 'g> Pair<'s, 't, 'g> {
+    pub(super) fn new(
+        session: &'s mut Session<'t>,
+        gathered: &'g mut Gathered,
+        payload: Option<&'g Value>,
+        other: Other<'t>,
+    ) -> Self {
+        let variant = Variant::default();
+        Self { session, gathered, payload, other, variant, stalls: false, object: None, wires: Vec::new() }
+    }
+
+    /// A use that is retried under the key of the first attempt, where there are keys.
+    pub(super) fn keyed(session: &'s mut Session<'t>, gathered: &'g mut Gathered) -> Self {
+        let key = session.target.usage.key_header.as_ref().map(|_| 1);
+        let variant = Variant { key, stranger: false };
+        Self { variant, ..Self::new(session, gathered, None, Other::Use) }
+    }
+
+    /// Three uses, of which the first is held.
+    pub(super) fn stalling(session: &'s mut Session<'t>, gathered: &'g mut Gathered) -> Self {
+        Self { stalls: true, ..Self::new(session, gathered, None, Other::Use) }
+    }
+
     /// Puts the requests and their statements into the object's history.
     fn record(&mut self, steps: &[Step], responses: &[Sent]) -> Option<Object> {
         let mut object = self.object.take()?;
-        let variants = [self.variant, Variant::default()];
+        let variants = [self.variant, Variant::default(), Variant::default()];
         let mut operations = Vec::new();
         for (index, sent) in responses.iter().enumerate() {
             let mut operation =
@@ -85,6 +134,24 @@ impl Pair<'_, '_, '_> {
             if first_write.zip(last_of_change).is_some_and(|(write, change)| write > change) {
                 usage.details.wrote_after_ns = Some(change.completed_ns.saturating_add(1));
             }
+        }
+        if let [_, refused, next] = responses {
+            // Between the refusal and the next attempt.
+            let completed_ns = next.released_ns.saturating_sub(1);
+            let held = Duration::from_nanos(completed_ns.saturating_sub(refused.completed_ns));
+            let details = Details {
+                object: object.trial.object.clone(),
+                request: Some(format!("caller 0 was held for {} ms", held.as_millis())),
+                ..Details::default()
+            };
+            operations.push(Operation {
+                process: HARNESS,
+                f: Action::Stall,
+                kind: Kind::Ok,
+                invoked_ns: refused.completed_ns,
+                completed_ns,
+                details,
+            });
         }
         object.trial.operations.extend(operations);
         Some(object)
@@ -114,8 +181,11 @@ impl Requests for Pair<'_, '_, '_> {
             Other::Change(_, request) => self.session.request_wire(&object, request)?,
         };
         self.wires = vec![self.session.use_wire(&object, self.variant)?, second];
+        if self.stalls {
+            self.wires.push(self.session.use_wire(&object, Variant::default())?);
+        }
         self.object = Some(object);
-        self.session.budget.spend(2)
+        self.session.budget.spend(self.wires.len() as u64)
     }
 
     fn start(&mut self, request: usize) -> impl Future<Output = Sent> + Send + 'static {
@@ -126,6 +196,12 @@ impl Requests for Pair<'_, '_, '_> {
     }
 
     async fn judge(&mut self, schedule: &Schedule<Sent>) -> Result<ControlFlow<()>, Stop> {
+        self.gathered.scenario = if self.stalls {
+            Scenario::Stall { statement: usize::try_from(schedule.number).unwrap_or(0) }
+        } else {
+            let order = schedule.steps.iter().map(|step| step.request).collect();
+            Scenario::Interleaving { other: self.other.name(), order }
+        };
         if let Some(mut object) = self.record(&schedule.steps, &schedule.responses) {
             self.session.settle(&mut object).await?;
             if matches!(self.other, Other::Change(Action::Drift, _)) {
@@ -133,7 +209,6 @@ impl Requests for Pair<'_, '_, '_> {
             }
             self.gathered.add(&object);
         }
-        self.judged += 1;
         Ok(ControlFlow::Continue(()))
     }
 }
@@ -142,7 +217,6 @@ impl CrashableRequests for Pair<'_, '_, '_> {
     async fn kill(&mut self) -> Result<(), Stop> {
         let Some(mut object) = self.object.take() else { return Ok(()) };
         self.session.kill(&mut object).await?;
-        self.gathered.kills += 1;
         self.object = Some(object);
         Ok(())
     }
@@ -155,6 +229,8 @@ impl CrashableRequests for Pair<'_, '_, '_> {
     }
 
     async fn judge_crash(&mut self, run: &CrashRun<Sent>) -> Result<ControlFlow<()>, Stop> {
+        let CrashPoint { statement, moment, fault } = run.point;
+        self.gathered.scenario = Scenario::Crash { statement, moment, fault };
         if let Some(mut object) = self.record(&run.steps, std::slice::from_ref(&run.response)) {
             kills::aftermath(self.session, self.gathered, &mut object, self.variant).await?;
         }
@@ -162,7 +238,13 @@ impl CrashableRequests for Pair<'_, '_, '_> {
     }
 }
 
-fn stop(error: ExploreError<Stop>) -> Stop {
+impl StallableRequests for Pair<'_, '_, '_> {
+    fn is_refused(&self, response: &Sent) -> bool {
+        matches!(&response.outcome, client::Outcome::Answered(answer) if (400..500).contains(&answer.status))
+    }
+}
+
+pub(super) fn stop(error: ExploreError<Stop>) -> Stop {
     match error {
         ExploreError::Requests(stop) => stop,
         other => Stop::BadInput(format!("[database]: {other}")),
@@ -177,32 +259,12 @@ pub(super) async fn interleave(
     options: &Options,
     payload: Option<&Value>,
 ) -> Result<(), Stop> {
-    let target = session.target;
-    let mut others = vec![("use ∥ use".to_owned(), Other::Use)];
-    for (name, f, changes) in [
-        ("expire", Action::Expire, &target.expire),
-        ("reject", Action::Reject, &target.reject),
-        ("drift", Action::Drift, &target.drift),
-        ("spoil", Action::Spoil, &target.spoil),
-    ] {
-        if let Some([Change::Request(request)]) = changes.as_deref() {
-            others.push((format!("use ∥ {name}"), Other::Change(f, request)));
-        }
-    }
+    let others = Other::all(session.target);
+    let left = options.limits.time.mul_f64((0.65 - session.budget.time_spent()).max(0.02));
     let pairs = others.len() as u32;
-    for (pair, other) in others {
-        let payload = payload.cloned();
-        let mut requests = Pair {
-            session,
-            gathered,
-            payload: payload.as_ref(),
-            other,
-            variant: Variant::default(),
-            object: None,
-            wires: Vec::new(),
-            judged: 0,
-        };
-        let left = options.limits.time.mul_f64((0.85 - requests.session.budget.time_spent()).max(0.02));
+    for other in others {
+        let pair = format!("use ∥ {}", other.name());
+        let mut requests = Pair::new(session, gathered, payload, other);
         let settings = SearchSettings {
             max_schedules: options.schedules,
             max_time: left / pairs.max(1),
@@ -242,17 +304,7 @@ pub(super) async fn crash(
     gathered: &mut Gathered,
     options: &Options,
 ) -> Result<(), Stop> {
-    let key = session.target.usage.key_header.as_ref().map(|_| 1);
-    let mut requests = Pair {
-        session,
-        gathered,
-        payload: None,
-        other: Other::Use,
-        variant: Variant { key, stranger: false },
-        object: None,
-        wires: Vec::new(),
-        judged: 0,
-    };
+    let mut requests = Pair::keyed(session, gathered);
     let left = options.limits.time.mul_f64((0.95 - requests.session.budget.time_spent()).max(0.02));
     let settings = SearchSettings { max_time: left.max(Duration::from_secs(1)), ..SearchSettings::default() };
     match explore_crashes(proxy, &mut requests, &[Fault::Kill, Fault::Cut], &settings).await {
@@ -267,4 +319,40 @@ pub(super) async fn crash(
         Err(ExploreError::NoStatements) => Ok(()),
         Err(error) => Err(stop(error)),
     }
+}
+
+/// Crashes the service once more where it crashed before.
+pub(super) async fn crash_again(
+    session: &mut Session<'_>,
+    proxy: &mut Proxy,
+    gathered: &mut Gathered,
+    point: CrashPoint,
+) -> Result<(), Stop> {
+    let mut requests = Pair::keyed(session, gathered);
+    let left_out = crash_once(proxy, &mut requests, point, &SearchSettings::default()).await.map_err(stop)?;
+    gathered.notes.extend(left_out.map(|why| format!("the crash point was not reached: {why}")));
+    Ok(())
+}
+
+/// Holds a use before each of its statements while others go on.
+pub(super) async fn stall(
+    session: &mut Session<'_>,
+    proxy: &mut Proxy,
+    gathered: &mut Gathered,
+    options: &Options,
+) -> Result<(), Stop> {
+    let left = options.limits.time.mul_f64((0.8 - session.budget.time_spent()).max(0.02));
+    let settings = SearchSettings { max_time: left, ..SearchSettings::default() };
+    let mut requests = Pair::stalling(session, gathered);
+    let time = requests.session.lease_is_over();
+    let done = explore_stalls(proxy, &mut requests, time, &settings).await.map_err(stop)?;
+    let complete =
+        if done.out_of_time || !done.not_followed.is_empty() { "not at every one" } else { "at every one" };
+    gathered.notes.push(format!(
+        "a use was held before {} statements, {complete}; {} times for {} ms, since another one was refused",
+        done.explored,
+        done.waited,
+        time.as_millis()
+    ));
+    Ok(())
 }

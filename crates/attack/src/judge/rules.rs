@@ -24,6 +24,7 @@ pub(super) fn judge(trial: &Trial, id: &str) -> Finding {
         "S11" => view.targets(),
         "S12" => view.strangers(),
         "S13" => view.retries(),
+        "S14" => view.fenced(),
         "S15" => view.safe_methods(),
         "S17" => view.effect_without_use(),
         "S18" => view.approvers(),
@@ -176,8 +177,8 @@ impl<'t> View<'t> {
     }
 
     fn losers(&self) -> Finding {
-        use Action::{Drift, Expire, Mend, Open, Reject, Spoil};
-        let changed = [Drift, Expire, Mend, Open, Reject, Spoil].into_iter().any(|f| self.happened(f));
+        use Action::{Drift, Expire, Mend, Open, Reject, Spoil, Stall};
+        let changed = [Drift, Expire, Mend, Open, Reject, Spoil, Stall].into_iter().any(|f| self.happened(f));
         let disturbed = changed || self.crashed();
         let uses = self.sent();
         let keyed = uses.iter().any(|usage| {
@@ -400,7 +401,11 @@ impl<'t> View<'t> {
                 });
             let answered = first.kind == Kind::Ok && first.completed_ns < retry.invoked_ns;
             let refused_first = first.kind == Kind::Fail;
-            if refused_first || !(answered || observed) {
+            // A marker or a lease that goes away is no wrong answer.
+            let succeeds_later = uses[index + 1..]
+                .iter()
+                .any(|later| later.details.key == Some(key) && later.kind == Kind::Ok);
+            if refused_first || !(answered || observed) || (retry.kind == Kind::Fail && succeeds_later) {
                 continue;
             }
             match retry.kind {
@@ -423,6 +428,27 @@ impl<'t> View<'t> {
             }
         }
         finding
+    }
+
+    /// A caller was refused while another one was held, and one succeeded when it had been held for long: a lease ran out.
+    fn fenced(&self) -> Finding {
+        let Some(stall) = self.all(Action::Stall).next() else { return Finding::NotExercised };
+        let waited =
+            self.all(Action::Use).any(|usage| refused(usage) && usage.completed_ns <= stall.completed_ns);
+        let taken_over = self.ok(Action::Use).any(|usage| usage.invoked_ns >= stall.completed_ns);
+        if !waited || !taken_over {
+            return Finding::NotExercised;
+        }
+        let uses = self.trial.promise.uses;
+        match (self.last_count(Action::Effects), self.unknown()) {
+            (Some(effects), _) => verdict(effects > uses, || {
+                format!("the caller whose lease had run out went on: {effects} effects, of at most {uses}")
+            }),
+            (None, Some(_)) => Finding::Unknown("the caller whose lease had run out got no answer".into()),
+            (None, None) => verdict(self.successes() > uses, || {
+                "the caller whose lease had run out succeeded, and so did the next one".into()
+            }),
+        }
     }
 
     fn safe_methods(&self) -> Finding {

@@ -194,10 +194,7 @@ fn rows(history: &[Event]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for event in history {
         let details = &event.value;
-        let word = serde_json::to_value(event.f)
-            .ok()
-            .and_then(|word| word.as_str().map(str::to_owned))
-            .unwrap_or_default();
+        let word = event.f.word();
         let by_caller = event.process != HARNESS;
         let result = match (details.status, &details.error) {
             (Some(status), _) => status.to_string(),

@@ -38,7 +38,8 @@ pub trait CrashableRequests: Requests {
 }
 
 /// What happens at a crash point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The service is killed.
     Kill,
@@ -47,7 +48,8 @@ pub enum Fault {
 }
 
 /// When it happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// Before the statement reached the database.
     Before,
@@ -88,13 +90,41 @@ pub struct CrashExploration {
     pub not_followed: Vec<(CrashPoint, String)>,
     /// Whether `judge_crash` ended the exploration.
     pub was_stopped: bool,
+    /// [`SearchSettings::max_time`] ended the exploration.
+    pub out_of_time: bool,
 }
 
 impl CrashExploration {
     /// Whether every crash point was reached and judged.
     pub fn is_complete(&self) -> bool {
-        !self.was_stopped && self.not_followed.is_empty()
+        !self.was_stopped && !self.out_of_time && self.not_followed.is_empty()
     }
+}
+
+/// Crashes the first request at one point, and judges it. Returns why the point was not reached, if so.
+///
+/// # Errors
+/// As [`explore_crashes`].
+pub async fn crash_once<R: CrashableRequests>(
+    proxy: &mut Proxy,
+    requests: &mut R,
+    point: CrashPoint,
+    settings: &SearchSettings,
+) -> Result<Option<String>, ExploreError<R::Error>> {
+    let background = search::background(proxy, settings.quiet_phase).await;
+    requests.reset().await.map_err(ExploreError::Requests)?;
+    let ended = crash_at(point, proxy, requests, &background, settings).await?;
+    requests.recover().await.map_err(ExploreError::Requests)?;
+    Ok(match ended {
+        Ended::Crashed(steps, response) => {
+            let run = CrashRun { point, steps, response };
+            // There is nothing to go on with.
+            requests.judge_crash(&run).await.map(drop).map_err(ExploreError::Requests)?;
+            None
+        }
+        Ended::NoSuchStatement => Some("the request has fewer statements".to_owned()),
+        Ended::NotFollowed(reason) => Some(reason),
+    })
 }
 
 /// How a run ended.
@@ -116,6 +146,7 @@ pub async fn explore_crashes<R: CrashableRequests>(
     faults: &[Fault],
     settings: &SearchSettings,
 ) -> Result<CrashExploration, ExploreError<R::Error>> {
+    let began = Instant::now();
     requests.reset().await.map_err(ExploreError::Requests)?;
     let background = search::background(proxy, settings.quiet_phase).await;
     let mut exploration = CrashExploration::default();
@@ -123,6 +154,10 @@ pub async fn explore_crashes<R: CrashableRequests>(
     for (fault, moment) in kinds {
         for statement in 0.. {
             let point = CrashPoint { statement, moment, fault };
+            if began.elapsed() >= settings.max_time {
+                exploration.out_of_time = true;
+                return Ok(exploration);
+            }
             requests.reset().await.map_err(ExploreError::Requests)?;
             match crash_at(point, proxy, requests, &background, settings).await? {
                 Ended::Crashed(steps, response) => {
@@ -215,7 +250,7 @@ async fn crash_at<R: CrashableRequests>(
     }
 }
 
-enum Reached<R> {
+pub(super) enum Reached<R> {
     /// The connection of the point's statement.
     Point(u64),
     Response(R),
@@ -223,7 +258,7 @@ enum Reached<R> {
 }
 
 /// Runs the request until it is at the point; nothing is relayed from then on.
-async fn reach<R>(
+pub(super) async fn reach<R>(
     point: CrashPoint,
     proxy: &mut Proxy,
     response: &mut JoinHandle<R>,

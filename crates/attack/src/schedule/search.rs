@@ -264,7 +264,7 @@ pub(super) async fn background(proxy: &mut Proxy, quiet_phase: Duration) -> BTre
         .collect()
 }
 
-async fn warm_up<R: Requests, P: Policy>(
+pub(super) async fn warm_up<R: Requests, P: Policy>(
     proxy: &mut Proxy,
     requests: &mut R,
     settings: &SearchSettings,

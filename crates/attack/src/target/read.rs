@@ -418,7 +418,7 @@ fn templates(root: &Table<'_>, key: &str) -> Result<Vec<Template>, Problem> {
 }
 
 fn service(table: &Table<'_>) -> Result<Service, Problem> {
-    table.only(&["start", "env", "ready", "ready_within_ms"], "`[service]`")?;
+    table.only(&["start", "env", "ready", "ready_within_ms", "lease_ms"], "`[service]`")?;
     let span = table.get("start").map_or(table.span(), toml::Spanned::span);
     let start = table.texts("start")?.unwrap_or_default();
     if start.is_empty() {
@@ -436,6 +436,7 @@ fn service(table: &Table<'_>) -> Result<Service, Problem> {
         env: table.table("env")?.map(|env| pairs(&env, false)).transpose()?.unwrap_or_default(),
         ready: ready.transpose()?,
         ready_within: Duration::from_millis(table.integer("ready_within_ms", 1..600_001)?.unwrap_or(30_000)),
+        lease: Duration::from_millis(table.integer("lease_ms", 1..60_001)?.unwrap_or(1_000)),
     })
 }
 

@@ -1,0 +1,83 @@
+//! A violation run again, from the file that it left.
+
+use super::{Gathered, Options, close, kills, open, races, runtime, statements};
+use crate::{
+    clock::Clock,
+    proxy::Proxy,
+    report::Report,
+    reproduction::{Reproduction, Scenario},
+    safety::Stop,
+    schedule::{SearchSettings, replay},
+    session::Session,
+    target::Target,
+};
+
+/// Runs a reproduction against the service. The report has the verdicts on its properties only.
+///
+/// # Errors
+/// [`Stop::BadInput`]: the service cannot be attacked, or no longer does what the reproduction needs.
+pub fn again(target: &Target, options: &Options, reproduction: &Reproduction) -> Result<Report, Stop> {
+    runtime()?.block_on(async {
+        let clock = Clock::start();
+        let (mut session, mut proxy) = open(target, options, clock).await?;
+        let mut gathered = Gathered::new(options.keep_history);
+        let done = run(&mut session, &mut proxy, &mut gathered, options, &reproduction.scenario).await;
+        let secrets = session.secrets.clone();
+        let cut_off = match done {
+            Ok(()) => None,
+            Err(Stop::CutOff(why)) => Some(why),
+            Err(bad) => {
+                close(session).await;
+                return Err(bad);
+            }
+        };
+        gathered.history.insert(0, super::promise(target));
+        let mut report = Report::new(target, &session.budget, secrets, gathered, None, cut_off, clock);
+        report.verdicts.retain(|line| reproduction.properties.iter().any(|id| id == line.id));
+        report.behaves_like.clear();
+        close(session).await;
+        Ok(report)
+    })
+}
+
+async fn run(
+    session: &mut Session<'_>,
+    proxy: &mut Option<Proxy>,
+    gathered: &mut Gathered,
+    options: &Options,
+    scenario: &Scenario,
+) -> Result<(), Stop> {
+    const ALL: f64 = 1.0;
+    let payload = races::control(session, gathered).await?;
+    gathered.scenario = scenario.clone();
+    match scenario {
+        Scenario::Sequence => races::sequences(session, gathered, payload.as_ref()).await,
+        Scenario::Races => races::concurrent(session, gathered, options, ALL).await,
+        Scenario::Pairs => races::pairs(session, gathered, ALL).await,
+        Scenario::Changes => races::against_changes(session, gathered).await,
+        Scenario::Kills => kills::under_load(session, gathered).await,
+        Scenario::Interleaving { other, order } => {
+            let proxy = required(proxy)?;
+            let pair = statements::Other::all(session.target).into_iter().find(|pair| pair.name() == *other);
+            let Some(pair) = pair else {
+                return Err(Stop::BadInput(format!(
+                    "the target file has no role `{other}` with one request"
+                )));
+            };
+            let mut pair = statements::Pair::new(session, gathered, payload.as_ref(), pair);
+            let left_out = replay::replay(proxy, &mut pair, order, &SearchSettings::default()).await;
+            let left_out = left_out.map_err(statements::stop)?;
+            gathered.notes.extend(left_out.map(|why| format!("the order could not be kept: {why}")));
+            Ok(())
+        }
+        Scenario::Crash { statement, moment, fault } => {
+            let point = crate::schedule::CrashPoint { statement: *statement, moment: *moment, fault: *fault };
+            statements::crash_again(session, required(proxy)?, gathered, point).await
+        }
+        Scenario::Stall { .. } => statements::stall(session, required(proxy)?, gathered, options).await,
+    }
+}
+
+fn required(proxy: &mut Option<Proxy>) -> Result<&mut Proxy, Stop> {
+    proxy.as_mut().ok_or_else(|| Stop::BadInput("needs the roles `[service]` and `[database]`".into()))
+}

@@ -1,0 +1,225 @@
+//! A request that is held before each of its statements while others go on, for longer than a lease lasts.
+
+use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    CrashPoint, ExploreError, Fault, Moment, Requests, Schedule, SearchSettings, Step,
+    crash::{Reached, reach},
+    search,
+};
+use crate::{
+    proxy::{Event, Proxy},
+    sql,
+};
+
+/// Requests of which the first is held while the second and the third use the object.
+///
+/// Request 1 is sent as soon as request 0 is held. If it is refused, a lock or a lease may be the reason: request 2 is
+/// sent when the lease must have run out, and then request 0 goes on.
+pub trait StallableRequests: Requests {
+    /// Whether the service refused the request.
+    fn is_refused(&self, response: &Self::Response) -> bool;
+}
+
+/// What was covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StallExploration {
+    /// Statements before which the request was held, and the run judged.
+    pub explored: u64,
+    /// Of these, how many were held for the whole time, since the second request was refused.
+    pub waited: u64,
+    /// Statements before which it could not be held, and why.
+    pub not_followed: Vec<(usize, String)>,
+    /// [`SearchSettings::max_time`] ended it.
+    pub out_of_time: bool,
+}
+
+/// Holds the first request before each of its statements, for up to `stall`.
+///
+/// # Errors
+/// [`ExploreError`]: the requests or the database failed. A statement that could not be reached is no error.
+pub async fn explore_stalls<R: StallableRequests>(
+    proxy: &mut Proxy,
+    requests: &mut R,
+    stall: Duration,
+    settings: &SearchSettings,
+) -> Result<StallExploration, ExploreError<R::Error>> {
+    let began = Instant::now();
+    let background = search::background(proxy, settings.quiet_phase).await;
+    let mut exploration = StallExploration::default();
+    for statement in 0.. {
+        if began.elapsed() >= settings.max_time {
+            exploration.out_of_time = true;
+            break;
+        }
+        requests.reset().await.map_err(ExploreError::Requests)?;
+        match stall_at(statement, stall, proxy, requests, &background, settings).await {
+            Ok(Some(run)) => {
+                exploration.explored += 1;
+                exploration.waited += u64::from(run.responses.len() > 2);
+                let schedule = Schedule { number: statement as u64, ..run };
+                if requests.judge(&schedule).await.map_err(ExploreError::Requests)? == ControlFlow::Break(())
+                {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(reason) => exploration.not_followed.push((statement, reason)),
+        }
+    }
+    Ok(exploration)
+}
+
+/// None: the request has fewer statements.
+async fn stall_at<R: StallableRequests>(
+    statement: usize,
+    stall: Duration,
+    proxy: &mut Proxy,
+    requests: &mut R,
+    background: &BTreeSet<String>,
+    settings: &SearchSettings,
+) -> Result<Option<Schedule<R::Response>>, String> {
+    let point = CrashPoint { statement, moment: Moment::Before, fault: Fault::Cut };
+    proxy.hold();
+    let mut first = tokio::spawn(requests.start(0));
+    let mut steps = Vec::new();
+    let reached = timeout(settings.timeout, reach(point, proxy, &mut first, background, &mut steps)).await;
+    let connection = match reached {
+        Ok(Reached::Point(connection)) => connection,
+        Ok(Reached::Response(_)) => {
+            proxy.open();
+            return Ok(None);
+        }
+        Ok(Reached::Failed(error)) => {
+            proxy.open();
+            return Err(format!("the task of the request ended: {error}"));
+        }
+        Err(_) => {
+            proxy.open();
+            drop(first.await);
+            return Err(format!("the request made no progress for {:?}", settings.timeout));
+        }
+    };
+    // It is executed later.
+    let held = steps.pop();
+    let mut relay =
+        Relay { proxy, background, passing: BTreeSet::new(), steps, patience: settings.service_patience };
+    let mut second = tokio::spawn(requests.start(1));
+    let mut responses = Vec::new();
+    let refused = match relay.until_over(1, &mut second).await? {
+        Some(response) => {
+            let refused = requests.is_refused(&response);
+            responses.push(response);
+            refused
+        }
+        // It waits for a lock of the request that is held.
+        None => false,
+    };
+    let mut third = None;
+    if refused {
+        sleep(stall).await;
+        let mut task = tokio::spawn(requests.start(2));
+        match relay.until_over(2, &mut task).await? {
+            Some(response) => responses.push(response),
+            None => third = Some(task),
+        }
+    }
+    relay.steps.extend(held);
+    relay.proxy.release(connection);
+    let first = relay.until_its_end(0, &mut first, settings.timeout).await?;
+    if responses.is_empty() {
+        responses.push(relay.until_its_end(1, &mut second, settings.timeout).await?);
+    }
+    if let Some(mut third) = third {
+        responses.push(relay.until_its_end(2, &mut third, settings.timeout).await?);
+    }
+    responses.insert(0, first);
+    let steps = relay.steps;
+    proxy.open();
+    Ok(Some(Schedule { number: 0, steps, responses, interleavings: None }))
+}
+
+/// Lets every statement through that arrives, and notes it.
+struct Relay<'a> {
+    proxy: &'a mut Proxy,
+    background: &'a BTreeSet<String>,
+    passing: BTreeSet<u64>,
+    steps: Vec<Step>,
+    patience: Duration,
+}
+
+impl Relay<'_> {
+    /// None: the request neither sends a statement nor ends.
+    async fn until_over<T>(&mut self, request: usize, task: &mut JoinHandle<T>) -> Result<Option<T>, String> {
+        let mut quiet_since = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.proxy.next_event() => {
+                    self.event(request, event);
+                    quiet_since = Instant::now();
+                }
+                ended = &mut *task => return match ended {
+                    Ok(response) => Ok(Some(response)),
+                    Err(error) => {
+                        self.proxy.open();
+                        Err(format!("the task of the request ended: {error}"))
+                    }
+                },
+                () = sleep_until(quiet_since + self.patience) => return Ok(None),
+            }
+        }
+    }
+
+    async fn until_its_end<T>(
+        &mut self,
+        request: usize,
+        task: &mut JoinHandle<T>,
+        most: Duration,
+    ) -> Result<T, String> {
+        let began = Instant::now();
+        while began.elapsed() < most {
+            if let Some(response) = self.until_over(request, task).await? {
+                return Ok(response);
+            }
+        }
+        self.proxy.open();
+        task.abort();
+        Err(format!("request {} made no progress for {most:?}", request + 1))
+    }
+
+    fn event(&mut self, request: usize, event: Event) {
+        match event {
+            Event::Arrived { connection, statements } => {
+                let mut texts = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
+                if texts.all(|text| self.background.contains(&text)) {
+                    self.passing.insert(connection);
+                } else {
+                    self.steps.push(Step {
+                        request,
+                        connection,
+                        statements,
+                        answer: None,
+                        answered_at: None,
+                    });
+                }
+                self.proxy.release(connection);
+            }
+            Event::Answered { connection, answer } => {
+                let waits = |step: &&mut Step| step.connection == connection && step.answer.is_none();
+                if !self.passing.remove(&connection)
+                    && let Some(step) = self.steps.iter_mut().find(waits)
+                {
+                    step.answer = Some(answer);
+                }
+                self.proxy.deliver(connection);
+            }
+            Event::Closed { .. } => {}
+        }
+    }
+}
