@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Explore(ExploreArgs),
     /// Print the JSON Schema of a flow file, for editors: `countersign schema > flow.schema.json`
     Schema,
-    /// Explain a command, or how flow files are written (`help flows`)
+    /// Explain a command, or how flow files and target files are written (`help flows`, `help targets`)
     Help(HelpArgs),
 }
 
@@ -202,7 +202,7 @@ pub(crate) struct ExploreArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HelpArgs {
-    /// `flows`, or a command
+    /// `flows`, `targets`, or a command
     pub(crate) topic: Option<String>,
 }
 

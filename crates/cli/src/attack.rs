@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use countersign_attack::{
     campaign::{self, Options},
     history, init,
-    report::{Conclusion, Report, missing_role},
+    report::{Conclusion, Report, Verdict, missing_role},
+    reproduction::Reproduction,
     safety::{Limits, Stop},
     target::{self, Target},
 };
@@ -17,7 +18,10 @@ use countersign_terminal::{
 
 use crate::args::{
     Format,
-    attacking::{AttackArgs, AttackCommand, CheckArgs, InitArgs, JudgeArgs, OutputArgs, ReachArgs},
+    attacking::{
+        AgainArgs, AttackArgs, AttackCommand, CheckArgs, InitArgs, JudgeArgs, LearnArgs, OutputArgs,
+        ReachArgs,
+    },
 };
 
 /// The longest history, HAR file or OpenAPI document.
@@ -27,6 +31,8 @@ pub(crate) fn run(args: &AttackArgs) -> Result<Exit, BadInput> {
     match (&args.command, &args.target) {
         (Some(AttackCommand::Init(init)), _) => write_target(init),
         (Some(AttackCommand::Check(check)), _) => check_target(check),
+        (Some(AttackCommand::Learn(learn)), _) => learn_flow(learn),
+        (Some(AttackCommand::Replay(again)), _) => run_again(again),
         (Some(AttackCommand::Judge(judge)), _) => judge_again(judge),
         (None, Some(file)) => attack(args, file),
         (None, None) => Err(BadInput::plain("no target file", "`countersign attack init` writes one")),
@@ -81,7 +87,60 @@ fn attack(args: &AttackArgs, file: &Path) -> Result<Exit, BadInput> {
     if let Some(path) = &args.history {
         save(path, &report.history())?;
     }
-    finish(&report, &args.output)
+    let exit = finish(&report, &args.output)?;
+    for path in leave_reproductions(&report, file, &args.failures)? {
+        print_error!("run it again: countersign attack replay {path}");
+    }
+    Ok(exit)
+}
+
+/// Writes a file for each violation, and returns their paths.
+fn leave_reproductions(report: &Report, target: &Path, folder: &Path) -> Result<Vec<String>, BadInput> {
+    let absolute = std::path::absolute(target).unwrap_or_else(|_| target.to_owned());
+    let stem = target.file_stem().unwrap_or_default().to_string_lossy();
+    let mut written = Vec::new();
+    for reproduction in report.reproductions(&absolute) {
+        fs::create_dir_all(folder).map_err(|error| {
+            BadInput::plain(
+                &format!("{}: cannot be created: {error}", folder.display()),
+                "choose another folder with --failures",
+            )
+        })?;
+        let path = folder.join(format!("{stem}-{}.json", reproduction.properties.join("-")));
+        let text = serde_json::to_string_pretty(&reproduction).unwrap_or_default();
+        save(&path, &(text + "\n"))?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
+}
+
+fn learn_flow(args: &LearnArgs) -> Result<Exit, BadInput> {
+    let target = read(&args.target)?;
+    let learnt = campaign::learn(&target, &options(&args.reach)).map_err(|stop| stopped(&stop))?;
+    print_line!("{}", learnt.toml.trim_end());
+    for question in learnt.questions {
+        print_error!("? {question}");
+    }
+    Ok(Exit::Expected)
+}
+
+/// As with every failure: 1 if it occurs again, 0 if not.
+fn run_again(args: &AgainArgs) -> Result<Exit, BadInput> {
+    const WHAT: &str = "a file that `countersign attack` wrote for a violation";
+    let name = args.file.display().to_string();
+    let reproduction: Reproduction = input::json(&name, &input::text(&args.file, MOST, WHAT)?, WHAT)?;
+    let target = read(&reproduction.target)?;
+    let report = campaign::again(&target, &options(&args.reach), &reproduction);
+    let report = report.map_err(|stop| stopped(&stop))?;
+    finish(&report, &args.output)?;
+    let is = |verdict| report.verdicts.iter().any(|line| line.verdict == verdict);
+    Ok(if is(Verdict::Violated) {
+        Exit::Unexpected
+    } else if is(Verdict::NotViolated) && report.cut_off.is_none() {
+        Exit::Expected
+    } else {
+        Exit::CutOff
+    })
 }
 
 fn finish(report: &Report, output: &OutputArgs) -> Result<Exit, BadInput> {

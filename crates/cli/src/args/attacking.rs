@@ -11,6 +11,13 @@ Exit codes:
   2  bad usage, a bad target file, or a target file that does not fit the service
   3  inconclusive: a limit was reached, the requests did not race, or the canary survived";
 
+const REPLAY_EXIT_CODES: &str = "\
+Exit codes:
+  0  the violation does not occur any more
+  1  it occurs again
+  2  bad usage, a bad file, or a service that does not fit the target file
+  3  inconclusive: a limit was reached, or the service no longer does what the violation needs";
+
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXIT_CODES)]
 pub(crate) struct AttackArgs {
@@ -44,6 +51,9 @@ pub(crate) struct AttackArgs {
     /// Write the history of every object to this file, a line of JSON for each event
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
+    /// Where the files of violations go, for `attack replay`
+    #[arg(long, value_name = "FOLDER", default_value = "failures")]
+    pub(crate) failures: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -72,6 +82,11 @@ pub(crate) enum AttackCommand {
     Init(InitArgs),
     /// Run each role once: what it captured, and what will be testable
     Check(CheckArgs),
+    /// Print the flow file of a service, from the SQL statements of one use
+    Learn(LearnArgs),
+    /// Run a violation again, from the file that it left
+    #[command(after_help = REPLAY_EXIT_CODES)]
+    Replay(AgainArgs),
     /// Judge a recorded history again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
@@ -100,6 +115,24 @@ pub(crate) struct CheckArgs {
     pub(crate) target: PathBuf,
     #[command(flatten)]
     pub(crate) reach: ReachArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LearnArgs {
+    /// A target file with `[service]` and `[database]`
+    pub(crate) target: PathBuf,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AgainArgs {
+    /// A file that `attack` wrote for a violation
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, ClapArgs)]
