@@ -248,7 +248,7 @@ impl Model {
 
     /// What this attempt's machine remembers.
     fn checkpoint(&self, world: &World, one: &Attempt, attempt: u8) -> Checkpoint {
-        let fence = if world.lease_last == Some(attempt) { LATEST_FENCE } else { EARLIER_FENCE };
+        let fence = if self.is_latest(world, attempt) { LATEST_FENCE } else { EARLIER_FENCE };
         Checkpoint {
             cursor: one.cursor,
             target: one.target.map(|target| Target { id: target_id(target), created: one.created }),

@@ -10,7 +10,7 @@ mod show;
 
 use std::hash::{Hash, Hasher};
 
-use countersign::protocol::{Digest, Flow, Status};
+use countersign::protocol::{Digest, Event, Flow, Status};
 
 pub(crate) use attempt::stage_of;
 pub use attempt::{Attempt, Deploy};
@@ -165,8 +165,12 @@ pub struct World {
     pub uses: u8,
     /// The swaps that were applied, net of undos.
     pub applied: u8,
+    /// The attempt of the last swap, while it may undo it.
+    pub last_user: Option<u8>,
     /// It was usable at some time.
     pub approved: bool,
+    /// It was revoked at some time.
+    pub was_revoked: bool,
     /// The presses of the approvers.
     pub presses: Presses,
     /// The clock has passed `expires_at`.
@@ -175,7 +179,7 @@ pub struct World {
     pub drifted: bool,
     /// Another deploy has changed the target since the approval.
     pub target_drifted: bool,
-    /// How many of approve, reject and expire won. Saturates at 2.
+    /// Which of approve, reject and expire have won: a bit for each.
     pub decisions: u8,
     /// Executed events, net of releasing ones.
     pub executed_events: u8,
@@ -195,8 +199,14 @@ pub struct World {
     pub vault_writer: Option<u8>,
     /// The object's lease.
     pub lease: Lease,
+    /// The other attempt of the holder's caller holds it, too (`reentrant`).
+    pub lease_shared: bool,
+    /// Which of several lease steps took it.
+    pub lease_step: u8,
     /// The attempt that took the lease last, while it runs: every earlier one is fenced.
     pub lease_last: Option<u8>,
+    /// But not the other attempt of the same caller.
+    pub fence_shared: bool,
     /// Nothing has happened that S3 leaves out.
     pub clean: bool,
     /// What has been violated.
@@ -214,7 +224,9 @@ impl World {
             status: if is_issued { Status::Approved } else { Status::Pending },
             uses: 0,
             applied: 0,
+            last_user: None,
             approved: is_issued,
+            was_revoked: false,
             presses: Presses::default(),
             window_passed: false,
             drifted: false,
@@ -229,7 +241,10 @@ impl World {
             vault_written: false,
             vault_writer: None,
             lease: Lease::Free,
+            lease_shared: false,
+            lease_step: 0,
             lease_last: None,
+            fence_shared: false,
             clean: true,
             violated: Violated::default(),
             crashes_left,
@@ -259,6 +274,16 @@ impl World {
         self.status = status;
     }
 
+    /// This decision has won.
+    pub fn decide(&mut self, event: Event) {
+        self.decisions |= match event {
+            Event::Approve => 1,
+            Event::Reject => 2,
+            Event::Expire => 4,
+            Event::Consume | Event::Revoke => 0,
+        };
+    }
+
     /// It is usable now.
     pub fn is_usable(&self) -> bool {
         self.status == Status::Approved && !self.window_passed
@@ -271,11 +296,6 @@ impl World {
         if *target == TargetStatus::Building {
             *target = TargetStatus::Settled;
         }
-    }
-
-    /// Whether this attempt's lease is the object's, and it knows.
-    pub fn is_leased_by(&self, attempt: u8) -> bool {
-        self.lease == Lease::Held { by: attempt, known: true }
     }
 }
 
@@ -291,12 +311,15 @@ pub struct State {
 impl Hash for State {
     /// Hashes what differs between most states, for a map that compares them as a whole.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let World { status, uses, applied, approved, presses, window_passed, drifted, .. } = self.world;
-        (status, uses, applied, approved, presses, window_passed, drifted).hash(hasher);
+        let World { status, uses, applied, last_user, approved, presses, window_passed, drifted, .. } =
+            self.world;
+        (status, uses, applied, last_user, approved, presses, window_passed, drifted).hash(hasher);
         let World { executed_events, effects, keyed, jobs, targets, lease, lease_last, .. } = &self.world;
         (executed_events, effects, keyed, jobs, targets, lease, lease_last).hash(hasher);
         let World { target_drifted, decisions, writers, vault_written, vault_writer, .. } = &self.world;
         (target_drifted, decisions, writers, vault_written, vault_writer).hash(hasher);
+        let World { lease_shared, lease_step, fence_shared, was_revoked, .. } = &self.world;
+        (lease_shared, lease_step, fence_shared, was_revoked).hash(hasher);
         let World { clean, violated, crashes_left, faults_left, .. } = &self.world;
         (clean, violated, crashes_left, faults_left).hash(hasher);
         self.attempts.hash(hasher);

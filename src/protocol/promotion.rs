@@ -195,8 +195,7 @@ impl<'a> Promotion<'a> {
                         self.at.repeats = true;
                         self.complete_step();
                     }
-                    Err(_) if swap.on_conflict == OnConflict::Continue => self.complete_step(),
-                    Err(refusal) => self.refuse(refusal, RefusalKind::Conflict),
+                    Err(refusal) => self.conflict(refusal, swap.on_conflict),
                 }
             }
             (Instruction::Lease, Reply::Leased { fence }) => {
@@ -240,7 +239,14 @@ impl<'a> Promotion<'a> {
                 Instruction::Start { .. } | Instruction::Call { .. } | Instruction::Prepare { .. },
                 Reply::Done,
             ) => self.advance(),
-            (Instruction::Lease | Instruction::Commit(_), Reply::NotConsumed(refusal)) => {
+            (Instruction::Commit(ops), Reply::NotConsumed(refusal)) => {
+                let alone = match ops.as_slice() {
+                    [Change::Consume(swap)] => swap.on_conflict,
+                    _ => OnConflict::Refuse,
+                };
+                self.conflict(refusal, alone);
+            }
+            (Instruction::Lease, Reply::NotConsumed(refusal)) => {
                 self.refuse(refusal, RefusalKind::Conflict);
             }
             (
@@ -300,6 +306,14 @@ impl<'a> Promotion<'a> {
         }
         self.at.is_retrying = false;
         self.at.cursor = self.flow.span_of_step(self.at.cursor).1;
+    }
+
+    /// The step's conflict. One that is ignored leaves nothing to be undone.
+    fn conflict(&mut self, refusal: Refusal, on_conflict: OnConflict) {
+        match on_conflict {
+            OnConflict::Continue => self.leave_step(),
+            OnConflict::Refuse => self.refuse(refusal, RefusalKind::Conflict),
+        }
     }
 
     /// A 503 of the step. `is_unknown`: it may have been applied.

@@ -215,7 +215,10 @@ impl Model {
             Action::Approve(press) => self.press(world, press)?,
             Action::Expire => self.decide(world, Event::Expire)?,
             Action::Reject => self.decide(world, Event::Reject)?,
-            Action::Revoke => self.decide(world, Event::Revoke)?,
+            Action::Revoke => {
+                self.decide(world, Event::Revoke)?;
+                world.was_revoked = true;
+            }
             Action::ClockPasses => {
                 world.window_passed = true;
                 world.clean = false;
@@ -244,7 +247,7 @@ impl Model {
                 deploy.runs = false;
                 world.settle(deploy.target.take());
             }
-            Action::LeaseEnds => world.lease = Lease::Free,
+            Action::LeaseEnds => Self::free_lease(world),
             Action::MarkerEnds { consumer } => next.attempts[usize::from(consumer)].has_marker = false,
             Action::Crash => self.crash(&mut next),
         }
@@ -267,14 +270,11 @@ impl Model {
     /// stay; a leased job comes back.
     fn crash(&self, state: &mut State) {
         let world = &mut state.world;
-        if let Lease::Held { by, known: true } = world.lease
-            && self.lease_is_renewed()
-            && state.attempts[usize::from(by)].stage == Stage::Running
-        {
-            world.lease = Lease::Free;
+        if matches!(world.lease, Lease::Held { known: true, .. }) && self.lease_is_renewed(world) {
+            Self::free_lease(world);
         }
         // The dead release nothing.
-        world.lease_last = None;
+        (world.lease_last, world.fence_shared) = (None, false);
         world.crashes_left -= 1;
         world.clean = false;
         for job in world.jobs.iter_mut().flatten() {
@@ -291,6 +291,7 @@ impl Model {
         for attempt in 0..self.attempts() {
             let one = &mut state.attempts[usize::from(attempt)];
             one.deploys = Default::default();
+            one.is_forgotten |= self.layout.forgets_uses && one.uses > 0;
             if one.stage == Stage::Running {
                 self.end(state, attempt, Stage::Killed);
             }

@@ -1,6 +1,6 @@
 //! One action of an attempt: the machine is asked for its effect, the world answers, and its end is kept.
 
-use countersign::protocol::{Effect, FailedAttempt, Outcome, Promotion, RefusalKind, Via};
+use countersign::protocol::{Effect, FailedAttempt, Flow, Outcome, Promotion, RefusalKind};
 
 use super::{Model, Role, StepOutcome, remember, stage};
 use crate::{
@@ -53,9 +53,20 @@ impl Model {
         let at = promotion.checkpoint();
         let ended = promotion.outcome().map(stage);
         remember(&mut state.attempts[index], at);
+        let finds_its_own = match effect {
+            Effect::Recall { .. } => before.is_stored,
+            _ => before.uses > 0,
+        };
+        if finds_its_own {
+            // It repeats no earlier attempt's outcome.
+            state.attempts[index].repeats = before.repeats;
+        }
         // The action that completes the step of `until` releases the lease, and so does the attempt's end.
-        if before.holds_lease && (!at.holds_lease || ended.is_some()) && state.world.is_leased_by(attempt) {
-            state.world.lease = Lease::Free;
+        if before.holds_lease
+            && (!at.holds_lease || ended.is_some())
+            && self.is_leased_by(&state.world, attempt)
+        {
+            Self::free_lease(&mut state.world);
         }
         let refused = at.ending.map(|ending| ending.kind).or_else(|| match promotion.outcome() {
             Some(Outcome::Refused { kind, .. }) => Some(*kind),
@@ -114,7 +125,7 @@ impl Model {
         if stage.is_refused() {
             // Settled: the action that answers a refusal drops the marker and the stored outcome.
             one.has_marker = false;
-            one.is_stored = false;
+            (one.is_stored, one.stored_answers) = (false, 0);
         }
         self.end(state, attempt, stage);
     }
@@ -124,15 +135,17 @@ impl Model {
     fn receive(&self, state: &mut State, attempt: u8) {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = state.attempts[usize::from(attempt)];
-        // Whichever of the two answers is received first.
-        if sibling.is_some_and(|other| other.was_received && (one.repeats || other.repeats)) {
-            return;
-        }
         let payload = if one.repeats { sibling.map_or(one.held, |other| other.held) } else { one.held };
-        for (act, _) in (0..).zip(self.flow.acts()).filter(|(_, (_, act))| act.via == Via::Answer) {
-            self.take_effect(state, attempt, act, payload);
+        for act in (0..Flow::MAX_ACTS as u8).filter(|act| one.answers >> act & 1 == 1) {
+            // Whichever of the two answers is received first.
+            let is_known = sibling.is_some_and(|other| {
+                other.acted[usize::from(act)] > 0
+                    && (one.repeats || (other.repeats && other.stage.is_success()))
+            });
+            if !is_known {
+                self.take_effect(state, attempt, act, payload);
+            }
         }
-        state.attempts[usize::from(attempt)].was_received = self.layout.answers;
     }
 
     /// Ends the attempt and forgets what nothing asks for any more, so that states that differ in nothing else are
@@ -146,6 +159,9 @@ impl Model {
             one.acted = kept.acted;
             one.uses = kept.uses;
         }
+        if stage.is_success() && self.counts_uses_of_successes() {
+            one.uses = kept.uses;
+        }
         if stage.is_preflight() || stage.is_judged_by_s1() {
             one.began_on_usable = kept.began_on_usable;
         }
@@ -157,13 +173,13 @@ impl Model {
             let one = &mut state.attempts[usize::from(attempt)];
             one.acted = kept.acted;
             one.uses = kept.uses;
+            one.is_forgotten = kept.is_forgotten;
             one.has_event = kept.has_event;
-            one.was_received = kept.was_received;
+            one.is_owed = kept.is_owed;
+            one.stored_answers = kept.stored_answers;
             one.held = if self.layout.answers { kept.held } else { Payload::default() };
         }
-        if state.world.lease_last == Some(attempt) {
-            state.world.lease_last = None;
-        }
+        self.forget_fence(&mut state.world, attempt);
     }
 
     /// An act takes effect, caused by this attempt.
@@ -178,8 +194,7 @@ impl Model {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = &mut state.attempts[usize::from(attempt)];
         one.acted[at] = (one.acted[at] + 1).min(3);
-        let is_answer = self.via(act) == Via::Answer;
-        let second = one.is_owed && !is_answer && sibling.is_some_and(|other| other.acted[at] > 0);
+        let second = sibling.is_some_and(|other| (one.is_owed || other.is_owed) && other.acted[at] > 0);
         state.world.violated.retry |= second;
         self.note_change(&mut state.world, attempt);
         state.world.violated.scanner |= self.role(attempt) == Role::Scanner;
@@ -214,6 +229,10 @@ impl Model {
             if !one.stage.has_ended() {
                 continue;
             }
+            if state.world.last_user == Some(attempt) {
+                // It undoes nothing any more.
+                state.world.last_user = None;
+            }
             if !clean {
                 state.attempts[index].stage = one.stage.merged();
             }
@@ -225,13 +244,17 @@ impl Model {
             if is_over {
                 let one = &mut state.attempts[index];
                 one.has_event = false;
-                one.was_received = false;
+                one.is_forgotten = false;
+                one.is_owed = false;
+                one.stored_answers = 0;
                 one.held = Payload::default();
                 one.has_marker = false;
                 one.is_stored = false;
                 if !one.stage.is_refused() {
                     one.acted = Default::default();
-                    one.uses = 0;
+                    if !self.counts_uses_of_successes() {
+                        one.uses = 0;
+                    }
                 }
             }
         }
@@ -246,9 +269,7 @@ impl Model {
                     || self.claim_expires_at(state.attempts[usize::from(attempt)].cursor)
             }
             Effect::Lease { .. } => match state.world.lease {
-                Lease::Held { by, .. } => {
-                    self.lease_expires() || state.attempts[usize::from(by)].stage == Stage::Running
-                }
+                Lease::Held { .. } => self.lease_runs_out(&state.world) || self.holder_runs(state),
                 Lease::Free => false,
             },
             _ => false,

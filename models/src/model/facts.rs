@@ -2,10 +2,10 @@
 
 use countersign::protocol::{FailedAttempt, Retry};
 
-use super::{Model, Role};
+use super::{Model, Role, fresh::Alone};
 use crate::{
     properties::{Beyond, Facts, More, PromotionFacts, Property, Stage},
-    world::{Attempt, Lease, MAX_ATTEMPTS, State, TargetStatus, World},
+    world::{Attempt, MAX_ATTEMPTS, State, TargetStatus, World},
 };
 
 impl Model {
@@ -46,7 +46,7 @@ impl Model {
             executed_unapproved: violated.used_unapproved,
             executed_late: violated.used_late,
             final_left: violated.final_left,
-            decisions: world.decisions,
+            decisions: world.decisions.count_ones() as u8,
             executed_events: world.executed_events,
             targets_created: world.created(),
             vault_written: world.vault_written,
@@ -73,7 +73,6 @@ impl Model {
                 requester_approved: violated.requester,
                 not_burnt: violated.not_burnt,
                 retry_fails: self.retry_fails(state),
-                is_blocked: self.is_blocked(state),
             },
         })
     }
@@ -87,6 +86,7 @@ impl Model {
             foreign: self.is_foreign(attempt),
             began_on_approved: one.began_on_usable,
             consumed: one.uses > 0,
+            uses: one.uses,
             wrote: one.wrote,
             acted: one.acted.iter().any(|count| *count > 0),
             repeats: one.repeats,
@@ -126,13 +126,27 @@ impl Model {
         let object = self.flow.object();
         let owed = match object.failed_attempt {
             FailedAttempt::Keep => state.world.applied,
-            FailedAttempt::Burn => {
-                let succeeded = |one: &&Attempt| one.stage.is_success() && !one.repeats;
-                state.attempts.iter().filter(succeeded).count() as u8
-            }
+            FailedAttempt::Burn => (0..self.attempts()).map(|attempt| self.owed_uses(state, attempt)).sum(),
         };
-        let owed = owed.min(object.uses);
+        // With one use acts are per object.
+        let owed = if object.uses == 1 { owed.min(1) } else { owed };
         effects.iter().any(|count| *count < owed)
+    }
+
+    /// The uses of this attempt, if it succeeded or a success repeats it.
+    fn owed_uses(&self, state: &State, attempt: u8) -> u8 {
+        let one = &state.attempts[usize::from(attempt)];
+        let repeats = |other: u8| {
+            let other = &state.attempts[usize::from(other)];
+            other.stage.is_success() && other.repeats && other.uses == 0
+        };
+        let succeeded = one.stage.is_success() || self.sibling(attempt).is_some_and(repeats);
+        if succeeded { one.uses } else { 0 }
+    }
+
+    /// Whether the uses of attempts that succeeded are asked for: L1 is owed to them only.
+    pub(super) fn counts_uses_of_successes(&self) -> bool {
+        self.flow.object().failed_attempt == FailedAttempt::Burn && self.flow.acts().next().is_some()
     }
 
     /// Settled: an attempt that can move, a job that is not done, a deploy, or an owed retry. An attempt that waits for
@@ -155,14 +169,6 @@ impl Model {
                 .is_some_and(|first| state.attempts[usize::from(first)].stage == Stage::AnswerLost)
     }
 
-    /// Settled: a live holder's lease that does not expire: L3 and L4 are not judged.
-    fn is_blocked(&self, state: &State) -> bool {
-        let Lease::Held { by, known: true } = state.world.lease else { return false };
-        let lives = state.attempts[usize::from(by)].stage == Stage::Running;
-        let keeps = !self.lease_expires() || self.lease_is_renewed();
-        self.leases_end && keeps && lives
-    }
-
     /// The second half of L4: a caller who asks for what was approved and has a retry left, whose attempt has ended or
     /// died, would not succeed under its key.
     fn retry_fails(&self, state: &State) -> bool {
@@ -174,7 +180,10 @@ impl Model {
             let first = state.attempts[usize::from(first)].stage;
             let is_left = state.attempts[usize::from(attempt)].stage == Stage::Waiting;
             let is_over = first.has_ended() && first != Stage::Succeeded;
-            is_left && is_over && !self.is_foreign(attempt) && !self.succeeds_alone(state, attempt, false)
+            is_left
+                && is_over
+                && !self.is_foreign(attempt)
+                && self.alone(state, attempt, false) == Alone::Fails
         })
     }
 }

@@ -7,20 +7,31 @@ use std::sync::{
     atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use countersign::protocol::{Effect, Outcome, Promotion};
+use countersign::protocol::{Effect, Outcome, Promotion, Reply};
 
 use super::{Model, StepOutcome, remember};
 use crate::{
     properties::Stage,
-    world::{Attempt, Lease, Payload, State, TargetStatus},
+    world::{Attempt, Job, Lease, Payload, State, TargetStatus},
 };
 
-/// Whether a fresh attempt succeeds, by what it depends on; 0 where it has not been tried.
+/// How an attempt that runs alone ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Alone {
+    /// It succeeds.
+    Succeeds,
+    /// It is refused, or waits for ever.
+    Fails,
+    /// It meets a live holder's lease that does not run out.
+    NotJudged,
+}
+
+/// How a fresh attempt ends, by what that depends on; 0 where it has not been tried.
 #[derive(Clone, Debug)]
 pub(super) struct Known(Arc<[AtomicU8]>);
 
-/// Status, window, uses, a target, a lease that stays, and the keys of three acts.
-const KNOWN: usize = 8 * 2 * 16 * 2 * 2 * 8;
+/// Status, window, uses, a target, a lease that stays and whose holder lives, and the keys of three acts.
+const KNOWN: usize = 8 * 2 * 16 * 2 * 3 * 8;
 
 impl Default for Known {
     fn default() -> Self {
@@ -29,47 +40,64 @@ impl Default for Known {
 }
 
 impl Model {
-    /// Whether it would succeed in this state.
+    /// Whether it does not fail in this state: one that is not judged counts as a success.
     pub(super) fn fresh_succeeds(&self, state: &State) -> bool {
         let world = &state.world;
         let keys = world.keyed.iter().fold(0, |bits, keyed| bits << 1 | usize::from(keyed & 1 == 1));
         let keys = if self.flow.object().uses == 1 { keys } else { 0 };
-        let stays = world.lease != Lease::Free && !self.lease_expires();
+        let stays = match world.lease {
+            Lease::Held { .. } if !self.lease_runs_out(world) => 1 + usize::from(self.holder_lives(state)),
+            Lease::Held { .. } | Lease::Free => 0,
+        };
         let index = [
             (world.status as usize, 8),
             (usize::from(world.window_passed), 2),
             (usize::from(world.uses.min(15)), 16),
             (usize::from(world.found_target().is_some()), 2),
-            (usize::from(stays), 2),
+            (stays, 3),
             (keys, 8),
         ];
         let index = index.into_iter().fold(0, |index, (value, size)| index * size + value);
         match self.fresh.0[index].load(Relaxed) {
             0 => {
-                let succeeds = self.succeeds_alone(state, 0, true);
-                self.fresh.0[index].store(1 + u8::from(succeeds), Relaxed);
-                succeeds
+                let fails = self.alone(state, 0, true) == Alone::Fails;
+                self.fresh.0[index].store(1 + u8::from(!fails), Relaxed);
+                !fails
             }
             known => known == 2,
         }
     }
 
-    /// Whether this attempt, alone and as if its caller were new (`is_fresh`) or had a retry left, succeeds.
-    pub(super) fn succeeds_alone(&self, state: &State, attempt: u8, is_fresh: bool) -> bool {
+    /// Settled: a live holder's lease that does not run out is not judged, whether or not its holder knows of it.
+    fn holder_lives(&self, state: &State) -> bool {
+        self.leases_end && self.holder_runs(state)
+    }
+
+    /// How this attempt ends, alone and as if its caller were new (`is_fresh`) or had a retry left.
+    pub(super) fn alone(&self, state: &State, attempt: u8, is_fresh: bool) -> Alone {
+        let mut holder_lives = self.holder_lives(state);
         let mut state = *state;
         state.world.drifted = false;
         state.world.target_drifted = false;
-        if self.lease_expires() {
-            state.world.lease = Lease::Free;
+        if self.lease_runs_out(&state.world) {
+            Self::free_lease(&mut state.world);
         }
         if is_fresh && state.world.lease != Lease::Free {
             // Another caller's, though the fresh attempt borrows the place of one that may hold it.
             state.world.lease = Lease::Held { by: u8::MAX, known: false };
+            state.world.lease_shared = false;
         }
         let index = usize::from(attempt);
         let sibling = self.sibling(attempt).map(usize::from);
         if is_fresh {
             state.attempts[index] = Attempt::default();
+            if self.flow.object().uses != 1 {
+                // Its use is a new one, and so is the key of what it does.
+                for act in 0..state.world.keyed.len() {
+                    state.world.keyed[act] &= !(1 << index);
+                    state.world.jobs[act][index] = Job::default();
+                }
+            }
             if let Some(other) = sibling {
                 state.attempts[other] = Attempt::default();
             }
@@ -89,16 +117,30 @@ impl Model {
         // The first caller never asks for another payload: that is the last of two or more.
         let mut promotion = Promotion::begin(&self.flow, self.request(attempt), Payload::Approved.digest());
         while let Some(effect) = promotion.effect() {
-            if let (Effect::Lease { .. }, true) = (effect, self.lease_expires()) {
-                state.world.lease = Lease::Free;
+            if let (Effect::Lease { .. }, Lease::Held { by, .. }) = (effect, state.world.lease)
+                && by == attempt
+            {
+                // It waits for its own lease.
+                holder_lives = false;
+                if self.lease_runs_out(&state.world) {
+                    Self::free_lease(&mut state.world);
+                }
             }
-            let Some(reply) = self.reply(effect, &mut state, attempt, StepOutcome::Happens) else {
-                return false;
-            };
+            let reply = self.reply(effect, &mut state, attempt, StepOutcome::Happens);
+            if matches!((effect, &reply), (Effect::Lease { .. }, None | Some(Reply::LeaseHeld)))
+                && holder_lives
+            {
+                return Alone::NotJudged;
+            }
+            let Some(reply) = reply else { return Alone::Fails };
             promotion.resume(reply);
             remember(&mut state.attempts[index], promotion.checkpoint());
         }
-        matches!(promotion.outcome(), Some(Outcome::Succeeded { .. }))
+        if matches!(promotion.outcome(), Some(Outcome::Succeeded { .. })) {
+            Alone::Succeeds
+        } else {
+            Alone::Fails
+        }
     }
 
     fn markers_expire_for_fresh(&self) -> bool {

@@ -1,14 +1,20 @@
 //! What outlives a request under a key: the object's lease, the in-flight marker, and the stored outcome.
 
-use countersign::protocol::{Lease as LeaseStep, Reply, StepAction};
+use countersign::protocol::{Lease as LeaseStep, Reply, Step, StepAction};
 
 use super::{LATEST_FENCE, Model, StepOutcome};
 use crate::{
     properties::Stage,
-    world::{Lease, State},
+    world::{Lease, State, World},
 };
 
 impl Model {
+    /// The step that took the lease that is held.
+    fn held_lease(&self, world: &World) -> Option<&LeaseStep> {
+        let Lease::Held { .. } = world.lease else { return None };
+        self.lease_steps().nth(usize::from(world.lease_step))
+    }
+
     fn lease_steps(&self) -> impl Iterator<Item = &LeaseStep> {
         self.flow.steps().iter().filter_map(|step| match &step.action {
             StepAction::Lease(lease) => Some(lease),
@@ -16,22 +22,67 @@ impl Model {
         })
     }
 
-    /// Whether a lease may run out.
-    pub(super) fn lease_expires(&self) -> bool {
-        self.leases_end && self.lease_steps().any(|lease| lease.expires)
+    /// Whether the lease that is held runs out by itself. Settled: renewing it does not help a holder who does not know
+    /// of it.
+    pub(super) fn lease_runs_out(&self, world: &World) -> bool {
+        let Lease::Held { known, .. } = world.lease else { return false };
+        let runs_out = |lease: &LeaseStep| lease.expires && !(lease.renewed && known);
+        self.leases_end && self.held_lease(world).is_some_and(runs_out)
     }
 
-    /// Whether holders renew their lease.
-    pub(super) fn lease_is_renewed(&self) -> bool {
-        self.lease_steps().any(|lease| lease.renewed)
+    /// Whether its holder renews it.
+    pub(super) fn lease_is_renewed(&self, world: &World) -> bool {
+        self.held_lease(world).is_some_and(|lease| lease.renewed)
     }
 
-    /// Whether the lease may run out now. A holder that renews it keeps it while it lives, if it knows of it.
+    /// Whether the lease may run out now.
     pub(super) fn lease_may_end(&self, state: &State) -> bool {
-        let Lease::Held { by, known } = state.world.lease else { return false };
-        let holder = state.attempts[usize::from(by)].stage;
-        let is_kept = self.lease_is_renewed() && known && holder == Stage::Running;
-        self.lease_expires() && !is_kept
+        self.lease_runs_out(&state.world)
+    }
+
+    /// The attempts that hold the lease: two of one caller where it is shared.
+    fn lease_holders(&self, world: &World) -> impl Iterator<Item = u8> {
+        let by = match world.lease {
+            Lease::Held { by, .. } => Some(by),
+            Lease::Free => None,
+        };
+        let other = by.filter(|_| world.lease_shared).and_then(|by| self.sibling(by));
+        by.into_iter().chain(other)
+    }
+
+    /// Whether a holder of the lease runs.
+    pub(super) fn holder_runs(&self, state: &State) -> bool {
+        self.lease_holders(&state.world).any(|by| state.attempts[usize::from(by)].stage == Stage::Running)
+    }
+
+    /// Whether this attempt holds the lease, and knows.
+    pub(super) fn is_leased_by(&self, world: &World, attempt: u8) -> bool {
+        matches!(world.lease, Lease::Held { known: true, .. })
+            && self.lease_holders(world).any(|by| by == attempt)
+    }
+
+    /// Whether no other caller has taken the lease since this attempt did.
+    pub(super) fn is_latest(&self, world: &World, attempt: u8) -> bool {
+        let Some(last) = world.lease_last else { return false };
+        last == attempt || (world.fence_shared && self.sibling(last) == Some(attempt))
+    }
+
+    /// Forgets that this attempt took the lease last.
+    pub(super) fn forget_fence(&self, world: &mut World, attempt: u8) {
+        if !self.is_latest(world, attempt) {
+            return;
+        }
+        if world.lease_last == Some(attempt) {
+            world.lease_last = if world.fence_shared { self.sibling(attempt) } else { None };
+        }
+        world.fence_shared = false;
+    }
+
+    /// Frees the lease.
+    pub(super) fn free_lease(world: &mut World) {
+        world.lease = Lease::Free;
+        world.lease_shared = false;
+        world.lease_step = 0;
     }
 
     /// Whether an attempt that waits for the lease waits for ever: it does not run out, and its holder is gone.
@@ -39,14 +90,20 @@ impl Model {
         let one = &state.attempts[usize::from(attempt)];
         let Lease::Held { by, .. } = state.world.lease else { return false };
         let line = &self.lines[usize::from(one.cursor)];
-        let holder = &state.attempts[usize::from(by)];
-        let is_own = by == attempt;
         one.stage == Stage::Running
             && one.ending.is_none()
             && line.waits
             && !self.may_share(by, attempt, one.cursor)
-            && !self.lease_expires()
-            && (is_own || holder.stage != Stage::Running || !holder.holds_lease)
+            && !self.lease_runs_out(&state.world)
+            && !self.will_be_freed(state, attempt)
+    }
+
+    /// Whether a holder other than this attempt may still release the lease.
+    fn will_be_freed(&self, state: &State, attempt: u8) -> bool {
+        self.lease_holders(&state.world).any(|by| {
+            let holder = &state.attempts[usize::from(by)];
+            by != attempt && holder.stage == Stage::Running && holder.holds_lease
+        })
     }
 
     /// Whether a lease of attempt `by` is given to this one, too.
@@ -70,9 +127,35 @@ impl Model {
             return (!waits && outcome == StepOutcome::Happens).then_some(Reply::LeaseHeld);
         }
         let known = outcome != StepOutcome::LosesAnswer;
-        state.world.lease = Lease::Held { by: attempt, known };
-        state.world.lease_last = Some(attempt);
         self.note_change(&mut state.world, attempt);
+        let world = &mut state.world;
+        match world.lease {
+            Lease::Free => {
+                world.lease = Lease::Held { by: attempt, known };
+                let step = self.lines[usize::from(cursor)].step.unwrap_or(0);
+                let earlier = self.flow.steps()[..step].iter();
+                let takes = |step: &&Step| matches!(step.action, StepAction::Lease(_));
+                world.lease_step =
+                    if self.layout.lease_steps { earlier.filter(takes).count() as u8 } else { 0 };
+                world.lease_last = Some(attempt);
+                world.fence_shared = false;
+            }
+            // It joins its caller's other attempt; what it does not know of changes nothing.
+            Lease::Held { .. } if !known => self.forget_fence(world, attempt),
+            Lease::Held { by, known: was_known } => {
+                world.lease_shared = was_known && (world.lease_shared || by != attempt);
+                if !was_known {
+                    world.lease = Lease::Held { by: attempt, known: true };
+                }
+                match world.lease_last {
+                    Some(last) if last != attempt && self.sibling(last) == Some(attempt) => {
+                        world.fence_shared = true;
+                    }
+                    Some(last) if last == attempt => {}
+                    _ => (world.lease_last, world.fence_shared) = (Some(attempt), false),
+                }
+            }
+        }
         Some(if known { Reply::Leased { fence: LATEST_FENCE } } else { Reply::OutcomeUnknown })
     }
 
@@ -80,7 +163,12 @@ impl Model {
     pub(super) fn recall(&self, state: &mut State, attempt: u8, claim: bool) -> Reply<'static> {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = &mut state.attempts[usize::from(attempt)];
-        if one.is_stored || sibling.is_some_and(|other| other.is_stored) {
+        if one.is_stored {
+            one.answers = one.stored_answers;
+            return Reply::Recalled;
+        }
+        if let Some(other) = sibling.filter(|other| other.is_stored) {
+            one.answers = other.stored_answers;
             return Reply::Recalled;
         }
         if claim {
@@ -96,10 +184,10 @@ impl Model {
     pub(super) fn store_outcome(&self, state: &mut State, attempt: u8) {
         if let Some(other) = self.sibling(attempt) {
             let other = &mut state.attempts[usize::from(other)];
-            (other.has_marker, other.is_stored) = (false, false);
+            (other.has_marker, other.is_stored, other.stored_answers) = (false, false, 0);
         }
         let one = &mut state.attempts[usize::from(attempt)];
-        (one.has_marker, one.is_stored) = (false, true);
+        (one.has_marker, one.is_stored, one.stored_answers) = (false, true, one.answers);
     }
 
     /// Whether the marker of the recall at this action expires.

@@ -74,7 +74,7 @@ impl Model {
             world.violated.requester |= object.separate && requester;
             // Approving what was used or revoked is a final status that is left, and no second decision.
             if matches!(world.status, Status::Pending | Status::Rejected | Status::Expired) {
-                world.decisions = (world.decisions + 1).min(2);
+                world.decide(Event::Approve);
             }
             world.move_to(Status::Approved);
             world.approved = true;
@@ -100,7 +100,7 @@ impl Model {
         world.move_to(status);
         world.clean = false;
         if event != Event::Revoke {
-            world.decisions = (world.decisions + 1).min(2);
+            world.decide(event);
         }
         if self.flow.decision().guards.status {
             self.forget_presses(world);

@@ -2,7 +2,8 @@
 
 use countersign::protocol::{
     Approval, Atomicity, Binding, Change, Checkpoint, Digest, Effect, Environment, Flow, Kind, Member,
-    Method, OnError, OnHeld, Promotion, Refusal, Request, Retry, Status, StepAction, Via, WriteTarget,
+    Method, OnError, OnHeld, Promotion, Refusal, Request, Retry, Status, StepAction, Storage, Via,
+    WriteTarget,
 };
 use uuid::Uuid;
 
@@ -143,8 +144,17 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
     let of_acts = |wanted: &dyn Fn(Via) -> bool| {
         std::array::from_fn(|act| vias.get(act).is_some_and(|via| wanted(*via)))
     };
+    let leases = || {
+        steps().filter_map(|step| match &step.action {
+            StepAction::Lease(lease) => Some(lease),
+            _ => None,
+        })
+    };
+    let reads_uses = flow.consume().is_some_and(|consume| consume.atomicity == Atomicity::ReadThenWrite);
     let accepts = flow.consume().is_some_and(|consume| consume.accept_own);
     let retries = flow.endpoint().retry != Retry::None;
+    let gives_back = bits(&|action| matches!(action, StepAction::Consume(_))) != 0;
+    let in_memory = flow.consume().is_some_and(|consume| consume.storage == Storage::Memory);
     let audits =
         steps().any(|step| step.action == StepAction::Audit || step.members().contains(&Member::Audit));
     Layout {
@@ -152,7 +162,9 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
         cursor_bits: usize::BITS - lines.len().leading_zeros(),
         is_decided: object.approvers > 0,
         has_uses: true,
-        reads_uses: flow.consume().is_some_and(|consume| consume.atomicity == Atomicity::ReadThenWrite),
+        reads_uses,
+        reads_status: reads_uses && object.uses > 1,
+        is_revocable: object.revocable,
         has_payloads: object.bound,
         writes: writes_anything(flow),
         has_targets: writes_target(flow),
@@ -163,6 +175,8 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
         deploys: of_acts(&|via| via == Via::Memory),
         slots: if object.uses == 1 { 1 } else { cast.len() },
         leases: flow.takes_lease(),
+        lease_steps: leases().count() > 1,
+        shares_lease: retries && leases().any(|lease| lease.reentrant),
         undone: bits(&|_| true),
         undone_writes: bits(&|action| matches!(action, StepAction::Write(_))),
         retries_steps: steps().any(|step| step.on_error == OnError::Retry),
@@ -171,8 +185,10 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
             matches!(step.action, StepAction::Recall { .. } | StepAction::Remember)
                 || step.members().contains(&Member::Remember)
         }),
-        tracks_events: audits && (accepts || bits(&|action| matches!(action, StepAction::Consume(_))) != 0),
-        answers: of_acts(&|via| via == Via::Answer).contains(&true) && retries,
+        tracks_events: audits && (accepts || gives_back),
+        tracks_last_user: gives_back && object.uses == 1,
+        forgets_uses: in_memory && accepts && retries,
+        answers: of_acts(&|via| via == Via::Answer).contains(&true),
         repeats: true,
     }
 }
@@ -186,10 +202,5 @@ impl Model {
     /// Whether the write of this step is one of the target.
     pub(super) fn writes_target_at(&self, step: usize) -> bool {
         matches!(&self.flow.steps()[step].action, StepAction::Write(write) if write.what == WriteTarget::Target)
-    }
-
-    /// The way of this act.
-    pub(super) fn via(&self, act: u8) -> Via {
-        self.flow.acts().nth(usize::from(act)).map_or(Via::Memory, |(_, act)| act.via)
     }
 }

@@ -36,17 +36,22 @@ impl Model {
         let is_lost = outcome == StepOutcome::LosesAnswer;
         let done = || if is_lost { Reply::OutcomeUnknown } else { Reply::Done };
         Some(match effect {
-            Effect::Validate { .. } | Effect::ReadApproval { .. } => Reply::Approval {
-                approval: Some(&self.approvals[state.world.status as usize]),
-                digest: source,
-                fence: LATEST_FENCE,
-                now: clock(state.world.window_passed),
-                observed: Observed {
-                    uses: state.world.uses,
-                    own_use: self.has_own_use(state, attempt),
-                    target_is_current: !state.world.target_drifted,
-                },
-            },
+            Effect::Validate { .. } | Effect::ReadApproval { .. } => {
+                if matches!(effect, Effect::ReadApproval { .. }) && self.layout.reads_status {
+                    state.attempts[usize::from(attempt)].seen_status = Some(state.world.status);
+                }
+                Reply::Approval {
+                    approval: Some(&self.approvals[state.world.status as usize]),
+                    digest: source,
+                    fence: LATEST_FENCE,
+                    now: clock(state.world.window_passed),
+                    observed: Observed {
+                        uses: state.world.uses,
+                        own_use: self.has_own_use(state, attempt),
+                        target_is_current: !state.world.target_drifted,
+                    },
+                }
+            }
             Effect::Check => Reply::Read { digest: source },
             Effect::Recall { claim } => self.recall(state, attempt, claim),
             Effect::Lease { .. } => return self.take_lease(state, attempt, outcome),
@@ -79,7 +84,10 @@ impl Model {
                 }
                 done()
             }
-            Effect::Prepare { .. } => Reply::Done,
+            Effect::Prepare { act } => {
+                state.attempts[usize::from(attempt)].answers |= 1 << act;
+                Reply::Done
+            }
             Effect::Undo { step } => {
                 self.undo(state, attempt, step);
                 Reply::Done
@@ -88,9 +96,12 @@ impl Model {
         })
     }
 
-    /// Whether a use that is not undone belongs to an attempt of the same caller.
+    /// Whether a use that is not undone belongs to an attempt of the same caller, and the store knows it.
     fn has_own_use(&self, state: &State, attempt: u8) -> bool {
-        let uses = |attempt: u8| state.attempts[usize::from(attempt)].uses > 0;
+        let uses = |attempt: u8| {
+            let one = &state.attempts[usize::from(attempt)];
+            one.uses > 0 && !one.is_forgotten
+        };
         uses(attempt) || self.sibling(attempt).is_some_and(uses)
     }
 
@@ -112,16 +123,28 @@ impl Model {
     /// The conflicts of a transaction, in the order of its members: the first one decides. What its consume is granted,
     /// if it has one that is not skipped.
     fn judge(&self, commit: Commit<'_>, state: &State, attempt: u8) -> Result<Option<Granted>, Refusal> {
+        let is_alone = commit.ops.len() == 1;
+        // A group is judged on the committed state: rows before the consume are keyed by the use that it accepts.
+        let swap = commit.ops.iter().find_map(|op| match op {
+            Change::Consume(swap) => Some(swap),
+            _ => None,
+        });
+        let consumed = swap.map(|swap| self.swap(commit, swap, state, attempt));
+        let mut after = *state;
+        if matches!(consumed, Some(Ok(Granted::OwnUse))) {
+            after.attempts[usize::from(attempt)].repeats = true;
+        }
         let mut granted = None;
         for op in commit.ops {
             match op {
-                Change::Consume(swap) => match self.swap(commit, swap, state, attempt) {
-                    Ok(grant) => granted = Some(grant),
-                    Err(_) if swap.on_conflict == OnConflict::Continue => {}
-                    Err(refusal) => return Err(refusal),
+                Change::Consume(swap) => match &consumed {
+                    Some(Ok(grant)) => granted = Some(*grant),
+                    Some(Err(_)) if swap.on_conflict == OnConflict::Continue && !is_alone => {}
+                    Some(Err(refusal)) => return Err(refusal.clone()),
+                    None => {}
                 },
                 Change::Row { act, unique: true } => {
-                    if state.world.keyed[usize::from(*act)] >> self.slot(state, attempt) & 1 == 1 {
+                    if state.world.keyed[usize::from(*act)] >> self.slot(&after, attempt) & 1 == 1 {
                         return Err(Refusal::DUPLICATE);
                     }
                 }
@@ -160,7 +183,8 @@ impl Model {
     ) -> Option<Target> {
         let index = usize::from(attempt);
         // Settled: a group is judged on the committed state, so that an act before the consume is keyed by its use.
-        state.attempts[index].repeats |= granted == Some(Granted::OwnUse);
+        let one = &mut state.attempts[index];
+        one.repeats |= granted == Some(Granted::OwnUse) && one.uses == 0;
         let mut written: Option<Target> = None;
         let mut enqueued = Vec::new();
         for op in commit.ops {
@@ -218,19 +242,24 @@ impl Model {
         violated.used_unapproved |=
             object.approvers > 0 && !matches!(world.status, Status::Approved | Status::Executed);
         violated.used_late |= world.window_passed;
-        violated.used_revoked |= world.status == Status::Revoked;
+        violated.used_revoked |= world.was_revoked;
         violated.used_stale |= world.target_drifted;
         violated.scanner |= self.role(attempt) == Role::Scanner;
-        violated.retry |= one.is_owed && sibling.is_some_and(|other| other.uses > 0);
+        violated.retry |= sibling.is_some_and(|other| (one.is_owed || other.is_owed) && other.uses > 0);
         one.uses = (one.uses + 1).min(3);
+        one.is_forgotten = false;
+        if self.layout.tracks_last_user {
+            world.last_user = Some(attempt);
+        }
         world.applied = (world.applied + 1).min(MAX_COUNT);
         let before = if swap.trust_look { commit.uses_seen } else { world.uses };
         world.uses = (before + 1).min(MAX_COUNT);
+        let seen = one.seen_status.take();
         if world.uses >= object.uses {
             world.move_to(Status::Executed);
-        } else if swap.trust_look && world.status == Status::Executed {
-            // The status that follows from the count that was written.
-            world.move_to(Status::Approved);
+        } else if let (true, Some(seen)) = (swap.trust_look, seen) {
+            // The status that follows from the count that was written: that which was read.
+            world.move_to(seen);
         }
         self.note_change(world, attempt);
     }

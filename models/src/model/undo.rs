@@ -3,7 +3,7 @@
 use countersign::protocol::{Status, StepAction, Via};
 
 use super::Model;
-use crate::world::{Lease, State, TargetStatus};
+use crate::world::{State, TargetStatus};
 
 const TARGETS: [TargetStatus; 3] = [TargetStatus::Absent, TargetStatus::Building, TargetStatus::Settled];
 
@@ -20,8 +20,8 @@ impl Model {
                 }
             }
             StepAction::Lease(_) => {
-                if state.world.is_leased_by(attempt) {
-                    state.world.lease = Lease::Free;
+                if self.is_leased_by(&state.world, attempt) {
+                    Self::free_lease(&mut state.world);
                 }
             }
             StepAction::Validate { .. }
@@ -38,10 +38,13 @@ impl Model {
     fn undo_use(&self, state: &mut State, attempt: u8) {
         let State { world, attempts } = state;
         let one = &mut attempts[usize::from(attempt)];
-        if one.uses == 0 {
+        if one.uses == 0 || (self.layout.tracks_last_user && world.last_user != Some(attempt)) {
             return;
         }
         one.uses -= 1;
+        if one.uses == 0 {
+            world.last_user = None;
+        }
         world.applied = world.applied.saturating_sub(1);
         world.uses = world.uses.saturating_sub(1);
         if std::mem::take(&mut one.has_event) {

@@ -110,6 +110,8 @@ pub struct PromotionFacts {
     pub began_on_approved: bool,
     /// Its consume took effect, and was not undone.
     pub consumed: bool,
+    /// How often, where it may be more than once; 0 where only `consumed` is known.
+    pub uses: u8,
     /// It wrote the target or the vault, and did not undo that.
     pub wrote: bool,
     /// It acted, and did not undo that. A written job counts.
@@ -194,8 +196,6 @@ pub struct More {
     pub not_burnt: bool,
     /// The retry of a caller who asks for what was approved would not succeed, alone and without faults.
     pub retry_fails: bool,
-    /// A live holder's lease never ends by itself: L3 and L4 are not judged.
-    pub is_blocked: bool,
 }
 
 impl Default for More {
@@ -212,7 +212,6 @@ impl Default for More {
             requester_approved: false,
             not_burnt: false,
             retry_fails: false,
-            is_blocked: false,
         }
     }
 }
@@ -269,16 +268,16 @@ impl Facts<'_> {
     /// What a fresh attempt was promised by L3.
     pub(super) fn retry_is_promised(&self) -> bool {
         !self.window_passed
-            && !self.more.is_blocked
             && !matches!(self.status, Status::Revoked | Status::Rejected | Status::Expired)
             && self.any(|promotion| {
-                let others = self.executions.saturating_sub(u8::from(promotion.consumed));
+                let own = promotion.uses.max(u8::from(promotion.consumed));
+                let others = self.executions.saturating_sub(own);
                 promotion.stage.is_preflight() && promotion.began_on_approved && others == 0
             })
     }
 
     /// What a fresh attempt was promised by L4.
     pub(super) fn progress_is_promised(&self) -> bool {
-        self.status == Status::Approved && !self.window_passed && !self.more.is_blocked
+        self.status == Status::Approved && !self.window_passed
     }
 }

@@ -2,7 +2,7 @@
 
 use countersign::protocol::Status;
 
-use super::{Facts, Property};
+use super::{Facts, Property, Stage};
 
 impl Property {
     /// Whether this state violates it. `fresh_succeeds` tells whether one fresh attempt of what was approved, alone,
@@ -19,11 +19,14 @@ impl Property {
             }
             Self::S3 if !facts.clean => false,
             Self::S3 => {
-                let ended = facts.count(|one| one.stage.has_ended());
+                // When nothing is under way an attempt that runs waits for ever.
+                let is_over =
+                    |stage: Stage| stage.has_ended() || (!facts.under_way && stage == Stage::Running);
+                let over = facts.count(|one| is_over(one.stage));
                 let answered = facts.count(|one| one.stage.is_success() || one.stage.is_conflict());
-                answered < ended
+                answered < over
                     || facts.successes() > usize::from(most)
-                    || (!facts.under_way && facts.successes() < ended.min(usize::from(most)))
+                    || (!facts.under_way && facts.successes() < over.min(usize::from(most)))
             }
             Self::S4 => facts.executed_unapproved,
             Self::S5 => facts.executed_late,

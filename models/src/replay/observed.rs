@@ -54,7 +54,7 @@ impl Observed {
         Self {
             status: world.status,
             window_passed: world.window_passed,
-            decisions: world.decisions.into(),
+            decisions: world.decisions.count_ones() as usize,
             executed_events: world.executed_events.into(),
             targets: world.targets,
             vault_written: world.vault_written,

@@ -1,6 +1,6 @@
 //! One attempt: where it is, what its machine remembers, and what it has done.
 
-use countersign::protocol::{Flow, RefusalKind};
+use countersign::protocol::{Flow, RefusalKind, Status};
 
 use super::Payload;
 use crate::properties::Stage;
@@ -37,6 +37,8 @@ pub struct Attempt {
     pub is_retrying: bool,
     /// The count of uses that it has read for a later write.
     pub seen: u8,
+    /// The status that it has read for that write.
+    pub seen_status: Option<Status>,
     /// It repeats the outcome of an earlier attempt of the same caller.
     pub repeats: bool,
     /// The steps that a refusal undoes: a bit for each index.
@@ -53,6 +55,8 @@ pub struct Attempt {
     pub is_owed: bool,
     /// Its uses that are not undone.
     pub uses: u8,
+    /// The store has forgotten its uses in a crash.
+    pub is_forgotten: bool,
     /// Its use has its event.
     pub has_event: bool,
     /// It wrote target or vault, and no undo has taken that back.
@@ -65,8 +69,10 @@ pub struct Attempt {
     pub has_marker: bool,
     /// Its outcome is stored.
     pub is_stored: bool,
-    /// Its caller received its success.
-    pub was_received: bool,
+    /// The acts that its final answer carries: a bit for each.
+    pub answers: u8,
+    /// Those that the stored outcome carries.
+    pub stored_answers: u8,
 }
 
 impl Attempt {

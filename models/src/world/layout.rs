@@ -35,6 +35,10 @@ pub struct Layout {
     pub has_uses: bool,
     /// A count of uses is read and written back.
     pub reads_uses: bool,
+    /// And so is the status.
+    pub reads_status: bool,
+    /// The object may be revoked.
+    pub is_revocable: bool,
     /// Payloads differ.
     pub has_payloads: bool,
     /// A step writes a target or the vault.
@@ -53,6 +57,10 @@ pub struct Layout {
     pub deploys: [bool; ACTS],
     /// The slots of keys and jobs: 1, or one for each attempt.
     pub slots: usize,
+    /// Several steps take the lease.
+    pub lease_steps: bool,
+    /// Two attempts of one caller may hold the lease.
+    pub shares_lease: bool,
     /// A step takes the lease.
     pub leases: bool,
     /// The steps that are undone.
@@ -67,6 +75,10 @@ pub struct Layout {
     pub has_keys: bool,
     /// Whether something is undone or accepted, so that events are kept by attempt.
     pub tracks_events: bool,
+    /// A consume with one use is undone, so that it is known whose use it is.
+    pub tracks_last_user: bool,
+    /// A crash loses uses that a retry would accept.
+    pub forgets_uses: bool,
     /// An act via the answer.
     pub answers: bool,
     /// An attempt may accept an earlier one's use, or repeat its outcome.
@@ -117,13 +129,15 @@ impl Layout {
         field.of_list(&mut world.status, &Status::ALL, 3);
         field.small(&mut world.uses, 4);
         field.small(&mut world.applied, 4);
+        field.place(&mut world.last_user, self.tracks_last_user);
         field.flag(&mut world.approved, true);
+        field.flag(&mut world.was_revoked, self.is_revocable);
         if self.is_decided {
             field.small(&mut world.presses.counted, 2);
             field.small(&mut world.presses.people, 3);
             field.flag(&mut world.presses.requester, true);
             field.flag(&mut world.presses.scanner, true);
-            field.small(&mut world.decisions, 2);
+            field.small(&mut world.decisions, 3);
         }
         field.flag(&mut world.window_passed, true);
         field.flag(&mut world.drifted, true);
@@ -165,6 +179,9 @@ impl Layout {
             field.flag(&mut known, true);
             world.lease = by.map_or(Lease::Free, |by| Lease::Held { by, known });
             field.place(&mut world.lease_last, true);
+            field.flag(&mut world.lease_shared, self.shares_lease);
+            field.flag(&mut world.fence_shared, self.shares_lease);
+            field.small(&mut world.lease_step, if self.lease_steps { 6 } else { 0 });
         }
         field.flag(&mut world.clean, true);
         let violated = &mut world.violated;
@@ -205,6 +222,10 @@ impl Layout {
         field.flag(&mut attempt.holds_lease, self.leases);
         field.flag(&mut attempt.is_retrying, self.retries_steps);
         field.small(&mut attempt.seen, if self.reads_uses { 4 } else { 0 });
+        // None as 0.
+        let mut status = attempt.seen_status.map_or(0, |status| status as u64 + 1);
+        field.visit(&mut status, if self.reads_status { 3 } else { 0 });
+        attempt.seen_status = status.checked_sub(1).map(|index| Status::ALL[index as usize]);
         field.flag(&mut attempt.repeats, self.repeats);
         if self.undone != 0 {
             for step in 0..64 {
@@ -227,6 +248,7 @@ impl Layout {
         field.flag(&mut attempt.began_on_usable, true);
         field.flag(&mut attempt.is_owed, self.retries);
         field.small(&mut attempt.uses, 2);
+        field.flag(&mut attempt.is_forgotten, self.forgets_uses);
         field.flag(&mut attempt.has_event, self.tracks_events);
         field.flag(&mut attempt.wrote, self.writes);
         for act in 0..ACTS {
@@ -238,7 +260,8 @@ impl Layout {
         }
         field.flag(&mut attempt.has_marker, self.has_keys);
         field.flag(&mut attempt.is_stored, self.has_keys);
-        field.flag(&mut attempt.was_received, self.answers);
+        field.small(&mut attempt.answers, if self.answers { 3 } else { 0 });
+        field.small(&mut attempt.stored_answers, if self.answers && self.has_keys { 3 } else { 0 });
     }
 }
 

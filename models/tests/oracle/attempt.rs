@@ -139,7 +139,7 @@ impl Judge {
     }
 
     /// Goes on to the next step; `seen`: the step was seen to succeed.
-    fn advance(&self, mut world: World, i: usize, seen: bool) -> World {
+    pub(crate) fn advance(&self, mut world: World, i: usize, seen: bool) -> World {
         let at = world.attempts[i].at;
         let attempt = &mut world.attempts[i];
         if seen && self.flow.steps[at as usize].undo {

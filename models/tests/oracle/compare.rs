@@ -19,14 +19,6 @@ use crate::{
     world::Bounds,
 };
 
-/// Where the two are known to disagree: a settled sentence or a built-in flow, the properties, and why. A line that is no
-/// longer true fails, too.
-const DISAGREE: &[(&str, &[&str], &str)] =
-    &[("of a consume: only if it is still this attempt's use", &["S1"], LAST_USER)];
-
-const LAST_USER: &str =
-    "the checker gives a use back though another attempt has used the object since, the text does not";
-
 fn checker(file: &str, [consumers, crashes, faults]: [u8; 3]) -> Verdicts {
     let subject = Subject::read(file.as_bytes()).unwrap_or_else(|problem| panic!("{problem} in\n{file}"));
     let model = Model::new(subject.flow, model::Bounds { consumers, crashes, faults });
@@ -59,36 +51,16 @@ fn differences(file: &str, bounds: [u8; 3], max_worlds: usize) -> Option<Vec<(&'
     Some(differ.map(say).collect())
 }
 
-/// Compares named flows: they differ exactly where [`DISAGREE`] says so.
+/// Compares named flows.
 fn agree(flows: &[(&'static str, String, [u8; 3])]) {
-    let compared: Vec<_> = flows
+    let different: Vec<String> = flows
         .par_iter()
-        .map(|(name, file, bounds)| {
+        .flat_map_iter(|(name, file, bounds)| {
             let differences = differences(file, *bounds, MAX_WORLDS).expect("fewer worlds than allowed");
-            (*name, differences)
+            differences.into_iter().map(move |(_, what)| format!("{name} {what}"))
         })
         .collect();
-    let is_known =
-        |name: &str, id: &str| DISAGREE.iter().any(|(known, ids, _)| *known == name && ids.contains(&id));
-    let mut seen = BTreeSet::new();
-    let mut unknown = Vec::new();
-    for (name, differences) in &compared {
-        for (id, what) in differences {
-            seen.insert((*name, *id));
-            if !is_known(name, id) {
-                unknown.push(format!("{name} {what}"));
-            }
-        }
-    }
-    assert!(unknown.is_empty(), "{} differences:\n{}", unknown.len(), unknown.join("\n"));
-    let names: BTreeSet<_> = flows.iter().map(|(name, ..)| *name).collect();
-    for (name, ids, why) in DISAGREE.iter().filter(|(name, ..)| names.contains(name)) {
-        let agreed: Vec<_> = ids.iter().filter(|id| !seen.contains(&(*name, **id))).collect();
-        assert!(
-            agreed.is_empty(),
-            "the two agree now on {agreed:?} of \"{name}\" (\"{why}\"): remove it from the list"
-        );
-    }
+    assert!(different.is_empty(), "{} differences:\n{}", different.len(), different.join("\n"));
 }
 
 #[test]
@@ -114,32 +86,34 @@ fn built_in_flows_get_the_same_verdicts_and_costs() {
     agree(&flows);
 }
 
-#[test]
-fn every_known_difference_names_a_flow() {
-    let built_in = BUILT_IN.iter().chain(CASES.iter().flat_map(|case| case.flows)).map(|flow| flow.name);
-    let names: BTreeSet<_> = settled::all().map(|one| one.says).chain(built_in).collect();
-    let missing: Vec<_> = DISAGREE.iter().filter(|(name, ..)| !names.contains(name)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-}
-
-/// Random flows to compare. How many agree is pinned from below: the differences of [`DISAGREE`] are among them.
-const COMPARED: u64 = 100;
-const AGREE_AT_LEAST: usize = 75;
+/// Random flows that are compared. In the slow tier (`--features slow`) more than 500 of them are small enough.
+const COMPARED: u64 = if cfg!(feature = "slow") { 600 } else { 60 };
+/// Seeds beyond these on which the two had disagreed once.
+const ONCE_DIFFERENT: [u64; 24] = [
+    94, 109, 121, 127, 153, 172, 174, 193, 198, 208, 285, 287, 290, 340, 342, 372, 407, 415, 416, 448, 452,
+    458, 466, 475,
+];
 
 #[test]
 fn random_flows_get_the_same_verdicts_and_costs() {
-    let compared: Vec<_> = (0..COMPARED)
-        .into_par_iter()
-        .filter_map(|seed| {
+    let seeds: BTreeSet<u64> = (0..COMPARED).chain(ONCE_DIFFERENT).collect();
+    let compared: Vec<_> = seeds
+        .par_iter()
+        .filter_map(|&seed| {
             let draft = generator::random_flow(seed);
             Some((seed, differences(&draft.file(), draft.bounds(), MAX_RANDOM_WORLDS)?))
         })
         .collect();
-    let disagree: Vec<_> = compared.iter().filter(|(_, differences)| !differences.is_empty()).collect();
-    for (seed, differences) in &disagree {
-        differences.iter().for_each(|(_, what)| println!("seed {seed} {what}"));
-    }
-    let agree = compared.len() - disagree.len();
-    println!("{agree} of {} flows agree, {} left out", compared.len(), COMPARED as usize - compared.len());
-    assert!(agree >= AGREE_AT_LEAST, "{agree} of {} agree", compared.len());
+    println!(
+        "{} flows compared, {} with too many worlds left out",
+        compared.len(),
+        seeds.len() - compared.len()
+    );
+    let different: Vec<_> = compared
+        .iter()
+        .flat_map(|(seed, differences)| {
+            differences.iter().map(move |(_, what)| format!("seed {seed} {what}"))
+        })
+        .collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }

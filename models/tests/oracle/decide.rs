@@ -6,6 +6,10 @@ use crate::{
     world::{JobState, Judge, Status, World},
 };
 
+const APPROVED: u8 = 1;
+const REJECTED: u8 = 2;
+const EXPIRED: u8 = 4;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Person {
     /// An approver who has not pressed yet; there is always one left when it matters.
@@ -26,27 +30,25 @@ impl Judge {
             if world.status == Status::Pending {
                 // Opened too late.
                 if world.clock_passed {
-                    self.emit(
-                        world,
-                        World { status: Status::Expired, ..world.clone() },
-                        false,
-                        Broken::default(),
-                        out,
-                    );
+                    self.refuse_object(world, Status::Expired, out);
                 }
-                self.emit(
-                    world,
-                    World { status: Status::Rejected, ..world.clone() },
-                    false,
-                    Broken::default(),
-                    out,
-                );
+                self.refuse_object(world, Status::Rejected, out);
             }
         }
         if self.flow.object.revocable && world.status == Status::Approved {
             let to = World { status: Status::Revoked, was_revoked: true, ..world.clone() };
             self.emit(world, to, false, Broken::default(), out);
         }
+    }
+
+    /// Rejects or expires. S10: "of approve, reject, expire exactly one wins"; a pending status may come back, written
+    /// by a consume that had read it.
+    fn refuse_object(&self, world: &World, status: Status, out: &mut Vec<Move>) {
+        let mut to = World { status, ..world.clone() };
+        to.decided |= if status == Status::Expired { EXPIRED } else { REJECTED };
+        let mut broke = Broken::default();
+        broke.add_if(to.decided.count_ones() > 1, S10);
+        self.emit(world, to, false, broke, out);
     }
 
     /// "each press is one compare-and-swap under `decision.guards`, and nothing else stops it"
@@ -84,7 +86,8 @@ impl Judge {
             let requester = to.requester_said_yes && !self.flow.object.separate;
             broke.add_if(to.approvers_said_yes + u8::from(requester) < approvers, S18);
             broke.add_if(to.requester_said_yes, S19);
-            broke.add_if(matches!(world.status, Status::Rejected | Status::Expired), S10);
+            to.decided |= APPROVED;
+            broke.add_if(to.decided.count_ones() > 1, S10);
         }
         if to != *world {
             self.emit(world, to, false, broke, out);

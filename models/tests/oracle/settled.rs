@@ -2,6 +2,7 @@
 
 mod acts;
 mod attempts;
+mod found;
 mod leases;
 mod objects;
 mod retries;
@@ -81,5 +82,7 @@ fn keys_of(table: &str) -> Vec<&str> {
 
 /// All questions.
 pub(crate) fn all() -> impl Iterator<Item = &'static Settled> {
-    [attempts::ALL, acts::ALL, leases::ALL, objects::ALL, retries::ALL, undos::ALL].into_iter().flatten()
+    [attempts::ALL, acts::ALL, found::ALL, leases::ALL, objects::ALL, retries::ALL, undos::ALL]
+        .into_iter()
+        .flatten()
 }

@@ -174,16 +174,13 @@ impl Judge {
                     if let Some(code) = self.unmet(&to, i, consume.guards, own) {
                         return refused(code);
                     }
-                    to.attempts[i].look =
-                        if own { Look::OwnUse } else { Look::Object { count: to.count, status: to.status } };
-                    Done::Halfway(to)
-                }
-                Look::OwnUse => {
-                    // A revocation since the look does not make it another's.
-                    if self.own_use(&to, i).is_some() {
+                    if own {
+                        // "using it again changes nothing": there is no write.
                         self.recognise(&mut to, i);
+                        return Done::Halfway(self.advance(to, i, true));
                     }
-                    Done::Through(to, Broken::default())
+                    to.attempts[i].look = Look::Object { count: to.count, status: to.status };
+                    Done::Halfway(to)
                 }
                 Look::Object { count, status } => {
                     let broke = self.swap(&mut to, i, count, status);
@@ -255,6 +252,8 @@ impl Judge {
             attempt.at = self.flow.steps.len() as u8;
             attempt.answers = stored.answers;
             attempt.repeat |= stored.by as usize != i;
+            // The success that it repeats is that of the stored use.
+            attempt.use_of = attempt.use_of.or(Some(stored.by));
             return Done::Found(to);
         }
         if let Some(expires) = claim {

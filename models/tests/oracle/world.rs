@@ -72,12 +72,7 @@ pub(crate) enum Look {
     No,
     Missing,
     Found,
-    Object {
-        count: u8,
-        status: Status,
-    },
-    /// A use of the caller's own, recognised by `accept_own`.
-    OwnUse,
+    Object { count: u8, status: Status },
 }
 
 /// What a `write` replaced, for its undo.
@@ -255,6 +250,8 @@ pub(crate) struct World {
     pub(crate) target_drifted: bool,
     pub(crate) was_usable: bool,
     pub(crate) was_revoked: bool,
+    /// Which of approve, reject and expire have won.
+    pub(crate) decided: u8,
 
     /// The count of yes that the code keeps, up to `approvers`.
     pub(crate) yes: u8,
@@ -386,6 +383,7 @@ impl Judge {
             target_drifted: false,
             was_usable: issued,
             was_revoked: false,
+            decided: 0,
             yes: 0,
             approvers_said_yes: 0,
             requester_said_yes: false,
