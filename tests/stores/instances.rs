@@ -188,6 +188,10 @@ async fn consumers_at_three_instances_share_one_execution(cluster: Arc<Cluster>)
 
 async fn promote(store: &PostgresStore, ask: &Ask) -> bool {
     let digest = store.digest(ask).await.expect("nothing fails");
+    promote_digest(store, ask, digest).await
+}
+
+async fn promote_digest(store: &PostgresStore, ask: &Ask, digest: Digest) -> bool {
     let deployer = countersign::service::InMemoryDeployer::default();
     succeeded(&countersign::service::promote(&flow("atomic-commit"), ask, digest, store, &deployer).await)
 }
@@ -212,8 +216,8 @@ async fn approved(store: &PostgresStore) -> Ask {
 }
 
 /// Makes a cluster of one's own: the others must not be disturbed.
-async fn own_cluster() -> Arc<Cluster> {
-    let started = tokio::task::spawn_blocking(|| Cluster::start(Fsync::On)).await.expect("nobody panics");
+async fn own_cluster(fsync: Fsync) -> Arc<Cluster> {
+    let started = tokio::task::spawn_blocking(|| Cluster::start(fsync)).await.expect("nobody panics");
     Arc::new(started.expect("another one runs"))
 }
 
@@ -224,7 +228,7 @@ async fn on(cluster: &Arc<Cluster>, work: fn(&Cluster) -> Result<(), countersign
 }
 
 async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
-    let cluster = own_cluster().await;
+    let cluster = own_cluster(Fsync::On).await;
     let world = world(Arc::clone(&cluster)).await;
     let ask = world.approved().await;
     let digest = world.record(&ask).await.approval.digest;
@@ -247,7 +251,7 @@ async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
 
 async fn a_server_that_is_killed_leaves_no_doubt_unsaid(_: Arc<Cluster>) {
     const CONSUMERS: usize = 8;
-    let cluster = own_cluster().await;
+    let cluster = own_cluster(Fsync::On).await;
     let world = Arc::new(world(Arc::clone(&cluster)).await);
     let mut asks = Vec::new();
     for _ in 0..400 {
@@ -298,17 +302,20 @@ async fn a_server_that_is_killed_leaves_no_doubt_unsaid(_: Arc<Cluster>) {
 
 async fn a_statement_that_takes_too_long_is_not_applied(cluster: Arc<Cluster>) {
     let schema = new_schema();
-    let options = PostgresOptions { statement_timeout: Duration::from_millis(200), ..options(&schema) };
-    let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
-    let ask = approved(&store).await;
+    let patient = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let ask = approved(&patient).await;
+    let digest = patient.digest(&ask).await.expect("nothing fails");
+    // Only statements that wait for the lock below run with the short timeout.
+    let impatient = PostgresOptions { statement_timeout: Duration::from_millis(200), ..options(&schema) };
+    let impatient = PostgresStore::connect(&cluster.url(), ids(), &impatient).await.expect("it starts");
     let mut client = admin(&cluster.url(), &schema).await;
     let lock = client.transaction().await.expect("the server answers");
     lock.batch_execute("LOCK TABLE approvals").await.expect("the server answers");
-    assert_eq!(store.stack(TEAM, "unlocked").await, Ok(None), "what needs no lock does not wait");
-    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
-    assert!(!promote(&store, &ask).await);
+    assert_eq!(patient.stack(TEAM, "unlocked").await, Ok(None), "what needs no lock does not wait");
+    assert_eq!(impatient.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
+    assert!(!promote_digest(&impatient, &ask, digest).await);
     lock.rollback().await.expect("the server answers");
-    assert!(promote(&store, &ask).await, "and nothing is left of it");
+    assert!(promote(&patient, &ask).await, "and nothing is left of it");
 }
 
 /// Sends a signal to the server's processes that work for our stores.
@@ -323,11 +330,13 @@ async fn signal(client: &Client, signal: &str) {
 }
 
 async fn a_server_that_does_not_answer_is_given_up(_: Arc<Cluster>) {
-    let cluster = own_cluster().await;
+    let cluster = own_cluster(Fsync::Off).await;
     let schema = new_schema();
-    let options = PostgresOptions { statement_timeout: Duration::from_millis(100), ..options(&schema) };
+    let patient = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let ask = approved(&patient).await;
+    drop(patient);
+    let options = PostgresOptions { statement_timeout: Duration::from_secs(1), ..options(&schema) };
     let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
-    let ask = approved(&store).await;
     let client = admin(&cluster.url(), &schema).await;
     assert_eq!(store.is_ready().await, Ok(()), "and its statement is prepared");
     signal(&client, "-STOP").await;
@@ -441,7 +450,7 @@ impl std::io::Write for Log {
 }
 
 async fn a_password_that_is_wrong_is_in_the_error_and_in_the_log(_: Arc<Cluster>) {
-    let cluster = own_cluster().await;
+    let cluster = own_cluster(Fsync::On).await;
     let client = admin(&cluster.url(), "public").await;
     let file: String = client.query_one("SHOW hba_file", &[]).await.expect("the server answers").get(0);
     let rules = "(VALUES ('local all keeper scram-sha-256'), ('local all all trust'))";
