@@ -97,6 +97,12 @@ impl<'a> Promotion<'a> {
         self.outcome.as_ref()
     }
 
+    /// The refusal that it will answer when its undos have run. After a restore only its status is known.
+    pub fn pending_refusal(&self) -> Option<&Refusal> {
+        self.at.ending?;
+        self.refusal.as_ref()
+    }
+
     /// The step that the next effect belongs to; none for the answer, for an undo, and when it has ended.
     pub fn step(&self) -> Option<&'a Step> {
         if self.outcome.is_some() || self.at.ending.is_some() {

@@ -217,7 +217,7 @@ async fn approved(store: &PostgresStore) -> Ask {
 
 /// Makes a cluster of one's own: the others must not be disturbed.
 async fn own_cluster(fsync: Fsync) -> Arc<Cluster> {
-    let started = tokio::task::spawn_blocking(|| Cluster::start(fsync)).await.expect("nobody panics");
+    let started = tokio::task::spawn_blocking(move || Cluster::start(fsync)).await.expect("nobody panics");
     Arc::new(started.expect("another one runs"))
 }
 

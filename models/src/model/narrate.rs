@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use countersign::protocol::{Change, Commit, Effect, Outcome, Promotion, Step, StepAction};
+use countersign::protocol::{
+    Act, Change, Commit, Effect, Outcome, Promotion, Refusal, Step, StepAction, Via,
+};
 
 use super::{Action, Model, Press, Role, StepOutcome, target_index};
 use crate::{properties::Stage, world::State};
@@ -31,6 +33,8 @@ pub enum Actor {
     Store,
     /// The target stack, and its deploys.
     Target,
+    /// Another system, which an act calls.
+    OtherSystem,
     /// Leases jobs and launches them.
     Worker {
         /// Which one, counted from 0.
@@ -52,6 +56,7 @@ impl fmt::Display for Actor {
             Self::Source => f.write_str("source"),
             Self::Store => f.write_str("store"),
             Self::Target => f.write_str("target"),
+            Self::OtherSystem => f.write_str("other system"),
             Self::Worker { index: 0 } => f.write_str("worker"),
             Self::Worker { index } => write!(f, "worker {}", index + 1),
             Self::World => f.write_str("world"),
@@ -183,36 +188,74 @@ impl Model {
             Effect::Undo { step } => self.flow.steps().get(step),
             _ => None,
         };
-        let (to, mut does) = deed(&effect, step.or(undone), from, &self.flow.object().noun);
-        if one.stage == Stage::Waiting && self.cast[usize::from(attempt)].retry_of.is_some() {
-            does = format!("sends the request again and {does}");
+        let noun = self.flow.object().noun.as_str();
+        let (to, mut does) = deed(&effect, step.or(undone), from, noun);
+        if self.cast[usize::from(attempt)].retry_of.is_some() {
+            does = match one.stage {
+                Stage::Waiting => format!("sends the request again and {does}"),
+                _ => format!("{does} (second request)"),
+            };
+        }
+        let is_harm = matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer);
+        if undone.is_some() {
+            let result = match outcome {
+                StepOutcome::Fails => "fault, the change stays",
+                StepOutcome::LosesAnswer => "undone, though the answer is lost",
+                _ => "ok",
+            };
+            let answers = if promotion.outcome().is_some() { "; answers the refusal" } else { "" };
+            return Scene { from, to, does, result: Some(format!("{result}{answers}")), is_harm };
         }
         let refusal = match promotion.outcome() {
             Some(Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal }) => Some(refusal),
             Some(Outcome::Succeeded { .. }) | None => None,
         };
-        let is_undoing = promotion.outcome().is_none() && promotion.checkpoint().ending.is_some();
-        let goes_on = if is_undoing { "undoes what it did" } else { "logged, and it goes on" };
-        let or_logged = |prefix: &str| match refusal {
-            Some(refusal) => format!("{prefix}{refusal}"),
-            None => format!("{prefix}{goes_on}"),
+        let or_logged = |prefix: &str| match (refusal, promotion.pending_refusal()) {
+            (Some(refusal), _) => format!("{prefix}{}", shown(refusal, noun)),
+            (None, Some(refusal)) => format!("{prefix}{}; starts to undo", shown(refusal, noun)),
+            (None, None) => format!("{prefix}logged, and it goes on"),
         };
+        let uses = step.is_some_and(|step| step.consume().is_some());
         let result = match outcome {
-            StepOutcome::Happens => match refusal {
-                Some(refusal) => Some(refusal.to_string()),
-                None if is_undoing && one.ending.is_none() => {
-                    Some("refused, and undoes what it did".to_owned())
-                }
-                None => outcome_of(&effect, &promotion, after.world.created() > state.world.created()),
-            },
+            StepOutcome::Happens if refusal.is_some() || promotion.pending_refusal().is_some() => {
+                Some(or_logged(""))
+            }
+            StepOutcome::Happens if uses && changes_nothing(&effect, state, &after) => {
+                Some("no row changed; goes on".to_owned())
+            }
+            StepOutcome::Happens => {
+                outcome_of(&effect, &promotion, after.world.created() > state.world.created())
+            }
             StepOutcome::Refuses => Some(or_logged("")),
             StepOutcome::Fails => Some(or_logged("fault, nothing applied, ")),
             StepOutcome::LosesAnswer if effect == Effect::Answer => Some("the answer is lost".to_owned()),
             StepOutcome::LosesAnswer => Some(or_logged("fault, applied but the answer is lost, ")),
         };
-        let is_harm = matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer);
         Scene { from, to, does, result, is_harm }
     }
+}
+
+/// The refusal in the object's terms: the codes of the gate's approvals are no other endpoint's.
+fn shown(refusal: &Refusal, noun: &str) -> String {
+    let is_ours = refusal.status() == 503 || refusal.code().starts_with("approval_");
+    if noun == "approval" || !is_ours {
+        return refusal.to_string();
+    }
+    let why = match refusal.status() {
+        404 => " (not found)",
+        409 if *refusal == Refusal::APPROVAL_PAYLOAD_MISMATCH => " (another payload)",
+        409 => " (not usable)",
+        410 => " (expired)",
+        400 => " (does not match)",
+        _ => "",
+    };
+    format!("{}{why}", refusal.status())
+}
+
+/// Whether a swap found no row to change, or its own use.
+fn changes_nothing(effect: &Effect<'_>, before: &State, after: &State) -> bool {
+    let swaps = |commit: &Commit<'_>| commit.ops.iter().any(|op| matches!(op, Change::Consume { .. }));
+    matches!(effect, Effect::Commit(commit) if swaps(commit)) && before.world.applied == after.world.applied
 }
 
 fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> Option<String> {
@@ -245,9 +288,19 @@ pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, caller: Actor, noun
         Effect::FindTarget => (Actor::Target, "looks for the target".to_owned()),
         Effect::ReadApproval { .. } => (Actor::Store, the("reads")),
         Effect::Launch { .. } => (Actor::Target, "acts from memory".to_owned()),
-        Effect::Call { .. } => (Actor::Target, "calls the other system".to_owned()),
+        Effect::Call { .. } => {
+            let does = name.map_or("calls the other system".to_owned(), |name| format!("calls {name}"));
+            return (Actor::OtherSystem, does);
+        }
         Effect::Prepare { .. } => (caller, "prepares its answer".to_owned()),
-        Effect::Undo { .. } => (Actor::Store, "undoes".to_owned()),
+        Effect::Undo { .. } => {
+            let to = match step.map(|step| &step.action) {
+                Some(StepAction::Act(Act { via: Via::Call { .. }, .. })) => Actor::OtherSystem,
+                Some(StepAction::Write(_)) => Actor::Target,
+                _ => Actor::Store,
+            };
+            return (to, format!("undoes {}", name.unwrap_or("its change")));
+        }
         Effect::Answer => (caller, "answers: success".to_owned()),
         Effect::Commit(_) if matches!(step.map(|step| &step.action), Some(StepAction::Atomic(_))) => {
             (Actor::Store, "commits".to_owned())

@@ -74,6 +74,7 @@ fn id(actor: Actor) -> String {
         Actor::Source => "source".to_owned(),
         Actor::Store => "store".to_owned(),
         Actor::Target => "target".to_owned(),
+        Actor::OtherSystem => "other".to_owned(),
         Actor::Worker { index: 0 } => "worker".to_owned(),
         Actor::Worker { index } => format!("worker{}", index + 1),
         Actor::World => "world".to_owned(),
