@@ -1,8 +1,19 @@
-//! A single-use approval gate: something happens once, after a human said yes, and only if the checks pass.
+//! Actions that must happen once, after the checks passed and, where wanted, a person said yes.
+//!
+//! A coupon that pays out once, on SQLite (`examples/coupon.rs`, feature `sqlite`):
+//!
+#![cfg_attr(feature = "sqlite", doc = "```no_run")]
+#![cfg_attr(not(feature = "sqlite"), doc = "```ignore")]
+#![doc = include_str!("../examples/coupon.rs")]
+//! ```
+//!
+//! The other examples: `axum_route.rs`, a route that answers 200 once; `preflight.rs`, a check of one's own that refuses
+//! without using the coupon up; `two_callers.rs`, a model of two callers in one file. An item that a person has to approve
+//! is [requested](gate::Gate::request) and [decided](gate::Gate::decide) instead of issued.
 //!
 //! Deploy approvals, one-time tokens, coupons and payment confirms share four steps: validate, check, consume, act.
-//! They share their incidents, too, because of the order of those steps. Here the order is a [`Flow`], one attempt
-//! to use an approval is a [`Promotion`] that drives it, and what runs in production is what was model-checked.
+//! Their order decides what a crash, a retry or a second request does. Here the order is a [`Flow`], one attempt to use an
+//! approval is a [`Promotion`] that runs it, and the order that runs in production is the one that was model-checked.
 //!
 //! ```text
 //! pending ──approve (unexpired)──▶ approved ──consume──▶ executed
@@ -10,17 +21,17 @@
 //!    └──touched after expires_at──▶ expired
 //! ```
 //!
-//! # Building a gate
+//! # Without the stores
 //!
-//! The [`protocol`] does no input or output: it asks for one [`Effect`] at a time and is told what became of it.
-//! Whoever drives it brings the store, the clock and the ids. The rules stay the protocol's: the store calls
-//! [`transition`] and [`consume`] inside its transaction, or has to agree with them.
+//! The [`protocol`] does no input or output: it asks for one [`Effect`] at a time and takes the reply. The driver brings
+//! the store, the clock and the ids. The rules stay the protocol's: the store calls [`transition`] and [`consume`] inside
+//! its transaction, or has to agree with them.
 //!
 //! ```
 //! use countersign::protocol::*;
 //! use uuid::Uuid;
 //!
-//! /// A gate for one approval: what an embedder brings.
+//! /// A gate for one approval: the embedder's part.
 //! struct Gate {
 //!     approval: Approval,
 //!     target: Option<Uuid>,
@@ -119,8 +130,8 @@
 //!
 //! - `flow-files`: reads a [`Flow`] from a TOML file, with errors that point into it (`countersign::flow_file`).
 //!
-//! - `service`: a store in memory, and the driver that runs promotions against any store (`countersign::store`,
-//!   `countersign::service`).
+//! - `service`: the gate, a store in memory, and the driver that runs attempts against any store (`countersign::gate`,
+//!   `countersign::store`, `countersign::service`).
 //!
 //! - `sqlite`: a store in a SQLite file (`countersign::store::sqlite`).
 //!
@@ -136,8 +147,17 @@
 
 #[cfg(feature = "flow-files")]
 pub mod flow_file;
+#[cfg(feature = "service")]
+pub mod gate;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;
 #[cfg(feature = "service")]
 pub mod store;
+
+#[cfg(feature = "service")]
+pub use self::{
+    gate::{Gate, Item},
+    protocol::{Flow, Outcome, Refusal},
+    store::{RandomIds, SystemClock},
+};

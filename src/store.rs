@@ -26,7 +26,7 @@ pub use digest::{TokenHash, digest_of};
 pub use error::{Causes, StoreError, StoreErrorKind};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
-pub use preflight::{PlatformChecks, Preflight};
+pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
     Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested,

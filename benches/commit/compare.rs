@@ -11,7 +11,7 @@ use countersign::{
         Binding, Checkpoint, Digest, Effect, Environment, Flow, Guards, Kind, Outcome, Promotion, Request,
         Timestamp,
     },
-    service::{InMemoryDeployer, promote},
+    service::{Driver, InMemoryDeployer},
     store::memory::strategy::{self, DefaultStrategy, Strategy},
     store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
 };
@@ -155,7 +155,7 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
         });
         commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
-            let ended = at_once(promote(&flow, ask, digest, &given.store, &deployer));
+            let ended = at_once(Driver::new(&flow, &given.store, &deployer).promote(ask, digest));
             matches!(ended, Outcome::Succeeded { target: Some(_), .. })
         });
     }

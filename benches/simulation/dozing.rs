@@ -7,7 +7,7 @@ use std::{
 
 use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
-    service::{Deployer, Launch, Terms, Worked, promote_once, work},
+    service::{Deployer, Driver, Launch, Terms, Worked, work},
     store::{
         Ask, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, NewStack, Payload, Plan, Reading,
         Service, StackStatus, Store, StoreError, Team, Tenants, Verdict,
@@ -147,7 +147,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
             tokio::spawn(async move {
                 world.doze().await;
                 let source = world.store.digest(&ask).expect("the team is there");
-                promote_once(&flow, &ask, source, &*world, &*deployer).await
+                Driver::new(&flow, &*world, &*deployer).promote_once(&ask, source).await
             })
         })
         .collect();

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use countersign::{protocol::Outcome, service::Turns};
+use countersign::{protocol::Outcome, service::Waiter};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ pub(crate) struct Line {
     waiting: Notify,
 }
 
-impl Turns for Line {
+impl Waiter for Line {
     async fn wait(&self, _: Uuid) {
         // Called or not, it asks again.
         let _ = tokio::time::timeout(PATIENCE, self.waiting.notified()).await;

@@ -16,7 +16,7 @@ use countersign::{
         Binding, Change, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step,
         Timestamp,
     },
-    service::{InMemoryDeployer, promote, promote_in_turn},
+    service::{Driver, InMemoryDeployer},
     store::{
         Ask, AuditKind, Clock, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service,
         Store, StoreError, Team, Verdict,
@@ -270,11 +270,12 @@ impl Contender {
         let Race { contention, flow, .. } = &self.track.race;
         // The launch is the worker's: nobody here has to be told of it.
         let deployer = InMemoryDeployer::default();
+        let driver = Driver::new(flow, self, &deployer);
         let own = |end| Shared { end: Some(end), is_own: true };
         match contention {
-            Contention::Optimistic => own(promote(flow, ask, source, self, &deployer).await),
-            Contention::Lease => own(promote_in_turn(flow, ask, source, self, &deployer, line).await),
-            Contention::SingleFlight => flight.join(promote(flow, ask, source, self, &deployer)).await,
+            Contention::Optimistic => own(driver.promote(ask, source).await),
+            Contention::Lease => own(driver.waiting(line).promote(ask, source).await),
+            Contention::SingleFlight => flight.join(driver.promote(ask, source)).await,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use countersign::{
     protocol::Refusal,
-    store::{Ask, Estate, Preflight},
+    store::{Ask, Estate, StoreChecks},
 };
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ impl Outages {
     }
 }
 
-impl Preflight for Outages {
+impl StoreChecks for Outages {
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
         self.is_out(ask.request.team, refusal) || estate.refuses(ask, refusal)
     }

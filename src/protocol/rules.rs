@@ -24,6 +24,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The request for a new approval: it names none. Under the nil id no approval exists.
+    pub fn for_new(team: Uuid, binding: Binding) -> Self {
+        Self { approval: Uuid::nil(), team, binding }
+    }
+
     /// Reads the approval's id as it came in.
     ///
     /// # Errors

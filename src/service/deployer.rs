@@ -37,6 +37,19 @@ pub trait Deployer: Send + Sync {
     fn outcome(&self, launch: &Launch, patience_ms: u64) -> impl Future<Output = Option<StackStatus>> + Send;
 }
 
+/// No deployer, for flows that leave launching to a worker or have no act: a gate with another flow is not built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoDeployer;
+
+impl Deployer for NoDeployer {
+    async fn launch(&self, _: &Launch) {}
+
+    async fn outcome(&self, _: &Launch, _patience_ms: u64) -> Option<StackStatus> {
+        give_way().await;
+        None
+    }
+}
+
 /// A deploy that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::{NoPreflight, Preflight};
 use crate::{
     protocol::{
         Act, Checks, Consume, DecisionRule, Endpoint, FailedAttempt, Flow, Guards, Lease, Member, Method,
@@ -65,9 +66,18 @@ impl std::error::Error for UnsupportedStep {}
 /// # Errors
 /// [`UnsupportedStep`] names the first part that is not carried out.
 pub fn supports(flow: &Flow) -> Result<(), UnsupportedStep> {
+    supports_with(flow, &NoPreflight)
+}
+
+/// As [`supports`], with a preflight besides the store's checks: its refusals may stand in `check` steps.
+///
+/// # Errors
+/// [`UnsupportedStep`] names the first part that is not carried out.
+pub fn supports_with<P: Preflight>(flow: &Flow, preflight: &P) -> Result<(), UnsupportedStep> {
     object(flow.object())?;
     reach(flow.decision(), flow.endpoint())?;
-    let mut before = Before::default();
+    let by_preflight = |refusal: &Refusal| preflight.can_produce(refusal);
+    let mut before = Before { acted: false, leased: false, by_preflight: &by_preflight };
     flow.steps().iter().try_for_each(|step| before.check(step))
 }
 
@@ -135,13 +145,14 @@ impl At<'_> {
 }
 
 /// What the steps before one have had.
-#[derive(Default)]
-struct Before {
+struct Before<'a> {
     acted: bool,
     leased: bool,
+    /// Whether a preflight besides the store's checks produces a refusal.
+    by_preflight: &'a dyn Fn(&Refusal) -> bool,
 }
 
-impl Before {
+impl Before<'_> {
     fn check(&mut self, step: &Step) -> Result<(), UnsupportedStep> {
         // The promotion itself carries `on_error` out: the driver only runs the effects that it asks for.
         let Step { name: _, on_error: _, action } = step;
@@ -153,7 +164,7 @@ impl Before {
                 at.word(target, "`validate` with `checks = [\"target\"]`")?;
                 at.word(*accept_own, "`validate` with `accept_own = true`")?;
             }
-            StepAction::Check { refusals } => known(at, refusals)?,
+            StepAction::Check { refusals } => known(at, refusals, self.by_preflight)?,
             StepAction::Recall { claim: _, claim_expires: _ } => at.word(true, "`recall`")?,
             StepAction::Lease(lease) => self.lease(at, *lease)?,
             StepAction::Write(one) => write(at, one)?,
@@ -212,7 +223,7 @@ fn write(at: At<'_>, write: &Write) -> Result<(), UnsupportedStep> {
     // Both targets, in one action or in two.
     let Write { what: _, atomicity: _, refusals, undo } = write;
     at.word(*undo, "`write` with `undo = true`")?;
-    known(at, refusals)
+    known(at, refusals, |_| false)
 }
 
 fn consume(at: At<'_>, consume: &Consume) -> Result<(), UnsupportedStep> {
@@ -227,8 +238,13 @@ fn consume(at: At<'_>, consume: &Consume) -> Result<(), UnsupportedStep> {
 }
 
 /// Refuses codes that no check produces: a check that lists one would pass in silence.
-fn known(at: At<'_>, refusals: &[Refusal]) -> Result<(), UnsupportedStep> {
-    match refusals.iter().find(|refusal| !PlatformChecks::can_produce(refusal)) {
+fn known(
+    at: At<'_>,
+    refusals: &[Refusal],
+    by_preflight: impl Fn(&Refusal) -> bool,
+) -> Result<(), UnsupportedStep> {
+    let unknown = |refusal: &&Refusal| !PlatformChecks::can_produce(refusal) && !by_preflight(refusal);
+    match refusals.iter().find(unknown) {
         Some(refusal) => Err(UnsupportedStep::Refusal { step: at.0.to_owned(), refusal: refusal.clone() }),
         None => Ok(()),
     }

@@ -19,9 +19,9 @@ pub trait Timer: Send + Sync {
 
 /// Time that never passes: no pause is waited for, and nothing takes too long. For tests, and for whoever polls by hand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NoTime;
+pub struct NoopTimer;
 
-impl Timer for NoTime {
+impl Timer for NoopTimer {
     fn pause(&self, _: u64) -> impl Future<Output = ()> + Send {
         ready(())
     }

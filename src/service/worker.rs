@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use super::{Deployer, Launch, NoTime, Timer};
+use super::{Deployer, Launch, NoopTimer, Timer};
 use crate::{
     protocol::Timestamp,
     store::{Clock, Lease, StackStatus, Store, StoreError},
@@ -49,8 +49,8 @@ pub async fn work<S: Store, D: Deployer>(
     deployer: &D,
     terms: Terms<'_>,
 ) -> Result<Worked, StoreError> {
-    match take(store, terms).await? {
-        Some(held) => pin!(see_through(&held, store, deployer, terms, &NoTime)).await,
+    match acquire(store, terms).await? {
+        Some(held) => pin!(run_to_completion(&held, store, deployer, terms, &NoopTimer)).await,
         None => Ok(Worked::Nothing),
     }
 }
@@ -59,7 +59,7 @@ pub async fn work<S: Store, D: Deployer>(
 ///
 /// # Errors
 /// The store's. A job that was leased all the same comes back when its lease runs out.
-pub async fn take<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Held>, StoreError> {
+pub async fn acquire<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Held>, StoreError> {
     let asked_at = terms.clock.now();
     let leased = store.lease_job(terms.lease_ms).await?;
     Ok(leased.map(|lease| Held { lease, asked_at }))
@@ -73,7 +73,7 @@ pub async fn take<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Held>,
 ///
 /// # Errors
 /// The store's last one, when the lease was about to run out and could not be renewed. The job comes back then.
-pub async fn see_through<S: Store, D: Deployer, T: Timer>(
+pub async fn run_to_completion<S: Store, D: Deployer, T: Timer>(
     held: &Held,
     store: &S,
     deployer: &D,
@@ -88,8 +88,8 @@ pub async fn see_through<S: Store, D: Deployer, T: Timer>(
         // What was asked last may have happened, if there is no answer.
         let mut failed = StoreError::unknown("the lease ran out before the store answered");
         let seen = {
-            let one_lease = see_through_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
-            // Who is given a reference need not move it.
+            let one_lease = run_for_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
+            // Pinned on the stack, so that the future is not moved.
             timer.within(left_ms, pin!(one_lease)).await
         };
         match seen {
@@ -108,7 +108,7 @@ enum Stage {
     Over(Worked),
 }
 
-async fn see_through_one_lease<S: Store, D: Deployer, T: Timer>(
+async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
     lease: &Lease,
     store: &S,
     deployer: &D,
@@ -144,7 +144,7 @@ async fn see_through_one_lease<S: Store, D: Deployer, T: Timer>(
 ///
 /// # Errors
 /// The store's. The job comes back when its lease runs out.
-pub async fn give_back<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
+pub async fn release<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
     store.renew_lease(lease, 0).await
 }
 

@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Lease, Leased, Page, PlatformChecks, Preflight, Query, Reading, Requested, StackStatus, Store,
+    Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, StackStatus, Store, StoreChecks,
     StoreError, Team, TokenHash, digest_of, preflight,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub struct MemoryStore<S = DefaultStrategy> {
     directory: Mutex<Directory>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    preflight: Arc<dyn Preflight>,
+    preflight: Arc<dyn StoreChecks>,
 }
 
 /// A team and all that it has.
@@ -133,7 +133,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     /// The same store, with other checks than the platform's.
-    pub fn with_preflight(self, preflight: Arc<dyn Preflight>) -> Self {
+    pub fn with_checks(self, preflight: Arc<dyn StoreChecks>) -> Self {
         Self { preflight, ..self }
     }
 

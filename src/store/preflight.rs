@@ -8,7 +8,7 @@ use crate::protocol::{
 
 /// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
 /// has at that moment.
-pub trait Preflight: Send + Sync {
+pub trait StoreChecks: Send + Sync {
     /// Whether this refusal applies to `ask`. A check that answers `false` to a refusal it does not know lets it pass.
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
 }
@@ -26,7 +26,7 @@ impl PlatformChecks {
     }
 }
 
-impl Preflight for PlatformChecks {
+impl StoreChecks for PlatformChecks {
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
         estate.refuses(ask, refusal)
     }
@@ -34,7 +34,7 @@ impl Preflight for PlatformChecks {
 
 /// The first of the step's refusals that applies.
 pub(super) fn first_refusal(
-    preflight: &dyn Preflight,
+    preflight: &dyn StoreChecks,
     estate: &Estate,
     ask: &Ask,
     step: &Step,
@@ -44,7 +44,7 @@ pub(super) fn first_refusal(
 
 /// A commit that is about to be judged, with everything that it is judged by.
 pub(super) struct Judgement<'a> {
-    pub(super) preflight: &'a dyn Preflight,
+    pub(super) preflight: &'a dyn StoreChecks,
     pub(super) estate: &'a Estate,
     pub(super) ask: &'a Ask,
     pub(super) step: &'a Step,

@@ -12,7 +12,7 @@ use std::{
 
 use countersign::{
     protocol::{Commit, Digest, Flow, Outcome, Refusal, RefusalKind, Step, Timestamp},
-    service::{AskAgain, InMemoryDeployer, Turns, promote, promote_in_turn},
+    service::{Driver, InMemoryDeployer, RetryImmediately, Waiter},
     store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
 };
 use countersign_testkit::{Faulty, Peek};
@@ -102,7 +102,7 @@ fn contend(flow: &Flow) -> (usize, usize) {
     let deployer = InMemoryDeployer::default();
     let watched = Watched::new(platform.store);
     let promotions = (0..CONTENDERS)
-        .map(|_| -> Promoting<'_> { Box::pin(promote(flow, &ask, source, &watched, &deployer)) })
+        .map(|_| -> Promoting<'_> { Box::pin(Driver::new(flow, &watched, &deployer).promote(&ask, source)) })
         .collect();
     let ends = in_turn(promotions);
     let won = ends.iter().filter(|end| matches!(end, Outcome::Succeeded { .. })).count();
@@ -142,11 +142,11 @@ struct Places<'a> {
     asked_before: Mutex<Vec<usize>>,
 }
 
-impl Turns for Places<'_> {
+impl Waiter for Places<'_> {
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
         let asked = self.watched.lease_asks.load(Ordering::Relaxed);
         self.asked_before.lock().expect("nobody panics").push(asked);
-        AskAgain.wait(approval)
+        RetryImmediately.wait(approval)
     }
 
     fn next(&self, _: Uuid) {}
@@ -161,7 +161,8 @@ fn a_place_is_taken_before_the_lease_is_asked_for() {
     let deployer = InMemoryDeployer::default();
     let places = Places { watched: &watched, asked_before: Mutex::default() };
     for flow in [Flow::atomic_commit_lease(), Flow::atomic_commit()] {
-        in_turn(vec![Box::pin(promote_in_turn(&flow, &ask, source, &watched, &deployer, &places))]);
+        let driver = Driver::new(&flow, &watched, &deployer).waiting(&places);
+        in_turn(vec![Box::pin(driver.promote(&ask, source))]);
     }
     assert_eq!(*places.asked_before.lock().expect("nobody panics"), [0], "and only by who asks for one");
 }

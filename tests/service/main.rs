@@ -1,6 +1,7 @@
 //! The service driver on the store in memory. What any store has to promise is in `tests/stores/`.
 
-mod at_once;
+mod auto_approve;
+mod gate;
 mod keys;
 mod leases;
 mod outbox;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Promotion, Request, Timestamp},
-    service::{InMemoryDeployer, promote, step},
+    service::{Driver, InMemoryDeployer, step},
     store::{
         ApprovalRecord, Ask, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict,
     },
@@ -35,7 +35,7 @@ impl Platform {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
-        let store = Faulty::new(|outages| MemoryStore::new(clock.clone(), ids).with_preflight(outages));
+        let store = Faulty::new(|outages| MemoryStore::new(clock.clone(), ids).with_checks(outages));
         store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
         let source = store.seed_stack(
             TEAM,
@@ -83,7 +83,7 @@ impl Platform {
 
     pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
-        at_once(promote(flow, ask, source, &self.store, &self.deployer))
+        at_once(Driver::new(flow, &self.store, &self.deployer).promote(ask, source))
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.

@@ -6,7 +6,7 @@ use countersign::{
         Act, Consume, Environment, Flow, Guards, Kind, Lease, Outcome, Promotion, Refusal, Request, Step,
         StepAction, Via, Write, WriteTarget,
     },
-    service::{Caller, admit, promote_once, step},
+    service::{Caller, Driver, admit, step},
     store::{Ask, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
 };
 use countersign_models::{
@@ -214,7 +214,7 @@ fn reused_key() -> Refusal {
     let mut ask = Ask { key: Some("mine".into()), ..platform.approved() };
     let ask_once = |ask: &Ask| {
         let source = platform.store.digest(ask).expect("the team is there");
-        at_once(promote_once(&flow, ask, source, &platform.store, &platform.deployer)).end
+        at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_once(ask, source)).end
     };
     assert!(matches!(ask_once(&ask), Outcome::Succeeded { .. }));
     ask.payload.copy_vault = true;

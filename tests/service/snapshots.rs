@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Digest, Flow, Outcome, Status},
-    service::{InMemoryDeployer, promote},
+    service::{Driver, InMemoryDeployer},
     store::{
         Ask, AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
         Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
@@ -61,7 +61,9 @@ fn seen(store: &MemoryStore, approvals: &[Uuid]) -> Seen {
 fn change_everything(platform: &Platform, store: &MemoryStore, ask: &Ask, pending: &Ask) {
     at_once(store.lease_approval(ask)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
-    let end = at_once(promote(&Flow::atomic_commit(), ask, source, store, &InMemoryDeployer::default()));
+    let end = at_once(
+        Driver::new(&Flow::atomic_commit(), store, &InMemoryDeployer::default()).promote(ask, source),
+    );
     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
     let lease = at_once(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");
     let log = DeployLog {

@@ -12,7 +12,7 @@ use countersign::{
     protocol::{
         Binding, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step, Timestamp,
     },
-    service::{InMemoryDeployer, promote},
+    service::{Driver, InMemoryDeployer},
     store::{
         Ask, AuditKind, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service, Store,
         StoreError, Team, Verdict,
@@ -100,7 +100,7 @@ fn race(flow: &'static str) -> Played {
             let (flow, shared): (Arc<Flow>, _) = (Arc::clone(&flow), Arc::clone(&shared));
             future::spawn(async move {
                 let (store, deployer, ask) = &*shared;
-                promote(&flow, ask, digest, store, deployer).await
+                Driver::new(&flow, store, deployer).promote(ask, digest).await
             })
         })
         .collect();

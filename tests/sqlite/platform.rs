@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Request, Status, Timestamp},
-    service::{Answer, InMemoryDeployer, promote_once},
+    service::{Answer, Driver, InMemoryDeployer},
     store::{
         ApprovalRecord, Ask, Decision, EnvVars, NewStack, Payload, Plan, Service, Stack, Store, StoreError,
         Team, Tenants, Verdict,
@@ -99,7 +99,7 @@ impl Platform {
     pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Answer {
         block_on(async {
             let source = self.store.digest(ask).await.expect("nothing fails");
-            promote_once(flow, ask, source, &self.store, &self.deployer).await
+            Driver::new(flow, &self.store, &self.deployer).promote_once(ask, source).await
         })
     }
 

@@ -112,7 +112,7 @@ pub(crate) struct InDatabase {
 
 impl InDatabase {
     pub(crate) fn new<E: Engine>(store: SqlStore<E>, database: Arc<dyn Database>) -> Self {
-        let store = Arc::new(Faulty::new(|outages| store.with_preflight(outages)));
+        let store = Arc::new(Faulty::new(|outages| store.with_checks(outages)));
         Self { store: Erased::new(Arc::clone(&store)), hands: store, database }
     }
 }

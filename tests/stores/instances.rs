@@ -8,6 +8,7 @@ use std::{
 
 use countersign::{
     protocol::{Binding, Digest, Guards, Kind, Refusal, Request, Status},
+    service::Driver,
     store::{
         Ask, Causes, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store, StoreError,
         StoreErrorKind, Team, Tenants, Verdict,
@@ -193,7 +194,7 @@ async fn promote(store: &PostgresStore, ask: &Ask) -> bool {
 
 async fn promote_digest(store: &PostgresStore, ask: &Ask, digest: Digest) -> bool {
     let deployer = countersign::service::InMemoryDeployer::default();
-    succeeded(&countersign::service::promote(&flow("atomic-commit"), ask, digest, store, &deployer).await)
+    succeeded(&Driver::new(&flow("atomic-commit"), store, &deployer).promote(ask, digest).await)
 }
 
 /// A team with a stack, and an approval to promote it.

@@ -42,7 +42,7 @@ impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
             let clock = Arc::new(HandClock::at(OPENS));
             let ids = Arc::new(CountingIds::default());
             let memory = MemoryStore::<S>::new(clock.clone(), ids);
-            let store = Arc::new(Faulty::new(|outages| memory.with_preflight(outages)));
+            let store = Arc::new(Faulty::new(|outages| memory.with_checks(outages)));
             let erased = Erased::new(Arc::clone(&store));
             Arc::new(Memory { store, erased, clock }) as Arc<dyn Backend>
         })

@@ -7,7 +7,7 @@ use countersign::{
         Binding, Change, Commit, Consume, Environment, Flow, Guards, Kind, Outcome, Promotion, Refusal,
         Request, Status, Step, StepAction, Timestamp,
     },
-    service::{InMemoryDeployer, promote, step},
+    service::{Driver, InMemoryDeployer, step},
     store::{
         ApprovalRecord, Ask, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, Service,
         Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
@@ -149,7 +149,7 @@ impl World {
     }
 
     pub(crate) async fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
-        promote(flow, ask, self.source_digest(ask).await, self.store(), &self.deployer).await
+        Driver::new(flow, self.store(), &self.deployer).promote(ask, self.source_digest(ask).await).await
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.

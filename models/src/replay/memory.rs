@@ -27,7 +27,7 @@ impl<S: Strategy + Default> Default for InMemory<S> {
     fn default() -> Self {
         let (clock, ids) = (Arc::new(HandClock::at(Timestamp(0))), Arc::new(CountingIds::default()));
         let outages = Arc::new(Outages::default());
-        let store = MemoryStore::new(clock.clone(), ids.clone()).with_preflight(outages.clone());
+        let store = MemoryStore::new(clock.clone(), ids.clone()).with_checks(outages.clone());
         Self { store, clock, ids, outages }
     }
 }

@@ -131,7 +131,7 @@ impl Platform {
         let (clock, ids) = (Arc::new(HandClock::at(now)), Arc::new(CountingIds::default()));
         let outages = Arc::new(Outages::default());
         let store = MemoryStore::with_strategy(Switchable::new(mutant), clock.clone(), ids.clone())
-            .with_preflight(outages.clone());
+            .with_checks(outages.clone());
         Self {
             store,
             outages,

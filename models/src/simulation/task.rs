@@ -9,7 +9,7 @@ use std::{
 
 use countersign::{
     protocol::{Digest, Outcome},
-    service::{Answer, Terms, Worked, promote_once, work},
+    service::{Answer, Driver, Terms, Worked, work},
     store::{Ask, StoreError},
 };
 
@@ -25,7 +25,8 @@ pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) -> Task<Answer> {
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
-        let answer = pin!(promote_once(&platform.flow, &ask, source, &*platform, &*platform)).await;
+        let answer =
+            pin!(Driver::new(&platform.flow, &*platform, &*platform).promote_once(&ask, source)).await;
         if matches!(answer.end, Outcome::Succeeded { .. }) {
             // Until the client has it, the process may die.
             platform.answer().await;

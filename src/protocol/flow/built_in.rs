@@ -29,6 +29,21 @@ impl Flow {
         Self::one_commit(true, Self::refusals_for_twins())
     }
 
+    /// The order for an object of one's own: validate, check (where there are `refusals`), then use it and write its event
+    /// atomically. The effect belongs into the same transaction, or after an [`Outcome::Succeeded`] under the object's id.
+    ///
+    /// [`Outcome::Succeeded`]: crate::protocol::Outcome::Succeeded
+    pub fn single_use(refusals: Vec<Refusal>) -> Self {
+        let validate = StepAction::Validate { checks: Checks::ALL, accept_own: false };
+        let use_it = StepAction::Atomic(vec![Member::Consume(Consume::new(Guards::ALL)), Member::Audit]);
+        let mut steps = vec![Step::from(validate)];
+        if !refusals.is_empty() {
+            steps.push(Step::named("preflight", StepAction::Check { refusals }));
+        }
+        steps.push(Step::named("use", use_it));
+        Self::shipped(steps)
+    }
+
     /// A deployment approval that runs `steps` behind a POST without retries.
     ///
     /// # Errors
@@ -75,6 +90,11 @@ impl Flow {
             Step::named("plan", StepAction::Check { refusals: plan }),
             Step::named("commit", StepAction::Atomic(commit)),
         ]);
+        Self::shipped(steps)
+    }
+
+    /// A flow of the steps above.
+    fn shipped(steps: Vec<Step>) -> Self {
         match Self::of_steps(steps) {
             Ok(flow) => flow,
             Err(invalid) => unreachable!("the order above has every invariant: {invalid}"),

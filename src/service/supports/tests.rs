@@ -149,7 +149,10 @@ fn a_member_of_a_group_is_refused_as_a_step_is() {
 #[test]
 fn recall_and_remember_are_refused_wherever_they_stand() {
     // A file that has them also promises `retry = "key"`, which is refused first.
-    let check = |action| Before::default().check(&Step::named("earlier", action));
+    let check = |action| {
+        Before { acted: false, leased: false, by_preflight: &|_| false }
+            .check(&Step::named("earlier", action))
+    };
     let said = |action| check(action).expect_err("it is not carried out").to_string();
     assert!(
         said(StepAction::Recall { claim: false, claim_expires: true })

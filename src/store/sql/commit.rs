@@ -17,7 +17,7 @@ use super::{
 use crate::{
     protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Preflight, Resource, Stack,
+        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack, StoreChecks,
         VaultEntry, preflight::Judgement,
     },
 };
@@ -33,7 +33,7 @@ pub(super) struct Commit {
     pub(super) ops: Vec<Change>,
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
-    pub(super) preflight: Arc<dyn Preflight>,
+    pub(super) preflight: Arc<dyn StoreChecks>,
 }
 
 impl Work for Commit {

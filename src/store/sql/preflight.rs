@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{Change, Digest, Refusal, Step},
-    store::{Ask, Estate, Preflight, Team, VaultEntry, digest_of, preflight::first_refusal},
+    store::{Ask, Estate, StoreChecks, Team, VaultEntry, digest_of, preflight::first_refusal},
 };
 
 /// What has to be known beside the family.
@@ -160,7 +160,7 @@ pub(super) fn digest_now(ask: &Ask, estate: &Estate) -> Digest {
 pub(super) struct Check {
     pub(super) ask: Ask,
     pub(super) step: Step,
-    pub(super) preflight: Arc<dyn Preflight>,
+    pub(super) preflight: Arc<dyn StoreChecks>,
 }
 
 impl Work for Check {

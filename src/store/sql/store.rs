@@ -21,8 +21,8 @@ use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
-        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, PlatformChecks, Preflight,
-        Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
+        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, PlatformChecks, Query, Reading,
+        Requested, Resource, Service, Stack, StackStatus, Store, StoreChecks, StoreError, Team, Tenants,
         TokenHash,
     },
 };
@@ -32,7 +32,7 @@ pub struct SqlStore<E> {
     engine: E,
     ids: Arc<dyn Ids>,
     consume: Arc<Consume>,
-    preflight: Arc<dyn Preflight>,
+    preflight: Arc<dyn StoreChecks>,
 }
 
 impl<E: Engine> SqlStore<E> {
@@ -42,7 +42,7 @@ impl<E: Engine> SqlStore<E> {
     }
 
     /// The same store, with other checks than the platform's.
-    pub fn with_preflight(self, preflight: Arc<dyn Preflight>) -> Self {
+    pub fn with_checks(self, preflight: Arc<dyn StoreChecks>) -> Self {
         Self { preflight, ..self }
     }
 

@@ -7,7 +7,7 @@ use countersign::{
         Atomicity, Binding, Change, Commit, Consume, Digest, Environment, Flow, Kind, Member, Refusal,
         Request, Step, StepAction, Swap, Target, Timestamp, Via, Write, WriteTarget,
     },
-    service::{InMemoryDeployer, promote_once},
+    service::{Driver, InMemoryDeployer},
     store::{
         Ask, Claim, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
         Operations, Payload, Place, Plan, Query, Requested, ResourceKind, Stack, StackStatus, Store, Team,
@@ -157,7 +157,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 ask.key = key_of(*key);
                 ask.payload.copy_vault ^= wish.copy_vault && wish.twin;
                 let digest = self.digest(&ask).await;
-                let answer = promote_once(&flow, &ask, digest, store, &self.deployer).await;
+                let answer = Driver::new(&flow, store, &self.deployer).promote_once(&ask, digest).await;
                 told((answer, self.all_stacks().await, store.audit(ask.request.approval).await))
             }
             Act::List { ours, status, limit, after } => {

@@ -2,14 +2,14 @@
 
 use countersign::{
     protocol::{Flow, Outcome, Refusal},
-    service::{Answer, promote_once},
+    service::{Answer, Driver},
     store::{Ask, Payload, Store},
 };
 
 use crate::world::{TEAM, World, flow, service, succeeded};
 
 async fn ask_once(world: &World, flow: &Flow, ask: &Ask) -> Answer {
-    promote_once(flow, ask, world.source_digest(ask).await, world.store(), &world.deployer).await
+    Driver::new(flow, world.store(), &world.deployer).promote_once(ask, world.source_digest(ask).await).await
 }
 
 fn under(ask: &Ask, key: &str) -> Ask {

@@ -25,10 +25,7 @@ use super::{
 };
 use countersign::{
     protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
-    service::{
-        Answer, Deployer, admit, admit_source, promote_at_once, promote_once_in_turn, request_once,
-        runs_at_once,
-    },
+    service::{Answer, Deployer, Driver, admit, admit_source, is_auto_approved, request_once},
     store::{ApprovalRecord, Ask, Payload, Requested, Service, StoreError, StoreErrorKind, digest_of},
 };
 
@@ -211,13 +208,13 @@ impl Order {
             Kind::ResourceTwin => &app.flows().twins,
         };
         let source = digest_of(ask, services);
+        let driver = Driver::new(flow, store, app.deployer()).waiting(app.turns());
         if self.has_approval {
-            let answer = promote_once_in_turn(flow, ask, source, store, app.deployer(), app.turns()).await;
+            let answer = driver.promote_once(ask, source).await;
             return ended(app, flow, ask, ask.request.approval, answer).await;
         }
-        if runs_at_once(&ask.binding().to) {
-            let (approval, answer) =
-                promote_at_once(flow, ask, source, store, app.deployer(), app.turns()).await??;
+        if is_auto_approved(&ask.binding().to) {
+            let (approval, answer) = driver.promote_auto_approved(ask, source).await??;
             if !answer.replayed {
                 app.metrics().transition(None, Status::Pending);
                 app.metrics().transition(Some(Status::Pending), Status::Approved);

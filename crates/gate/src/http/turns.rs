@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
-use countersign::service::Turns;
+use countersign::service::Waiter;
 
 /// After which time one who waits asks again, though nobody has called: the lease's holder may be another instance, or
 /// have died.
@@ -25,7 +25,7 @@ struct Queue {
     bell: Arc<Notify>,
 }
 
-impl Turns for WaitingRoom {
+impl Waiter for WaitingRoom {
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
         let seat = Seat::take(self, approval);
         async move {

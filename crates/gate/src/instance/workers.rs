@@ -23,7 +23,7 @@ use super::{
     wakeups::Wakeups,
 };
 use countersign::{
-    service::{Held, Terms, Timer, Worked, give_back, see_through, take},
+    service::{Held, Terms, Timer, Worked, acquire, release, run_to_completion},
     store::{Clock, Lease, Store},
 };
 
@@ -95,7 +95,7 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
     async fn run(self) {
         let mut idle = Idle::up_to(self.settings.poll);
         while !self.stop.reached(Phase::Draining) {
-            match take(&*self.store, self.terms()).await {
+            match acquire(&*self.store, self.terms()).await {
                 Ok(Some(held)) => {
                     idle.reset();
                     self.held.begin(&held.lease);
@@ -117,7 +117,7 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
         let Lease { approval, fence, .. } = lease;
         info!(%approval, fence, "a launch job is leased");
         let worked = tokio::select! {
-            worked = see_through(held, &*self.store, &*self.deployer, self.terms(), &Tokio) => worked,
+            worked = run_to_completion(held, &*self.store, &*self.deployer, self.terms(), &Tokio) => worked,
             () = self.stop.wait_for(Phase::Ending) => return self.let_go(lease).await,
         };
         match worked {
@@ -145,7 +145,7 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
     async fn let_go(&self, lease: &Lease) {
         let approval = lease.approval;
         self.deployer.cancel(approval).await;
-        match give_back(lease, &*self.store).await {
+        match release(lease, &*self.store).await {
             Ok(true) => info!(%approval, "the launch job is given back, for the next instance"),
             Ok(false) => info!(%approval, "another worker has the job already"),
             Err(error) => warn!(%approval, %error, "the job comes back when its lease runs out"),

@@ -163,7 +163,7 @@ impl Gate {
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
         let memory = MemoryStore::new(clock.clone(), ids.clone());
-        let store = Arc::new(Faulty::new(|outages| memory.with_preflight(outages)));
+        let store = Arc::new(Faulty::new(|outages| memory.with_checks(outages)));
         for team in [TEAM, STRANGERS] {
             store.seed_team(team, Team { plan: Plan::Pro, deployment_cap: 50 });
         }

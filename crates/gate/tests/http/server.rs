@@ -9,7 +9,7 @@ use axum::{
 };
 use countersign::{
     protocol::{Environment, Flow},
-    service::{Deployer, Launch},
+    service::{Deployer, Driver, Launch},
     store::{Decision, EnvVars, MemoryStore, Plan, StackStatus, Store, Team, Verdict},
 };
 use countersign_gate::http::{App, ByPlan, Flows, Metrics, Parts, Settings, router, serve};
@@ -163,9 +163,7 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
     ask.payload.source = slow.source;
     let digest = record.approval.digest;
     let own =
-        tokio::spawn(
-            async move { countersign::service::promote(&flow, &ask, digest, &*store, &*deployer).await },
-        );
+        tokio::spawn(async move { Driver::new(&flow, &*store, &*deployer).promote(&ask, digest).await });
     slow.deployer.begun.acquire().await.expect("never closed").forget();
     own.abort();
     assert!(own.await.expect_err("it was aborted").is_cancelled());

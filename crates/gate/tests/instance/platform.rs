@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
-    service::{Launch, promote},
+    service::{Driver, Launch},
     store::{
         Ask, Decision, EnvVars, Ids, MemoryStore, Payload, Plan, Service, StackStatus, Store, Team, Verdict,
     },
@@ -81,7 +81,7 @@ impl Platform {
     pub(crate) async fn promoted(&self, flow: &Flow, instance: &Instance<MemoryStore>) -> Launch {
         let ask = self.approved().await;
         let digest = self.store.digest(&ask).expect("the team is there");
-        let end = promote(flow, &ask, digest, &*self.store, &*instance.deployer).await;
+        let end = Driver::new(flow, &*self.store, &*instance.deployer).promote(&ask, digest).await;
         let Outcome::Succeeded { target, .. } = end else { panic!("it should succeed: {end:?}") };
         let target = target.map(|target| target.id);
         let approval = ask.request.approval;

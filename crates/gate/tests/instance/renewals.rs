@@ -11,7 +11,7 @@ use std::{
 
 use countersign::{
     protocol::Flow,
-    service::promote,
+    service::Driver,
     store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
 };
 use countersign_gate::instance::{
@@ -118,7 +118,7 @@ impl Running {
     async fn promote(&self, platform: &Platform) -> uuid::Uuid {
         let ask = platform.approved().await;
         let digest = platform.store.digest(&ask).expect("the team is there");
-        promote(&Flow::atomic_commit(), &ask, digest, &*platform.store, &*self.deployer).await;
+        Driver::new(&Flow::atomic_commit(), &*platform.store, &*self.deployer).promote(&ask, digest).await;
         self.wakeups.wake_workers();
         ask.request.approval
     }

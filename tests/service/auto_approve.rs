@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Environment, Flow, Outcome, Refusal, RefusalKind, Status},
-    service::{Answer, AskAgain, POLICY, promote_at_once, runs_at_once},
+    service::{Answer, Driver, POLICY, is_auto_approved},
     store::{Ask, AuditKind, Decision, Payload, Store, Tenants},
 };
 use countersign_models::fixtures::at_once;
@@ -21,14 +21,14 @@ fn ask(platform: &Platform, key: Option<&str>) -> Ask {
 fn promote(platform: &Platform, ask: &Ask) -> Result<(Uuid, Answer), Refusal> {
     let source = platform.store.digest(ask).expect("the team is there");
     let flow = Flow::atomic_commit();
-    at_once(promote_at_once(&flow, ask, source, &platform.store, &platform.deployer, &AskAgain))
+    at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_auto_approved(ask, source))
         .expect("nothing fails")
 }
 
 #[test]
 fn only_development_needs_nobody() {
     let names = ["development", "staging", "production", "dev", "Development"];
-    let at_once = names.map(|name| runs_at_once(&Environment::parse(name).expect("a legal name")));
+    let at_once = names.map(|name| is_auto_approved(&Environment::parse(name).expect("a legal name")));
     assert_eq!(at_once, [true, false, false, false, false]);
 }
 

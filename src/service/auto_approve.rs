@@ -1,0 +1,77 @@
+//! Promotes that a rule approves: which these are, and how they go through the same gate.
+//!
+//! The platform asks for an approval, its own rule says yes, and the attempt uses it: it is bound to what runs, used once,
+//! audited and launched by the worker like any other. The audit names the rule that approved it.
+
+use uuid::Uuid;
+
+use super::{Answer, Deployer, Driver, Preflight, Waiter, request_once};
+use crate::{
+    protocol::{Digest, Environment, Outcome, Refusal, Status},
+    store::{Ask, Decision, Requested, Store, StoreError},
+};
+
+/// The approver, in the audit of a promote that a rule approved.
+pub const POLICY: &str = "policy:development";
+
+/// The most approvals that one key may use up, when its request changed each time before it was used.
+const MAX_TRIES: usize = 16;
+
+/// Whether a rule approves promotes into this environment.
+pub fn is_auto_approved(to: &Environment) -> bool {
+    to.as_str() == "development"
+}
+
+impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
+    /// Asks for an approval, approves it by the platform's rule, and promotes with it. Returns the approval and how the
+    /// attempt ended.
+    ///
+    /// A repeated request under the same key gets the same outcome. A refusal is not an outcome: when the request has
+    /// changed since, or the approval has expired, the next approval is asked for.
+    ///
+    /// # Errors
+    /// The store's, before there is an approval. Within, 422 when the key has asked for something else.
+    pub async fn promote_auto_approved(
+        self,
+        ask: &Ask,
+        source: Digest,
+    ) -> Result<Result<(Uuid, Answer), Refusal>, StoreError> {
+        let mut tries = 1;
+        loop {
+            // No caller's key contains a blank.
+            let key = ask
+                .key
+                .as_ref()
+                .map(|key| if tries == 1 { key.clone() } else { format!("{key} {tries}").into() });
+            let requested = match request_once(&Ask { key, ..ask.clone() }, self.store).await? {
+                Ok(Requested { record, .. }) => record.approval,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let approval = requested.id;
+            if requested.status == Status::Pending {
+                let decision = Decision::Policy { team: ask.request.team, approval, by: POLICY };
+                // A concurrent request may have decided: the attempt sees how.
+                let _ = self.store.decide(decision).await?;
+            }
+            let mut with_it = ask.clone();
+            with_it.request.approval = approval;
+            let answer = self.promote_once(&with_it, source).await;
+            let is_useless =
+                matches!(requested.status, Status::Rejected | Status::Expired) || is_stale(&answer.end);
+            if !is_useless || ask.key.is_none() || tries == MAX_TRIES {
+                return Ok(Ok((approval, answer)));
+            }
+            tries += 1;
+        }
+    }
+}
+
+/// Whether the approval is unused, and can never be used for this request.
+fn is_stale(end: &Outcome) -> bool {
+    match end {
+        Outcome::Refused { refusal, .. } => {
+            [Refusal::APPROVAL_EXPIRED, Refusal::APPROVAL_PAYLOAD_MISMATCH].contains(refusal)
+        }
+        Outcome::Succeeded { .. } | Outcome::Unknown { .. } => false,
+    }
+}

@@ -1,0 +1,185 @@
+//! The driver: runs one attempt of a flow against a store, a deployer and a preflight.
+
+use super::{CheckRequest, Deployer, Launch, NoPreflight, Preflight, RetryImmediately, Waiter};
+use crate::{
+    protocol::{
+        Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Step, StepAction, Timestamp,
+    },
+    store::{Ask, Committed, Leased, Store, StoreError, StoreErrorKind},
+};
+
+/// The order of the steps, and everything that an attempt runs against.
+#[derive(Debug)]
+pub struct Driver<'a, S, D, W = RetryImmediately, P = NoPreflight> {
+    /// The order of the steps.
+    pub flow: &'a Flow,
+    /// The store that keeps the approval.
+    pub store: &'a S,
+    /// Starts the deploys of flows that launch from this process.
+    pub deployer: &'a D,
+    /// How an attempt waits for an approval's lease.
+    pub waiter: &'a W,
+    /// The checks besides the store's.
+    pub preflight: &'a P,
+}
+
+impl<S, D, W, P> Clone for Driver<'_, S, D, W, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, D, W, P> Copy for Driver<'_, S, D, W, P> {}
+
+impl<'a, S: Store, D: Deployer> Driver<'a, S, D> {
+    /// Without a preflight besides the store's; an attempt that finds a lease taken asks for it again immediately.
+    pub fn new(flow: &'a Flow, store: &'a S, deployer: &'a D) -> Self {
+        Self { flow, store, deployer, waiter: &RetryImmediately, preflight: &NoPreflight }
+    }
+}
+
+impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> {
+    /// The same driver, with another way to wait for an approval's lease.
+    pub fn waiting<V: Waiter>(self, waiter: &'a V) -> Driver<'a, S, D, V, P> {
+        let Self { flow, store, deployer, preflight, .. } = self;
+        Driver { flow, store, deployer, waiter, preflight }
+    }
+
+    /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
+    /// now. A lease that was taken is released at the end, whatever that is, and the next waiter is called.
+    pub async fn promote(self, ask: &Ask, source: Digest) -> Outcome {
+        let Self { flow, store, waiter, .. } = self;
+        let mut promotion = Promotion::begin(flow, &ask.request, source);
+        let mut has_waited = false;
+        let outcome = loop {
+            let takes_lease =
+                promotion.step().is_some_and(|step| matches!(step.action, StepAction::Lease(_)));
+            let turn = takes_lease.then(|| waiter.wait(ask.request.approval));
+            let held = step_with(&mut promotion, ask, store, self.deployer, self.preflight).await;
+            // The future is only moved where it is awaited.
+            if held.is_some()
+                && let Some(turn) = turn
+            {
+                has_waited = true;
+                turn.await;
+            }
+            if let Some(outcome) = promotion.outcome() {
+                break outcome.clone();
+            }
+        };
+        if let Some(fence) = promotion.checkpoint().fence {
+            // A lease that cannot be released expires.
+            let _ = store.release_approval(ask, fence).await;
+        }
+        // A waiter that was called and finds the approval used takes no lease, and others still wait.
+        if has_waited || promotion.checkpoint().fence.is_some() {
+            waiter.next(ask.request.approval);
+        }
+        outcome
+    }
+}
+
+/// One atomic action: reads the promotion's effect, carries it out, and resumes the promotion with the reply. A no-op once
+/// the promotion has ended. When another attempt holds the approval's lease, returns its expiry: the promotion has not
+/// moved.
+pub async fn step<S: Store, D: Deployer>(
+    promotion: &mut Promotion<'_>,
+    ask: &Ask,
+    store: &S,
+    deployer: &D,
+) -> Option<Timestamp> {
+    step_with(promotion, ask, store, deployer, &NoPreflight).await
+}
+
+async fn step_with<S: Store, D: Deployer, P: Preflight>(
+    promotion: &mut Promotion<'_>,
+    ask: &Ask,
+    store: &S,
+    deployer: &D,
+    preflight: &P,
+) -> Option<Timestamp> {
+    let Some(step) = promotion.step() else {
+        // The answer is the one effect that belongs to no step.
+        if promotion.effect().is_some() {
+            promotion.resume(Reply::Done);
+        }
+        return None;
+    };
+    match promotion.effect()? {
+        Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
+            Ok(reading) => promotion.resume(Reply::Approval {
+                approval: reading.approval.as_deref(),
+                digest: reading.digest,
+                fence: reading.fence,
+                now: reading.now,
+                observed: Observed::default(),
+            }),
+            Err(_) => promotion.resume(Reply::Failed),
+        },
+        // A failed read changed nothing, whatever the store says.
+        Effect::Check => promotion.resume(match check(ask, step, store, preflight).await {
+            Ok(Ok(digest)) => Reply::Read { digest },
+            Ok(Err(refusal)) => Reply::Refused(refusal),
+            Err(_) => Reply::Failed,
+        }),
+        Effect::Lease { .. } => match store.lease_approval(ask).await {
+            Ok(Leased::Taken { fence }) => promotion.resume(Reply::Leased { fence }),
+            Ok(Leased::Held { until }) => {
+                promotion.resume(Reply::LeaseHeld);
+                return Some(until);
+            }
+            Ok(Leased::Absent) => promotion.resume(Reply::NotConsumed(Refusal::APPROVAL_NOT_FOUND)),
+            Err(error) => promotion.resume(failed(&error)),
+        },
+        Effect::FindTarget => promotion.resume(match store.find_target(ask, step).await {
+            Ok(Ok(target)) => Reply::Target(target),
+            Ok(Err(refusal)) => Reply::Refused(refusal),
+            Err(_) => Reply::Failed,
+        }),
+        Effect::Commit(commit) => promotion.resume(match store.commit(ask, step, commit).await {
+            Ok(Committed::Applied { target }) => Reply::Committed { target, own_use: false },
+            Ok(Committed::Refused(refusal)) => Reply::Refused(refusal),
+            Ok(Committed::NotConsumed(refusal)) => Reply::NotConsumed(refusal),
+            Err(error) => failed(&error),
+        }),
+        Effect::Launch { digest, target, .. } => {
+            let target = target.map(|target| target.id);
+            deployer.launch(&Launch { approval: ask.request.approval, key: None, digest, target }).await;
+            promotion.resume(Reply::Done);
+        }
+        // `supports` refuses a flow with these.
+        Effect::Recall { .. } | Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
+            promotion.resume(Reply::Failed);
+        }
+        Effect::Answer => promotion.resume(Reply::Done),
+    }
+    None
+}
+
+/// The preflight's own checks, then the store's.
+async fn check<S: Store, P: Preflight>(
+    ask: &Ask,
+    step: &Step,
+    store: &S,
+    preflight: &P,
+) -> Result<Result<Digest, Refusal>, StoreError> {
+    let request = CheckRequest {
+        approval: ask.request.approval,
+        by: &ask.by,
+        step: step.name.as_deref().unwrap_or("check"),
+    };
+    for refusal in step.refusals().filter(|refusal| preflight.can_produce(refusal)) {
+        if preflight.applies(refusal, &request).await? {
+            return Ok(Err(refusal.clone()));
+        }
+    }
+    store.check(ask, step).await
+}
+
+/// The reply for a change that the store failed to make.
+fn failed(error: &StoreError) -> Reply<'static> {
+    match error.kind() {
+        StoreErrorKind::NotApplied => Reply::Failed,
+        StoreErrorKind::Unknown => Reply::OutcomeUnknown,
+    }
+}

@@ -1,0 +1,166 @@
+//! A gate of one's own: items that are issued or approved, used once by their owner with their content, and what a gate
+//! refuses to be built with.
+
+use std::sync::Arc;
+
+use countersign::{
+    Flow, Gate, Item, Outcome, RandomIds, Refusal,
+    gate::{BuildError, ISSUED, RequestError},
+    protocol::{Act, Checks, Consume, Guards, Step, StepAction, Timestamp, Via},
+    service::{CheckRequest, InMemoryDeployer, Preflight, UnsupportedStep},
+    store::{AuditKind, Decision, Ids, MemoryStore, Store, StoreError, Verdict},
+};
+use countersign_models::fixtures::{HandClock, at_once};
+use uuid::Uuid;
+
+struct Shop {
+    store: MemoryStore,
+    clock: Arc<HandClock>,
+    ids: Arc<RandomIds>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let (clock, ids) = (Arc::new(HandClock::at(Timestamp(1))), Arc::new(RandomIds::new()));
+        Self { store: MemoryStore::new(clock.clone(), ids.clone()), clock, ids }
+    }
+
+    fn gate(&self) -> Gate<&MemoryStore> {
+        Gate::builder(&self.store).build().expect("the default flow")
+    }
+}
+
+fn coupon() -> Item {
+    Item::new("alice", "10 €")
+}
+
+fn refused(end: Outcome) -> Refusal {
+    match end {
+        Outcome::Refused { refusal, .. } => refusal,
+        Outcome::Succeeded { .. } | Outcome::Unknown { .. } => panic!("{end:?}"),
+    }
+}
+
+#[test]
+fn an_issued_item_is_used_once_and_the_audit_says_so() {
+    let shop = Shop::new();
+    let gate = shop.gate();
+    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
+    assert!(matches!(
+        at_once(gate.redeem(code, &coupon().by("bob"))),
+        Outcome::Succeeded { repeats: false, .. }
+    ));
+    assert_eq!(refused(at_once(gate.redeem(code, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
+    let events = at_once(gate.store().audit(code)).expect("nothing fails");
+    let events: Vec<_> = events.iter().map(|event| (event.kind, &*event.by)).collect();
+    let expected =
+        [(AuditKind::Requested, "alice"), (AuditKind::Approved, ISSUED), (AuditKind::Executed, "bob")];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn another_owner_another_content_and_another_day_are_refused() {
+    let shop = Shop::new();
+    let gate = shop.gate();
+    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
+    at_once(gate.issue(&Item::new("mallory", "1 €"))).expect("nothing fails");
+    assert_eq!(
+        refused(at_once(gate.redeem(code, &Item::new("mallory", "10 €")))),
+        Refusal::APPROVAL_NOT_FOUND
+    );
+    let more = Item::new("alice", "1000 €");
+    assert_eq!(refused(at_once(gate.redeem(code, &more))), Refusal::APPROVAL_PAYLOAD_MISMATCH);
+    shop.clock.advance_ms(24 * 60 * 60 * 1000);
+    assert_eq!(refused(at_once(gate.redeem(code, &coupon()))), Refusal::APPROVAL_EXPIRED);
+}
+
+#[test]
+fn a_repeat_under_the_same_key_gets_the_same_item_and_the_same_outcome() {
+    let shop = Shop::new();
+    let gate = shop.gate();
+    let issue = |item: &Item| at_once(gate.issue(item));
+    let code = issue(&coupon().key("order 7")).expect("nothing fails");
+    assert_eq!(issue(&coupon().key("order 7")), Ok(code));
+    let other = Item::new("alice", "20 €").key("order 7");
+    assert_eq!(issue(&other), Err(RequestError::Refused(Refusal::IDEMPOTENCY_KEY_REUSED)));
+    let redeem = || at_once(gate.redeem(code, &coupon().key("checkout")));
+    assert!(matches!(redeem(), Outcome::Succeeded { repeats: false, .. }));
+    assert!(matches!(redeem(), Outcome::Succeeded { repeats: true, .. }));
+}
+
+#[test]
+fn an_item_that_needs_a_decision_is_used_after_it() {
+    let shop = Shop::new();
+    let gate = shop.gate();
+    let requested = at_once(gate.request(&coupon())).expect("nothing fails");
+    let id = requested.record.approval.id;
+    assert_eq!(refused(at_once(gate.redeem(id, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
+    let token = shop.ids.token(id);
+    let approve = Decision::Operator { token: &token, verdict: Verdict::Approve };
+    at_once(gate.decide(approve)).expect("it is pending");
+    assert!(matches!(at_once(gate.redeem(id, &coupon())), Outcome::Succeeded { .. }));
+    assert_eq!(at_once(gate.decide(approve)), Err(RequestError::Refused(Refusal::APPROVAL_GONE)));
+    assert_eq!(refused(at_once(gate.redeem(Uuid::from_u128(7), &coupon()))), Refusal::APPROVAL_NOT_FOUND);
+}
+
+/// A shop that is closed, or whose till is out of order.
+struct Till(Result<bool, StoreError>);
+
+fn closed() -> Refusal {
+    Refusal::parse("423 shop_closed").expect("a refusal")
+}
+
+impl Preflight for Till {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        *refusal == closed()
+    }
+
+    async fn applies(&self, _: &Refusal, request: &CheckRequest<'_>) -> Result<bool, StoreError> {
+        assert_eq!((request.by, request.step), ("alice", "preflight"));
+        self.0.clone()
+    }
+}
+
+#[test]
+fn a_preflight_refuses_or_fails_before_anything_is_used() {
+    let shop = Shop::new();
+    let code = at_once(shop.gate().issue(&coupon())).expect("nothing fails");
+    let redeem = |till: Till| {
+        let flow = Flow::single_use(vec![closed()]);
+        let gate = Gate::builder(&shop.store).flow(flow).preflight(&till).build().expect("it knows the code");
+        at_once(gate.redeem(code, &coupon()))
+    };
+    assert_eq!(refused(redeem(Till(Ok(true)))), closed());
+    let down = StoreError::not_applied("the till does not answer");
+    assert_eq!(refused(redeem(Till(Err(down)))).status(), 503);
+    assert!(matches!(redeem(Till(Ok(false))), Outcome::Succeeded { .. }));
+}
+
+#[test]
+fn a_refusal_that_no_check_produces_is_an_error_by_name() {
+    let shop = Shop::new();
+    let flow = Flow::single_use(vec![closed()]);
+    let error = Gate::builder(&shop.store).flow(flow).build().map(drop).expect_err("no check produces it");
+    let step = "preflight".to_owned();
+    assert_eq!(error, BuildError::Unsupported(UnsupportedStep::Refusal { step, refusal: closed() }));
+    assert!(error.to_string().contains("423 shop_closed"), "{error}");
+}
+
+#[test]
+fn a_flow_that_launches_from_this_process_needs_a_deployer() {
+    let shop = Shop::new();
+    let steps = [
+        StepAction::Validate { checks: Checks::ALL, accept_own: false },
+        StepAction::Consume(Consume::new(Guards::ALL)),
+        StepAction::Act(Act::new(Via::Memory)),
+    ];
+    let flow = Flow::of_steps(steps.map(Step::from).into()).expect("a flow");
+    let builder = Gate::builder(&shop.store).flow(flow);
+    let error = builder.clone().build().map(drop).expect_err("it has no deployer");
+    assert!(matches!(error, BuildError::NoDeployer { .. }), "{error}");
+    let deployer = InMemoryDeployer::default();
+    let gate = builder.deployer(&deployer).build().expect("it has one");
+    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
+    assert!(matches!(at_once(gate.redeem(code, &coupon())), Outcome::Succeeded { .. }));
+    assert_eq!(deployer.effective().len(), 1);
+}
