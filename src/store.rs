@@ -173,8 +173,11 @@ pub trait Store: Send + Sync {
     /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
     fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
-    /// The oldest job that nobody holds, now held by the caller for `lease_ms`, under a fencing number that is larger
-    /// than any before. Two callers never get the same one unless the first one's lease ran out.
+    /// The oldest job that nobody holds and whose target no older unfinished job is for, now held by the caller for
+    /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
+    /// the same one unless the first one's lease ran out.
+    ///
+    /// Two jobs of one target that are held together deploy two versions at the same time, and the older one may win.
     fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
     /// A lease that is still the latest runs for `lease_ms` from now on; with 0 it is over. False when it has run out and
@@ -186,7 +189,8 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The job's deploy has ended: the job is done, and its target, or else its environment's first one, is no longer
-    /// building. False when the lease is not the latest: then nothing changes.
+    /// building, unless a later job for that target is unfinished. False when the lease is not the latest: then nothing
+    /// changes.
     ///
     /// A job that is done before its target has settled leaves that target building for ever when the process dies
     /// in between; a target that anybody may settle is settled by a worker that slept through its lease.

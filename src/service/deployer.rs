@@ -21,6 +21,9 @@ pub struct Launch {
     pub digest: Digest,
     /// Where to.
     pub target: Option<Uuid>,
+    /// Larger than that of every earlier launch for the target, so that the other side can refuse one that comes late; 0
+    /// without a key.
+    pub fence: u64,
 }
 
 /// What starts deploys.

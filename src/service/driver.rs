@@ -144,7 +144,8 @@ async fn step_with<S: Store, D: Deployer, P: Preflight>(
         }),
         Effect::Launch { digest, target, .. } => {
             let target = target.map(|target| target.id);
-            deployer.launch(&Launch { approval: ask.request.approval, key: None, digest, target }).await;
+            let approval = ask.request.approval;
+            deployer.launch(&Launch { approval, key: None, digest, target, fence: 0 }).await;
             promotion.resume(Reply::Done);
         }
         // `supports` refuses a flow with these.

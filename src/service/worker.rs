@@ -154,6 +154,6 @@ pub async fn launch<D: Deployer>(lease: &Lease, deployer: &D) {
 }
 
 fn keyed(lease: &Lease) -> Launch {
-    let Lease { approval, digest, target, .. } = *lease;
-    Launch { approval, key: Some(approval), digest, target }
+    let Lease { approval, digest, target, fence } = *lease;
+    Launch { approval, key: Some(approval), digest, target, fence }
 }

@@ -87,6 +87,8 @@ struct TeamState {
     deploy_logs: IdMap<Vec<DeployLog>>,
     /// Of approvals that this team does not have: some orders do not look whose they use.
     strays: BTreeMap<Uuid, Execution>,
+    /// The launches for each target.
+    launches: BTreeMap<Uuid, outbox::TargetLaunches>,
 }
 
 /// What is kept of one approval.
@@ -259,6 +261,7 @@ impl TeamState {
             keys: BTreeMap::new(),
             deploy_logs: IdMap::default(),
             strays: BTreeMap::new(),
+            launches: BTreeMap::new(),
         }
     }
 

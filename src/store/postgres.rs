@@ -88,6 +88,11 @@ pub enum OpenError {
     TooOld(String),
     /// Its tables are not those that this version knows.
     Schema(SchemaError),
+    /// Other instances use the database by a strategy that this one's does not keep apart from.
+    OtherStrategy {
+        /// This instance's.
+        own: Cas,
+    },
     /// A consume's file lacks a statement.
     Statement(MissingStatement),
     /// No thread could be started.
@@ -104,6 +109,16 @@ impl fmt::Display for OpenError {
                 write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do")
             }
             Self::Schema(error) => error.fmt(f),
+            Self::OtherStrategy { own } => {
+                let others =
+                    if own.locks_teams() { "serializable" } else { "another strategy than serializable" };
+                write!(
+                    f,
+                    "the database is used with {others}, and this instance has {own}: together they could create two \
+                     targets (use the same strategy; to change it, stop every instance and run: \
+                     DELETE FROM shared_settings WHERE name = 'means')"
+                )
+            }
             Self::Statement(missing) => missing.fmt(f),
             Self::Thread(error) => write!(f, "no thread can be started: {error}"),
         }

@@ -28,8 +28,13 @@ fn executed() -> (Platform, Ask) {
 #[test]
 fn launches_without_a_key_are_as_many_as_there_were_calls() {
     let deployer = InMemoryDeployer::default();
-    let launched_as =
-        |key, digest| Launch { approval: APPROVAL, key, digest: Digest([digest; 32]), target: None };
+    let launched_as = |key, digest| Launch {
+        approval: APPROVAL,
+        key,
+        digest: Digest([digest; 32]),
+        target: None,
+        fence: 0,
+    };
     for (key, digest) in [(None, 1), (None, 1), (Some(APPROVAL), 2), (Some(APPROVAL), 2), (None, 3)] {
         at_once(deployer.launch(&launched_as(key, digest)));
     }

@@ -140,7 +140,8 @@ fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Healthy));
     // Another key is another deploy, whatever has ended.
     let key = Some(Uuid::from_u128(77));
-    let another = Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target };
+    let another =
+        Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target, fence: 0 };
     at_once(platform.deployer.launch(&another));
     assert_eq!(platform.deployer.running().len(), 1);
 }

@@ -17,16 +17,20 @@ pub(crate) enum Mistake {
     ForgetsTheFence,
     /// How many rows its UPDATE has changed is not looked at: it is always taken for a success.
     IgnoresTheCount,
+    /// Its jobs are leased whatever else is under way for their targets.
+    OverlapsDeploys,
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 3] = [Self::ForgetsTheStatus, Self::ForgetsTheFence, Self::IgnoresTheCount];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::ForgetsTheStatus, Self::ForgetsTheFence, Self::IgnoresTheCount, Self::OverlapsDeploys];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ForgetsTheStatus => "forgets_the_status",
             Self::ForgetsTheFence => "forgets_the_fence",
             Self::IgnoresTheCount => "ignores_the_count",
+            Self::OverlapsDeploys => "overlaps_deploys",
         }
     }
 
@@ -34,7 +38,8 @@ impl Mistake {
     pub(crate) fn shows_in(self) -> Option<&'static str> {
         match self {
             Self::ForgetsTheStatus | Self::IgnoresTheCount => Some("consume-last"),
-            Self::ForgetsTheFence => None,
+            // The edges have one approval.
+            Self::ForgetsTheFence | Self::OverlapsDeploys => None,
         }
     }
 
@@ -48,6 +53,7 @@ impl Mistake {
                 "of_eight_bare_consumes_one_is_applied",
             ],
             Self::ForgetsTheFence => &["who_was_overtaken_cannot_consume"],
+            Self::OverlapsDeploys => &["deploys_of_a_target_do_not_overlap"],
             Self::IgnoresTheCount => &[
                 "a_consume_is_refused_in_the_order_of_the_rules",
                 "a_guard_that_is_left_out_is_not_looked_at",
@@ -65,8 +71,10 @@ impl Mistake {
             Self::ForgetsTheStatus => (of(include_str!("broken/forgets_the_status.sql")), None),
             Self::ForgetsTheFence => (of(include_str!("broken/forgets_the_fence.sql")), None),
             Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
+            Self::OverlapsDeploys => (store.consume().clone(), None),
         };
-        SqlStore::new(Through { store, ignores }, Arc::new(CountingIds::default()), consume)
+        let overlaps = matches!(self, Self::OverlapsDeploys);
+        SqlStore::new(Through { store, ignores, overlaps }, Arc::new(CountingIds::default()), consume)
     }
 }
 
@@ -75,17 +83,21 @@ pub(crate) struct Through<E> {
     store: SqlStore<E>,
     /// The statement whose success is taken for granted.
     ignores: Option<&'static str>,
+    /// Whether jobs are leased without a look at their targets.
+    overlaps: bool,
 }
 
 impl<E: Engine> Engine for Through<E> {
     async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
-        self.store.engine().perform(Meddled { work, ignores: self.ignores }).await
+        self.store.engine().perform(Meddled { work, ignores: self.ignores, overlaps: self.overlaps }).await
     }
 }
 
 struct Meddled<W> {
     work: W,
     ignores: Option<&'static str>,
+    /// Whether jobs are leased without a look at their targets.
+    overlaps: bool,
 }
 
 impl<W: Work> Work for Meddled<W> {
@@ -96,19 +108,28 @@ impl<W: Work> Work for Meddled<W> {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<W::Output>, SqlError> {
-        self.work.run(&mut Meddling { session, ignores: self.ignores }).await
+        self.work.run(&mut Meddling { session, ignores: self.ignores, overlaps: self.overlaps }).await
     }
 }
 
 struct Meddling<'a, S> {
     session: &'a mut S,
     ignores: Option<&'static str>,
+    /// Whether jobs are leased without a look at their targets.
+    overlaps: bool,
 }
 
 impl<S: Session> Session for Meddling<'_, S> {
     const DIALECT: Dialect = S::DIALECT;
 
     async fn query(&mut self, sql: &'static str, parameters: &[Value]) -> Result<Vec<Row>, SqlError> {
+        const LEASE: &str = "UPDATE jobs SET state = 'leased', fence = fence + 1, \
+            leased_until = countersign_now() + $1 WHERE seq = (SELECT seq FROM jobs WHERE state <> 'done' \
+            AND (state = 'ready' OR leased_until <= countersign_now()) ORDER BY seq LIMIT 1) \
+            RETURNING approval, digest, target, fence";
+        if self.overlaps && sql.starts_with("UPDATE jobs AS j SET state = 'leased'") {
+            return self.session.query(LEASE, parameters).await;
+        }
         let rows = self.session.query(sql, parameters).await?;
         if rows.is_empty() && self.ignores == Some(sql) {
             return self.session.query("SELECT countersign_now()", &[]).await;

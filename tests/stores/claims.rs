@@ -113,6 +113,7 @@ claims! {
         a_leased_job_is_nobody_elses_until_the_lease_runs_out,
         a_worker_whose_lease_ran_out_can_neither_renew_nor_finish,
         jobs_are_leased_oldest_first,
+        deploys_of_a_target_do_not_overlap,
         a_job_that_is_launched_twice_is_one_launch,
         what_is_not_building_stays_as_it_is,
         a_deploy_without_a_job_settles_the_first_target,

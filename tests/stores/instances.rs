@@ -2,16 +2,19 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use countersign::{
-    protocol::{Binding, Digest, Guards, Kind, Refusal, Request, Status},
+    protocol::{Binding, Digest, Guards, Kind, Outcome, Refusal, Request, Status},
     service::Driver,
     store::{
-        Ask, Causes, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store, StoreError,
-        StoreErrorKind, Team, Tenants, Verdict,
+        Ask, AuditKind, Causes, Committed, Decision, Ids, Leased, Operations, Payload, Plan, Store,
+        StoreError, StoreErrorKind, Team, Tenants, Verdict,
         postgres::{OpenError, PostgresOptions, PostgresStore, SynchronousCommit},
         sql::{Cas, SchemaError},
     },
@@ -19,7 +22,11 @@ use countersign::{
 use countersign_models::fixtures::{CountingIds, token_of};
 use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use libtest_mimic::Trial;
-use tokio::sync::Barrier;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    sync::Barrier,
+};
 use tokio_postgres::{Client, NoTls};
 use tracing_subscriber::util::SubscriberInitExt;
 use uuid::Uuid;
@@ -51,6 +58,9 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         a_newer_schema_is_refused,
         a_foreign_gap_in_the_migrations_is_refused,
         consumers_at_three_instances_share_one_execution,
+        every_pair_of_strategies_executes_once_or_does_not_meet,
+        a_commit_that_waited_past_the_window_is_refused_by_the_servers_clock,
+        a_commit_whose_answer_is_lost_is_not_tried_again,
         a_server_that_came_back_is_used_again,
         a_server_that_is_killed_leaves_no_doubt_unsaid,
         a_statement_that_takes_too_long_is_not_applied,
@@ -102,7 +112,7 @@ async fn instances_that_start_at_once_make_the_tables_once(cluster: Arc<Cluster>
         started.await.expect("nobody panics");
     }
     let row = admin(&cluster.url(), &schema).await.query_one("SELECT count(*) FROM migrations", &[]).await;
-    assert_eq!(row.expect("the server answers").get::<_, i64>(0), 2);
+    assert_eq!(row.expect("the server answers").get::<_, i64>(0), 3);
 }
 
 async fn tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used(cluster: Arc<Cluster>) {
@@ -135,12 +145,12 @@ async fn tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used(
 async fn a_newer_schema_is_refused(cluster: Arc<Cluster>) {
     let schema = new_schema();
     PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
-    let newer = "INSERT INTO migrations VALUES (3, 'later', 0), (4, 'much later', 0)";
+    let newer = "INSERT INTO migrations VALUES (4, 'later', 0), (5, 'much later', 0)";
     admin(&cluster.url(), &schema).await.batch_execute(newer).await.expect("the server answers");
     let refused = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.err();
     let error = refused.expect("it is newer");
-    assert!(matches!(error, OpenError::Schema(SchemaError::Newer { found: 4, .. })), "{error}");
-    assert!(error.to_string().contains("schema version 4"), "{error}");
+    assert!(matches!(error, OpenError::Schema(SchemaError::Newer { found: 5, .. })), "{error}");
+    assert!(error.to_string().contains("schema version 5"), "{error}");
 }
 
 async fn a_foreign_gap_in_the_migrations_is_refused(cluster: Arc<Cluster>) {
@@ -184,6 +194,182 @@ async fn consumers_at_three_instances_share_one_execution(cluster: Arc<Cluster>)
             let count = admin_of_it.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await;
             assert_eq!(count.expect("the server answers").get::<_, i64>(0), rows, "{cas}: {table}");
         }
+    }
+}
+
+/// A rolling restart with another strategy: those that keep each other from a second use may meet, the others may not.
+async fn every_pair_of_strategies_executes_once_or_does_not_meet(cluster: Arc<Cluster>) {
+    const ROUNDS: usize = 25;
+    let (mut raced, mut refused) = (0, 0);
+    for one in Cas::ALL {
+        for other in Cas::ALL {
+            let schema = new_schema();
+            let with = |cas| PostgresOptions { cas, ..options(&schema) };
+            let first = PostgresStore::connect(&cluster.url(), ids(), &with(one)).await.expect("it starts");
+            let second = match PostgresStore::connect(&cluster.url(), ids(), &with(other)).await {
+                Ok(second) => second,
+                Err(error) => {
+                    assert!(matches!(error, OpenError::OtherStrategy { own } if own == other), "{error}");
+                    assert!(error.to_string().contains(other.as_str()), "{error}");
+                    assert_ne!(one.locks_teams(), other.locks_teams(), "{one} and {other}");
+                    refused += 1;
+                    continue;
+                }
+            };
+            let instances = [Arc::new(first), Arc::new(second)];
+            for _ in 0..ROUNDS {
+                let ask = approved(&instances[0]).await;
+                let digest = instances[0].digest(&ask).await.expect("nothing fails");
+                let start = Arc::new(Barrier::new(4));
+                let consuming: Vec<_> = (0..4)
+                    .map(|number| {
+                        let (store, start) = (Arc::clone(&instances[number % 2]), Arc::clone(&start));
+                        let ask = ask.clone();
+                        tokio::spawn(async move {
+                            start.wait().await;
+                            store.consume_alone(&ask, digest, Guards::ALL).await
+                        })
+                    })
+                    .collect();
+                let mut won = 0;
+                for consumed in consuming {
+                    let consumed = consumed.await.expect("nobody panics");
+                    won += usize::from(consumed == Ok(Committed::Applied { target: None }));
+                }
+                assert_eq!(won, 1, "{one} and {other}");
+            }
+            raced += 1;
+        }
+    }
+    assert_eq!((raced, refused), (26, 10), "serializable meets itself alone");
+}
+
+/// Waits until a session of the store's waits for a lock.
+async fn waits_for_a_lock(client: &Client) {
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'countersign' \
+                           AND wait_event_type = 'Lock' AND query LIKE '%FROM teams%'";
+    while client.query_one(WAITING, &[]).await.expect("the server answers").get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The server's own clock, which no test has replaced: it is read when the team's lock is held, not when the transaction
+/// began.
+async fn a_commit_that_waited_past_the_window_is_refused_by_the_servers_clock(_: Arc<Cluster>) {
+    // Another case's session may wait for a lock as well.
+    let cluster = own_cluster().await;
+    for cas in Cas::ALL.into_iter().filter(|cas| cas.locks_teams()) {
+        let schema = new_schema();
+        let options = PostgresOptions { cas, ..options(&schema) };
+        let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
+        let store = Arc::new(store);
+        let ask = approved(&store).await;
+        let mut holder = admin(&cluster.url(), &schema).await;
+        let lock = holder.transaction().await.expect("the server answers");
+        lock.batch_execute("SELECT 1 FROM teams FOR UPDATE").await.expect("the server answers");
+        let promoting = {
+            let (store, ask) = (Arc::clone(&store), ask.clone());
+            tokio::spawn(async move { promote(&store, &ask).await })
+        };
+        let client = admin(&cluster.url(), &schema).await;
+        waits_for_a_lock(&client).await;
+        // Later than the waiting transaction's beginning, and over when it goes on.
+        let expire =
+            "UPDATE approvals SET expires_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT";
+        client.batch_execute(expire).await.expect("the server answers");
+        lock.rollback().await.expect("the server answers");
+        assert!(!promoting.await.expect("nobody panics"), "{cas}: it was executed after its window");
+        let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
+        assert_eq!(status.expect("it is there").approval.status, Status::Approved, "{cas}");
+    }
+}
+
+/// Between a store and its server: passes on everything but the answer to the first COMMIT after it was told to.
+struct Proxy {
+    folder: tempfile::TempDir,
+    drops: Arc<AtomicBool>,
+    commits: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn start(cluster: &Cluster) -> Self {
+        const SOCKET: &str = ".s.PGSQL.5432";
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).expect("a socket");
+        let server = std::fs::read_dir(cluster.socket_directory()).expect("it is there");
+        let is_socket = |name: &str| name.starts_with(".s.PGSQL.") && !name.ends_with(".lock");
+        let server = server
+            .map(|entry| entry.expect("it can be read").path())
+            .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_socket))
+            .expect("the server listens");
+        let (drops, commits) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (dropping, counting) = (Arc::clone(&drops), Arc::clone(&commits));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&server).await.expect("the server listens");
+                tokio::spawn(pass_on(client, server, Arc::clone(&dropping), Arc::clone(&counting)));
+            }
+        });
+        Self { folder, drops, commits }
+    }
+
+    fn url(&self, cluster: &Cluster) -> String {
+        let user = cluster.user();
+        format!("postgresql://{user}@/postgres?host={}", self.folder.path().display())
+    }
+}
+
+async fn pass_on(
+    mut client: UnixStream,
+    mut server: UnixStream,
+    drops: Arc<AtomicBool>,
+    commits: Arc<AtomicUsize>,
+) {
+    let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        tokio::select! {
+            length = client.read(&mut asked) => {
+                let Ok(length @ 1..) = length else { return };
+                let commit = asked[..length].windows(6).any(|bytes| bytes == b"COMMIT");
+                commits.fetch_add(commit.into(), Ordering::SeqCst);
+                server.write_all(&asked[..length]).await.expect("the server reads");
+                if commit && drops.swap(false, Ordering::SeqCst) {
+                    // It has answered, so that it has committed; and nothing comes back.
+                    let answer = server.read(&mut answered).await.expect("the server answers");
+                    assert!(answer > 0);
+                    return;
+                }
+            }
+            length = server.read(&mut answered) => {
+                let Ok(length @ 1..) = length else { return };
+                if client.write_all(&answered[..length]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn a_commit_whose_answer_is_lost_is_not_tried_again(cluster: Arc<Cluster>) {
+    let proxy = Proxy::start(&cluster);
+    for cas in Cas::ALL {
+        let schema = new_schema();
+        let options = PostgresOptions { cas, ..options(&schema) };
+        let store = PostgresStore::connect(&proxy.url(&cluster), ids(), &options).await.expect("it starts");
+        let ask = approved(&store).await;
+        let before = proxy.commits.load(Ordering::SeqCst);
+        proxy.drops.store(true, Ordering::SeqCst);
+        // Two statements in a transaction: what is asked for, and its event.
+        let digest = store.digest(&ask).await.expect("nothing fails");
+        let deployer = countersign::service::InMemoryDeployer::default();
+        let flow = flow("atomic-commit");
+        let outcome = Driver::new(&flow, &store, &deployer).promote(&ask, digest).await;
+        assert!(!proxy.drops.load(Ordering::SeqCst), "{cas}: an answer was dropped");
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{cas}: {outcome:?}");
+        assert_eq!(proxy.commits.load(Ordering::SeqCst) - before, 1, "{cas}: it was committed once");
+        let events = store.audit(ask.request.approval).await.expect("nothing fails");
+        let executed = events.iter().filter(|event| event.kind == AuditKind::Executed).count();
+        assert_eq!(executed, 1, "{cas}");
     }
 }
 

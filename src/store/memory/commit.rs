@@ -25,7 +25,7 @@ impl<S: Strategy> MemoryStore<S> {
         // Another team's approval is in another folder, whose fence is read before: no two teams' locks are held together.
         let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.request.team, commit.approval));
         let mut team = tenant.state();
-        let TeamState { estate, approvals, events, strays, .. } = &mut *team;
+        let TeamState { estate, approvals, events, strays, launches, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
         // Both are far away, and neither has to wait for the other.
@@ -70,6 +70,9 @@ impl<S: Strategy> MemoryStore<S> {
         }
         if let Some(folder) = folder.filter(|folder| applied.enqueued && folder.job.is_none()) {
             let target = target.map(|target| target.id);
+            if let Some(target) = target {
+                launches.entry(target).or_default().add(approval);
+            }
             self.write_job(folder, Job { approval, digest, target, state: JobState::Ready });
         }
         Ok(Committed::Applied { target: applied.target })

@@ -1,6 +1,6 @@
 //! The outbox: launch jobs, their leases with fencing numbers, and what a deploy's end settles.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use uuid::Uuid;
 
@@ -20,6 +20,25 @@ pub(super) struct JobRow {
     place: Place,
 }
 
+/// The launches for one target: one at a time, in the order of use.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct TargetLaunches {
+    /// The approvals whose jobs are not done, oldest first. Only the first one's may be leased.
+    unfinished: VecDeque<Uuid>,
+    /// The fencing number that was given last.
+    fence: u64,
+}
+
+impl TargetLaunches {
+    pub(super) fn add(&mut self, approval: Uuid) {
+        self.unfinished.push_back(approval);
+    }
+
+    fn is_next(&self, approval: Uuid) -> bool {
+        self.unfinished.front() == Some(&approval)
+    }
+}
+
 impl<S: Strategy> MemoryStore<S> {
     /// Writes the job of an approval that has none.
     pub(super) fn write_job(&self, folder: &mut Folder, job: Job) {
@@ -33,8 +52,16 @@ impl<S: Strategy> MemoryStore<S> {
             let approval = ticket.id;
             let mut team = owner.state();
             let now = self.clock.now();
-            let row = team.approvals.get_mut(&approval).and_then(|folder| folder.job.as_mut());
+            let TeamState { approvals, launches, .. } = &mut *team;
+            let row = approvals.get_mut(&approval).and_then(|folder| folder.job.as_mut());
             let Some(row) = row.filter(|row| ticket.is_for(row.place)) else { continue };
+            let of_target = row.job.target.and_then(|target| launches.get_mut(&target));
+            if row.job.state == JobState::Ready
+                && of_target.as_ref().is_some_and(|launches| !launches.is_next(approval))
+            {
+                // It gets another ticket when the one before it is done.
+                continue;
+            }
             let fence = match row.job.state {
                 JobState::Leased { until: held, .. } if now < held => {
                     locked(&self.directory).jobs.file(approval, &mut row.place, held);
@@ -43,6 +70,13 @@ impl<S: Strategy> MemoryStore<S> {
                 JobState::Leased { fence, .. } => fence + 1,
                 JobState::Ready => 1,
                 JobState::Done => continue,
+            };
+            let fence = match of_target {
+                Some(launches) => {
+                    launches.fence = fence.max(launches.fence + 1);
+                    launches.fence
+                }
+                None => fence,
             };
             let until = after(now, lease_ms);
             row.job.state = JobState::Leased { fence, until };
@@ -69,7 +103,14 @@ impl<S: Strategy> MemoryStore<S> {
         let finish = |team: &mut TeamState| {
             let Some(row) = team.held(lease) else { return false };
             row.job.state = JobState::Done;
-            team.settle(lease.approval, lease.target, ended);
+            match team.next_launch(lease) {
+                // The target is what the next use has made of it, and that one's deploy is still to come.
+                Some(next) => {
+                    let now = self.clock.now();
+                    locked(&self.directory).jobs.file(next.job.approval, &mut next.place, now);
+                }
+                None => team.settle(lease.approval, lease.target, ended),
+            }
             true
         };
         self.with_owner(lease.approval, finish).unwrap_or(false)
@@ -100,6 +141,14 @@ impl TeamState {
         let row = self.approvals.get_mut(&lease.approval)?.job.as_mut()?;
         let latest = matches!(row.job.state, JobState::Leased { fence, .. } if fence == lease.fence);
         latest.then_some(row)
+    }
+
+    /// The job for the same target that comes next, now that this one is done.
+    fn next_launch(&mut self, done: &Lease) -> Option<&mut JobRow> {
+        let launches = self.launches.get_mut(&done.target?)?;
+        launches.unfinished.retain(|approval| *approval != done.approval);
+        let next = launches.unfinished.front()?;
+        self.approvals.get_mut(next)?.job.as_deref_mut()
     }
 
     fn settle(&mut self, approval: Uuid, target: Option<Uuid>, ended: StackStatus) {

@@ -4,12 +4,13 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::{OpenError, PostgresOptions, quoted, wire::driven};
-use crate::store::sql::{Migration, to_apply};
+use crate::store::sql::{Cas, Migration, to_apply};
 
 /// All of them, oldest first.
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
     Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
+    Migration { version: 3, name: "targets", sql: include_str!("migrations/0003_targets.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -23,7 +24,7 @@ pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Resul
     let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
     let (mut client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
     // The connection ends with this, and the lock with the connection.
-    driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options.schema.as_deref())).await
+    driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options)).await
 }
 
 /// How many migrations the tables lack; none where there are no tables. Nothing is made, and nothing is changed.
@@ -38,6 +39,9 @@ pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Resul
         }
         let applied = applied(&client).await?;
         let missing = to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)?;
+        if !applied.is_empty() && missing.is_empty() {
+            agrees(&client, options.cas).await?;
+        }
         Ok((!applied.is_empty()).then_some(missing.len()))
     };
     driven(&mut Some(Box::pin(link)), look).await
@@ -52,10 +56,10 @@ async fn is_young_enough(client: &Client) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(), OpenError> {
+async fn bring_up_to_date(client: &mut Client, options: &PostgresOptions) -> Result<(), OpenError> {
     is_young_enough(client).await?;
     let mut setup = format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK});");
-    if let Some(schema) = schema {
+    if let Some(schema) = &options.schema {
         let schema = quoted(schema);
         setup.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema};"));
     }
@@ -72,7 +76,28 @@ async fn bring_up_to_date(client: &mut Client, schema: Option<&str>) -> Result<(
             .map_err(OpenError::Server)?;
         transaction.commit().await.map_err(OpenError::Server)?;
     }
-    Ok(())
+    agree(client, options.cas).await
+}
+
+/// How the instances of this strategy keep each other from creating a second target.
+fn means(cas: Cas) -> &'static str {
+    if cas.locks_teams() { "team_lock" } else { "serializable" }
+}
+
+/// Records by which means the instances keep apart, or finds that it is another one's.
+async fn agree(client: &Client, cas: Cas) -> Result<(), OpenError> {
+    const RECORD: &str =
+        "INSERT INTO shared_settings (name, value) VALUES ('means', $1) ON CONFLICT (name) DO NOTHING";
+    client.execute(RECORD, &[&means(cas)]).await.map_err(OpenError::Server)?;
+    agrees(client, cas).await
+}
+
+async fn agrees(client: &Client, cas: Cas) -> Result<(), OpenError> {
+    const READ: &str = "SELECT value FROM shared_settings WHERE name = 'means'";
+    match client.query_opt(READ, &[]).await.map_err(OpenError::Server)? {
+        Some(row) if row.get::<_, &str>(0) != means(cas) => Err(OpenError::OtherStrategy { own: cas }),
+        _ => Ok(()),
+    }
 }
 
 /// The versions of the migrations that the tables have seen.
@@ -99,6 +124,7 @@ mod tests {
             &[
                 "0c2300f1ada3d0448ea3ab0d21f15a32ffb96b70ec102cb1b1db0d7af05c8475",
                 "86b2c21ed61df18b4f170a08359f648873055d6ee0ab8960dbefc4374457243d",
+                "3e6f123b24d8ab3c9d9bb1a0b68ad0a652d135e5cd83b55b45c86995a9861687",
             ],
         );
     }

@@ -16,6 +16,11 @@
 //! replay, which run over every strategy, hold the clause against the rule. When it changes no row, the row is read and
 //! the rule names the refusal.
 //!
+//! Every write also compares the status that was read. Strategies that keep consumers apart by different means can thus share
+//! an approval, and one of the two loses. What a strategy does about targets, it does by the team's lock, and
+//! [`Serializable`](Cas::Serializable) does without it: it cannot share a database with the others
+//! ([`Cas::locks_teams`]).
+//!
 //! In SQLite one writer has the database for itself from its transaction's beginning: a lock on the row means that
 //! lock there, and a strategy that differs from it in nothing but the kind of lock has no file.
 
@@ -86,6 +91,11 @@ impl Cas {
             Self::AdvisoryLock => &["lock", "read", "write"],
             Self::ConsumptionRow => &["read", "claim", "write"],
         }
+    }
+
+    /// Whether commits take the team's lock. Those that do and those that do not may create a target each.
+    pub fn locks_teams(self) -> bool {
+        self != Self::Serializable
     }
 
     /// How a commit of several changes is to be run.
@@ -229,7 +239,9 @@ impl Consume {
                 return Ok(Err(Refusal::APPROVAL_ALREADY_EXECUTED));
             }
         }
-        let mut parameters = values![Status::Executed, seen.now, execution, approval].to_vec();
+        // Not the strategy's own means alone: an instance with another strategy knows nothing of them.
+        let status = seen.standing.status;
+        let mut parameters = values![Status::Executed, seen.now, execution, approval, status].to_vec();
         match self.cas {
             Cas::VersionColumn => parameters.push(Value::Int(seen.version)),
             // Whoever takes the lease meanwhile waits for nothing that these two hold.

@@ -32,7 +32,10 @@ pub(super) fn span(ms: u64) -> u64 {
     ms.min(LONGEST_MS)
 }
 
-/// Leases the oldest job that nobody holds.
+/// Leases the oldest job that nobody holds and whose target no older job is for.
+///
+/// The jobs of one target are numbered in the order of use: whoever writes one has written the target before, and nobody
+/// else can until that transaction has ended.
 pub(super) struct LeaseJob {
     pub(super) lease_ms: u64,
 }
@@ -46,9 +49,13 @@ impl Work for LeaseJob {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const LEASE: [&str; 2] = passing_over_locked!(
-            "UPDATE jobs SET state = 'leased', fence = fence + 1, leased_until = countersign_now() + $1 WHERE seq = \
-             (SELECT seq FROM jobs WHERE state <> 'done' AND (state = 'ready' OR leased_until <= countersign_now()) \
-             ORDER BY seq LIMIT 1",
+            "UPDATE jobs AS j SET state = 'leased', leased_until = countersign_now() + $1, \
+             fence = 1 + COALESCE((SELECT max(f.fence) FROM jobs AS f WHERE f.target = j.target), j.fence) \
+             WHERE j.seq = (SELECT w.seq FROM jobs AS w \
+             WHERE w.state <> 'done' AND (w.state = 'ready' OR w.leased_until <= countersign_now()) \
+             AND NOT EXISTS (SELECT 1 FROM jobs AS e \
+             WHERE e.target = w.target AND e.seq < w.seq AND e.state <> 'done') \
+             ORDER BY w.seq LIMIT 1",
             ") RETURNING approval, digest, target, fence"
         );
         let leased = session.query(in_dialect::<S>(LEASE), &values![span(self.lease_ms)]).await?;
@@ -102,6 +109,7 @@ impl Work for FinishJob {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
         const FINISH: &str =
             "UPDATE jobs SET state = 'done' WHERE approval = $1 AND fence = $2 AND state = 'leased'";
+        const ANOTHER: &str = "SELECT 1 FROM jobs WHERE target = $1 AND state <> 'done' LIMIT 1";
         let Lease { approval, target, fence, .. } = self.lease;
         let Some(record) = find(session, &Which::OfAnybody(approval)).await? else {
             return Ok(Done::Undo(false));
@@ -111,7 +119,10 @@ impl Work for FinishJob {
         if session.execute(FINISH, &values![approval, fence]).await? == 0 {
             return Ok(Done::Undo(false));
         }
-        settle(session, &record, target, self.ended).await?;
+        // Otherwise the target is what a later use has made of it, and that one's deploy is still to come.
+        if session.query(ANOTHER, &values![target]).await?.is_empty() {
+            settle(session, &record, target, self.ended).await?;
+        }
         Ok(Done::Keep(true))
     }
 }

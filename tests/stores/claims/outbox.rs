@@ -1,6 +1,7 @@
 //! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
 
 use countersign::{
+    protocol::Environment,
     service::launch,
     store::{Ask, JobState, Lease, StackStatus, Store},
 };
@@ -65,10 +66,54 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
     assert_eq!(lease(world, 20_000).await, None);
 }
 
+/// An approval for this environment that was executed, with a job.
+pub(super) async fn executed_into(world: &World, environment: Environment) -> Ask {
+    let mut ask = world.ask(Uuid::nil());
+    ask.request.binding.to = environment;
+    let ask = world.approve(ask).await;
+    assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
+    ask
+}
+
+/// Of deploys for one target: one at a time, in the order of use, each with a larger fencing number than all before. The
+/// target is building until the last one has ended, and is then as that one ended.
+pub(super) async fn deploys_of_a_target_do_not_overlap(world: &World) {
+    let finish =
+        async |lease: &Lease, ended| world.store().finish_job(lease, ended).await.expect("nothing fails");
+    let mut in_order_of_use = Vec::new();
+    for _ in 0..3 {
+        in_order_of_use.push(executed(world).await.request.approval);
+    }
+    let elsewhere = executed_into(world, environment("qa")).await;
+    let first = lease(world, 100).await.expect("there is a job");
+    assert_eq!(first.approval, in_order_of_use[0]);
+    // Another target's is not held up.
+    let other = lease(world, 1_000).await.expect("there is another target");
+    assert_eq!((other.approval, lease(world, 100).await), (elsewhere.request.approval, None));
+    // Neither does a lease that has run out let another one begin: its deploy is begun again first.
+    world.backend.set_clock(later(100)).await;
+    let again = lease(world, 100).await.expect("the lease has run out");
+    assert_eq!((again.approval, lease(world, 100).await), (first.approval, None));
+    assert!(!finish(&first, StackStatus::Healthy).await);
+    assert_eq!(lease(world, 100).await, None);
+    assert!(finish(&again, StackStatus::Healthy).await);
+    assert_eq!(target(world).await, StackStatus::Building, "what a later use has written is not live");
+    let mut fences = vec![first.fence, again.fence];
+    for (number, ended) in [(1, StackStatus::Failed), (2, StackStatus::Healthy)] {
+        let next = lease(world, 100).await.expect("the one before it has ended");
+        assert_eq!((next.approval, lease(world, 100).await), (in_order_of_use[number], None));
+        fences.push(next.fence);
+        assert_eq!(target(world).await, StackStatus::Building);
+        assert!(finish(&next, ended).await);
+    }
+    assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    assert_eq!((target(world).await, lease(world, 100).await), (StackStatus::Healthy, None));
+}
+
 pub(super) async fn jobs_are_leased_oldest_first(world: &World) {
     let mut executed_in_turn = Vec::new();
-    for _ in 0..3 {
-        executed_in_turn.push(executed(world).await.request.approval);
+    for name in ["production", "qa", "canary"] {
+        executed_in_turn.push(executed_into(world, environment(name)).await.request.approval);
     }
     let mut leased = Vec::new();
     while let Some(lease) = lease(world, 100).await {

@@ -133,7 +133,7 @@ async fn a_deploy_whose_end_is_written_down_is_not_run_by_whoever_comes_after_a_
     let log = DeployLog { approval, ended_at: Timestamp(1), exit_code: Some(9), output };
     platform.store.log_deploy(log).await.expect("it answers");
     let digest = platform.store.digest(&ask).expect("the team is there");
-    let launch = Launch { approval, key: Some(approval), digest, target: None };
+    let launch = Launch { approval, key: Some(approval), digest, target: None, fence: 1 };
     instance.deployer.launch(&launch).await;
     let patience = u64::try_from(PATIENCE.as_millis()).expect("it fits");
     assert_eq!(instance.deployer.outcome(&launch, patience).await, Some(StackStatus::Failed));

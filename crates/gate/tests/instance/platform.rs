@@ -6,7 +6,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Driver, Launch},
     store::{
-        Ask, Decision, EnvVars, Ids, MemoryStore, Payload, Plan, Service, StackStatus, Store, Team, Verdict,
+        Ask, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, Service, StackStatus, Store,
+        Team, Verdict,
     },
 };
 use countersign_gate::instance::{
@@ -78,7 +79,11 @@ impl Platform {
     }
 
     /// An approval that is executed, by a promotion of this flow, and what it launches.
-    pub(crate) async fn promoted(&self, flow: &Flow, instance: &Instance<MemoryStore>) -> Launch {
+    pub(crate) async fn promoted(
+        &self,
+        flow: &Flow,
+        instance: &Instance<impl Store + Operations + 'static>,
+    ) -> Launch {
         let ask = self.approved().await;
         let digest = self.store.digest(&ask).expect("the team is there");
         let end = Driver::new(flow, &*self.store, &*instance.deployer).promote(&ask, digest).await;
@@ -86,7 +91,7 @@ impl Platform {
         let target = target.map(|target| target.id);
         let approval = ask.request.approval;
         instance.wakeups.wake_workers();
-        Launch { approval, key: Some(approval), digest, target }
+        Launch { approval, key: Some(approval), digest, target, fence: 1 }
     }
 
     /// The status of the stack in production.
@@ -101,10 +106,15 @@ impl Platform {
     }
 
     pub(crate) fn parts(&self, method: DeployMethod) -> Parts<MemoryStore> {
+        self.parts_on(self.store.clone(), method)
+    }
+
+    /// The parts of an instance that sees the platform through this store.
+    pub(crate) fn parts_on<S>(&self, store: Arc<S>, method: DeployMethod) -> Parts<S> {
         let sender = Sender::parse("countersign@example.com").expect("an address");
         let mails = Folder::open(self.folder.path().join("mail"), sender).expect("a folder");
         Parts {
-            store: self.store.clone(),
+            store,
             clock: Arc::new(SystemClock),
             ids: self.ids.clone(),
             method,

@@ -9,4 +9,4 @@ INSERT INTO consumptions (approval, consumed_at) VALUES ($1, $2) ON CONFLICT (ap
 -- name: write
 UPDATE approvals
 SET status = $1, version = version + 1, decided_at = $2, execution = COALESCE(execution, $3)
-WHERE id = $4 AND lease_fence = $5
+WHERE id = $4 AND status = $5 AND lease_fence = $6

@@ -6,4 +6,4 @@ SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM 
 -- name: write
 UPDATE approvals
 SET status = $1, version = version + 1, decided_at = $2, execution = COALESCE(execution, $3)
-WHERE id = $4 AND version = $5
+WHERE id = $4 AND status = $5 AND version = $6
