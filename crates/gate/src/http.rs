@@ -57,7 +57,7 @@ use tracing::Instrument;
 use turns::WaitingRoom;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::instance::wakeups::Wakeups;
+use crate::instance::{health::Health, wakeups::Wakeups};
 use countersign::{
     protocol::{Flow, Timestamp},
     service::Deployer,
@@ -138,6 +138,7 @@ struct Instance<B, D> {
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
     wakeups: OnceLock<Arc<Wakeups>>,
+    health: OnceLock<Arc<Health>>,
     description: OnceLock<String>,
 }
 
@@ -159,6 +160,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
             wakeups: OnceLock::new(),
+            health: OnceLock::new(),
             description: OnceLock::new(),
             store,
             deployer,
@@ -175,6 +177,15 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
     pub fn wake_with(&self, wakeups: Arc<Wakeups>) {
         // Set once: the first call wins.
         let _ = self.0.wakeups.set(wakeups);
+    }
+
+    /// Is ready only while these loops are well. Without them it is ready when the store is.
+    pub fn ready_with(&self, health: Arc<Health>) {
+        let _ = self.0.health.set(health);
+    }
+
+    fn health(&self) -> Option<&Health> {
+        self.0.health.get().map(|health| &**health)
     }
 
     fn wakeups(&self) -> Option<&Wakeups> {

@@ -4,10 +4,12 @@
 //! when its lease runs out.
 
 pub mod deploy;
+pub mod health;
 mod idle;
 pub mod notify;
 pub mod operators;
 pub mod stop;
+mod supervisor;
 pub mod wakeups;
 pub mod wall;
 pub mod workers;
@@ -19,6 +21,7 @@ use tracing::{error, info};
 
 use self::{
     deploy::{DeployMethod, LocalDeployer},
+    health::Health,
     notify::{Channel, Notifier, Retries},
     operators::Operators,
     stop::{Phase, Stopper},
@@ -57,6 +60,8 @@ pub struct Instance<S> {
     pub deployer: Arc<LocalDeployer<S>>,
     /// To be rung when there is something to do.
     pub wakeups: Arc<Wakeups>,
+    /// Whether its loops run.
+    pub health: Arc<Health>,
     stopper: Stopper,
     loops: JoinSet<()>,
     drain: Duration,
@@ -68,6 +73,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
         let Parts { store, clock, ids, method, channel, operators, public_url, retries, workers, drain } =
             parts;
         let (stopper, wakeups) = (Stopper::default(), Arc::new(Wakeups::default()));
+        let health = Arc::new(Health::default());
         let stop = stopper.subscribe();
         let deployer =
             Arc::new(LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), method, stop.clone()));
@@ -78,6 +84,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
             wakeups: Arc::clone(&wakeups),
             settings: workers,
             held: Arc::default(),
+            health: Arc::clone(&health),
             stop: stop.clone(),
         };
         let notifier = Notifier {
@@ -89,12 +96,13 @@ impl<S: Store + Operations + 'static> Instance<S> {
             retries,
             poll: workers.poll,
             wakeups: Arc::clone(&wakeups),
+            health: Arc::clone(&health),
             stop,
         };
         let mut loops = JoinSet::new();
         loops.spawn(worker.run_all());
         loops.spawn(notifier.run_all());
-        Self { deployer, wakeups, stopper, loops, drain }
+        Self { deployer, wakeups, health, stopper, loops, drain }
     }
 
     /// Stops taking new work. Requests may still be served until [`stop`](Self::stop).

@@ -10,6 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::log_writer::Lost;
 use countersign::protocol::Status;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,9 +66,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All at zero, with a log that loses nothing.
     pub fn new() -> Self {
+        Self::with_log(Lost::default())
+    }
+
+    /// All at zero, next to the counter of this log.
+    pub fn with_log(lost: Lost) -> Self {
         let mut registry = Registry::default();
+        registry.register("log_lines_lost", "Lines of the log that could not be written in time", lost);
         let transitions = Family::default();
         registry.register("approval_transitions", "Approvals that moved from one status to another", {
             transitions.clone()

@@ -8,6 +8,7 @@ use axum::{
 };
 
 use super::{App, Backend, Problem, openapi::ProbeRefusals, views::OkView};
+use crate::instance::health::{Health, Unwell};
 use countersign::service::Deployer;
 
 /// The process answers.
@@ -21,7 +22,7 @@ pub(super) async fn livez() -> Json<OkView> {
     Json(OkView { ok: true })
 }
 
-/// The store answers and takes writes, and the instance is not shutting down.
+/// The store takes writes, every worker and notifier looks for work, and the instance is not shutting down.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -36,8 +37,19 @@ pub(super) async fn livez() -> Json<OkView> {
 pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
 ) -> Result<Json<OkView>, Problem> {
-    if app.is_shutting_down() || app.store().is_ready().await.is_err() {
-        return Err(Problem::new("not_ready"));
+    if app.is_shutting_down() {
+        return Err(Problem::not_ready("The server is shutting down."));
+    }
+    if let Some(unwell) = app.health().and_then(Health::unwell) {
+        tracing::warn!(%unwell, "not ready");
+        return Err(Problem::not_ready(match unwell {
+            Unwell::Missing { .. } => "A worker or a notifier has ended, and is being started again.",
+            Unwell::Stalled { .. } => "Workers or notifiers have not looked for work for too long.",
+        }));
+    }
+    if let Err(error) = app.store().is_ready().await {
+        tracing::warn!(%error, "not ready");
+        return Err(Problem::not_ready("The store does not answer, or takes no writes."));
     }
     Ok(Json(OkView { ok: true }))
 }

@@ -62,7 +62,7 @@ table! {
     500 "internal" Yes "Internal error" "The server failed. The outcome is unknown: the request may have been carried out.";
     503 "timed_out" Yes "Timed out" "The request took too long and may still be carried out: retry with the same Idempotency-Key.";
     503 "overloaded" Yes "Overloaded" "Too many requests are running. Nothing was changed.";
-    503 "not_ready" Yes "Not ready" "The store does not answer, or the server is shutting down.";
+    503 "not_ready" Yes "Not ready" "The instance does not take new work.";
 
     // Sessions.
     401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
@@ -203,6 +203,13 @@ impl Problem {
         const LONGEST: usize = 300;
         let mut problem = Self::from(Refusal::INVALID_BODY);
         problem.0.detail = what.to_string().chars().take(LONGEST).collect::<String>().into();
+        problem
+    }
+
+    /// The instance is not ready, for this reason.
+    pub(super) fn not_ready(why: &'static str) -> Self {
+        let mut problem = Self::new("not_ready");
+        problem.0.detail = Cow::Borrowed(why);
         problem
     }
 

@@ -20,6 +20,7 @@ pub use command::{APPROVAL_ID_VARIABLE, CommandLine};
 pub use dry_run::DryRun;
 pub use plan::{Plan, PlanService, PlanTarget};
 use tokio::sync::watch;
+use tracing::error;
 use uuid::Uuid;
 
 use self::run::{Cancelled, Run};
@@ -143,12 +144,16 @@ impl<S: Store + Operations + 'static> Deployer for LocalDeployer<S> {
             return;
         }
         let (told, end) = watch::channel(None);
-        let run = self.begin(*launch, cancelled.clone());
+        let run = tokio::spawn(self.begin(*launch, cancelled.clone()));
         runs.by_key.insert(key, Known { end, cancelled });
         drop(runs);
         let runs = Arc::clone(&self.runs);
         tokio::spawn(async move {
-            let ended = run.await;
+            // A deploy that panicked has not ended: it is forgotten, and its job's holder launches it again.
+            let ended = run.await.unwrap_or_else(|panic| {
+                error!(approval = %key, %panic, "a deploy has panicked, and begins again");
+                None
+            });
             locked(&runs).has_ended(key, ended);
             told.send_replace(ended);
         });

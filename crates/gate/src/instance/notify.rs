@@ -11,15 +11,17 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
 pub use notification::Notification;
-use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
 
 use super::{
+    health::{Health, Pulse},
     idle::Idle,
     operators::Operators,
     stop::{Phase, Stop},
+    supervisor::Supervised,
     wakeups::Wakeups,
+    workers::LONGEST_LOOK,
 };
 use countersign::store::{Ids, Notice, NoticeState, Operations};
 
@@ -110,13 +112,15 @@ pub struct Notifier<S> {
     pub poll: Duration,
     /// What wakes it.
     pub wakeups: Arc<Wakeups>,
+    /// Where it shows that it runs.
+    pub health: Arc<Health>,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S> Clone for Notifier<S> {
     fn clone(&self) -> Self {
-        let Self { store, ids, operators, channel, public_url, retries, poll, wakeups, stop } = self;
+        let Self { store, ids, operators, channel, public_url, retries, poll, wakeups, health, stop } = self;
         Self {
             store: Arc::clone(store),
             ids: Arc::clone(ids),
@@ -126,6 +130,7 @@ impl<S> Clone for Notifier<S> {
             retries: *retries,
             poll: *poll,
             wakeups: Arc::clone(wakeups),
+            health: Arc::clone(health),
             stop: stop.clone(),
         }
     }
@@ -139,29 +144,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<S: Operations + 'static> Notifier<S> {
     /// As many notifiers like this one as send at a time, to the end of the last one.
-    pub async fn run_all(self) {
-        let mut notifiers = JoinSet::new();
-        for _ in 0..AT_A_TIME {
-            notifiers.spawn(self.clone().run());
-        }
-        while let Some(ended) = notifiers.join_next().await {
-            if ended.is_err() && !self.stop.reached(Phase::Draining) {
-                error!("a notifier panicked; another one takes its place");
-                notifiers.spawn(self.clone().run());
-            }
-        }
+    pub fn run_all(self) -> impl Future<Output = ()> + Send {
+        let supervised = Supervised {
+            kind: "notifier",
+            count: AT_A_TIME,
+            patience: self.poll * 2 + LONGEST_LOOK,
+            health: Arc::clone(&self.health),
+            stop: self.stop.clone(),
+        };
+        supervised.run(move |pulse| self.clone().run(pulse))
     }
 
     /// A delivery that has begun is completed on shutdown: it is short, and is not repeated then.
-    async fn run(self) {
+    async fn run(self, pulse: Pulse) {
         let mut idle = Idle::up_to(self.poll);
         while !self.stop.reached(Phase::Draining) {
             match self.store.lease_notice(in_ms(self.retries.lease)).await {
                 Ok(Some(notice)) => {
+                    pulse.looked(true);
                     idle.reset();
                     self.deal_with(&notice).await;
+                    pulse.looked(false);
                 }
-                Ok(None) => idle.wait(&self.wakeups.notices, &self.stop).await,
+                Ok(None) => {
+                    pulse.looked(false);
+                    idle.wait(&self.wakeups.notices, &self.stop).await;
+                }
                 Err(error) => {
                     warn!(%error, "no notice could be taken");
                     idle.wait(&self.wakeups.notices, &self.stop).await;

@@ -12,14 +12,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tokio::runtime::Handle;
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
     deploy::Cancel,
+    health::{Health, Pulse},
     idle::Idle,
     stop::{Phase, Stop},
+    supervisor::Supervised,
     wakeups::Wakeups,
 };
 use countersign::{
@@ -44,6 +46,9 @@ impl Default for WorkerSettings {
     }
 }
 
+/// The longest that a store may take to answer whether there is work.
+pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
 /// A worker, with all that it works with.
 pub struct Worker<S, D> {
     /// Where the jobs are.
@@ -58,13 +63,15 @@ pub struct Worker<S, D> {
     pub settings: WorkerSettings,
     /// What it and its like hold.
     pub held: Arc<HeldHere>,
+    /// Where it shows that it runs.
+    pub health: Arc<Health>,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S, D> Clone for Worker<S, D> {
     fn clone(&self) -> Self {
-        let Self { store, deployer, clock, wakeups, settings, held, stop } = self;
+        let Self { store, deployer, clock, wakeups, settings, held, health, stop } = self;
         Self {
             store: Arc::clone(store),
             deployer: Arc::clone(deployer),
@@ -72,6 +79,7 @@ impl<S, D> Clone for Worker<S, D> {
             wakeups: Arc::clone(wakeups),
             settings: *settings,
             held: Arc::clone(held),
+            health: Arc::clone(health),
             stop: stop.clone(),
         }
     }
@@ -79,30 +87,36 @@ impl<S, D> Clone for Worker<S, D> {
 
 impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
     /// As many workers like this one as its settings say, to the end of the last one.
-    pub async fn run_all(self) {
-        let mut workers = JoinSet::new();
-        for _ in 0..self.settings.count {
-            workers.spawn(self.clone().run());
-        }
-        while let Some(ended) = workers.join_next().await {
-            if ended.is_err() && !self.stop.reached(Phase::Draining) {
-                error!("a worker panicked; another one takes its place");
-                workers.spawn(self.clone().run());
-            }
-        }
+    pub fn run_all(self) -> impl Future<Output = ()> + Send {
+        let supervised = Supervised {
+            kind: "worker",
+            count: self.settings.count,
+            patience: self.settings.poll * 2 + LONGEST_LOOK,
+            health: Arc::clone(&self.health),
+            stop: self.stop.clone(),
+        };
+        supervised.run(move |pulse| self.clone().run(pulse))
     }
 
-    async fn run(self) {
+    async fn run(self, pulse: Pulse) {
         let mut idle = Idle::up_to(self.settings.poll);
         while !self.stop.reached(Phase::Draining) {
             match acquire(&*self.store, self.terms()).await {
                 Ok(Some(held)) => {
+                    pulse.looked(true);
                     idle.reset();
-                    self.held.begin(&held.lease);
+                    let holding = self.held.begin(&held.lease);
+                    let mut unwatched =
+                        Unwatched { deployer: Some(&self.deployer), approval: held.lease.approval };
                     self.hold(&held).await;
-                    self.held.end(&held.lease);
+                    unwatched.deployer = None;
+                    drop(holding);
+                    pulse.looked(false);
                 }
-                Ok(None) => idle.wait(&self.wakeups.jobs, &self.stop).await,
+                Ok(None) => {
+                    pulse.looked(false);
+                    idle.wait(&self.wakeups.jobs, &self.stop).await;
+                }
                 Err(error) => {
                     warn!(%error, "no job could be leased");
                     idle.wait(&self.wakeups.jobs, &self.stop).await;
@@ -162,23 +176,50 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
 #[derive(Debug, Default)]
 pub struct HeldHere(Mutex<BTreeMap<Uuid, u64>>);
 
+/// A deploy that no worker watches any more when this is dropped by a panic: it is ended, as after a lost lease, because
+/// the job's next holder begins it again.
+struct Unwatched<'a, D: Cancel + 'static> {
+    deployer: Option<&'a Arc<D>>,
+    approval: Uuid,
+}
+
+impl<D: Cancel + 'static> Drop for Unwatched<'_, D> {
+    fn drop(&mut self) {
+        if let (Some(deployer), Ok(runtime)) = (self.deployer, Handle::try_current()) {
+            let (deployer, approval) = (Arc::clone(deployer), self.approval);
+            runtime.spawn(async move { deployer.cancel(approval).await });
+        }
+    }
+}
+
+/// A job that a worker holds, until this is dropped.
+struct Holding<'a> {
+    held: &'a HeldHere,
+    approval: Uuid,
+    fence: u64,
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        let mut held = self.held.held();
+        if held.get(&self.approval) == Some(&self.fence) {
+            held.remove(&self.approval);
+        }
+    }
+}
+
 impl HeldHere {
-    fn begin(&self, lease: &Lease) {
+    fn begin(&self, lease: &Lease) -> Holding<'_> {
+        let Lease { approval, fence, .. } = *lease;
         let mut held = self.held();
-        let fence = held.entry(lease.approval).or_default();
-        *fence = lease.fence.max(*fence);
+        let latest = held.entry(approval).or_default();
+        *latest = fence.max(*latest);
+        Holding { held: self, approval, fence }
     }
 
     /// Whether no other worker of this instance has leased the job since.
     fn is_latest(&self, lease: &Lease) -> bool {
         self.held().get(&lease.approval).is_none_or(|fence| *fence <= lease.fence)
-    }
-
-    fn end(&self, lease: &Lease) {
-        let mut held = self.held();
-        if held.get(&lease.approval) == Some(&lease.fence) {
-            held.remove(&lease.approval);
-        }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Uuid, u64>> {

@@ -5,5 +5,6 @@ mod logs;
 mod mails;
 mod platform;
 mod renewals;
+mod supervision;
 mod webhooks;
 mod workers;

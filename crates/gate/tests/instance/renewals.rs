@@ -108,6 +108,7 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
         wakeups: wakeups.clone(),
         settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
         held: Arc::default(),
+        health: Arc::default(),
         stop,
     };
     Running { store, deployer, wakeups, stopper, workers: tokio::spawn(worker.run_all()) }

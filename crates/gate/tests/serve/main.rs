@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod checking;
+mod logs;
 mod process;
 mod promote;
 mod stopping;

@@ -73,13 +73,19 @@ impl Workplace {
 }
 
 impl Server {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary was built");
-        let mut errors = child.stderr.take().expect("it is piped");
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with_log(command, Stdio::piped())
+    }
+
+    /// With its log going here; a pipe of the test's own is read by the test.
+    pub(crate) fn start_with_log(mut command: Command, log: impl Into<Stdio>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary was built");
+        let errors = child.stderr.take();
         let log = thread::spawn(move || {
             let mut log = String::new();
-            let _ = errors.read_to_string(&mut log);
+            if let Some(mut errors) = errors {
+                let _ = errors.read_to_string(&mut log);
+            }
             log
         });
         let mut first = String::new();

@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc, thread, time::Duration};
 
 use countersign::store::{Clock, Ids};
 use countersign_gate::{
-    http::{ClaimedPlan, Claims, mint},
+    http::{ClaimedPlan, Claims, Metrics, mint},
     instance::wall::{Secret, SecretIds, SystemClock},
 };
 use owo_colors::OwoColorize;
@@ -80,7 +80,12 @@ fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadIn
     runtime.block_on(async {
         let listener = serve::listen(&settings.listen).await?;
         let ids = Arc::new(SecretIds::new(secret));
-        serve::open::open(&settings, Arc::clone(&ids)).await?.open_gate(settings, ids, listener)
+        serve::open::open(&settings, Arc::clone(&ids)).await?.open_gate(
+            settings,
+            ids,
+            listener,
+            Metrics::new(),
+        )
     })
 }
 

@@ -10,19 +10,25 @@ pub(crate) mod settings;
 mod tenants;
 pub(crate) mod values;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use countersign_gate::instance::wall::{Secret, SecretIds};
+use countersign_gate::{
+    http::Metrics,
+    instance::wall::{Secret, SecretIds},
+};
 use tokio::{
     net::{TcpListener, lookup_host},
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use tracing::info;
+use tracing::{error, info};
 
 use self::{settings::Settings, values::Listen};
 use crate::args::ServeArgs;
 use countersign_terminal::{BadInput, Exit, print_error, print_line};
+
+/// How long the last lines of the log may take.
+const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
     let settings = Settings::gather(args)?;
@@ -30,15 +36,25 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
         let store = open::open(&settings, Arc::clone(&ids)).await?;
-        logging::begin(settings.log);
+        let log = logging::begin(settings.log)?;
         let listener = listen(&settings.listen).await?;
         let mut signals = Signals::begin()?;
-        let gate = store.open_gate(settings, ids, listener)?;
+        let mut gate = store.open_gate(settings, ids, listener, Metrics::with_log(log.lost()))?;
         print_line!("listening on http://{}", gate.address);
-        signals.wait().await;
-        info!("it was asked to stop");
-        gate.close().await;
-        Ok(Exit::Expected)
+        let exit = tokio::select! {
+            () = signals.wait() => {
+                info!("it was asked to stop");
+                gate.close().await;
+                Exit::Expected
+            }
+            () = gate.failed() => {
+                // Without its listener it can do nothing: whatever supervises the process starts another one.
+                error!("the server has ended without being asked to");
+                Exit::Unexpected
+            }
+        };
+        log.flush_within(TIME_TO_FLUSH);
+        Ok(exit)
     })
 }
 

@@ -31,6 +31,7 @@ impl Gate {
         store: Arc<S>,
         ids: Arc<SecretIds>,
         listener: TcpListener,
+        metrics: Metrics,
     ) -> Result<Self, BadInput> {
         let address = listener.local_addr().map_err(|error| {
             BadInput::plain(&format!("it is not known where it listens: {error}"), "try another --listen")
@@ -58,9 +59,10 @@ impl Gate {
             secret: settings.secret.as_bytes().to_vec(),
             tenants: Arc::new(settings.tenants),
             settings: settings.http,
-            metrics: Metrics::new(),
+            metrics,
         });
         app.wake_with(Arc::clone(&instance.wakeups));
+        app.ready_with(Arc::clone(&instance.health));
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let asked_to_stop = async {
@@ -73,6 +75,11 @@ impl Gate {
             instance.stop().await;
         });
         Ok(Self { address, shutdown, running })
+    }
+
+    /// Ends when it no longer serves, which it does only when it panicked.
+    pub(crate) async fn failed(&mut self) {
+        let _ = (&mut self.running).await;
     }
 
     /// Takes no more requests, finishes or gives back what is under way, and ends.

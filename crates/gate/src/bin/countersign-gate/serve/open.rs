@@ -7,7 +7,10 @@ use countersign::store::{
     postgres::PostgresStore,
     sqlite::{SqliteOptions, SqliteStore},
 };
-use countersign_gate::instance::wall::{SecretIds, SystemClock};
+use countersign_gate::{
+    http::Metrics,
+    instance::wall::{SecretIds, SystemClock},
+};
 
 use tokio::net::TcpListener;
 
@@ -32,11 +35,12 @@ impl Opened {
         settings: Settings,
         ids: Arc<SecretIds>,
         listener: TcpListener,
+        metrics: Metrics,
     ) -> Result<Gate, BadInput> {
         match self {
-            Self::Memory(store) => Gate::open(settings, store, ids, listener),
-            Self::Sqlite(store) => Gate::open(settings, store, ids, listener),
-            Self::Postgres(store) => Gate::open(settings, store, ids, listener),
+            Self::Memory(store) => Gate::open(settings, store, ids, listener, metrics),
+            Self::Sqlite(store) => Gate::open(settings, store, ids, listener, metrics),
+            Self::Postgres(store) => Gate::open(settings, store, ids, listener, metrics),
         }
     }
 }

@@ -1,0 +1,123 @@
+//! Deploys from outside: none is lost because it could not be started, and none of a target's overlaps another.
+
+use std::{fs, net::TcpStream, process::Command};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    process::{Server, Workplace, ask_as, bearer, decide, eventually},
+    promote::{promote, requested, shop, target},
+};
+
+/// An approval that is used.
+fn used(workplace: &Workplace, server: &Server, shop: &str) -> String {
+    let approval = requested(server, shop);
+    assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
+    let (status, answer) = promote(server, shop, &approval, &approval);
+    assert!(status == 202 || status == 200, "{answer}");
+    approval
+}
+
+fn admin(server: &Server, approval: &str) -> (u16, Value) {
+    let path = format!("/api/v1/admin/promotions/{approval}/give-up");
+    ask_as(&server.url, &bearer(&["--admin"]), "POST", &path, None, None)
+}
+
+/// The older deploy is slow and succeeds, the later one is quick and fails.
+#[test]
+fn deploys_of_a_target_do_not_overlap_and_each_approval_has_its_own_outcome() {
+    let workplace = Workplace::new();
+    let script = "plan=$(cat); case $plan in *shop:1*) v=1;; *) v=2;; esac; echo begin $v $COUNTERSIGN_FENCE >> runs; \
+                  if [ $v = 1 ]; then until [ -e go ]; do sleep 0.05; done; fi; echo end $v >> runs; [ $v = 1 ]";
+    fs::write(workplace.path("deploy"), script).expect("a file");
+    let config = workplace.write("gate.toml", "[deployer]\ncommand = [\"/bin/sh\", \"deploy\"]\n");
+    let server = workplace.serve(&["--store", "sqlite:gate.db", "--config", &config]);
+    let shop = shop(&server);
+    let first = used(&workplace, &server, &shop);
+    let runs = || fs::read_to_string(workplace.path("runs")).unwrap_or_default();
+    eventually(|| (runs() == "begin 1 1\n").then_some(()));
+    let path = format!("/api/v1/stacks/{shop}/services/web");
+    assert_eq!(server.ask("PATCH", &path, Some(&json!({ "image_ref": "shop:2" })), None).0, 200);
+    let second = used(&workplace, &server, &shop);
+    // Three workers have nothing to do, and the later job is ready.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!((runs(), target(&server, &shop)), ("begin 1 1\n".to_owned(), json!("building")));
+    fs::write(workplace.path("go"), "").expect("a file");
+    eventually(|| (target(&server, &shop) == "failed").then_some(()));
+    assert_eq!(runs(), "begin 1 1\nend 1\nbegin 2 2\nend 2\n");
+    let outcome = |approval: &str| server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"].clone();
+    assert_eq!((outcome(&first), outcome(&second)), (json!("healthy"), json!("failed")));
+}
+
+/// A stranger opens as many connections as the server takes, and more.
+#[test]
+fn idle_connections_leave_descriptors_for_a_deploy() {
+    let workplace = Workplace::new();
+    let config = workplace.write("gate.toml", "[deployer]\ncommand = [\"/usr/bin/touch\", \"ran\"]\n");
+    let gate = workplace.gate(&["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:gate.db", "--config", &config]);
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(gate.get_program()).args(gate.get_args());
+    for (name, value) in gate.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.current_dir(gate.get_current_dir().expect("it is set"));
+    let server = Server::start(limited);
+    let shop = shop(&server);
+    let approval = requested(&server, &shop);
+    assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
+    let address = server.url.strip_prefix("http://").expect("an address").to_owned();
+    let half = format!("POST /api/v1/stacks/{shop}/promote HTTP/1.1\r\nhost: gate\r\n");
+    // The promote's own connection is there before the strangers come.
+    let mut caller = TcpStream::connect(&address).expect("it listens");
+    std::io::Write::write_all(&mut caller, half.as_bytes()).expect("it is taken");
+    let strangers: Vec<_> = (0..300).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    let body = json!({ "to": "production", "approval_id": approval }).to_string();
+    let rest = format!(
+        "authorization: Bearer {}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        bearer(&[]),
+        body.len()
+    );
+    std::io::Write::write_all(&mut caller, rest.as_bytes()).expect("it is taken");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut caller, &mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    eventually(|| workplace.path("ran").exists().then_some(()));
+    drop(strangers);
+    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    let (_, log) = server.stopped(Signal::TERM);
+    assert!(log.contains("WARNING: at most 88 connections instead of 4096"), "{log}");
+}
+
+#[test]
+fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
+    let workplace = Workplace::new();
+    let program = workplace.path("deploy");
+    fs::copy("/bin/true", &program).expect("there is one");
+    let config = format!("[deployer]\ncommand = [\"{}\"]\n", program.display());
+    let config = workplace.write("gate.toml", &config);
+    let server = workplace.serve(&["--store", "sqlite:gate.db", "--config", &config]);
+    let shop = shop(&server);
+    let pending = requested(&server, &shop);
+    assert_eq!(admin(&server, &pending).1["code"], "approval_not_executed");
+    fs::remove_file(&program).expect("it is there");
+    let approval = used(&workplace, &server, &shop);
+    let metrics = || {
+        let answer = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
+        answer.into_body().read_to_string().expect("text")
+    };
+    eventually(|| metrics().contains("\ndeploys_not_started 1\n").then_some(()));
+    assert_eq!(target(&server, &shop), "building");
+    let path = format!("/api/v1/admin/promotions/{approval}/give-up");
+    assert_eq!(server.ask("POST", &path, None, None).1["code"], "admin_required");
+    let (status, answer) = admin(&server, &approval);
+    assert_eq!((status, &answer["status"]), (200, &json!("executed")), "{answer}");
+    eventually(|| (target(&server, &shop) == "failed").then_some(()));
+    assert_eq!(admin(&server, &approval).1["code"], "deploy_ended");
+    // It is not started when it could be.
+    fs::copy("/bin/true", &program).expect("there is one");
+    assert_eq!(server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"], "failed");
+}
