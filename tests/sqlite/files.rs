@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::{Digest, Flow, Guards, Refusal, Status, Timestamp},
     store::{
-        Committed, Leased, Operations, Store, Tenants,
+        Committed, Leased, Operations, Store, StoreError, Tenants,
         sql::{Cas, SchemaError},
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
@@ -207,4 +207,56 @@ fn expiry_is_judged_by_the_clock_of_the_store() {
     let end = block_on(platform.store.consume_alone(&ask, digest, guards)).expect("nothing fails");
     let refused = Committed::NotConsumed(Refusal::APPROVAL_EXPIRED);
     assert_eq!((end, platform.status(&ask)), (refused, Status::Approved));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_file_and_its_log_are_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let platform = Platform::at(&path, SqliteOptions::default());
+    platform.approved();
+    let mut modes = Vec::new();
+    for entry in std::fs::read_dir(dir.path()).expect("it is there") {
+        let entry = entry.expect("it can be read");
+        let mode = entry.metadata().expect("it is there").permissions().mode() & 0o777;
+        modes.push((entry.file_name(), mode));
+    }
+    assert!(modes.len() >= 2 && modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
+}
+
+/// A clock that panics when it is told to.
+struct Breakable {
+    clock: HandClock,
+    panics: AtomicUsize,
+}
+
+impl countersign::store::Clock for Breakable {
+    fn now(&self) -> Timestamp {
+        let left = self.panics.load(Ordering::SeqCst);
+        if left > 0 {
+            self.panics.store(left - 1, Ordering::SeqCst);
+            panic!("injected: the clock");
+        }
+        self.clock.now()
+    }
+}
+
+#[test]
+fn a_panic_in_a_thread_of_the_store_fails_one_call_and_no_later_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(Breakable { clock: HandClock::at(OPENS), panics: AtomicUsize::new(0) });
+    let ids = Arc::new(CountingIds::default());
+    let options = SqliteOptions { readers: 1, ..SqliteOptions::default() };
+    let store = SqliteStore::open(dir.path().join("gate.db"), clock.clone(), ids, options).expect("a file");
+    for _ in 0..3 {
+        clock.panics.store(1, Ordering::SeqCst);
+        let unknown = StoreError::unknown("any cause");
+        assert_eq!(block_on(store.is_ready()), Err(unknown), "what it had begun may have happened");
+        assert_eq!(block_on(store.is_ready()), Ok(()));
+        clock.panics.store(1, Ordering::SeqCst);
+        assert_eq!(block_on(store.stack(TEAM, "any")), Err(StoreError::not_applied("any cause")));
+        assert_eq!(block_on(store.stack(TEAM, "any")), Ok(None));
+    }
 }

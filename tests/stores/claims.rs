@@ -93,6 +93,7 @@ claims! {
         a_list_is_newest_first_and_has_50_unless_more_are_wanted_and_200_at_most,
         pages_have_every_approval_once,
         a_list_can_be_of_one_status_and_of_one_team,
+        a_list_has_no_row_of_another_team,
         a_token_is_in_no_debug_output,
     }
     operations {

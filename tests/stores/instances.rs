@@ -326,11 +326,17 @@ async fn pass_on(
     commits: Arc<AtomicUsize>,
 ) {
     let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut reads = false;
     loop {
         tokio::select! {
             length = client.read(&mut asked) => {
                 let Ok(length @ 1..) = length else { return };
-                let commit = asked[..length].windows(6).any(|bytes| bytes == b"COMMIT");
+                let has = |word: &[u8]| asked[..length].windows(word.len()).any(|bytes| bytes == word);
+                if has(b"BEGIN") {
+                    reads = has(b"READ ONLY");
+                }
+                // Nothing waits for the answer to a COMMIT that keeps nothing.
+                let commit = has(b"COMMIT") && !reads;
                 commits.fetch_add(commit.into(), Ordering::SeqCst);
                 server.write_all(&asked[..length]).await.expect("the server reads");
                 if commit && drops.swap(false, Ordering::SeqCst) {

@@ -43,6 +43,9 @@ impl Timed {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if !is_in_memory(path) {
+            make_private(path);
+        }
         let mut writer = Self::with_clock(Connection::open_with_flags(path, flags)?, clock, options)?;
         if !is_ours(&mut writer.connection)? {
             return Err(OpenError::NotOurs);
@@ -109,6 +112,16 @@ impl Timed {
     pub(super) fn at_this_moment(&self) {
         self.moment.store(self.clock.now().0, Ordering::Relaxed);
     }
+}
+
+/// Makes a file that only its owner can read, where there is none. SQLite gives the log and the index the same mode. Where
+/// this fails, SQLite says why.
+fn make_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    drop(options.open(path));
 }
 
 /// Has the file keep a write-ahead log. Of two who make a new file at once, each would wait for the other: SQLite tells

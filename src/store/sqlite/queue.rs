@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -52,14 +53,18 @@ impl SqliteEngine {
             engine.to_read = Some(sender);
             for _ in 0..readers {
                 let (reader, tasks) = (Timed::to_read(path, clock, options)?, Arc::clone(&tasks));
-                engine.start("countersign-read", move || read(reader, &tasks))?;
+                let mut reader = reader;
+                engine
+                    .start("countersign-read", move || again_after_a_panic(|| read(&mut reader, &tasks)))?;
             }
         }
         let (sender, tasks) = channel();
         engine.to_write = Some(sender);
         let commits = Arc::clone(&engine.commits);
+        let mut writer = writer;
         engine.start("countersign-write", move || {
-            writer::run(writer, &tasks, options.batch.max(1), &commits);
+            again_after_a_panic(|| writer::run(&mut writer, &tasks, options.batch.max(1), &commits));
+            writer::close(&writer);
         })?;
         Ok(engine)
     }
@@ -78,6 +83,13 @@ impl SqliteEngine {
 
 /// Why nothing comes back: the thread that had the connection panicked.
 const STOPPED: &str = "the thread that runs statements has stopped";
+
+/// Runs it again when it panicked: what it had under way fails, and what comes later does not.
+fn again_after_a_panic(mut run: impl FnMut()) {
+    while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
+        tracing::error!("a thread of the store has panicked, and goes on");
+    }
+}
 
 impl Engine for SqliteEngine {
     async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
@@ -113,12 +125,12 @@ impl fmt::Debug for SqliteEngine {
 }
 
 /// Reads what is asked for, each time as of one moment, until nobody can ask any more.
-fn read(mut on: Timed, tasks: &Mutex<Receiver<Box<dyn Task>>>) {
+fn read(on: &mut Timed, tasks: &Mutex<Receiver<Box<dyn Task>>>) {
     loop {
         // Held while waiting: one reader waits for the next task, the others for their turn to wait.
         let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut task) = next else { return };
-        let read = as_of_one_moment(&mut on, task.as_mut());
+        let read = as_of_one_moment(on, task.as_mut());
         task.answer(read.map_err(|error| {
             report("a snapshot could not be read", &error);
             StoreError::not_applied(error)

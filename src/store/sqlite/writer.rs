@@ -19,7 +19,9 @@ use super::{
 use crate::store::StoreError;
 
 /// Commits what comes, at most so many at once, until nobody can send anything more.
-pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
+pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
+    // Of a transaction that a panic has interrupted nothing may be kept.
+    roll_back(&on.connection);
     let mut company = Company::default();
     let mut together = Vec::new();
     loop {
@@ -31,7 +33,7 @@ pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, 
         }
         company.gather(tasks, &mut together, batch);
         let begun = now();
-        let committed = commit(&mut on, &mut together);
+        let committed = commit(on, &mut together);
         commits.fetch_add(committed.is_ok().into(), Ordering::Relaxed);
         let came = tasks.try_iter().take(batch).collect();
         let answered = std::mem::replace(&mut together, came);
@@ -40,7 +42,6 @@ pub(super) fn run(mut on: Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, 
             task.answer(committed.clone());
         }
     }
-    close(&on.connection);
 }
 
 /// With whom the next commit may be shared.
@@ -148,8 +149,8 @@ fn roll_back(connection: &Connection) {
 }
 
 /// Leaves one file behind instead of two.
-fn close(connection: &Connection) {
-    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+pub(super) fn close(on: &Timed) {
+    if let Err(error) = on.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         report("the write-ahead log could not be emptied", &error);
     }
 }

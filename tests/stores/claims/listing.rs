@@ -1,5 +1,7 @@
 //! Lists of approvals: newest first, filtered, in pages.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use countersign::{
     protocol::Status,
     store::{Page, Query, Store, Verdict},
@@ -66,6 +68,36 @@ pub(super) async fn a_list_can_be_of_one_status_and_of_one_team(world: &World) {
     for team in [STRANGERS, Uuid::nil()] {
         let page = list(world, &Query { team: Some(team), ..Query::default() }).await;
         assert_eq!((page.total, page.next), (0, None));
+    }
+}
+
+pub(super) async fn a_list_has_no_row_of_another_team(world: &World) {
+    let mut own = BTreeMap::from([(TEAM, BTreeSet::new()), (STRANGERS, BTreeSet::new())]);
+    for number in 0..12 {
+        let team = if number % 2 == 0 { TEAM } else { STRANGERS };
+        let mut ask = world.ask(Uuid::nil());
+        ask.request.team = team;
+        let record = world.requested(&ask).await;
+        own.get_mut(&team).expect("one of the two").insert(record.approval.id);
+    }
+    for (team, own) in own {
+        for status in [None, Some(Status::Pending)] {
+            let mut query = Query { team: Some(team), status, limit: Some(2), ..Query::default() };
+            let mut seen = BTreeSet::new();
+            loop {
+                let page = list(world, &query).await;
+                assert_eq!(page.total, 6);
+                for listed in &page.items {
+                    assert_eq!(listed.approval.team, team, "a row of another team is listed");
+                    seen.insert(listed.approval.id);
+                }
+                query.after = page.next;
+                if page.next.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, own);
+        }
     }
 }
 
