@@ -306,6 +306,7 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
         .routes(route::<approvals::__path_audit, _, _, _>(approvals::audit::<B, D>))
         .routes(route::<admin::__path_list, _, _, _>(admin::list::<B, D>))
         .routes(route::<admin::__path_reject, _, _, _>(admin::reject::<B, D>))
+        .routes(route::<admin::__path_give_up, _, _, _>(admin::give_up::<B, D>))
         .routes(route::<probes::__path_livez, _, _, _>(probes::livez))
         .routes(route::<probes::__path_readyz, _, _, _>(probes::readyz::<B, D>))
         .routes(route::<probes::__path_metrics, _, _, _>(probes::metrics::<B, D>))

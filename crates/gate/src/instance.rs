@@ -28,6 +28,7 @@ use self::{
     wakeups::Wakeups,
     workers::{Worker, WorkerSettings},
 };
+use crate::http::Metrics;
 use countersign::store::{Clock, Ids, Operations, Store};
 
 /// What an instance is made of.
@@ -52,6 +53,8 @@ pub struct Parts<S> {
     pub workers: WorkerSettings,
     /// How long deploys may go on when it has to stop.
     pub drain: Duration,
+    /// Where it counts.
+    pub metrics: Metrics,
 }
 
 /// An instance that runs.
@@ -70,13 +73,25 @@ pub struct Instance<S> {
 impl<S: Store + Operations + 'static> Instance<S> {
     /// Starts the loops. It needs a tokio runtime.
     pub fn start(parts: Parts<S>) -> Self {
-        let Parts { store, clock, ids, method, channel, operators, public_url, retries, workers, drain } =
-            parts;
+        let Parts {
+            store,
+            clock,
+            ids,
+            method,
+            channel,
+            operators,
+            public_url,
+            retries,
+            workers,
+            drain,
+            metrics,
+        } = parts;
         let (stopper, wakeups) = (Stopper::default(), Arc::new(Wakeups::default()));
         let health = Arc::new(Health::default());
         let stop = stopper.subscribe();
         let deployer =
-            Arc::new(LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), method, stop.clone()));
+            LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), method, stop.clone(), metrics.clone());
+        let deployer = Arc::new(deployer);
         let worker = Worker {
             store: Arc::clone(&store),
             deployer: Arc::clone(&deployer),
@@ -85,6 +100,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
             settings: workers,
             held: Arc::default(),
             health: Arc::clone(&health),
+            metrics: metrics.clone(),
             stop: stop.clone(),
         };
         let notifier = Notifier {
@@ -97,6 +113,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
             poll: workers.poll,
             wakeups: Arc::clone(&wakeups),
             health: Arc::clone(&health),
+            metrics,
             stop,
         };
         let mut loops = JoinSet::new();

@@ -12,15 +12,15 @@ use uuid::Uuid;
 use super::{
     App, Backend, Problem,
     extract::{Parameters, Segments, id},
-    openapi::{ListRefusals, RejectRefusals},
+    openapi::{GiveUpRefusals, ListRefusals, RejectRefusals},
     promote::about,
     session::Administrator,
-    views::{ListView, ListedView, RejectedView},
+    views::{GivenUpView, ListView, ListedView, RejectedView},
 };
 use countersign::{
     protocol::{Refusal, Status, Timestamp},
     service::Deployer,
-    store::{Decision, Place, Query},
+    store::{Decision, DeployLog, Place, Query},
 };
 
 /// Which of the team's approvals.
@@ -117,6 +117,41 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
         }
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// Gives up on a deploy that has not ended: its command is not started any more, and the target counts as failed. A command
+/// that runs already is not stopped.
+#[utoipa::path(
+    post,
+    path = "/api/v1/admin/promotions/{id}/give-up",
+    tag = "admin",
+    params(("id" = String, Path)),
+    responses((status = 200, body = GivenUpView, description = "Given up"), GiveUpRefusals),
+    security(("bearer" = [])),
+)]
+pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
+    State(app): State<App<B, D>>,
+    Administrator(session): Administrator,
+    Segments(approval): Segments<String>,
+) -> Result<Json<GivenUpView>, Problem> {
+    let approval = id(&approval).ok_or_else(|| Problem::new("invalid_id"))?;
+    let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
+    let (mine, team) = (app.clone(), session.team);
+    app.detached(async move {
+        let store = mine.store();
+        let record = store.approval(team, approval).await?.ok_or_else(|| Problem::new("not_found"))?;
+        if record.approval.status != Status::Executed {
+            return Err(Problem::new("approval_not_executed").about(Some(about(&record, false))));
+        }
+        if !store.deploy_logs(approval).await?.is_empty() {
+            return Err(Problem::new("deploy_ended"));
+        }
+        tracing::warn!(%approval, by, "an administrator gives up on a deploy");
+        let output = format!("given up by {by}");
+        store.log_deploy(DeployLog { approval, ended_at: mine.now(), exit_code: None, output }).await?;
+        Ok(Json(GivenUpView { ok: true, id: approval, status: record.approval.status.to_string() }))
+    })
+    .await?
 }
 
 /// Makes cursors: positions in a list, authenticated so that clients cannot forge them.

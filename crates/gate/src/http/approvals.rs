@@ -15,7 +15,7 @@ use super::{
 use countersign::{
     protocol::{Kind, Refusal, Request, Status},
     service::Deployer,
-    store::{ApprovalRecord, AuditKind, Listed, StoreError},
+    store::{ApprovalRecord, AuditKind, Listed, StackStatus, StoreError},
 };
 
 /// An approval, and what the promote that used it has done.
@@ -118,6 +118,11 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
     };
     let of_kind = |kind| target.filter(|_| record.approval.binding.kind == kind);
     let logs = store.deploy_logs(approval).await?;
+    // The target may be another deploy's by now.
+    let own = logs.last().map(|log| match log.exit_code {
+        Some(0) => StackStatus::Healthy,
+        _ => StackStatus::Failed,
+    });
     Ok(Some(OutcomeView {
         action: action(execution.target),
         stack_id: of_kind(Kind::Stack),
@@ -126,7 +131,7 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
         parent_id: source_id,
         source,
         vault_keys_copied: execution.vault_keys,
-        status: status.map(status_name),
+        status: own.or(status).map(status_name),
         deploys: logs
             .iter()
             .map(|log| DeployView { ended_at: rfc3339(log.ended_at), exit_code: log.exit_code })

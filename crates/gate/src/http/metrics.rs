@@ -45,6 +45,8 @@ pub struct Metrics {
     transitions: Family<Transition, Counter>,
     consumes: Family<Outcome, Counter>,
     jobs: Family<Outcome, Counter>,
+    deploys: Family<Outcome, Counter>,
+    deploys_waiting: Gauge,
     notices: Family<Outcome, Counter>,
     requests: Family<Answered, Counter>,
     durations: Durations,
@@ -83,6 +85,16 @@ impl Metrics {
         registry.register("approval_consume", "Promotions by how they ended", consumes.clone());
         let jobs = Family::default();
         registry.register("launch_jobs", "Launch jobs by what became of a worker's turn", jobs.clone());
+        let deploys = Family::default();
+        registry.register("deploys", "Deploys by how they ended, and attempts to start one that failed", {
+            deploys.clone()
+        });
+        let deploys_waiting = Gauge::default();
+        registry.register(
+            "deploys_not_started",
+            "Deploys whose command cannot be started, and that are tried again",
+            deploys_waiting.clone(),
+        );
         let notices = Family::default();
         registry.register("notices", "Links to be sent, by what became of sending them", notices.clone());
         let requests = Family::default();
@@ -109,6 +121,8 @@ impl Metrics {
             transitions,
             consumes,
             jobs,
+            deploys,
+            deploys_waiting,
             notices,
             requests,
             durations,
@@ -132,6 +146,16 @@ impl Metrics {
     /// What became of a worker's turn, in one word.
     pub fn job(&self, outcome: &str) {
         self.jobs.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A deploy has ended, or could not be started, in one word.
+    pub(crate) fn deploy(&self, outcome: &str) {
+        self.deploys.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A deploy waits to be started until the guard is dropped.
+    pub(crate) fn deploy_waits(&self) -> InFlight {
+        InFlight::of(&self.deploys_waiting)
     }
 
     /// What became of sending a link, in one word.
@@ -164,7 +188,7 @@ impl Metrics {
     }
 
     /// All of them, as OpenMetrics text.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -174,7 +198,7 @@ impl Metrics {
 }
 
 /// Counted in a gauge while it lives.
-pub(super) struct InFlight(Gauge);
+pub(crate) struct InFlight(Gauge);
 
 impl InFlight {
     fn of(gauge: &Gauge) -> Self {

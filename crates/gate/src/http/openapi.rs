@@ -156,6 +156,10 @@ refusals! {
     ListRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_status", "invalid_limit", "invalid_cursor", "invalid_query",
     ]];
+    /// Of giving up on a deploy.
+    GiveUpRefusals = [ANY, WITH_SESSION, [
+        "admin_required", "invalid_id", "not_found", "approval_not_executed", "deploy_ended",
+    ]];
     /// Of a rejection.
     RejectRefusals = [ANY, WITH_SESSION, ["admin_required", "invalid_id", "not_found", "not_pending"]];
     /// Of the approval's page.

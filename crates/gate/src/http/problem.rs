@@ -88,6 +88,8 @@ table! {
     // The approval's page and the administrator's list.
     410 "approval_gone" No "Approval gone" "The approval has expired, or it has been decided already.";
     409 "not_pending" No "Not pending" "Only a pending approval can be rejected.";
+    409 "approval_not_executed" No "Approval not executed" "Only the deploy of an executed approval can be given up.";
+    409 "deploy_ended" No "Deploy ended" "The deploy has ended already, or was given up.";
     400 "invalid_id" No "Invalid id" "The id is not a UUID.";
     400 "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
     400 "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";

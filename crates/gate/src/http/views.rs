@@ -201,7 +201,8 @@ pub(super) struct OutcomeView {
     /// The source stack's slug, or the source resource's id; none when there is no such stack any more.
     pub(super) source: Option<String>,
     pub(super) vault_keys_copied: Vec<String>,
-    /// Where the target is now: `building`, `healthy` or `failed`; none when there is no such target any more.
+    /// How this approval's own deploy stands: `building`, `healthy` or `failed`. Until it has ended, where the target is; none
+    /// when there is no such target any more.
     pub(super) status: Option<&'static str>,
     /// The deploys for it that have ended, oldest first.
     pub(super) deploys: Vec<DeployView>,
@@ -268,6 +269,15 @@ pub(super) struct ListView {
 /// An approval was rejected.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RejectedView {
+    pub(super) ok: bool,
+    pub(super) id: Uuid,
+    /// `rejected`.
+    pub(super) status: String,
+}
+
+/// A deploy that was given up.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GivenUpView {
     pub(super) ok: bool,
     pub(super) id: Uuid,
     /// `rejected`.

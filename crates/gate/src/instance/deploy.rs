@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use command::{APPROVAL_ID_VARIABLE, CommandLine};
+pub use command::{APPROVAL_ID_VARIABLE, CommandLine, FENCE_VARIABLE, User};
 pub use dry_run::DryRun;
 pub use plan::{Plan, PlanService, PlanTarget};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use self::run::{Cancelled, Run};
 use super::stop::{Phase, Stop};
+use crate::http::Metrics;
 use countersign::{
     service::{Deployer, Launch},
     store::{Clock, Operations, StackStatus, Store},
@@ -51,6 +52,7 @@ pub struct LocalDeployer<S> {
     clock: Arc<dyn Clock>,
     method: Arc<DeployMethod>,
     stop: Stop,
+    metrics: Metrics,
     runs: Arc<Mutex<Runs>>,
     /// How many run, those without a key too.
     running: watch::Sender<usize>,
@@ -73,13 +75,20 @@ struct Known {
 }
 
 impl<S> LocalDeployer<S> {
-    /// Of an instance with this store, that ends by `stop`.
-    pub fn new(store: Arc<S>, clock: Arc<dyn Clock>, method: DeployMethod, stop: Stop) -> Self {
+    /// Of an instance with this store, that ends by `stop` and counts here.
+    pub fn new(
+        store: Arc<S>,
+        clock: Arc<dyn Clock>,
+        method: DeployMethod,
+        stop: Stop,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             store,
             clock,
             method: Arc::new(method),
             stop,
+            metrics,
             runs: Arc::default(),
             running: watch::Sender::new(0),
         }
@@ -114,6 +123,7 @@ impl<S: Store + Operations + 'static> LocalDeployer<S> {
             method: Arc::clone(&self.method),
             launch,
             cancelled: Cancelled(cancelled.subscribe()),
+            metrics: self.metrics.clone(),
         };
         let (count, stop) = (Count::one_more(&self.running), self.stop.clone());
         async move {

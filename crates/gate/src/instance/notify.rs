@@ -23,6 +23,7 @@ use super::{
     wakeups::Wakeups,
     workers::LONGEST_LOOK,
 };
+use crate::http::Metrics;
 use countersign::store::{Ids, Notice, NoticeState, Operations};
 
 /// Which way a link takes.
@@ -114,13 +115,27 @@ pub struct Notifier<S> {
     pub wakeups: Arc<Wakeups>,
     /// Where it shows that it runs.
     pub health: Arc<Health>,
+    /// Where it counts.
+    pub metrics: Metrics,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S> Clone for Notifier<S> {
     fn clone(&self) -> Self {
-        let Self { store, ids, operators, channel, public_url, retries, poll, wakeups, health, stop } = self;
+        let Self {
+            store,
+            ids,
+            operators,
+            channel,
+            public_url,
+            retries,
+            poll,
+            wakeups,
+            health,
+            metrics,
+            stop,
+        } = self;
         Self {
             store: Arc::clone(store),
             ids: Arc::clone(ids),
@@ -131,6 +146,7 @@ impl<S> Clone for Notifier<S> {
             poll: *poll,
             wakeups: Arc::clone(wakeups),
             health: Arc::clone(health),
+            metrics: metrics.clone(),
             stop: stop.clone(),
         }
     }
@@ -182,14 +198,17 @@ impl<S: Operations + 'static> Notifier<S> {
         let approval = notice.record.approval.id;
         let state = match self.try_to_send(notice).await {
             Ok(recipients) => {
+                self.metrics.notice("sent");
                 info!(%approval, recipients, "the link was sent");
                 NoticeState::Done
             }
             Err(Trouble::TooLate) => {
+                self.metrics.notice("too_late");
                 info!(%approval, "the link is not sent any more: the approval's window has passed");
                 NoticeState::Done
             }
             Err(trouble) => {
+                self.metrics.notice("failed");
                 let pause = self.retries.pause(notice.attempts);
                 warn!(%approval, %trouble, attempts = notice.attempts + 1, again_in = ?pause, "the link was not sent");
                 NoticeState::Due { after_ms: in_ms(pause) }

@@ -24,6 +24,7 @@ use super::{
     supervisor::Supervised,
     wakeups::Wakeups,
 };
+use crate::http::Metrics;
 use countersign::{
     service::{Held, Terms, Timer, Worked, acquire, release, run_to_completion},
     store::{Clock, Lease, Store},
@@ -65,13 +66,15 @@ pub struct Worker<S, D> {
     pub held: Arc<HeldHere>,
     /// Where it shows that it runs.
     pub health: Arc<Health>,
+    /// Where it counts.
+    pub metrics: Metrics,
     /// What ends it.
     pub stop: Stop,
 }
 
 impl<S, D> Clone for Worker<S, D> {
     fn clone(&self) -> Self {
-        let Self { store, deployer, clock, wakeups, settings, held, health, stop } = self;
+        let Self { store, deployer, clock, wakeups, settings, held, health, metrics, stop } = self;
         Self {
             store: Arc::clone(store),
             deployer: Arc::clone(deployer),
@@ -80,6 +83,7 @@ impl<S, D> Clone for Worker<S, D> {
             settings: *settings,
             held: Arc::clone(held),
             health: Arc::clone(health),
+            metrics: metrics.clone(),
             stop: stop.clone(),
         }
     }
@@ -130,18 +134,24 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
         let lease = &held.lease;
         let Lease { approval, fence, .. } = lease;
         info!(%approval, fence, "a launch job is leased");
+        self.metrics.job("leased");
         let worked = tokio::select! {
             worked = run_to_completion(held, &*self.store, &*self.deployer, self.terms(), &Tokio) => worked,
             () = self.stop.wait_for(Phase::Ending) => return self.let_go(lease).await,
         };
         match worked {
-            Ok(Worked::Finished(ended)) => info!(%approval, fence, ?ended, "a deploy has ended"),
+            Ok(Worked::Finished(ended)) => {
+                self.metrics.job("finished");
+                info!(%approval, fence, ?ended, "a deploy has ended");
+            }
             Ok(Worked::LeaseLost) => {
+                self.metrics.job("lease_lost");
                 warn!(%approval, fence, "the job is no longer this worker's");
                 self.end_deploy(lease).await;
             }
             Ok(Worked::Nothing) => {}
             Err(error) => {
+                self.metrics.job("store_failed");
                 warn!(%approval, fence, %error, "the store failed for too long: the job comes back when its lease runs out");
                 self.end_deploy(lease).await;
             }
@@ -160,7 +170,10 @@ impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
         let approval = lease.approval;
         self.deployer.cancel(approval).await;
         match release(lease, &*self.store).await {
-            Ok(true) => info!(%approval, "the launch job is given back, for the next instance"),
+            Ok(true) => {
+                self.metrics.job("given_back");
+                info!(%approval, "the launch job is given back, for the next instance");
+            }
             Ok(false) => info!(%approval, "another worker has the job already"),
             Err(error) => warn!(%approval, %error, "the job comes back when its lease runs out"),
         }

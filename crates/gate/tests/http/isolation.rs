@@ -42,6 +42,7 @@ async fn every_route_answers_for_anothers_as_for_none() {
             Call::new("GET", &format!("/api/v1/approvals/{approval}")),
             Call::new("GET", &format!("/api/v1/audit?approval_id={approval}")),
             Call::new("POST", &format!("/api/v1/admin/promotions/{approval}/reject")),
+            Call::new("POST", &format!("/api/v1/admin/promotions/{approval}/give-up")),
         ]
     };
     for id in [approval, approved, executed] {

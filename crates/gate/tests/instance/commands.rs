@@ -7,14 +7,17 @@ use countersign::{
     service::{Deployer, Launch},
     store::{DeployLog, MemoryStore, Operations, StackStatus},
 };
-use countersign_gate::instance::{
-    Instance,
-    deploy::{CommandLine, DeployMethod},
+use countersign_gate::{
+    http::Metrics,
+    instance::{
+        Instance, Parts,
+        deploy::{CommandLine, DeployMethod},
+    },
 };
 use countersign_testkit::Peek;
 use serde_json::{Value, json};
 
-use crate::platform::{PATIENCE, Platform, REQUESTER, fifo, shell};
+use crate::platform::{PATIENCE, Platform, REQUESTER, fifo, shell, until};
 
 async fn only_log(platform: &Platform, launch: Launch) -> DeployLog {
     let mut logs = platform.store.deploy_logs(launch.approval).await.expect("it answers");
@@ -57,8 +60,10 @@ async fn a_command_is_told_the_plan_and_nothing_of_the_servers_own() {
     let digest = plan["digest"].as_str().expect("text");
     assert!(digest.len() == 64 && digest.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digest}");
     let environment = fs::read_to_string(platform.path("environment")).expect("text");
-    let own: Vec<&str> = environment.lines().filter(|line| line.starts_with("COUNTERSIGN_")).collect();
-    assert_eq!(own, [format!("COUNTERSIGN_APPROVAL_ID={}", launch.approval)]);
+    let mut own: Vec<&str> = environment.lines().filter(|line| line.starts_with("COUNTERSIGN_")).collect();
+    own.sort_unstable();
+    let approval = format!("COUNTERSIGN_APPROVAL_ID={}", launch.approval);
+    assert_eq!((own, &plan["fence"]), (vec![&*approval, "COUNTERSIGN_FENCE=1"], &json!(1)));
 }
 
 #[tokio::test]
@@ -75,12 +80,49 @@ async fn of_much_output_the_last_is_kept() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_be_started_has_failed() {
+async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_be() {
+    // It is not there (ENOENT), and it is being written (ETXTBSY).
+    for is_being_written in [false, true] {
+        let platform = Platform::new();
+        let program = platform.path("deploy");
+        let writing = is_being_written.then(|| {
+            fs::copy("/bin/true", &program).expect("there is one");
+            fs::File::options().append(true).open(&program).expect("it is there")
+        });
+        let command =
+            CommandLine { argv: vec![program.clone()], timeout: PATIENCE, user: None, secret: None };
+        let metrics = Metrics::new();
+        let parts = platform.parts(DeployMethod::Command(command));
+        let instance = Instance::start(Parts { metrics: metrics.clone(), ..parts });
+        let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+        let waits = || metrics.text().contains("\ndeploys_not_started 1\n").then_some(());
+        until(waits).await;
+        assert_eq!(platform.target(), Some(StackStatus::Building));
+        assert_eq!(platform.store.deploy_logs(launch.approval).await, Ok(vec![]));
+        if writing.is_none() {
+            fs::copy("/bin/true", &program).expect("there is one");
+        }
+        drop(writing);
+        assert_eq!(platform.settled().await, StackStatus::Healthy);
+        assert_eq!(only_log(&platform, launch).await.exit_code, Some(0));
+        assert!(metrics.text().contains("\ndeploys_not_started 0\n"));
+        instance.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_started_is_given_up_by_an_operator_alone() {
     let platform = Platform::new();
-    let command = CommandLine { argv: vec!["/nowhere/at/all".to_owned()], timeout: PATIENCE };
-    let (status, log) = run(&platform, command).await;
-    assert_eq!((status, log.exit_code), (StackStatus::Failed, None));
-    assert!(log.output.starts_with("could not be started: "), "{}", log.output);
+    let command =
+        CommandLine { argv: vec!["/nowhere/at/all".to_owned()], timeout: PATIENCE, user: None, secret: None };
+    let instance = Instance::start(platform.parts(DeployMethod::Command(command)));
+    let approval = platform.promoted(&Flow::atomic_commit(), &instance).await.approval;
+    // As the endpoint writes it.
+    let output = "given up by admin@example.com".to_owned();
+    let log = DeployLog { approval, ended_at: Timestamp(1), exit_code: None, output };
+    platform.store.log_deploy(log).await.expect("it answers");
+    assert_eq!(platform.settled().await, StackStatus::Failed);
+    instance.stop().await;
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_
     let (sender, mut taken) = mpsc::unbounded_channel();
     tokio::spawn(server(listener, sender));
     let from = Sender::parse("Gate <gate@example.com>").expect("an address");
-    let smtp = Smtp::connect(&format!("smtp://{address}"), from).expect("a server");
+    let smtp = Smtp::connect(&format!("smtp://{address}?tls=none"), from).expect("a server");
     let instance =
         Instance::start(Parts { channel: Channel::Smtp(smtp), ..parts(&platform, operators(&[OPERATOR])) });
     let approval = platform.requested().await.request.approval;
@@ -185,4 +185,26 @@ async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_
     let log = caught.text();
     assert!(log.contains("this looks like spam: https://gate.example.com/approve/…"), "{log}");
     assert!(!log.contains(&token), "{log}");
+}
+
+#[test]
+fn a_mail_server_without_tls_has_to_be_asked_for_by_name() {
+    let connect = |url: &str| {
+        let from = Sender::parse("countersign@example.com").expect("an address");
+        Smtp::connect(url, from).is_ok()
+    };
+    for url in [
+        "smtps://mail.example.com",
+        "smtp://mail.example.com?tls=required",
+        "smtp://mail.example.com?tls=none",
+    ] {
+        assert!(connect(url), "{url}");
+    }
+    for url in [
+        "smtp://mail.example.com",
+        "smtp://mail.example.com?tls=opportunistic",
+        "smtp://mail.example.com?x=tls=none",
+    ] {
+        assert!(!connect(url), "{url}");
+    }
 }

@@ -10,13 +10,16 @@ use countersign::{
         Team, Verdict,
     },
 };
-use countersign_gate::instance::{
-    Instance, Parts,
-    deploy::{CommandLine, DeployMethod, DryRun},
-    notify::{Channel, Folder, Retries, Sender},
-    operators::Operators,
-    wall::{Secret, SecretIds, SystemClock},
-    workers::WorkerSettings,
+use countersign_gate::{
+    http::Metrics,
+    instance::{
+        Instance, Parts,
+        deploy::{CommandLine, DeployMethod, DryRun},
+        notify::{Channel, Folder, Retries, Sender},
+        operators::Operators,
+        wall::{Secret, SecretIds, SystemClock},
+        workers::WorkerSettings,
+    },
 };
 use countersign_testkit::{Peek, Seed};
 use tempfile::TempDir;
@@ -128,6 +131,7 @@ impl Platform {
             },
             workers: WorkerSettings::default(),
             drain: Duration::ZERO,
+            metrics: Metrics::new(),
         }
     }
 
@@ -153,7 +157,12 @@ pub(crate) fn dry_run(duration: Duration) -> DeployMethod {
 /// A script in this folder, as a command.
 pub(crate) fn shell(script: &str, folder: &Path) -> CommandLine {
     let script = format!("cd '{}' && {script}", folder.display());
-    CommandLine { argv: ["/bin/sh", "-c", &script].map(str::to_owned).into(), timeout: PATIENCE }
+    CommandLine {
+        argv: ["/bin/sh", "-c", &script].map(str::to_owned).into(),
+        timeout: PATIENCE,
+        user: None,
+        secret: None,
+    }
 }
 
 /// Looks again and again until there is something to see.

@@ -14,12 +14,15 @@ use countersign::{
     service::Driver,
     store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
 };
-use countersign_gate::instance::{
-    deploy::LocalDeployer,
-    stop::{Phase, Stopper},
-    wakeups::Wakeups,
-    wall::SystemClock,
-    workers::{Worker, WorkerSettings},
+use countersign_gate::{
+    http::Metrics,
+    instance::{
+        deploy::LocalDeployer,
+        stop::{Phase, Stopper},
+        wakeups::Wakeups,
+        wall::SystemClock,
+        workers::{Worker, WorkerSettings},
+    },
 };
 use countersign_testkit::Peek;
 use tokio::{task::JoinHandle, time::Instant};
@@ -98,8 +101,13 @@ struct Running {
 fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) -> Running {
     let (stopper, wakeups, store) = (Stopper::default(), Arc::new(Wakeups::default()), Arc::new(store));
     let stop = stopper.subscribe();
-    let deployer =
-        LocalDeployer::new(platform.store.clone(), Arc::new(SystemClock), dry_run(takes), stop.clone());
+    let deployer = LocalDeployer::new(
+        platform.store.clone(),
+        Arc::new(SystemClock),
+        dry_run(takes),
+        stop.clone(),
+        Metrics::new(),
+    );
     let deployer = Arc::new(deployer);
     let worker = Worker {
         store: store.clone(),
@@ -109,6 +117,7 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
         settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
         held: Arc::default(),
         health: Arc::default(),
+        metrics: Metrics::new(),
         stop,
     };
     Running { store, deployer, wakeups, stopper, workers: tokio::spawn(worker.run_all()) }

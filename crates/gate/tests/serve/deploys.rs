@@ -46,7 +46,8 @@ fn deploys_of_a_target_do_not_overlap_and_each_approval_has_its_own_outcome() {
     fs::write(workplace.path("go"), "").expect("a file");
     eventually(|| (target(&server, &shop) == "failed").then_some(()));
     assert_eq!(runs(), "begin 1 1\nend 1\nbegin 2 2\nend 2\n");
-    let outcome = |approval: &str| server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"].clone();
+    let outcome =
+        |approval: &str| server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"].clone();
     assert_eq!((outcome(&first), outcome(&second)), (json!("healthy"), json!("failed")));
 }
 
@@ -55,7 +56,15 @@ fn deploys_of_a_target_do_not_overlap_and_each_approval_has_its_own_outcome() {
 fn idle_connections_leave_descriptors_for_a_deploy() {
     let workplace = Workplace::new();
     let config = workplace.write("gate.toml", "[deployer]\ncommand = [\"/usr/bin/touch\", \"ran\"]\n");
-    let gate = workplace.gate(&["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:gate.db", "--config", &config]);
+    let gate = workplace.gate(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "sqlite:gate.db",
+        "--config",
+        &config,
+    ]);
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(gate.get_program()).args(gate.get_args());
     for (name, value) in gate.get_envs() {
@@ -90,6 +99,51 @@ fn idle_connections_leave_descriptors_for_a_deploy() {
     eventually(|| (target(&server, &shop) == "healthy").then_some(()));
     let (_, log) = server.stopped(Signal::TERM);
     assert!(log.contains("WARNING: at most 88 connections instead of 4096"), "{log}");
+}
+
+/// Whatever the server was configured with by its environment.
+#[test]
+fn a_command_gets_none_of_the_servers_variables() {
+    let workplace = Workplace::new();
+    let script = "env > environment";
+    let config = format!("[deployer]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n");
+    let config = workplace.write("gate.toml", &config);
+    let mut gate = workplace.gate(&["serve", "--config", &config]);
+    gate.env("COUNTERSIGN_STORE", "sqlite:gate.db").env("COUNTERSIGN_LISTEN", "127.0.0.1:0");
+    gate.env("COUNTERSIGN_OPERATOR", "ops@example.com").env("COUNTERSIGN_LOG", "json");
+    gate.env("COUNTERSIGN_OF_LATER_VERSIONS", "secret");
+    let server = Server::start(gate);
+    let shop = shop(&server);
+    used(&workplace, &server, &shop);
+    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    let environment = fs::read_to_string(workplace.path("environment")).expect("text");
+    let own = environment.lines().filter(|line| line.starts_with("COUNTERSIGN_"));
+    let mut own: Vec<_> = own.filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    own.sort_unstable();
+    assert_eq!(own, ["COUNTERSIGN_APPROVAL_ID", "COUNTERSIGN_FENCE"]);
+}
+
+/// Two servers on one file. The first one is stopped, and its command takes a second to clean up.
+#[test]
+fn a_lease_is_given_back_when_the_deploy_has_ended_and_not_before() {
+    let workplace = Workplace::new();
+    let script = "trap 'sleep 1; echo end >> runs; exit 1' TERM; echo begin >> runs; \
+                  if mkdir first; then while :; do sleep 0.05; done; fi";
+    fs::write(workplace.path("deploy"), script).expect("a file");
+    let config =
+        "drain = \"0s\"\n[deployer]\ncommand = [\"/bin/sh\", \"deploy\"]\n[workers]\npoll = \"10ms\"\n";
+    let config = workplace.write("gate.toml", config);
+    let args = ["--store", "sqlite:gate.db", "--config", &config];
+    let first = workplace.serve(&args);
+    let shop = shop(&first);
+    used(&workplace, &first, &shop);
+    let runs = || fs::read_to_string(workplace.path("runs")).unwrap_or_default();
+    eventually(|| (runs() == "begin\n").then_some(()));
+    let second = workplace.serve(&args);
+    let (exit, log) = first.stopped(Signal::TERM);
+    assert_eq!(exit, Some(0), "{log}");
+    eventually(|| (target(&second, &shop) == "healthy").then_some(()));
+    assert_eq!(runs(), "begin\nend\nbegin\n");
 }
 
 #[test]

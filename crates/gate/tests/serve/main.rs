@@ -3,9 +3,12 @@
 mod audit;
 mod bad_input;
 mod checking;
+mod deploys;
+mod disk;
 mod logs;
 mod process;
 mod promote;
+mod secrets;
 mod stopping;
 
 use process::{SECRET, Workplace, finished, stdout};

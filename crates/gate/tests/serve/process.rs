@@ -118,6 +118,10 @@ impl Server {
         self.ask("POST", path, Some(body), None)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("an id");
         kill_process(id, signal).expect("it runs");

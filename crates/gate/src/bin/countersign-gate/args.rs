@@ -73,10 +73,12 @@ pub(crate) struct ServeArgs {
     /// plans, the others wait) [default: optimistic]
     #[arg(long, value_enum, env = "COUNTERSIGN_CONTENTION", hide_env_values = true)]
     pub(crate) contention: Option<Contention>,
-    /// Secret that signs tokens and links, at least 32 bytes. Prefer the environment variable: other users of this
-    /// machine can see options
+    /// Secret that signs tokens and links, at least 32 bytes. For development only: elsewhere use --secret-file
     #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
     pub(crate) secret: Option<Secret>,
+    /// File with the secret; systemd's credential `countersign-secret` needs no option
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_SECRET_FILE", hide_env_values = true)]
+    pub(crate) secret_file: Option<PathBuf>,
     /// Folder that receives approval links as .eml files [default: mail]
     #[arg(long, value_name = "FOLDER", env = "COUNTERSIGN_MAIL_DIR", hide_env_values = true)]
     pub(crate) mail_dir: Option<PathBuf>,
@@ -113,7 +115,11 @@ pub(crate) struct ServeArgs {
 pub(crate) struct TokenArgs {
     /// The server's secret
     #[arg(long, env = "COUNTERSIGN_SECRET", hide_env_values = true, value_parser = secret)]
-    pub(crate) secret: Secret,
+    #[arg(required_unless_present = "secret_file")]
+    pub(crate) secret: Option<Secret>,
+    /// File with the server's secret
+    #[arg(long, value_name = "FILE", env = "COUNTERSIGN_SECRET_FILE", hide_env_values = true)]
+    pub(crate) secret_file: Option<PathBuf>,
     /// The team that the caller belongs to
     #[arg(long, value_name = "UUID")]
     pub(crate) team: Uuid,

@@ -2,12 +2,15 @@
 
 mod check;
 mod config;
+mod descriptors;
 mod folders;
 pub(crate) mod gate;
 mod logging;
 pub(crate) mod open;
+pub(crate) mod secrets;
 pub(crate) mod settings;
 mod tenants;
+mod users;
 pub(crate) mod values;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -31,13 +34,15 @@ use countersign_terminal::{BadInput, Exit, print_error, print_line};
 const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
-    let settings = Settings::gather(args)?;
+    secrets::hide_process();
+    let mut settings = Settings::gather(args)?;
     runtime()?.block_on(async {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
         let store = open::open(&settings, Arc::clone(&ids)).await?;
         let log = logging::begin(settings.log)?;
         let listener = listen(&settings.listen).await?;
+        descriptors::reserve(&mut settings)?;
         let mut signals = Signals::begin()?;
         let mut gate = store.open_gate(settings, ids, listener, Metrics::with_log(log.lost()))?;
         print_line!("listening on http://{}", gate.address);
@@ -116,6 +121,13 @@ fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
     let length = settings.secret.as_bytes().len();
     let wanted = Secret::RECOMMENDED_BYTES;
     if length >= wanted {
+        if settings.secret_is_exposed && (!is_here_only || has_https) {
+            return Err(BadInput::plain(
+                "the secret is in an option or in the environment, where commands and other users may read it",
+                "write it to a file that only the server's user can read, and set COUNTERSIGN_SECRET_FILE, --secret-file \
+                 or systemd's LoadCredential=countersign-secret:FILE",
+            ));
+        }
         return Ok(());
     }
     if is_here_only && !has_https {

@@ -6,10 +6,15 @@ use countersign_gate::{
     instance::wall::SystemClock,
 };
 
-use crate::args::TokenArgs;
+use crate::{args::TokenArgs, serve::secrets};
 use countersign_terminal::{BadInput, Exit, print_line};
 
 pub(crate) fn run(args: &TokenArgs) -> Result<Exit, BadInput> {
+    let secret = match (&args.secret, &args.secret_file) {
+        (Some(secret), _) => secret.clone(),
+        (None, Some(path)) => secrets::from_file(path)?,
+        (None, None) => unreachable!("one of the two is required"),
+    };
     let now_s = SystemClock.now().0 / 1000;
     let claims = Claims {
         team: args.team,
@@ -24,6 +29,6 @@ pub(crate) fn run(args: &TokenArgs) -> Result<Exit, BadInput> {
         nbf: None,
         iat: Some(now_s),
     };
-    print_line!("{}", mint(args.secret.as_bytes(), &claims));
+    print_line!("{}", mint(secret.as_bytes(), &claims));
     Ok(Exit::Expected)
 }

@@ -13,15 +13,19 @@ use tokio::{
     net::unix::pipe,
     process::{Child, Command},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Plan, locked,
     run::{Cancelled, Ended},
 };
+use crate::instance::wall::Secret;
 
 /// The variable that names the approval to the command. A repeat of a deploy has the same one.
 pub const APPROVAL_ID_VARIABLE: &str = "COUNTERSIGN_APPROVAL_ID";
+
+/// The variable with the fencing number of the deploy: larger than that of every earlier deploy for its target.
+pub const FENCE_VARIABLE: &str = "COUNTERSIGN_FENCE";
 
 /// What begins the name of every variable of this server's own. Its secret may be in one: a command gets none of them.
 const OWN_VARIABLES: &str = "COUNTERSIGN_";
@@ -33,6 +37,19 @@ pub struct CommandLine {
     pub argv: Vec<String>,
     /// After this long it is ended, and has failed.
     pub timeout: Duration,
+    /// As whom it runs; none: as the server's own user.
+    pub user: Option<User>,
+    /// What is cut out of its output.
+    pub secret: Option<Secret>,
+}
+
+/// A user, and the group that it has first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's.
+    pub gid: u32,
 }
 
 /// How long a command that was told to end may take to clean up, before it is killed.
@@ -44,17 +61,21 @@ const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
 /// How much of the output is kept.
 const KEPT: usize = 64 * 1024;
 
+/// How much more is held while it runs, so that a secret at the cut is whole when it is looked for.
+const BEFORE_THE_CUT: usize = 4 * 1024;
+
 impl CommandLine {
     /// To its end; none when it was cancelled. Nothing of its process group is left when it timed out or was cancelled.
-    pub(super) async fn run(&self, plan: &Plan, cancelled: &mut Cancelled) -> Option<Ended> {
+    ///
+    /// # Errors
+    /// It could not be started: nothing was launched.
+    pub(super) async fn run(
+        &self,
+        plan: &Plan,
+        cancelled: &mut Cancelled,
+    ) -> Result<Option<Ended>, NotStarted> {
         let approval = plan.approval_id;
-        let (child, output) = match self.start(plan) {
-            Ok(started) => started,
-            Err(error) => {
-                warn!(%approval, %error, "the deploy command could not be started");
-                return Some(Ended { exit_code: None, output: format!("could not be started: {error}") });
-            }
-        };
+        let (child, output) = self.start(plan).map_err(NotStarted)?;
         let mut group = Group::of(child);
         info!(%approval, "the deploy command runs");
         let (status, note) = tokio::select! {
@@ -62,13 +83,13 @@ impl CommandLine {
             () = tokio::time::sleep(self.timeout) => (group.end().await, "\nended after its timeout\n"),
             () = cancelled.wait() => {
                 let _ = group.end().await;
-                return None;
+                return Ok(None);
             }
         };
         group.is_over = true;
-        let output = output.finish(note).await;
+        let output = output.finish(note, self.secret.as_ref()).await;
         let exit_code = status.ok().filter(|_| note.is_empty()).and_then(|status| status.code());
-        Some(Ended { exit_code, output })
+        Ok(Some(Ended { exit_code, output }))
     }
 
     fn start(&self, plan: &Plan) -> io::Result<(Child, Output)> {
@@ -85,13 +106,18 @@ impl CommandLine {
         }
         command
             .args(arguments)
+            .envs(self.user.map(|_| ("HOME", "/")))
             .env(APPROVAL_ID_VARIABLE, plan.approval_id.to_string())
+            .env(FENCE_VARIABLE, plan.fence.unwrap_or_default().to_string())
             .stdin(Stdio::piped())
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .process_group(0)
             .kill_on_drop(true);
         let reader = pipe::Receiver::from_owned_fd(reader.into())?;
+        if let Some(User { uid, gid }) = self.user {
+            command.uid(uid).gid(gid);
+        }
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             let document = plan.to_json();
@@ -101,6 +127,10 @@ impl CommandLine {
         Ok((child, Output::read(reader)))
     }
 }
+
+/// The command could not be started: a file descriptor or a process was not to be had, or the program was not there.
+#[derive(Debug)]
+pub(super) struct NotStarted(pub(super) io::Error);
 
 /// A command with all that it has started, and that has not left its process group.
 struct Group {
@@ -156,7 +186,7 @@ impl Output {
                 let mut kept = locked(&into);
                 kept.extend_from_slice(&chunk[..length]);
                 if kept.len() > 2 * KEPT {
-                    let cut = kept.len() - KEPT;
+                    let cut = kept.len() - KEPT - BEFORE_THE_CUT;
                     kept.drain(..cut);
                 }
             }
@@ -165,13 +195,32 @@ impl Output {
     }
 
     /// The last of it, with this note at its end.
-    async fn finish(mut self, note: &str) -> String {
+    async fn finish(mut self, note: &str, secret: Option<&Secret>) -> String {
         let _ = tokio::time::timeout(TIME_TO_DRAIN, &mut self.reading).await;
         self.reading.abort();
         let mut kept = std::mem::take(&mut *locked(&self.kept));
         kept.extend_from_slice(note.as_bytes());
-        last_of(&kept)
+        match secret {
+            Some(secret) => last_of(&without(&kept, secret.as_bytes())),
+            None => last_of(&kept),
+        }
     }
+}
+
+/// The bytes without the secret, wherever it is in them.
+fn without(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
+    const IN_ITS_PLACE: &[u8] = b"[secret]";
+    let (mut rest, mut clean) = (bytes, Vec::with_capacity(bytes.len()));
+    if secret.is_empty() {
+        return bytes.to_vec();
+    }
+    while let Some(at) = rest.windows(secret.len()).position(|window| window == secret) {
+        clean.extend_from_slice(&rest[..at]);
+        clean.extend_from_slice(IN_ITS_PLACE);
+        rest = &rest[at + secret.len()..];
+    }
+    clean.extend_from_slice(rest);
+    clean
 }
 
 /// The last bytes, as text. What is no text is shown as what it is not; a character that was cut is left out.

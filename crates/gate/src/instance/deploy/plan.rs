@@ -19,6 +19,8 @@ pub struct Plan {
     pub approval_id: Uuid,
     /// The key under which a repeat is the same deploy. None in flows that launch without one.
     pub key: Option<Uuid>,
+    /// Larger than that of every earlier deploy for the target: what keeps state refuses a smaller one. None without a key.
+    pub fence: Option<u64>,
     /// What is launched, as 64 hexadecimal digits.
     pub digest: String,
     /// `stack` or `resource_twin`.
@@ -70,6 +72,7 @@ impl Plan {
         Self {
             approval_id: launch.approval,
             key: launch.key,
+            fence: launch.key.map(|_| launch.fence),
             digest: hex(launch.digest),
             kind: approval.binding.kind,
             source: payload.source,

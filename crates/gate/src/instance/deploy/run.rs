@@ -5,7 +5,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::{DeployMethod, Plan};
+use super::{DeployMethod, Plan, command::NotStarted};
+use crate::http::Metrics;
 use countersign::{
     service::Launch,
     store::{Clock, DeployLog, Operations, StackStatus, Store, StoreError},
@@ -14,7 +15,7 @@ use countersign::{
 /// How a deploy has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    /// None when a signal ended it, or it could not be started.
+    /// None when a signal ended it.
     pub(super) exit_code: Option<i32>,
     /// The last of what it printed.
     pub(super) output: String,
@@ -43,7 +44,11 @@ pub(super) struct Run<S> {
     pub(super) method: Arc<DeployMethod>,
     pub(super) launch: Launch,
     pub(super) cancelled: Cancelled,
+    pub(super) metrics: Metrics,
 }
+
+/// The longest pause between two attempts to start a command.
+const LONGEST_BEFORE_ANOTHER_START: Duration = Duration::from_secs(10);
 
 /// How often the store is asked to write down an end before it is given up.
 const ATTEMPTS: u32 = 8;
@@ -64,11 +69,12 @@ impl<S: Store + Operations> Run<S> {
             return Some(StackStatus::Failed);
         };
         let plan = Plan::of(launch, &record);
-        let ended = match &*self.method {
-            DeployMethod::DryRun(dry_run) => dry_run.run(&mut self.cancelled).await,
-            DeployMethod::Command(command) => command.run(&plan, &mut self.cancelled).await,
-        }?;
+        let ended = match self.until_started(&plan).await? {
+            Ok(ended) => ended,
+            Err(given_up) => return Some(given_up),
+        };
         let status = status(ended.exit_code);
+        self.metrics.deploy(if status == StackStatus::Healthy { "healthy" } else { "failed" });
         let Ended { exit_code, output } = ended;
         let log = DeployLog { approval, ended_at: self.clock.now(), exit_code, output };
         // Before it is reported: after a crash the next holder of the job must find the result.
@@ -78,6 +84,37 @@ impl<S: Store + Operations> Run<S> {
             insist(|| self.store.settle(approval, launch.target, status)).await;
         }
         Some(status)
+    }
+
+    /// Starts it, again and again while it cannot be started, and runs it to its end. What was not started was not launched:
+    /// the approval is used, and its deploy is owed until an operator gives up on it.
+    async fn until_started(&mut self, plan: &Plan) -> Option<Result<Ended, StackStatus>> {
+        let approval = self.launch.approval;
+        let mut pause = Pause::up_to(LONGEST_BEFORE_ANOTHER_START);
+        let mut waiting = None;
+        loop {
+            let run = match &*self.method {
+                DeployMethod::DryRun(dry_run) => Ok(dry_run.run(&mut self.cancelled).await),
+                DeployMethod::Command(command) => command.run(plan, &mut self.cancelled).await,
+            };
+            match run {
+                Ok(ended) => return ended.map(Ok),
+                Err(NotStarted(error)) => {
+                    warn!(%approval, %error, again_in = ?pause.0, "the deploy command could not be started");
+                    self.metrics.deploy("not_started");
+                    waiting.get_or_insert_with(|| self.metrics.deploy_waits());
+                }
+            }
+            tokio::select! {
+                () = pause.wait() => {}
+                () = self.cancelled.wait() => return None,
+            }
+            if self.launch.key.is_some()
+                && let Some(given_up) = self.ended_before().await?.last()
+            {
+                return Some(Err(status(given_up.exit_code)));
+            }
+        }
     }
 
     /// How deploys under this key have ended, on any instance.
@@ -129,19 +166,22 @@ fn status(exit_code: Option<i32>) -> StackStatus {
     if exit_code == Some(0) { StackStatus::Healthy } else { StackStatus::Failed }
 }
 
-/// Longer each time.
-struct Pause(Duration);
+/// The next one, and the longest: each is twice as long as the one before it.
+struct Pause(Duration, Duration);
 
 impl Default for Pause {
     fn default() -> Self {
-        Self(Duration::from_millis(50))
+        Self::up_to(Duration::from_secs(2))
     }
 }
 
 impl Pause {
+    fn up_to(longest: Duration) -> Self {
+        Self(Duration::from_millis(50), longest)
+    }
+
     async fn wait(&mut self) {
-        const LONGEST: Duration = Duration::from_secs(2);
         tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST);
+        self.0 = (self.0 * 2).min(self.1);
     }
 }

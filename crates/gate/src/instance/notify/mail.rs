@@ -89,11 +89,21 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// By its address: `smtps://user:password@mail.example.com`, or `smtp://…?tls=required` for STARTTLS.
+    /// By its address: `smtps://user:password@mail.example.com`, `smtp://…?tls=required` for STARTTLS, or, where links may
+    /// be read on the way, `smtp://…?tls=none`.
     ///
     /// # Errors
-    /// It is no such address. The error does not repeat it: there may be a password in it.
+    /// It is no such address, or `smtp://` without a word about TLS. The error does not repeat it: there may be a password
+    /// in it.
     pub fn connect(url: &str, sender: Sender) -> Result<Self, NoSuchServer> {
+        let (address, query) = url.split_once('?').unwrap_or((url, ""));
+        let is_plain = query.split('&').any(|word| word == "tls=none");
+        let says_so = is_plain || query.split('&').any(|word| word == "tls=required");
+        if address.starts_with("smtp://") && !says_so {
+            return Err(NoSuchServer);
+        }
+        // The library has no word for it.
+        let url = if is_plain { address } else { url };
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|_| NoSuchServer)?;
         let transport = builder.timeout(Some(Duration::from_secs(10))).build();
         Ok(Self { transport, sender })

@@ -62,6 +62,8 @@ impl Webhook {
         let key = standardwebhooks::Webhook::new(secret).map_err(|_| InvalidWebhook::Secret)?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
+            // A proxy of the environment would be sent the link, and in clear where the receiver is on this machine.
+            .proxy(None)
             // A link is not handed on to wherever the receiver says.
             .max_redirects(0)
             .max_redirects_will_error(false)

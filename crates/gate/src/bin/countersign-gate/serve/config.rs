@@ -42,6 +42,7 @@ pub(crate) struct File {
     pub(crate) flow: Option<String>,
     pub(crate) contention: Option<Contention>,
     pub(crate) secret: Option<Text<SecretText>>,
+    pub(crate) secret_file: Option<PathBuf>,
     pub(crate) operators: Option<Spanned<Vec<Text<MailAddress>>>>,
     pub(crate) forbid_self_approval: Option<bool>,
     pub(crate) log: Option<LogFormat>,
@@ -69,6 +70,7 @@ pub(crate) struct WorkersTable {
 pub(crate) struct DeployerTable {
     pub(crate) command: Option<Spanned<Vec<String>>>,
     pub(crate) timeout: Option<Text<Time>>,
+    pub(crate) user: Option<Spanned<String>>,
     pub(crate) dry_run: Option<Text<Time>>,
     pub(crate) fails: Option<bool>,
 }

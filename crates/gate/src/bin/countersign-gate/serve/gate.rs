@@ -49,6 +49,7 @@ impl Gate {
             public_url,
             workers: settings.workers,
             drain: settings.drain,
+            metrics: metrics.clone(),
         });
         let app = App::new(http::Parts {
             store,

@@ -27,9 +27,11 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
-    config::{Config, DeployerTable, HttpTable, NotifierTable},
+    config::{Config, DeployerTable, File, HttpTable, NotifierTable},
     folders::folder_or_its_parent,
+    secrets,
     tenants::Tenants,
+    users,
     values::{From, Listen, MailAddress, Pause, PublicUrl, StoreAddress, Text, Time},
 };
 use crate::args::{Contention, LogFormat, ServeArgs};
@@ -44,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) order: Order,
     pub(crate) secret: Secret,
+    /// It was given as an option or in the environment.
+    pub(crate) secret_is_exposed: bool,
     pub(crate) operators: Arc<Operators>,
     pub(crate) tenants: Tenants,
     pub(crate) method: DeployMethod,
@@ -82,8 +86,7 @@ impl Settings {
     pub(crate) fn gather(args: &ServeArgs) -> Result<Self, BadInput> {
         let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
         let file = &config.file;
-        let secret =
-            args.secret.clone().or_else(|| file.secret.as_ref().map(|Text(secret)| secret.0.clone()));
+        let secret = secret(args, file)?;
         let workers = WorkerSettings::default();
         let forbid_self_approval =
             args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
@@ -108,10 +111,11 @@ impl Settings {
                 .or_else(|| file.listen.as_ref().map(|Text(listen)| listen.clone()))
                 .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
             order: order(args, &config)?,
-            secret: secret.ok_or_else(no_secret)?,
+            secret_is_exposed: args.secret.is_some(),
             tenants: Tenants::new(&config, Arc::clone(&operators)),
             operators,
-            method: method(&config)?,
+            method: method(&config, &secret)?,
+            secret,
             notifier: notifier(args, &config)?,
             workers: WorkerSettings {
                 count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
@@ -154,10 +158,27 @@ fn pause(value: &Option<Text<Pause>>, default: Duration) -> Duration {
     value.as_ref().map_or(default, |Text(Pause(time))| *time)
 }
 
+/// The first of: the option or its variable, the file that an option names, those of the configuration, systemd's.
+fn secret(args: &ServeArgs, file: &File) -> Result<Secret, BadInput> {
+    if let Some(secret) = &args.secret {
+        return Ok(secret.clone());
+    }
+    if let Some(path) = &args.secret_file {
+        return secrets::from_file(path);
+    }
+    if let Some(Text(secret)) = &file.secret {
+        return Ok(secret.0.clone());
+    }
+    if let Some(path) = &file.secret_file {
+        return secrets::from_file(path);
+    }
+    secrets::from_systemd().unwrap_or_else(|| Err(no_secret()))
+}
+
 fn no_secret() -> BadInput {
     BadInput::plain(
         "there is no secret to sign tokens with and to make links from",
-        "give COUNTERSIGN_SECRET, --secret or `secret` in the configuration; \
+        "give COUNTERSIGN_SECRET_FILE, --secret-file or `secret_file` in the configuration; \
          for a development run: export COUNTERSIGN_SECRET=\"$(head -c 32 /dev/urandom | base64)\"",
     )
 }
@@ -268,11 +289,11 @@ fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> R
     Ok(Operators { everywhere, of_team, forbid_self_approval })
 }
 
-fn method(config: &Config) -> Result<DeployMethod, BadInput> {
+fn method(config: &Config, secret: &Secret) -> Result<DeployMethod, BadInput> {
     let Some(table) = &config.file.deployer else {
         return Ok(DeployMethod::DryRun(DryRun { duration: Duration::from_secs(1), fails: false }));
     };
-    let DeployerTable { command, timeout, dry_run, fails } = table.get_ref();
+    let DeployerTable { command, timeout, user, dry_run, fails } = table.get_ref();
     let Some(command) = command else {
         if timeout.is_some() {
             return Err(config.problem(table.span(), "a timeout without a command", "both, or neither"));
@@ -295,7 +316,13 @@ fn method(config: &Config) -> Result<DeployMethod, BadInput> {
         ));
     }
     let timeout = timeout.as_ref().map_or(Duration::from_secs(15 * 60), |Text(Time(time))| *time);
-    Ok(DeployMethod::Command(CommandLine { argv, timeout }))
+    let user = match user {
+        None => None,
+        Some(name) => Some(users::find(name.get_ref()).ok_or_else(|| {
+            config.problem(name.span(), "an unknown user", "a user in /etc/passwd, by name or by UID:GID")
+        })?),
+    };
+    Ok(DeployMethod::Command(CommandLine { argv, timeout, user, secret: Some(secret.clone()) }))
 }
 
 /// Whether this can be run: a path, or a name that is somewhere in the path for programs.
@@ -347,7 +374,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
             config.problem(
                 url.span(),
                 "no mail server",
-                "smtps://USER:PASSWORD@HOST, or smtp://HOST?tls=required",
+                "smtps://USER:PASSWORD@HOST, smtp://HOST?tls=required, or smtp://HOST?tls=none to send links in clear",
             )
         })?),
         (None, None, Some(url), Some(secret)) => {
