@@ -93,17 +93,17 @@ struct Outcome {
 }
 
 /// Random enough to strike anywhere, and the same for the same seed as far as the machine goes along.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 }
 
 /// How many kills were asked for, or else this many.
-fn kills_wanted(otherwise: u64) -> u64 {
+pub(crate) fn kills_wanted(otherwise: u64) -> u64 {
     let asked = std::env::var("COUNTERSIGN_KILLS").ok();
     asked.map_or(otherwise, |kills| kills.parse().expect("COUNTERSIGN_KILLS is a number"))
 }

@@ -8,6 +8,7 @@ mod hostile;
 mod instance;
 mod kill;
 mod life;
+mod overlap;
 mod sink;
 mod stores;
 
@@ -26,11 +27,13 @@ fn main() {
     // Each starts processes and threads of its own.
     arguments.test_threads.get_or_insert(1);
     let mut trials = kill::trials();
+    trials.extend(overlap::trials());
     trials.extend(hostile::trials());
     let cluster = if arguments.list { Err("it is only listed".to_owned()) } else { start() };
     match &cluster {
         Ok(cluster) => {
             trials.extend(kill::on_postgresql(cluster));
+            trials.extend(overlap::on_postgresql(cluster));
             trials.extend(hostile::on_postgresql(cluster));
         }
         Err(why) => {

@@ -77,6 +77,14 @@ impl Database {
         connect(home).execute_batch(FORGETS).expect("a trigger can be made");
     }
 
+    /// From now on no job knows its target, and the fences go by the order of use all the same.
+    pub(crate) fn forget_targets(&self, home: &Path) {
+        const FORGETS: &str = "CREATE TRIGGER forgets_targets AFTER INSERT ON jobs \
+                               BEGIN UPDATE jobs SET target = NULL, fence = seq * 1000 WHERE seq = new.seq; END";
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+    }
+
     /// Runs a statement that ends with an approval's id, which is still missing. How many rows it changed.
     fn update(&self, home: &Path, sql: &str, id: &str) -> usize {
         match self {
