@@ -257,7 +257,7 @@ async fn waits_for_a_lock(client: &Client) {
 /// began.
 async fn a_commit_that_waited_past_the_window_is_refused_by_the_servers_clock(_: Arc<Cluster>) {
     // Another case's session may wait for a lock as well.
-    let cluster = own_cluster().await;
+    let cluster = own_cluster(Fsync::Off).await;
     for cas in Cas::ALL.into_iter().filter(|cas| cas.locks_teams()) {
         let schema = new_schema();
         let options = PostgresOptions { cas, ..options(&schema) };
