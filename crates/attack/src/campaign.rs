@@ -210,7 +210,7 @@ async fn phases(
             progress("every interleaving of the statements");
             statements::interleave(session, proxy, gathered, options, payload.as_ref()).await?;
             progress("a use that is held while others go on");
-            statements::stall(session, proxy, gathered, options).await?;
+            statements::stall(session, proxy, gathered, options, payload.as_ref()).await?;
             if options.kills {
                 progress("a crash at each statement");
                 statements::crash(session, proxy, gathered, options).await?;

@@ -41,8 +41,10 @@ pub enum Scenario {
         /// What ends: the service, or its connection to the database.
         fault: Fault,
     },
-    /// A use that is held before a statement, while others go on.
+    /// A use that is held before a statement, while others go on or a change takes place.
     Stall {
+        /// `use`, or the role of the change.
+        other: String,
         /// Its index.
         statement: usize,
     },

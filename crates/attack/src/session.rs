@@ -1,5 +1,7 @@
 //! A connection to the service under attack: fills the roles of the target file, sends them, and records what happened.
 
+mod reads;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::Value;
@@ -8,11 +10,11 @@ use crate::{
     client::{self, Answer, Outcome, Runner, Sent, Wire},
     clock::Clock,
     history::{Action, Details, HARNESS, Kind, Operation, Trial},
-    proxy::{Monitor, Upstream},
+    proxy::Monitor,
     safety::{Budget, Secrets, Stop},
     service::Running,
     sink::Sink,
-    target::{Body, Change, Counter, Observe, Request, Target},
+    target::{Body, Change, Counter, Request, Target},
     template::{self, Escape, Template, Values},
 };
 
@@ -24,8 +26,8 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// The last attempt was refused, and the reads after it show that there was no use.
-    pub(crate) fn is_refused_but_unused(&self) -> bool {
+    /// The last attempt was refused, and the reads after it show that there was no use; or it was the retry of one.
+    pub(crate) fn may_have_met_a_lease(&self, variant: Variant) -> bool {
         let operations = &self.trial.operations;
         let Some(last) = operations.iter().rposition(|operation| operation.f == Action::Use) else {
             return false;
@@ -37,7 +39,8 @@ impl Object {
         };
         let mut reads =
             operations[last..].iter().filter(|read| matches!(read.f, Action::Observe | Action::Effects));
-        operations[last].kind == Kind::Fail && reads.clone().next().is_some() && !reads.any(shows_use)
+        let unused = reads.clone().next().is_some() && !reads.any(shows_use);
+        operations[last].kind == Kind::Fail && (unused || variant.key.is_some())
     }
 }
 
@@ -63,6 +66,8 @@ pub(crate) struct Session<'t> {
     monitor: Option<Monitor>,
     objects: u64,
     log: PathBuf,
+    /// How often an effect, a settled target, an event and a readable answer were waited for in vain.
+    in_vain: [u32; 4],
 }
 
 type Headers = Vec<(String, Template)>;
@@ -95,6 +100,7 @@ impl<'t> Session<'t> {
             monitor: None,
             objects: 0,
             log,
+            in_vain: [0; 4],
         };
         if let Some(url) = session.upstream()? {
             session.values.insert("database_url".into(), Value::String(url));
@@ -298,8 +304,16 @@ impl<'t> Session<'t> {
                 Change::Wait(time) => tokio::time::sleep(*time).await,
                 Change::Sql(text) => {
                     let sql = self.fill(text, &object.values, Escape::Sql)?;
-                    self.sql(&sql).await?;
                     details.request = Some(text.source());
+                    match self.sql(&sql).await {
+                        // A statement that is held may have locked the row: then the change did not happen.
+                        Err(Stop::BadInput(error)) if error.contains(reads::LOCK_NOT_AVAILABLE) => {
+                            details.error = Some("the row is locked".into());
+                            kind = Kind::Fail;
+                            break;
+                        }
+                        done => done.map(drop)?,
+                    }
                 }
                 Change::Request(request) => {
                     let wire = self.wire(request, &object.values, extra)?;
@@ -442,142 +456,6 @@ impl<'t> Session<'t> {
         let kind = if status.is_some() { Kind::Ok } else { Kind::Info };
         self.record(object, HARNESS, Action::Open, kind, sent.released_ns, details);
         Ok(())
-    }
-
-    /// Reads the roles that show the state of an object, in an order that an effect without a use cannot hide in.
-    pub(crate) async fn read(&mut self, object: &mut Object, roles: &[Action]) -> Result<(), Stop> {
-        for role in roles {
-            let target = self.target;
-            match role {
-                Action::Observe => self.read_condition(object, *role, target.observe.as_ref()).await?,
-                Action::Settled => self.read_condition(object, *role, target.settled.as_ref()).await?,
-                Action::Effects => self.read_value(object, *role, target.effects.as_ref(), true).await?,
-                Action::Audit => self.read_value(object, *role, target.audit.as_ref(), true).await?,
-                Action::Targets => self.read_value(object, *role, target.targets.as_ref(), true).await?,
-                Action::Trace => self.read_value(object, *role, target.trace.as_ref(), false).await?,
-                Action::Payload => self.read_value(object, *role, target.payload.as_ref(), false).await?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    async fn read_condition(
-        &mut self,
-        object: &mut Object,
-        f: Action,
-        role: Option<&Observe>,
-    ) -> Result<(), Stop> {
-        let Some(role) = role else { return Ok(()) };
-        let wire = self.wire(&role.request, &object.values, &Vec::new())?;
-        let sent = self.send(&wire).await?;
-        let mut details = Details { request: Some(wire.line), ..Details::default() };
-        let mut kind = Kind::Info;
-        if let Some(answer) = answer(&sent) {
-            details.status = Some(answer.status);
-            let by_status = role.when_status.contains(&answer.status);
-            if by_status || (200..300).contains(&answer.status) {
-                let holds =
-                    |(path, value): &(_, Value)| template::select(path, &answer.body).as_ref() == Some(value);
-                let by_body = !role.when.is_empty() && role.when.iter().all(holds);
-                details.read = Some(Value::Bool(by_status || by_body));
-                kind = Kind::Ok;
-            }
-        }
-        self.record(object, HARNESS, f, kind, sent.released_ns, details);
-        Ok(())
-    }
-
-    async fn read_value(
-        &mut self,
-        object: &mut Object,
-        f: Action,
-        role: Option<&Counter>,
-        count: bool,
-    ) -> Result<(), Stop> {
-        let Some(role) = role else { return Ok(()) };
-        let invoked_ns = self.clock.now_ns();
-        let mut details = Details::default();
-        let read = match role {
-            Counter::Sink => {
-                let word = object.values.get("sink_object").map(template::plain).unwrap_or_default();
-                self.sink.as_ref().map(|sink| Value::from(sink.count(&word)))
-            }
-            Counter::Sql(text) => {
-                let sql = self.fill(text, &object.values, Escape::Sql)?;
-                let first = self.sql(&sql).await?;
-                first.map(|text| text.parse::<u64>().map_or(Value::String(text), Value::from))
-            }
-            Counter::Request { request, path } => {
-                let wire = self.wire(request, &object.values, &Vec::new())?;
-                let sent = self.send(&wire).await?;
-                details.request = Some(wire.line);
-                let answer = answer(&sent);
-                details.status = answer.map(|answer| answer.status);
-                let readable = answer.filter(|answer| (200..300).contains(&answer.status));
-                readable.and_then(|answer| match path {
-                    Some(path) => template::select(path, &answer.body),
-                    None => Some(serde_json::from_slice(&answer.body).unwrap_or_else(|_| {
-                        Value::String(String::from_utf8_lossy(&answer.body).into_owned())
-                    })),
-                })
-            }
-        };
-        details.read = match read {
-            Some(Value::Array(items)) if count => Some(Value::from(items.len())),
-            Some(value) if count && value.as_u64().is_none() => None,
-            other => other,
-        };
-        let kind = if details.read.is_some() { Kind::Ok } else { Kind::Info };
-        self.record(object, HARNESS, f, kind, invoked_ns, details);
-        Ok(())
-    }
-
-    /// Waits for the effect of an object that is used, and reads its whole state.
-    pub(crate) async fn settle(&mut self, object: &mut Object) -> Result<(), Stop> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let deadline = self.clock.elapsed() + PATIENCE;
-        loop {
-            let before = object.trial.operations.len();
-            self.read(
-                object,
-                &[Action::Effects, Action::Observe, Action::Audit, Action::Targets, Action::Settled],
-            )
-            .await?;
-            let reads = &object.trial.operations[before..];
-            let read =
-                |f: Action| reads.iter().find(|read| read.f == f).and_then(|read| read.details.read.clone());
-            let succeeded = object.trial.operations.iter().any(|o| o.f == Action::Use && o.kind == Kind::Ok);
-            let used = succeeded || read(Action::Observe) == Some(Value::Bool(true));
-            let owed = used
-                && (read(Action::Effects) == Some(Value::from(0))
-                    || read(Action::Settled) == Some(Value::Bool(false)));
-            let failed = reads.iter().any(|read| read.kind != Kind::Ok);
-            if !(owed || failed) || self.clock.elapsed() >= deadline {
-                return Ok(());
-            }
-            object.trial.operations.truncate(before);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// The first column of the first row of a statement.
-    async fn sql(&mut self, sql: &str) -> Result<Option<String>, Stop> {
-        let bad = |error: String| Stop::BadInput(format!("`{sql}`: {error}"));
-        let mut monitor = match self.monitor.take() {
-            Some(monitor) => monitor,
-            None => {
-                let Some(url) = self.upstream()? else {
-                    return Err(Stop::BadInput("`sql` needs the role `[database]`".into()));
-                };
-                let upstream: Upstream =
-                    url.parse().map_err(|error| Stop::BadInput(format!("[database]: {error}")))?;
-                Monitor::connect(&upstream).await.map_err(|error| bad(error.to_string()))?
-            }
-        };
-        let rows = monitor.query(sql).await.map_err(|error| bad(error.to_string()))?;
-        self.monitor = Some(monitor);
-        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
     }
 
     /// Kills the service that was started here, and records it.

@@ -74,7 +74,9 @@ async fn run(
             let point = crate::schedule::CrashPoint { statement: *statement, moment: *moment, fault: *fault };
             statements::crash_again(session, required(proxy)?, gathered, point).await
         }
-        Scenario::Stall { .. } => statements::stall(session, required(proxy)?, gathered, options).await,
+        Scenario::Stall { .. } => {
+            statements::stall(session, required(proxy)?, gathered, options, payload.as_ref()).await
+        }
     }
 }
 

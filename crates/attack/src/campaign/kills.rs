@@ -49,7 +49,7 @@ pub(super) async fn aftermath(
     }
     session.use_once(object, 1, variant).await?;
     session.settle(object).await?;
-    if object.is_refused_but_unused() {
+    if object.may_have_met_a_lease(variant) {
         // A lock or a lease of the service that died may hold it up: that is no bug unless it lasts.
         tokio::time::sleep(session.lease_is_over()).await;
         session.use_once(object, 2, variant).await?;

@@ -223,6 +223,11 @@ async fn retries(session: &mut Session<'_>, gathered: &mut Gathered) -> Result<(
         session.read(&mut object, &[Action::Effects, Action::Observe]).await?;
         session.use_once(&mut object, 1, keyed).await?;
         session.settle(&mut object).await?;
+        if object.may_have_met_a_lease(keyed) {
+            tokio::time::sleep(session.lease_is_over()).await;
+            session.use_once(&mut object, 2, keyed).await?;
+            session.settle(&mut object).await?;
+        }
         gathered.add(&object);
     }
     Ok(())

@@ -44,6 +44,8 @@ pub struct Interleaved {
 pub(super) enum Other<'t> {
     Use,
     Change(Action, &'t Request),
+    /// A change that takes place while the use is held.
+    Held(Action, &'t [Change]),
 }
 
 pub(super) struct Pair<'s, 't, 'g> {
@@ -53,6 +55,8 @@ pub(super) struct Pair<'s, 't, 'g> {
     other: Other<'t>,
     variant: Variant,
     stalls: bool,
+    /// The statement before which the use is held.
+    held_before: usize,
     object: Option<Object>,
     wires: Vec<Wire>,
 }
@@ -62,7 +66,7 @@ impl Other<'_> {
     pub(super) fn name(&self) -> String {
         let f = match self {
             Self::Use => Action::Use,
-            Self::Change(f, _) => *f,
+            Self::Change(f, _) | Self::Held(f, _) => *f,
         };
         f.word()
     }
@@ -77,6 +81,10 @@ impl Other<'_> {
         ];
         let changes = changes.into_iter().filter_map(|(f, changes)| match changes.as_deref() {
             Some([Change::Request(request)]) => Some(Other::Change(f, request)),
+            // A request of several would wait for a statement that is held.
+            Some(changes) if !changes.iter().any(|change| matches!(change, Change::Request(_))) => {
+                Some(Other::Held(f, changes))
+            }
             _ => None,
         });
         std::iter::once(Other::Use).chain(changes).collect()
@@ -91,7 +99,17 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
         other: Other<'t>,
     ) -> Self {
         let variant = Variant::default();
-        Self { session, gathered, payload, other, variant, stalls: false, object: None, wires: Vec::new() }
+        Self {
+            session,
+            gathered,
+            payload,
+            other,
+            variant,
+            stalls: false,
+            held_before: 0,
+            object: None,
+            wires: Vec::new(),
+        }
     }
 
     /// A use that is retried under the key of the first attempt, where there are keys.
@@ -101,9 +119,14 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
         Self { variant, ..Self::new(session, gathered, None, Other::Use) }
     }
 
-    /// Three uses, of which the first is held.
-    pub(super) fn stalling(session: &'s mut Session<'t>, gathered: &'g mut Gathered) -> Self {
-        Self { stalls: true, ..Self::new(session, gathered, None, Other::Use) }
+    /// A use that is held while something else happens.
+    pub(super) fn holding(
+        session: &'s mut Session<'t>,
+        gathered: &'g mut Gathered,
+        payload: Option<&'g Value>,
+        other: Other<'t>,
+    ) -> Self {
+        Self { stalls: true, ..Self::new(session, gathered, payload, other) }
     }
 
     /// Puts the requests and their statements into the object's history.
@@ -132,6 +155,16 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
             let first_write = steps.iter().position(|step| step.request == 0 && wrote(step));
             let last_of_change = steps.iter().rposition(|step| step.request == 1);
             if first_write.zip(last_of_change).is_some_and(|(write, change)| write > change) {
+                usage.details.wrote_after_ns = Some(change.completed_ns.saturating_add(1));
+            }
+        }
+        if let ([usage], Other::Held(f, _)) = (operations.as_mut_slice(), &self.other) {
+            let change =
+                object.trial.operations.iter().rfind(|change| change.f == *f && change.kind == Kind::Ok);
+            let write = steps.iter().position(wrote);
+            if let Some((change, write)) = change.zip(write)
+                && write >= self.held_before
+            {
                 usage.details.wrote_after_ns = Some(change.completed_ns.saturating_add(1));
             }
         }
@@ -177,7 +210,7 @@ impl Requests for Pair<'_, '_, '_> {
     async fn reset(&mut self) -> Result<(), Stop> {
         let object = self.session.arrange(true).await?;
         let second = match &self.other {
-            Other::Use => self.session.use_wire(&object, Variant::default())?,
+            Other::Use | Other::Held(..) => self.session.use_wire(&object, Variant::default())?,
             Other::Change(_, request) => self.session.request_wire(&object, request)?,
         };
         self.wires = vec![self.session.use_wire(&object, self.variant)?, second];
@@ -197,14 +230,15 @@ impl Requests for Pair<'_, '_, '_> {
 
     async fn judge(&mut self, schedule: &Schedule<Sent>) -> Result<ControlFlow<()>, Stop> {
         self.gathered.scenario = if self.stalls {
-            Scenario::Stall { statement: usize::try_from(schedule.number).unwrap_or(0) }
+            self.held_before = usize::try_from(schedule.number).unwrap_or(0);
+            Scenario::Stall { other: self.other.name(), statement: self.held_before }
         } else {
             let order = schedule.steps.iter().map(|step| step.request).collect();
             Scenario::Interleaving { other: self.other.name(), order }
         };
         if let Some(mut object) = self.record(&schedule.steps, &schedule.responses) {
             self.session.settle(&mut object).await?;
-            if matches!(self.other, Other::Change(Action::Drift, _)) {
+            if matches!(self.other, Other::Change(Action::Drift, _) | Other::Held(Action::Drift, _)) {
                 races::read_payload(self.session, &mut object, self.payload).await?;
             }
             self.gathered.add(&object);
@@ -242,6 +276,12 @@ impl StallableRequests for Pair<'_, '_, '_> {
     fn is_refused(&self, response: &Sent) -> bool {
         matches!(&response.outcome, client::Outcome::Answered(answer) if (400..500).contains(&answer.status))
     }
+
+    async fn change(&mut self) -> Option<Result<(), Stop>> {
+        let Other::Held(f, changes) = &self.other else { return None };
+        let object = self.object.as_mut()?;
+        Some(self.session.change(object, *f, changes, None, &Vec::new()).await.map(drop))
+    }
 }
 
 pub(super) fn stop(error: ExploreError<Stop>) -> Stop {
@@ -259,7 +299,8 @@ pub(super) async fn interleave(
     options: &Options,
     payload: Option<&Value>,
 ) -> Result<(), Stop> {
-    let others = Other::all(session.target);
+    let mut others = Other::all(session.target);
+    others.retain(|other| !matches!(other, Other::Held(..)));
     let left = options.limits.time.mul_f64((0.65 - session.budget.time_spent()).max(0.02));
     let pairs = others.len() as u32;
     for other in others {
@@ -283,6 +324,12 @@ pub(super) async fn interleave(
             SearchEnd::MaxTime => Some("the time limit".to_owned()),
             _ => done.not_followed.first().map(|first| first.reason.clone()),
         };
+        if !done.background.is_empty() {
+            let count = done.background.len();
+            gathered.notes.push(format!(
+                "{pair}: {count} kinds of statements are the service's own, and were let through"
+            ));
+        }
         gathered.interleaved.push(Interleaved {
             pair,
             explored: done.explored,
@@ -334,25 +381,41 @@ pub(super) async fn crash_again(
     Ok(())
 }
 
-/// Holds a use before each of its statements while others go on.
+/// Holds a use before each of its statements, while others go on or a change takes place.
 pub(super) async fn stall(
     session: &mut Session<'_>,
     proxy: &mut Proxy,
     gathered: &mut Gathered,
     options: &Options,
+    payload: Option<&Value>,
 ) -> Result<(), Stop> {
+    let others = Other::all(session.target).into_iter().filter(|other| !matches!(other, Other::Change(..)));
+    let others: Vec<Other<'_>> = others.collect();
+    let count = others.len() as u32;
     let left = options.limits.time.mul_f64((0.8 - session.budget.time_spent()).max(0.02));
-    let settings = SearchSettings { max_time: left, ..SearchSettings::default() };
-    let mut requests = Pair::stalling(session, gathered);
-    let time = requests.session.lease_is_over();
-    let done = explore_stalls(proxy, &mut requests, time, &settings).await.map_err(stop)?;
-    let complete =
-        if done.out_of_time || !done.not_followed.is_empty() { "not at every one" } else { "at every one" };
-    gathered.notes.push(format!(
-        "a use was held before {} statements, {complete}; {} times for {} ms, since another one was refused",
-        done.explored,
-        done.waited,
-        time.as_millis()
-    ));
+    let settings = SearchSettings { max_time: left / count.max(1), ..SearchSettings::default() };
+    for other in others {
+        let what = match &other {
+            Other::Held(f, _) => f.word(),
+            _ => "another use".to_owned(),
+        };
+        let time = session.lease_is_over();
+        let mut requests = Pair::holding(session, gathered, payload, other);
+        let done = explore_stalls(proxy, &mut requests, time, &settings).await.map_err(stop)?;
+        let all = !done.out_of_time && done.not_followed.is_empty();
+        let mut note = format!(
+            "a use was held before {}{} statements for {what}",
+            if all { "all " } else { "" },
+            done.explored
+        );
+        if done.waited > 0 {
+            note.push_str(&format!(
+                "; {} times for {} ms, since that was refused",
+                done.waited,
+                time.as_millis()
+            ));
+        }
+        gathered.notes.push(note);
+    }
     Ok(())
 }

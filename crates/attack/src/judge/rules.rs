@@ -243,6 +243,8 @@ impl<'t> View<'t> {
             let counts = self.ok(Action::Effects).filter(move |read| {
                 read.details.read.as_ref().and_then(Value::as_u64).is_some_and(|count| (count > 0) == used)
             });
+            // An effect may come later than the use: where the state is read, its count says nothing about time.
+            let counts = counts.filter(|_| !self.happened(Action::Observe));
             state.chain(counts).map(span).collect()
         };
         // A read of "used" says when the use was over only if there was one use.
@@ -580,6 +582,10 @@ impl<'t> View<'t> {
     }
 
     fn settled(&self) -> Finding {
+        let used = self.used() == Some(true) || self.ok(Action::Use).next().is_some();
+        if !used && self.last_count(Action::Targets).unwrap_or(0) == 0 {
+            return Finding::NotExercised;
+        }
         match self.last(Action::Settled).and_then(Value::as_bool) {
             Some(settled) => verdict(!settled, || "the target has not settled".into()),
             None => Finding::NotExercised,

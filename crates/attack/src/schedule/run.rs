@@ -43,6 +43,8 @@ pub(super) struct Knowledge {
     pub(super) lingers: bool,
     /// A request sent a statement after its response.
     pub(super) saw_late: bool,
+    /// The background contains what the service sends when a request is over.
+    pub(super) knows_afterwards: bool,
     /// A transaction asked for a snapshot that lasts.
     pub(super) snapshots: bool,
 }

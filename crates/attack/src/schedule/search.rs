@@ -227,6 +227,15 @@ pub(super) async fn explore<R: Requests, P: Policy>(
         let end = search
             .run(proxy, requests, settings, policy, &mut knowledge, &mut exploration, &mut number, began)
             .await?;
+        if end == Some(SearchEnd::NotFollowed) && !knowledge.knows_afterwards {
+            // What the service does by itself once a request is over may have been taken for the other request's.
+            knowledge.knows_afterwards = true;
+            let afterwards = afterwards(proxy, requests, settings).await?;
+            if !afterwards.is_subset(&knowledge.background) {
+                knowledge.background.extend(afterwards);
+                continue;
+            }
+        }
         // Without an end, what was learnt on the way makes the reduction so far wrong.
         if let Some(end) = end {
             exploration.end = end;
@@ -262,6 +271,18 @@ pub(super) async fn background(proxy: &mut Proxy, quiet_phase: Duration) -> BTre
         .flat_map(|unit| &unit.statements)
         .map(|statement| sql::fingerprint(&statement.sql))
         .collect()
+}
+
+/// The statements that the service sends when a request is over.
+async fn afterwards<R: Requests>(
+    proxy: &mut Proxy,
+    requests: &mut R,
+    settings: &SearchSettings,
+) -> Result<BTreeSet<String>, ExploreError<R::Error>> {
+    requests.reset().await.map_err(ExploreError::Requests)?;
+    // Its response is not judged.
+    drop(requests.start(0).await);
+    Ok(background(proxy, settings.quiet_phase).await)
 }
 
 pub(super) async fn warm_up<R: Requests, P: Policy>(

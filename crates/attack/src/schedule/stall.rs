@@ -24,6 +24,12 @@ use crate::{
 pub trait StallableRequests: Requests {
     /// Whether the service refused the request.
     fn is_refused(&self, response: &Self::Response) -> bool;
+
+    /// Changes the object while the first request is held. None: the others use the object instead.
+    ///
+    /// # Errors
+    /// The exploration ends with it.
+    fn change(&mut self) -> impl Future<Output = Option<Result<(), Self::Error>>>;
 }
 
 /// What was covered.
@@ -58,7 +64,7 @@ pub async fn explore_stalls<R: StallableRequests>(
             break;
         }
         requests.reset().await.map_err(ExploreError::Requests)?;
-        match stall_at(statement, stall, proxy, requests, &background, settings).await {
+        match stall_at(statement, stall, proxy, requests, &background, settings).await? {
             Ok(Some(run)) => {
                 exploration.explored += 1;
                 exploration.waited += u64::from(run.responses.len() > 2);
@@ -83,7 +89,7 @@ async fn stall_at<R: StallableRequests>(
     requests: &mut R,
     background: &BTreeSet<String>,
     settings: &SearchSettings,
-) -> Result<Option<Schedule<R::Response>>, String> {
+) -> Result<Result<Option<Schedule<R::Response>>, String>, ExploreError<R::Error>> {
     let point = CrashPoint { statement, moment: Moment::Before, fault: Fault::Cut };
     proxy.hold();
     let mut first = tokio::spawn(requests.start(0));
@@ -93,55 +99,77 @@ async fn stall_at<R: StallableRequests>(
         Ok(Reached::Point(connection)) => connection,
         Ok(Reached::Response(_)) => {
             proxy.open();
-            return Ok(None);
+            return Ok(Ok(None));
         }
         Ok(Reached::Failed(error)) => {
             proxy.open();
-            return Err(format!("the task of the request ended: {error}"));
+            return Ok(Err(format!("the task of the request ended: {error}")));
         }
         Err(_) => {
             proxy.open();
             drop(first.await);
-            return Err(format!("the request made no progress for {:?}", settings.timeout));
+            return Ok(Err(format!("the request made no progress for {:?}", settings.timeout)));
         }
     };
     // It is executed later.
     let held = steps.pop();
-    let mut relay =
-        Relay { proxy, background, passing: BTreeSet::new(), steps, patience: settings.service_patience };
-    let mut second = tokio::spawn(requests.start(1));
-    let mut responses = Vec::new();
-    let refused = match relay.until_over(1, &mut second).await? {
-        Some(response) => {
-            let refused = requests.is_refused(&response);
-            responses.push(response);
-            refused
-        }
-        // It waits for a lock of the request that is held.
-        None => false,
-    };
-    let mut third = None;
-    if refused {
-        sleep(stall).await;
-        let mut task = tokio::spawn(requests.start(2));
-        match relay.until_over(2, &mut task).await? {
-            Some(response) => responses.push(response),
-            None => third = Some(task),
-        }
+    let changed = requests.change().await;
+    if let Some(Err(error)) = changed {
+        proxy.open();
+        return Err(ExploreError::Requests(error));
     }
-    relay.steps.extend(held);
-    relay.proxy.release(connection);
-    let first = relay.until_its_end(0, &mut first, settings.timeout).await?;
-    if responses.is_empty() {
-        responses.push(relay.until_its_end(1, &mut second, settings.timeout).await?);
-    }
-    if let Some(mut third) = third {
-        responses.push(relay.until_its_end(2, &mut third, settings.timeout).await?);
-    }
-    responses.insert(0, first);
+    let patience = settings.service_patience;
+    let mut relay = Relay { proxy, background, passing: BTreeSet::new(), steps, patience };
+    let others =
+        Others { requests, stall, connection, held, alone: changed.is_some(), most: settings.timeout };
+    let responses = others.run(&mut relay, &mut first).await;
     let steps = relay.steps;
     proxy.open();
-    Ok(Some(Schedule { number: 0, steps, responses, interleavings: None }))
+    Ok(responses.map(|responses| Some(Schedule { number: 0, steps, responses, interleavings: None })))
+}
+
+/// The rest of a run, once the first request is held.
+struct Others<'r, R> {
+    requests: &'r mut R,
+    stall: Duration,
+    connection: u64,
+    held: Option<Step>,
+    /// Nothing else uses the object.
+    alone: bool,
+    most: Duration,
+}
+
+impl<R: StallableRequests> Others<'_, R> {
+    async fn run(
+        self,
+        relay: &mut Relay<'_>,
+        first: &mut JoinHandle<R::Response>,
+    ) -> Result<Vec<R::Response>, String> {
+        let mut waiting = Vec::new();
+        let mut responses = Vec::new();
+        for request in if self.alone { 0..0 } else { 1..3 } {
+            if request == 2 {
+                // Only a refusal can be one that a lease is the reason of.
+                if !responses.last().is_some_and(|response| self.requests.is_refused(response)) {
+                    break;
+                }
+                sleep(self.stall).await;
+            }
+            let mut task = tokio::spawn(self.requests.start(request));
+            match relay.until_over(request, &mut task).await? {
+                Some(response) => responses.push(response),
+                // It waits for a lock of the request that is held.
+                None => waiting.push((request, task)),
+            }
+        }
+        relay.steps.extend(self.held);
+        relay.proxy.release(self.connection);
+        responses.insert(0, relay.until_its_end(0, first, self.most).await?);
+        for (request, mut task) in waiting {
+            responses.push(relay.until_its_end(request, &mut task, self.most).await?);
+        }
+        Ok(responses)
+    }
 }
 
 /// Lets every statement through that arrives, and notes it.
@@ -161,8 +189,9 @@ impl Relay<'_> {
             tokio::select! {
                 biased;
                 Some(event) = self.proxy.next_event() => {
-                    self.event(request, event);
-                    quiet_since = Instant::now();
+                    if self.event(request, event) {
+                        quiet_since = Instant::now();
+                    }
                 }
                 ended = &mut *task => return match ended {
                     Ok(response) => Ok(Some(response)),
@@ -193,11 +222,13 @@ impl Relay<'_> {
         Err(format!("request {} made no progress for {most:?}", request + 1))
     }
 
-    fn event(&mut self, request: usize, event: Event) {
+    /// Whether it was the event of a request.
+    fn event(&mut self, request: usize, event: Event) -> bool {
         match event {
             Event::Arrived { connection, statements } => {
                 let mut texts = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
-                if texts.all(|text| self.background.contains(&text)) {
+                let is_background = texts.all(|text| self.background.contains(&text));
+                if is_background {
                     self.passing.insert(connection);
                 } else {
                     self.steps.push(Step {
@@ -209,17 +240,18 @@ impl Relay<'_> {
                     });
                 }
                 self.proxy.release(connection);
+                !is_background
             }
             Event::Answered { connection, answer } => {
+                let is_background = self.passing.remove(&connection);
                 let waits = |step: &&mut Step| step.connection == connection && step.answer.is_none();
-                if !self.passing.remove(&connection)
-                    && let Some(step) = self.steps.iter_mut().find(waits)
-                {
+                if !is_background && let Some(step) = self.steps.iter_mut().find(waits) {
                     step.answer = Some(answer);
                 }
                 self.proxy.deliver(connection);
+                !is_background
             }
-            Event::Closed { .. } => {}
+            Event::Closed { .. } => false,
         }
     }
 }

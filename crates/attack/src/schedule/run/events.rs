@@ -57,8 +57,9 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
                 Ok(())
             }
             State::Running(Some(_)) | State::Held { .. } | State::Blocked { .. } => {
+                let first = statements.first().map(ToString::to_string).unwrap_or_default();
                 Err(not_followed(format!(
-                    "request {} sent a statement on a second connection while its last one was not answered",
+                    "a statement arrived while the last one of request {} was not answered: {first}",
                     request + 1
                 )))
             }
