@@ -12,6 +12,7 @@ mod fresh;
 mod keys;
 mod narrate;
 mod people;
+mod reason;
 mod setup;
 mod stateright_model;
 mod store;

@@ -50,7 +50,7 @@ fn section(text: &mut String, flow: BuiltIn, shown: &[&str]) {
     for (index, scene) in run.scenes(&model).iter().enumerate() {
         let _ = writeln!(text, "{}. {scene}", index + 1);
     }
-    text.push('\n');
+    let _ = writeln!(text, "\nIn the end {}.\n", model.reason(property, run));
 }
 
 fn chapter(number: usize, case: &Case) -> String {

@@ -46,6 +46,7 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
             let unexpected = if judgement.expected { "" } else { ", which is not expected" };
             print_line!("\n  {} is violated after {actions}{unexpected}", title.red().bold());
             print_line!("  {}", property.sentence().dimmed());
+            print_line!("  {}", judged.model.reason(property, run));
             print_run(judged, property.is_inevitable(), run);
         }
         Verdict::Holds if !judgement.exercised => {

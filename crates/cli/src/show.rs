@@ -33,6 +33,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
                 DiagramFormat::Mermaid => print_line!("{}", mermaid::render(&diagram).trim_end()),
                 DiagramFormat::Human => {
                     print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
+                    print_line!("{}\n", judged.model.reason(property, run));
                     print_line!("{}", terminal::render(&diagram).trim_end());
                     print_line!(
                         "\nNo counterexample within {within} has fewer faults and crashes, or as few and fewer steps."

@@ -43,11 +43,12 @@ pub const CASES: &[Case] = &[
         title: "An invite is gone, and there is no account",
         reports: &["danny-avila/LibreChat#15541", "danny-avila/LibreChat#15611", "Stirling-PDF#7861"],
         story: "A middleware deleted the invite before the password, the domain and the e-mail address were judged. \
-                A mistyped password used it up.",
+                A mistyped password used it up. The fix deletes it once an account was created; the e-mail address of \
+                the account is that of the invite, and unique. Where an invite is for any address, the deletion \
+                alone uses it, and comes too late.",
         violates: &["S1", "L3"],
-        still: "A crash or a fault between the account and the deletion leaves an account and an invite for it \
-                that cannot be used. Both belong into one transaction.",
-        flows: flows!["01-librechat-invite-buggy", "01-librechat-invite-fixed"],
+        still: "",
+        flows: flows!["01-librechat-invite-buggy", "01-librechat-invite-bearer", "01-librechat-invite-fixed"],
     },
     Case {
         title: "Another client burns the code",
@@ -129,7 +130,8 @@ pub const CASES: &[Case] = &[
                 the next attempt repeated it.",
         violates: &["S2"],
         still: "A crash after the claim leaves work that no attempt finishes. When the answer of the first half is \
-                lost, the claim is released although it had its effect.",
+                lost, the claim is released although it had its effect: the vocabulary's undo runs after an unknown \
+                outcome, too, and has no word for a release after certain refusals only.",
         flows: flows!["10-newspack-claim-buggy", "10-newspack-claim-fixed"],
     },
     Case {
@@ -138,9 +140,9 @@ pub const CASES: &[Case] = &[
         story: "The confirmation page and the payment webhook both completed the payment. The fix put a lock around \
                 both.",
         violates: &["S2", "S17"],
-        still: "The lock runs out while its holder is slow, and the order is created before the payment is \
-                marked. A unique order for each payment, in the transaction that marks it, would keep all \
-                promises.",
+        still: "The lock runs out while its holder is slow: two orders. The lock does not change the order of the \
+                steps: an order exists before its payment is marked, and stays when marking it fails. A unique order \
+                for each payment, in the transaction that marks it, would keep all promises.",
         flows: flows!["11-medusa-payment-buggy", "11-medusa-payment-fixed"],
     },
     Case {

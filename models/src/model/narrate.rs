@@ -110,7 +110,7 @@ impl Model {
         }
     }
 
-    fn actor(&self, attempt: u8) -> Actor {
+    pub(super) fn actor(&self, attempt: u8) -> Actor {
         match self.role(attempt) {
             Role::Caller { index, foreign } => Actor::Consumer { index, foreign },
             Role::Stranger => Actor::Stranger,
@@ -118,7 +118,7 @@ impl Model {
         }
     }
 
-    fn act_name(&self, act: u8) -> &str {
+    pub(super) fn act_name(&self, act: u8) -> &str {
         self.flow.acts().nth(usize::from(act)).map_or("act", |(name, _)| name)
     }
 

@@ -83,7 +83,12 @@ impl Attempt {
 
     /// It used the object or acted, and has not undone all of that.
     pub fn has_effect(&self) -> bool {
-        self.uses > 0 || self.acted.iter().any(|count| *count > 0)
+        self.uses > 0 || self.has_acted()
+    }
+
+    /// It acted, and has not undone all of that.
+    pub fn has_acted(&self) -> bool {
+        self.acted.iter().any(|count| *count > 0)
     }
 
     /// Whether a crash kills something of it.
