@@ -13,6 +13,7 @@ pub mod outages;
 pub mod properties;
 pub mod recover;
 pub mod replay;
+mod report;
 pub mod simulation;
 pub mod verdict;
 pub mod world;

@@ -65,6 +65,11 @@ macro_rules! properties {
                 match self { $(Self::$id => $sentence),+ }
             }
 
+            /// Id, name and sentence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$id => concat!(stringify!($id), " ", $name, ": ", $sentence)),+ }
+            }
+
             /// The methods that can judge it.
             pub fn methods(self) -> &'static [Method] {
                 match self { $(Self::$id => &[$(Method::$method),+]),+ }

@@ -16,7 +16,7 @@ fn every_property_has_one_page() {
     for property in Property::ALL {
         assert_eq!(PAGES.iter().filter(|page| page.property == *property).count(), 1, "{property}");
         let Page { why, fix, .. } = Page::of(*property);
-        assert!(why.ends_with('.') && fix.ends_with(|end| end == '.' || end == ')'), "{property}");
+        assert!(why.ends_with('.') && fix.ends_with(['.', ')']), "{property}");
     }
 }
 

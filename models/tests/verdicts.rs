@@ -135,7 +135,7 @@ fn stateright_finds_the_same_safety_properties_broken() {
         let checker = model.checker().threads(2).spawn_bfs().join();
         for property in Property::MODELLED.iter().filter(|property| !property.is_inevitable()) {
             let is_broken = expected.iter().any(|(known, _)| known == property);
-            assert_eq!(checker.discovery(property.id()).is_some(), is_broken, "{name} {property}");
+            assert_eq!(checker.discovery(property.title()).is_some(), is_broken, "{name} {property}");
         }
     }
 }

@@ -6,14 +6,52 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
-use countersign_models::{explorer::Limits, model::Bounds, world::MAX_CONSUMERS};
+use clap_complete::Shell;
+use countersign_models::{
+    explorer::Limits,
+    flows::{BUILT_IN, CASES},
+    model::Bounds,
+    world::MAX_CONSUMERS,
+};
+use countersign_terminal::output::Color;
 
-/// Which promises does the order of your approval's steps keep? And which run breaks each of the others?
+/// Model-check, simulate and attack actions that must happen once
 #[derive(Debug, Parser)]
-#[command(version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "countersign", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub(crate) struct Args {
+    /// Colours: where the terminal shows them, always, or never
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorArg,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ColorArg {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<ColorArg> for Color {
+    fn from(color: ColorArg) -> Self {
+        match color {
+            ColorArg::Auto => Self::Auto,
+            ColorArg::Always => Self::Always,
+            ColorArg::Never => Self::Never,
+        }
+    }
+}
+
+/// The exit codes, and the flows that come with the program.
+fn with_built_in_flows() -> String {
+    let names: Vec<&str> = BUILT_IN.iter().map(|flow| flow.name).collect();
+    let bugs: Vec<&str> = CASES.iter().map(|case| case.bug().name).collect();
+    format!(
+        "Built-in flows:\n  {}\n\nPublic bug reports; their fixes end in -fixed:\n  {}\n\n{EXIT_CODES}",
+        names.join("\n  "),
+        bugs.join("\n  "),
+    )
 }
 
 const EXIT_CODES: &str = "\
@@ -21,43 +59,50 @@ Exit codes:
   0  every verdict is the expected one
   1  a verdict is not the expected one
   2  bad usage, or a bad flow file
-  3  a limit stopped it before it was complete, and nothing unexpected was found";
+  3  a limit stopped it before it was complete, and nothing unexpected was found
+130  interrupted; what was found until then is printed";
 
 const SIMULATE_EXIT_CODES: &str = "\
 Exit codes:
-  0  nothing was broken but what is expected to be, and everything that can happen has happened
-  1  something was broken that should hold, a step was no edge of the model, or the canary was not noticed
+  0  nothing is violated but what is expected, and every fault and property was exercised
+  1  an unexpected violation, a step that is not an edge of the model, or a canary that was not noticed
   2  bad usage, a bad flow file or a bad report
-  3  nothing unexpected was found, but something never happened: more seeds may cover it";
+  3  nothing unexpected was found, but something was never exercised: more seeds may cover it
+130  interrupted; what was found until then is printed";
 
 const REPLAY_EXIT_CODES: &str = "\
 Exit codes:
-  0  nothing is broken any more; all of the log was allowed
-  1  it is broken again; something in the log was not allowed
-  2  bad usage, a bad failure or a bad log; or this version cannot do all that the failure does, and nothing is broken";
+  0  the failure no longer reproduces; every event of the log is allowed
+  1  the failure reproduces; an event of the log is not allowed
+  2  bad usage, a bad failure or a bad log; or the schedule no longer applies to this version";
 
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Judge flows: every property, by every interleaving, crash and fault within the bounds
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = EXIT_CODES, after_long_help = with_built_in_flows())]
     Verify(VerifyArgs),
-    /// Draw the shortest run that breaks a property, as a sequence diagram
-    #[command(after_help = EXIT_CODES)]
+    /// Draw the shortest run that violates a property, as a sequence diagram
+    #[command(after_help = EXIT_CODES, after_long_help = with_built_in_flows())]
     Show(ShowArgs),
-    /// Play the real service under seeds and faults, or add up the reports of shards (`simulate merge`)
+    /// Explain a property: why it matters, a run that violates it, public reports, how to fix it
+    Explain(ExplainArgs),
+    /// Run the production driver under seeds and faults, or add up the reports of shards (`simulate merge`)
     #[command(after_help = SIMULATE_EXIT_CODES)]
     Simulate(SimulateArgs),
-    /// Play a failure of `simulate` again; or ask whether an audit log was allowed
+    /// Replay a failure of `simulate`, or check an audit log against the approval's transitions
     #[command(after_help = REPLAY_EXIT_CODES)]
     Replay(ReplayArgs),
     /// Attack a running service: races, every interleaving of its SQL statements, kills
     Attack(attacking::AttackArgs),
     /// Walk through the states of a flow in the browser
+    #[command(after_long_help = with_built_in_flows())]
     Explore(ExploreArgs),
     /// Print the JSON Schema of a flow file, for editors: `countersign schema > flow.schema.json`
     Schema,
+    /// Print the completions of a shell: `countersign completions bash > countersign.bash`
+    Completions(CompletionsArgs),
     /// Explain a command, or how flow files and target files are written (`help flows`, `help targets`)
     Help(HelpArgs),
 }
@@ -66,20 +111,38 @@ pub(crate) enum Command {
 pub(crate) struct VerifyArgs {
     #[arg(value_name = "FLOW", help = FLOW, long_help = format!("{FLOW}. None: all built-in ones"))]
     pub(crate) flows: Vec<String>,
+    /// Judge these properties only: S1,S2
+    #[arg(long, value_name = "PROPERTY", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Follow the advice, and write the edited flow: into the given file, or into a new FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) fix: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub(crate) bounds: BoundsArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// How to print what was found
+    /// The format of the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The property: S7, or refusal_leaves_no_trace. None: a list of all
+    pub(crate) property: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShowArgs {
     #[arg(help = FLOW)]
     pub(crate) flow: String,
-    /// The property: S1, say, or no_burn_on_preflight_failure
+    /// The property: S1, or no_burn_on_refusal
     pub(crate) property: String,
     #[command(flatten)]
     pub(crate) bounds: BoundsArgs,
@@ -97,7 +160,7 @@ pub(crate) struct SimulateArgs {
     pub(crate) command: Option<SimulateCommand>,
     #[arg(help = FLOW, default_value = "atomic-commit")]
     pub(crate) flow: String,
-    /// From which seed to before which
+    /// The first seed, and the one after the last
     #[arg(long, value_name = "A..B", default_value = "0..100000", value_parser = seeds)]
     pub(crate) seeds: (u64, u64),
     /// Only every n-th seed, beginning with the i-th: for campaigns on many machines
@@ -106,22 +169,22 @@ pub(crate) struct SimulateArgs {
     /// Threads [default: one for each core]
     #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Stop after this long: 90s, 5m. The report says which seeds were played
+    /// Stop after this time: 90s, 5m. The report says which seeds were run
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) time: Option<Duration>,
-    /// Where the files of failures go
+    /// The folder for the files of failures
     #[arg(long, value_name = "FOLDER", default_value = "failures")]
     pub(crate) failures: PathBuf,
     /// Write every step of every schedule to this file, a line of JSON each
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Put the SHA-256 of the trace of these seeds into the report: what they do under the same code, on any machine
+    /// Put the SHA-256 of the trace of these seeds into the report: the same for the same code on every machine
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     pub(crate) trace_digest: Option<(u64, u64)>,
     /// Break the platform on purpose, to see that it is noticed: canary, or the name of a mutant
     #[arg(long, value_name = "MUTANT")]
     pub(crate) mutant: Option<String>,
-    /// How to print what was found
+    /// The format of the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -130,13 +193,13 @@ pub(crate) struct SimulateArgs {
 pub(crate) enum SimulateCommand {
     /// Add up the reports of shards (`--format json`)
     Merge(MergeArgs),
-    /// How soon everything that is known to be bad is found: flows, mutants and controls, as a table in markdown
+    /// After how many seeds each known-bad flow, mutant and control is found, as a table in Markdown
     Detection(DetectionArgs),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DetectionArgs {
-    /// From which seed to before which, in each campaign
+    /// The first seed of each campaign, and the one after the last
     #[arg(long, value_name = "A..B", default_value = "0..30000", value_parser = seeds)]
     pub(crate) seeds: (u64, u64),
     /// Threads [default: one for each core]
@@ -149,7 +212,7 @@ pub(crate) struct MergeArgs {
     /// The reports
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// How to print what was found
+    /// The format of the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }
@@ -159,10 +222,10 @@ pub(crate) struct ReplayArgs {
     /// A failure that `simulate` wrote
     #[arg(required_unless_present = "audit", conflicts_with_all = ["audit", "flow"])]
     pub(crate) failure: Option<PathBuf>,
-    /// An audit log, a JSON object on each line: was it allowed?
+    /// An audit log, a JSON object on each line: checks the transitions of each approval, not the order of the steps
     #[arg(long, value_name = "FILE.ndjson")]
     pub(crate) audit: Option<PathBuf>,
-    /// By which flow it has to be allowed
+    /// The flow whose transitions have to allow the log
     #[arg(long, requires = "audit", default_value = "atomic-commit")]
     pub(crate) flow: String,
     /// A drawing for the terminal, or a mermaid diagram for a page
@@ -192,12 +255,11 @@ pub(crate) struct ExploreArgs {
     pub(crate) flow: String,
     #[command(flatten)]
     pub(crate) bounds: BoundsArgs,
-    /// Where to listen; port 0 takes any that is free
+    /// The address to listen on; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:3000")]
     pub(crate) listen: String,
-    /// Threads [default: one for each core]
-    #[arg(long, value_parser = threads)]
-    pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -206,7 +268,7 @@ pub(crate) struct HelpArgs {
     pub(crate) topic: Option<String>,
 }
 
-/// What may happen in the world.
+/// The bounds of the world.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BoundsArgs {
     /// Concurrent callers; from two on the last one asks for another payload, where the object is bound to one
@@ -226,17 +288,17 @@ impl BoundsArgs {
     }
 }
 
-/// With what, and for how long at most.
+/// The limits of a run.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
     /// Threads [default: one for each core]
     #[arg(long, value_parser = threads)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Stop each flow after this long: 90s, 5m
+    /// Stop each flow after this time: 90s, 5m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) time: Option<Duration>,
     /// Stop when states and edges take more than this: 16GiB, 500MB
-    #[arg(long, default_value = "4GiB")]
+    #[arg(long, default_value = "4GiB", value_parser = size)]
     memory: ByteSize,
     /// Stop after this many unique states
     #[arg(long)]
@@ -255,6 +317,15 @@ impl RunArgs {
             max_bytes: self.memory.as_u64() as usize,
         }
     }
+}
+
+/// A size with its unit: a bare number is more often meant as gigabytes than as bytes.
+fn size(text: &str) -> Result<ByteSize, String> {
+    const EXPECTED: &str = "expected a size with its unit, as in 4GiB or 500MB";
+    if text.trim().parse::<f64>().is_ok() {
+        return Err(EXPECTED.to_owned());
+    }
+    text.parse().map_err(|_| EXPECTED.to_owned())
 }
 
 fn threads(text: &str) -> Result<NonZeroUsize, String> {

@@ -15,6 +15,8 @@ pub(crate) struct Diagram {
     pub(crate) cycle: Vec<Scene>,
     /// Nothing, then, for ever.
     pub(crate) stays: bool,
+    /// The last scene before the tail is the one that violates the property.
+    pub(crate) violates: bool,
 }
 
 impl Diagram {

@@ -1,11 +1,14 @@
-//! `countersign explore`: stateright's Explorer on the same model.
+//! `countersign explore`: our verdicts, then stateright's Explorer on the same model.
 
 use std::net::TcpListener;
 
-use countersign_models::model::Model;
 use stateright::Model as _;
 
-use crate::{args::ExploreArgs, judge::fit};
+use crate::{
+    args::ExploreArgs,
+    judge::{fit, judge, pool},
+    matrix,
+};
 use countersign_terminal::{BadInput, Exit, input, print_line};
 
 pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
@@ -19,9 +22,12 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
                 "expected an address and a free port, as in `--listen 127.0.0.1:0`",
             )
         })?;
-    print_line!("exploring {} on http://{address} (end with Ctrl-C)", named.name);
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok());
-    let model = Model::new(named.subject.flow, args.bounds.bounds());
+    let judged = judge(named, args.bounds.bounds(), &args.run, &pool(args.run.threads)?)?;
+    matrix::print(std::slice::from_ref(&judged));
+    let about = judged.about.as_ref().map_or(String::new(), |about| format!(" ({about})"));
+    print_line!("\nexploring {}{about} on http://{address} (end with Ctrl-C)", judged.name);
+    let threads = args.run.threads.or_else(|| std::thread::available_parallelism().ok());
+    let model = judged.model;
     let checker = model.checker().threads(threads.map_or(1, std::num::NonZeroUsize::get));
     checker.serve(address);
     Ok(Exit::Expected)

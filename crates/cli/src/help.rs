@@ -2,7 +2,10 @@
 
 use clap::CommandFactory;
 
-use crate::args::{Args, HelpArgs};
+use crate::{
+    args::{Args, HelpArgs},
+    wrap::page,
+};
 use countersign_terminal::{BadInput, Exit, print_line};
 
 /// The page that people read on the web, too.
@@ -13,8 +16,8 @@ pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
     let mut command = Args::command();
     command.build();
     match args.topic.as_deref() {
-        Some("flows") => print_line!("{FLOWS}"),
-        Some("targets") => print_line!("{}", section(ATTACK, "## The target file")),
+        Some("flows") => print_line!("{}", page(FLOWS).trim_end()),
+        Some("targets") => print_line!("{}", page(section(ATTACK, "## The target file")).trim_end()),
         None => print_line!("{}", command.render_long_help().ansi()),
         Some(topic) => match command.find_subcommand_mut(topic) {
             Some(subcommand) => print_line!("{}", subcommand.render_long_help().ansi()),

@@ -5,24 +5,38 @@ use std::{num::NonZeroUsize, ops::ControlFlow};
 use countersign::protocol::Flow;
 use countersign_models::{
     explorer::Progress,
+    flows::Subject,
     model::{Bounds, Model},
-    verdict::{Report, verify},
+    properties::Property,
+    verdict::{Judgement, Report, Verdict, verify},
 };
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-use crate::args::RunArgs;
+use crate::{args::RunArgs, interrupt};
 use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
 
 /// A flow, its model, and what was found out about it.
 pub(crate) struct Judged {
     pub(crate) name: String,
     pub(crate) about: Option<String>,
+    /// Its file, whole.
+    pub(crate) file: String,
     pub(crate) model: Model,
     pub(crate) report: Report,
     pub(crate) seconds: f64,
 }
 
 impl Judged {
+    /// What was found out about `property`; none where it was not asked for.
+    pub(crate) fn of(&self, property: Property) -> Option<&Judgement> {
+        self.report.judgements.iter().find(|one| one.property == property)
+    }
+
+    /// Whether a verdict is known, and is not the expected one.
+    pub(crate) fn is_unexpected(&self) -> bool {
+        self.report.judgements.iter().any(is_unexpected)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         // What was found before a limit was reached is found all the same.
         let complete = self.report.cut_off.is_none();
@@ -32,6 +46,11 @@ impl Judged {
             _ => Exit::CutOff,
         }
     }
+}
+
+/// Whether the verdict is known, and is not the expected one.
+pub(crate) fn is_unexpected(judgement: &Judgement) -> bool {
+    !judgement.expected && judgement.verdict != Verdict::Unknown
 }
 
 /// A pool of as many threads as were asked for.
@@ -47,12 +66,10 @@ pub(crate) fn fit(name: &str, flow: &Flow, bounds: Bounds) -> Result<(), BadInpu
     if Model::fits(flow, bounds) {
         return Ok(());
     }
-    let consumers = bounds.consumers;
+    let callers = bounds.consumers;
     Err(BadInput::plain(
-        &format!(
-            "{name}: the flow is too large for the model with {consumers} callers: a state does not fit"
-        ),
-        "take fewer callers with --consumers, or leave steps out, first those with `undo`",
+        &format!("{name}: the flow is too large for the model with {callers} callers: a state does not fit"),
+        "take fewer callers with --callers, or leave steps out, first those with `undo`",
     ))
 }
 
@@ -64,10 +81,11 @@ pub(crate) fn judge(
     pool: &rayon::ThreadPool,
 ) -> Result<Judged, BadInput> {
     fit(&named.name, &named.subject.flow, bounds)?;
-    let model = Model::new(named.subject.flow, bounds);
+    let Named { name, file, subject: Subject { about, flow, expectations }, .. } = named;
+    let model = Model::new(flow, bounds);
     let stopwatch = Stopwatch::start();
     // Drawn on standard error, and only where that is a terminal.
-    let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(named.name.clone());
+    let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(name.clone());
     let mut watch = |progress: Progress| {
         bar.tick();
         bar.set_message(format!(
@@ -77,16 +95,14 @@ pub(crate) fn judge(
             progress.depth,
             HumanBytes(progress.bytes as u64),
         ));
-        match args.time {
-            Some(time) if stopwatch.elapsed() >= time => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+        let is_late = args.time.is_some_and(|time| stopwatch.elapsed() >= time);
+        if is_late || interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let limits = args.limits();
-    let report = pool.install(|| verify(&model, &named.subject.expectations, limits, &mut watch));
+    let report = pool.install(|| verify(&model, &expectations, limits, &mut watch));
     bar.finish_and_clear();
     let seconds = stopwatch.elapsed().as_secs_f64();
-    Ok(Judged { name: named.name, about: named.subject.about, model, report, seconds })
+    Ok(Judged { name, about, file, model, report, seconds })
 }
 
 fn spinner() -> ProgressStyle {

@@ -1,10 +1,14 @@
-//! `countersign`: which promises does the order of your approval's steps keep?
+//! `countersign`: model-checks, simulates and attacks actions that must happen once.
 
+mod advice;
 mod args;
 mod attack;
+mod completions;
 mod diagram;
+mod explain;
 mod explore;
 mod help;
+mod interrupt;
 mod judge;
 mod matrix;
 mod replay;
@@ -13,24 +17,29 @@ mod schema;
 mod show;
 mod simulate;
 mod verify;
+mod wrap;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Args, Command};
-use countersign_terminal::{Exit, print_error};
+use countersign_terminal::{Exit, output, print_error};
 
 fn main() -> ExitCode {
-    let exit = match Args::parse().command {
+    let args = Args::parse();
+    output::choose(args.color.into());
+    let exit = match args.command {
         Command::Verify(args) => verify::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Attack(args) => attack::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Help(args) => help::run(&args),
         Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(&args),
     };
     exit.unwrap_or_else(|problem| {
         print_error!("{problem}");

@@ -1,4 +1,4 @@
-//! The verdicts at a glance: a matrix of properties by flows that fits 100 columns, or a line per flow.
+//! The verdicts at a glance: a line for each flow, and a matrix of properties by flows that fits 100 columns.
 
 use std::fmt::Write;
 
@@ -18,16 +18,18 @@ const NAME: usize = 37;
 const FITS: usize = 6;
 
 const LEGEND: &str = "\
-✓ holds   ✗ n violated, by n steps at best   ○ holds vacuously   – does not apply
-? unknown, cut off   ! not as expected";
+✓ holds   ✗ n violated; the shortest counterexample has n steps   – does not apply
+○ vacuous: nothing in this flow can violate it   ? unknown: cut off   ! not as expected";
 
-/// Prints the legend, then a block for each group of flows.
+/// Prints the legend, a line for each flow, the worst first, and a matrix for each group of few flows.
 pub(crate) fn print(judged: &[Judged]) {
     print_line!("\n{LEGEND}");
+    lines(judged);
     for (title, members) in groups(judged) {
-        print_line!("\n{}", title.bold());
-        let rendered = if members.len() > FITS { lines(&members) } else { matrix(&members) };
-        print_line!("{}", rendered.trim_end());
+        if members.len() <= FITS {
+            print_line!("\n{}", title.bold());
+            print_line!("{}", matrix(&members).trim_end());
+        }
     }
 }
 
@@ -49,34 +51,47 @@ fn groups(judged: &[Judged]) -> Vec<(&'static str, Vec<&Judged>)> {
     groups
 }
 
-/// A line per flow: its name, and the properties that it violates.
-fn lines(judged: &[&Judged]) -> String {
+/// A line for each flow: what is not as expected, then what was cut off, then the rest.
+fn lines(judged: &[Judged]) {
     let width = judged.iter().map(|one| one.name.chars().count()).max().unwrap_or(0);
-    let mut out = String::new();
-    for one in judged {
-        let mut violated = String::new();
-        for judgement in &one.report.judgements {
-            let mark = if judgement.expected { "" } else { "!" };
-            match &judgement.verdict {
-                Verdict::Broken(_) => {
-                    let _ = write!(violated, " {}{mark}", judgement.property.id());
-                }
-                Verdict::Unknown => {
-                    let _ = write!(violated, " {}?", judgement.property.id());
-                }
-                Verdict::Holds | Verdict::DoesNotApply if judgement.expected => {}
-                Verdict::Holds | Verdict::DoesNotApply => {
-                    let _ = write!(violated, " {}✓!", judgement.property.id());
-                }
-            }
+    let section = |title: &str, is_in: &dyn Fn(&Judged) -> bool| {
+        let members: Vec<&Judged> = judged.iter().filter(|one| is_in(one)).collect();
+        if !members.is_empty() {
+            print_line!("\n{}", title.bold());
         }
-        let _ = if violated.is_empty() {
-            writeln!(out, "  {:width$}  {}", one.name, "✓".green())
-        } else {
-            writeln!(out, "  {:width$}  {}", one.name, format!("✗{violated}").red())
-        };
+        for one in members {
+            print_line!("  {:width$}  {}", one.name, violations(one));
+        }
+    };
+    let is_cut_off = |one: &Judged| one.report.cut_off.is_some();
+    section("Not as expected", &|one| one.is_unexpected());
+    section("Cut off", &|one| is_cut_off(one) && !one.is_unexpected());
+    section("As expected", &|one| !is_cut_off(one) && !one.is_unexpected());
+}
+
+/// The properties that a flow violates, and what else is worth a word.
+fn violations(judged: &Judged) -> String {
+    let mut violated = String::new();
+    let mut others = String::new();
+    let mut unknown = 0;
+    for judgement in &judged.report.judgements {
+        let id = judgement.property.id();
+        match &judgement.verdict {
+            Verdict::Broken(_) if judgement.expected => violated.push_str(&format!(" {id}")),
+            Verdict::Broken(_) => violated.push_str(&format!(" {}", format!("{id}!").red().bold())),
+            Verdict::Unknown => unknown += 1,
+            Verdict::Holds | Verdict::DoesNotApply if judgement.expected => {}
+            _ => others.push_str(&format!("  {} {id}!", sign_alone(judgement)).yellow().to_string()),
+        }
     }
-    out
+    let sign = match (violated.is_empty(), unknown) {
+        (false, _) => format!("✗{violated}"),
+        (true, 0) => "✓".green().to_string(),
+        (true, _) => String::new(),
+    };
+    let unknown =
+        if unknown > 0 { format!(" ? {unknown} unknown").yellow().to_string() } else { String::new() };
+    format!("{sign}{others}{unknown}")
 }
 
 fn matrix(judged: &[&Judged]) -> String {
@@ -93,12 +108,13 @@ fn matrix(judged: &[&Judged]) -> String {
     }
     for property in Property::MODELLED {
         // A row of dashes says nothing.
-        if judged.iter().all(|judged| judged.report.of(*property).verdict == Verdict::DoesNotApply) {
+        let judgements: Vec<_> = judged.iter().filter_map(|judged| judged.of(*property)).collect();
+        if judgements.iter().all(|judgement| judgement.verdict == Verdict::DoesNotApply) {
             continue;
         }
         let _ = write!(out, "{} {}", format!("{:>3}", property.id()).bold(), property.name());
         let gap = NAME - 4 - property.name().len();
-        row(&mut out, gap, judged.iter().map(|judged| cell(judged.report.of(*property))));
+        row(&mut out, gap, judgements.into_iter().map(cell));
     }
     out
 }
@@ -137,14 +153,22 @@ fn header(name: &str) -> Vec<String> {
     lines
 }
 
+/// The sign of a verdict, without a number.
+fn sign_alone(judgement: &Judgement) -> &'static str {
+    match &judgement.verdict {
+        Verdict::DoesNotApply => "–",
+        Verdict::Holds if judgement.exercised => "✓",
+        Verdict::Holds => "○",
+        Verdict::Broken(_) => "✗",
+        Verdict::Unknown => "?",
+    }
+}
+
 /// The sign of one verdict.
-pub(crate) fn sign(judgement: &Judgement) -> String {
+fn sign(judgement: &Judgement) -> String {
     let sign = match &judgement.verdict {
-        Verdict::DoesNotApply => "–".to_owned(),
-        Verdict::Holds if judgement.exercised => "✓".to_owned(),
-        Verdict::Holds => "○".to_owned(),
         Verdict::Broken(run) => format!("✗ {}", run.actions.len()),
-        Verdict::Unknown => "?".to_owned(),
+        _ => sign_alone(judgement).to_owned(),
     };
     let expected = judgement.expected || judgement.verdict == Verdict::Unknown;
     if expected { sign } else { format!("{sign} !") }
@@ -155,6 +179,8 @@ fn cell(judgement: &Judgement) -> (String, Style) {
         Verdict::Holds if judgement.exercised => Style::new().green(),
         Verdict::DoesNotApply => Style::new().dimmed(),
         Verdict::Holds | Verdict::Unknown => Style::new().yellow(),
+        // What is expected does not alarm.
+        Verdict::Broken(_) if judgement.expected => Style::new(),
         Verdict::Broken(_) => Style::new().red(),
     };
     (sign(judgement), if judgement.expected { style } else { style.bold() })

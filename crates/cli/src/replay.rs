@@ -1,4 +1,4 @@
-//! `countersign replay`: a failure played again, as a sequence diagram; or an audit log held against a flow.
+//! `countersign replay`: a failure once more, as a sequence diagram; or an audit log, checked against a flow.
 
 mod audit;
 
@@ -11,7 +11,7 @@ use crate::{
     args::{DiagramFormat, ReplayArgs},
     diagram::{Diagram, mermaid, terminal},
 };
-use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
 /// The longest failure.
 const MOST: usize = 16 << 20;
@@ -25,8 +25,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
     }
 }
 
-/// Exit code 1 says that it is broken again: a violation, as always. Who could not do all that the failure does, and breaks
-/// nothing, has not played it: the file is bad for this version.
+/// Exit code 1: the violation reproduces. A schedule of which actions had to be skipped, and that violates nothing, is bad
+/// for this version.
 fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     let name = path.display().to_string();
     let failure: Failure = input::json(&name, &input::text(path, MOST, WHAT)?, WHAT)?;
@@ -37,9 +37,10 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     let is_liveness = property.kind() == Kind::Liveness;
     let tail = if is_liveness { replayed.aftermath } else { Vec::new() };
     let stays = property.is_inevitable();
-    let diagram = Diagram { title, scenes: replayed.scenes, tail, cycle: Vec::new(), stays };
+    let violates = replayed.is_broken && !is_liveness;
+    let diagram = Diagram { title, scenes: replayed.scenes, tail, cycle: Vec::new(), stays, violates };
     match format {
-        DiagramFormat::Mermaid => print_line!("{}", mermaid::render(&diagram).trim_end()),
+        DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
         DiagramFormat::Human => {
             print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
             print_line!("{}", terminal::render(&diagram).trim_end());
@@ -61,20 +62,20 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
         print_error!("{skipped} of {} actions were not possible, and were skipped", failure.actions.len());
     }
     if replayed.is_broken {
-        print_error!("{} is broken, as by seed {}", property.id().red().bold(), failure.seed);
+        print_error!("{} is violated again, as by seed {}", property.id().red().bold(), failure.seed);
         return Ok(Exit::Unexpected);
     }
     let version = &failure.version;
     if skipped > 0 {
         // Another run than the one that was found: that it breaks nothing says nothing of that one.
         print_error!(
-            "whether {} is still broken cannot be told (found by {version}, played by {this})",
+            "whether {} is still violated is unknown (found by {version}, replayed by {this})",
             property.id().yellow().bold()
         );
         return Ok(Exit::BadInput);
     }
     print_error!(
-        "{} is not broken any more (found by {version}, played by {this})",
+        "{} is not violated any more (found by {version}, replayed by {this})",
         property.id().green().bold()
     );
     Ok(Exit::Expected)

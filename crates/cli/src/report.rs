@@ -1,4 +1,4 @@
-//! What was found, in full: the runs, the bounds and the counts; or all of it as JSON.
+//! The results in full: the runs, the bounds and the counts; or all of it as JSON.
 
 use countersign_models::{
     explorer::CutOff,
@@ -10,26 +10,32 @@ use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use crate::judge::Judged;
-use countersign_terminal::print_line;
+use crate::judge::{Judged, is_unexpected};
+use countersign_terminal::{print_data, print_line};
 
-/// Prints the best counterexample of each violated property, and what else is not as expected; or only the latter.
+/// Prints what is not as expected, then the violations that are expected: of each the best counterexample.
 pub(crate) fn print_runs(judged: &[Judged], only_unexpected: bool) {
+    let expected = |one: &Judgement| one.expected && matches!(one.verdict, Verdict::Broken(_));
+    section(judged, "In full: not as expected", is_unexpected);
+    if !only_unexpected {
+        section(judged, "In full: violated, as expected", expected);
+    }
+}
+
+fn section(judged: &[Judged], title: &str, is_told: impl Fn(&Judgement) -> bool) {
+    let mut has_begun = false;
     for judged in judged {
-        let is_told = |one: &&Judgement| match one.verdict {
-            Verdict::Broken(_) => !only_unexpected || !one.expected,
-            Verdict::Holds => !one.expected,
-            Verdict::DoesNotApply => !one.expected,
-            Verdict::Unknown => false,
-        };
-        let told: Vec<&Judgement> = judged.report.judgements.iter().filter(is_told).collect();
+        let told: Vec<&Judgement> = judged.report.judgements.iter().filter(|one| is_told(one)).collect();
         if told.is_empty() {
             continue;
         }
-        print_line!("");
+        if !has_begun {
+            print_line!("\n{}", title.bold());
+        }
+        has_begun = true;
         match &judged.about {
-            Some(about) => print_line!("{}: {about}", judged.name.bold()),
-            None => print_line!("{}", judged.name.bold()),
+            Some(about) => print_line!("\n{}: {about}", judged.name.bold()),
+            None => print_line!("\n{}", judged.name.bold()),
         }
         for judgement in told {
             print_judgement(judged, judgement);
@@ -44,7 +50,9 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
         Verdict::Broken(run) => {
             let actions = counted(run.actions.len(), "action");
             let unexpected = if judgement.expected { "" } else { ", which is not expected" };
-            print_line!("\n  {} is violated after {actions}{unexpected}", title.red().bold());
+            let title =
+                if judgement.expected { title.bold().to_string() } else { title.red().bold().to_string() };
+            print_line!("\n  {title} is violated after {actions}{unexpected}");
             print_line!("  {}", property.sentence().dimmed());
             print_line!("  {}", judged.model.reason(property, run));
             print_run(judged, property.is_inevitable(), run);
@@ -70,13 +78,15 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
     let scenes = run.scenes(&judged.model);
     let [tail, cycle] = run.aftermath(&judged.model);
     for (number, scene) in scenes.iter().enumerate() {
-        print_scene(number + 1, scene);
+        // What comes about too late is no single step.
+        let is_last = number + 1 == scenes.len() && !stays;
+        print_scene(number + 1, scene, is_last);
     }
     if !tail.is_empty() {
         print_line!("      {}", "and from there, without any fault:".dimmed());
     }
     for (number, scene) in tail.iter().enumerate() {
-        print_scene(scenes.len() + number + 1, scene);
+        print_scene(scenes.len() + number + 1, scene, false);
     }
     if stays && cycle.is_empty() {
         print_line!("      {}", "and so it stays: no move that is owed changes it".dimmed());
@@ -84,17 +94,18 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
     if !cycle.is_empty() {
         print_line!("      {}", "then, for ever:".dimmed());
         for (number, scene) in cycle.iter().enumerate() {
-            print_scene(scenes.len() + tail.len() + number + 1, scene);
+            print_scene(scenes.len() + tail.len() + number + 1, scene, false);
         }
     }
 }
 
-fn print_scene(number: usize, scene: &Scene) {
+fn print_scene(number: usize, scene: &Scene, violates: bool) {
     let text = scene.to_string();
-    if scene.is_harm {
-        print_line!("  {number:>3} {}", text.yellow());
-    } else {
-        print_line!("  {number:>3} {text}");
+    let mark = if violates { '✗' } else { ' ' };
+    match (violates, scene.is_harm) {
+        (true, _) => print_line!("{} {number:>3} {}", mark.red().bold(), text.bold()),
+        (false, true) => print_line!("{mark} {number:>3} {}", text.yellow()),
+        (false, false) => print_line!("{mark} {number:>3} {text}"),
     }
 }
 
@@ -152,8 +163,7 @@ pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
 }
 
 fn unexpected(judged: &Judged) -> usize {
-    let known = |one: &&Judgement| !one.expected && one.verdict != Verdict::Unknown;
-    judged.report.judgements.iter().filter(known).count()
+    judged.report.judgements.iter().filter(|one| is_unexpected(one)).count()
 }
 
 /// `3 callers, 1 crash, 1 fault`.
@@ -179,7 +189,7 @@ pub(crate) fn because(cut_off: CutOff) -> &'static str {
         CutOff::States => "the limit on states was reached",
         CutOff::Depth => "the limit on depth was reached",
         CutOff::Memory => "the limit on memory was reached",
-        CutOff::Stopped => "the time was up",
+        CutOff::Stopped => "it was stopped",
     }
 }
 
@@ -221,7 +231,7 @@ struct JsonProperty {
 pub(crate) fn print_json(judged: &[Judged]) {
     let report = JsonReport { flows: judged.iter().map(json_flow).collect() };
     match serde_json::to_string_pretty(&report) {
-        Ok(json) => print_line!("{json}"),
+        Ok(json) => print_data!("{json}"),
         Err(error) => unreachable!("numbers and texts can always be written: {error}"),
     }
 }

@@ -2,9 +2,9 @@
 
 use countersign::flow_file;
 use countersign_models::properties::Property;
-use countersign_terminal::{BadInput, Exit, print_line};
+use countersign_terminal::{BadInput, Exit, print_data};
 
 pub(crate) fn run() -> Result<Exit, BadInput> {
-    print_line!("{:#}", flow_file::schema(Property::IDS));
+    print_data!("{:#}", flow_file::schema(Property::IDS));
     Ok(Exit::Expected)
 }

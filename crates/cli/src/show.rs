@@ -6,20 +6,23 @@ use owo_colors::OwoColorize;
 use crate::{
     args::{DiagramFormat, ShowArgs},
     diagram::{Diagram, mermaid, terminal},
+    interrupt,
     judge::{judge, pool},
     report,
 };
-use countersign_terminal::{BadInput, Exit, input, print_error, print_line};
+use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;
-    let property = input::property(&args.property)?;
+    let property = input::modelled_property(&args.property)?;
     let pool = pool(args.run.threads)?;
+    interrupt::catch();
     let judged = judge(named, args.bounds.bounds(), &args.run, &pool)?;
     let judgement = judged.report.of(property);
     let within = report::bounds(&judged);
     let title = format!("{}: {} {}", judged.name, property.id(), property.name());
     let exit = match (&judgement.verdict, judgement.expected) {
+        (Verdict::Unknown, _) if interrupt::happened() => Exit::Interrupted,
         (Verdict::Unknown, _) => Exit::CutOff,
         (_, true) => Exit::Expected,
         (_, false) => Exit::Unexpected,
@@ -28,9 +31,10 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
         Verdict::Broken(run) => {
             let [tail, cycle] = run.aftermath(&judged.model);
             let stays = property.is_inevitable() && cycle.is_empty();
-            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays };
+            let violates = !property.is_inevitable();
+            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays, violates };
             match args.format {
-                DiagramFormat::Mermaid => print_line!("{}", mermaid::render(&diagram).trim_end()),
+                DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
                 DiagramFormat::Human => {
                     print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
                     print_line!("{}\n", judged.model.reason(property, run));

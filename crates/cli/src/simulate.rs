@@ -7,12 +7,12 @@ mod merge;
 mod page;
 mod trace;
 
-use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
+use std::{fmt, fs, io, ops::ControlFlow, path::Path, sync::Arc};
 
 use countersign::service::supports;
 use countersign_models::model::Bounds;
 use countersign_models::simulation::{Campaign, CrashPoints, Failure, Mutant, Report, Seeds, crash_points};
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use self::{
     document::{Document, Shrunk},
@@ -20,9 +20,10 @@ use self::{
 };
 use crate::{
     args::{Format, SimulateArgs, SimulateCommand},
+    interrupt,
     judge::{fit, pool},
 };
-use countersign_terminal::{BadInput, Exit, Stopwatch, input, input::Named};
+use countersign_terminal::{BadInput, Exit, Stopwatch, input, input::Named, print_error};
 
 /// Seeds that the canary has to be noticed by.
 const CANARY_SEEDS: u64 = 4096;
@@ -40,6 +41,10 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
     if let Some(path) = &args.trace {
         return pool.install(|| trace::write(&campaign, seeds, path));
     }
+    // Before the work, so that its results are not lost to a folder that cannot be written.
+    let is_new = !args.failures.exists();
+    interrupt::catch();
+    fs::create_dir_all(&args.failures).map_err(|error| unwritable(&args.failures, &error))?;
     let document = pool.install(|| play(&named, &campaign, seeds, args));
     // First what was found: it is not lost when its files cannot be written.
     match args.format {
@@ -47,12 +52,21 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
         Format::Json => document.print(),
     }
     keep(&args.failures, &document.failures())?;
+    if is_new && document.failures().is_empty() {
+        // Fails where something was written into it, and that is what it is for.
+        let _ = fs::remove_dir(&args.failures);
+    }
+    if interrupt::happened() {
+        print_error!("interrupted: the report is about the seeds that were run until then");
+        return Ok(Exit::Interrupted);
+    }
     Ok(document.exit())
 }
 
 fn campaign(named: &Named, mutant: Option<&str>) -> Result<Campaign, BadInput> {
     let mutant = mutant.map(|name| {
-        let name = if name == "canary" { Mutant::ForgottenOnRestart.name() } else { name };
+        let name = name.replace('_', "-");
+        let name = if name == "canary" { Mutant::ForgottenOnRestart.name() } else { &name };
         Mutant::find(name).ok_or_else(|| {
             let names: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
             let title = format!("found the unknown mutant `{name}`, expected one of {}", names.join(", "));
@@ -85,10 +99,8 @@ fn play(named: &Named, campaign: &Campaign, seeds: Seeds, args: &SimulateArgs) -
     let report = campaign.run(seeds, &mut |report| {
         bar.set_position(report.schedules);
         bar.set_message(found_so_far(report));
-        match args.time {
-            Some(time) if stopwatch.elapsed() >= time => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+        let is_late = args.time.is_some_and(|time| stopwatch.elapsed() >= time);
+        if is_late || interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let seconds = stopwatch.elapsed().as_secs_f64();
     bar.set_message("shrinking what was found");
@@ -113,25 +125,26 @@ fn found_so_far(report: &Report) -> String {
     let found: Vec<&str> = report.findings.keys().map(String::as_str).collect();
     match found.as_slice() {
         [] => format!("{steps} steps"),
-        found => format!("{steps} steps, broken: {}", found.join(" ")),
+        found => format!("{steps} steps, violated: {}", found.join(" ")),
     }
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix:.bold} {wide_bar} {human_pos}/{human_len} {per_sec} {msg} ({eta})")
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    ProgressStyle::with_template("{prefix:.bold} {wide_bar} {human_pos}/{human_len} {rate} {msg} ({eta})")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> BadInput {
+    let title = format!("{}: cannot be written: {error}", path.display());
+    BadInput::plain(&title, "name another folder with --failures")
 }
 
 /// Writes each failure to a file of its own.
 fn keep(folder: &Path, failures: &[&Failure]) -> Result<(), BadInput> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    let unwritable = |path: &Path, error: &std::io::Error| {
-        let title = format!("{}: cannot be written: {error}", path.display());
-        BadInput::plain(&title, "another folder can be named with --failures")
-    };
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
     for failure in failures {
         let path = folder.join(document::file_name(failure));
         fs::write(&path, document::file(failure)).map_err(|error| unwritable(&path, &error))?;

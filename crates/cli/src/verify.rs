@@ -1,20 +1,35 @@
 //! `countersign verify`.
 
+use countersign_models::properties::Property;
+
 use crate::{
+    advice,
     args::{Format, VerifyArgs},
+    interrupt,
     judge::{fit, judge, pool},
     matrix, report,
 };
-use countersign_terminal::{BadInput, Exit, input};
+use countersign_terminal::{BadInput, Exit, input, print_error};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let flows = input::flows(&args.flows)?;
+    let only = args.only.iter().map(|text| input::modelled_property(text)).collect::<Result<Vec<_>, _>>()?;
     let pool = pool(args.run.threads)?;
     let bounds = args.bounds.bounds();
     // Before the first one is judged: what was found is not lost to a later one.
     flows.iter().try_for_each(|named| fit(&named.name, &named.subject.flow, bounds))?;
-    let judged = flows.into_iter().map(|named| judge(named, bounds, &args.run, &pool));
-    let judged: Vec<_> = judged.collect::<Result<_, _>>()?;
+    let fixed = args.fix.as_ref().map(|file| advice::destination(&flows, file.as_deref())).transpose()?;
+    interrupt::catch();
+    let count = flows.len();
+    let mut judged = Vec::new();
+    for named in flows {
+        if interrupt::happened() {
+            break;
+        }
+        let mut one = judge(named, bounds, &args.run, &pool)?;
+        one.report.judgements.retain(|one| is_asked_for(one.property, &only));
+        judged.push(one);
+    }
     match args.format {
         Format::Json => report::print_json(&judged),
         Format::Human => {
@@ -22,9 +37,24 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
             let only_unexpected = args.flows.is_empty();
             matrix::print(&judged);
             report::print_runs(&judged, only_unexpected);
+            let advised = fixed.is_none() && !interrupt::happened();
+            for one in judged.iter().filter(|one| advised && (!only_unexpected || one.is_unexpected())) {
+                advice::print(one, &args.run, &pool);
+            }
             report::print_summary(&judged, only_unexpected);
         }
     }
+    if let (Some(fixed), [one]) = (&fixed, judged.as_slice()) {
+        advice::fix(one, fixed, &args.run, &pool)?;
+    }
+    if interrupt::happened() {
+        print_error!("interrupted: {} of {count} flows were begun", judged.len());
+        return Ok(Exit::Interrupted);
+    }
     let worst = |exit| judged.iter().any(|judged| judged.exit() == exit);
     Ok([Exit::Unexpected, Exit::CutOff].into_iter().find(|exit| worst(*exit)).unwrap_or(Exit::Expected))
+}
+
+fn is_asked_for(property: Property, only: &[Property]) -> bool {
+    only.is_empty() || only.contains(&property)
 }

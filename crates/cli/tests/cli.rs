@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use countersign_models::properties::Property;
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -84,9 +85,11 @@ fn the_readme_shows_what_its_flow_file_comes_to() {
     let shown = &blocks("text\n")[0];
     assert!(drawn.contains(shown.trim_end()), "the README should show:\n{drawn}");
     let verified = countersign(&["verify", path.to_str().expect("text")]);
+    let advice = &blocks("text\n")[1];
+    assert!(stdout(&verified).contains(advice.trim_end()), "the README should show:\n{}", stdout(&verified));
     let violated = stdout(&verified).lines().filter(|line| line.contains('✗') && line.contains('!')).count();
-    // The legend, and S2, S3, S5, L1.
-    assert_eq!((code(&verified), violated), (1, 4));
+    // The flow's line, and S2, S3, S5, L1.
+    assert_eq!((code(&verified), violated), (1, 5));
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn a_flow_that_is_too_large_for_the_model_is_refused() {
         let said = stderr(&output);
         assert_eq!(code(&output), 2, "{said}");
         assert!(said.contains("large: the flow is too large for the model with 6 callers"), "{said}");
-        assert!(said.contains("--consumers") && !said.contains("panicked"), "{said}");
+        assert!(said.contains("--callers") && !said.contains("panicked"), "{said}");
     }
 }
 
@@ -217,6 +220,14 @@ fn bad_usage_exits_with_2() {
         &["verify", "--threads", "0"],
         &["verify", "--threads", "99999999999"],
         &["verify", "--memory", "lots"],
+        &["verify", "--memory", "4"],
+        &["verify", "--only", "S99"],
+        &["verify", "--only", "S14"],
+        &["verify", "--fix"],
+        &["verify", "consume-last", "--fix"],
+        &["verify", "consume-last", "--fix=/no/such/folder/flow.toml"],
+        &["verify", "--color", "sometimes"],
+        &["explain", "S99"],
         &["verify", "--time", "soon"],
         &["verify", "--format", "xml"],
         &["show", "consume-last"],
@@ -255,10 +266,127 @@ fn there_is_nothing_to_show_of_what_holds() {
 }
 
 #[test]
-fn help_flows_is_the_page_in_the_docs() {
+fn help_flows_says_what_the_page_says_within_80_columns() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flows.md");
-    let output = countersign(&["help", "flows"]);
-    assert_eq!(stdout(&output).trim(), fs::read_to_string(page).expect("the page").trim());
+    let page = fs::read_to_string(page).expect("the page");
+    let printed = stdout(&countersign(&["help", "flows"]));
+    // Code is as long as it is.
+    let code = |line: &str| line.starts_with("    ");
+    let longest = printed.lines().filter(|line| !code(line)).map(|line| line.chars().count()).max();
+    assert!(longest.is_some_and(|longest| longest <= 80), "{longest:?} columns");
+    let words = |text: &str| text.matches("`approvers`").count();
+    assert!(words(&printed) > 0 && words(&printed) == words(&page));
+    assert!(!printed.contains("|---") && !printed.contains("<!--"), "{printed}");
+}
+
+#[test]
+fn help_names_the_program_and_the_built_in_flows() {
+    let version = stdout(&countersign(&["--version"]));
+    assert!(version.starts_with("countersign 0."), "{version}");
+    for args in [&["help", "verify"][..], &["verify", "--help"], &["help", "show"]] {
+        let help = stdout(&countersign(args));
+        assert!(help.contains("Usage: countersign ") && !help.contains("countersign-cli"), "{help}");
+        assert!(help.contains("consume-first\n") && help.contains("01-librechat-invite-buggy"), "{help}");
+    }
+}
+
+#[test]
+fn every_property_is_explained() {
+    let list = stdout(&countersign(&["explain"]));
+    for property in Property::ALL {
+        assert!(list.contains(&format!("{:>3} {}", property.id(), property.name())), "{property}");
+    }
+    let page = stdout(&countersign(&["explain", "Refusal-leaves-no-trace"]));
+    for part in
+        ["S7 refusal_leaves_no_trace", "Why it matters", "Shortest run", "gafaelfawr#1042", "How to fix it"]
+    {
+        assert!(page.contains(part), "{part} in\n{page}");
+    }
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    let by_mutant = stdout(&countersign(&["explain", "s14"]));
+    assert!(by_mutant.contains("--mutant unfenced"), "{by_mutant}");
+    let shown = countersign(&["show", "atomic-commit", "S14"]);
+    assert!(stderr(&shown).contains("`countersign simulate` judges it"), "{}", stderr(&shown));
+}
+
+#[test]
+fn only_what_is_asked_for_is_judged() {
+    let (exit, report) = json(&["04-vendure-coupon-buggy", "--only", "s2,losers-get-409"]);
+    let properties = report["flows"][0]["properties"].as_array().expect("an array");
+    let ids: Vec<&str> = properties.iter().filter_map(|property| property["id"].as_str()).collect();
+    assert_eq!((exit, ids), (0, vec!["S2", "S3"]));
+}
+
+/// A flow file with a comment on each line that advice touches.
+const COUPON: &str = "\
+[object]
+approvers = 0
+bound = false
+audited = false
+expires = false
+owner = false
+
+[[step]]
+do = \"consume\" # swap
+guards = [] # none
+
+[[step]]
+do = \"act\"
+name = \"payout\"
+via = \"row\"
+";
+
+#[test]
+fn advice_is_printed_and_fix_writes_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("coupon.toml");
+    let name = path.to_str().expect("text");
+    fs::write(&path, COUPON).expect("a file");
+    let output = countersign(&["verify", name]);
+    let said = stdout(&output);
+    assert!(code(&output) == 1 && said.contains("make `consume` conditional on `status`"), "{said}");
+    assert!(said.contains("put `consume` and `payout` into one transaction"), "{said}");
+    assert_eq!(fs::read_to_string(&path).expect("the file"), COUPON, "nothing is written without --fix");
+
+    let other = folder.path().join("other.toml");
+    fs::write(&other, "").expect("a file");
+    let other = format!("--fix={}", other.to_str().expect("text"));
+    let refused = countersign(&["verify", name, &other]);
+    assert!(code(&refused) == 2 && stderr(&refused).contains("the file exists"), "{}", stderr(&refused));
+
+    let new = folder.path().join("new.toml");
+    let fixed = countersign(&["verify", name, &format!("--fix={}", new.to_str().expect("text"))]);
+    assert!(stderr(&fixed).contains("it violates nothing within"), "{}", stderr(&fixed));
+    assert_eq!(fs::read_to_string(&path).expect("the file"), COUPON);
+    let written = fs::read_to_string(&new).expect("the new file");
+    assert!(written.contains("# swap") && written.contains("# none"), "{written}");
+
+    assert_eq!(code(&countersign(&["verify", name, "--fix"])), 1, "what was judged had violations");
+    assert_eq!(fs::read_to_string(&path).expect("the file"), written);
+    assert_eq!(code(&countersign(&["verify", name])), 0);
+}
+
+#[test]
+fn a_locale_without_utf_8_gets_ascii_and_colours_can_be_forced() {
+    let run = |args: &[&str], locale: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command.args(args).env_remove("NO_COLOR").env("LC_ALL", locale);
+        stdout(&command.output().expect("the binary was built"))
+    };
+    let shown = ["show", "04-vendure-coupon-buggy", "S2"];
+    assert!(run(&shown, "C").is_ascii(), "{}", run(&shown, "C"));
+    assert!(run(&shown, "en_US.UTF-8").contains('▶'));
+    assert!(run(&["verify", "04-vendure-coupon-buggy"], "POSIX").is_ascii());
+    assert!(run(&[&shown[..], &["--color", "always"]].concat(), "C").contains('\u{1b}'));
+    assert!(!run(&[&shown[..], &["--color", "never"]].concat(), "C").contains('\u{1b}'));
+}
+
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&countersign(&["completions", shell]));
+        assert!(script.contains("countersign") && script.contains("explain"), "{shell}");
+    }
 }
 
 #[cfg(target_os = "linux")]

@@ -110,12 +110,12 @@ fn the_shipped_order_survives_and_a_known_bad_one_is_broken_as_expected() {
     let output = run(folder.path(), &["simulate", "consume-last", "--seeds", "0..20000"]);
     let said = text(&output.stdout);
     assert_eq!(code(&output), 0, "{said}");
-    assert!(said.contains("Nothing was broken but what is expected to be"), "{said}");
+    assert!(said.contains("Nothing is violated but what is expected"), "{said}");
     assert!(said.contains("shrunk to 5 actions, as the model's shortest"), "{said}");
     let failure = folder.path().join("failures/consume-last-S7.json");
     let output = run(folder.path(), &["replay", failure.to_str().expect("text")]);
     assert_eq!(code(&output), 1);
-    assert!(text(&output.stderr).contains("S7 is broken, as by seed"));
+    assert!(text(&output.stderr).contains("S7 is violated again, as by seed"));
 }
 
 #[test]
@@ -277,16 +277,16 @@ fn a_failure_of_which_actions_were_skipped_is_not_called_repaired() {
     };
     let approve = serde_json::json!({ "approve": { "approval": 0 } });
     let (exit, said) = replay(serde_json::json!([approve]));
-    assert!(exit == 0 && said.contains("S1 is not broken any more"), "{exit}: {said}");
+    assert!(exit == 0 && said.contains("S1 is not violated any more"), "{exit}: {said}");
     let (exit, said) = replay(serde_json::json!([approve, approve]));
-    assert!(exit == 2 && said.contains("whether S1 is still broken cannot be told"), "{exit}: {said}");
+    assert!(exit == 2 && said.contains("whether S1 is still violated is unknown"), "{exit}: {said}");
     assert!(said.contains("1 of 2 actions were not possible, and were skipped"), "{said}");
     // What is broken all the same is broken.
     let whole: Value = serde_json::from_str(&kept).expect("JSON");
     let mut longer = whole["actions"].as_array().expect("a list").clone();
     longer.insert(1, approve);
     let (exit, said) = replay(Value::Array(longer));
-    assert!(exit == 1 && said.contains("S1 is broken"), "{exit}: {said}");
+    assert!(exit == 1 && said.contains("S1 is violated again"), "{exit}: {said}");
 }
 
 const ALLOWED: &str = r#"{"kind":"promote.approval_requested","approval_id":"a1","at":"2026-01-01T00:00:00Z","by":"dev@example.com"}
@@ -306,7 +306,8 @@ fn an_audit_log_is_held_against_a_flow() {
         (code(&output), text(&output.stdout) + &text(&output.stderr))
     };
     let (exit, said) = audit(ALLOWED, "atomic-commit");
-    assert_eq!((exit, said.trim()), (0, "5 events of 2 approvals: all allowed by atomic-commit"));
+    assert!(exit == 0 && said.ends_with("5 events of 2 approvals: all allowed by atomic-commit\n"), "{said}");
+    assert!(said.starts_with("Checked: each event against the transitions of its approval."), "{said}");
 
     let late = ALLOWED.replace("2026-01-01T23:59:59.999Z", "2026-01-02T00:00:00Z");
     let (exit, said) = audit(&late, "atomic-commit");
@@ -349,4 +350,30 @@ fn a_bad_line_of_an_audit_log_is_told_by_its_number() {
     fs::write(folder.path().join("log.ndjson"), "\n").expect("a file");
     let output = run(folder.path(), &["replay", "--audit", "log.ndjson"]);
     assert_eq!((code(&output), text(&output.stderr).contains("found no event")), (2, true));
+}
+
+/// Once the folder of the failures exists, Ctrl-C is caught.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_campaign_prints_what_there_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let failures = folder.path().join("failures");
+    let child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["simulate", "--seeds", "0..100000000", "--threads", "1", "--failures"])
+        .arg(&failures)
+        .env("NO_COLOR", "1")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    while !failures.exists() {
+        std::thread::yield_now();
+    }
+    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(signalled.expect("kill runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("atomic-commit, seeds 0..100000000"), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
+    assert!(!failures.exists(), "nothing failed");
 }

@@ -13,6 +13,8 @@ pub enum Exit {
     BadInput = 2,
     /// A limit on time, memory, states or depth stopped it before it was complete, and nothing unexpected was found.
     CutOff = 3,
+    /// It was interrupted; what was found until then is printed.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -1,6 +1,10 @@
 //! From what was typed to a flow: a built-in name or a file, with errors that point into the file.
 
-use std::{fmt, fs, io, ops::Range, path::Path};
+use std::{
+    fmt, fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use countersign::flow_file::{self, Problem};
@@ -18,6 +22,8 @@ pub struct Named {
     pub file: String,
     /// What the file says.
     pub subject: Subject,
+    /// The path of the file; none for a built-in flow.
+    pub path: Option<PathBuf>,
 }
 
 /// What is wrong with the input, ready to print.
@@ -82,7 +88,8 @@ impl BadInput {
 }
 
 fn renderer() -> Renderer {
-    Renderer::styled().decor_style(DecorStyle::Unicode)
+    let style = if crate::output::is_ascii() { DecorStyle::Ascii } else { DecorStyle::Unicode };
+    Renderer::styled().decor_style(style)
 }
 
 /// The line of the problem, cut to what can be read, with the problem's place in it.
@@ -116,7 +123,7 @@ pub fn flows(names: &[String]) -> Result<Vec<Named>, BadInput> {
 
 /// The flow of this name, or in this file.
 pub fn flow(name: &str) -> Result<Named, BadInput> {
-    if let Some(built_in) = BuiltIn::find(name) {
+    if let Some(built_in) = BuiltIn::find(name).or_else(|| BuiltIn::find(&name.replace('_', "-"))) {
         return Ok(built_in_flow(built_in));
     }
     let path = Path::new(name);
@@ -126,7 +133,12 @@ pub fn flow(name: &str) -> Result<Named, BadInput> {
             let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
             // A file's name may have anything in it, and is printed.
             let name = stem.replace(char::is_control, "\u{fffd}").replace('"', "'");
-            Ok(Named { name, file: String::from_utf8_lossy(&bytes).into_owned(), subject })
+            Ok(Named {
+                name,
+                file: String::from_utf8_lossy(&bytes).into_owned(),
+                subject,
+                path: Some(path.to_owned()),
+            })
         }
         Err(problem) => Err(BadInput::in_file(name, &bytes, &Finding::from(&problem))),
     }
@@ -134,7 +146,7 @@ pub fn flow(name: &str) -> Result<Named, BadInput> {
 
 fn built_in_flow(built_in: BuiltIn) -> Named {
     let (name, file) = (built_in.name.to_owned(), built_in.source.to_owned());
-    Named { name, file, subject: built_in.subject() }
+    Named { name, file, subject: built_in.subject(), path: None }
 }
 
 /// Reads no more than is needed to see that a file is longer than `most` bytes.
@@ -200,23 +212,38 @@ fn unreadable(name: &str, error: &io::Error) -> BadInput {
     }
 }
 
-/// The property of this id or name, of those that the model judges.
+/// The property of this id or name, in capitals or not, with `-` or `_`.
 pub fn property(text: &str) -> Result<Property, BadInput> {
-    let found = Property::MODELLED
-        .iter()
-        .copied()
-        .find(|property| property.id().eq_ignore_ascii_case(text) || property.name() == text);
+    let plain = text.trim().replace('-', "_");
+    let found = Property::ALL.iter().copied().find(|property| {
+        property.id().eq_ignore_ascii_case(&plain) || property.name().eq_ignore_ascii_case(&plain)
+    });
     found.ok_or_else(|| {
-        let ids: Vec<_> = Property::MODELLED.iter().map(|property| property.id()).collect();
-        let names = Property::MODELLED.iter().flat_map(|property| [property.id(), property.name()]);
+        let ids: Vec<_> = Property::numbered().iter().map(|property| property.id()).collect();
+        let names = Property::ALL.iter().flat_map(|property| [property.id(), property.name()]);
         BadInput::plain(
             &format!("found the unknown property `{text}`, expected one of {}", ids.join(", ")),
-            &match closest(text, names) {
+            &match closest(&plain, names) {
                 Some(close) => format!("did you mean `{close}`?"),
-                None => "`countersign help flows` lists what each of them says".to_owned(),
+                None => "`countersign explain` lists what each of them says".to_owned(),
             },
         )
     })
+}
+
+/// As [`property`], of those that the model judges.
+pub fn modelled_property(text: &str) -> Result<Property, BadInput> {
+    let property = property(text)?;
+    if Property::MODELLED.contains(&property) {
+        return Ok(property);
+    }
+    let other = if Property::SIMULATED.contains(&property) {
+        "`countersign simulate` judges it"
+    } else {
+        "the gate's own tests judge it"
+    };
+    let title = format!("{} {} is not judged in the model", property.id(), property.name());
+    Err(BadInput::plain(&title, &format!("{other}; `countersign explain {property}` says more")))
 }
 
 /// The one of these names that is probably meant.

@@ -2,7 +2,6 @@
 
 mod exit;
 pub mod input;
-#[doc(hidden)]
 pub mod output;
 mod stopwatch;
 

@@ -12,7 +12,7 @@ macro_rules! checked {
             // stateright stops as soon as every property has a discovery; this one never has.
             Checked::always("every state is visited", |_, _| true),
             $(
-                Checked::always(stringify!($id), |model: &Model, state| !model.violates(Property::$id, state)),
+                Checked::always(Property::$id.title(), |model: &Model, state| !model.violates(Property::$id, state)),
                 Checked::sometimes(concat!(stringify!($id), " is exercised"), |model: &Model, state| {
                     model.exercises(Property::$id, state)
                 }),

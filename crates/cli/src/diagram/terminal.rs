@@ -26,7 +26,8 @@ pub(crate) fn render(diagram: &Diagram) -> String {
         if let Some(heading) = heading {
             let _ = writeln!(out, "{}", columns.across(heading).dimmed());
         }
-        draw(&mut out, &columns, &actors, number + 1, scene);
+        let violates = diagram.violates && number + 1 == diagram.scenes.len();
+        draw(&mut out, &columns, &actors, number + 1, scene, violates);
     }
     let _ = writeln!(out, "{}", text(&columns.lifelines()));
     if diagram.stays {
@@ -76,20 +77,21 @@ impl Columns {
     }
 }
 
-fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, scene: &Scene) {
+fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, scene: &Scene, violates: bool) {
     let label = match &scene.result {
         Some(result) => format!("{}: {result}", scene.does),
         None => scene.does.clone(),
     };
     let place = |actor| actors.iter().position(|other| *other == actor).map(|index| columns.at[index]);
+    let number = if violates { format!("✗{number:>2}") } else { format!("{number:>3}") };
     let (Some(from), Some(to)) = (place(scene.from), place(scene.to)) else {
         let line = columns.across(&label);
-        let line = format!("{number:>3}{}", line.chars().skip(3).collect::<String>());
+        let line = format!("{number}{}", line.chars().skip(number.chars().count()).collect::<String>());
         let _ = writeln!(out, "{}", line.yellow());
         return;
     };
     let mut words = columns.lifelines();
-    put(&mut words, 0, &format!("{number:>3}"));
+    put(&mut words, 0, &number);
     put(&mut words, from.min(to) + 2, &label);
     let mut arrow = columns.lifelines();
     if from == to {
@@ -108,6 +110,7 @@ fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, sc
     let (words, arrow) = (text(&words), text(&arrow));
     let is_refusal = scene.result.as_deref().is_some_and(|result| result.starts_with(['4', '5']));
     let _ = match (scene.is_harm, is_refusal) {
+        _ if violates => writeln!(out, "{}", words.red().bold()),
         (true, _) => writeln!(out, "{}", words.yellow()),
         (false, true) => writeln!(out, "{}", words.red()),
         (false, false) => writeln!(out, "{words}"),
@@ -120,7 +123,7 @@ fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, sc
 /// Short enough for a column.
 fn title(actor: Actor) -> String {
     match actor {
-        Actor::Consumer { index, foreign: true } => format!("consumer {}*", index + 1),
+        Actor::Consumer { index, foreign: true } => format!("caller {}*", index + 1),
         _ => actor.to_string(),
     }
 }

@@ -19,6 +19,10 @@ const MOST: usize = 1 << 30;
 const WHAT: &str = "an event as `GET /api/v1/audit` gives it: \
                     {\"kind\": \"promote.approved\", \"approval_id\": \"…\", \"at\": \"2026-01-01T00:00:00Z\", …}";
 
+const CHECKED: &str = "\
+Checked: each event against the transitions of its approval. The order of the steps is not checked:
+the log of a correct run satisfies more than one flow.";
+
 /// One line. What else it says is not asked for.
 #[derive(Deserialize)]
 struct Line {
@@ -59,6 +63,7 @@ pub(super) fn run(path: &Path, flow: &str) -> Result<Exit, BadInput> {
     }
     let events = HumanCount(events);
     let approvals = HumanCount(approvals.len() as u64);
+    print_line!("{}", CHECKED.dimmed());
     if not_allowed > 0 {
         let title = format!("{not_allowed} of {approvals} approvals did what {} never does", named.name);
         print_line!("{}", title.red().bold());

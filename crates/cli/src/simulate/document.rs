@@ -14,7 +14,7 @@ use super::{
     lengths::{Difference, difference},
     trace::TraceDigest,
 };
-use countersign_terminal::{Exit, print_line};
+use countersign_terminal::{Exit, print_data};
 
 /// A property that was broken, as short as it got.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl Document {
 
     pub(crate) fn print(&self) {
         match serde_json::to_string_pretty(self) {
-            Ok(json) => print_line!("{json}"),
+            Ok(json) => print_data!("{json}"),
             Err(error) => unreachable!("numbers and texts can always be written: {error}"),
         }
     }

@@ -63,14 +63,14 @@ fn line(document: &Document, property: Property) {
     let expected = document.is_expected_broken(property);
     let Some(finding) = report.finding(property) else {
         let sign = match (tested, expected) {
-            (_, true) => "? not found broken, though it is expected to be".yellow().to_string(),
-            (0, false) => "○ never put to the test".yellow().to_string(),
-            _ => format!("{} put to the test by {}", "✓".green(), schedules(tested)),
+            (_, true) => "? not violated, and expected to be".yellow().to_string(),
+            (0, false) => "○ never exercised".yellow().to_string(),
+            _ => format!("{} exercised by {}", "✓".green(), schedules(tested)),
         };
         print_line!("  {title} {sign}");
         return;
     };
-    let mark = if expected { "✗".red().to_string() } else { "✗ !".red().bold().to_string() };
+    let mark = if expected { "✗".to_owned() } else { "✗ !".red().bold().to_string() };
     let lengths = document.shrunk.get(property.id()).map_or(String::new(), |shrunk| {
         format!(
             "median {} to detection, 99 % by {}; {}",
@@ -79,7 +79,7 @@ fn line(document: &Document, property: Property) {
             lengths(shrunk),
         )
     });
-    print_line!("  {title} {mark} broken by {}: {lengths}", schedules(finding.seeds));
+    print_line!("  {title} {mark} violated by {}: {lengths}", schedules(finding.seeds));
 }
 
 /// How short it got, and how short the model's shortest run is.
@@ -143,7 +143,7 @@ fn coverage(document: &Document) {
     }
     if document.crash_points > 0 {
         print_line!(
-            "  {}    {} of {} points at which the model can crash, crashed and healed",
+            "  {}    {} of {} points at which the model can crash: crashed and recovered",
             "crashes".bold(),
             count(document.crash_points_covered as u64),
             count(document.crash_points as u64),
@@ -165,8 +165,14 @@ fn draw(shrunk: &Shrunk) {
     let Ok(replayed) = failure.replay() else { return };
     let title = format!("{}: {} {}", failure.flow, replayed.property.id(), replayed.property.name());
     print_line!("\n{}\n{}\n", title.bold(), replayed.property.sentence().dimmed());
-    let diagram =
-        Diagram { title, scenes: replayed.scenes, tail: Vec::new(), cycle: Vec::new(), stays: false };
+    let diagram = Diagram {
+        title,
+        scenes: replayed.scenes,
+        tail: Vec::new(),
+        cycle: Vec::new(),
+        stays: false,
+        violates: false,
+    };
     print_line!("{}", terminal::render(&diagram).trim_end());
 }
 
@@ -184,19 +190,21 @@ fn summary(document: &Document, failures: Option<&Path>) {
         print_line!("{}", format!("Not covered, because it never happened: {missing}").yellow().bold());
     }
     if document.crash_points_covered < document.crash_points {
-        print_line!("{}", "Not every point of crash was reached".yellow().bold());
+        print_line!("{}", "Not every crash point was reached".yellow().bold());
     }
     let diverges = !document.report.divergences.is_empty() && document.report.mutant.is_none();
     if diverges {
-        print_line!("{}", "The service did what its model does not".red().bold());
+        print_line!("{}", "The driver did what its model does not".red().bold());
     }
     match document.unexpected.as_slice() {
         [] if diverges => {}
-        [] if document.shrunk.is_empty() => print_line!("{}", "No schedule broke anything".green().bold()),
-        [] => print_line!("{}", "Nothing was broken but what is expected to be".green().bold()),
+        [] if document.shrunk.is_empty() => {
+            print_line!("{}", "No schedule violated a property".green().bold());
+        }
+        [] => print_line!("{}", "Nothing is violated but what is expected".green().bold()),
         found => {
             let found = found.join(", ");
-            print_line!("{}", format!("Broken, and not expected to be: {found}").red().bold());
+            print_line!("{}", format!("Violated, and not expected to be: {found}").red().bold());
         }
     }
 }

@@ -1,0 +1,26 @@
+//! Ctrl-C: the first one stops the work, whose results are printed; a second one ends the process.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use countersign_terminal::Exit;
+use signal_hook::{consts::SIGINT, flag};
+
+static HAPPENED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on Ctrl-C is remembered. Where it cannot be caught, it ends the process as always.
+pub(crate) fn catch() {
+    let happened = HAPPENED.get_or_init(Default::default);
+    // In this order: what was registered first runs first, and is armed by what runs after it.
+    let code = Exit::Interrupted as i32;
+    if flag::register_conditional_shutdown(SIGINT, code, Arc::clone(happened)).is_ok() {
+        let _ = flag::register(SIGINT, Arc::clone(happened));
+    }
+}
+
+/// Whether Ctrl-C was pressed since [`catch`].
+pub(crate) fn happened() -> bool {
+    HAPPENED.get().is_some_and(|happened| happened.load(Ordering::Relaxed))
+}
