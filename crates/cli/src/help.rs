@@ -9,8 +9,8 @@ use crate::{
 use countersign_terminal::{BadInput, Exit, print_line};
 
 /// The page that people read on the web, too.
-const FLOWS: &str = include_str!("../../../docs/flows.md");
-const ATTACK: &str = include_str!("../../../docs/attack.md");
+const FLOWS: &str = include_str!("../docs/flows.md");
+const ATTACK: &str = include_str!("../docs/attack.md");
 
 pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
     let mut command = Args::command();

@@ -6,7 +6,7 @@ use countersign_terminal::{BadInput, Exit, print_line};
 use crate::args::{Args, HelpArgs};
 
 /// The same page as on the web.
-const CONFIG: &str = include_str!("../../../../../docs/gate.md");
+const CONFIG: &str = include_str!("../../../docs/gate.md");
 
 pub(crate) fn run(args: &HelpArgs) -> Result<Exit, BadInput> {
     let mut command = Args::command();

@@ -216,7 +216,7 @@ fn explained(error: &toml::de::Error) -> Finding {
 mod tests {
     use super::*;
 
-    const PAGE: &str = include_str!("../../../../../../docs/gate.md");
+    const PAGE: &str = include_str!("../../../../docs/gate.md");
 
     fn example() -> &'static str {
         let block = PAGE.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
