@@ -127,6 +127,11 @@ async function answer(request, response) {
   } else if (url.pathname === "/test/tokens") {
     const code = url.searchParams.get("code");
     const found = await provider.AuthorizationCode.find(code, { ignoreExpiration: true });
+    if (!pool && !grants.has(code)) {
+      // Its memory is gone: that says nothing about its use.
+      response.writeHead(404).end();
+      return;
+    }
     // A code that is used again is deleted together with its tokens.
     reply({ issued: issued.get(grants.get(code)) ?? 0, used: !found || Boolean(found.consumed) });
   } else {
