@@ -279,10 +279,30 @@ async fn afterwards<R: Requests>(
     requests: &mut R,
     settings: &SearchSettings,
 ) -> Result<BTreeSet<String>, ExploreError<R::Error>> {
-    requests.reset().await.map_err(ExploreError::Requests)?;
-    // Its response is not judged.
-    drop(requests.start(0).await);
-    Ok(background(proxy, settings.quiet_phase).await)
+    const SAMPLES: usize = 3;
+    let mut seen = BTreeSet::new();
+    for _ in 0..SAMPLES {
+        requests.reset().await.map_err(ExploreError::Requests)?;
+        // Its response is not judged.
+        drop(requests.start(0).await);
+        seen.extend(background(proxy, settings.quiet_phase).await);
+    }
+    Ok(seen)
+}
+
+/// Waits until the service sends nothing but background statements.
+async fn quiet(proxy: &mut Proxy, background: &BTreeSet<String>) {
+    const QUIET: Duration = Duration::from_millis(60);
+    const MOST: u32 = 20;
+    for _ in 0..MOST {
+        proxy.record();
+        sleep(QUIET).await;
+        let recorded = proxy.take_recording();
+        let mut texts = recorded.iter().flat_map(|unit| &unit.statements);
+        if texts.all(|statement| background.contains(&sql::fingerprint(&statement.sql))) {
+            return;
+        }
+    }
 }
 
 pub(super) async fn warm_up<R: Requests, P: Policy>(
@@ -351,6 +371,9 @@ impl Search {
             let decided = self.stack.len();
             self.depth = 0;
             requests.reset().await.map_err(ExploreError::Requests)?;
+            if knowledge.knows_afterwards {
+                quiet(proxy, &knowledge.background).await;
+            }
             let run = Run::new(proxy, requests, settings, policy, knowledge);
             match run.follow(self).await {
                 Ok(Outcome::Followed(followed)) => {
