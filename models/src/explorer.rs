@@ -6,6 +6,8 @@
 //! Invariants: states are compared as a whole, never by a fingerprint alone; the result does not depend on the
 //! number of threads; a run that was cut off says so.
 
+mod calmest;
+
 use std::{
     hash::{BuildHasher, Hash},
     ops::ControlFlow,
@@ -74,6 +76,10 @@ pub trait Explorable: stateright::Model + Sync {
     fn harm(&self, state: &Self::State) -> u32;
     /// How much there is to understand in a run to this state: of equally short runs the cheapest is shown.
     fn cost(&self, state: &Self::State) -> u32;
+    /// Whose action this is, for counting the switches between callers: an index below 15; none for the world's.
+    fn caller(&self, _: &Self::Action) -> Option<u8> {
+        None
+    }
     /// Who makes this move here.
     fn mover(&self, state: &Self::State, action: &Self::Action) -> Mover;
 }

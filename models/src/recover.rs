@@ -34,12 +34,13 @@ const OUTSIDE: u32 = u32::MAX;
 /// A way in which the good can be avoided, with the shortest stem there is; none when it always comes about.
 /// `bit` tells which good: that of [`Explored::pending`].
 ///
-/// Fewest faults and crashes come first, then the shortest stem, then the state of least cost: `cost` gives the first
-/// and the last. Meaningless on an exploration that was cut off.
+/// Fewest faults and crashes come first (`harm`), then the shortest stem; `stem` chooses it among the states that are
+/// left. Meaningless on an exploration that was cut off.
 pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
     explored: &Explored<S>,
     bit: u8,
-    cost: impl Fn(&S) -> (u32, u32),
+    harm: impl Fn(&S) -> u32,
+    stem: impl Fn(&[Id]) -> Vec<Id>,
 ) -> Option<Lasso> {
     let region = Region::new(explored, bit);
     let graph = region.graph();
@@ -65,23 +66,20 @@ pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
             traps.push(component.to_vec());
         }
     });
-    let candidates = (0..region.nodes.len()).filter(|&node| avoids[node]);
-    let first = candidates.min_by_key(|&node| {
-        let id = region.nodes[node];
-        let (harm, cost) = cost(explored.packed(id));
-        (harm, explored.depth_of(id), cost, id)
-    })? as u32;
+    let rank = |id: Id| (harm(explored.packed(id)), explored.depth_of(id));
+    let candidates = || (0..region.nodes.len()).filter(|&node| avoids[node]).map(|node| region.nodes[node]);
+    let least = candidates().map(rank).min()?;
+    let ends: Vec<Id> = candidates().filter(|id| rank(*id) == least).collect();
+    let stem = stem(&ends);
+    let last = *stem.last()?;
+    let first = region.index[last.shard()][last.local()];
 
     let tail = region.walk(first, |node| trap_of[node as usize] != OUTSIDE, |_| true);
     let entry = *tail.last()?;
     let mut members = traps[trap_of[entry as usize] as usize].clone();
     members.sort_unstable();
     let ids = |nodes: &[u32]| nodes.iter().map(|&node| region.nodes[node as usize]).collect();
-    Some(Lasso {
-        stem: explored.path_to(region.nodes[first as usize]),
-        tail: ids(&tail),
-        cycle: ids(&region.fair_cycle(entry, &members)),
-    })
+    Some(Lasso { stem, tail: ids(&tail), cycle: ids(&region.fair_cycle(entry, &members)) })
 }
 
 impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {

@@ -26,7 +26,8 @@ pub struct Expectations {
 pub enum Verdict {
     /// No run within the bounds breaks it.
     Holds,
-    /// This run violates it: none has fewer faults and crashes, and of those none is shorter.
+    /// This run violates it: none has fewer faults and crashes, of those none is shorter, and of those none switches
+    /// less often between callers.
     Broken(Run),
     /// It does not apply to the flow.
     DoesNotApply,
@@ -137,10 +138,8 @@ pub fn verify(
             .cut_off()
             .is_none()
             .then(|| {
-                avoidable(&explored, inevitable as u8, |packed| {
-                    let state = model.unpack(packed);
-                    (model.harm(&state), model.cost(&state))
-                })
+                let harm = |packed: &Packed| model.harm(&model.unpack(packed));
+                avoidable(&explored, inevitable as u8, harm, |ends| explored.calmest(model, ends))
             })
             .flatten()
     };
@@ -153,8 +152,8 @@ pub fn verify(
                 Property::L2 => settling.as_ref(),
                 _ => None,
             };
-            let run = match explored.first_broken(property as usize) {
-                Some(first) => Some(Run::to(model, &explored, &explored.path_to(first))),
+            let run = match explored.calmest_violation(model, property as usize) {
+                Some(path) => Some(Run::to(model, &explored, &path)),
                 None => lasso.map(|lasso| Run {
                     tail: actions(model, &explored, &lasso.tail),
                     cycle: actions(model, &explored, &lasso.cycle),

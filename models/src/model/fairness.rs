@@ -56,6 +56,11 @@ impl Explorable for Model {
         begun.fold(0, |cost, (index, _)| cost + (64 << 10) + (1 << index))
     }
 
+    fn caller(&self, action: &Action) -> Option<u8> {
+        let attempt = action.mover()?;
+        Some(self.cast()[usize::from(attempt)].retry_of.unwrap_or(attempt))
+    }
+
     fn mover(&self, state: &State, action: &Action) -> Mover {
         match *action {
             action if action.is_harm() => Mover::Harm,

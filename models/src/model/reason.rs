@@ -164,8 +164,12 @@ impl Model {
                     None => "the retry of an attempt that had taken effect took effect again".to_owned(),
                 }
             }
-            Property::S15 if world.presses.scanner => format!("a scanner's GET approved the {noun}"),
-            Property::S15 => format!("a scanner's GET used the {noun}, or acted"),
+            Property::S15 => {
+                let scanner = (0..self.attempts()).find(|attempt| self.role(*attempt) == Role::Scanner);
+                let done = scanner.is_some_and(|attempt| state.attempts[usize::from(attempt)].has_effect());
+                let does = if done { "used the" } else { "approved the" };
+                format!("a scanner's GET {does} {noun}")
+            }
             Property::S17 => format!(
                 "{} took effect {}, and the {noun} {}",
                 act_name(act),

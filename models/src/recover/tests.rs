@@ -60,7 +60,7 @@ impl Explorable for Drawing {
 fn lasso(edges: &'static [(u8, u8, Mover)], good: u8) -> Option<[Vec<u8>; 3]> {
     let explored = explore(&Drawing { edges, good }, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let states = |ids: Vec<Id>| ids.into_iter().map(|id| *explored.packed(id)).collect();
-    avoidable(&explored, 0, |_| (0, 0))
+    avoidable(&explored, 0, |_| 0, |ends| explored.path_to(*ends.iter().min().expect("there are some")))
         .map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, ops::RangeInclusive};
 use countersign::protocol::Flow;
 
 use crate::{
-    explorer::{Explorable, Findings, Limits, Mover, explore},
+    explorer::{Explorable, Findings, Id, Limits, Mover, explore},
     model::{Action, Bounds, Model},
     properties::{Inevitable, Property},
     recover::avoidable,
@@ -31,8 +31,11 @@ impl Shortest {
         let model = &by_length.0;
         let explored = explore(&by_length, Limits::default(), &mut |_| ControlFlow::Continue(()));
         let stem = |inevitable: Inevitable| {
-            let cost = |packed: &Packed| (0, model.cost(&model.unpack(packed)));
-            avoidable(&explored, inevitable as u8, cost).map(|lasso| lasso.stem)
+            let cost = |id: &Id| (model.cost(&model.unpack(explored.packed(*id))), *id);
+            let cheapest = |ends: &[Id]| {
+                ends.iter().min_by_key(|id| cost(id)).map(|id| explored.path_to(*id)).unwrap_or_default()
+            };
+            avoidable(&explored, inevitable as u8, |_| 0, cheapest).map(|lasso| lasso.stem)
         };
         let path = |property: Property| match explored.first_broken(property as usize) {
             Some(first) => Some(explored.path_to(first)),

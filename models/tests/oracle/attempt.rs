@@ -257,7 +257,7 @@ impl Judge {
         }
         let (to, broke) = finish(undone);
         // Not `emit`: an undo of one's own use may leave a final status.
-        out.push(Move { to, owed: true, broke });
+        out.push(Move { to, owed: true, by: None, broke });
         // "A failed undo is not tried again, the next one runs."
         if free && before.faults_left > 0 {
             kept.faults_left -= 1;

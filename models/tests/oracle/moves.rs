@@ -10,6 +10,8 @@ pub(crate) struct Move {
     pub(crate) to: World,
     /// Fairness is owed to it.
     pub(crate) owed: bool,
+    /// The caller whose attempt moves.
+    pub(crate) by: Option<u8>,
     /// What the move itself violates.
     pub(crate) broke: Broken,
 }
@@ -21,7 +23,10 @@ impl Judge {
         self.surroundings(world, out);
         self.deploys(world, out);
         for attempt in 0..world.attempts.len() {
+            let first = out.len();
             self.attempt_moves(world, attempt, true, out);
+            let caller = self.roles[attempt].same_caller.trailing_zeros() as u8;
+            out[first..].iter_mut().for_each(|one| one.by = Some(caller));
         }
         self.crash(world, out);
     }
@@ -29,7 +34,7 @@ impl Judge {
     /// Adds a move that is no undo of a use: it must not leave a final status (S9).
     pub(crate) fn emit(&self, from: &World, to: World, owed: bool, mut broke: Broken, out: &mut Vec<Move>) {
         broke.add_if(from.status.is_final() && to.status != from.status, S9);
-        out.push(Move { to, owed, broke });
+        out.push(Move { to, owed, by: None, broke });
     }
 
     pub(crate) fn lease_of(&self, held: HeldLease) -> &Lease {

@@ -15,20 +15,21 @@ use petgraph::{
 use crate::{
     flow::Flow,
     moves::Move,
-    properties::{Property, applies},
+    properties::{Broken, Property, applies},
     world::{Bounds, Judge, World},
 };
 
-/// "faults and crashes first, then length"
+/// "faults and crashes first, then length, then switches between callers"
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Cost {
     pub(crate) harms: u8,
     pub(crate) length: u16,
+    pub(crate) switches: u16,
 }
 
 impl std::fmt::Debug for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}+{}", self.harms, self.length)
+        write!(f, "{}+{}/{}", self.harms, self.length, self.switches)
     }
 }
 
@@ -46,10 +47,11 @@ pub(crate) type Verdicts = BTreeMap<&'static str, Verdict>;
 pub(crate) fn judge(flow: &str, bounds: Bounds, max_worlds: usize) -> Option<Verdicts> {
     let judge = Judge::new(Flow::read(flow), bounds);
     let mut best: BTreeMap<Property, Cost> = BTreeMap::new();
-    let space = Space::explore(&judge, max_worlds, &mut |property, cost| {
+    let mut space = Space::explore(&judge, max_worlds)?;
+    space.measure(&mut |property, cost| {
         let known = best.entry(property).or_insert(cost);
         *known = cost.min(*known);
-    })?;
+    });
     let mut note = |property: Property, cost: Option<Cost>| {
         if let Some(cost) = cost {
             let known = best.entry(property).or_insert(cost);
@@ -68,88 +70,121 @@ pub(crate) fn judge(flow: &str, bounds: Bounds, max_worlds: usize) -> Option<Ver
     Some(Property::ALL.iter().map(|&property| (property.id(), verdict(property))).collect())
 }
 
-/// The worlds that can be reached, and the moves between them that no fault or crash makes.
-struct Space {
-    worlds: Vec<World>,
-    costs: Vec<Cost>,
-    /// By world, its part of `successors`.
-    ranges: Vec<(u32, u32)>,
-    /// The world that a move leads to; the highest bit: fairness is owed to the move.
-    successors: Vec<u32>,
+/// A move between two worlds.
+struct Edge {
+    to: u32,
+    /// Fairness is owed to it.
+    owed: bool,
+    /// It is a fault or a crash.
+    harm: bool,
+    by: Option<u8>,
+    broke: Broken,
 }
 
-const OWED: u32 = 1 << 31;
-const UNSEEN: (u32, u32) = (u32::MAX, u32::MAX);
+/// The worlds that can be reached, and the moves between them.
+struct Space {
+    worlds: Vec<World>,
+    /// By world, what it violates.
+    broken: Vec<Broken>,
+    /// By world, the best cost of a run to it.
+    costs: Vec<Cost>,
+    /// By world, the end of its part of `edges`.
+    ends: Vec<u32>,
+    edges: Vec<Edge>,
+}
+
+/// The callers that are told apart, and none.
+const LAST: usize = 17;
+const NONE: u8 = LAST as u8 - 1;
 
 impl Space {
-    fn explore(judge: &Judge, max_worlds: usize, violated: &mut dyn FnMut(Property, Cost)) -> Option<Self> {
+    fn explore(judge: &Judge, max_worlds: usize) -> Option<Self> {
         let hasher = FixedState::default();
         let hash = |world: &World| hasher.hash_one(world);
         let mut ids: HashTable<(u64, u32)> = HashTable::new();
         let start = judge.initial();
         ids.insert_unique(hash(&start), (hash(&start), 0), |entry| entry.0);
-        let (mut worlds, mut costs) = (vec![start], vec![Cost { harms: 0, length: 0 }]);
-        let mut ranges: Vec<(u32, u32)> = vec![UNSEEN];
-        let mut successors = Vec::new();
-        // The worlds of one number of harms are finished, by length, before those of the next. A world that a harm
-        // led to may turn out to be nearer by another way: it is opened again, and counts when it is met first.
-        let mut open: BTreeMap<Cost, Vec<u32>> = BTreeMap::from([(costs[0], vec![0])]);
+        let mut space = Self {
+            worlds: vec![start],
+            broken: Vec::new(),
+            costs: Vec::new(),
+            ends: Vec::new(),
+            edges: Vec::new(),
+        };
         let mut moves: Vec<Move> = Vec::new();
-        let budget = judge.bounds.crashes + judge.bounds.faults;
-        while let Some((cost, level)) = open.pop_first() {
-            for id in level {
-                if costs[id as usize] != cost || ranges[id as usize] != UNSEEN {
-                    continue;
-                }
-                let world = worlds[id as usize].clone();
-                let broken = judge.broken_in(&world);
-                Property::ALL.iter().filter(|&&p| broken.has(p)).for_each(|&p| violated(p, cost));
-                moves.clear();
-                judge.moves(&world, &mut moves);
-                let first = successors.len() as u32;
-                for Move { to, owed, broke } in moves.drain(..) {
-                    let harms = budget - to.crashes_left - to.faults_left;
-                    let next = Cost { harms, length: cost.length + 1 };
-                    Property::ALL.iter().filter(|&&p| broke.has(p)).for_each(|&p| violated(p, next));
-                    let code = hash(&to);
-                    let known = ids.find(code, |entry| entry.0 == code && worlds[entry.1 as usize] == to);
-                    let to_id = match known {
-                        Some(entry) => {
-                            let id = entry.1;
-                            if next < costs[id as usize] {
-                                costs[id as usize] = next;
-                                open.entry(next).or_default().push(id);
-                            }
-                            id
-                        }
-                        None => {
-                            let new = worlds.len() as u32;
-                            ids.insert_unique(code, (code, new), |entry| entry.0);
-                            worlds.push(to);
-                            costs.push(next);
-                            ranges.push(UNSEEN);
-                            open.entry(next).or_default().push(new);
-                            new
-                        }
-                    };
-                    if harms == cost.harms {
-                        successors.push(to_id | if owed { OWED } else { 0 });
+        while space.ends.len() < space.worlds.len() {
+            let world = space.worlds[space.ends.len()].clone();
+            space.broken.push(judge.broken_in(&world));
+            judge.moves(&world, &mut moves);
+            for Move { to, owed, by, broke } in moves.drain(..) {
+                let harm = to.crashes_left != world.crashes_left || to.faults_left != world.faults_left;
+                let code = hash(&to);
+                let same = |entry: &(u64, u32)| entry.0 == code && space.worlds[entry.1 as usize] == to;
+                let to = match ids.find(code, same) {
+                    Some(entry) => entry.1,
+                    None => {
+                        let new = space.worlds.len() as u32;
+                        ids.insert_unique(code, (code, new), |entry| entry.0);
+                        space.worlds.push(to);
+                        new
                     }
-                }
-                ranges[id as usize] = (first, successors.len() as u32);
+                };
+                space.edges.push(Edge { to, owed, harm, by, broke });
             }
-            if worlds.len() > max_worlds {
+            space.ends.push(space.edges.len() as u32);
+            if space.worlds.len() > max_worlds {
                 return None;
             }
         }
-        Some(Self { worlds, costs, ranges, successors })
+        Some(space)
     }
 
+    fn edges_of(&self, id: usize) -> &[Edge] {
+        let from = if id == 0 { 0 } else { self.ends[id - 1] as usize };
+        &self.edges[from..self.ends[id] as usize]
+    }
+
+    /// Finds the best cost of each world, and of each violation: from world to world by cost, where the cost of going on
+    /// depends on the caller that moved last.
+    fn measure(&mut self, violated: &mut dyn FnMut(Property, Cost)) {
+        const FAR: Cost = Cost { harms: u8::MAX, length: u16::MAX, switches: u16::MAX };
+        let start = Cost { harms: 0, length: 0, switches: 0 };
+        let mut best = vec![FAR; self.worlds.len() * LAST];
+        let mut costs = vec![FAR; self.worlds.len()];
+        best[usize::from(NONE)] = start;
+        let mut open: BTreeMap<Cost, Vec<(u32, u8)>> = BTreeMap::from([(start, vec![(0, NONE)])]);
+        while let Some((cost, reached)) = open.pop_first() {
+            for (id, last) in reached {
+                let world = id as usize;
+                if best[world * LAST + usize::from(last)] != cost {
+                    continue;
+                }
+                costs[world] = cost.min(costs[world]);
+                let broken = self.broken[world];
+                Property::ALL.iter().filter(|&&p| broken.has(p)).for_each(|&p| violated(p, cost));
+                for edge in self.edges_of(world) {
+                    let switches = edge.by.is_some_and(|by| last != NONE && by != last);
+                    let next = Cost {
+                        harms: cost.harms + u8::from(edge.harm),
+                        length: cost.length + 1,
+                        switches: cost.switches + u16::from(switches),
+                    };
+                    Property::ALL.iter().filter(|&&p| edge.broke.has(p)).for_each(|&p| violated(p, next));
+                    let last = edge.by.unwrap_or(last);
+                    let known = &mut best[edge.to as usize * LAST + usize::from(last)];
+                    if next < *known {
+                        *known = next;
+                        open.entry(next).or_default().push((edge.to, last));
+                    }
+                }
+            }
+        }
+        self.costs = costs;
+    }
+
+    /// The moves that are neither fault nor crash, and whether fairness is owed to them.
     fn moves_of(&self, id: usize) -> impl Iterator<Item = (usize, bool)> {
-        let (from, to) = self.ranges[id];
-        self.successors[from as usize..to as usize]
-            .iter()
-            .map(|&next| ((next & !OWED) as usize, next & OWED != 0))
+        self.edges_of(id).iter().filter(|edge| !edge.harm).map(|edge| (edge.to as usize, edge.owed))
     }
 
     /// The best cost of a state from which some fair path without harm stays bad for ever.
