@@ -11,6 +11,7 @@ pub mod flows;
 pub mod model;
 pub mod outages;
 pub mod properties;
+pub mod prove;
 pub mod recover;
 pub mod replay;
 mod report;

@@ -171,6 +171,27 @@ impl Model {
         setup::model(flow.clone(), bounds, transition).layout.fits()
     }
 
+    /// `flow` with one caller, one crash and one fault, whether or not a state would fit into its packed form: for the
+    /// prover, which seats the attempts itself.
+    pub(crate) fn unseated(flow: Flow) -> Self {
+        setup::model(flow, Bounds { consumers: 1, crashes: 1, faults: 1 }, transition)
+    }
+
+    /// The same flow with these attempts.
+    pub(crate) fn seated(&self, cast: Vec<Cast>) -> Self {
+        let mut seated = Self { cast, ..self.clone() };
+        seated.layout.attempts = seated.cast.len();
+        if seated.flow.object().uses > 1 {
+            seated.layout.slots = seated.cast.len();
+        }
+        seated
+    }
+
+    /// The fields that states have.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The flow.
     pub fn flow(&self) -> &Flow {
         &self.flow

@@ -111,7 +111,7 @@ impl Model {
     }
 
     /// What may happen in this state. Some of it turns out not to be possible: then [`apply`](Self::apply) says so.
-    pub(super) fn candidates(&self, state: &State, actions: &mut Vec<Action>) {
+    pub(crate) fn candidates(&self, state: &State, actions: &mut Vec<Action>) {
         self.world_candidates(&state.world, actions);
         for attempt in 0..self.attempts() {
             self.attempt_candidates(state, attempt, actions);
@@ -201,14 +201,14 @@ impl Model {
     }
 
     /// A retry begins as soon as the first attempt has begun and has not been seen to succeed.
-    pub(super) fn may_begin(&self, state: &State, attempt: u8) -> bool {
+    pub(crate) fn may_begin(&self, state: &State, attempt: u8) -> bool {
         self.cast[usize::from(attempt)].retry_of.is_none_or(|first| {
             !matches!(state.attempts[usize::from(first)].stage, Stage::Waiting | Stage::Succeeded)
         })
     }
 
     /// The state after `action`; none when it is not possible here.
-    pub(super) fn apply(&self, state: &State, action: Action) -> Option<State> {
+    pub(crate) fn apply(&self, state: &State, action: Action) -> Option<State> {
         let mut next = *state;
         let world = &mut next.world;
         match action {

@@ -1,0 +1,189 @@
+//! The moves of the model, on views: what the fixpoint, its mutants and the checker of certificates are built on.
+
+use super::view::{Abstraction, Class, Context, Naming, NoRoom, Participant, Seating, judge};
+use crate::{
+    model::{Action, Model},
+    properties::{Property, Set},
+    world::State,
+};
+
+/// Whose moves are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mover {
+    /// The world's, those of the named participants, and the beginnings of new ones.
+    Context,
+    /// Those of the other participant of this index.
+    Other(usize),
+    /// The crash, if it may happen.
+    Crash,
+}
+
+/// What a move leads to.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) context: Context,
+    pub(super) others: Vec<Participant>,
+    /// What the state shows violated that its views no longer show.
+    pub(super) violated: Set,
+}
+
+/// States as views, and their moves.
+pub(super) trait Steps {
+    /// The initial context.
+    fn initial(&self) -> Context;
+    /// Every move of `mover` in the state of these participants.
+    fn steps(&self, context: &Context, others: &[Participant], mover: Mover) -> Result<Vec<Step>, NoRoom>;
+    /// What this view shows violated.
+    fn violated(&self, context: &Context, others: &[Participant]) -> Result<Set, NoRoom>;
+    /// Whether a crash kills something of this state.
+    fn may_crash(&self, context: &Context, others: &[Participant]) -> Result<bool, NoRoom>;
+    /// A move of one participant may change others that are neither named nor hit by a crash.
+    fn reaches_others(&self) -> bool;
+}
+
+/// The model's own.
+pub(super) struct ModelSteps {
+    pub(super) abstraction: Abstraction,
+    wanted: Set,
+    /// What is judged on whole states, where a participant is left out.
+    lossy: Set,
+}
+
+impl ModelSteps {
+    pub(super) fn new(base: Model, wanted: Set) -> Self {
+        use Property::{L1, L2, L3, L4, S3, S8};
+        let of_views = [L1, L2, L3, L4, S3, S8].into_iter().fold(0, |set, one| set | one.bit());
+        Self { abstraction: Abstraction::new(base, wanted), wanted, lossy: wanted & !of_views }
+    }
+}
+
+impl Steps for ModelSteps {
+    fn initial(&self) -> Context {
+        self.abstraction.initial()
+    }
+
+    fn steps(&self, context: &Context, others: &[Participant], mover: Mover) -> Result<Vec<Step>, NoRoom> {
+        let classes = self.abstraction.classes();
+        let newcomers: &[Class] = if mover == Mover::Context { &classes } else { &[] };
+        let mut all = others.to_vec();
+        all.extend(newcomers.iter().map(|class| self.abstraction.waiting(*class)));
+        // One at a time, where there is no room for all.
+        if let Err(NoRoom) = self.abstraction.state(context, &all) {
+            let mut steps = Vec::new();
+            for class in newcomers {
+                all.truncate(others.len());
+                all.push(self.abstraction.waiting(*class));
+                self.add_steps(context, others.len(), &all, mover, &mut steps)?;
+            }
+            return Ok(steps);
+        }
+        let mut steps = Vec::new();
+        self.add_steps(context, others.len(), &all, mover, &mut steps)?;
+        Ok(steps)
+    }
+
+    fn violated(&self, context: &Context, others: &[Participant]) -> Result<Set, NoRoom> {
+        self.abstraction.violated(context, others, self.wanted)
+    }
+
+    fn reaches_others(&self) -> bool {
+        self.abstraction.reaches_others()
+    }
+
+    fn may_crash(&self, context: &Context, others: &[Participant]) -> Result<bool, NoRoom> {
+        let (seating, state): (_, State) = self.abstraction.state(context, others)?;
+        let mut actions = Vec::new();
+        seating.model.candidates(&state, &mut actions);
+        Ok(actions.contains(&Action::Crash))
+    }
+}
+
+impl ModelSteps {
+    fn add_steps(
+        &self,
+        context: &Context,
+        others: usize,
+        all: &[Participant],
+        mover: Mover,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), NoRoom> {
+        let (seating, state) = self.abstraction.state(context, all)?;
+        let model = &seating.model;
+        let named = context.named.len();
+        let is_named = |seat: usize| (1..=named).contains(&seat);
+        let is_new = |seat: usize| seat > named + others;
+        let seat_of = |attempt: u8| {
+            seating.seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
+        };
+        let own_keys = model.flow().object().uses > 1;
+        let wanted = |action: &Action| {
+            let by = match *action {
+                Action::Crash => return mover == Mover::Crash,
+                Action::Promotion { consumer, .. }
+                | Action::DeployEnds { consumer, .. }
+                | Action::MarkerEnds { consumer } => seat_of(consumer),
+                Action::Lease { slot, .. }
+                | Action::LaunchJob { slot, .. }
+                | Action::JobDeployEnds { slot, .. }
+                    if own_keys =>
+                {
+                    seat_of(slot)
+                }
+                _ => return mover == Mover::Context,
+            };
+            match mover {
+                Mover::Context => by.is_some_and(|seat| is_named(seat) || is_new(seat)),
+                Mover::Other(index) => by == Some(1 + named + index),
+                Mover::Crash => false,
+            }
+        };
+        let mut actions = Vec::new();
+        model.candidates(&state, &mut actions);
+        if mover == Mover::Crash && !actions.contains(&Action::Crash) {
+            // Another participant, which is not seen here, is killed.
+            actions.push(Action::Crash);
+        }
+        let names: Vec<usize> = (1..=named).collect();
+        for action in actions.into_iter().filter(wanted) {
+            let Some(next) = model.apply(&state, action) else { continue };
+            if self.abstraction.sight.clean_only && !next.world.clean {
+                continue;
+            }
+            let parts = self.abstraction.split(
+                &seating,
+                Some((&state, context.successes)),
+                &next,
+                Naming::After(&names),
+            );
+            let violated = if parts.lossy { judge(model, &next, self.lossy) } else { 0 };
+            steps.push(Step { context: parts.context, others: parts.others, violated });
+        }
+        Ok(())
+    }
+}
+
+impl ModelSteps {
+    /// Whether `has` has every view of this state of `model`, for some choice of those that are named.
+    pub(super) fn is_covered(
+        &self,
+        model: &Model,
+        state: &State,
+        has: impl Fn(&Context, Option<&Participant>) -> bool,
+    ) -> bool {
+        let seating = Seating { model: model.clone(), seats: Abstraction::seats_of(model) };
+        (0..1_u32 << (seating.seats.len() - 1)).any(|choice| {
+            let named: Vec<usize> =
+                (1..seating.seats.len()).filter(|seat| choice >> (seat - 1) & 1 == 1).collect();
+            let parts = self.abstraction.split(&seating, None, state, Naming::Exactly(&named));
+            has(&parts.context, None) && parts.others.iter().all(|one| has(&parts.context, Some(one)))
+        })
+    }
+
+    /// The state of these participants, for people.
+    pub(super) fn show(&self, context: &Context, others: &[Participant]) -> String {
+        match self.abstraction.state(context, others) {
+            Ok((_, state)) => format!("{state:?}"),
+            Err(NoRoom) => String::new(),
+        }
+    }
+}

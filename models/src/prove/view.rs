@@ -1,0 +1,462 @@
+//! Views: a context, which is what all attempts share together with the participants that it names, and at most one other participant.
+//!
+//! A participant is a caller with its one or two attempts, a stranger or a scanner, with the keys and jobs that are
+//! its own. A context names those that the world refers to (the holder of the lease, the last to take it, the last
+//! writers) and the first that have an effect and are not over, as many as there are uses. A participant that does
+//! nothing more and shows nothing more is left out; one that has not begun is always there.
+
+use std::{cell::RefCell, rc::Rc};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::sight::Sight;
+use crate::{
+    model::{Cast, Model, Role},
+    properties::{Property, Set, Stage},
+    world::{Attempt, Job, JobStatus, Lease, MAX_ATTEMPTS, State, World},
+};
+
+const ACTS: usize = countersign::protocol::Flow::MAX_ACTS;
+
+/// The kinds of participants: those of one kind are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Class {
+    /// Asks for what was approved.
+    Caller,
+    /// Asks for another payload.
+    Foreign,
+    /// Another owner's caller.
+    Stranger,
+    /// A link scanner.
+    Scanner,
+    /// Over, and as good as any other.
+    Done,
+}
+
+/// One participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Participant {
+    pub(super) class: Class,
+    pub(super) attempts: [Attempt; 2],
+    /// The bits of its keys, and its jobs, where they are its own.
+    keyed: [u8; ACTS],
+    jobs: [[Job; 2]; ACTS],
+}
+
+impl Participant {
+    fn waiting(class: Class) -> Self {
+        Self { class, attempts: Default::default(), keyed: [0; ACTS], jobs: Default::default() }
+    }
+
+    /// One that does nothing more.
+    pub(super) fn done(attempt: Attempt) -> Self {
+        Self { attempts: [attempt, Attempt::default()], ..Self::waiting(Class::Done) }
+    }
+
+    /// Attempts that succeeded and do not repeat an earlier outcome.
+    fn successes(&self) -> u8 {
+        self.attempts.iter().filter(|one| one.stage.is_success() && !one.repeats).count() as u8
+    }
+
+    fn has_used(&self) -> bool {
+        self.attempts.iter().any(|one| one.uses > 0)
+    }
+
+    fn has_only_acted(&self) -> bool {
+        !self.has_used() && self.attempts.iter().any(Attempt::has_effect)
+    }
+
+    /// Whether it neither moves any more nor has a retry left.
+    fn is_over(&self, retries: bool) -> bool {
+        let [first, retry] = &self.attempts;
+        let rests =
+            |one: &Attempt| one.stage != Stage::Running && one.ending.is_none() && !one.is_deploying();
+        let open = self.jobs.iter().flatten().any(Job::is_open);
+        let may_retry = retries
+            && matches!(self.class, Class::Caller | Class::Foreign)
+            && retry.stage == Stage::Waiting
+            && !matches!(first.stage, Stage::Waiting | Stage::Succeeded);
+        first.stage != Stage::Waiting && rests(first) && rests(retry) && !open && !may_retry
+    }
+}
+
+/// What all attempts share, and who is named. The world's attempts are those of the named ones, in order, after the
+/// blank caller.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Context {
+    pub(super) world: World,
+    pub(super) named: Vec<Participant>,
+    /// Attempts that have succeeded, up to one more than the uses.
+    pub(super) successes: u8,
+}
+
+/// A context and its other participants.
+pub(super) struct Parts {
+    pub(super) context: Context,
+    pub(super) others: Vec<Participant>,
+    /// A participant was left out, or the world's flags were forgotten: what the whole state shows is not all in the
+    /// views.
+    pub(super) lossy: bool,
+}
+
+/// Where the attempts of each participant are in a state.
+pub(super) struct Seating {
+    pub(super) model: Model,
+    /// Class, first index, attempts. The first one is the blank caller, for the fresh attempt of L3 and L4.
+    pub(super) seats: Vec<(Class, u8, u8)>,
+}
+
+/// Which participants with an effect a context names.
+#[derive(Clone, Copy)]
+pub(super) enum Naming<'n> {
+    /// Those that were named before, at these seats, and newcomers while there is room.
+    After(&'n [usize]),
+    /// Those at these seats.
+    Exactly(&'n [usize]),
+}
+
+/// More participants than a state has room for.
+#[derive(Debug)]
+pub(super) struct NoRoom;
+
+/// States as views.
+pub(super) struct Abstraction {
+    base: Model,
+    pub(super) sight: Sight,
+    retries: bool,
+    counts_successes: bool,
+    own_keys: bool,
+    uses: u8,
+    seatings: RefCell<HashMap<Vec<Class>, Rc<Seating>, FixedState>>,
+}
+
+impl Abstraction {
+    pub(super) fn new(base: Model, wanted: Set) -> Self {
+        let sight = Sight::new(&base, wanted);
+        let uses = base.flow().object().uses;
+        Self {
+            sight,
+            retries: base.layout().retries,
+            counts_successes: sight.counts_successes(&base),
+            own_keys: uses > 1,
+            uses,
+            base,
+            seatings: RefCell::default(),
+        }
+    }
+
+    /// The classes that take part.
+    pub(super) fn classes(&self) -> Vec<Class> {
+        let object = self.base.flow().object();
+        let scans = self.base.flow().endpoint().method == countersign::protocol::Method::Get;
+        [
+            (Class::Caller, true),
+            (Class::Foreign, object.bound),
+            (Class::Stranger, object.owner),
+            (Class::Scanner, scans),
+        ]
+        .into_iter()
+        .filter_map(|(class, is)| is.then_some(class))
+        .collect()
+    }
+
+    /// Whether a refund under a key that all share may change other participants.
+    pub(super) fn reaches_others(&self) -> bool {
+        use countersign::protocol::{StepAction, Via};
+        let is_keyed_call = |action: &StepAction| matches!(action, StepAction::Act(act) if matches!(act.via, Via::Call { key: true }));
+        self.uses == 1
+            && self.base.flow().steps().iter().any(|step| step.is_undone() && is_keyed_call(&step.action))
+    }
+
+    fn width(&self, class: Class) -> u8 {
+        1 + u8::from(self.retries && matches!(class, Class::Caller | Class::Foreign))
+    }
+
+    fn seating(&self, classes: Vec<Class>) -> Result<Rc<Seating>, NoRoom> {
+        if let Some(known) = self.seatings.borrow().get(&classes) {
+            return Ok(Rc::clone(known));
+        }
+        let mut seats = Vec::new();
+        let mut cast = Vec::new();
+        for class in std::iter::once(Class::Caller).chain(classes.iter().copied()) {
+            let role = match class {
+                Class::Caller | Class::Done => Role::Caller { index: 0, foreign: false },
+                Class::Foreign => Role::Caller { index: 0, foreign: true },
+                Class::Stranger => Role::Stranger,
+                Class::Scanner => Role::Scanner,
+            };
+            let (first, width) = (cast.len() as u8, self.width(class));
+            cast.push(Cast { role, retry_of: None });
+            if width == 2 {
+                cast.push(Cast { role, retry_of: Some(first) });
+            }
+            seats.push((class, first, width));
+        }
+        if cast.len() > MAX_ATTEMPTS {
+            return Err(NoRoom);
+        }
+        let seating = Rc::new(Seating { model: self.base.seated(cast), seats });
+        self.seatings.borrow_mut().insert(classes, Rc::clone(&seating));
+        Ok(seating)
+    }
+
+    /// The state in which these are the only participants.
+    pub(super) fn state(
+        &self,
+        context: &Context,
+        others: &[Participant],
+    ) -> Result<(Rc<Seating>, State), NoRoom> {
+        let all = || context.named.iter().chain(others);
+        let seating = self.seating(all().map(|one| one.class).collect())?;
+        let mut state = State { world: context.world, attempts: Default::default() };
+        for (one, &(_, first, width)) in all().zip(&seating.seats[1..]) {
+            for offset in 0..usize::from(width) {
+                let index = usize::from(first) + offset;
+                state.attempts[index] = one.attempts[offset];
+                if self.own_keys {
+                    for act in 0..ACTS {
+                        state.world.jobs[act][index] = one.jobs[act][offset];
+                        state.world.keyed[act] |= u16::from(one.keyed[act] >> offset & 1) << index;
+                    }
+                }
+            }
+        }
+        Ok((seating, state))
+    }
+
+    /// A participant that has not begun.
+    pub(super) fn waiting(&self, class: Class) -> Participant {
+        Participant::waiting(class)
+    }
+
+    /// The initial context.
+    pub(super) fn initial(&self) -> Context {
+        let mut world = self.base.initial().world;
+        self.sight.forget(&mut world);
+        Context { world, named: Vec::new(), successes: 0 }
+    }
+
+    fn participant(&self, state: &State, (class, first, width): (Class, u8, u8)) -> Participant {
+        let mut one = Participant::waiting(class);
+        for offset in 0..usize::from(width) {
+            let index = usize::from(first) + offset;
+            one.attempts[offset] = state.attempts[index];
+            if self.own_keys {
+                for act in 0..ACTS {
+                    one.keyed[act] |= ((state.world.keyed[act] >> index & 1) as u8) << offset;
+                    one.jobs[act][offset] = state.world.jobs[act][index];
+                }
+            }
+        }
+        one
+    }
+
+    /// The successes that are seen in a state.
+    fn seen_successes(&self, state: &State, seating: &Seating) -> u8 {
+        seating.seats.iter().map(|seat| self.participant(state, *seat).successes()).sum()
+    }
+
+    /// The parts of `next`, the state after a move from `before`, in which the first `named` participants were named.
+    pub(super) fn split(
+        &self,
+        seating: &Seating,
+        before: Option<(&State, u8)>,
+        next: &State,
+        named: Naming<'_>,
+    ) -> Parts {
+        let mut world = next.world;
+        let mut lossy = world.violated != crate::world::Violated::default();
+        let mut successes = 0;
+        if self.counts_successes {
+            let (earlier, count) =
+                before.map_or((0, 0), |(before, count)| (self.seen_successes(before, seating), count));
+            let more = self.seen_successes(next, seating).saturating_sub(earlier);
+            successes = (count + more).min(self.uses + 1);
+        }
+        // Who is referred to. That a participant that is over wrote last is the same as that none did.
+        let may_undo = |by: u8| {
+            let one = &next.attempts[usize::from(by)];
+            one.stage == Stage::Running || one.ending.is_some()
+        };
+        for writer in world.writers.iter_mut().chain([&mut world.vault_writer]) {
+            *writer = writer.filter(|by| may_undo(*by));
+        }
+        let holder = match world.lease {
+            Lease::Held { by, .. } => Some(by),
+            Lease::Free => None,
+        };
+        let referred: Vec<u8> = [holder, world.lease_last, world.vault_writer]
+            .into_iter()
+            .chain(world.writers)
+            .flatten()
+            .collect();
+        let seat_of = |attempt: u8| {
+            seating.seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
+        };
+        let mut order: Vec<usize> = Vec::new();
+        for seat in referred.iter().filter_map(|attempt| seat_of(*attempt)) {
+            if !order.contains(&seat) {
+                order.push(seat);
+            }
+        }
+        let mut parts: Vec<(usize, Participant)> = Vec::new();
+        for (seat, place) in seating.seats.iter().enumerate().skip(1) {
+            let mut one = self.participant(next, *place);
+            if one.attempts[0].stage == Stage::Waiting && !order.contains(&seat) {
+                continue;
+            }
+            one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
+            if one.class == Class::Done || one.is_over(self.retries) {
+                lossy = true;
+                one = match self.sight.remains(&one) {
+                    Some(rest) => rest,
+                    None if order.contains(&seat) => {
+                        Participant::done(Attempt { stage: Stage::Killed, ..Attempt::default() })
+                    }
+                    None => continue,
+                };
+            }
+            if self.own_keys && !self.keeps_targets() {
+                one.jobs.iter_mut().flatten().for_each(|job| job.target = None);
+            }
+            parts.push((seat, one));
+        }
+        let users = self.users(&parts, &order, named);
+        order.extend(users);
+        let find = |seat: usize| parts.iter().find(|(other, _)| *other == seat).map(|(_, one)| *one);
+        let members: Vec<Participant> = order.iter().filter_map(|seat| find(*seat)).collect();
+        let others = parts.iter().filter(|(seat, _)| !order.contains(seat)).map(|(_, one)| *one).collect();
+        self.renumber(&mut world, seating, &order, &members);
+        self.sight.forget(&mut world);
+        if self.own_keys {
+            world.keyed = [0; ACTS];
+            world
+                .jobs
+                .iter_mut()
+                .flatten()
+                .for_each(|job| *job = Job { status: JobStatus::Absent, ..Job::default() });
+        }
+        Parts { context: Context { world, named: members, successes }, others, lossy }
+    }
+
+    fn keeps_targets(&self) -> bool {
+        self.sight.sees_targets()
+    }
+
+    /// The seats of the first that have an effect and are not over, besides those that are referred to: as many that
+    /// have used the object as there are uses, and as many that have only acted. Those that were named stay named, and
+    /// a newcomer is when there is room.
+    fn users(&self, parts: &[(usize, Participant)], order: &[usize], naming: Naming<'_>) -> Vec<usize> {
+        let mut users: Vec<(usize, &Participant)> = Vec::new();
+        for has_effect in [Participant::has_used, Participant::has_only_acted] {
+            let all = || parts.iter().filter(|(_, one)| one.class != Class::Done && has_effect(one));
+            let referred = all().filter(|(seat, _)| order.contains(seat)).count();
+            let mut others: Vec<(usize, &Participant)> =
+                all().filter(|(seat, _)| !order.contains(seat)).map(|(seat, one)| (*seat, one)).collect();
+            match naming {
+                Naming::After(named) => others.sort_by_key(|(seat, _)| !named.contains(seat)),
+                Naming::Exactly(named) => others.retain(|(seat, _)| named.contains(seat)),
+            }
+            others.truncate(usize::from(self.uses).saturating_sub(referred));
+            users.extend(others);
+        }
+        // One order for those that are alike.
+        users.sort_by_cached_key(|(_, one)| format!("{one:?}"));
+        users.into_iter().map(|(seat, _)| seat).collect()
+    }
+
+    /// Lets the world refer to the named participants at their new seats.
+    fn renumber(&self, world: &mut World, seating: &Seating, order: &[usize], members: &[Participant]) {
+        let mut next = self.width(Class::Caller);
+        let mut firsts = Vec::new();
+        for one in members {
+            firsts.push(next);
+            next += self.width(one.class);
+        }
+        let moved = |attempt: u8| {
+            let (place, &seat) = order
+                .iter()
+                .enumerate()
+                .find(|(_, seat)| {
+                    let (_, first, width) = seating.seats[**seat];
+                    (first..first + width).contains(&attempt)
+                })
+                .unwrap_or_else(|| unreachable!("whoever is referred to is named"));
+            // One that is over has one attempt left.
+            let offset = (attempt - seating.seats[seat].1).min(self.width(members[place].class) - 1);
+            firsts[place] + offset
+        };
+        if let Lease::Held { by, .. } = &mut world.lease {
+            *by = moved(*by);
+        }
+        for one in world.writers.iter_mut().chain([&mut world.lease_last, &mut world.vault_writer]).flatten()
+        {
+            *one = moved(*one);
+        }
+    }
+
+    /// The seats of a state of a model that has no blank caller.
+    pub(super) fn seats_of(model: &Model) -> Vec<(Class, u8, u8)> {
+        let mut seats = vec![(Class::Caller, u8::MAX, 0)];
+        for (index, one) in (0..).zip(model.cast()) {
+            let class = match one.role {
+                Role::Caller { foreign: false, .. } => Class::Caller,
+                Role::Caller { foreign: true, .. } => Class::Foreign,
+                Role::Stranger => Class::Stranger,
+                Role::Scanner => Class::Scanner,
+            };
+            match one.retry_of {
+                None => seats.push((class, index, 1)),
+                Some(_) => seats.last_mut().iter_mut().for_each(|(.., width)| *width = 2),
+            }
+        }
+        seats
+    }
+
+    /// What of `wanted` this state shows violated, when `successes` attempts have succeeded in all.
+    pub(super) fn violated(
+        &self,
+        context: &Context,
+        others: &[Participant],
+        wanted: Set,
+    ) -> Result<Set, NoRoom> {
+        let mut all = others.to_vec();
+        self.add_successes(&mut all, context);
+        let (seating, state) = self.state(context, &all)?;
+        Ok(judge(&seating.model, &state, wanted))
+    }
+
+    /// Those that have succeeded and were left out, as far as they are counted.
+    fn add_successes(&self, others: &mut Vec<Participant>, context: &Context) {
+        let seen: u8 = context.named.iter().chain(others.iter()).map(Participant::successes).sum();
+        let success = Participant::done(Attempt { stage: Stage::Succeeded, ..Attempt::default() });
+        others.extend((seen..context.successes).map(|_| success));
+    }
+}
+
+/// What of `wanted` this state shows violated. L1 and L2: what has yet to come about, and nothing that is owed can move.
+pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
+    use crate::{
+        explorer::{Explorable, Mover},
+        properties::Inevitable,
+    };
+    let mut violated = 0;
+    for property in Property::MODELLED.iter().filter(|one| wanted & one.bit() != 0) {
+        if model.violates(*property, state) {
+            violated |= property.bit();
+        }
+    }
+    let pending = Inevitable::ALL
+        .into_iter()
+        .filter(|one| {
+            wanted & one.property().bit() != 0 && model.with_facts(state, |facts| one.is_pending(facts))
+        })
+        .fold(0, |set, one| set | one.property().bit());
+    if pending != 0
+        && !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), Mover::Owed(_)))
+    {
+        violated |= pending;
+    }
+    violated
+}
