@@ -121,6 +121,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) bounds: BoundsArgs,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+    /// Search within the bounds only: prove nothing for any number of callers, crashes and faults
+    #[arg(long)]
+    pub(crate) bounded: bool,
     /// The format of the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -12,7 +12,7 @@ use countersign_models::{
 };
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-use crate::{args::RunArgs, interrupt};
+use crate::{any_number::AnyNumber, args::RunArgs, interrupt};
 use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
 
 /// A flow, its model, and what was found out about it.
@@ -24,12 +24,19 @@ pub(crate) struct Judged {
     pub(crate) model: Model,
     pub(crate) report: Report,
     pub(crate) seconds: f64,
+    /// What was proved for any number of callers; none where it was not tried.
+    pub(crate) any_number: Option<AnyNumber>,
 }
 
 impl Judged {
     /// What was found out about `property`; none where it was not asked for.
     pub(crate) fn of(&self, property: Property) -> Option<&Judgement> {
         self.report.judgements.iter().find(|one| one.property == property)
+    }
+
+    /// Whether `property` was proved for any number of callers, crashes and faults.
+    pub(crate) fn is_proved(&self, property: Property) -> bool {
+        self.any_number.as_ref().is_some_and(|any| any.proved.contains(&property))
     }
 
     /// Whether a verdict is known, and is not the expected one.
@@ -102,7 +109,7 @@ pub(crate) fn judge(
     let report = pool.install(|| verify(&model, &expectations, limits, &mut watch));
     bar.finish_and_clear();
     let seconds = stopwatch.elapsed().as_secs_f64();
-    Ok(Judged { name, about, file, model, report, seconds })
+    Ok(Judged { name, about, file, model, report, seconds, any_number: None })
 }
 
 fn spinner() -> ProgressStyle {

@@ -1,6 +1,7 @@
 //! `countersign`: model-checks, simulates and attacks actions that must happen once.
 
 mod advice;
+mod any_number;
 mod args;
 mod attack;
 mod completions;

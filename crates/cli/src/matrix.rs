@@ -18,7 +18,8 @@ const NAME: usize = 37;
 const FITS: usize = 6;
 
 const LEGEND: &str = "\
-✓ holds   ✗ n violated; the shortest counterexample has n steps   – does not apply
+∀ proved for any number of callers, crashes and faults   ✓ n holds for n callers   – does not apply
+✗ n violated; the shortest counterexample has n steps
 ○ vacuous: nothing in this flow can violate it   ? unknown: cut off   ! not as expected";
 
 /// Prints the legend, a line for each flow, the worst first, and a matrix for each group of few flows.
@@ -108,13 +109,14 @@ fn matrix(judged: &[&Judged]) -> String {
     }
     for property in Property::MODELLED {
         // A row of dashes says nothing.
-        let judgements: Vec<_> = judged.iter().filter_map(|judged| judged.of(*property)).collect();
-        if judgements.iter().all(|judgement| judgement.verdict == Verdict::DoesNotApply) {
+        let judgements: Vec<_> =
+            judged.iter().filter_map(|judged| Some((*judged, judged.of(*property)?))).collect();
+        if judgements.iter().all(|(_, judgement)| judgement.verdict == Verdict::DoesNotApply) {
             continue;
         }
         let _ = write!(out, "{} {}", format!("{:>3}", property.id()).bold(), property.name());
         let gap = NAME - 4 - property.name().len();
-        row(&mut out, gap, judgements.into_iter().map(cell));
+        row(&mut out, gap, judgements.into_iter().map(|(judged, judgement)| cell(judged, judgement)));
     }
     out
 }
@@ -165,8 +167,10 @@ fn sign_alone(judgement: &Judgement) -> &'static str {
 }
 
 /// The sign of one verdict.
-fn sign(judgement: &Judgement) -> String {
+fn sign(judged: &Judged, judgement: &Judgement) -> String {
     let sign = match &judgement.verdict {
+        Verdict::Holds if judgement.exercised && judged.is_proved(judgement.property) => "∀".to_owned(),
+        Verdict::Holds if judgement.exercised => format!("✓ {}", judged.report.bounds.consumers),
         Verdict::Broken(run) => format!("✗ {}", run.actions.len()),
         _ => sign_alone(judgement).to_owned(),
     };
@@ -174,7 +178,7 @@ fn sign(judgement: &Judgement) -> String {
     if expected { sign } else { format!("{sign} !") }
 }
 
-fn cell(judgement: &Judgement) -> (String, Style) {
+fn cell(judged: &Judged, judgement: &Judgement) -> (String, Style) {
     let style = match &judgement.verdict {
         Verdict::Holds if judgement.exercised => Style::new().green(),
         Verdict::DoesNotApply => Style::new().dimmed(),
@@ -183,5 +187,5 @@ fn cell(judgement: &Judgement) -> (String, Style) {
         Verdict::Broken(_) if judgement.expected => Style::new(),
         Verdict::Broken(_) => Style::new().red(),
     };
-    (sign(judgement), if judgement.expected { style } else { style.bold() })
+    (sign(judged, judgement), if judgement.expected { style } else { style.bold() })
 }

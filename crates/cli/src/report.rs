@@ -222,6 +222,9 @@ struct JsonProperty {
     name: &'static str,
     kind: &'static str,
     verdict: &'static str,
+    /// It holds for any number of callers, crashes and faults; none where that was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proved_for_any_number: Option<bool>,
     expected: bool,
     witness: bool,
     counterexample: Vec<String>,
@@ -268,6 +271,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
             Kind::Liveness => "liveness",
         },
         verdict,
+        proved_for_any_number: judged.any_number.as_ref().map(|_| judged.is_proved(property)),
         expected: judgement.expected,
         witness: judgement.exercised,
         counterexample,

@@ -3,7 +3,7 @@
 use countersign_models::properties::Property;
 
 use crate::{
-    advice,
+    advice, any_number,
     args::{Format, VerifyArgs},
     interrupt,
     judge::{fit, judge, pool},
@@ -28,6 +28,9 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
         }
         let mut one = judge(named, bounds, &args.run, &pool)?;
         one.report.judgements.retain(|one| is_asked_for(one.property, &only));
+        if !args.bounded && !interrupt::happened() {
+            one.any_number = Some(any_number::prove(&one, args.run.time));
+        }
         judged.push(one);
     }
     match args.format {
@@ -42,6 +45,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
                 advice::print(one, &args.run, &pool);
             }
             report::print_summary(&judged, only_unexpected);
+            any_number::print_summary(&judged);
         }
     }
     if let (Some(fixed), [one]) = (&fixed, judged.as_slice()) {

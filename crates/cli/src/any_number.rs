@@ -1,0 +1,82 @@
+//! The proofs of `verify` for any number of callers, crashes and faults, and what is said of them.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use countersign_models::{
+    properties::Property,
+    prove::{self, Limits},
+    verdict::Verdict,
+};
+use owo_colors::OwoColorize;
+
+use crate::{interrupt, judge::Judged};
+use countersign_terminal::{Stopwatch, print_line};
+
+/// The longest that one flow's proofs may take, unless `--time` allows less.
+const MOST: Duration = Duration::from_secs(30);
+
+/// What was proved of a flow.
+pub(crate) struct AnyNumber {
+    pub(crate) proved: Vec<Property>,
+    /// Those that hold within the bounds and were not proved, each with the reason.
+    unknown: Vec<(Property, String)>,
+    views: usize,
+    seconds: f64,
+}
+
+/// Tries to prove what holds within the bounds.
+pub(crate) fn prove(judged: &Judged, time: Option<Duration>) -> AnyNumber {
+    let most = time.map_or(MOST, |time| time.min(MOST));
+    let stopwatch = Stopwatch::start();
+    let held: Vec<Property> = judged
+        .report
+        .judgements
+        .iter()
+        .filter(|one| one.verdict == Verdict::Holds)
+        .map(|one| one.property)
+        .collect();
+    let wanted = held.iter().fold(0, |set, one| set | one.bit());
+    let proof = prove::prove(judged.model.flow(), wanted, Limits::default(), &mut |_| {
+        let stops = stopwatch.elapsed() >= most || interrupt::happened();
+        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let mut any = AnyNumber { proved: Vec::new(), unknown: Vec::new(), views: proof.views(), seconds: 0.0 };
+    for property in held {
+        match proof.of(property) {
+            prove::AnyNumber::Proved => any.proved.push(property),
+            prove::AnyNumber::Open(_) => {
+                any.unknown.push((property, "a view violates it, and no run was found that does".to_owned()));
+            }
+            prove::AnyNumber::Stopped(stopped) => any.unknown.push((property, stopped.to_string())),
+            prove::AnyNumber::NotAsked => {}
+        }
+    }
+    any.seconds = stopwatch.elapsed().as_secs_f64();
+    any
+}
+
+/// Says what was proved, under which assumptions, and what was not, with the reason.
+pub(crate) fn print_summary(judged: &[Judged]) {
+    let all: Vec<(&Judged, &AnyNumber)> =
+        judged.iter().filter_map(|one| Some((one, one.any_number.as_ref()?))).collect();
+    if all.is_empty() {
+        return;
+    }
+    let proved: usize = all.iter().map(|(_, any)| any.proved.len()).sum();
+    let views: usize = all.iter().map(|(_, any)| any.views).sum();
+    let seconds: f64 = all.iter().map(|(_, any)| any.seconds).sum();
+    print_line!(
+        "{proved} verdicts proved for any number of callers, crashes and faults ({views} views, {seconds:.2} s)"
+    );
+    let assumptions = "assumed: atomic steps, the store's transactions, one object (docs/proof.md)";
+    print_line!("{}", assumptions.dimmed());
+    for (one, any) in &all {
+        for (property, reason) in &any.unknown {
+            let callers = one.report.bounds.consumers;
+            print_line!(
+                "  {} {property}: holds for {callers} callers; for any number unknown: {reason}",
+                one.name
+            );
+        }
+    }
+}
