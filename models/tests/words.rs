@@ -1,0 +1,320 @@
+//! Each word of the vocabulary decides something: a flow that is violated because of it, and one that holds because of
+//! it. The two differ in that word alone.
+//!
+//! Not here: the decision's guard `expiry`, which alone decides no verdict (a use past the deadline is the swap's to
+//! refuse); it decides how long the shortest run is.
+
+use std::ops::ControlFlow;
+
+use countersign_models::{
+    explorer::Limits,
+    flows::Subject,
+    model::{Bounds, Model},
+    properties::Property,
+    verdict::{Verdict, verify},
+};
+
+/// A word, the property that it decides, and the two flows.
+struct Word {
+    name: &'static str,
+    decides: Property,
+    /// Callers, crashes and faults.
+    bounds: [u8; 3],
+    /// What both flows have: `@` is where they differ.
+    flow: &'static str,
+    /// With this the property is violated.
+    violated: &'static str,
+    /// With this it holds, or does not apply.
+    holds: &'static str,
+}
+
+/// Promises nothing but to be used once.
+const BARE: [&str; 5] =
+    ["approvers = 0", "expires = false", "bound = false", "owner = false", "audited = false"];
+
+const USE: &str = "[[step]]\ndo = \"consume\"\nguards = [\"status\"]\n";
+const VALIDATE: &str = "[[step]]\ndo = \"validate\"\nchecks = [\"status\"]\n";
+const CHECK: &str = "[[step]]\ndo = \"check\"\nrefusals = [\"412 not_now\"]\n";
+
+const WORDS: &[Word] = {
+    use Property::*;
+    macro_rules! words {
+        ($($name:literal $decides:ident $bounds:tt $flow:literal: $violated:literal | $holds:literal)+) => {
+            &[$(Word {
+                name: $name, decides: $decides, bounds: $bounds, flow: $flow, violated: $violated, holds: $holds,
+            }),+]
+        };
+    }
+    words! {
+        "object.uses" S2 [2, 0, 0]
+            "[object]\n@\n[[step]]\ndo = \"consume\"\nguards = []\n":
+            "uses = 1"
+            | "uses = 2"
+        "object.approvers" S18 [1, 0, 0]
+            "[object]\n@\n[decision]\nguards = [\"status\"]\n#USE":
+            "approvers = 2"
+            | "approvers = 1"
+        "object.separate" S19 [1, 0, 0]
+            "[object]\napprovers = 1\n@\n#USE":
+            "separate = true"
+            | "separate = false"
+        "object.expires" S5 [1, 0, 0]
+            "[object]\n@\n#USE":
+            "expires = true"
+            | "expires = false"
+        "object.revocable" S20 [1, 0, 0]
+            "[object]\n@\n[[step]]\ndo = \"consume\"\nguards = []\n":
+            "revocable = true"
+            | "revocable = false"
+        "object.bound" S6 [2, 0, 0]
+            "[object]\n@\n#USE[[step]]\ndo = \"act\"\nvia = \"row\"\n":
+            "bound = true"
+            | "bound = false"
+        "object.target_bound" S22 [1, 0, 0]
+            "[object]\n@\n#USE":
+            "target_bound = true"
+            | "target_bound = false"
+        "object.owner" S12 [1, 0, 0]
+            "[object]\n@\n#USE":
+            "owner = true"
+            | "owner = false"
+        "object.audited" S8 [1, 0, 0]
+            "[object]\n@\n#USE":
+            "audited = true"
+            | "audited = false"
+        "object.failed_attempt" S21 [1, 0, 0]
+            "[object]\n@\n#CHECK#USE":
+            "failed_attempt = \"burn\""
+            | "failed_attempt = \"keep\""
+        "decision.guards status" S9 [1, 0, 0]
+            "[object]\napprovers = 1\n[decision]\n@\n#USE":
+            "guards = []"
+            | "guards = [\"status\"]"
+        "decision.guards distinct" S18 [1, 0, 0]
+            "[object]\napprovers = 2\n[decision]\n@\n#USE":
+            "guards = [\"status\"]"
+            | "guards = [\"status\", \"distinct\"]"
+        "decision.guards not_requester" S19 [1, 0, 0]
+            "[object]\napprovers = 1\nseparate = true\n[decision]\n@\n#USE":
+            "guards = [\"status\"]"
+            | "guards = [\"status\", \"not_requester\"]"
+        "decision.method" S15 [1, 0, 0]
+            "[object]\napprovers = 1\n[decision]\n@\n#USE":
+            "method = \"GET\""
+            | "method = \"POST\""
+        "endpoint.method" S15 [1, 0, 0]
+            "[object]\n[endpoint]\n@\n#USE":
+            "method = \"GET\""
+            | "method = \"POST\""
+        "endpoint.retry keyless" S13 [1, 0, 0]
+            "[object]\n[endpoint]\n@\n#USE":
+            "retry = \"keyless\""
+            | "retry = \"none\""
+        "endpoint.retry key" S13 [1, 0, 0]
+            "[object]\n[endpoint]\n@\n#USE":
+            "retry = \"key\""
+            | "retry = \"none\""
+        "validate.checks" S12 [1, 0, 0]
+            "[object]\nowner = true\n[[step]]\ndo = \"validate\"\n@\n#USE":
+            "checks = [\"status\"]"
+            | "checks = [\"owner\", \"status\"]"
+        "validate.accept_own" S13 [1, 0, 0]
+            "[object]\n[endpoint]\nretry = \"keyless\"\n#VALIDATE@\n[[step]]\ndo = \"consume\"\nguards = [\"status\"]\naccept_own = true\n":
+            ""
+            | "accept_own = true"
+        "check.refusals" S1 [1, 0, 0]
+            "[object]\n#USE[[step]]\ndo = \"check\"\n@\n":
+            "refusals = [\"412 not_now\"]"
+            | ""
+        "recall" S13 [1, 0, 1]
+            "[object]\n[endpoint]\nretry = \"key\"\n@[[step]]\natomic = [{ do = \"consume\", guards = [\"status\"] }, { do = \"remember\" }]\n":
+            ""
+            | "[[step]]\ndo = \"recall\"\n"
+        "remember" S13 [1, 0, 1]
+            "[object]\n[endpoint]\nretry = \"key\"\n[[step]]\ndo = \"recall\"\nclaim = true\n[[step]]\natomic = [{ do = \"consume\", guards = [\"status\"] }@]\n":
+            ""
+            | ", { do = \"remember\" }"
+        "recall.claim" S2 [1, 0, 0]
+            "[object]\n[endpoint]\nretry = \"key\"\n[[step]]\ndo = \"recall\"\n@\n[[step]]\natomic = [{ do = \"consume\", guards = [] }, { do = \"remember\" }]\n":
+            "claim = false"
+            | "claim = true\nclaim_expires = false"
+        "recall.claim_expires" S2 [1, 0, 0]
+            "[object]\n[endpoint]\nretry = \"key\"\n[[step]]\ndo = \"recall\"\nclaim = true\n@\n[[step]]\natomic = [{ do = \"consume\", guards = [] }, { do = \"remember\" }]\n":
+            "claim_expires = true"
+            | "claim_expires = false"
+        "lease" S2 [2, 0, 0]
+            "[object]\n@#VALIDATE[[step]]\ndo = \"consume\"\nguards = []\n":
+            ""
+            | "[[step]]\ndo = \"lease\"\nexpires = false\n"
+        "lease.expires" S2 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"lease\"\n@\n#VALIDATE[[step]]\ndo = \"consume\"\nguards = []\n":
+            "expires = true"
+            | "expires = false"
+        "lease.renewed" S2 [2, 1, 0]
+            "[object]\n[[step]]\ndo = \"lease\"\n@\n#VALIDATE[[step]]\ndo = \"consume\"\nguards = []\n":
+            "renewed = false"
+            | "renewed = true"
+        "lease.until" S2 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"lease\"\nrenewed = true\n@\n[[step]]\nname = \"look\"\ndo = \"validate\"\nchecks = [\"status\"]\n[[step]]\nname = \"use\"\ndo = \"consume\"\nguards = []\n":
+            "until = \"look\""
+            | "until = \"use\""
+        "lease.on_held" S3 [2, 0, 0]
+            "[object]\nuses = 2\n[[step]]\ndo = \"lease\"\nexpires = false\n@\n#USE":
+            "on_held = \"refuse\""
+            | "on_held = \"wait\""
+        "lease.reentrant" S13 [1, 1, 0]
+            "[object]\n[endpoint]\nretry = \"keyless\"\n[[step]]\ndo = \"lease\"\nexpires = false\non_held = \"refuse\"\n@\n[[step]]\ndo = \"consume\"\nguards = [\"status\"]\naccept_own = true\n":
+            "reentrant = false"
+            | "reentrant = true"
+        "write.what" S11 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"write\"\n@\n#USE":
+            "what = \"target\"\nhow = \"read-then-write\""
+            | "what = \"vault\""
+        "write.how" S11 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"write\"\nwhat = \"target\"\n@\n#USE":
+            "how = \"read-then-write\""
+            | ""
+        "write.undo" S7 [1, 0, 0]
+            "[object]\n[[step]]\ndo = \"write\"\nwhat = \"vault\"\n@\n#CHECK#USE":
+            ""
+            | "undo = true"
+        "consume" S2 [2, 0, 0]
+            "[object]\n@[[step]]\ndo = \"check\"\n":
+            ""
+            | "#USE"
+        "consume.guards" S2 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"consume\"\n@\n":
+            "guards = []"
+            | "guards = [\"status\"]"
+        "consume.guards expiry" S5 [1, 0, 0]
+            "[object]\nexpires = true\n[[step]]\ndo = \"consume\"\nguards = [\"status\"@]\n":
+            ""
+            | ", \"expiry\""
+        "consume.guards digest" S6 [2, 0, 0]
+            "[object]\nbound = true\n[[step]]\natomic = [{ do = \"consume\", guards = [\"status\"@] }, { do = \"act\", via = \"row\" }]\n":
+            ""
+            | ", \"digest\""
+        "consume.guards target" S22 [1, 0, 0]
+            "[object]\ntarget_bound = true\n[[step]]\ndo = \"consume\"\nguards = [\"status\"@]\n":
+            ""
+            | ", \"target\""
+        "consume.guards lease" S2 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"lease\"\n#VALIDATE[[step]]\ndo = \"consume\"\n@\n":
+            "guards = []"
+            | "guards = [\"lease\"]"
+        "consume.how" S2 [2, 0, 0]
+            "[object]\n#USE@\n":
+            "how = \"read-then-write\""
+            | ""
+        "consume.on_conflict" S2 [2, 0, 0]
+            "[object]\n#USE@\n":
+            "on_conflict = \"continue\""
+            | "on_conflict = \"refuse\""
+        "consume.store" S2 [2, 1, 0]
+            "[object]\n#USE@\n":
+            "store = \"memory\""
+            | ""
+        "consume.accept_own" S13 [1, 0, 0]
+            "[object]\n[endpoint]\nretry = \"keyless\"\n#USE@\n":
+            "accept_own = false"
+            | "accept_own = true"
+        "consume.undo" S1 [1, 0, 0]
+            "[object]\n#USE@\n#CHECK":
+            ""
+            | "undo = true"
+        "act.via row" L1 [1, 1, 0]
+            "[object]\n[[step]]\n@\n":
+            "atomic = [{ do = \"consume\", guards = [\"status\"] }]\n[[step]]\ndo = \"act\"\nvia = \"memory\""
+            | "atomic = [{ do = \"consume\", guards = [\"status\"] }, { do = \"act\", via = \"row\" }]"
+        "act.via outbox" L1 [1, 1, 0]
+            "[object]\n[[step]]\n@\n":
+            "atomic = [{ do = \"consume\", guards = [\"status\"] }]\n[[step]]\ndo = \"act\"\nvia = \"outbox\""
+            | "atomic = [{ do = \"consume\", guards = [\"status\"] }, { do = \"act\", via = \"outbox\" }]"
+        "act.via memory" L2 [1, 1, 0]
+            "[object]\n[[step]]\ndo = \"write\"\nwhat = \"target\"\n#USE[[step]]\ndo = \"act\"\n@\n":
+            "via = \"memory\""
+            | "via = \"row\""
+        "act.via call" S2 [1, 0, 1]
+            "[object]\n[[step]]\ndo = \"act\"\non_error = \"retry\"\n@\n#USE":
+            "via = \"call\""
+            | "via = \"outbox\""
+        "act.via answer" L1 [1, 0, 1]
+            "[object]\n[endpoint]\nretry = \"keyless\"\n[[step]]\n@\n":
+            "atomic = [{ do = \"consume\", guards = [\"status\"] }]\n[[step]]\ndo = \"act\"\nvia = \"answer\""
+            | "atomic = [{ do = \"consume\", guards = [\"status\"] }, { do = \"act\", via = \"row\" }]"
+        "act.unique" S2 [2, 0, 0]
+            "[object]\n[[step]]\ndo = \"act\"\nvia = \"row\"\n@\n":
+            "unique = false"
+            | "unique = true"
+        "act.key" S2 [1, 0, 1]
+            "[object]\n[[step]]\ndo = \"act\"\nvia = \"call\"\non_error = \"retry\"\n@\n#USE":
+            "key = false"
+            | "key = true"
+        "act.undo" S7 [1, 0, 0]
+            "[object]\n[[step]]\ndo = \"act\"\nvia = \"call\"\n@\n#CHECK#USE":
+            ""
+            | "undo = true"
+        "act.refusals" S1 [1, 0, 0]
+            "[object]\n#USE[[step]]\ndo = \"act\"\nvia = \"call\"\n@\n":
+            "refusals = [\"412 not_now\"]"
+            | ""
+        "audit" S8 [1, 0, 0]
+            "[object]\naudited = true\n#USE@\n":
+            ""
+            | "[[step]]\ndo = \"audit\""
+        "atomic" S8 [1, 1, 0]
+            "[object]\naudited = true\n@\n":
+            "[[step]]\ndo = \"consume\"\nguards = [\"status\"]\n[[step]]\ndo = \"audit\""
+            | "[[step]]\natomic = [{ do = \"consume\", guards = [\"status\"] }, { do = \"audit\" }]"
+        "on_error continue" S2 [2, 0, 1]
+            "[object]\n#USE@\n":
+            "on_error = \"continue\""
+            | "on_error = \"refuse\""
+        "on_error retry" S2 [1, 0, 1]
+            "[object]\n[[step]]\ndo = \"consume\"\nguards = []\n@\n":
+            "on_error = \"retry\""
+            | "on_error = \"refuse\""
+    }
+};
+
+fn file(word: &Word, differs: &str) -> String {
+    let text = word
+        .flow
+        .replace('@', differs)
+        .replace("#USE", USE)
+        .replace("#VALIDATE", VALIDATE)
+        .replace("#CHECK", CHECK);
+    let object = text.split("[object]\n").nth(1).unwrap_or_default();
+    let object: Vec<&str> = object.lines().take_while(|line| !line.starts_with('[')).collect();
+    let promises = BARE.iter().filter(|line| {
+        let key = line.split(' ').next().unwrap_or_default();
+        !object.iter().any(|other| other.starts_with(&format!("{key} =")))
+    });
+    let promises: Vec<&str> = promises.copied().collect();
+    text.replacen("[object]", &format!("[object]\n{}", promises.join("\n")), 1)
+}
+
+fn verdict(word: &Word, differs: &str) -> Verdict {
+    let file = file(word, differs);
+    let subject = Subject::read(file.as_bytes())
+        .unwrap_or_else(|problem| panic!("{}: {problem} in\n{file}", word.name));
+    let [consumers, crashes, faults] = word.bounds;
+    let model = Model::new(subject.flow, Bounds { consumers, crashes, faults });
+    let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
+    report.of(word.decides).verdict.clone()
+}
+
+#[test]
+fn each_word_decides_a_property_in_both_directions() {
+    let wrong: Vec<String> = WORDS
+        .iter()
+        .flat_map(|word| {
+            let violated = matches!(verdict(word, word.violated), Verdict::Broken(_));
+            let holds = matches!(verdict(word, word.holds), Verdict::Holds | Verdict::DoesNotApply);
+            let say = |is: bool, what: &str| (!is).then(|| format!("{}: {} {what}", word.name, word.decides));
+            [say(violated, "is not violated"), say(holds, "does not hold")]
+        })
+        .flatten()
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
