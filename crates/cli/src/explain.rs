@@ -87,6 +87,7 @@ fn example(property: Property, example: Example) {
             for (number, scene) in run.scenes(&model).iter().enumerate() {
                 print_line!("  {:>2} {}", number + 1, wrap(&scene.to_string(), WIDTH, 5));
             }
+            print_line!("     {}", wrap(&model.reason(property, run), WIDTH, 5).bold());
             if let Some(name) = name {
                 print_line!("  {}", format!("`countersign show {name} {property}` draws it").dimmed());
             }

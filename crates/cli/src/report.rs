@@ -10,8 +10,14 @@ use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 
-use crate::judge::{Judged, is_unexpected};
+use crate::{
+    judge::{Judged, is_unexpected},
+    wrap::wrap,
+};
 use countersign_terminal::{print_data, print_line};
+
+/// The width of what is printed next to the matrix.
+pub(crate) const WIDE: usize = 100;
 
 /// Prints what is not as expected, then the violations that are expected: of each the best counterexample.
 pub(crate) fn print_runs(judged: &[Judged], only_unexpected: bool) {
@@ -53,8 +59,8 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
             let title =
                 if judgement.expected { title.bold().to_string() } else { title.red().bold().to_string() };
             print_line!("\n  {title} is violated after {actions}{unexpected}");
-            print_line!("  {}", property.sentence().dimmed());
-            print_line!("  {}", judged.model.reason(property, run));
+            print_line!("  {}", wrap(property.sentence(), WIDE, 2).dimmed());
+            print_line!("  {}", wrap(&judged.model.reason(property, run), WIDE, 2));
             print_run(judged, property.is_inevitable(), run);
         }
         Verdict::Holds if !judgement.exercised => {

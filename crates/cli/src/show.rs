@@ -9,6 +9,7 @@ use crate::{
     interrupt,
     judge::{judge, pool},
     report,
+    wrap::wrap,
 };
 use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
                 DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
                 DiagramFormat::Human => {
                     print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
-                    print_line!("{}\n", judged.model.reason(property, run));
+                    print_line!("{}\n", wrap(&judged.model.reason(property, run), report::WIDE, 0));
                     print_line!("{}", terminal::render(&diagram).trim_end());
                     print_line!(
                         "\nNo counterexample within {within} has fewer faults and crashes, or as few and fewer steps."
