@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use crate::{
     explorer::{CutOff, Explorable as _, Explored, Id, Limits, Progress, explore},
+    liveness::avoidable,
     model::{Action, Bounds, Model, Scene},
     properties::{Inevitable, Property},
-    recover::avoidable,
     world::{Packed, State},
 };
 

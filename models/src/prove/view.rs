@@ -279,14 +279,14 @@ impl Abstraction {
             let one = &next.attempts[usize::from(by)];
             one.stage == Stage::Running || one.ending.is_some()
         };
-        for writer in world.writers.iter_mut().chain([&mut world.vault_writer]) {
+        for writer in world.writers.iter_mut().chain([&mut world.vault_writer, &mut world.last_user]) {
             *writer = writer.filter(|by| may_undo(*by));
         }
         let holder = match world.lease {
             Lease::Held { by, .. } => Some(by),
             Lease::Free => None,
         };
-        let referred: Vec<u8> = [holder, world.lease_last, world.vault_writer]
+        let referred: Vec<u8> = [holder, world.lease_last, world.vault_writer, world.last_user]
             .into_iter()
             .chain(world.writers)
             .flatten()
@@ -390,8 +390,8 @@ impl Abstraction {
         if let Lease::Held { by, .. } = &mut world.lease {
             *by = moved(*by);
         }
-        for one in world.writers.iter_mut().chain([&mut world.lease_last, &mut world.vault_writer]).flatten()
-        {
+        let named = [&mut world.lease_last, &mut world.vault_writer, &mut world.last_user];
+        for one in world.writers.iter_mut().chain(named).flatten() {
             *one = moved(*one);
         }
     }

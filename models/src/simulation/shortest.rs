@@ -6,9 +6,9 @@ use countersign::protocol::Flow;
 
 use crate::{
     explorer::{Explorable, Findings, Id, Limits, Mover, explore},
+    liveness::avoidable,
     model::{Action, Bounds, Model},
     properties::{Inevitable, Property},
-    recover::avoidable,
     world::{Packed, State},
 };
 
