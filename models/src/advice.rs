@@ -268,7 +268,7 @@ impl Search<'_> {
         for judgement in &report.judgements {
             let bit = judgement.property.bit();
             match judgement.verdict {
-                Verdict::Broken(_) => violated |= bit,
+                Verdict::Violated(_) => violated |= bit,
                 Verdict::Holds if judgement.exercised => kept |= bit,
                 // A method that is no GET is what S15 asks for.
                 Verdict::DoesNotApply if judgement.property == Property::S15 => kept |= bit,

@@ -10,7 +10,7 @@ impl fmt::Display for Judgement {
         match &self.verdict {
             Verdict::Holds if self.exercised => f.write_str("holds")?,
             Verdict::Holds => f.write_str("holds vacuously")?,
-            Verdict::Broken(run) => write!(f, "violated after {} actions", run.actions.len())?,
+            Verdict::Violated(run) => write!(f, "violated after {} actions", run.actions.len())?,
             Verdict::DoesNotApply => f.write_str("does not apply")?,
             Verdict::Unknown => f.write_str("unknown")?,
         }

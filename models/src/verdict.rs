@@ -28,7 +28,7 @@ pub enum Verdict {
     Holds,
     /// This run violates it: none has fewer faults and crashes, of those none is shorter, and of those none switches
     /// less often between callers.
-    Broken(Run),
+    Violated(Run),
     /// It does not apply to the flow.
     DoesNotApply,
     /// The exploration was cut off before anything violated it.
@@ -113,7 +113,7 @@ impl Report {
 
     /// Whether something was found broken that should hold: certain even when the run was cut off.
     pub fn has_unexpected_run(&self) -> bool {
-        self.judgements.iter().any(|one| !one.expected && matches!(one.verdict, Verdict::Broken(_)))
+        self.judgements.iter().any(|one| !one.expected && matches!(one.verdict, Verdict::Violated(_)))
     }
 
     /// What was found out about `property`.
@@ -162,7 +162,7 @@ pub fn verify(
             };
             let verdict = match run {
                 _ if !model.applies(property) => Verdict::DoesNotApply,
-                Some(run) => Verdict::Broken(run),
+                Some(run) => Verdict::Violated(run),
                 None if explored.cut_off().is_some() => Verdict::Unknown,
                 None => Verdict::Holds,
             };
@@ -201,7 +201,7 @@ impl Expectations {
             Verdict::Unknown => false,
             // It needs no expectation, and none that says otherwise.
             Verdict::DoesNotApply => !expected_broken,
-            Verdict::Broken(_) => expected_broken,
+            Verdict::Violated(_) => expected_broken,
             // Less happens within smaller bounds, so less is broken.
             Verdict::Holds if expected_broken => !bounds.reach(Bounds::default()),
             Verdict::Holds => exercised || self.vacuous.contains(&property),

@@ -22,7 +22,7 @@ fn violated(file: &str, bounds: Bounds) -> Vec<Property> {
     let subject = Subject::read(file.as_bytes()).unwrap_or_else(|problem| panic!("{problem} in\n{file}"));
     let model = Model::new(subject.flow, bounds);
     let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
-    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Broken(_));
+    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Violated(_));
     report.judgements.iter().filter(|one| is_violated(&one.verdict)).map(|one| one.property).collect()
 }
 

@@ -43,7 +43,7 @@ fn every_example_violates_its_property() {
         let report =
             verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
         let verdict = &report.of(page.property).verdict;
-        assert!(matches!(verdict, Verdict::Broken(_)), "{}: {verdict:?}", page.property);
+        assert!(matches!(verdict, Verdict::Violated(_)), "{}: {verdict:?}", page.property);
     }
 }
 

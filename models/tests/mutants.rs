@@ -24,7 +24,7 @@ fn judge_file(file: &str, transitions: Transitions) -> Report {
 }
 
 fn is_broken(report: &Report, property: Property) -> bool {
-    matches!(report.of(property).verdict, Verdict::Broken(_))
+    matches!(report.of(property).verdict, Verdict::Violated(_))
 }
 
 #[test]

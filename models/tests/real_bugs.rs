@@ -28,7 +28,7 @@ fn judged(flow: BuiltIn) -> (Model, Report) {
 
 /// The ids of the violated properties.
 fn violated(report: &Report) -> Vec<&'static str> {
-    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Broken(_));
+    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Violated(_));
     report.judgements.iter().filter(|one| is_violated(&one.verdict)).map(|one| one.property.id()).collect()
 }
 
@@ -45,7 +45,7 @@ fn section(text: &mut String, flow: BuiltIn, shown: &[&str]) {
     let _ = writeln!(text, "[`{0}`](../models/flows/cases/{0}.toml): {about}. It {verdict}.\n", flow.name);
     let Some(id) = shown.iter().find(|id| ids.contains(*id)) else { return };
     let property = Property::from_id(id).expect("a property");
-    let Verdict::Broken(run) = &report.of(property).verdict else { unreachable!("{id} is violated") };
+    let Verdict::Violated(run) = &report.of(property).verdict else { unreachable!("{id} is violated") };
     let _ = writeln!(text, "{id} `{}`:\n", property.name());
     for (index, scene) in run.scenes(&model).iter().enumerate() {
         let _ = writeln!(text, "{}. {scene}", index + 1);

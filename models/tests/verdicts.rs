@@ -51,7 +51,7 @@ fn run(flow: BuiltIn, bounds: Bounds, limits: Limits) -> Report {
 
 fn broken(report: &Report) -> Vec<(Property, usize)> {
     let length = |verdict: &Verdict| match verdict {
-        Verdict::Broken(run) => Some(run.actions.len()),
+        Verdict::Violated(run) => Some(run.actions.len()),
         Verdict::Holds | Verdict::DoesNotApply | Verdict::Unknown => None,
     };
     report.judgements.iter().filter_map(|one| Some((one.property, length(&one.verdict)?))).collect()

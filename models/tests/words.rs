@@ -309,7 +309,7 @@ fn each_word_decides_a_property_in_both_directions() {
     let wrong: Vec<String> = WORDS
         .iter()
         .flat_map(|word| {
-            let violated = matches!(verdict(word, word.violated), Verdict::Broken(_));
+            let violated = matches!(verdict(word, word.violated), Verdict::Violated(_));
             let holds = matches!(verdict(word, word.holds), Verdict::Holds | Verdict::DoesNotApply);
             let say = |is: bool, what: &str| (!is).then(|| format!("{}: {} {what}", word.name, word.decides));
             [say(violated, "is not violated"), say(holds, "does not hold")]

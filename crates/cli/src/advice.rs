@@ -114,7 +114,7 @@ pub(crate) fn fix(
 }
 
 fn violated(judged: &Judged) -> Vec<Property> {
-    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Broken(_));
+    let is_violated = |verdict: &Verdict| matches!(verdict, Verdict::Violated(_));
     judged.report.judgements.iter().filter(|one| is_violated(&one.verdict)).map(|one| one.property).collect()
 }
 

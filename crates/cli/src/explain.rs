@@ -82,7 +82,7 @@ fn example(property: Property, example: Example) {
     for consumers in [2, Bounds::default().consumers] {
         let model = Model::new(flow.clone(), Bounds { consumers, ..Bounds::default() });
         let report = verify(&model, &expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
-        if let Verdict::Broken(run) = &report.of(property).verdict {
+        if let Verdict::Violated(run) = &report.of(property).verdict {
             print_line!("\n{}", "Shortest run".bold());
             for (number, scene) in run.scenes(&model).iter().enumerate() {
                 print_line!("  {:>2} {}", number + 1, wrap(&scene.to_string(), WIDTH, 5));

@@ -78,8 +78,8 @@ fn violations(judged: &Judged) -> String {
     for judgement in &judged.report.judgements {
         let id = judgement.property.id();
         match &judgement.verdict {
-            Verdict::Broken(_) if judgement.expected => violated.push_str(&format!(" {id}")),
-            Verdict::Broken(_) => violated.push_str(&format!(" {}", format!("{id}!").red().bold())),
+            Verdict::Violated(_) if judgement.expected => violated.push_str(&format!(" {id}")),
+            Verdict::Violated(_) => violated.push_str(&format!(" {}", format!("{id}!").red().bold())),
             Verdict::Unknown => unknown += 1,
             Verdict::Holds | Verdict::DoesNotApply if judgement.expected => {}
             _ => others.push_str(&format!("  {} {id}!", sign_alone(judgement)).yellow().to_string()),
@@ -161,7 +161,7 @@ fn sign_alone(judgement: &Judgement) -> &'static str {
         Verdict::DoesNotApply => "–",
         Verdict::Holds if judgement.exercised => "✓",
         Verdict::Holds => "○",
-        Verdict::Broken(_) => "✗",
+        Verdict::Violated(_) => "✗",
         Verdict::Unknown => "?",
     }
 }
@@ -171,7 +171,7 @@ fn sign(judged: &Judged, judgement: &Judgement) -> String {
     let sign = match &judgement.verdict {
         Verdict::Holds if judgement.exercised && judged.is_proved(judgement.property) => "∀".to_owned(),
         Verdict::Holds if judgement.exercised => format!("✓ {}", judged.report.bounds.consumers),
-        Verdict::Broken(run) => format!("✗ {}", run.actions.len()),
+        Verdict::Violated(run) => format!("✗ {}", run.actions.len()),
         _ => sign_alone(judgement).to_owned(),
     };
     let expected = judgement.expected || judgement.verdict == Verdict::Unknown;
@@ -184,8 +184,8 @@ fn cell(judged: &Judged, judgement: &Judgement) -> (String, Style) {
         Verdict::DoesNotApply => Style::new().dimmed(),
         Verdict::Holds | Verdict::Unknown => Style::new().yellow(),
         // What is expected does not alarm.
-        Verdict::Broken(_) if judgement.expected => Style::new(),
-        Verdict::Broken(_) => Style::new().red(),
+        Verdict::Violated(_) if judgement.expected => Style::new(),
+        Verdict::Violated(_) => Style::new().red(),
     };
     (sign(judged, judgement), if judgement.expected { style } else { style.bold() })
 }

@@ -21,7 +21,7 @@ pub(crate) const WIDE: usize = 100;
 
 /// Prints what is not as expected, then the violations that are expected: of each the best counterexample.
 pub(crate) fn print_runs(judged: &[Judged], only_unexpected: bool) {
-    let expected = |one: &Judgement| one.expected && matches!(one.verdict, Verdict::Broken(_));
+    let expected = |one: &Judgement| one.expected && matches!(one.verdict, Verdict::Violated(_));
     section(judged, "In full: not as expected", is_unexpected);
     if !only_unexpected {
         section(judged, "In full: violated, as expected", expected);
@@ -53,7 +53,7 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
     let property = judgement.property;
     let title = format!("{} {}", property.id(), property.name());
     match &judgement.verdict {
-        Verdict::Broken(run) => {
+        Verdict::Violated(run) => {
             let actions = counted(run.actions.len(), "action");
             let unexpected = if judgement.expected { "" } else { ", which is not expected" };
             let title =
@@ -265,7 +265,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
         Verdict::Holds => ("holds", Vec::new()),
         Verdict::DoesNotApply => ("does not apply", Vec::new()),
         Verdict::Unknown => ("unknown", Vec::new()),
-        Verdict::Broken(run) => {
+        Verdict::Violated(run) => {
             ("broken", run.scenes(&judged.model).iter().map(ToString::to_string).collect())
         }
     };

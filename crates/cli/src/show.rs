@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
         (_, false) => Exit::Unexpected,
     };
     match &judgement.verdict {
-        Verdict::Broken(run) => {
+        Verdict::Violated(run) => {
             let [tail, cycle] = run.aftermath(&judged.model);
             let stays = property.is_inevitable() && cycle.is_empty();
             let violates = !property.is_inevitable();

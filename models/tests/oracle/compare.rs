@@ -34,7 +34,7 @@ fn checker(file: &str, [consumers, crashes, faults]: [u8; 3]) -> Verdicts {
         let verdict = match &judgement.verdict {
             verdict::Verdict::Holds => Verdict::Holds,
             verdict::Verdict::DoesNotApply => Verdict::DoesNotApply,
-            verdict::Verdict::Broken(run) => Verdict::Violated(cost(run)),
+            verdict::Verdict::Violated(run) => Verdict::Violated(cost(run)),
             verdict::Verdict::Unknown => unreachable!("nothing was cut off"),
         };
         (judgement.property.id(), verdict)
