@@ -20,6 +20,6 @@ pub use flow::{
     FlowProblem, Guards, InvalidFlow, Lease, Member, Method, Object, OnConflict, OnError, OnHeld, Retry,
     Step, StepAction, Storage, Swap, Via, Write, WriteTarget,
 };
-pub use promotion::{Checkpoint, Ending, Outcome, Promotion, RefusalKind};
+pub use promotion::{Checkpoint, Ending, InvalidCheckpoint, Outcome, Position, Promotion, RefusalKind};
 pub use refusal::{InvalidRefusal, Refusal};
 pub use rules::{Compared, Fences, Granted, Request, consume, lease, use_object, validate};

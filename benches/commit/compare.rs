@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{
     protocol::{
-        Binding, Checkpoint, Digest, Effect, Environment, Flow, Guards, Kind, Outcome, Promotion, Request,
+        Binding, Digest, Effect, Environment, Flow, Guards, Kind, Outcome, Position, Promotion, Request,
         Timestamp,
     },
     service::{Driver, InMemoryDeployer},
@@ -95,8 +95,8 @@ impl Given {
 
     /// The commit of `atomic-commit`, after validate and plan; whether it was applied.
     fn commit(&self, flow: &Flow, ask: &Ask, digest: Digest) -> bool {
-        let at = Checkpoint { cursor: 2, ..Checkpoint::new(digest) };
-        let promotion = Promotion::restore(flow, &ask.request, at);
+        let at = Position { cursor: 2, ..Position::new(digest) };
+        let promotion = Promotion::at_position(flow, &ask.request, at);
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
             return false;
         };

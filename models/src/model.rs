@@ -19,7 +19,7 @@ mod store;
 mod undo;
 
 use countersign::protocol::{
-    Approval, Checkpoint, Event, Flow, IllegalTransition, Request, Status, Target, Timestamp, Validity,
+    Approval, Event, Flow, IllegalTransition, Position, Request, Status, Target, Timestamp, Validity,
     transition,
 };
 use uuid::Uuid;
@@ -269,9 +269,9 @@ impl Model {
     }
 
     /// What this attempt's machine remembers.
-    fn checkpoint(&self, world: &World, one: &Attempt, attempt: u8) -> Checkpoint {
+    fn checkpoint(&self, world: &World, one: &Attempt, attempt: u8) -> Position {
         let fence = if self.is_latest(world, attempt) { LATEST_FENCE } else { EARLIER_FENCE };
-        Checkpoint {
+        Position {
             cursor: one.cursor,
             target: one.target.map(|target| Target { id: target_id(target), created: one.created }),
             fence: one.is_fenced.then_some(fence),
@@ -281,13 +281,13 @@ impl Model {
             repeats: one.repeats,
             undoable: one.undoable,
             ending: one.ending.map(actions::ending),
-            ..Checkpoint::new(one.held.digest())
+            ..Position::new(one.held.digest())
         }
     }
 }
 
 /// Keeps what the machine remembers. The number of its lease is known from who took it last.
-fn remember(one: &mut Attempt, at: Checkpoint) {
+fn remember(one: &mut Attempt, at: Position) {
     one.cursor = at.cursor;
     one.held = Payload::of(at.digest);
     one.target = at.target.map(|target| target_index(target.id));

@@ -4,8 +4,10 @@
 //! `on_error`, what is undone before a refusal is answered. It never reads a clock, draws a random number, waits or
 //! allocates an id: all of that comes in with the replies.
 
+mod checkpoint;
 mod outcome;
 
+pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use outcome::{Ending, Outcome, RefusalKind};
 
 use super::{
@@ -16,9 +18,9 @@ use super::{
     rules::{Compared, Fences, Granted, Request, use_object, validate},
 };
 
-/// All that a running promotion remembers between two effects, for a driver that has to store it.
+/// The state of a promotion's machine between two effects, as a model checker enumerates it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Checkpoint {
+pub struct Position {
     /// The number of atomic actions done or skipped: the index of the next one.
     pub cursor: u8,
     /// The digest that it holds.
@@ -41,7 +43,7 @@ pub struct Checkpoint {
     pub ending: Option<Ending>,
 }
 
-impl Checkpoint {
+impl Position {
     /// That of a promotion which holds `digest` and has done nothing.
     pub fn new(digest: Digest) -> Self {
         Self {
@@ -69,8 +71,8 @@ impl Checkpoint {
 pub struct Promotion<'a> {
     flow: &'a Flow,
     request: &'a Request,
-    at: Checkpoint,
-    /// The refusal of [`Checkpoint::ending`]; after a restore only its status is known.
+    at: Position,
+    /// The refusal of [`Position::ending`]; from a position alone only its status is known.
     refusal: Option<Refusal>,
     outcome: Option<Outcome>,
 }
@@ -79,17 +81,37 @@ impl<'a> Promotion<'a> {
     /// Begins an attempt. `digest` is that of what the request would launch now; it is held until a read
     /// (validate, check) brings a later one.
     pub fn begin(flow: &'a Flow, request: &'a Request, digest: Digest) -> Self {
-        Self::restore(flow, request, Checkpoint::new(digest))
+        Self::at_position(flow, request, Position::new(digest))
     }
 
-    /// Goes on from a checkpoint of the same flow and request.
-    pub fn restore(flow: &'a Flow, request: &'a Request, at: Checkpoint) -> Self {
+    /// Goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// [`InvalidCheckpoint`] when it is of another flow or another request.
+    pub fn restore(
+        flow: &'a Flow,
+        request: &'a Request,
+        from: &Checkpoint,
+    ) -> Result<Self, InvalidCheckpoint> {
+        from.check(flow, request)?;
+        Ok(Self { flow, request, at: from.at, refusal: from.refusal.clone(), outcome: None })
+    }
+
+    /// A promotion in this state. For model checkers, which reach the state through their own store: nothing here says that
+    /// the steps before it ran. A driver uses [`restore`](Self::restore).
+    pub fn at_position(flow: &'a Flow, request: &'a Request, at: Position) -> Self {
         Self { flow, request, at, refusal: None, outcome: None }
     }
 
-    /// What it remembers. Meaningless once it has ended, but for the lease that it holds.
-    pub fn checkpoint(&self) -> Checkpoint {
+    /// The state of its machine. Meaningless once it has ended, but for the lease that it holds.
+    pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// A checkpoint to [`restore`](Self::restore); none once it has ended.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        let running = self.outcome.is_none();
+        running.then(|| Checkpoint::new(self.flow, self.request, self.at, self.refusal.clone()))
     }
 
     /// How it ended; none while it runs.
@@ -129,7 +151,7 @@ impl<'a> Promotion<'a> {
         let Some((instruction, ..)) = self.flow.instruction(self.at.cursor) else {
             return Some(Effect::Answer);
         };
-        let Checkpoint { digest, target, fence, uses_seen, .. } = self.at;
+        let Position { digest, target, fence, uses_seen, .. } = self.at;
         let approval = self.request.approval;
         Some(match instruction {
             Instruction::Validate { .. } => Effect::Validate { approval },

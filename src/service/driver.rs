@@ -67,12 +67,12 @@ impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> 
                 break outcome.clone();
             }
         };
-        if let Some(fence) = promotion.checkpoint().fence {
+        if let Some(fence) = promotion.position().fence {
             // A lease that cannot be released expires.
             let _ = store.release_approval(ask, fence).await;
         }
         // A waiter that was called and finds the approval used takes no lease, and others still wait.
-        if has_waited || promotion.checkpoint().fence.is_some() {
+        if has_waited || promotion.position().fence.is_some() {
             waiter.next(ask.request.approval);
         }
         outcome

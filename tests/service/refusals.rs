@@ -160,7 +160,7 @@ fn overtaken() -> Refusal {
     let mut slow = Promotion::begin(&flow, &ask.request, source);
     let go_on =
         |promotion: &mut Promotion<'_>| at_once(step(promotion, &ask, &platform.store, &platform.deployer));
-    while slow.checkpoint().fence.is_none() {
+    while slow.position().fence.is_none() {
         assert_eq!(go_on(&mut slow), None, "nobody else has it");
     }
     let mut other = Promotion::begin(&flow, &ask.request, source);

@@ -22,7 +22,7 @@ impl Model {
             self.begin(state, attempt);
         }
         let at = self.checkpoint(&state.world, &state.attempts[index], attempt);
-        let mut promotion = Promotion::restore(&self.flow, self.request(attempt), at);
+        let mut promotion = Promotion::at_position(&self.flow, self.request(attempt), at);
         let effect = promotion.effect()?;
         let reply = self.reply(effect, state, attempt, outcome)?;
         promotion.resume(reply);
@@ -50,7 +50,7 @@ impl Model {
         let index = usize::from(attempt);
         let (effect, promotion) = self.advance(state, attempt, outcome)?;
         let before = state.attempts[index];
-        let at = promotion.checkpoint();
+        let at = promotion.position();
         let ended = promotion.outcome().map(stage);
         remember(&mut state.attempts[index], at);
         let finds_its_own = match effect {

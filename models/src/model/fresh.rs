@@ -134,7 +134,7 @@ impl Model {
             }
             let Some(reply) = reply else { return Alone::Fails };
             promotion.resume(reply);
-            remember(&mut state.attempts[index], promotion.checkpoint());
+            remember(&mut state.attempts[index], promotion.position());
         }
         if matches!(promotion.outcome(), Some(Outcome::Succeeded { .. })) {
             Alone::Succeeds

@@ -178,7 +178,7 @@ impl Model {
         let from = self.actor(attempt);
         let one = &state.attempts[usize::from(attempt)];
         let at = self.checkpoint(&state.world, one, attempt);
-        let step = Promotion::restore(&self.flow, self.request(attempt), at).step();
+        let step = Promotion::at_position(&self.flow, self.request(attempt), at).step();
         let mut after = *state;
         let Some((effect, promotion)) = self.advance(&mut after, attempt, outcome) else {
             let does = "cannot do this here".to_owned();
@@ -259,7 +259,7 @@ fn changes_nothing(effect: &Effect<'_>, before: &State, after: &State) -> bool {
 }
 
 fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> Option<String> {
-    let known = promotion.checkpoint().target.map(|target| target_index(target.id) + 1);
+    let known = promotion.position().target.map(|target| target_index(target.id) + 1);
     let writes = |commit: &Commit<'_>| commit.ops.iter().any(|op| matches!(op, Change::WriteTarget { .. }));
     match (effect, known) {
         (Effect::FindTarget, Some(number)) => Some(format!("finds target {number}")),

@@ -1,9 +1,8 @@
 //! What a flow makes of the world: its atomic actions, who takes part, and which fields a state has.
 
 use countersign::protocol::{
-    Approval, Atomicity, Binding, Change, Checkpoint, Digest, Effect, Environment, Flow, Kind, Member,
-    Method, OnError, OnHeld, Promotion, Refusal, Request, Retry, Status, StepAction, Storage, Via,
-    WriteTarget,
+    Approval, Atomicity, Binding, Change, Digest, Effect, Environment, Flow, Kind, Member, Method, OnError,
+    OnHeld, Position, Promotion, Refusal, Request, Retry, Status, StepAction, Storage, Via, WriteTarget,
 };
 use uuid::Uuid;
 
@@ -103,8 +102,8 @@ fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
 fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for cursor in 0.. {
-        let at = Checkpoint { cursor, ..Checkpoint::new(Digest([0; 32])) };
-        let promotion = Promotion::restore(flow, request, at);
+        let at = Position { cursor, ..Position::new(Digest([0; 32])) };
+        let promotion = Promotion::at_position(flow, request, at);
         let step = promotion.step();
         let effect = promotion.effect().expect("a restored promotion has not ended");
         let ops: &[Change] = if let Effect::Commit(commit) = &effect { commit.ops } else { &[] };

@@ -128,16 +128,16 @@ impl Real {
                     deploying: deploy.is_some(),
                     holds: match progress {
                         Progress::Running(at) => Some((
-                            at.cursor,
-                            self.payload(at.digest),
-                            at.target.and_then(|target| index(target.id)),
-                            at.target.is_some_and(|target| target.created),
+                            at.position().cursor,
+                            self.payload(at.position().digest),
+                            at.position().target.and_then(|target| index(target.id)),
+                            at.position().target.is_some_and(|target| target.created),
                         )),
                         Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
                     },
                     leased_last: matches!(
                         progress,
-                        Progress::Running(at) if at.fence == Some(records.lease.0)
+                        Progress::Running(at) if at.position().fence == Some(records.lease.0)
                     ),
                 })
                 .collect(),

@@ -207,7 +207,8 @@ impl Real {
                 let services = source.map(|source| &*source.services).unwrap_or_default();
                 Promotion::begin(model.flow(), &ask.request, digest_of(ask, services))
             }
-            Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, *at),
+            Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, at)
+                .expect("it is the checkpoint of this attempt"),
             Progress::Ended(_) | Progress::Killed => return,
         };
         let deploys = self.deployer.running().len();
@@ -220,12 +221,12 @@ impl Real {
         self.progress[consumer] = match promotion.outcome() {
             Some(end) => {
                 // The driver releases the lease in the same breath.
-                if let Some(fence) = promotion.checkpoint().fence {
+                if let Some(fence) = promotion.position().fence {
                     rig.wait(rig.store().release_approval(ask, fence)).expect("nothing fails");
                 }
                 Progress::Ended(end.clone())
             }
-            None => Progress::Running(promotion.checkpoint()),
+            None => Progress::Running(promotion.checkpoint().expect("it has not ended")),
         };
     }
 
@@ -234,7 +235,7 @@ impl Real {
         let Some(running) = self.deployer.end(number, StackStatus::Healthy) else { return };
         // A process knows its own promotion's target, also one that was written after the launch.
         let known = match &self.progress[consumer] {
-            Progress::Running(at) => at.target.map(|target| target.id),
+            Progress::Running(at) => at.position().target.map(|target| target.id),
             Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
         };
         let target = known.or(running.launch.target);

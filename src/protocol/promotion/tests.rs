@@ -36,7 +36,7 @@ fn of_steps(mut steps: Vec<Step>) -> Flow {
 }
 
 /// Begins a promotion of `flow`, gives it these replies, and tells how it ended, or else where it is.
-fn after(flow: &Flow, replies: Vec<Reply<'_>>) -> Result<Checkpoint, Outcome> {
+fn after(flow: &Flow, replies: Vec<Reply<'_>>) -> Result<Position, Outcome> {
     let request = request();
     let mut promotion = Promotion::begin(flow, &request, BEGAN);
     for reply in replies {
@@ -48,7 +48,7 @@ fn after(flow: &Flow, replies: Vec<Reply<'_>>) -> Result<Checkpoint, Outcome> {
             assert_eq!((promotion.effect(), promotion.step()), (None, None), "nothing is left to do");
             Err(end.clone())
         }
-        None => Ok(promotion.checkpoint()),
+        None => Ok(promotion.position()),
     }
 }
 
@@ -56,16 +56,16 @@ fn write(atomicity: Atomicity) -> StepAction {
     StepAction::Write(Write { atomicity, ..Write::new(WriteTarget::Target) })
 }
 
-fn refused(refusal: Refusal, kind: RefusalKind) -> Result<Checkpoint, Outcome> {
+fn refused(refusal: Refusal, kind: RefusalKind) -> Result<Position, Outcome> {
     Err(Outcome::Refused { refusal, kind })
 }
 
-fn unknown(refusal: Refusal) -> Result<Checkpoint, Outcome> {
+fn unknown(refusal: Refusal) -> Result<Position, Outcome> {
     Err(Outcome::Unknown { refusal })
 }
 
-fn at(cursor: u8, digest: Digest) -> Result<Checkpoint, Outcome> {
-    Ok(Checkpoint { cursor, ..Checkpoint::new(digest) })
+fn at(cursor: u8, digest: Digest) -> Result<Position, Outcome> {
+    Ok(Position { cursor, ..Position::new(digest) })
 }
 
 fn consume_in(guards: Guards) -> StepAction {
@@ -372,12 +372,28 @@ fn a_restored_promotion_goes_on_where_it_was() {
     let request = request();
     let mut promotion = Promotion::begin(&flow, &request, BEGAN);
     promotion.resume(Reply::Read { digest: READ });
-    let mut restored = Promotion::restore(&flow, &request, promotion.checkpoint());
+    let at = promotion.checkpoint().expect("it has not ended");
+    let mut restored = Promotion::restore(&flow, &request, &at).expect("it is its own");
     assert_eq!((restored.effect(), restored.step()), (promotion.effect(), promotion.step()));
     restored.resume(Reply::Committed { target: None, own_use: false });
     assert_eq!((restored.effect(), restored.step()), (Some(Effect::Answer), None));
     restored.resume(Reply::Done);
     assert_eq!(restored.outcome(), Some(&Outcome::Succeeded { target: None, repeats: false }));
+    assert_eq!(restored.checkpoint(), None, "there is nothing to go on with");
+}
+
+#[test]
+fn a_checkpoint_of_another_flow_or_request_is_refused() {
+    // Its end is that of a flow of one step, and would be the answer of this one.
+    let (short, request) = (flow(vec![]), request());
+    let mut promotion = Promotion::begin(&short, &request, BEGAN);
+    promotion.resume(Reply::Committed { target: None, own_use: false });
+    let at = promotion.checkpoint().expect("the answer is left");
+    let restore = |flow: &Flow, request: &Request| Promotion::restore(flow, request, &at).map(drop);
+    assert_eq!(restore(&short, &request), Ok(()));
+    assert_eq!(restore(&Flow::atomic_commit(), &request), Err(InvalidCheckpoint::OtherFlow));
+    let other = Request { approval: Uuid::from_u128(9), ..request.clone() };
+    assert_eq!(restore(&short, &other), Err(InvalidCheckpoint::OtherRequest));
 }
 
 #[test]
