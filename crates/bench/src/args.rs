@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// consumption_row [default: all, with the baselines, and the comparisons that the goals are about]
     #[arg(long, value_delimiter = ',')]
     pub(crate) strategy: Vec<String>,
-    /// How many clients at once
+    /// Numbers of concurrent clients
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32], value_parser = clients)]
     pub(crate) clients: Vec<usize>,
     /// How long each measurement takes
