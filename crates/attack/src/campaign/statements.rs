@@ -8,7 +8,7 @@ use super::{Gathered, Options, kills, races};
 use crate::{
     client::{self, Sent, Wire},
     history::{Action, Details, HARNESS, Kind, Operation},
-    proxy::Proxy,
+    proxy::{Proxy, TransactionStatus},
     reproduction::Scenario,
     safety::Stop,
     schedule::{
@@ -277,10 +277,22 @@ impl StallableRequests for Pair<'_, '_, '_> {
         matches!(&response.outcome, client::Outcome::Answered(answer) if (400..500).contains(&answer.status))
     }
 
-    async fn change(&mut self) -> Option<Result<(), Stop>> {
+    async fn change(&mut self, steps: &[Step], connection: u64) -> Option<Result<(), Stop>> {
         let Other::Held(f, changes) = &self.other else { return None };
         let object = self.object.as_mut()?;
-        Some(self.session.change(object, *f, changes, None, &Vec::new()).await.map(drop))
+        if let Err(stop) = self.session.change(object, *f, changes, None, &Vec::new()).await {
+            return Some(Err(stop));
+        }
+        // A use that has been written, and is not committed, is not seen by others, and took place before the change.
+        let of_connection = steps.iter().rev().filter(|step| step.connection == connection);
+        let is_open = |step: &&Step| {
+            let transaction = step.answer.as_ref().and_then(|answer| answer.transaction);
+            transaction != Some(TransactionStatus::Idle)
+        };
+        if of_connection.take_while(is_open).any(wrote) {
+            return Some(Ok(()));
+        }
+        Some(self.session.read(object, &[Action::Effects, Action::Observe]).await)
     }
 }
 

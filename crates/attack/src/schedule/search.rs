@@ -227,7 +227,7 @@ pub(super) async fn explore<R: Requests, P: Policy>(
         let end = search
             .run(proxy, requests, settings, policy, &mut knowledge, &mut exploration, &mut number, began)
             .await?;
-        if end == Some(SearchEnd::NotFollowed) && !knowledge.knows_afterwards {
+        if end.is_some() && !exploration.not_followed.is_empty() && !knowledge.knows_afterwards {
             // What the service does by itself once a request is over may have been taken for the other request's.
             knowledge.knows_afterwards = true;
             let afterwards = afterwards(proxy, requests, settings).await?;

@@ -25,11 +25,16 @@ pub trait StallableRequests: Requests {
     /// Whether the service refused the request.
     fn is_refused(&self, response: &Self::Response) -> bool;
 
-    /// Changes the object while the first request is held. None: the others use the object instead.
+    /// Changes the object while the first request is held, after these steps, with the next one on this connection. None:
+    /// the others use the object instead.
     ///
     /// # Errors
     /// The exploration ends with it.
-    fn change(&mut self) -> impl Future<Output = Option<Result<(), Self::Error>>>;
+    fn change(
+        &mut self,
+        steps: &[Step],
+        connection: u64,
+    ) -> impl Future<Output = Option<Result<(), Self::Error>>>;
 }
 
 /// What was covered.
@@ -113,13 +118,14 @@ async fn stall_at<R: StallableRequests>(
     };
     // It is executed later.
     let held = steps.pop();
-    let changed = requests.change().await;
+    let patience = settings.service_patience;
+    let before = steps.clone();
+    let mut relay = Relay { proxy, background, passing: BTreeSet::new(), steps, patience };
+    let changed = relay.during(requests.change(&before, connection)).await;
     if let Some(Err(error)) = changed {
-        proxy.open();
+        relay.proxy.open();
         return Err(ExploreError::Requests(error));
     }
-    let patience = settings.service_patience;
-    let mut relay = Relay { proxy, background, passing: BTreeSet::new(), steps, patience };
     let others =
         Others { requests, stall, connection, held, alone: changed.is_some(), most: settings.timeout };
     let responses = others.run(&mut relay, &mut first).await;
@@ -182,6 +188,21 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
+    /// Lets through what the change and its reads send.
+    async fn during<T>(&mut self, change: impl Future<Output = T>) -> T {
+        let mut change = std::pin::pin!(change);
+        let noted = self.steps.len();
+        let done = loop {
+            tokio::select! {
+                biased;
+                Some(event) = self.proxy.next_event() => { self.event(0, event); }
+                done = &mut change => break done,
+            }
+        };
+        self.steps.truncate(noted);
+        done
+    }
+
     /// None: the request neither sends a statement nor ends.
     async fn until_over<T>(&mut self, request: usize, task: &mut JoinHandle<T>) -> Result<Option<T>, String> {
         let mut quiet_since = Instant::now();
