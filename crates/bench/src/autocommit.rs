@@ -22,14 +22,14 @@ type Wish = (u32, oneshot::Sender<Ended>);
 pub(crate) enum Journal {
     /// In a log, as our own store: one sync a commit.
     Wal,
-    /// In a file that is gone afterwards, as SQLite does when nobody tells it otherwise: several syncs a commit.
+    /// In a file that is gone afterwards, as SQLite does by default: several syncs a commit.
     Rollback,
 }
 
 impl Journal {
     pub(crate) const ALL: [Self; 2] = [Self::Wal, Self::Rollback];
 
-    /// What whoever uses it is called.
+    /// The contender's name.
     pub(crate) fn contender(self) -> &'static str {
         match self {
             Self::Wal => "autocommit",
@@ -61,7 +61,7 @@ impl Autocommit {
         journal: Journal,
     ) -> rusqlite::Result<Self> {
         let mut open = Self { clients: Vec::new(), threads: Vec::new() };
-        // It is a property of the file, and can be changed as long as nobody else has it open.
+        // It is a property of the file, and can be changed while no other connection has it open.
         Connection::open(path)?.pragma_update(None, "journal_mode", journal.mode())?;
         for _ in 0..clients {
             let (sender, wishes) = channel();
@@ -115,7 +115,7 @@ fn serve(connection: &Connection, (sql, parameters): &Statement, recorded: Uuid,
             Value::Id(id) => Bound::Blob(id.as_bytes().to_vec()),
         });
         let won = consume(connection, sql, rusqlite::params_from_iter(parameters));
-        // Whoever no longer waits does not want to know.
+        // A client that no longer waits needs no answer.
         answer
             .send(match won {
                 Ok(true) => Ended::Won,

@@ -33,7 +33,7 @@ impl Entry {
         Self { name: cas.as_str(), kind: Kind::Strategy, cas, broken: None, durable: true }
     }
 
-    /// The one that everything is compared with.
+    /// The entry that all others are compared with.
     pub(crate) fn default_one() -> Self {
         Self::of(Cas::ConditionalUpdate)
     }
@@ -45,7 +45,7 @@ impl Entry {
 
     /// Those that must be found out.
     pub(crate) const BROKEN: [Self; 2] = [
-        // It reads, judges what it has read, and writes whatever has happened since.
+        // It reads, judges what it has read, and writes without looking again.
         Self {
             name: "check_then_act",
             kind: Kind::Wrong,
@@ -78,13 +78,13 @@ pub(crate) trait Bed {
     /// Whether this one means anything here.
     fn takes(entry: &Entry) -> bool;
 
-    /// Throws away what there is, and makes so many approvals that can be consumed.
+    /// Deletes all approvals, and makes this number of approved ones.
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput>;
 
     /// What the approvals are copies of.
     fn template(&self) -> &Template;
 
-    /// The store, for so many clients.
+    /// The store, for this number of clients.
     async fn open(&self, entry: &Entry, clients: usize)
     -> Result<SqlStore<Counting<Self::Engine>>, BadInput>;
 
@@ -94,11 +94,11 @@ pub(crate) trait Bed {
     /// Where the database's log ends, in bytes.
     async fn log_position(&mut self) -> Result<u64, BadInput>;
 
-    /// How a commit of this entry's gets to the disk, and whether it has when the client is told.
+    /// How a commit of this entry's gets to the disk, and whether it has when the client gets its answer.
     fn durability(&self, entry: &Entry) -> (String, bool);
 }
 
-/// What is measured, on whatever it is measured.
+/// The stores that are measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Measurement {
     pub(crate) scenario: Scenario,

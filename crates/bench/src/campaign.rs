@@ -98,7 +98,7 @@ impl Campaign {
             let clients = if scenario == Scenario::Arrivals { most } else { self.clients.clone() };
             let mut plan = Vec::new();
             for entry in &entries {
-                // How long it takes to be forgotten at a fixed rate is nothing that anybody asks.
+                // A wrong contender is not measured at a fixed rate.
                 if entry.durable || scenario != Scenario::Arrivals {
                     plan.extend(clients.iter().map(|clients| (*entry, *clients)));
                 }
@@ -280,7 +280,7 @@ fn label<B: Bed>(bed: &B, entry: &Entry) -> Label {
     Label { contender: entry.name.to_owned(), kind: entry.kind, durability, single_use_after_a_crash }
 }
 
-/// For whoever only wants a consumer's tries.
+/// Of a consumer's tries alone.
 pub(crate) async fn tries_of<C: Consumer>(
     measurement: &Measurement,
     first: u32,

@@ -1,5 +1,5 @@
-//! Ours against the same by other means: alternately in one run, round by round, whoever was second being first the
-//! next time. The goals are about these.
+//! Ours against the same by other means: alternately in one run, round by round, the second of one round being first in the
+//! next. The goals are about these.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use super::{
 use countersign_terminal::BadInput;
 
 const ROUNDS: usize = 7;
-/// Approvals that nobody measures, to open connections and prepare statements with.
+/// Approvals outside of the measurement, to open connections and prepare statements with.
 const WARM_UP: u32 = 64;
 /// How many rows a batch has.
 const BATCH: u32 = 64;
@@ -40,7 +40,7 @@ pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInp
     }
 }
 
-/// What is sent for one approval, when so many before it have been through.
+/// What is sent for the approval with this number.
 async fn recorded<B: Bed>(bed: &mut B, act: Act, before: u32) -> Result<Vec<Statement>, BadInput> {
     bed.fill(before + 1).await?;
     let store = bed.open(&Entry::default_one(), 1).await?;
@@ -255,7 +255,7 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Ours, and pgbench's if there is one; none when somebody has had enough.
+    /// Ours, and pgbench's if there is one; none when the run was interrupted.
     async fn measure(
         &self,
         campaign: &Campaign,
@@ -303,7 +303,7 @@ impl Round<'_> {
         Ok(ours.filter(|_| !campaign.is_stopped()).map(|ours| (ours, theirs)))
     }
 
-    /// So many that it takes half as long as a measurement, by what was seen before.
+    /// The number that takes half as long as a measurement, by the warm-up.
     fn each(&self, campaign: &Campaign) -> u32 {
         let is_it = |run: &&super::document::Run| {
             run.store == Postgres::NAME

@@ -30,7 +30,7 @@ impl Counts {
     }
 
     /// How often an answer was waited for: that of each statement, and that of the commit where there is one. What
-    /// begins a transaction goes out with its first statement, and nobody waits for what undoes one.
+    /// begins a transaction goes out with its first statement, and a rollback is not waited for.
     pub(crate) fn round_trips(&self) -> u64 {
         self.statements.load(Ordering::Relaxed) + self.commits.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What a run of the benchmark is written down as: JSON, for `bench report` and for whoever wants to draw it otherwise.
+//! The document that a run of the benchmark is written to: JSON, for `bench report` and for other tools.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(crate) const SCHEMA: &str = "countersign/consume-database/1";
 /// The mark of what is not single-use after a crash.
 pub(crate) const FORGETS: &str = " †";
 
-/// The strategy that the stores use when nobody says.
+/// The stores' default strategy.
 pub(crate) const DEFAULT: &str = "conditional_update";
 
 /// One call of `countersign-bench`.
@@ -40,7 +40,7 @@ pub(crate) struct Machine {
     pub(crate) memory: Option<String>,
     pub(crate) system: String,
     pub(crate) architecture: String,
-    /// Of the last five minutes: what is above what the run itself keeps busy was somebody else's.
+    /// Of the last five minutes: the excess over what the run keeps busy belongs to other processes.
     pub(crate) load: Option<String>,
 }
 
@@ -88,14 +88,14 @@ impl Scenario {
     }
 }
 
-/// One contender in one scenario with so many clients.
+/// One contender in one scenario with a number of clients.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
     pub(crate) store: String,
     pub(crate) contender: String,
     pub(crate) kind: Kind,
-    /// Whether a commit was on the disk when its client was told.
+    /// Whether a commit was on the disk when its client got its answer.
     pub(crate) durability: String,
     pub(crate) single_use_after_a_crash: bool,
     pub(crate) scenario: Scenario,
@@ -115,9 +115,9 @@ pub(crate) struct Run {
     pub(crate) win_share: Vec<f64>,
     /// Whether every approval that was tried has exactly one winner, and the store agrees.
     pub(crate) exactly_one_winner: bool,
-    /// Approvals that somebody won after somebody else had.
+    /// Approvals that were won more than once.
     pub(crate) won_again: u64,
-    /// Approvals that were tried and that nobody won, though no try failed.
+    /// Approvals that were tried and never won, though no try failed.
     pub(crate) never_won: u64,
     /// Approvals that are executed, as the store says afterwards.
     pub(crate) executed_in_store: u64,
@@ -203,7 +203,7 @@ impl Goal {
 }
 
 impl Run {
-    /// What it is called beside others: a contender that may forget what it has done is another one.
+    /// Its name in a table: with a weaker durability it is another contender.
     pub(crate) fn name(&self) -> String {
         let mark = if self.single_use_after_a_crash { "" } else { FORGETS };
         format!("{}{mark}", self.contender)

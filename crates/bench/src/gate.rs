@@ -31,7 +31,7 @@ pub(crate) fn id_of(number: u32) -> Uuid {
     Uuid::from_u128(id)
 }
 
-/// What everybody asks for, and the approval that all others are copies of.
+/// The request of all clients, and the approval that all others are copies of.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) approval: Uuid,
@@ -83,7 +83,7 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
     Ok(Template { approval, ask, digest: record.approval.digest })
 }
 
-/// Where ids come from that nobody has to guess.
+/// Ids that may be guessed.
 pub(crate) fn ids() -> Arc<CountingIds> {
     Arc::default()
 }
@@ -97,7 +97,7 @@ pub(crate) enum Act {
     Commit,
 }
 
-/// A store that consumes approvals for whoever asks.
+/// A store that consumes approvals for its clients.
 pub(crate) struct Gate<E> {
     store: SqlStore<Counting<E>>,
     template: Template,

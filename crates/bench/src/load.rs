@@ -17,13 +17,13 @@ use super::{
 };
 use countersign_terminal::Stopwatch;
 
-/// Somebody who consumes approvals, which are known by their number.
+/// A consumer of approvals, which are known by their number.
 pub(crate) trait Consumer: Send + Sync + 'static {
     /// This client wants this one.
     fn consume(&self, client: usize, approval: u32) -> impl Future<Output = Ended> + Send;
 }
 
-/// Set when somebody has had enough.
+/// Set when the run was interrupted.
 pub(crate) type Stop = Arc<AtomicBool>;
 
 /// What is asked for, and how.
@@ -85,7 +85,7 @@ impl Load {
             if self.is_over(watch) {
                 break;
             }
-            // They are all asked at the same time, but on one thread somebody is first: each round somebody else.
+            // They are all asked at the same time, but on one thread there is a first one: another one each round.
             draw.shuffle(&mut order);
             let begun = watch.elapsed();
             let mut clients = JoinSet::new();
@@ -119,7 +119,7 @@ impl Load {
                     }
                     due.add_permits(1);
                 }
-                // So that everybody sees that there is nothing left.
+                // So that every client sees that there is nothing left.
                 due.add_permits(load.clients);
             })
         };
@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Lets the first one win, or, when it is broken, everybody who looks before somebody has written.
+    /// Lets the first one win, or, when it is broken, every one that reads before the first write.
     #[derive(Default)]
     struct Table {
         executed: Mutex<std::collections::BTreeSet<u32>>,
@@ -267,7 +267,7 @@ mod tests {
     fn what_waits_because_others_were_slow_is_counted_as_slow() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (time, stop) = (Duration::from_secs(60), Stop::default());
-        // All of them are due at once, and there is one client.
+        // All of them are due immediately, and there is one client.
         let load =
             Load { scenario: Scenario::Arrivals, clients: 1, time, approvals: (0, 20), rate: 1e6, stop };
         let tries = runtime.block_on(load.run(&Arc::new(Slow)));

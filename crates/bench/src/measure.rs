@@ -18,11 +18,11 @@ use super::{
 use crate::args::StoreChoice;
 use countersign_terminal::BadInput;
 
-/// Measures on these stores, one after another, until somebody stops it.
+/// Measures on these stores, one after another, until it is interrupted.
 pub(crate) async fn measure(mut campaign: Campaign, stores: &[StoreChoice]) -> Result<Document, BadInput> {
     let stop = Arc::clone(&campaign.stop);
     let listening = tokio::spawn(async move {
-        // Without a signal to wait for there is none to be told of.
+        // Without a signal to wait for it is never interrupted.
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.store(true, Ordering::Relaxed);
         }

@@ -16,7 +16,7 @@ pub(crate) struct Pgbench {
     pub(crate) schema: &'static str,
 }
 
-/// What pgbench is to run: so many transactions for each client, on approvals of its own from the first one on.
+/// What pgbench is to run: this number of transactions for each client, on approvals of its own from the first one on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) clients: usize,
@@ -89,7 +89,7 @@ fn as_text(value: &Value) -> String {
         Value::Text(value) => value.clone(),
         Value::Id(id) => id.to_string(),
         Value::Bytes(bytes) => bytes.iter().fold("\\x".to_owned(), |mut text, byte| {
-            // A text takes whatever is written to it.
+            // Writing to a text never fails.
             write!(text, "{byte:02x}").ok();
             text
         }),

@@ -21,7 +21,7 @@ use super::{
 use countersign_terminal::BadInput;
 use countersign_terminal::Stopwatch;
 
-/// Nobody else's, and thrown away afterwards.
+/// A schema of its own, dropped afterwards.
 const SCHEMA: &str = "countersign_bench";
 
 pub(crate) struct Postgres {
@@ -93,7 +93,7 @@ impl Postgres {
         Ok((with - without).max(0.0))
     }
 
-    /// Consumes so many approvals from the first one on, so many in one statement, and notes what each statement took.
+    /// Consumes a number of approvals from the first one on, a batch in each statement, and notes what each statement took.
     pub(crate) async fn batches(&self, first: u32, batches: u32, rows: u32) -> Result<Vec<Try>, BadInput> {
         let client = connected(&self.url).await?;
         client.batch_execute(&format!("SET search_path = {SCHEMA}")).await.map_err(said)?;
@@ -116,7 +116,7 @@ impl Postgres {
 
     /// Leaves the server as it was.
     pub(crate) async fn leave(self) {
-        // Whoever stopped the server has left nothing of it either.
+        // When the server was stopped, it is gone with it.
         self.client.batch_execute(&format!("DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")).await.ok();
     }
 }
@@ -168,7 +168,7 @@ impl Bed for Postgres {
 
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput> {
         // What is written after a checkpoint goes to the log as whole pages the first time. Not while it is measured.
-        // Whoever may not ask for one does without.
+        // Without the permission there is none.
         self.client.batch_execute("CHECKPOINT").await.ok();
         let copied: Vec<&str> = self
             .columns

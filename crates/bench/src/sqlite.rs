@@ -110,7 +110,7 @@ impl Sqlite {
         );
         let last = FIRST + approvals.max(1) - 1;
         connection.execute(&copy, (FIRST, last, template.approval.as_bytes()))?;
-        // So that nobody who is measured has to write this to the disk.
+        // So that no measured client has to write this to the disk.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }

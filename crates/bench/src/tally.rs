@@ -11,7 +11,7 @@ use super::document::{Latency, rounded};
 pub(crate) enum Ended {
     /// It has consumed the approval.
     Won,
-    /// It was told that it may not.
+    /// It was refused.
     Lost,
     /// The store had no answer, and it certainly has not.
     Failed,
@@ -69,7 +69,7 @@ impl Tries {
         latency(self.all.iter().filter(|one| one.ended == ended).map(|one| one.took))
     }
 
-    /// Of each of so many clients.
+    /// Of each client.
     pub(crate) fn win_share(&self, clients: usize) -> Vec<f64> {
         let mut wins = vec![0_u64; clients];
         for one in self.all.iter().filter(|one| one.ended == Ended::Won) {
@@ -81,7 +81,7 @@ impl Tries {
         wins.into_iter().map(|wins| rounded(wins as f64 / all)).collect()
     }
 
-    /// Holds what the clients were told against itself, and against how many approvals the store says are executed.
+    /// Compares the clients' answers with each other, and with the number of approvals that the store says are executed.
     pub(crate) fn judge(&self, executed_in_store: u64) -> Judgement {
         let mut approvals: BTreeMap<u32, Approval> = BTreeMap::new();
         for one in &self.all {
@@ -95,7 +95,7 @@ impl Tries {
         }
         let count = |what: fn(&Approval) -> bool| approvals.values().filter(|one| what(one)).count() as u64;
         let won = count(|approval| approval.wins > 0);
-        // Whose answer was lost may have won, and then everybody else has lost.
+        // A client whose answer was lost may have won, and then all others have lost.
         let perhaps = count(|approval| approval.wins == 0 && approval.unknown);
         Judgement {
             won_again: approvals.values().map(|approval| approval.wins.saturating_sub(1)).sum(),

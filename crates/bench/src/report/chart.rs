@@ -6,7 +6,7 @@ use super::figures::number;
 
 const WIDTH: f64 = 650.0;
 const HEIGHT: f64 = 360.0;
-/// Room for what stands beside the axes: the ticks and titles, and the lines' labels.
+/// Room next to the axes: the ticks and titles, and the lines' labels.
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 230.0;
 const TOP: f64 = 14.0;
@@ -105,7 +105,7 @@ pub(crate) struct Series {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Lines over two axes. `about` says it to those who cannot see it.
+/// Lines over two axes. `about` is the text for screen readers.
 pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> String {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     let at = |(point_x, point_y): (f64, f64)| {
@@ -234,7 +234,7 @@ pub(crate) struct Dot {
     pub(crate) text: String,
 }
 
-/// Names with a dot each, on a logarithmic axis, with what they are worth beside the dot.
+/// Names with a dot each, on a logarithmic axis, with the value next to the dot.
 pub(crate) fn dots(about: &str, title: &str, dots: &[Dot]) -> String {
     const ROW: f64 = 22.0;
     const NAMES: f64 = 178.0;
@@ -302,7 +302,7 @@ fn opened(about: &str, height: f64) -> String {
 }
 
 fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
-    // A text takes whatever is written to it.
+    // Writing to a text never fails.
     writeln!(svg, "{what}").ok();
 }
 

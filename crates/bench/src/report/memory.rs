@@ -56,11 +56,11 @@ pub(crate) struct Quantiles {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Scenario {
     pub(crate) ns_per_try: Spread,
-    /// Which of the rounds counts: `best` or `median`. The best where nobody is in anybody's way.
+    /// Which of the rounds counts: `best` or `median`. The best where clients do not contend.
     pub(crate) figure: Option<String>,
     pub(crate) ratio: BTreeMap<String, Option<f64>>,
     pub(crate) win_share: Vec<f64>,
-    /// None where nobody meets anybody.
+    /// None without contention.
     pub(crate) exactly_one_winner: Option<bool>,
     pub(crate) consumed_again: u64,
 }

@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("page.css");
 /// How to read the tables. The same in Markdown.
 const READING: &str = include_str!("reading.md");
 
-/// What is the same whatever was measured.
+/// The part that does not depend on the measurements.
 const METHOD: &str = include_str!("method.html");
 
 pub(super) fn render(reports: &Reports) -> String {
@@ -68,7 +68,7 @@ pub(super) fn render(reports: &Reports) -> String {
     )
 }
 
-/// Everybody's colour, by their place: the same on every store.
+/// Each contender's colour, by its index: the same on every store.
 fn colours(views: &[View<'_>]) -> Vec<String> {
     let mut names = Vec::new();
     for name in views.iter().flat_map(View::names) {
@@ -293,7 +293,7 @@ fn marked(text: &str) -> String {
 }
 
 fn put(body: &mut String, what: std::fmt::Arguments<'_>) {
-    // A text takes whatever is written to it.
+    // Writing to a text never fails.
     writeln!(body, "{what}").ok();
 }
 

@@ -1,4 +1,4 @@
-//! The tables of the report, before anybody has decided what they are drawn with.
+//! The tables of the report, independent of how they are drawn.
 
 use super::{
     figures::{count_of, micros, number, or_dash, percent, times},
@@ -57,7 +57,7 @@ pub(crate) fn comparisons(comparisons: &[Comparison]) -> Table {
     table
 }
 
-/// Who keeps the promise, and what a win costs beside its time.
+/// Who keeps the promise, and what a win costs in addition to its time.
 pub(crate) fn contenders(view: &View<'_>) -> Table {
     let hot = view.clients(Scenario::Hot).last().copied().unwrap_or(0);
     let share = format!(

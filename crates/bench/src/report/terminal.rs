@@ -54,6 +54,6 @@ fn plain(text: &str) -> String {
 }
 
 fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // A text takes whatever is written to it.
+    // Writing to a text never fails.
     writeln!(text, "{what}").ok();
 }

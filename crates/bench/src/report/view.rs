@@ -25,7 +25,7 @@ impl<'a> View<'a> {
         &self.runs
     }
 
-    /// Everybody who was measured, the strategies first.
+    /// Every contender that was measured, the strategies first.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         for kind in [Kind::Strategy, Kind::Baseline, Kind::Wrong] {

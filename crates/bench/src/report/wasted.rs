@@ -43,11 +43,11 @@ struct Races {
     kind: Kind,
     contenders: usize,
     preflight_failures: f64,
-    /// Whoever began the first preflight died in it.
+    /// The contender that began the first preflight died in it.
     first_dies: bool,
     wasted: f64,
     nobody_executed: f64,
-    /// None when nobody ever executed.
+    /// None without an execution.
     until_executed_ms: Option<Times>,
     until_last_answer_ms: Option<Times>,
 }
@@ -105,7 +105,7 @@ impl Document {
         nearest.unwrap_or(USUAL_FAILURES)
     }
 
-    /// Those in which nobody dies.
+    /// The races without a death.
     fn races(&self, contention: &str, contenders: usize, failures: f64) -> Option<&Races> {
         self.races.iter().find(|races| {
             !races.first_dies
