@@ -170,3 +170,6 @@ impl Proof {
         self.stopped.last().is_none_or(|(set, _)| *set != wanted)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,6 +143,22 @@ impl Fixpoint {
             + self.views * 32
     }
 
+    /// Every context with its other participants.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Context, impl Iterator<Item = &Participant>)> {
+        self.contexts
+            .all
+            .iter()
+            .zip(&self.nodes)
+            .map(|(context, node)| (context, node.others.iter().map(|number| self.participants.get(*number))))
+    }
+
+    /// What some view shows violated.
+    #[cfg(test)]
+    pub(super) fn violated(&self) -> Set {
+        self.violated
+    }
+
     /// Whether this view is one of them.
     pub(super) fn contains(&self, context: &Context, other: Option<&Participant>) -> bool {
         self.contexts.find(context).is_some_and(|node| {
