@@ -57,6 +57,8 @@ pub struct PostgresOptions {
     pub statement_timeout: Duration,
     /// Whether a commit waits until it is on the disk.
     pub synchronous_commit: SynchronousCommit,
+    /// Whether a server that may forget commits in a crash is refused.
+    pub refuse_volatile: bool,
     /// How an approval is consumed.
     pub cas: Cas,
 }
@@ -70,6 +72,7 @@ impl Default for PostgresOptions {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
             synchronous_commit: SynchronousCommit::default(),
+            refuse_volatile: false,
             cas: Cas::ConditionalUpdate,
         }
     }
@@ -88,6 +91,8 @@ pub enum OpenError {
     TooOld(String),
     /// Its tables are not those that this version knows.
     Schema(SchemaError),
+    /// With these settings it may forget commits in a crash, and a used approval is usable again.
+    Volatile(String),
     /// Other instances use the database by a strategy that this one's does not keep apart from.
     OtherStrategy {
         /// This instance's.
@@ -109,6 +114,11 @@ impl fmt::Display for OpenError {
                 write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do")
             }
             Self::Schema(error) => error.fmt(f),
+            Self::Volatile(settings) => write!(
+                f,
+                "the server has {settings}: after a crash it may have forgotten that an approval was used (switch it on, or \
+                 allow it with `allow_data_loss = true` in [postgres])"
+            ),
             Self::OtherStrategy { own } => {
                 let others =
                     if own.locks_teams() { "serializable" } else { "another strategy than serializable" };

@@ -72,6 +72,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         a_password_that_is_wrong_is_in_the_error_and_in_the_log,
         text_that_the_server_does_not_take_is_not_applied,
         without_a_wait_for_the_disk_it_works_the_same,
+        a_server_that_may_forget_commits_is_refused_where_that_is_not_allowed,
     ]
 }
 
@@ -693,4 +694,24 @@ async fn without_a_wait_for_the_disk_it_works_the_same(cluster: Arc<Cluster>) {
         let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
         assert!(promote(&store, &approved(&store).await).await);
     }
+}
+
+async fn a_server_that_may_forget_commits_is_refused_where_that_is_not_allowed(without_fsync: Arc<Cluster>) {
+    let opened = async |cluster: &Cluster, synchronous_commit| {
+        let options = PostgresOptions { refuse_volatile: true, synchronous_commit, ..options(&new_schema()) };
+        let opened = PostgresStore::connect(&cluster.url(), ids(), &options).await.map(drop);
+        let looked = PostgresStore::pending_migrations(&cluster.url(), &options).await.map(drop);
+        assert_eq!(opened.is_ok(), looked.is_ok(), "a dry run says the same");
+        opened.map_err(|error| error.to_string())
+    };
+    let refused = opened(&without_fsync, SynchronousCommit::On).await.expect_err("it may forget commits");
+    assert!(refused.contains("fsync = off") && refused.contains("allow_data_loss"), "{refused}");
+    let safe = own_cluster(Fsync::On).await;
+    assert_eq!(opened(&safe, SynchronousCommit::AsConfigured).await, Ok(()));
+    let refused = opened(&safe, SynchronousCommit::Off).await.expect_err("it may forget commits");
+    assert!(refused.contains("synchronous_commit = off"), "{refused}");
+    let client = admin(&safe.url(), "public").await;
+    client.batch_execute("ALTER DATABASE postgres SET synchronous_commit = off").await.expect("it answers");
+    let refused = opened(&safe, SynchronousCommit::AsConfigured).await.expect_err("it may forget commits");
+    assert!(refused.contains("synchronous_commit = off"), "{refused}");
 }

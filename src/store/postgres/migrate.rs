@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::{OpenError, PostgresOptions, quoted, wire::driven};
+use super::{OpenError, PostgresOptions, SynchronousCommit, quoted, wire::driven};
 use crate::store::sql::{Cas, Migration, to_apply};
 
 /// All of them, oldest first.
@@ -37,6 +37,9 @@ pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Resul
             let setup = format!("SET search_path = {};", quoted(schema));
             client.batch_execute(&setup).await.map_err(OpenError::Server)?;
         }
+        if options.refuse_volatile {
+            keeps_commits(&client, options).await?;
+        }
         let applied = applied(&client).await?;
         let missing = to_apply(MIGRATIONS, &applied).map_err(OpenError::Schema)?;
         if !applied.is_empty() && missing.is_empty() {
@@ -64,6 +67,9 @@ async fn bring_up_to_date(client: &mut Client, options: &PostgresOptions) -> Res
         setup.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema};"));
     }
     client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+    if options.refuse_volatile {
+        keeps_commits(client, options).await?;
+    }
     for migration in to_apply(MIGRATIONS, &applied(client).await?).map_err(OpenError::Schema)? {
         let transaction = client.transaction().await.map_err(OpenError::Server)?;
         transaction.batch_execute(migration.sql).await.map_err(OpenError::Server)?;
@@ -77,6 +83,24 @@ async fn bring_up_to_date(client: &mut Client, options: &PostgresOptions) -> Res
         transaction.commit().await.map_err(OpenError::Server)?;
     }
     agree(client, options.cas).await
+}
+
+/// Whether what was committed is still there after a crash.
+async fn keeps_commits(client: &Client, options: &PostgresOptions) -> Result<(), OpenError> {
+    const READ: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
+    let row = client.query_one(READ, &[]).await.map_err(OpenError::Server)?;
+    let configured: &str = row.get(1);
+    let synchronous_commit = match options.synchronous_commit {
+        SynchronousCommit::AsConfigured => configured,
+        SynchronousCommit::On => "on",
+        SynchronousCommit::Off => "off",
+    };
+    for (name, value) in [("fsync", row.get(0)), ("synchronous_commit", synchronous_commit)] {
+        if value == "off" {
+            return Err(OpenError::Volatile(format!("{name} = {value}")));
+        }
+    }
+    Ok(())
 }
 
 /// How the instances of this strategy keep each other from creating a second target.

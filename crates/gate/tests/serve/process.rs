@@ -168,7 +168,7 @@ pub(crate) fn stdout(output: &Output) -> String {
 
 /// A PostgreSQL of its own; none where it is not installed and may be left out.
 pub(crate) fn postgresql() -> Option<Cluster> {
-    match Cluster::start(Fsync::Off) {
+    match Cluster::start(Fsync::On) {
         Ok(cluster) => Some(cluster),
         Err(Failed::NotInstalled(missing)) => {
             may_be_skipped(&missing).expect("it is there, or this is no CI");

@@ -60,7 +60,7 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WorkersTable {
     pub(crate) count: Option<NonZeroU16>,
-    pub(crate) lease: Option<Text<Pause>>,
+    pub(crate) lease: Option<Spanned<Text<Pause>>>,
     pub(crate) poll: Option<Text<Pause>>,
 }
 
@@ -113,6 +113,7 @@ pub(crate) struct PostgresTable {
     pub(crate) schema: Option<String>,
     pub(crate) connections: Option<NonZeroU16>,
     pub(crate) statement_timeout: Option<Text<Time>>,
+    pub(crate) allow_data_loss: Option<bool>,
 }
 
 /// A team.

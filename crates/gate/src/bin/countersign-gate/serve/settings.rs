@@ -102,6 +102,7 @@ impl Settings {
                 cas,
                 schema: file.postgres.schema.clone(),
                 connections: file.postgres.connections.map_or(postgres.connections, NonZeroUsize::from),
+                refuse_volatile: !file.postgres.allow_data_loss.unwrap_or_default(),
                 statement_timeout: time(&file.postgres.statement_timeout, postgres.statement_timeout),
                 ..postgres
             },
@@ -119,7 +120,7 @@ impl Settings {
             notifier: notifier(args, &config)?,
             workers: WorkerSettings {
                 count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
-                lease: pause(&file.workers.lease, workers.lease),
+                lease: worker_lease(&config, workers.lease)?,
                 poll: pause(&file.workers.poll, workers.poll),
             },
             drain: time(&file.drain, Duration::from_secs(10)),
@@ -152,6 +153,26 @@ impl NotifierSettings {
 
 fn time(value: &Option<Text<Time>>, default: Duration) -> Duration {
     value.as_ref().map_or(default, |Text(Time(time))| *time)
+}
+
+/// A worker renews its lease after half of it, and has to hear of that before it ends.
+fn worker_lease(config: &Config, default: Duration) -> Result<Duration, BadInput> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    match &config.file.workers.lease {
+        None => Ok(default),
+        Some(lease) => {
+            let Text(Pause(asked)) = lease.get_ref();
+            if *asked < SHORTEST {
+                let found = format!("a lease of {}", humantime::format_duration(*asked));
+                return Err(config.problem(
+                    lease.span(),
+                    &found,
+                    "at least 1s: a worker has to renew it in time",
+                ));
+            }
+            Ok(*asked)
+        }
+    }
 }
 
 fn pause(value: &Option<Text<Pause>>, default: Duration) -> Duration {
