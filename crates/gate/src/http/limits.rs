@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use governor::{
 };
 
 use super::{App, Backend, Problem};
-use countersign::{service::Deployer, store::Clock};
+use countersign::{protocol::Timestamp, service::Deployer, store::Clock};
 
 /// What an instance takes on. The default is for the open network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,16 +69,38 @@ impl Default for Settings {
     }
 }
 
-/// The instance's clock, for the limiter.
+/// The time that the instance's clock has counted, for the limiter. When the clock is set back, it goes on from there: by the
+/// clock itself every address would wait until the old time is reached again.
 #[derive(Clone)]
-struct Since(Arc<dyn Clock>);
+struct Since {
+    clock: Arc<dyn Clock>,
+    counted: Arc<Mutex<Counted>>,
+}
+
+#[derive(Clone, Copy)]
+struct Counted {
+    /// What the clock said last.
+    last: Timestamp,
+    elapsed_ms: u64,
+}
+
+impl Since {
+    fn now_of(clock: Arc<dyn Clock>) -> Self {
+        let counted = Counted { last: clock.now(), elapsed_ms: 0 };
+        Self { clock, counted: Arc::new(Mutex::new(counted)) }
+    }
+}
 
 impl governor::clock::Clock for Since {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        // Saturates half a millennium after the epoch: from then on there is no limit.
-        Nanos::from(self.0.now().0.saturating_mul(1_000_000))
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        counted.elapsed_ms = counted.elapsed_ms.saturating_add(now.0.saturating_sub(counted.last.0));
+        counted.last = now;
+        // Saturates after half a millennium: from then on there is no limit.
+        Nanos::from(counted.elapsed_ms.saturating_mul(1_000_000))
     }
 }
 
@@ -93,7 +115,7 @@ impl Limiter {
     const MOST: usize = 65_536;
 
     pub(super) fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
-        let clock = Since(clock);
+        let clock = Since::now_of(clock);
         let quota = Quota::per_second(per_second);
         Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), clock }
     }
@@ -135,7 +157,14 @@ fn address(headers: &HeaderMap, connection: Option<SocketAddr>, trust_forwarded_
     // The proxy has written the last one. Those before it are what the caller says.
     let last = headers.get_all("x-forwarded-for").iter().next_back();
     let last = last.and_then(|list| list.to_str().ok()).and_then(|list| list.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok()).unwrap_or(connection)
+    last.and_then(written_address).unwrap_or(connection)
+}
+
+/// An address as proxies write it: with a port or without, of the new kind in brackets or not.
+fn written_address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
 }
 
 /// A request that its address may make.
@@ -153,6 +182,8 @@ impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Limited 
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -162,8 +193,32 @@ mod tests {
         let connection = "198.51.100.7:80".parse().ok();
         assert_eq!(address(&headers, connection, false).to_string(), "198.51.100.7");
         assert_eq!(address(&headers, connection, true).to_string(), "192.0.2.2");
+        for (written, read) in [
+            ("192.0.2.3:4711", "192.0.2.3"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::2]", "2001:db8::2"),
+            ("192.0.2.1, [2001:db8::3]:443", "2001:db8::3"),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static("x-forwarded-for"),
+                HeaderValue::from_static(written),
+            )]);
+            assert_eq!(address(&headers, connection, true).to_string(), read);
+        }
         headers.append("x-forwarded-for", "nonsense".parse().expect("a header"));
         assert_eq!(address(&headers, connection, true).to_string(), "198.51.100.7");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let clock = Arc::new(countersign_models::fixtures::HandClock::at(Timestamp(10_000_000)));
+        let limiter = Limiter::new(NonZeroU32::MIN, clock.clone());
+        let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        assert!(limiter.admit(address).is_ok() && limiter.admit(address).is_err());
+        clock.set(Timestamp(10_000_000 - 60 * 60 * 1000));
+        assert!(limiter.admit(address).is_err(), "no time has passed");
+        clock.set(Timestamp(10_000_000 - 60 * 60 * 1000 + 1_000));
+        assert!(limiter.admit(address).is_ok());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::{
     workers::LONGEST_LOOK,
 };
 use crate::http::Metrics;
-use countersign::store::{Ids, Notice, NoticeState, Operations};
+use countersign::store::{Ids, Notice, NoticeState, Operations, StoreError};
 
 /// Which way a link takes.
 #[derive(Clone, Debug)]
@@ -233,6 +233,10 @@ impl<S: Operations + 'static> Notifier<S> {
         }
         let count = recipients.len();
         let token = self.ids.token(approval.id);
+        let found = self.store.approval_by_token(&token).await.map_err(Trouble::Store)?;
+        if found.is_none_or(|found| found.approval.id != approval.id) {
+            return Err(Trouble::DeadLink);
+        }
         let notification = Notification::new(&notice.record, recipients, &self.public_url, token);
         within(PATIENCE, self.channel.send(&notification)).await?;
         Ok(count)
@@ -252,6 +256,10 @@ enum Trouble {
     TooLate,
     /// The requester is the only operator.
     NoRecipient,
+    /// The approval was asked for under another secret, and no link that is made now opens it.
+    DeadLink,
+    /// The store does not say whether the link is good.
+    Store(StoreError),
     /// It may work later.
     NotSent(NotSent),
 }
@@ -261,6 +269,10 @@ impl fmt::Display for Trouble {
         match self {
             Self::TooLate => f.write_str("the approval's window has passed"),
             Self::NoRecipient => f.write_str("the requester is the only operator"),
+            Self::DeadLink => f.write_str(
+                "the approval was asked for under another secret: start with that one, or ask for it again",
+            ),
+            Self::Store(error) => error.fmt(f),
             Self::NotSent(not_sent) => not_sent.fmt(f),
         }
     }

@@ -7,6 +7,7 @@ use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Sender, Smtp},
     operators::Operators,
+    wall::{Secret, SecretIds},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -207,4 +208,20 @@ fn a_mail_server_without_tls_has_to_be_asked_for_by_name() {
     ] {
         assert!(!connect(url), "{url}");
     }
+}
+
+/// The secret was changed before the link was sent.
+#[tokio::test]
+async fn a_link_that_could_only_be_dead_is_not_sent_and_is_sent_when_it_is_good() {
+    let platform = Platform::new();
+    let approval = platform.requested().await.request.approval;
+    let (caught, _guard) = Caught::begin();
+    let other = Arc::new(SecretIds::new(&Secret::new("another secret of 32 bytes, or so.")));
+    let changed = Instance::start(Parts { ids: other, ..parts(&platform, operators(&[OPERATOR])) });
+    until(|| caught.text().contains("under another secret").then_some(())).await;
+    changed.stop().await;
+    assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
+    let restored = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    assert!(mail(&platform, approval).await.contains(&platform.ids.token(approval)));
+    restored.stop().await;
 }
