@@ -73,7 +73,9 @@ impl Service {
     /// All that instances have logged.
     pub(crate) fn logs(&self) -> Vec<u8> {
         let mut all = Vec::new();
-        for file in std::fs::read_dir(self.home.join("logs")).expect("it is there").flatten() {
+        let files = std::fs::read_dir(self.home.join("logs")).expect("it is there").flatten();
+        // A full disk has no end to be read to.
+        for file in files.filter(|file| file.path().is_file()) {
             File::open(file.path())
                 .and_then(|mut file| file.read_to_end(&mut all))
                 .expect("a log can be read");
