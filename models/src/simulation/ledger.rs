@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     pub(super) approved: bool,
     pub(super) known: Known,
     pub(super) job: Option<JobState>,
+    /// The target of its job.
+    pub(super) job_target: Option<Uuid>,
     /// In the order in which they began.
     promotions: Vec<PromotionFacts>,
     /// How many requests for it are under way.
@@ -77,6 +79,7 @@ impl Ledger {
             approved: false,
             known: Known { clean: true, ..Known::default() },
             job: None,
+            job_target: None,
             promotions: Vec::new(),
             requests: 0,
         }
@@ -144,7 +147,9 @@ impl Ledger {
         }
         (self.known.targets_created, self.known.building) = (created, building);
         self.known.beyond.cap_passed |= records.stacks.len() > cap;
-        self.job = records.job(self.id).map(|job| job.state);
+        let job = records.job(self.id);
+        self.job = job.map(|job| job.state);
+        self.job_target = job.and_then(|job| job.target);
     }
 
     /// Its launch job has yet to be done.

@@ -74,11 +74,16 @@ impl Simulation {
         is_stale
     }
 
-    /// Whether a worker would find something to do.
+    /// Whether a worker would find something to do. A job waits while another one for its target is leased.
     pub(in crate::simulation) fn has_job(&self) -> bool {
         let now = self.now();
+        let is_busy = |target| {
+            self.ledgers.iter().any(|ledger| {
+                ledger.job_target == Some(target) && matches!(ledger.job, Some(JobState::Leased { .. }))
+            })
+        };
         self.ledgers.iter().any(|ledger| match ledger.job {
-            Some(JobState::Ready) => true,
+            Some(JobState::Ready) => !ledger.job_target.is_some_and(is_busy),
             Some(JobState::Leased { until, .. }) => until <= now,
             Some(JobState::Done) | None => false,
         })
