@@ -48,10 +48,10 @@ impl Steps for Mutated {
         let mut steps = self.inner.steps(context, others, mover)?;
         match self.mutant {
             Mutant::DropsAMove if matches!(mover, Mover::Other(_)) && !steps.is_empty() => {
-                drop(steps.remove(0))
+                drop(steps.remove(0));
             }
             Mutant::CompletesWithNone if others.len() > usize::from(mover == Mover::Other(0)) => {
-                steps.clear()
+                steps.clear();
             }
             _ => {}
         }
