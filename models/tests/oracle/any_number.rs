@@ -1,0 +1,88 @@
+//! The prover held against the bounded search, on random flows over the whole vocabulary.
+
+use std::ops::ControlFlow;
+
+use countersign_models::{
+    explorer::{Limits, explore},
+    flows::Subject,
+    model::{Bounds, Model},
+    properties::Property,
+    prove::{self, AnyNumber, prove},
+};
+use rayon::prelude::*;
+
+use crate::generator;
+
+/// Random flows in the fast tier and in the slow one.
+const FLOWS: u64 = if cfg!(feature = "slow") { 200 } else { 20 };
+/// Flows that have more states are searched as far as this: what they violate so far is compared.
+const MAX_STATES: usize = if cfg!(feature = "slow") { 30_000 } else { 3_000 };
+/// Views that take more are not finished.
+const MAX_BYTES: usize = if cfg!(feature = "slow") { 1 << 20 } else { 256 << 10 };
+
+/// How many properties of the flows got which verdict.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    proved: usize,
+    violated: usize,
+    /// Violated by a view, while no run within the bounds violates it.
+    open: usize,
+    not_finished: usize,
+}
+
+/// The tally, or the properties that are proved although a run violates them.
+fn held_against_the_search(seed: u64) -> Result<Tally, String> {
+    let draft = generator::random_flow(seed);
+    let [_, crashes, faults] = draft.bounds();
+    let flow = Subject::read(draft.file().as_bytes()).expect("a valid file").flow;
+    let bounds = Bounds { consumers: 2 + (seed % 2) as u8, crashes, faults };
+    let mut tally = Tally::default();
+    if !Model::fits(&flow, bounds) {
+        return Ok(tally);
+    }
+    let model = Model::new(flow.clone(), bounds);
+    let limits = Limits { max_states: MAX_STATES, ..Limits::default() };
+    let explored = explore(&model, limits, &mut |_| ControlFlow::Continue(()));
+    let is_violated = |one: &&Property| explored.first_broken(**one as usize).is_some();
+    let applying = || Property::MODELLED.iter().filter(|one| model.applies(**one));
+    let violated = applying().filter(is_violated).fold(0, |set, one| set | one.bit());
+    let all = applying().fold(0, |set, one| set | one.bit());
+    // What is violated is asked for together with the rest, and the rest also without it.
+    for wanted in [all, all & !violated] {
+        let memory = prove::Limits { max_bytes: MAX_BYTES };
+        let proof = prove(&flow, wanted, memory, &mut |_| ControlFlow::Continue(()));
+        for property in applying().filter(|one| wanted & one.bit() != 0) {
+            let is_violated = violated & property.bit() != 0;
+            match proof.of(*property) {
+                AnyNumber::Proved if is_violated => {
+                    return Err(format!("seed {seed}: {property} is proved and violated\n{}", draft.file()));
+                }
+                AnyNumber::Proved => tally.proved += usize::from(wanted != all || violated == 0),
+                AnyNumber::Open(_) if is_violated => tally.violated += 1,
+                AnyNumber::Open(_) => tally.open += usize::from(wanted != all || violated == 0),
+                AnyNumber::Stopped(_) => tally.not_finished += 1,
+                AnyNumber::NotAsked => return Err(format!("seed {seed}: {property} was asked for")),
+            }
+        }
+        if violated == 0 {
+            break;
+        }
+    }
+    Ok(tally)
+}
+
+#[test]
+fn nothing_is_proved_of_a_random_flow_that_a_run_violates() {
+    let tallies: Result<Vec<Tally>, String> =
+        (0..FLOWS).into_par_iter().map(held_against_the_search).collect();
+    let tallies = tallies.unwrap_or_else(|wrong| panic!("{wrong}"));
+    let sum = |count: fn(&Tally) -> usize| tallies.iter().map(count).sum::<usize>();
+    println!(
+        "{FLOWS} flows: {} proved, {} violated, {} open, {} not finished",
+        sum(|one| one.proved),
+        sum(|one| one.violated),
+        sum(|one| one.open),
+        sum(|one| one.not_finished),
+    );
+    assert!(sum(|one| one.proved) > 0 && sum(|one| one.violated) > 0, "nothing was compared");
+}
