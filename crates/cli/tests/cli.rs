@@ -106,7 +106,10 @@ fn the_json_has_exactly_the_names_that_are_promised() {
     assert_eq!(names(&flow["bounds"]), "consumers crashes faults");
     let properties = flow["properties"].as_array().expect("an array");
     for property in properties {
-        assert_eq!(names(property), "counterexample expected id kind name verdict witness");
+        assert_eq!(
+            names(property),
+            "counterexample expected id kind name proved_for_any_number verdict witness"
+        );
     }
     assert_eq!((&flow["flow"], &flow["complete"]), (&"consume-last".into(), &true.into()));
     assert_eq!(properties.len(), 24);
