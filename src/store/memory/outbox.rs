@@ -104,11 +104,9 @@ impl<S: Strategy> MemoryStore<S> {
             let Some(row) = team.held(lease) else { return false };
             row.job.state = JobState::Done;
             match team.next_launch(lease) {
-                // The target is what the next use has made of it, and that one's deploy is still to come.
-                Some(next) => {
-                    let now = self.clock.now();
-                    locked(&self.directory).jobs.file(next.job.approval, &mut next.place, now);
-                }
+                // The target is what the next use has made of it, and that one's deploy is still to come. Its job is
+                // ready immediately, also after the clock was set back.
+                Some(next) => next.place = locked(&self.directory).jobs.add(next.job.approval),
                 None => team.settle(lease.approval, lease.target, ended),
             }
             true
