@@ -42,6 +42,10 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
     pub fn calmest<M: Explorable<Packed = S>>(&self, model: &M, ends: &[Id]) -> Vec<Id> {
         let Some(&first) = ends.first() else { return Vec::new() };
         let layers = self.ways_to(ends, self.depth_of(first));
+        // A search that was cut off may not have the edges that lead there.
+        if layers.iter().any(Vec::is_empty) {
+            return self.path_to(first);
+        }
         let mut bests: Vec<Vec<Best>> = layers.iter().map(|layer| vec![Best::START; layer.len()]).collect();
         for best in &mut bests[0] {
             best.switches[NONE] = 0;
