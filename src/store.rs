@@ -173,7 +173,7 @@ pub trait Store: Send + Sync {
     /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
     fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
-    /// The oldest job that nobody holds and whose target no older unfinished job is for, now held by the caller for
+    /// The oldest job that is not leased and whose target no older unfinished job is for, now held by the caller for
     /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
     /// the same one unless the first one's lease ran out.
     ///

@@ -190,7 +190,7 @@ pub const PAGES: &[Page] = &[
     },
     Page {
         property: Property::S18,
-        why: "Two presses of one person pass for two people, and nobody else has looked.",
+        why: "Two presses of one person pass for two people, and no second person has looked.",
         fix: "Count people, not presses: a unique row for each approver and object, compared in the approving swap \
               (`guards = [\"status\", \"expiry\", \"distinct\"]`).",
         example: Example::BuiltIn("15-policy-bot-approvers-buggy"),

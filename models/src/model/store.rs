@@ -305,7 +305,7 @@ impl Model {
         }
     }
 
-    /// Settled: where an attempt may accept an earlier use, nobody writes a second event for one use: neither it nor,
+    /// Settled: where an attempt may accept an earlier use, no attempt writes a second event for one use: neither it nor,
     /// if it was faster, the attempt whose use it is.
     fn audit(&self, state: &mut State, attempt: u8) {
         let owner = usize::from(self.owner_of_use(state, attempt));

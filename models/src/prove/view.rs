@@ -382,7 +382,7 @@ impl Abstraction {
                     let (_, first, width) = seating.seats[**seat];
                     (first..first + width).contains(&attempt)
                 })
-                .unwrap_or_else(|| unreachable!("whoever is referred to is named"));
+                .unwrap_or_else(|| unreachable!("every participant referred to is named"));
             // One that is over has one attempt left.
             let offset = (attempt - seating.seats[seat].1).min(self.width(members[place].class) - 1);
             firsts[place] + offset

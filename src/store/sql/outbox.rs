@@ -32,10 +32,10 @@ pub(super) fn span(ms: u64) -> u64 {
     ms.min(LONGEST_MS)
 }
 
-/// Leases the oldest job that nobody holds and whose target no older job is for.
+/// Leases the oldest job that is not leased and whose target no older job is for.
 ///
-/// The jobs of one target are numbered in the order of use: whoever writes one has written the target before, and nobody
-/// else can until that transaction has ended.
+/// The jobs of one target are numbered in the order of use: the transaction that writes one has written the target
+/// before, and no other one can until it has ended.
 pub(super) struct LeaseJob {
     pub(super) lease_ms: u64,
 }

@@ -10,7 +10,7 @@ use super::{
     stop::{Phase, Stop},
 };
 
-/// How long a loop that has ended stays away. One that ends again at once must not keep a core busy.
+/// How long a loop that has ended stays away. One that ends again immediately must not keep a core busy.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The loops of one kind.

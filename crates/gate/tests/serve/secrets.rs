@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// Anyone but root, for whom nothing is hidden.
-const SOMEBODY: u32 = 65_534;
+const OTHER_USER: u32 = 65_534;
 
 /// The gate, run by a user without privileges where the test has any.
 fn unprivileged(workplace: &Workplace, mut gate: Command) -> Server {
     if rustix::process::getuid().is_root() {
         let open = fs::Permissions::from_mode(0o777);
         fs::set_permissions(workplace.path("."), open).expect("it is the test's");
-        gate.uid(SOMEBODY);
+        gate.uid(OTHER_USER);
     }
     Server::start(gate)
 }
