@@ -1,4 +1,4 @@
-//! The store in memory: one lock for each team, and the approvals' standings in a compare-and-swap strategy of their own.
+//! The store in memory: one lock for each team; approval states live in a separate compare-and-swap strategy.
 //!
 //! ```text
 //!               ┌ teams: id ─▶ Tenant ┬ Mutex: estate, folders, events
@@ -6,9 +6,9 @@
 //!               └ directory: Mutex: id ─▶ tenant; token ─▶ id; which job, which notice is next
 //! ```
 //!
-//! A commit holds its team's lock, looks at the clock once, and makes the approval's exchange last; whoever reads more
-//! than an approval's standing takes the same lock, so that nobody sees half a commit. The directory's lock is taken
-//! for moments, sometimes by who holds a team's; never the other way round.
+//! A commit holds its team's lock, reads the clock once, and performs the approval's exchange last. A reader of more
+//! than an approval's state takes the same lock and so never sees half a commit. The directory's lock is held briefly,
+//! sometimes while a team's lock is held; never in the opposite order.
 
 mod approvals;
 mod commit;
@@ -65,7 +65,7 @@ impl Tenant {
     }
 }
 
-/// Where approvals are to be found, and what there is to be done for them.
+/// Lookup tables for approvals, and the queues of pending jobs and notices.
 #[derive(Debug, Default)]
 struct Directory {
     owners: IdMap<Arc<Tenant>>,
@@ -85,13 +85,13 @@ struct TeamState {
     asked_under: BTreeMap<Arc<str>, Uuid>,
     keys: BTreeMap<String, KeyState>,
     deploy_logs: IdMap<Vec<DeployLog>>,
-    /// Of approvals that this team does not have: some orders do not look whose they use.
+    /// Executions of approvals that belong to another team: some flows do not check ownership.
     strays: BTreeMap<Uuid, Execution>,
     /// The launches for each target.
     launches: BTreeMap<Uuid, outbox::TargetLaunches>,
 }
 
-/// What is kept of one approval.
+/// An approval with its notice, its lease and its job.
 #[derive(Clone, Debug, PartialEq)]
 struct Folder {
     /// The status in it is that of the request; the standing has the real one.
@@ -100,9 +100,9 @@ struct Folder {
     last_event: Option<u32>,
     execution: Option<Box<Execution>>,
     job: Option<Box<JobRow>>,
-    /// None when it is done.
+    /// `None` once sent.
     notice: Option<NoticeRow>,
-    /// None while nobody has taken it.
+    /// `None` until first acquired.
     lease: Option<Box<LeaseRow>>,
 }
 
@@ -113,7 +113,7 @@ impl<S: Strategy + Default> MemoryStore<S> {
     }
 }
 
-/// So long after this time.
+/// The time `ms` after `now`, saturating.
 fn after(now: Timestamp, ms: u64) -> Timestamp {
     Timestamp(now.0.saturating_add(ms))
 }
@@ -123,7 +123,7 @@ fn no_such_team() -> StoreError {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves nothing half done: changes begin when nothing can go wrong any more.
+    // A panic elsewhere leaves nothing half done: changes begin only after the last fallible operation.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -139,7 +139,7 @@ impl<S: Strategy> MemoryStore<S> {
         Self { preflight, ..self }
     }
 
-    /// The strategy by which its approvals move. For harnesses: whoever moves one there writes no event.
+    /// The strategy that moves the approvals' states. For harnesses: a transition made through it writes no event.
     pub fn strategy(&self) -> &S {
         &self.standings
     }
@@ -265,7 +265,7 @@ impl TeamState {
         }
     }
 
-    /// What would run now.
+    /// Digest of the stack that the request would deploy now.
     fn digest(&self, ask: &Ask) -> Digest {
         digest_of(ask, self.estate.source_services(ask))
     }
@@ -307,7 +307,7 @@ impl Folder {
     /// Writes an event to its team's. `by` is the operator where it is none.
     fn write_event(&mut self, events: &mut Vec<Event>, kind: AuditKind, at: Timestamp, by: Option<Arc<str>>) {
         let before = self.last_event;
-        // Of more events than that, the first are out of reach.
+        // Beyond that many events, the first are unreachable.
         self.last_event = u32::try_from(events.len()).ok();
         events.push(Event { kind, approval: self.record.approval.id, at, by, before });
     }

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The row with this status; a copy of its own where it had another one.
+/// The row with this status; copied if the status differs.
 fn set_status(approval: &mut Arc<Approval>, status: Status) {
     if approval.status != status {
         Arc::make_mut(approval).status = status;
@@ -39,7 +39,7 @@ impl<S: Strategy> MemoryStore<S> {
         team.approvals.get(&id).map(|folder| self.as_it_stands(folder))
     }
 
-    /// What the rules look at, as it stands now, and the fencing number that was given last.
+    /// The approval with its current status, and its latest fencing number.
     fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
         let folder = team.approvals.get(&id)?;
         let mut approval = Arc::clone(&folder.record.approval);
@@ -52,7 +52,7 @@ impl<S: Strategy> MemoryStore<S> {
     pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
         let id = ask.request.approval;
         let teams = self.teams();
-        // A caller without a team has nothing that could run, and finds nothing.
+        // A caller without a team has no stack that could run.
         let tenant = teams.get(&ask.request.team).ok_or_else(no_such_team)?;
         let mut team = tenant.state();
         let mut approval = self.approval_now(&team, id);

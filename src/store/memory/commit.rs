@@ -45,11 +45,11 @@ impl<S: Strategy> MemoryStore<S> {
         {
             return Ok(Committed::NotConsumed(refusal));
         }
-        // From here on nothing can fail.
+        // Infallible from here on.
         let approved = folder.as_ref().map(|folder| &folder.record);
         let applied = estate.apply(ask, commit, approved, &mut || self.ids.next());
         let Commit { approval, digest, .. } = commit;
-        // From outside, all of it happened at once: the job knows the target that it was written with.
+        // The commit is atomic to readers: the job carries the target that the commit wrote.
         let target = applied.target.or(commit.target);
         if let Some(folder) = &mut folder {
             for _ in 0..applied.events {

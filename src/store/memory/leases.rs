@@ -1,4 +1,4 @@
-//! The leases of approvals: whose turn it is to try.
+//! The leases of approvals: which attempt may run now.
 
 use super::{Folder, MemoryStore, TeamState, after};
 use crate::{

@@ -1,4 +1,4 @@
-//! What the platform itself asks for, in memory: links to be sent, idempotency keys, what deploys have printed.
+//! The platform's own operations, in memory: notifications, idempotency keys, the output of deploys.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Directory {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct KeyState {
     request: Digest,
-    /// Until when somebody works on it; none: it is over, and the outcome is to be repeated.
+    /// End of the worker's claim; `None` once finished: the outcome is then replayed.
     until: Option<Timestamp>,
 }
 
@@ -158,7 +158,7 @@ impl<S: Strategy> MemoryStore<S> {
             let record = self.as_it_stands(folder);
             let is_pending = record.approval.status == Status::Pending;
             let Some(row) = folder.notice.as_mut().filter(|_| is_pending) else {
-                // Nobody is waiting for a link to what is decided.
+                // A decided approval needs no link.
                 folder.notice = None;
                 continue;
             };

@@ -59,7 +59,7 @@ impl<S: Strategy> MemoryStore<S> {
             if row.job.state == JobState::Ready
                 && of_target.as_ref().is_some_and(|launches| !launches.is_next(approval))
             {
-                // It gets another ticket when the one before it is done.
+                // It gets another ticket when the previous one is done.
                 continue;
             }
             let fence = match row.job.state {
@@ -104,8 +104,8 @@ impl<S: Strategy> MemoryStore<S> {
             let Some(row) = team.held(lease) else { return false };
             row.job.state = JobState::Done;
             match team.next_launch(lease) {
-                // The target is what the next use has made of it, and that one's deploy is still to come. Its job is
-                // ready immediately, also after the clock was set back.
+                // The target keeps the version that the next use wrote; that use's deploy is still to come. Its job is
+                // ready immediately, even if the clock was reset.
                 Some(next) => next.place = locked(&self.directory).jobs.add(next.job.approval),
                 None => team.settle(lease.approval, lease.target, ended),
             }
@@ -114,7 +114,7 @@ impl<S: Strategy> MemoryStore<S> {
         self.with_owner(lease.approval, finish).unwrap_or(false)
     }
 
-    /// The ticket that comes up next in a queue, and the team whose approval it is about.
+    /// The next ready ticket of a queue, with the team that owns its approval.
     pub(super) fn next_in(
         &self,
         queue: impl Fn(&mut Directory) -> &mut Queue,
@@ -141,7 +141,7 @@ impl TeamState {
         latest.then_some(row)
     }
 
-    /// The job for the same target that comes next, now that this one is done.
+    /// The next job for the same target, after this one is done.
     fn next_launch(&mut self, done: &Lease) -> Option<&mut JobRow> {
         let launches = self.launches.get_mut(&done.target?)?;
         launches.unfinished.retain(|approval| *approval != done.approval);

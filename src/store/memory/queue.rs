@@ -1,8 +1,8 @@
-//! Who is next: work in the order in which it came, of which some may not begin before its time.
+//! A FIFO queue of work, some of which may not begin before a given time.
 //!
-//! What becomes of a piece of work is written elsewhere, beside its [`Place`]; the queue only knows when to look at it.
-//! Nothing is taken out of the middle: what no longer holds is found out when its ticket comes up, so that every call
-//! costs the logarithm of how much there is, whatever is done and whatever is held.
+//! The state of a piece of work is stored by its owner, next to its [`Place`]; the queue only knows when to check it.
+//! Nothing is removed from the middle: a ticket that no longer applies is recognised when it comes up, so that every
+//! call costs the logarithm of the queue's length.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 use crate::protocol::Timestamp;
 
-/// Work that waits for its turn.
+/// Work in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
-    /// How much has come so far.
+    /// Number of tickets issued.
     came: u64,
-    /// What may be free, in the order in which it came.
+    /// Tickets that may be free, in order of arrival.
     ready: BinaryHeap<Reverse<Ticket>>,
-    /// What is not free before this time, unless the clock is set back.
+    /// Tickets that are not free before this time, unless the clock is reset.
     later: BinaryHeap<Reverse<(Timestamp, Ticket)>>,
 }
 
-/// Where a piece of work is in its queue.
+/// Position of a piece of work in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     number: u64,
@@ -29,7 +29,8 @@ pub(super) struct Place {
     due: Option<Timestamp>,
 }
 
-/// Somebody has to look whether this piece of work is free. Until it is [filed](Queue::file) again, nobody else will.
+/// A piece of work to be checked. Until it is [filed](Queue::file) again, the queue does not return it to another
+/// worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
     place: Place,
@@ -37,7 +38,7 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Whether it is the last one of this piece of work. Any other one means nothing.
+    /// True for the latest ticket of this piece of work; earlier tickets are stale.
     pub(super) fn is_for(self, place: Place) -> bool {
         self.place == place
     }
@@ -63,7 +64,7 @@ impl Queue {
         self.ready.pop().map(|Reverse(ticket)| ticket)
     }
 
-    /// It is not free before this time.
+    /// Files work that is not free before `at`.
     pub(super) fn file(&mut self, id: Uuid, place: &mut Place, at: Timestamp) {
         place.due = Some(at);
         self.later.push(Reverse((at, Ticket { place: *place, id })));
@@ -71,8 +72,8 @@ impl Queue {
 }
 
 impl Place {
-    /// Whether somebody would look too late, if it is free from then on. When it is later than that, it is filed again
-    /// when its ticket comes up.
+    /// True if the ticket would come up after `at`, too late for work that is free from then on. A ticket that comes up
+    /// too early is filed again.
     pub(super) fn is_after(self, at: Timestamp) -> bool {
         self.due.is_some_and(|due| at < due)
     }
@@ -86,7 +87,7 @@ mod tests {
 
     struct Work {
         place: Place,
-        /// None: it is over.
+        /// `None` once finished.
         free_from: Option<u64>,
     }
 
@@ -135,7 +136,7 @@ mod tests {
         (1..=3).for_each(|id| desk.add(id));
         assert_eq!([0, 1, 2, 3].map(|now| desk.next(now)), [Some(1), Some(2), Some(3), None]);
         assert_eq!([11, 11, 11, 12].map(|now| desk.next(now)), [Some(1), Some(2), None, Some(3)]);
-        // All three run out, and the one that ran out last came first.
+        // All three expire; the last to expire arrived first.
         assert_eq!(desk.next(30), Some(1));
         assert_eq!(desk.next(30), Some(2));
     }

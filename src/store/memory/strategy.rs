@@ -31,13 +31,13 @@ use uuid::Uuid;
 
 use crate::protocol::{self, ApprovalState, Digest, Event, Fences, Guards, Refusal, Status, Timestamp};
 
-/// What to take when nobody has chosen: ids stay what they are, a loser only reads, and nobody waits for a lock.
+/// The default: ids are stored unchanged, a losing caller only reads, and readers never wait for a lock.
 pub type DefaultStrategy = Packed;
 
-/// What is kept of an approval.
+/// The stored part of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// What its transitions compare.
+    /// The fields that a transition compares.
     pub standing: ApprovalState,
     /// When its status last changed. Seen together with the status, never without it.
     pub changed_at: Timestamp,
@@ -45,13 +45,14 @@ pub struct Record {
 
 /// A way to keep the records of approvals, and to move each exactly once.
 pub trait Strategy: Send + Sync {
-    /// What it is called.
+    /// The name in reports and on the command line.
     const NAME: &'static str;
 
-    /// Adds a record, and returns the id under which it is found: `id`, or `id` with a place written into it. An id is
-    /// added once.
+    /// Adds a record, and returns the id under which it is found: `id`, or `id` with a slot number written into it. An
+    /// id is added once.
     ///
-    /// Whoever learns the id finds the whole record. Half a record would be an approval for whatever was in that
+    /// A caller that learns the id must find the whole record. Half a record would approve the previous contents of
+    /// that memory.
     /// memory before.
     fn insert(&self, id: Uuid, record: Record) -> Uuid;
 
@@ -60,11 +61,11 @@ pub trait Strategy: Send + Sync {
     /// A status without its time, or with another one's, is half a commit.
     fn read(&self, id: Uuid) -> Option<Record>;
 
-    /// Lets `judge` say what becomes of the approval, and makes it so, unless its status has changed since `judge`
-    /// looked: then it judges again. None when there is no such approval.
+    /// Applies `judge` to the current status and stores the resulting transition, unless the status has changed in the
+    /// meantime: then it calls `judge` again. Returns `None` for an unknown id.
     ///
-    /// Of all updates of one approval, each judges the status that the one before has left. To swap what was not
-    /// judged is to execute twice.
+    /// Updates of one approval are linearizable: each judges the status that its predecessor left. Swapping a status
+    /// that was not judged would execute twice.
     fn update(
         &self,
         id: Uuid,
@@ -77,10 +78,11 @@ pub trait Strategy: Send + Sync {
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record));
 }
 
-/// Consumes an approval: of all who try, one succeeds. A strategy knows of no leases: under that guard nobody does.
+/// Consumes an approval; of all concurrent callers one succeeds. Strategies hold no leases: a lease guard never
+/// matches.
 ///
 /// # Errors
-/// 404 when there is no such approval; else what [`protocol::consume`] says, a lost race being 409.
+/// 404 for an unknown approval; otherwise the refusal of [`protocol::consume`]. A lost race is a 409.
 #[inline]
 pub fn consume(
     strategy: &impl Strategy,

@@ -1,4 +1,4 @@
-//! Teams, stacks, resources and vaults: what there is before anybody promotes, and what can be looked at after.
+//! Teams, stacks, resources and vaults: their setup, and the inspection of their state.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
 /// A team's records, as of one moment.
 #[derive(Clone, Copy)]
 pub struct Records<'a> {
-    /// What the team pays for.
+    /// The team's tier and limits.
     pub team: Team,
     /// The stacks, oldest first.
     pub stacks: &'a [Stack],
@@ -59,12 +59,12 @@ impl<'a> Records<'a> {
 /// An event, without what its approval's record says already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
+    /// Kind of the event.
     pub kind: AuditKind,
     /// To which approval.
     pub approval: Uuid,
     pub(super) at: Timestamp,
-    /// Who did it; none: the operator.
+    /// The user that caused the event; `None` for the operator.
     pub(super) by: Option<Arc<str>>,
     /// The place of the approval's event before.
     pub(super) before: Option<u32>,

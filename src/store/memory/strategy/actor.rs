@@ -1,4 +1,4 @@
-//! One thread owns all records, and everybody else asks it: no two changes ever meet.
+//! One thread owns all records; callers send it requests, so that changes never overlap.
 //!
 //! ```text
 //!  caller ──question──▶ ┌ queue ┐ ──▶ ┌ owner's thread ──┐
@@ -6,9 +6,8 @@
 //!                                     └──────────────────┘
 //! ```
 //!
-//! A caller judges by itself, and asks the owner to swap what it has judged. The owner looks again: if the record is
-//! another one by now, the caller judges anew. The queue's lock orders questions and answers: there is no atomic whose
-//! ordering could be wrong.
+//! A caller judges, then asks the owner to swap the judged record. If the record has changed since, the caller judges
+//! again. The queue's lock orders requests and replies: there is no atomic with an ordering to get wrong.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -37,7 +36,7 @@ struct Queue<P: Primitives> {
     closed: bool,
 }
 
-/// Where one caller waits for one answer.
+/// Where one caller waits for one reply.
 type Reply<P> = Arc<<P as Primitives>::Monitor<Option<Answer>>>;
 
 enum Question {
@@ -76,7 +75,7 @@ impl<P: Primitives> Mailbox<P> {
         }
     }
 
-    /// The next question; none when nobody will ask any more.
+    /// The next request; `None` once all senders are gone.
     fn next(&self) -> Option<(Question, Reply<P>)> {
         let mut queue = self.queue.lock();
         loop {

@@ -1,25 +1,25 @@
-//! Finds the place of an id without a lock: two loads, and the place itself.
+//! A lock-free index: a lookup of an id costs two loads, and the slot itself.
 //!
 //! ```text
-//!              table: two entries a word                places, which never move
+//!              table: two entries a word                slots, which never move
 //!       hash   ┌────────────────┬────────────────┐       ┌ 0 ───────────┐
-//! id ────────▶ │ tag │ number+1 │ 0: nobody      │ ────▶ │ id · …       │
+//! id ────────▶ │ tag │ number+1 │ 0: empty       │ ────▶ │ id · …       │
 //!              ├────────────────┼────────────────┤       ├ 1 ───────────┤
 //!              │ tag │ number+1 │ tag │ number+1 │       │ id · …       │
 //!              └────────────────┴────────────────┘       └──────────────┘
 //! ```
 //!
-//! The high half of the hash says where a search begins, and it goes on from there until an entry of nobody. An entry
-//! has as many bits for the number as the table needs, and the low half of the hash gives the rest: they tell most
-//! strangers without a look at their place. The place has the id, and that decides. Small entries are what makes it
-//! quick: with a million approvals it is the table's cache misses that a lookup waits for.
+//! The high half of the hash selects where a search begins; the search proceeds to the first empty entry. An entry has
+//! as many bits for the number as the table needs, and the rest come from the low half of the hash: this tag rules out
+//! most other ids without a load of their slot. The id in the slot decides. Small entries make the lookup fast: with a
+//! million approvals it is bound by the table's cache misses.
 //!
-//! There are three entries for every two places. Those who insert take turns. When the places are full, they make a
-//! table for twice as many, enter everybody, and publish it. An old table stays for as long as the index, because
-//! somebody may still search in it: all of them together are no larger than the latest. Nothing is ever taken out, so a
-//! search needs no protection.
+//! There are three entries for every two slots. Insertions are serialised by a lock. When the slots are full, the
+//! inserting thread builds a table of twice the size, enters all ids, and publishes it. Old tables stay for the index's
+//! lifetime, because a concurrent search may still use them: together they are no larger than the latest. Entries are
+//! never removed, so a search needs no protection.
 //!
-//! What orders what: a place is filled before its entry is written (release), and a table before its number is. Whoever
+//! Ordering: a slot is filled before its entry is written (release), and a table before its number is. A thread that
 //! loads these (acquire) sees the rest.
 
 use std::sync::{OnceLock, atomic::Ordering};
@@ -32,9 +32,9 @@ use super::{
     sync::{Mutex, Primitives, Word},
 };
 
-/// What an index finds.
+/// A slot of the index.
 pub(super) trait Place: Default + Send + Sync {
-    /// Whose it is. For whoever has seen that it is filled.
+    /// The id of a slot that has been filled.
     fn id(&self) -> Uuid;
 }
 
@@ -44,37 +44,37 @@ pub(super) struct Index<P: Primitives, T, const FIRST: usize> {
     inserting: Apart<Inserting<P>>,
 }
 
-/// On cache lines of its own: an insertion does not slow down those who only search.
+/// Separate cache lines: an insertion does not slow down concurrent searches.
 #[repr(align(64))]
 struct Apart<T>(T);
 
 struct Finding<P: Primitives, T, const FIRST: usize> {
-    /// How many tables there have been; the last one is in use.
+    /// Number of tables so far; the last one is in use.
     tables_made: P::Word,
     tables: [OnceLock<Box<[P::Word]>>; TABLES],
     places: Arena<T, FIRST>,
 }
 
 struct Inserting<P: Primitives> {
-    /// How many places are filled. Whoever has the turn only writes or exchanges the words that others load: a checker
-    /// that remembers the last load of a word alone would forget theirs.
+    /// Number of filled slots. The holder of the lock only writes or exchanges the words that others load: loom, which
+    /// remembers only a word's last load, would forget theirs.
     turn: P::Mutex<u32>,
-    /// The same, for those who visit all of them.
+    /// The same number, for `for_each`.
     visible: P::Word,
 }
 
 /// One for each segment of places.
 const TABLES: usize = 33;
-/// The entry of nobody.
+/// The empty entry.
 const NOBODY: u32 = 0;
 
-/// The entry of a place, in a table of so many words.
+/// The entry of a slot in a table of `words` words.
 fn entry(hash: u64, number: u32, words: usize) -> u32 {
     // Fewer numbers than entries, so that one more than a number has room.
     hash as u32 & !number_bits(words) | (number + 1)
 }
 
-/// Those bits of an entry that are its number.
+/// The bits of an entry that hold its number.
 fn number_bits(words: usize) -> u32 {
     let bits = (words * 2).ilog2() + 1;
     ((1_u64 << bits) - 1) as u32
@@ -143,10 +143,10 @@ impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
         None
     }
 
-    /// Fills a place for an id that has none yet. Whoever learns of the id afterwards finds it.
+    /// Fills a slot for a new id. A thread that learns the id afterwards finds it.
     ///
     /// # Panics
-    /// When there are more than 32 bits can number.
+    /// If the index holds more slots than an entry can number.
     pub(super) fn insert(&self, id: Uuid, fill: impl FnOnce(&T)) {
         let Inserting { turn, visible } = &self.inserting.0;
         let mut filled = turn.lock();
@@ -156,12 +156,12 @@ impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
         // Release: publishes the place.
         enter(self.table_with_room(number), id, number, Ordering::Release);
         *filled += 1;
-        // Release: publishes the place to those who visit all of them.
+        // Release: publishes the slot to `for_each`.
         visible.store((*filled).into(), Ordering::Release);
         drop(filled);
     }
 
-    /// The table that has room when so many places are filled.
+    /// The table with room for `filled` slots and one more.
     fn table_with_room(&self, filled: u32) -> &[P::Word] {
         let Finding { tables_made, tables, places } = &self.finding.0;
         let (segment, _) = Arena::<T, FIRST>::locate(filled);
@@ -172,18 +172,18 @@ impl<P: Primitives, T: Place, const FIRST: usize> Index<P, T, FIRST> {
         let table: Box<[P::Word]> =
             std::iter::repeat_with(|| Word::new(0)).take((places_then * 3 / 4).max(1)).collect();
         for (number, place) in (0..filled).filter_map(|number| Some((number, places.get(number)?))) {
-            // Relaxed: nobody searches before the table's number is published.
+            // Relaxed: the table is not searched before its number is published.
             enter(&table, place.id(), number, Ordering::Relaxed);
         }
         let table = tables[segment].get_or_init(|| table);
-        // Release: publishes the table, and everybody who was entered.
+        // Release: publishes the table and its entries.
         tables_made.store(segment as u64 + 1, Ordering::Release);
         table
     }
 
     /// Visits every place, in the order in which they were filled.
     pub(super) fn for_each(&self, visit: impl FnMut(&T)) {
-        // Acquire: so many places are filled.
+        // Acquire: the counted slots are filled.
         let filled = self.inserting.0.visible.load(Ordering::Acquire) as u32;
         (0..filled).filter_map(|number| self.finding.0.places.get(number)).for_each(visit);
     }

@@ -51,7 +51,7 @@ impl<P: Primitives> Strategy for OneMutex<P> {
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(Uuid, Record)) {
-        // Copied, so that a slow visitor holds up nobody.
+        // Copied, so that a slow visitor does not hold the lock.
         let records: Vec<(Uuid, Record)> =
             self.records.lock().iter().map(|(id, record)| (*id, *record)).collect();
         records.into_iter().for_each(|(id, record)| visit(id, record));

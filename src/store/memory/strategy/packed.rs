@@ -1,4 +1,4 @@
-//! Status and time of each approval in one atomic word, found through an index without locks: a loser only reads.
+//! Status and time of each approval in one atomic word, found through a lock-free index: a losing caller only reads.
 //!
 //! ```text
 //!          index                 ┌ slot ─────────────────────────────────┐
@@ -7,8 +7,8 @@
 //!                                └─────────────────────────────────────────┘
 //! ```
 //!
-//! Two cache lines an approval: one of the [index](super::index), one [slot](super::slot). Insertions take turns, and
-//! now and then one of them pays for a table of twice the size. Nobody who reads or updates waits for them.
+//! Two cache lines an approval: one of the [index](super::index), one [slot](super::slot). Insertions are serialised,
+//! and occasionally one of them builds a table of twice the size. Reads and updates never wait for them.
 
 use uuid::Uuid;
 

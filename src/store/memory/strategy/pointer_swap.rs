@@ -1,4 +1,4 @@
-//! Copy on write: each version of a record is a node of its own, and the pointer to the latest is swapped.
+//! Copy on write: each version of a record is a separate node, and the pointer to the latest is swapped.
 //!
 //! ```text
 //!                ┌ head ─────┐     ┌ node: executed ┐     ┌ node: approved ┐
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A node never changes once its pointer is shared, and lives as long as its head: an approval moves three times at
-//! most, unless a flow updates it unconditionally. So a reader needs no protection, and no address is used twice while
-//! somebody may still compare it.
+//! most, unless a flow updates it unconditionally. So a reader needs no protection, and an address is never reused
+//! while it may still be compared (no ABA).
 
 #![expect(unsafe_code, reason = "nodes are reached through atomic pointers; each use says why it is sound")]
 
@@ -42,8 +42,8 @@ struct Head<P: Primitives> {
     owns: PhantomData<Box<Node<P>>>,
 }
 
-// SAFETY: a head hands out copies of records only, and its nodes are freed by `drop`, which has it alone. That a
-// `Frozen` may be read by several threads at once is its contract.
+// SAFETY: a head hands out copies of records only, and its nodes are freed by `drop`, which has exclusive access.
+// `Frozen` allows concurrent reads by contract.
 unsafe impl<P: Primitives> Send for Head<P> {}
 // SAFETY: as above.
 unsafe impl<P: Primitives> Sync for Head<P> {}
@@ -68,7 +68,7 @@ impl<P: Primitives> Head<P> {
     fn fill(&self, id: Uuid, record: Record) {
         self.id.write(id);
         let first = node(record, ptr::null_mut());
-        // Relaxed: the index publishes it. It belongs to whoever fills it, so that nobody is in the way.
+        // Relaxed: the index publishes the head. Until then the filling thread has it alone.
         let filled =
             self.latest.compare_exchange(ptr::null_mut(), first, Ordering::Relaxed, Ordering::Relaxed);
         assert!(filled.is_ok(), "a place is filled once");
@@ -81,8 +81,8 @@ impl<P: Primitives> Head<P> {
     }
 
     fn record(&self, node: *mut Node<P>) -> Record {
-        // SAFETY: the index shares a head when it is filled, and never before. Every pointer that was in `latest` since
-        // then came from `node`, and is freed by `drop` alone, which nobody who has `&self` runs beside.
+        // SAFETY: the index shares a head once it is filled, never before. Every pointer in `latest` since then came
+        // from `node` and is freed only by `drop`, which cannot run while `&self` exists.
         unsafe { (*node).record.get() }
     }
 
@@ -96,11 +96,11 @@ impl<P: Primitives> Head<P> {
             let status = judge(record.standing)?;
             let standing = ApprovalState { status, ..record.standing };
             let new = node(Record { standing, changed_at: now }, seen);
-            // Release: publishes the node. Acquire on failure: what is there now is read next.
+            // Release: publishes the node. Acquire on failure: the current node is read next.
             match self.latest.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(status),
                 Err(meanwhile) => {
-                    // SAFETY: the swap failed, so nobody else has ever seen this node.
+                    // SAFETY: the swap failed, so no other thread has seen this node.
                     drop(unsafe { Box::from_raw(new) });
                     (seen, record) = (meanwhile, self.record(meanwhile));
                 }
@@ -111,7 +111,7 @@ impl<P: Primitives> Head<P> {
 
 impl<P: Primitives> Drop for Head<P> {
     fn drop(&mut self) {
-        // Acquire: whoever swapped last may have been another thread.
+        // Acquire: the last swap may have been another thread's.
         let mut at = self.latest.load(Ordering::Acquire);
         while !at.is_null() {
             // SAFETY: the chain belongs to this head alone, and each of its nodes is in it once.

@@ -1,4 +1,4 @@
-//! As many locks as shards, and each approval in the shard that its id says: two approvals rarely share a lock.
+//! One lock for each shard, selected by the approval's id: two approvals rarely share a lock.
 //!
 //! ```text
 //! ┌ Mutex 0 ──┐ ┌ Mutex 1 ──┐     ┌ Mutex 63 ─┐
@@ -6,7 +6,7 @@
 //! └───────────┘ └───────────┘     └───────────┘
 //! ```
 //!
-//! The shard's lock orders everything about its approvals: there is no atomic whose ordering could be wrong.
+//! The shard's lock orders all accesses to its approvals: there is no atomic with an ordering to get wrong.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! A record in one cache line, made of atomic words, of which one ever changes once the slot is shared.
+//! A record in one cache line of atomic words, of which only one changes once the slot is shared.
 //!
 //! ```text
 //! ┌ word ───────────────────┬ id ─────┬ expires_at ┬ digest ──────────────┐  64 bytes
@@ -6,7 +6,7 @@
 //! └─────────────────────────┴─────────┴────────────┴──────────────────────┘
 //! ```
 //!
-//! The word is written last, and is zero before: whoever sees it sees the rest.
+//! The word is written last and is zero before: a thread that sees it sees the rest.
 
 use std::sync::atomic::Ordering;
 
@@ -42,10 +42,10 @@ impl<P: Primitives> Default for Slot<P> {
 }
 
 impl<P: Primitives> Slot<P> {
-    /// Fills it. Once, by whoever it was given to.
+    /// Fills the slot. Called once, by its owner.
     pub(super) fn fill(&self, id: Uuid, record: Record) {
         let Record { standing: ApprovalState { status, expires_at, digest }, changed_at } = record;
-        // Relaxed: nobody looks at these before the word is there.
+        // Relaxed: other threads read these only after the word is set.
         self.id.write(id);
         self.expires_at.store(expires_at.0, Ordering::Relaxed);
         for (word, bytes) in self.digest.iter().zip(digest.0.chunks_exact(size_of::<u64>())) {
@@ -59,12 +59,12 @@ impl<P: Primitives> Slot<P> {
 
     /// The word, as it is now.
     pub(super) fn look(&self) -> u64 {
-        // Acquire: pairs with the release in `fill`, and with that of the swap: whoever sees it executed sees what the
-        // winner did before.
+        // Acquire: pairs with the release in `fill` and in the swap: a thread that sees `executed` also sees the
+        // winner's earlier writes.
         self.word.load(Ordering::Acquire)
     }
 
-    /// Whether it is that of this id. For whoever has seen a word there that is not empty.
+    /// True if the slot is this id's. Call only after seeing a non-empty word.
     pub(super) fn is_of(&self, id: Uuid) -> bool {
         self.id.read() == id
     }
@@ -88,12 +88,12 @@ impl<P: Primitives> Slot<P> {
         Some(Record { standing: ApprovalState { status, expires_at, digest }, changed_at })
     }
 
-    /// [`Strategy::update`](super::Strategy::update), for whoever has just seen this word.
+    /// [`Strategy::update`](super::Strategy::update), starting from the word just seen.
     ///
-    /// A loser ends after that look, and has taken the cache line from nobody.
+    /// A losing caller returns after that read, without taking the cache line from other cores.
     ///
     /// Inlined, so that the digest stays in registers: written to the stack by words and read back by halves it would
-    /// have to wait for the store buffer.
+    /// wait for the store buffer.
     #[inline(always)]
     pub(super) fn update(
         &self,
@@ -107,8 +107,8 @@ impl<P: Primitives> Slot<P> {
                 Err(refusal) => return Some(Err(refusal)),
             };
             let new = word::pack(status, now);
-            // Release: what was done before the swap is seen by whoever sees the new status. Acquire on failure: what
-            // is there now is judged next.
+            // Release: a thread that sees the new status sees the writes before the swap. Acquire on failure: the
+            // current word is judged next.
             match self.word.compare_exchange(seen, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(Ok(status)),
                 Err(meanwhile) => seen = meanwhile,
@@ -123,7 +123,7 @@ impl<P: Primitives> index::Place for Slot<P> {
     }
 }
 
-/// An id in two words. Relaxed: whoever shares it orders it.
+/// An id in two words. Relaxed: the slot's word orders it.
 pub(super) struct IdWords<P: Primitives>([P::Word; 2]);
 
 impl<P: Primitives> Default for IdWords<P> {

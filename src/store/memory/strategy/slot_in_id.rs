@@ -1,4 +1,4 @@
-//! The id says where the record is: no map, no lock, one cache line for each approval.
+//! The id contains the record's slot: no map, no lock, one cache line for each approval.
 //!
 //! ```text
 //!        ┌ 96 random bits ────────────┬ 32 bits: slot ┐
@@ -8,8 +8,8 @@
 //! segments, each twice the one before:   [0 1 2 3] [4 5 6 …] …
 //! ```
 //!
-//! The random bits are compared, so that nobody finds an approval by counting. That is the price: whoever gives out the
-//! ids has to let this strategy write into them.
+//! The random bits are compared, so that an approval cannot be found by counting. The price: this strategy has to write
+//! into the ids that it is given.
 
 use std::sync::atomic::Ordering;
 
@@ -26,7 +26,7 @@ use crate::protocol::{ApprovalState, Refusal, Status, Timestamp};
 
 /// See the module. `FIRST` is the number of slots in the first segment.
 pub struct SlotInId<P: Primitives = Std, const FIRST: usize = 1024> {
-    /// How many slots are taken.
+    /// Number of slots in use.
     taken: P::Word,
     slots: Arena<Slot<P>, FIRST>,
 }
@@ -62,7 +62,7 @@ impl<P: Primitives, const FIRST: usize> Strategy for SlotInId<P, FIRST> {
     /// # Panics
     /// When there are more approvals than 32 bits can number.
     fn insert(&self, id: Uuid, record: Record) -> Uuid {
-        // Relaxed: the number has to be nobody else's, and that is all.
+        // Relaxed: the number only has to be unique.
         let slot = self.taken.fetch_add(1, Ordering::Relaxed);
         let slot = u32::try_from(slot).expect("fewer approvals than 32 bits can number");
         let id = Self::id_of(id, slot);

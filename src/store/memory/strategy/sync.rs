@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-/// Where a strategy gets its atomics, locks and threads from.
+/// The atomics, locks and threads of a strategy.
 pub trait Primitives: Send + Sync + 'static {
     /// An atomic word.
     type Word: Word;
@@ -36,14 +36,14 @@ pub trait Word: Send + Sync {
     fn new(value: u64) -> Self;
     /// Reads it.
     fn load(&self, order: Ordering) -> u64;
-    /// Writes it, whatever is there.
+    /// Writes unconditionally.
     fn store(&self, value: u64, order: Ordering);
     /// Adds to it, and returns what was there.
     fn fetch_add(&self, value: u64, order: Ordering) -> u64;
-    /// Writes `new` if `current` is there.
+    /// Writes `new` if the value is `current`.
     ///
     /// # Errors
-    /// What is there instead.
+    /// The value that was found instead.
     fn compare_exchange(
         &self,
         current: u64,
@@ -59,10 +59,10 @@ pub trait Pointer<T>: Send + Sync {
     fn new(pointer: *mut T) -> Self;
     /// Reads it.
     fn load(&self, order: Ordering) -> *mut T;
-    /// Writes `new` if `current` is there.
+    /// Writes `new` if the pointer is `current`.
     ///
     /// # Errors
-    /// What is there instead.
+    /// The pointer that was found instead.
     fn compare_exchange(
         &self,
         current: *mut T,
@@ -72,7 +72,7 @@ pub trait Pointer<T>: Send + Sync {
     ) -> Result<*mut T, *mut T>;
 }
 
-/// Memory that nobody writes any more.
+/// Memory that is written once, before it is shared.
 pub trait Frozen<T> {
     /// With this value, for good.
     fn new(value: T) -> Self;
@@ -82,31 +82,31 @@ pub trait Frozen<T> {
 
 /// See [`sync::Mutex`]. A panic while it was held does not poison it.
 pub trait Mutex<T>: Send + Sync {
-    /// What gives access while it lives.
+    /// Gives access until dropped.
     type Guard<'a>: DerefMut<Target = T>
     where
         Self: 'a,
         T: 'a;
     /// A lock around this.
     fn new(value: T) -> Self;
-    /// Waits until nobody else has it.
+    /// Waits for exclusive access.
     fn lock(&self) -> Self::Guard<'_>;
 }
 
 /// A lock with a place to wait for changes of what it guards.
 pub trait Monitor<T>: Send + Sync {
-    /// What gives access while it lives.
+    /// Gives access until dropped.
     type Guard<'a>: DerefMut<Target = T>
     where
         Self: 'a,
         T: 'a;
     /// A monitor around this.
     fn new(value: T) -> Self;
-    /// Waits until nobody else has it.
+    /// Waits for exclusive access.
     fn lock(&self) -> Self::Guard<'_>;
     /// Gives it back, waits to be woken, and takes it again. May wake for no reason.
     fn wait<'a>(&'a self, guard: Self::Guard<'a>) -> Self::Guard<'a>;
-    /// Wakes everybody who waits.
+    /// Wakes all waiting threads.
     fn notify_all(&self);
 }
 
