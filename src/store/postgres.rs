@@ -1,7 +1,6 @@
-//! The store in PostgreSQL, which several instances share: how to connect to it, and what it is to be like.
+//! The store in PostgreSQL, shared by several instances: connecting, and the options.
 //!
-//! There is no TLS: reach the server over a Unix socket, or over a network that nobody else is on. A URL that demands
-//! TLS is refused.
+//! There is no TLS: reach the server over a Unix socket or a private network. A URL that demands TLS is refused.
 
 mod engine;
 mod migrate;
@@ -30,34 +29,33 @@ use super::{
 /// A store in PostgreSQL.
 pub type PostgresStore = SqlStore<PostgresEngine>;
 
-/// Whether a commit waits until it is on the disk.
+/// Durability of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SynchronousCommit {
-    /// As the server is configured, which is on unless somebody has changed it there.
+    /// The server's configuration; on by default.
     #[default]
     AsConfigured,
-    /// It does.
+    /// A commit waits for the disk.
     On,
-    /// It does not. **Not single-use after a crash**: the server may forget the last commits, and an approval that was
-    /// executed is approved again.
+    /// A commit does not wait. **Not single-use after a crash**: the server may lose the last commits, and an executed
+    /// approval is approved again.
     Off,
 }
 
-/// What a store in PostgreSQL is to be like.
+/// Options of a store in PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// The schema that has the tables, made if there is none; none: wherever the server looks first.
     pub schema: Option<String>,
-    /// How many connections there are at most.
+    /// Maximum number of connections.
     pub connections: NonZeroUsize,
-    /// How long a connection is waited for.
+    /// Time limit for getting a connection.
     pub connect_timeout: Duration,
-    /// How long a statement may take: then the server ends it. A server that does not answer at all is given up a few
-    /// seconds later.
+    /// Time limit of a statement, enforced by the server. An unresponsive server is given up a few seconds later.
     pub statement_timeout: Duration,
-    /// Whether a commit waits until it is on the disk.
+    /// Durability of a commit.
     pub synchronous_commit: SynchronousCommit,
-    /// Whether a server that may forget commits in a crash is refused.
+    /// Refuses a server that may lose commits in a crash.
     pub refuse_volatile: bool,
     /// How an approval is consumed.
     pub cas: Cas,
@@ -83,11 +81,11 @@ impl Default for PostgresOptions {
 pub enum OpenError {
     /// The URL is none of PostgreSQL's.
     Url(ServerError),
-    /// The server cannot be reached, lets nobody in, or does not do what it is told.
+    /// The server cannot be reached, rejects the login, or rejects a statement.
     Server(ServerError),
-    /// It does not answer in time.
+    /// The server does not answer in time.
     TimedOut,
-    /// It is older than PostgreSQL 12.
+    /// The server is older than PostgreSQL 12.
     TooOld(String),
     /// Its tables are not those that this version knows.
     Schema(SchemaError),
@@ -138,8 +136,8 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl SqlStore<PostgresEngine> {
-    /// Connects to the server, and brings its tables up to date; several may do so at once. The server's clock decides
-    /// what has expired.
+    /// Connects to the server, and migrates its tables; several instances may do so concurrently. The server's clock
+    /// decides expiry.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -155,7 +153,7 @@ impl SqlStore<PostgresEngine> {
         let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
         let config = config(url, options)?;
         migrate(&config, options).await?;
-        // The server gives up first, so that its answer is that nothing happened.
+        // The server's limit is shorter, so that its reply rules out a change.
         let patience = options.statement_timeout + Duration::from_secs(2);
         let watchdog = Watchdog::start(patience).map_err(OpenError::Thread)?;
         let size = options.connections.get();
@@ -163,11 +161,11 @@ impl SqlStore<PostgresEngine> {
         Ok(Self::new(PostgresEngine::new(pool), ids, consume))
     }
 
-    /// How many migrations [`connect`](Self::connect) would apply; none where it would make the tables. Nothing is made and
-    /// nothing is changed.
+    /// Number of migrations that [`connect`](Self::connect) would apply; `None` if it would create the tables. Changes
+    /// nothing.
     ///
     /// # Errors
-    /// [`OpenError`], where connecting would fail as well.
+    /// [`OpenError`], in the cases where connecting fails too.
     pub async fn pending_migrations(
         url: &str,
         options: &PostgresOptions,
@@ -185,7 +183,7 @@ fn config(url: &str, options: &PostgresOptions) -> Result<Config, OpenError> {
     Ok(config)
 }
 
-/// What every connection is told first.
+/// The settings of every new connection.
 fn setup(options: &PostgresOptions) -> String {
     let timeout_ms = options.statement_timeout.as_millis();
     let mut setup = format!(

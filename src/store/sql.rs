@@ -1,12 +1,11 @@
-//! What stores in SQL databases share: one [`Work`] for each method of the contract, run by an [`Engine`].
+//! The common part of the SQL stores: one [`Work`] for each method of the contract, run by an [`Engine`].
 //!
-//! A work is written once, against a [`Session`], which is a transaction of whatever database it is. It loads what an
-//! ask is about, lets the protocol's rules and the [`Estate`](super::Estate) judge, and writes down what has changed.
-//! What differs from database to database is the engine, the schema's types, and the compare-and-swap strategies,
-//! which are a `.sql` file each.
+//! A work is written once, against a [`Session`], a transaction of either database. It loads the records of a request,
+//! applies the protocol's rules and the [`Estate`](super::Estate), and writes the changes. The databases differ in the
+//! engine, the schema's types, and the compare-and-swap strategies, which are a `.sql` file each.
 //!
-//! The clock is the database's: every statement that needs the time asks `countersign_now()`, milliseconds since the
-//! Unix epoch, which is the database's own clock in production and a clock that is moved by hand in tests.
+//! The clock is the database's: statements that need the time call `countersign_now()`, milliseconds since the Unix
+//! epoch: the database's own clock in production, a manual clock in tests.
 
 mod approvals;
 mod commit;
@@ -32,7 +31,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-/// A value that goes into a statement or comes out of a row.
+/// A parameter of a statement, or a column of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// No value.
@@ -55,14 +54,14 @@ pub type Row = Vec<Value>;
 /// Why a statement was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SqlError {
-    /// Transactions got into each other's way: nothing changed, and trying again may help. A work may say so, too.
+    /// Transactions collided: nothing changed, and a retry may succeed. A work may return this too.
     Conflict(StoreError),
-    /// It failed for another reason, and the transaction is gone.
+    /// Another failure; the transaction was rolled back.
     Failed(StoreError),
 }
 
 impl SqlError {
-    /// Another transaction was in the way, as `source` says: nothing changed.
+    /// A collision with another transaction, reported by `source`: nothing changed.
     pub fn conflict(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Conflict(StoreError::not_applied(source))
     }
@@ -75,7 +74,7 @@ impl SqlError {
 
 /// A transaction under way.
 pub trait Session: Send {
-    /// What kind of database it is, where a statement's text has to differ.
+    /// The dialect, for statements whose text differs between databases.
     const DIALECT: Dialect;
 
     /// Carries out a statement, and returns its rows. Parameters are `$1`, `$2`, … in the order of their first use.
@@ -93,7 +92,7 @@ pub trait Session: Send {
     ) -> impl Future<Output = Result<u64, SqlError>> + Send;
 }
 
-/// What kind of database a session belongs to.
+/// The database of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite.
@@ -105,27 +104,27 @@ pub enum Dialect {
 /// How a work is to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It only reads, as of one moment.
+    /// Reads only, from one snapshot.
     Read,
-    /// It only reads, and is one statement: no transaction has to be opened around it.
+    /// Reads only, in one statement without an explicit transaction.
     OneRead,
-    /// It may write; several statements in one transaction.
+    /// May write; several statements in one transaction.
     Write,
-    /// It may write, and is one statement: no transaction has to be opened around it.
+    /// May write, in one statement without an explicit transaction.
     OneStatement,
-    /// It may write, in a transaction that the database keeps serializable by refusing one of two that collide.
+    /// May write, in a transaction that the database keeps serializable by refusing one of two that collide.
     Serializable,
 }
 
 /// One method of the contract, with all that it was asked for. It may be run again when it met a conflict.
 pub trait Work: Send + Sync + 'static {
-    /// What it gives.
+    /// The result.
     type Output: Send + 'static;
 
     /// How it is to be run.
     fn mode(&self) -> Mode;
 
-    /// Does it. What it has written is undone when this says so, as after an error.
+    /// Runs the work. Its writes are rolled back if it returns [`Done::Undo`] or an error.
     fn run<S: Session>(
         &self,
         session: &mut S,
@@ -135,13 +134,13 @@ pub trait Work: Send + Sync + 'static {
 /// How a work has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done<T> {
-    /// What was written is to be kept.
+    /// Commits.
     Keep(T),
-    /// What was written is to be undone: a refusal changes nothing.
+    /// Rolls back: a refusal changes nothing.
     Undo(T),
 }
 
-/// Runs works against a database, each in a transaction of its own.
+/// Runs works against a database, each in a separate transaction.
 pub trait Engine: Send + Sync + 'static {
     /// Runs it, again while it meets conflicts and patience lasts.
     ///

@@ -1,17 +1,17 @@
-//! A store in one SQLite file: one writer with group commit, and readers that see what it has acknowledged.
+//! A store in one SQLite file: one writer with group commit, and readers that see all acknowledged writes.
 //!
-//! Everything that may write goes to the writer's thread. It takes what waits for it, runs all of it in one transaction
-//! with a savepoint for each, and answers when the one COMMIT of them all is on the disk: eight callers who wait
-//! together pay for one sync of the disk. What only reads is run by reader threads on snapshots of their own; a snapshot
-//! that begins after an answer has what was answered. Several processes may share a file: they wait for each other.
+//! Every work that may write goes to the writer's thread. It takes all waiting works, runs them in one transaction with
+//! a savepoint each, and replies when their shared COMMIT is on the disk: eight concurrent callers pay for one sync.
+//! Works that only read run in reader threads on separate snapshots; a snapshot that begins after a reply includes its
+//! write. Several processes may share a file: they wait for each other.
 //!
-//! The log grows by 256 KiB at a time, because to write over what is there is synced more quickly than to write beyond it.
+//! The log grows by 256 KiB at a time, because overwriting is synced faster than appending.
 //!
-//! A work's time is read from the clock once, when it begins.
+//! A work reads the clock once, at its start.
 //!
-//! The strategies are those of [`Cas`] that mean anything here: conditional update, version column, for update and
-//! consumption row. SQLite's transactions are serializable whatever the strategy, and the writer's lock is the whole
-//! database's, so that [`Cas::Serializable`] and [`Cas::AdvisoryLock`] would be [`Cas::ForUpdate`] under another name.
+//! Supported strategies of [`Cas`]: conditional update, version column, for update and consumption row. SQLite's
+//! transactions are always serializable, and the writer locks the whole database, so that [`Cas::Serializable`] and
+//! [`Cas::AdvisoryLock`] would be the same as [`Cas::ForUpdate`].
 
 mod connection;
 mod pending;
@@ -50,11 +50,11 @@ pub struct SqliteOptions {
     pub durability: Durability,
     /// By which strategy approvals move.
     pub cas: Cas,
-    /// How many threads read. A database in memory has none.
+    /// Number of reader threads. A database in memory has none.
     pub readers: usize,
-    /// How many writes are committed together at most.
+    /// Maximum number of writes in one commit.
     pub batch: usize,
-    /// How long another process may hold the database before a write gives up.
+    /// How long a write waits for another process's lock.
     pub patience: Duration,
     /// The most pages that the file may have, of 2 KiB in a new file; none: as many as the disk has room for.
     pub most_pages: Option<u32>,
@@ -80,11 +80,11 @@ pub enum OpenError {
     Database(Box<dyn Error + Send + Sync>),
     /// Its schema is not one that this program can use.
     Schema(SchemaError),
-    /// It is a database, but somebody else's.
+    /// A database of another application.
     NotOurs,
     /// Write-ahead logging is not to be had where the file is: on a network's file system, say.
     NoWriteAheadLog,
-    /// The strategy means nothing in SQLite.
+    /// SQLite does not support the strategy.
     NoSuchStrategy(Cas),
     /// The strategy's file lacks a statement.
     Statement(MissingStatement),
@@ -115,7 +115,7 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 impl SqlStore<SqliteEngine> {
-    /// Where [`SqliteStore::open`] keeps a database that is gone with the store.
+    /// The path that makes [`SqliteStore::open`] use a database in memory, dropped with the store.
     pub const IN_MEMORY: &str = ":memory:";
 
     /// The strategies that mean something here.
@@ -137,10 +137,10 @@ impl SqlStore<SqliteEngine> {
         Self::open_with(path, clock, ids, options, consume)
     }
 
-    /// As [`SqliteStore::open`], with statements of one's own. For tests that show that wrong ones are noticed.
+    /// As [`SqliteStore::open`], with other statements: for tests which show that wrong ones are detected.
     ///
     /// # Errors
-    /// As those of [`SqliteStore::open`].
+    /// As [`SqliteStore::open`].
     pub fn open_with(
         path: impl AsRef<Path>,
         clock: Arc<dyn Clock>,

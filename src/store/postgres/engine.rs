@@ -15,11 +15,11 @@ use crate::store::{
     sql::{Done, Engine, SqlError, Work},
 };
 
-/// How often a work is tried again that met others. Under the strategies that let transactions collide, the unluckiest
-/// of 32 on one row needs a few dozen.
+/// Retries of a work after collisions. Under the strategies that let transactions collide, the unluckiest of 32 on one
+/// row needs a few dozen.
 const MOST_COLLISIONS: u32 = 200;
 
-/// How many dead connections a work puts up with.
+/// Retries of a work after dead connections.
 const MOST_CONNECTIONS: u32 = 3;
 
 /// Runs works on PostgreSQL.
@@ -33,7 +33,7 @@ impl PostgresEngine {
     }
 }
 
-/// What one attempt has come to.
+/// Result of one attempt.
 enum Attempt<T> {
     Done(T),
     /// Not done, for this reason.
@@ -102,8 +102,7 @@ async fn attempt<W: Work>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
     }
 }
 
-/// Lets the others go first for a while. How long differs from connection to connection, so that those who have
-/// collided do not do so again in step.
+/// Backs off. The delay differs between connections, so that works that collided do not collide again in step.
 async fn step_aside(collisions: u32, number: u32) {
     const AT_ONCE: u32 = 2;
     const LONGEST_MS: u32 = 32;

@@ -19,7 +19,7 @@ const LOCK: i64 = 0x636f_756e_7465_7273;
 /// The oldest server that will do, as the server writes it.
 const OLDEST: i32 = 120_000;
 
-/// Makes the schema and the tables, or what they lack. Whoever comes second waits, and finds nothing left to do.
+/// Creates or migrates the schema and the tables. A concurrent instance waits, and then finds nothing to do.
 pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Result<(), OpenError> {
     let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
     let (mut client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
@@ -27,7 +27,7 @@ pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Resul
     driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options)).await
 }
 
-/// How many migrations the tables lack; none where there are no tables. Nothing is made, and nothing is changed.
+/// Number of missing migrations; `None` if there are no tables. Changes nothing.
 pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
     let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
     let (client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
@@ -85,7 +85,7 @@ async fn bring_up_to_date(client: &mut Client, options: &PostgresOptions) -> Res
     agree(client, options.cas).await
 }
 
-/// Whether what was committed is still there after a crash.
+/// Checks that commits survive a crash.
 async fn keeps_commits(client: &Client, options: &PostgresOptions) -> Result<(), OpenError> {
     const READ: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit')";
     let row = client.query_one(READ, &[]).await.map_err(OpenError::Server)?;

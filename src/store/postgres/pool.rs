@@ -1,4 +1,4 @@
-//! The connections: so many at most, each used by one work at a time, and thrown away when there is any doubt about it.
+//! The connection pool: a bounded number, each used by one work at a time, and closed if its state is uncertain.
 
 use std::{
     sync::{
@@ -20,22 +20,22 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Connections that are open and that nobody uses; the one that was used last is used first.
+/// Open connections without a user; the most recently used is taken first.
 pub(super) struct Pool {
     config: Config,
-    /// What makes a connection ready for use.
+    /// The statements that set up a new connection.
     setup: String,
     places: Semaphore,
-    /// How many connections there have been.
+    /// Number of connections opened so far.
     opened: AtomicU32,
     idle: Mutex<Vec<Wire>>,
-    /// How long whoever wants a connection waits for one.
+    /// Time limit for getting a connection.
     wait: Duration,
     watchdog: Arc<Watchdog>,
 }
 
-/// A connection in use. It is closed when this is dropped, unless it is given back: what a work that was dropped half
-/// way has left on it nobody knows.
+/// A connection in use. Dropping it closes the connection, because an interrupted work leaves it in an unknown state;
+/// returning it keeps it open.
 pub(super) struct Borrowed<'a> {
     pub(super) wire: Wire,
     pool: &'a Pool,
@@ -43,8 +43,7 @@ pub(super) struct Borrowed<'a> {
 }
 
 impl Pool {
-    /// A pool of so many connections at most. Whoever wants one waits so long; how long answers are waited for, the
-    /// watchdog says.
+    /// A pool of at most `size` connections. `wait` limits getting one; the watchdog limits the reply.
     pub(super) fn new(
         config: Config,
         setup: String,
@@ -92,7 +91,7 @@ impl Pool {
 }
 
 impl Borrowed<'_> {
-    /// It is as it was, or else it is closed.
+    /// Returns the connection; a closed one is dropped.
     pub(super) fn give_back(self) {
         let Self { mut wire, pool, _place } = self;
         if wire.is_open() {

@@ -1,4 +1,4 @@
-//! A transaction on a connection: begun with its first statement, and kept or undone by whoever runs the work.
+//! A transaction on a connection: begun with its first statement; its owner commits it or rolls it back.
 
 use tokio_postgres::error::SqlState;
 
@@ -14,13 +14,13 @@ use crate::store::{
 /// How a transaction ended, and the error that its work returns.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// What was asked for has happened: it is kept, or it is undone.
+    /// Committed, or rolled back, as requested.
     Done,
-    /// Certainly nothing changed, and another attempt on this connection may succeed.
+    /// Nothing changed, and a retry on this connection may succeed.
     Conflict(StoreError),
-    /// Certainly nothing changed, and another connection may succeed.
+    /// Nothing changed, and another connection may succeed.
     Disconnected(StoreError),
-    /// Certainly nothing changed, and another attempt would fail too.
+    /// Nothing changed, and a retry would fail too.
     Failed(StoreError),
     /// The change may have happened.
     Unknown(StoreError),
@@ -29,10 +29,10 @@ pub(super) enum Ended {
 /// Why a statement that the server never answered has no result.
 const LATE: &str = "the server did not answer in time";
 
-/// A transaction, or one statement that is a transaction by itself.
+/// A transaction, or one statement without an explicit transaction.
 pub(super) struct PgSession<'a> {
     wire: &'a mut Wire,
-    /// What begins the transaction; none when there is none to begin.
+    /// The statement that begins the transaction, if any.
     begin: Option<&'static str>,
     /// A statement was sent, so that the transaction has begun.
     begun: bool,
@@ -40,7 +40,7 @@ pub(super) struct PgSession<'a> {
     changed: bool,
     /// Why the first of those that were not was not. From then on the transaction can only be undone.
     failure: Option<Failure>,
-    /// It reads only.
+    /// The session only reads.
     reads: bool,
 }
 
@@ -48,7 +48,7 @@ impl<'a> PgSession<'a> {
     pub(super) fn new(wire: &'a mut Wire, mode: Mode) -> Self {
         let begin = match mode {
             Mode::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            // As the connection has it: read committed. What a work reads before it writes, it locks.
+            // The connection's default: read committed. A work locks the rows that it reads before it writes.
             Mode::Write => Some("BEGIN"),
             Mode::Serializable => Some("BEGIN ISOLATION LEVEL SERIALIZABLE"),
             Mode::OneStatement | Mode::OneRead => None,
@@ -66,7 +66,7 @@ impl<'a> PgSession<'a> {
             return Ended::Done;
         }
         if self.reads {
-            // There is nothing to keep, and no answer to wait for.
+            // There is nothing to commit, and no reply to wait for.
             self.wire.post("COMMIT");
             return Ended::Done;
         }
@@ -84,7 +84,7 @@ impl<'a> PgSession<'a> {
         if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken(_) | Failure::Late)) {
             self.wire.post("ROLLBACK");
         }
-        // Without a transaction each statement is one by itself, and one that was sent may have changed something.
+        // Without a transaction each statement commits by itself: one that was sent may have changed something.
         let may_stay = !in_transaction && !self.reads;
         match self.failure {
             None => Ended::Done,
@@ -94,7 +94,7 @@ impl<'a> PgSession<'a> {
                 Ended::Unknown(StoreError::unknown(error))
             }
             Some(Failure::Broken(error)) => Ended::Disconnected(error.into_not_applied()),
-            // A server that does not answer for so long will not answer sooner on another connection.
+            // After this timeout, another connection would not get a reply sooner.
             Some(Failure::Late) => Ended::Failed(StoreError::not_applied(LATE)),
             Some(Failure::Refused(code, error)) => refused(&code, error),
         }
@@ -136,7 +136,7 @@ impl Session for PgSession<'_> {
         self.begun = true;
         let done = self.wire.query(begin, &statement, parameters).await;
         let rows = self.noted(done)?;
-        // What changes something and says nothing of it is not asked for its rows.
+        // A statement that changes something and returns no rows is not queried for them.
         self.changed |= !rows.is_empty();
         rows.iter().map(values_of).collect::<Result<_, _>>().map_err(|error| {
             let error = StoreError::not_applied(error);
@@ -157,7 +157,7 @@ impl Session for PgSession<'_> {
     }
 }
 
-/// What a refusal of the server's means for the transaction that it ends.
+/// The meaning of a server error for the transaction that it ends.
 fn refused(code: &SqlState, error: StoreError) -> Ended {
     // The schema has changed since the statement was prepared: another connection prepares it anew.
     if *code == SqlState::FEATURE_NOT_SUPPORTED {
@@ -166,7 +166,7 @@ fn refused(code: &SqlState, error: StoreError) -> Ended {
     if is_collision(code) { Ended::Conflict(error) } else { Ended::Failed(error) }
 }
 
-/// Whether another transaction was in the way, so that another attempt may succeed.
+/// True for a collision with another transaction, which a retry may avoid.
 fn is_collision(code: &SqlState) -> bool {
     const COLLIDED: [SqlState; 3] = [
         SqlState::T_R_SERIALIZATION_FAILURE,

@@ -23,7 +23,7 @@ impl std::fmt::Display for Mismatch {
 
 impl Error for Mismatch {}
 
-/// What stands before a `jsonb`: the version of its form.
+/// The prefix of a binary `jsonb`: its format version.
 const JSONB_VERSION: u8 = 1;
 
 impl ToSql for Value {

@@ -1,8 +1,8 @@
-//! Wakes whoever has waited for an answer for too long.
+//! Wakes tasks that have waited too long for a reply.
 //!
-//! The server itself ends statements that take too long; this is for servers that have stopped answering altogether. A
-//! timer of the runtime's for each statement would do it, too, but arming one costs a fifth of the statement: here a
-//! thread looks once in a while, and a statement costs an entry in a map.
+//! The server itself ends slow statements; this covers a server that does not answer at all. A runtime timer for each
+//! statement would do it too, but arming one costs a fifth of the statement: here a thread checks periodically, and a
+//! statement costs an entry in a map.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +18,15 @@ use std::{
     time::Duration,
 };
 
-/// How often the thread looks. Nobody waits longer than patience and twice this.
+/// Interval of the checks. A task waits at most the time limit and twice this.
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 
-/// Those who wait.
+/// The waiting tasks.
 #[derive(Debug)]
 pub(super) struct Watchdog {
-    /// How many looks there were.
+    /// Number of checks so far.
     looks: AtomicU64,
-    /// How many looks somebody may wait for.
+    /// Time limit, in checks.
     patience: u64,
     waiting: Mutex<Waiting>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Watchdog {
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    /// Whom to wake, and from which look on.
+    /// The deadline, as a number of checks, and the task to wake.
     by_number: BTreeMap<u64, (u64, Waker)>,
 }
 
@@ -59,7 +59,7 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Waits for it, unless that takes too long: then there is nothing.
+    /// Awaits the work; `None` after the time limit.
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         let mut entry =

@@ -1,7 +1,7 @@
-//! One connection: driven by whoever waits for its answer, with the statements that it has prepared.
+//! One connection with its prepared statements, driven by the task that awaits the reply.
 //!
-//! The task that asks also does the reading and the writing. A task of its own for each connection would mean two
-//! changes of task for each statement, which cost more than the statement's own work on either side.
+//! The task that sends a statement also reads and writes the socket. A separate task for each connection would mean two
+//! task switches for each statement, which cost more than the statement's own work on either side.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tokio_postgres::{
 use super::watchdog::Watchdog;
 use crate::store::{Causes, StoreError, sql::Value};
 
-/// The half of a connection that reads and writes. It resolves when the connection is no more.
+/// The reading and writing half of a connection. It resolves when the connection is closed.
 pub(super) type Link = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Why a statement has no result.
@@ -38,7 +38,7 @@ pub(super) enum Failure {
 /// A connection.
 pub(super) struct Wire {
     client: Client,
-    /// None as soon as it is known to be no more.
+    /// `None` once the connection is known to be closed.
     link: Option<Link>,
     prepared: BTreeMap<&'static str, Statement>,
     watchdog: Arc<Watchdog>,
@@ -48,7 +48,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects, and prepares the session with these statements. The watchdog says when an answer comes too late.
+    /// Connects, and runs the setup statements. The watchdog limits the wait for replies.
     pub(super) async fn connect(
         config: &Config,
         setup: &str,
@@ -69,7 +69,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Whether nothing says that the server has closed it.
+    /// False if the server is known to have closed the connection.
     pub(super) fn is_open(&mut self) -> bool {
         self.turn();
         self.link.is_some()
@@ -84,7 +84,7 @@ impl Wire {
         }
     }
 
-    /// What tells it from others.
+    /// Number of the connection in its pool.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
@@ -101,7 +101,7 @@ impl Wire {
         self.noted(done)
     }
 
-    /// Sends statements whose answer nobody needs. Whoever uses the connection next finds them carried out.
+    /// Sends statements without awaiting the reply. The next statement on this connection runs after them.
     pub(super) fn post(&mut self, statements: &str) {
         let mut nobody = Context::from_waker(Waker::noop());
         let posted = pin!(self.client.batch_execute(statements)).poll(&mut nobody);
@@ -139,7 +139,7 @@ impl Wire {
         self.noted(done)
     }
 
-    /// The statement as this connection knows it. Preparing changes nothing, and needs no transaction.
+    /// The statement as prepared on this connection. Preparing changes nothing, and needs no transaction.
     pub(super) async fn prepare(&mut self, sql: &'static str) -> Result<Statement, Failure> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
@@ -209,7 +209,7 @@ async fn after<T>(
                 Poll::Pending => {}
             }
         }
-        // Its answer comes after the other one.
+        // The statement's reply follows that of `begin`.
         statement.as_mut().poll(context)
     })
     .await
@@ -235,7 +235,7 @@ pub(super) async fn driven<T>(link: &mut Option<Link>, asked: impl Future<Output
             return Poll::Ready(answer);
         }
         if link.as_mut().is_some_and(|link| link.as_mut().poll(context).is_ready()) {
-            // What still waits for it is told that it is closed.
+            // Pending replies resolve with an error.
             *link = None;
         }
         asked.as_mut().poll(context)

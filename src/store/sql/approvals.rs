@@ -23,7 +23,7 @@ pub(super) struct ReadApproval {
 }
 
 impl Work for ReadApproval {
-    /// None when the caller has no team, and so nothing that could run.
+    /// `None` if the caller has no team, and so no stack that could run.
     type Output = Option<Reading>;
 
     fn mode(&self) -> Mode {
@@ -60,7 +60,7 @@ pub(super) struct Request {
 }
 
 impl Work for Request {
-    /// None when there is no such team.
+    /// `None` for an unknown team.
     type Output = Option<Requested>;
 
     fn mode(&self) -> Mode {
@@ -152,7 +152,7 @@ impl Request {
     }
 }
 
-/// Somebody decides.
+/// Records a decision.
 pub(super) struct Decide {
     decider: Decider,
     which: Pending,
@@ -343,7 +343,7 @@ impl Work for List {
             }
             None => (OF_ALL, COUNT_OF_ALL),
         };
-        // One more than is asked for says whether there is more.
+        // One row more than the page, to see whether another page follows.
         wanted.push((limit + 1).into());
         let total = first(session.query(count, &counted).await?)?.unwrap_or(0);
         let rows = session.query(page, &wanted).await?;

@@ -1,7 +1,7 @@
-//! The commit: lock the team, load what the ask is about, judge in the order of the changes, consume, write what has changed.
+//! The commit: lock the team, load the records, judge in the order of the changes, consume, write the changes.
 //!
-//! A commit of nothing but a consume is the consume's strategy alone: with the default one statement, without a
-//! transaction around it.
+//! A commit with nothing but a consume is the consume strategy alone: by default one statement without an explicit
+//! transaction.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Work for Commit {
 }
 
 impl Commit {
-    /// Its guards, when there is nothing else to be done.
+    /// The guards of a commit that only consumes.
     fn is_consume_alone(&self) -> Option<Guards> {
         match self.ops.as_slice() {
             [Change::Consume(protocol::Swap { guards, .. })] => Some(*guards),
@@ -113,7 +113,7 @@ impl Commit {
         if guards.is_some() && found.is_none() {
             return Ok(Done::Undo(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
         }
-        // What another team has approved is not written for this one.
+        // The approval of another team gets no event and no job here.
         let ours = found.filter(|record| record.approval.team == ask.request.team);
         let before = estate.clone();
         let applied = estate.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
@@ -160,7 +160,7 @@ impl Commit {
         before: &Estate,
         after: &Estate,
     ) -> Result<(), SqlError> {
-        // None of the target's environment is overwritten: whoever wrote one in between was first.
+        // Entries of the target's environment are not overwritten: the first writer wins.
         const VAULT: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, $2, $3, $4) \
                              ON CONFLICT (team, env, key) DO NOTHING";
         let team = self.ask.request.team;

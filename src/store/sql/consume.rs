@@ -1,6 +1,6 @@
 //! The consume: the compare-and-swap approved → executed, by one of several strategies.
 //!
-//! A strategy is a `.sql` file for each database with named statements; what is done with them is here:
+//! A strategy is a `.sql` file for each database with named statements, which this module executes:
 //!
 //! | strategy | statements | what keeps two consumers apart |
 //! |---|---|---|
@@ -11,18 +11,17 @@
 //! | advisory lock | `lock`, `read`, `write` | a lock with the approval's name |
 //! | consumption row | `read`, `claim`, `write` | the primary key of the consumptions |
 //!
-//! All but the first let [`protocol::consume`](crate::protocol::consume) judge what they have read. The first repeats
-//! that rule in its WHERE clause, because then the whole consume is one statement: the contract suite and the edge
-//! replay, which run over every strategy, hold the clause against the rule. When it changes no row, the row is read and
-//! the rule names the refusal.
+//! All but the first let [`protocol::consume`](crate::protocol::consume) judge the row that they read. The first
+//! repeats that rule in its WHERE clause, so that the whole consume is one statement; the contract suite and the edge
+//! replay run over every strategy and compare the clause with the rule. When no row changes, the row is read and the
+//! rule selects the refusal.
 //!
-//! Every write also compares the status that was read. Strategies that keep consumers apart by different means can thus share
-//! an approval, and one of the two loses. What a strategy does about targets, it does by the team's lock, and
-//! [`Serializable`](Cas::Serializable) does without it: it cannot share a database with the others
-//! ([`Cas::locks_teams`]).
+//! Every write also compares the status that was read. Strategies with different locks can thus share an approval: one
+//! of two consumers loses. Targets are protected by the team's lock, which [`Serializable`](Cas::Serializable) does not
+//! take: it cannot share a database with the other strategies ([`Cas::locks_teams`]).
 //!
-//! In SQLite one writer has the database for itself from its transaction's beginning: a lock on the row means that
-//! lock there, and a strategy that differs from it in nothing but the kind of lock has no file.
+//! In SQLite a write transaction locks the whole database: a row lock means that lock there, and a strategy that
+//! differs only in its kind of lock has no file.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -49,7 +48,7 @@ pub enum Cas {
     ForUpdate,
     /// Optimistic: the database finds out who collided.
     Serializable,
-    /// Pessimistic: a lock beside the row.
+    /// Pessimistic: a lock in addition to the row.
     AdvisoryLock,
     /// A row that only one can insert.
     ConsumptionRow,
@@ -93,7 +92,7 @@ impl Cas {
         }
     }
 
-    /// Whether commits take the team's lock. Those that do and those that do not may create a target each.
+    /// True if commits take the team's lock. A commit that takes it and one that does not may each create a target.
     pub fn locks_teams(self) -> bool {
         self != Self::Serializable
     }
@@ -103,7 +102,7 @@ impl Cas {
         if self == Self::Serializable { Mode::Serializable } else { Mode::Write }
     }
 
-    /// How a commit of nothing but a consume is to be run.
+    /// The mode of a commit that only consumes.
     pub(super) fn mode_alone(self) -> Mode {
         if self == Self::ConditionalUpdate { Mode::OneStatement } else { self.mode() }
     }
@@ -132,7 +131,7 @@ impl fmt::Display for MissingStatement {
 
 impl std::error::Error for MissingStatement {}
 
-/// What is to be compared on which approval.
+/// The approval to consume, and the values to compare.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Swap {
     pub(super) approval: Uuid,
@@ -168,7 +167,7 @@ impl Consume {
         self.cas
     }
 
-    /// The statement of this name, for whoever compares it with something else: a benchmark, say.
+    /// The statement of this name, for comparisons such as benchmarks.
     pub fn statement(&self, name: &str) -> Option<&'static str> {
         self.statements.get(name).copied()
     }
@@ -210,7 +209,7 @@ impl Consume {
         if let Some(at) = first(changed)? {
             return Ok(Ok(at));
         }
-        // Why not? If the rule says yes now, somebody has moved it in between, and that was the winner.
+        // Find the refusal. If the rule allows it now, a concurrent update has won in between.
         let seen = Seen::read(session, SEEN, approval).await?;
         Ok(Err(seen.map_or(Refusal::APPROVAL_NOT_FOUND, |seen| {
             seen.judge(swap).err().unwrap_or(Refusal::APPROVAL_ALREADY_EXECUTED)
@@ -239,12 +238,12 @@ impl Consume {
                 return Ok(Err(Refusal::APPROVAL_ALREADY_EXECUTED));
             }
         }
-        // Not the strategy's own means alone: an instance with another strategy knows nothing of them.
+        // The status is compared in addition to the strategy's own check: another instance may use another strategy.
         let status = seen.standing.status;
         let mut parameters = values![Status::Executed, seen.now, execution, approval, status].to_vec();
         match self.cas {
             Cas::VersionColumn => parameters.push(Value::Int(seen.version)),
-            // Whoever takes the lease meanwhile waits for nothing that these two hold.
+            // These two hold no lock that a concurrent lease would wait for.
             Cas::AdvisoryLock | Cas::ConsumptionRow => parameters.push(seen.fence.into()),
             Cas::ConditionalUpdate | Cas::ForUpdate | Cas::Serializable => {}
         }
@@ -295,13 +294,13 @@ impl Seen {
     }
 }
 
-/// A number for the lock. Two approvals that share one wait for each other, and nothing worse.
+/// A number for the lock. Two approvals with the same number only wait for each other.
 fn lock_name(approval: Uuid) -> i64 {
     let (high, low) = approval.as_u64_pair();
     (high ^ low).cast_signed()
 }
 
-/// The statements of a file by their names. What stands before the first name belongs to nobody.
+/// The statements of a file by name. Text before the first name is ignored.
 fn named(file: &'static str) -> BTreeMap<&'static str, &'static str> {
     file.split("-- name:")
         .skip(1)

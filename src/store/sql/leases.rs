@@ -1,4 +1,4 @@
-//! The leases of approvals: whose turn it is to try.
+//! The leases of approvals: which attempt may run now.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
     store::{APPROVAL_LEASE_MS, Leased},
 };
 
-/// Takes an approval's lease, if nobody has it.
+/// Acquires an approval's lease if it is free.
 pub(super) struct LeaseApproval {
     pub(super) team: Uuid,
     pub(super) approval: Uuid,
@@ -41,7 +41,7 @@ impl Work for LeaseApproval {
         };
         let ends = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
         match session.execute(TAKE, &values![fence, ends, self.approval, latest, until]).await? {
-            // Somebody was quicker.
+            // A concurrent attempt was faster.
             0 => Err(SqlError::conflict("another attempt took the lease")),
             _ => Ok(Done::Keep(Leased::Taken { fence })),
         }

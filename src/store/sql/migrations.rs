@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Migration {
     /// Its number. The first is 1, and none is left out.
     pub version: i64,
-    /// What the file is called.
+    /// Name of the file.
     pub name: &'static str,
     /// Its statements.
     pub sql: &'static str,

@@ -1,4 +1,4 @@
-//! What the platform itself asks for: links to be sent, idempotency keys, what deploys have printed.
+//! The platform's own operations: notifications, idempotency keys, the output of deploys.
 
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ impl Work for LeaseNotice {
                 let attempts = attempts.saturating_sub(1);
                 return Ok(Done::Keep(Some(Notice { record, attempts, fence, now })));
             }
-            // Nobody waits for it any more.
+            // A decided approval needs no link.
             session.execute(DONE, &values![approval]).await?;
         }
     }
@@ -79,7 +79,7 @@ impl Work for SettleNotice {
     }
 }
 
-/// Somebody wants to work under an idempotency key.
+/// Claims an idempotency key.
 pub(super) struct ClaimKey {
     pub(super) team: Uuid,
     pub(super) key: String,
@@ -188,7 +188,7 @@ impl Work for DeployLogs {
     }
 }
 
-/// Whether the database answers, and takes writes.
+/// Checks that the database answers and takes writes.
 pub(super) struct IsReady;
 
 impl Work for IsReady {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::{ApprovalRecord, Estate, Lease, StackStatus};
 
-/// A statement that passes over what somebody else is just about to lease, where somebody else can be.
+/// A statement that skips rows that a concurrent transaction has locked, where the database has concurrent writers.
 macro_rules! passing_over_locked {
     ($begin:literal, $end:literal) => {
         [concat!($begin, $end), concat!($begin, " FOR UPDATE SKIP LOCKED", $end)]
@@ -26,16 +26,16 @@ pub(super) fn in_dialect<S: Session>([sqlite, postgres]: [&'static str; 2]) -> &
     }
 }
 
-/// A time span in milliseconds, as it is added to the clock: never so long that a database's numbers end before.
+/// A time span in milliseconds, capped so that adding it to the clock does not overflow the database's integers.
 pub(super) fn span(ms: u64) -> u64 {
     const LONGEST_MS: u64 = 1 << 60;
     ms.min(LONGEST_MS)
 }
 
-/// Leases the oldest job that is not leased and whose target no older job is for.
+/// Leases the oldest job that is not leased and whose target has no older job.
 ///
-/// The jobs of one target are numbered in the order of use: the transaction that writes one has written the target
-/// before, and no other one can until it has ended.
+/// The jobs of one target are numbered in the order of use: the transaction that adds a job writes the target first,
+/// and so locks out other transactions until it has ended.
 pub(super) struct LeaseJob {
     pub(super) lease_ms: u64,
 }
@@ -114,7 +114,7 @@ impl Work for FinishJob {
         let Some(record) = find(session, &Which::OfAnybody(approval)).await? else {
             return Ok(Done::Undo(false));
         };
-        // The team before the job, as everywhere: whoever locks in another order may wait for ever.
+        // The team before the job, as everywhere: the opposite order may deadlock.
         lock_team(session, record.approval.team, self.mode()).await?;
         if session.execute(FINISH, &values![approval, fence]).await? == 0 {
             return Ok(Done::Undo(false));

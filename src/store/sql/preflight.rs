@@ -14,14 +14,14 @@ use crate::{
     store::{Ask, Estate, StoreChecks, Team, VaultEntry, digest_of, preflight::first_refusal},
 };
 
-/// What has to be known beside the family.
+/// Records that a judgement needs in addition to the family.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Needs {
-    /// Whether there is room for one more stack.
+    /// The number of stacks, compared with the limit.
     pub(super) room: bool,
     /// The target may be created although there is one: a look that found none is trusted.
     pub(super) room_for_another: bool,
-    /// What vault references stand for.
+    /// The values of vault references.
     pub(super) vault_refs: bool,
     /// The vault itself, of both environments.
     pub(super) vault: bool,
@@ -58,10 +58,10 @@ impl Needs {
     }
 }
 
-/// Keeps everybody else's commits off the team until the transaction ends. In SQLite the writer is alone anyway; a
-/// serializable transaction finds out by itself who was in its way.
+/// Blocks other commits of the team until the transaction ends. In SQLite the writer is alone; a serializable
+/// transaction detects conflicts by itself.
 pub(super) async fn lock_team<S: Session>(session: &mut S, team: Uuid, mode: Mode) -> Result<(), SqlError> {
-    // Not FOR UPDATE, which would hold up whoever adds a row that refers to the team.
+    // Not FOR UPDATE, which would block inserts of rows that refer to the team.
     const LOCK: &str = "SELECT 1 FROM teams WHERE id = $1 FOR NO KEY UPDATE";
     match (S::DIALECT, mode) {
         (Dialect::Postgres, Mode::Write) => session.query(LOCK, &values![team]).await.map(drop),
@@ -70,9 +70,9 @@ pub(super) async fn lock_team<S: Session>(session: &mut S, team: Uuid, mode: Mod
     }
 }
 
-/// What the ask is about; none when there is no such team.
+/// The records of the request; `None` for an unknown team.
 ///
-/// The lock and this are two statements: one that has waited for a lock would still count what there was before.
+/// The lock is a separate statement: a query that waited for the lock would still see the older snapshot.
 pub(super) async fn load<S: Session>(
     session: &mut S,
     ask: &Ask,
@@ -98,13 +98,13 @@ pub(super) async fn load<S: Session>(
     Ok(Some(estate))
 }
 
-/// How many stacks a team has.
+/// Number of stacks of a team.
 pub(super) async fn count_stacks<S: Session>(session: &mut S, team: Uuid) -> Result<usize, SqlError> {
     let rows = session.query("SELECT count(*) FROM stacks WHERE team = $1", &values![team]).await?;
     Ok(first(rows)?.unwrap_or(0))
 }
 
-/// The team of these rows, with the members of the family beside it.
+/// The team of these rows, with the members of the family.
 fn estate_of(rows: Vec<Row>, twins: bool) -> Result<Option<Estate>, SqlError> {
     let mut estate = None;
     for row in rows {
@@ -124,7 +124,7 @@ fn estate_of(rows: Vec<Row>, twins: bool) -> Result<Option<Estate>, SqlError> {
     Ok(estate)
 }
 
-/// The team with the source, the one that is meant by its id, and the source's family in the environment.
+/// The team with the source, the target given by id, and the source's family in the environment.
 macro_rules! family {
     ($table:literal, $columns:ident) => {
         concat!(
@@ -151,7 +151,7 @@ const STACKS: &str = family!("stacks", stack_columns);
 const TWINS: &str = family!("resources", resource_columns);
 const VAULT: &str = "SELECT env, key, value FROM vault WHERE team = $1 AND env IN ($2, $3)";
 
-/// What would run now: the digest of the ask with the source's services.
+/// The digest of the request with the source's current services.
 pub(super) fn digest_now(ask: &Ask, estate: &Estate) -> Digest {
     digest_of(ask, estate.source_services(ask))
 }

@@ -1,6 +1,6 @@
-//! How records look in rows: values in, values out, and the documents in JSON among them.
+//! Conversion between records and rows, with the documents in JSON.
 //!
-//! What cannot be read is a failure of the store and never a panic: somebody else may have written to the database.
+//! Unreadable data is an error of the store and never a panic: another program may have written to the database.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl Columns {
         self.0.next().and_then(T::from_value).ok_or_else(|| unreadable(std::any::type_name::<T>()))
     }
 
-    /// Whether there is nothing in the next column: the row of an outer join has no partner.
+    /// True if the next column is null: the outer join found no row.
     pub(super) fn is_null(&self) -> bool {
         matches!(self.0.as_slice().first(), None | Some(Value::Null))
     }
@@ -115,7 +115,7 @@ pub(super) fn first<T: FromValue>(rows: Vec<Row>) -> Result<Option<T>, SqlError>
 
 /// One column.
 pub(super) trait FromValue: Sized {
-    /// None when it is something else.
+    /// `None` for a value of another type.
     fn from_value(value: Value) -> Option<Self>;
 }
 
@@ -152,7 +152,7 @@ impl FromValue for bool {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Bool(yes) => Some(yes),
-            // SQLite has no other.
+            // SQLite has no booleans.
             Value::Int(number) => Some(number != 0),
             Value::Null | Value::Text(_) | Value::Bytes(_) | Value::Id(_) => None,
         }
@@ -175,7 +175,7 @@ impl FromValue for Uuid {
     fn from_value(value: Value) -> Option<Self> {
         match value {
             Value::Id(id) => Some(id),
-            // SQLite has no other.
+            // SQLite has no UUIDs.
             Value::Bytes(bytes) => Self::from_slice(&bytes).ok(),
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Text(_) => None,
         }
@@ -254,7 +254,7 @@ impl From<i64> for Value {
 }
 
 impl From<u64> for Value {
-    /// What is larger than a database's largest number is that one: nobody lives to see the difference.
+    /// A number above the database's maximum is stored as that maximum.
     fn from(number: u64) -> Self {
         Self::Int(number.try_into().unwrap_or(i64::MAX))
     }

@@ -46,7 +46,7 @@ impl<E: Engine> SqlStore<E> {
         Self { preflight, ..self }
     }
 
-    /// What runs its works.
+    /// The engine that runs the works.
     pub fn engine(&self) -> &E {
         &self.engine
     }

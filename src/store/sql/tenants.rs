@@ -1,4 +1,4 @@
-//! Teams, stacks, resources and vaults: what there is before anybody promotes, and what can be looked at after.
+//! Teams, stacks, resources and vaults: their setup, and the inspection of their state.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,7 +47,7 @@ pub(super) struct CreateStack {
 }
 
 impl Work for CreateStack {
-    /// None when there is no such team.
+    /// `None` for an unknown team.
     type Output = Option<Result<Stack, Refusal>>;
 
     fn mode(&self) -> Mode {
@@ -88,7 +88,7 @@ pub(super) struct FindStack {
     pub(super) by: StackName,
 }
 
-/// What a stack is looked up by.
+/// Key for finding a stack.
 pub(super) enum StackName {
     Slug(String),
     Id(Uuid),
@@ -142,7 +142,7 @@ impl Work for Family {
     }
 }
 
-/// What changes about a stack.
+/// A change to a stack.
 pub(super) enum Change {
     /// One service has a new image.
     Image { service: String, image_ref: String },
@@ -243,7 +243,7 @@ impl Work for PutVault {
     }
 }
 
-/// Provisions a resource that is nobody's twin.
+/// Provisions a resource that is not a twin.
 pub(super) struct CreateResource {
     pub(super) team: Uuid,
     pub(super) resource: NewResource,

@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x4353_474E;
 /// The bytes of a page in files that are made by this version; those that are there keep what they have.
 const NEW_PAGE: u32 = 2 * 1_024;
 
-/// So many bytes of pages are in the log before they are copied into the file.
+/// Size of the log, in bytes of pages, at which it is copied into the file.
 const LONGEST_LOG: u32 = 32 * 1_024 * 1_024;
 
 /// A connection with the time by which its works go.
@@ -51,7 +51,7 @@ impl Timed {
             return Err(OpenError::NotOurs);
         }
         let connection = &writer.connection;
-        // It is a new file's alone. A commit writes whole pages, though it changes few bytes of each.
+        // Applies to a new file only. A commit writes whole pages, though it changes few bytes of each.
         connection.pragma_update(None, "page_size", NEW_PAGE)?;
         if !is_in_memory(path) {
             keep_a_log(connection, options.patience)?;
@@ -64,7 +64,7 @@ impl Timed {
                 Durability::Normal => "NORMAL",
             },
         )?;
-        // Where a sync leaves the data in the disk's own memory.
+        // For systems where a plain sync leaves the data in the disk's cache.
         connection.pragma_update(None, "fullfsync", true)?;
         // At SQLite's own thousand pages busy writers spend more on copying, which syncs twice, than on their commits.
         let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -124,8 +124,8 @@ fn make_private(path: &Path) {
     drop(options.open(path));
 }
 
-/// Has the file keep a write-ahead log. Of two who make a new file at once, each would wait for the other: SQLite tells
-/// one of them at once that it is locked, whatever its patience, and it has to come again.
+/// Switches the file to a write-ahead log. While another process creates the same file, SQLite reports a lock
+/// immediately, regardless of the busy timeout, and the switch has to be retried.
 fn keep_a_log(connection: &Connection, patience: Duration) -> Result<(), OpenError> {
     const STEP: Duration = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
@@ -143,14 +143,14 @@ fn keep_a_log(connection: &Connection, patience: Duration) -> Result<(), OpenErr
     }
 }
 
-/// Whether what is at this path is gone with its connection.
+/// True for the path of a database in memory.
 pub(super) fn is_in_memory(path: &Path) -> bool {
     path == Path::new(SqliteStore::IN_MEMORY)
 }
 
-/// Whether it is one of ours, or nobody's yet.
+/// True if the database is empty, or this application's.
 pub(super) fn is_ours(connection: &mut Connection) -> rusqlite::Result<bool> {
-    // As of one moment: somebody may be making it.
+    // From one snapshot: another process may be creating it.
     let look = Transaction::new(connection, TransactionBehavior::Deferred)?;
     let owner: i64 = look.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: i64 = look.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -174,7 +174,7 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
 
 /// The versions of the migrations that the file has seen.
 pub(super) fn applied(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    // Asked of the file, and not of what the connection remembers: somebody may have made it since.
+    // Queries the file rather than the connection's cache: another process may have created the table since.
     let exists = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'";
     let exists: i64 = connection.query_one(exists, [], |row| row.get(0))?;
     if exists == 0 {

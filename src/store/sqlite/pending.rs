@@ -1,4 +1,4 @@
-//! What opening a file would do to it, found out without touching it.
+//! A dry run of opening a file.
 
 use std::{
     ffi::OsString,
@@ -15,11 +15,11 @@ use super::{
 use crate::store::sql::{self, SqlStore};
 
 impl SqlStore<SqliteEngine> {
-    /// How many migrations [`SqliteStore::open`](super::SqliteStore::open) would apply to this file; none where it would
-    /// make the tables, and perhaps the file. Nothing is made and nothing is changed.
+    /// Number of migrations that [`SqliteStore::open`](super::SqliteStore::open) would apply to this file; `None` if it
+    /// would create the tables. Changes nothing.
     ///
     /// # Errors
-    /// [`OpenError`], where opening it would fail as well.
+    /// [`OpenError`], in the cases where opening fails too.
     pub fn pending_migrations(path: impl AsRef<Path>) -> Result<Option<usize>, OpenError> {
         let path = path.as_ref();
         let exists = path.try_exists().map_err(|error| OpenError::Database(error.into()))?;
@@ -39,7 +39,7 @@ impl SqlStore<SqliteEngine> {
     }
 }
 
-/// The file as a URI. Where nobody has it open SQLite is told so: it would make the files beside it that it needs for others.
+/// The file as a URI. An unused file is opened as immutable, so that SQLite creates no files next to it.
 fn address(path: &Path) -> String {
     let mut address = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -56,12 +56,12 @@ fn address(path: &Path) -> String {
     address
 }
 
-/// Whether there is a log beside it: somebody has it open, or has died.
+/// True if there is a log: a process has the file open, or crashed.
 fn has_log(path: &Path) -> bool {
     log_of(path).metadata().is_ok_and(|log| log.len() > 0)
 }
 
-/// Where SQLite keeps the log of the database in this file: next to the file itself, wherever a link to it may be.
+/// The path of the database's log: next to the file itself, after following links.
 fn log_of(database: &Path) -> PathBuf {
     let mut log: OsString = database.canonicalize().unwrap_or_else(|_| database.to_owned()).into();
     log.push("-wal");

@@ -1,4 +1,4 @@
-//! The engine: which thread runs a work, how its answer comes back, and how all of it ends.
+//! The engine: passes works to its threads, returns their results, and shuts down.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ use crate::store::{
 /// One writer and some readers. Dropped, it finishes what was sent to it, and waits for that.
 pub struct SqliteEngine {
     to_write: Option<Sender<Box<dyn Task>>>,
-    /// None where everything goes through the writer: nobody else sees a database in memory.
+    /// `None` if all works go to the writer: a database in memory is visible to its connection only.
     to_read: Option<Sender<Box<dyn Task>>>,
     /// The readers before the writer, which has to be the last to close the file.
     threads: Vec<JoinHandle<()>>,
@@ -69,7 +69,7 @@ impl SqliteEngine {
         Ok(engine)
     }
 
-    /// How often the writer has committed: fewer times than it was asked to write, when it was asked a lot.
+    /// Number of commits so far; lower than the number of writes under load.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -81,10 +81,10 @@ impl SqliteEngine {
     }
 }
 
-/// Why nothing comes back: the thread that had the connection panicked.
+/// The error after the thread that owned the connection has panicked.
 const STOPPED: &str = "the thread that runs statements has stopped";
 
-/// Runs it again when it panicked: what it had under way fails, and what comes later does not.
+/// Restarts the loop after a panic: the current work fails, later ones are unaffected.
 fn again_after_a_panic(mut run: impl FnMut()) {
     while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
         tracing::error!("a thread of the store has panicked, and goes on");
@@ -124,10 +124,10 @@ impl fmt::Debug for SqliteEngine {
     }
 }
 
-/// Reads what is asked for, each time as of one moment, until nobody can ask any more.
+/// Runs reads, each on its own snapshot, until the queue is closed.
 fn read(on: &mut Timed, tasks: &Mutex<Receiver<Box<dyn Task>>>) {
     loop {
-        // Held while waiting: one reader waits for the next task, the others for their turn to wait.
+        // Held while waiting: one reader waits for the next task, the others for the lock.
         let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut task) = next else { return };
         let read = as_of_one_moment(on, task.as_mut());

@@ -56,7 +56,7 @@ fn bound<'c>(
 ) -> rusqlite::Result<CachedStatement<'c>> {
     let mut statement = connection.prepare_cached(sql)?;
     for (index, parameter) in (1..).zip(parameters) {
-        // SQLite numbers them by their first use, whatever they are called.
+        // SQLite numbers parameters by their first use, regardless of their names.
         debug_assert_eq!(statement.parameter_name(index), Some(format!("${index}").as_str()), "{sql}");
         statement.raw_bind_parameter(index, parameter)?;
     }
@@ -88,7 +88,7 @@ fn value_of(value: ValueRef<'_>) -> rusqlite::Result<Value> {
     })
 }
 
-/// What a failed statement means for its work.
+/// The meaning of a failed statement for its work.
 fn failure(error: rusqlite::Error) -> SqlError {
     report("a statement failed", &error);
     match error.sqlite_error_code() {

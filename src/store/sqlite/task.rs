@@ -1,4 +1,4 @@
-//! A work on its way through a queue: whatever its answer's type is, a thread can run it and have it answered.
+//! A work in a queue, with its type erased: a thread runs it and sends its result.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,16 +14,16 @@ use crate::store::{
     sql::{Done, SqlError, Work},
 };
 
-/// What a work has left behind.
+/// Effect of a work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// Changes that are to be kept.
     Changes,
-    /// Nothing that may be kept.
+    /// Nothing to commit.
     Nothing,
 }
 
-/// A work that somebody waits for.
+/// A work with a waiting caller.
 pub(super) trait Task: Send {
     /// Runs it on this connection. Its answer is kept back.
     fn run(&mut self, on: &mut Timed) -> Left;
@@ -32,7 +32,7 @@ pub(super) trait Task: Send {
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
 }
 
-/// A work, whoever waits for it, and in between its answer.
+/// A work, its waiting caller, and its result in between.
 pub(super) struct Waiting<W: Work> {
     work: W,
     result: Result<Done<W::Output>, StoreError>,
@@ -48,7 +48,7 @@ impl<W: Work> Waiting<W> {
 impl<W: Work> Task for Waiting<W> {
     fn run(&mut self, on: &mut Timed) -> Left {
         on.at_this_moment();
-        // A panic in a work is that work's failure and nobody else's: what it has written is undone.
+        // A panic fails only its own work, whose writes are rolled back.
         let run = || at_once(&self.work, &mut SqliteSession(&mut on.connection));
         self.result = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(StoreError::not_applied("the work panicked")));
@@ -59,11 +59,11 @@ impl<W: Work> Task for Waiting<W> {
         let answer = match (self.result, transaction) {
             (Ok(Done::Keep(output) | Done::Undo(output)), Ok(())) => Ok(output),
             (Ok(Done::Keep(_)), Err(error)) => Err(error),
-            // Whatever has become of the others: this one has changed nothing.
+            // A failed commit of the batch does not matter here: this work has changed nothing.
             (Ok(Done::Undo(_)), Err(error)) => Err(error.into_not_applied()),
             (Err(error), _) => Err(error),
         };
-        // Whoever no longer waits does not want to know.
+        // The caller may no longer be waiting.
         drop(self.answer.send(answer));
     }
 }
@@ -72,7 +72,7 @@ fn at_once<W: Work>(work: &W, session: &mut SqliteSession<'_>) -> Result<Done<W:
     match pin!(work.run(session)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(done)) => Ok(done),
         Poll::Ready(Err(SqlError::Failed(error))) => Err(error),
-        // The connection has the database for itself: to try again would change nothing.
+        // The connection has the database for itself: a retry would not help.
         Poll::Ready(Err(SqlError::Conflict(error))) => Err(error),
         Poll::Pending => Err(StoreError::not_applied("a work waits for something that is not the database")),
     }

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Commits what comes, at most so many at once, until nobody can send anything more.
+/// Commits works, at most `batch` together, until the queue is closed.
 pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
-    // Of a transaction that a panic has interrupted nothing may be kept.
+    // A transaction interrupted by a panic is rolled back.
     roll_back(&on.connection);
     let mut company = Company::default();
     let mut together = Vec::new();
@@ -44,23 +44,23 @@ pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize,
     }
 }
 
-/// With whom the next commit may be shared.
+/// The batching window of the next commit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Company {
-    /// How many may come: those who are answered now, and those who came meanwhile.
+    /// Number of writers that may join: those just answered, and those that arrived meanwhile.
     expected: usize,
     /// For how long they are worth waiting for.
     patience: Duration,
-    /// How often in a row they did not come.
+    /// Number of consecutive windows in which they did not arrive.
     disappointments: u32,
-    /// How many commits are made without waiting, because of that.
+    /// Number of commits to make without waiting, as a result.
     skip: u32,
 }
 
 impl Company {
     /// This part of a commit is waited for company, at most.
     const PART: u32 = 8;
-    /// After so many disappointments it gets no worse.
+    /// Upper bound of `disappointments`.
     const MOST: u32 = 6;
 
     fn expect(&mut self, expected: usize, took: Duration) {
@@ -68,9 +68,9 @@ impl Company {
         self.patience = took / Self::PART;
     }
 
-    /// Whatever else is to be committed with those who are there. Whoever was answered just now may be about to come
-    /// back: to sync the disk without them lets them wait for all of it, and then all go on in two halves, each waiting
-    /// for the other. So they are waited for, but not for long, and more and more rarely where they do not come.
+    /// Collects the rest of the batch. Callers just answered may be about to return: a sync without them makes them
+    /// wait for all of it, and then the callers go on in two halves, each waiting for the other. So the writer waits
+    /// for them, briefly, and less often after every miss.
     fn gather<T>(&mut self, tasks: &Receiver<T>, together: &mut Vec<T>, batch: usize) {
         yield_now();
         let expected = self.expected.min(batch);
@@ -119,15 +119,16 @@ fn commit(on: &mut Timed, together: &mut [Box<dyn Task>]) -> Result<(), StoreErr
         report("a commit failed", &error);
         roll_back(&on.connection);
         match error.sqlite_error_code() {
-            // It did not get as far as the mark that makes it count.
+            // The transaction failed before its commit record was written.
             Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => StoreError::not_applied(error),
-            // All of it may be in the file, and only the sync have failed: whoever opens the file next may find it.
+            // The transaction may be in the file, and only the sync have failed: the next process to open it may find
+            // it.
             _ => StoreError::unknown(error),
         }
     })
 }
 
-/// One of them: what it has left is kept or undone, whatever becomes of the others.
+/// Runs one work: its writes are kept or undone regardless of the others.
 fn run_alone(on: &mut Timed, task: &mut dyn Task) -> rusqlite::Result<()> {
     let say = |connection: &Connection, what: &str| connection.prepare_cached(what)?.execute([]).map(drop);
     say(&on.connection, "SAVEPOINT work")?;
@@ -139,7 +140,7 @@ fn run_alone(on: &mut Timed, task: &mut dyn Task) -> rusqlite::Result<()> {
     say(&on.connection, "RELEASE work")
 }
 
-/// Whatever is under way is undone. When there is nothing, there is nothing to do.
+/// Rolls back the open transaction, if any.
 fn roll_back(connection: &Connection) {
     if !connection.is_autocommit()
         && let Err(error) = connection.execute_batch("ROLLBACK")
