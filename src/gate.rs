@@ -1,8 +1,8 @@
-//! The gate: issues objects of one's own that can be used once, asks for approvals, and makes attempts to use them.
+//! The gate: issues single-use items, requests approvals, and makes attempts to use them.
 //!
-//! A [`Gate`] is a store, the order of the steps and what they call, put together once and checked when it is built. An
-//! [`Item`] is what it protects: a coupon, a link, a payment. The gate hashes its content, and a use has to bring the same
-//! content again.
+//! A [`Gate`] combines a store with the order of the steps and the preflight that they call, checked when it is built.
+//! An [`Item`] is the protected object: a coupon, a link, a payment. The gate hashes its content, and a use has to
+//! present the same content.
 
 use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
@@ -255,9 +255,9 @@ where
         }
     }
 
-    /// Makes one attempt to use the approval of this id, to its end.
+    /// Makes one attempt to use this approval, to its end.
     ///
-    /// Under a key that has used it before, the earlier success is returned and nothing changes.
+    /// If an attempt under the same key has used it before, returns that success and changes nothing.
     pub async fn redeem(&self, approval: Uuid, item: &Item) -> Outcome {
         let ask = item.ask(Some(approval));
         let Answer { end, .. } = self.driver().promote_once(&ask, digest_of(&ask, &[])).await;
@@ -286,11 +286,11 @@ where
         Ok(self.store.decide(decision).await??)
     }
 
-    /// Issues an item that needs no person's approval: it can be used within the next 24 hours. Returns its id. Under a key
-    /// that has issued before it is that one.
+    /// Issues an item that needs no approval by a person: it can be used within the next 24 hours. Returns its id, or
+    /// the earlier id if the key has issued one.
     ///
     /// # Errors
-    /// As those of [`request`](Self::request).
+    /// As for [`request`](Self::request).
     pub async fn issue(&self, item: &Item) -> Result<Uuid, RequestError>
     where
         S::Target: Tenants,

@@ -1,4 +1,4 @@
-//! Actions that must happen once, after the checks passed and, where wanted, a person said yes.
+//! Actions that must happen once, after the checks passed and, optionally, a person approved.
 //!
 //! A coupon that pays out once, on SQLite (`examples/coupon.rs`, feature `sqlite`):
 //!

@@ -1,7 +1,7 @@
-//! The protocol: approvals, refusals, flows and promotions, and nothing that touches the outside world.
+//! The protocol: approvals, refusals, flows and promotions, without input or output.
 //!
-//! It knows no clock, no randomness, no async runtime, no file and no network. What it needs of the world it asks
-//! for as an [`Effect`]; whoever drives it answers with a [`Reply`].
+//! The protocol knows no clock, no randomness, no async runtime, no file and no network. It requests input and output
+//! as an [`Effect`]; its driver answers with a [`Reply`].
 
 pub mod approval;
 pub mod effect;

@@ -1,11 +1,11 @@
 //! The service: drives attempts of any flow against a store and a deployer. It names no runtime.
 //!
-//! A [`Driver`] runs attempts: [`promote`](Driver::promote), [`promote_once`](Driver::promote_once) under an idempotency
-//! key, [`promote_auto_approved`](Driver::promote_auto_approved) where a rule approves. [`step`] is one atomic action of an
-//! attempt, for tests that decide what happens in between. [`request_once`] asks for an approval. [`supports`] says whether
-//! the driver carries a flow out; ask it once, where a flow enters. [`under_key`] separates requests under one idempotency
-//! key. [`work`] is the worker's; [`acquire`], [`run_to_completion`] and [`release`] are its parts, for a
-//! worker that may have to stop in between.
+//! A [`Driver`] runs attempts: [`promote`](Driver::promote), [`promote_once`](Driver::promote_once) under an
+//! idempotency key, [`promote_auto_approved`](Driver::promote_auto_approved) where a rule approves. [`step`] is one
+//! atomic action of an attempt, for tests that control the interleaving. [`request_once`] requests an approval.
+//! [`supports`] checks that the driver can execute a flow; call it once, when the flow is loaded. [`under_key`]
+//! serialises requests under one idempotency key. [`work`] is the worker; [`acquire`], [`run_to_completion`] and
+//! [`release`] are its parts, for a worker that may have to stop in between.
 
 mod admission;
 mod auto_approve;

@@ -1,7 +1,7 @@
-//! What a store keeps and promises: the contract of [`Store`], and the records that it is about.
+//! The contract of [`Store`], and its records.
 //!
-//! A store judges nothing by itself. What may use an approval is [`protocol::consume`](crate::protocol::consume),
-//! what may happen to one is [`protocol::transition`](crate::protocol::transition); a store applies them atomically.
+//! A store has no rules of its own: [`protocol::consume`](crate::protocol::consume) decides a use and
+//! [`protocol::transition`](crate::protocol::transition) a change of status; a store applies them atomically.
 
 mod decision;
 mod digest;
@@ -44,31 +44,30 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// Where new ids come from.
+/// A source of new ids.
 pub trait Ids: Send + Sync {
     /// An id that nothing has yet.
     fn next(&self) -> Uuid;
-    /// The secret in an approval's link: 32 bytes, URL-safe, that nobody without the server's own secret can guess.
+    /// The secret in an approval's link: 32 bytes, URL-safe, unguessable without the server's secret.
     ///
-    /// It is the same whenever it is asked for, so that whoever sends the link need not be told it: a store keeps
-    /// a hash of it and nothing else.
+    /// Deterministic, so that the sender of the link can derive it: a store keeps only a hash of it.
     fn token(&self, approval: Uuid) -> String;
 }
 
-/// What reading an approval gives.
+/// Result of reading an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// Its row; none when there is no such approval.
     pub approval: Option<Arc<Approval>>,
     /// The digest of what would run, as of this reading.
     pub digest: Digest,
-    /// The fencing number of the approval's lease that was given last; 0 when nobody has leased it.
+    /// The latest fencing number of the approval's lease; 0 before the first lease.
     pub fence: u64,
     /// The store's clock, as of this reading.
     pub now: Timestamp,
 }
 
-/// What became of a commit that the infrastructure did not fail.
+/// Outcome of a commit, unless the infrastructure failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
     /// All of it happened.
@@ -76,27 +75,26 @@ pub enum Committed {
         /// The target that it wrote, if it wrote one.
         target: Option<Target>,
     },
-    /// A write in it refuses; nothing happened.
+    /// A write in it refuses; nothing changed.
     Refused(Refusal),
-    /// The approval's rules refuse the consume; nothing happened.
+    /// The approval's rules refuse the consume; nothing changed.
     NotConsumed(Refusal),
 }
 
 /// How long an approval can be used, in milliseconds: 24 hours from the request.
 pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// How long an approval's lease lasts, in milliseconds: longer than any preflight should take. Whoever takes longer
-/// loses nothing but its turn.
+/// How long an approval's lease lasts, in milliseconds: longer than any preflight should take. A holder that exceeds it
+/// only loses its turn.
 pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 
-/// What keeps approvals and everything that they are about.
+/// The store of approvals and of all that belongs to them.
 ///
-/// Every method is one atomic action: nobody sees half of it. A method that returns
-/// [`StoreErrorKind::NotApplied`] after a change tells the caller that a used approval is unused; when in doubt, return
-/// [`StoreErrorKind::Unknown`].
+/// Every method is one atomic action: no caller sees half of it. A method that returns [`StoreErrorKind::NotApplied`]
+/// after a change tells the caller that a used approval is unused; when in doubt, return [`StoreErrorKind::Unknown`].
 ///
-/// How long something is held is asked for as a time span, and the store counts it from its own now: a caller whose clock
-/// is wrong neither frees nor blocks anything.
+/// Leases are requested as a time span, counted by the store's clock: a caller with a wrong clock neither frees nor
+/// blocks anything.
 pub trait Store: Send + Sync {
     /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
     ///
@@ -118,19 +116,20 @@ pub trait Store: Send + Sync {
         step: &Step,
     ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
 
-    /// Takes the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease) allows it
-    /// by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: whoever is told that somebody has it asks again.
+    /// Acquires the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease)
+    /// allows it by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`]
+    /// retries.
     ///
-    /// Two holders of one lease at the same time cost a preflight; two that are given the same number, or a smaller one,
-    /// cannot be told apart by a consume under the `lease` guard.
+    /// Two concurrent holders of one lease cost a preflight; two with the same number, or a decreasing one, cannot be
+    /// told apart by a consume under the `lease` guard.
     fn lease_approval(&self, ask: &Ask) -> impl Future<Output = Result<Leased, StoreError>> + Send;
 
     /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
     /// The number stays given.
     fn release_approval(&self, ask: &Ask, fence: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Does all of the commit or nothing. The consume in it is judged on the approval as it is at that moment, by one
-    /// reading of the store's clock: of two commits that consume one approval at most one is applied.
+    /// Applies all of the commit or nothing. Its consume is judged on the approval's current state, by one reading of
+    /// the store's clock: of two commits that consume one approval at most one is applied.
     fn commit(
         &self,
         ask: &Ask,
@@ -140,17 +139,17 @@ pub trait Store: Send + Sync {
 
     /// Writes a pending approval for `ask`, with its event and the notice for the operator.
     ///
-    /// When the ask has a key under which the team has asked for an approval before, that one is returned, not as
-    /// `created`, and nothing is written: a request that is repeated because its answer was lost must not send a second
-    /// link. Of requests under one key exactly one is told that it created the approval.
+    /// If the team has requested an approval under the same key before, returns that one, with `created` false, and
+    /// writes nothing: a retry after a lost reply must not send a second link. Of the requests under one key exactly
+    /// one gets `created`.
     fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<Requested, StoreError>> + Send;
 
-    /// The operator or the administrator decides, by compare-and-swap, and the event is written with it. A pending
-    /// approval whose window has passed becomes expired instead when the operator touches it, and the answer is 410.
+    /// Decides a pending approval by compare-and-swap, and writes the event in the same transaction. If its window has
+    /// passed and the operator decides, the approval becomes expired, and the result is a 410.
     ///
     /// # Errors
-    /// 404 for an unknown one; 410 (the operator) or 409 (the administrator, or a rule) when it is not pending, or
-    /// somebody else was quicker.
+    /// 404 for an unknown approval; 410 (the operator) or 409 (the administrator, or a rule) if it is not pending, or a
+    /// concurrent decision won.
     fn decide(
         &self,
         decision: Decision<'_>,
@@ -180,20 +179,19 @@ pub trait Store: Send + Sync {
     /// Two jobs of one target that are held together deploy two versions at the same time, and the older one may win.
     fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
-    /// A lease that is still the latest runs for `lease_ms` from now on; with 0 it is over. False when it has run out and
-    /// somebody else holds the job: the caller must stop, and so must what it has launched.
+    /// Extends the lease to `lease_ms` from now if it is still the latest; with 0 it ends now. False if it has expired
+    /// and another worker holds the job: the caller must stop its deploy.
     fn renew_lease(
         &self,
         lease: &Lease,
         lease_ms: u64,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The job's deploy has ended: the job is done, and its target, or else its environment's first one, is no longer
-    /// building, unless a later job for that target is unfinished. False when the lease is not the latest: then nothing
-    /// changes.
+    /// Ends the job: its target (or else the first of its environment) leaves `building`, unless a later job for that
+    /// target is unfinished. False if the lease is not the latest: then nothing changes.
     ///
-    /// A job that is done before its target has settled leaves that target building for ever when the process dies
-    /// in between; a target that anybody may settle is settled by a worker that slept through its lease.
+    /// Both changes are one: otherwise a crash in between leaves the target `building` for ever, and a worker that
+    /// slept through its lease could settle a target of its successor.
     fn finish_job(
         &self,
         lease: &Lease,
@@ -213,7 +211,7 @@ pub trait Store: Send + Sync {
     fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 }
 
-/// What teams have beside approvals: stacks, resources and vaults. For every other team they do not exist.
+/// Stacks, resources and vaults of a team. They are invisible to every other team.
 pub trait Tenants: Send + Sync {
     /// Adds a team, or changes what it pays for.
     fn put_team(&self, id: Uuid, team: Team) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -276,7 +274,7 @@ pub trait Tenants: Send + Sync {
         value: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Provisions a resource that is nobody's twin.
+    /// Provisions a resource that is not a twin.
     fn create_resource(
         &self,
         team: Uuid,
@@ -291,7 +289,7 @@ pub trait Tenants: Send + Sync {
     ) -> impl Future<Output = Result<Option<Resource>, StoreError>> + Send;
 }
 
-/// What the platform itself asks for: whoever shows the approval's page, sends links, deploys, or answers a retry.
+/// Operations of the platform itself: the approval's page, notifications, deploys and idempotency keys.
 pub trait Operations: Send + Sync {
     /// The approval whose link has this token, as it stands now. Changes nothing.
     fn approval_by_token(
@@ -299,7 +297,7 @@ pub trait Operations: Send + Sync {
         token: &str,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// Any team's approval, as it stands now: for a deployer, which has to know what was approved.
+    /// Any team's approval with its current status: for a deployer, which needs the approved payload.
     fn any_approval(
         &self,
         id: Uuid,
@@ -316,9 +314,9 @@ pub trait Operations: Send + Sync {
         state: NoticeState,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The caller wants to work on a request under an idempotency key for `lease_ms`. `request` is a digest of it.
+    /// Claims an idempotency key for `lease_ms`. `request` is the digest of the request.
     ///
-    /// A key that is never released and never runs out would be wedged: nobody could ask again.
+    /// The claim must expire: a key that is never released could never be retried.
     fn claim_key(
         &self,
         team: Uuid,
@@ -327,11 +325,11 @@ pub trait Operations: Send + Sync {
         lease_ms: u64,
     ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
 
-    /// The work is over. `keep`: from now on the key is this request's, and whoever asks again is to be told the same;
-    /// otherwise it is as if it had never been used.
+    /// Ends the claim. With `keep` the key stays bound to this request, and a retry gets the same outcome; otherwise
+    /// the key is free again.
     ///
-    /// `until` is the end of the caller's own [claim](Claim::Granted), and tells it from any other: a release that took
-    /// the next one's claim away would let two work under one key.
+    /// `until` is the end of the caller's own [claim](Claim::Granted) and identifies it: a release that removed the
+    /// next claim would let two requests run under one key.
     fn release_key(
         &self,
         team: Uuid,
@@ -346,6 +344,6 @@ pub trait Operations: Send + Sync {
     /// How the deploys for an approval ended, oldest first.
     fn deploy_logs(&self, approval: Uuid) -> impl Future<Output = Result<Vec<DeployLog>, StoreError>> + Send;
 
-    /// Whether the store answers, and takes writes.
+    /// Checks that the store answers and takes writes.
     fn is_ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

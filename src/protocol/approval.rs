@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::refusal::Refusal;
 
-/// A point in time, in milliseconds since the Unix epoch. The protocol is told it; it never reads a clock.
+/// A point in time, in milliseconds since the Unix epoch. The protocol receives it and never reads a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
@@ -28,7 +28,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What an approval may be used for.
+/// The kind of use that an approval permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -44,7 +44,7 @@ pub enum Kind {
 pub struct Environment(Arc<str>);
 
 impl Environment {
-    /// Takes the name as it came in.
+    /// Parses an environment name.
     ///
     /// # Errors
     /// [`Refusal::INVALID_ENV`] unless it is 1 to 64 of `[A-Za-z0-9_-]`.
@@ -84,28 +84,28 @@ impl From<Environment> for String {
     }
 }
 
-/// What an approval is bound to and a request must repeat: kind, from and to.
+/// The fields that an approval is bound to and a request must repeat: kind, from and to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Binding {
-    /// What is promoted.
+    /// The kind of object to promote.
     pub kind: Kind,
-    /// The environment that it comes from.
+    /// The source environment.
     pub from: Environment,
     /// The environment that it goes to.
     pub to: Environment,
 }
 
-/// Where an approval is in its life.
+/// Status of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Requested; nobody has decided.
+    /// Requested, not yet decided.
     Pending,
-    /// A human said yes; it may be consumed once.
+    /// Approved by a person; it may be consumed once.
     Approved,
-    /// A human said no.
+    /// Rejected by a person.
     Rejected,
-    /// Its window passed before anybody decided.
+    /// The window passed before a decision.
     Expired,
     /// Consumed.
     Executed,
@@ -118,7 +118,7 @@ impl Status {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Executed, Self::Revoked];
 
-    /// Whether no transition leaves it.
+    /// True if the status permits no transition.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Rejected | Self::Expired | Self::Executed | Self::Revoked)
     }
@@ -137,14 +137,14 @@ impl fmt::Display for Status {
     }
 }
 
-/// What may happen to an approval.
+/// An event in the life of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The operator says yes.
     Approve,
     /// The operator or an administrator says no.
     Reject,
-    /// Somebody touches it and finds its window passed.
+    /// An access after the window has passed.
     Expire,
     /// A promotion uses it.
     Consume,
@@ -169,7 +169,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// Whether an approval's time to live has passed.
+/// Validity of an approval's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Validity {
     /// `now < expires_at`.
@@ -185,7 +185,7 @@ pub struct IllegalTransition {
     pub status: Status,
     /// The event that was refused.
     pub event: Event,
-    /// Whether the approval's time to live has passed.
+    /// Validity of the approval's window.
     pub validity: Validity,
 }
 
@@ -234,29 +234,29 @@ pub fn transition(status: Status, event: Event, validity: Validity) -> Result<St
     }
 }
 
-/// What the rules look at. A store's record has more (the token, the payload, who decided and when); none of
-/// that decides anything.
+/// The fields that the rules read. A store's record has more (the token, the payload, the decision and its time), none
+/// of which affects a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Approval {
     /// Its id.
     pub id: Uuid,
     /// The team that it belongs to. For every other team it does not exist.
     pub team: Uuid,
-    /// The e-mail address of whoever asked.
+    /// The e-mail address of the requester.
     #[serde(with = "shared_text")]
     pub requested_by: Arc<str>,
-    /// What it may be used for.
+    /// The permitted use.
     pub binding: Binding,
-    /// What was approved.
+    /// Digest of the approved payload.
     pub digest: Digest,
-    /// Where it is in its life.
+    /// The status.
     pub status: Status,
     /// The end of its window.
     pub expires_at: Timestamp,
 }
 
 impl Approval {
-    /// Whether the window has passed at `now`.
+    /// Validity of the window at `now`.
     pub fn validity(&self, now: Timestamp) -> Validity {
         self.state().validity(now)
     }
@@ -270,16 +270,16 @@ impl Approval {
 /// How an approval stands: all that its transitions compare. Only the status ever changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ApprovalState {
-    /// Where it is in its life.
+    /// The status.
     pub status: Status,
     /// The end of its window.
     pub expires_at: Timestamp,
-    /// What was approved.
+    /// Digest of the approved payload.
     pub digest: Digest,
 }
 
 impl ApprovalState {
-    /// Whether the window has passed at `now`.
+    /// Validity of the window at `now`.
     #[inline]
     pub fn validity(&self, now: Timestamp) -> Validity {
         if now < self.expires_at { Validity::Valid } else { Validity::Expired }

@@ -13,7 +13,7 @@ use super::{
 pub struct Target {
     /// Its id.
     pub id: Uuid,
-    /// Whether this promotion created it.
+    /// True if this promotion created it.
     pub created: bool,
 }
 
@@ -31,7 +31,7 @@ pub enum Effect<'a> {
     /// Look for the outcome under the request's key. Takes [`Reply::Recalled`], [`Reply::NotRecalled`],
     /// [`Reply::InFlight`] (only where it claims), [`Reply::Failed`].
     Recall {
-        /// Where there is none, insert the in-flight marker.
+        /// Inserts the in-flight marker if there is none.
         claim: bool,
     },
     /// Look for the target. Takes [`Reply::Target`], [`Reply::Refused`], [`Reply::Failed`].
@@ -54,9 +54,9 @@ pub enum Effect<'a> {
     Launch {
         /// The index of the act among the flow's acts.
         act: u8,
-        /// What to launch.
+        /// Digest of the payload to launch.
         digest: Digest,
-        /// Where to, as far as the promotion knows.
+        /// The target, if the promotion knows it.
         target: Option<Target>,
     },
     /// Call the other system. Takes [`Reply::Done`], [`Reply::Refused`], [`Reply::Failed`], [`Reply::OutcomeUnknown`].
@@ -65,7 +65,7 @@ pub enum Effect<'a> {
         act: u8,
         /// The other system deduplicates by the use's key.
         key: bool,
-        /// What the call is about.
+        /// Digest of the payload of the call.
         digest: Digest,
     },
     /// Prepare what the final answer will show. Takes [`Reply::Done`], [`Reply::Refused`], [`Reply::Failed`].
@@ -90,7 +90,7 @@ pub struct Commit<'a> {
     pub approval: Uuid,
     /// The digest that the promotion holds: what a consume compares and what a job carries.
     pub digest: Digest,
-    /// The target that the promotion knows of: what a write that trusts an earlier look updates.
+    /// The target that the promotion knows: a write that trusts an earlier look updates it.
     pub target: Option<Target>,
     /// The fencing number of the promotion's lease: what a consume compares under the `lease` guard.
     pub fence: Option<u64>,
@@ -100,7 +100,7 @@ pub struct Commit<'a> {
     pub ops: &'a [Change],
 }
 
-/// What a read of the object shows besides its row. The default is an unused object that nothing has happened to.
+/// The result of a read in addition to the object's row. The default is an unused object without history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// The stored count of uses.
@@ -117,25 +117,25 @@ impl Default for Observed {
     }
 }
 
-/// What became of an [`Effect`].
+/// Reply to an [`Effect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     /// The approval was read, or there is none.
     Approval {
         /// Its row.
         approval: Option<&'a Approval>,
-        /// What would run, as of this reading.
+        /// Digest of the current payload.
         digest: Digest,
         /// The fencing number that was given last, as of this reading; 0 when there was none.
         fence: u64,
         /// The clock, as of this reading.
         now: Timestamp,
-        /// What else this reading shows.
+        /// The rest of this read.
         observed: Observed,
     },
     /// The check passed.
     Read {
-        /// What would run, as of this reading.
+        /// Digest of the current payload.
         digest: Digest,
     },
     /// An outcome is stored under the request's key: a success.
@@ -151,8 +151,8 @@ pub enum Reply<'a> {
         /// Its fencing number, larger than any before.
         fence: u64,
     },
-    /// Another attempt has the lease; nothing changed. A promotion that waits stays where it is, and its driver asks
-    /// again.
+    /// Another attempt holds the lease; nothing changed. A promotion that waits keeps its position, and its driver
+    /// retries.
     LeaseHeld,
     /// The transaction was committed.
     Committed {
@@ -163,11 +163,11 @@ pub enum Reply<'a> {
     },
     /// Started, called, prepared, undone or answered.
     Done,
-    /// The step refuses by its own judgement; nothing changed.
+    /// The step's own judgement refuses; nothing changed.
     Refused(Refusal),
-    /// A guard or a unique key refuses, or there is nothing to lease; nothing changed.
+    /// A guard or a unique key refuses, or no lease exists; nothing changed.
     NotConsumed(Refusal),
-    /// The infrastructure failed, and certainly nothing changed.
+    /// The infrastructure failed, and nothing changed.
     Failed,
     /// The infrastructure failed, and perhaps everything changed. When in doubt, this one: [`Reply::Failed`]
     /// for a commit that did happen tells the caller that an executed approval can be used again.

@@ -1,9 +1,9 @@
-//! A flow: what is promised about an object, and the order in which one endpoint does its work, as data.
+//! A flow: the requirements on an object, and the order in which one endpoint does its work, as data.
 //!
 //! Invariants: 1 to [`Flow::MAX_STEPS`] steps, and as many members in a group; at most one consume, and under the
-//! `lease` guard only after a lease; at most [`Flow::MAX_ACTS`] acts, of different names; `recall` and `remember` only
-//! where clients send keys; in a group only what one transaction can do. [`Flow::new`] checks them all, and is the
-//! only way to make a flow.
+//! `lease` guard only after a lease; at most [`Flow::MAX_ACTS`] acts, with different names; `recall` and `remember`
+//! only if clients send keys; in a group only work that one transaction can do. [`Flow::new`], the only constructor,
+//! checks them all.
 
 mod built_in;
 mod instruction;
@@ -84,7 +84,7 @@ impl Flow {
         Ok(Self { object, decision, endpoint, steps, instructions })
     }
 
-    /// What is promised about the object.
+    /// The requirements on the object.
     pub fn object(&self) -> &Object {
         &self.object
     }
@@ -109,7 +109,7 @@ impl Flow {
         self.steps.iter().flat_map(Step::acts)
     }
 
-    /// The consume; none in a flow that uses nothing up.
+    /// The consume; `None` in a flow that uses nothing up.
     pub fn consume(&self) -> Option<&Consume> {
         self.steps.iter().find_map(Step::consume)
     }
@@ -126,20 +126,20 @@ impl Flow {
         self.instructions.len() as u8
     }
 
-    /// Whether a lease is taken until this step.
+    /// True if a lease is held until this step.
     pub(super) fn ends_lease(&self, step: usize) -> bool {
         let ends = |other: &Step| matches!(other.action, StepAction::Lease(Lease { until, .. }) if until == Some(step));
         self.steps[..step].iter().any(ends)
     }
 
-    /// Whether a step takes the object's lease.
+    /// True if a step acquires the object's lease.
     pub fn takes_lease(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, StepAction::Lease(_)))
     }
 
-    /// Whether the consume is the last thing that happens: nothing is left to do after it but to answer.
+    /// True if only the answer follows the consume.
     ///
-    /// Only then is an executed approval a promotion that has succeeded, and its outcome can be given again.
+    /// Only then does an executed approval imply a successful promotion, whose outcome can be replayed.
     pub fn ends_with_consume(&self) -> bool {
         let consumes = |change: &Change| matches!(change, Change::Consume(_));
         matches!(self.instructions.last(), Some((Instruction::Commit(changes), _)) if changes.iter().any(consumes))
@@ -170,7 +170,7 @@ fn check_object(object: &Object, decision: DecisionRule) -> Result<(), FlowProbl
     Ok(())
 }
 
-/// What the steps before one have brought.
+/// Properties of the steps before the current one.
 #[derive(Default)]
 struct Before {
     consumed: bool,

@@ -1,8 +1,7 @@
-//! A promotion: one attempt to use an object, as a machine without input or output of its own.
+//! A promotion: one attempt to use an object, as a state machine without input or output.
 //!
-//! It executes the whole vocabulary of a flow: what a reply means for the next step, what an error means under
-//! `on_error`, what is undone before a refusal is answered. It never reads a clock, draws a random number, waits or
-//! allocates an id: all of that comes in with the replies.
+//! The promotion executes the whole vocabulary of a flow: the next step after a reply, the handling of an error under
+//! `on_error`, the undoing before a refusal is answered. Times, random numbers and ids arrive with the replies.
 
 mod checkpoint;
 mod outcome;
@@ -25,17 +24,17 @@ pub struct Position {
     pub cursor: u8,
     /// The digest that it holds.
     pub digest: Digest,
-    /// The target that it knows of.
+    /// The known target.
     pub target: Option<Target>,
     /// The fencing number of its lease; none before it has taken one.
     pub fence: Option<u64>,
-    /// It has a lease to release. The action after which this is no longer so releases it; so does its end.
+    /// A lease is held. The action that clears this releases the lease, and so does the end.
     pub holds_lease: bool,
     /// Its step has failed once and runs again (`on_error = "retry"`).
     pub is_retrying: bool,
     /// The count of uses that it has read for a later write.
     pub uses_seen: u8,
-    /// It repeats the outcome of an earlier attempt of the same caller.
+    /// The outcome repeats that of an earlier attempt of the same caller.
     pub repeats: bool,
     /// The steps that were seen to succeed and that a refusal undoes: a bit for each index.
     pub undoable: u64,
@@ -44,7 +43,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// That of a promotion which holds `digest` and has done nothing.
+    /// The initial state of a promotion that holds `digest`.
     pub fn new(digest: Digest) -> Self {
         Self {
             cursor: 0,
@@ -63,10 +62,10 @@ impl Position {
 
 /// One attempt to use an object.
 ///
-/// The calling order is [`begin`](Self::begin), then [`effect`](Self::effect) and [`resume`](Self::resume) in
-/// turn, until [`outcome`](Self::outcome) says how it ended. Asking for the effect twice gives the same effect.
+/// Calling order: [`begin`](Self::begin), then alternately [`effect`](Self::effect) and [`resume`](Self::resume), until
+/// [`outcome`](Self::outcome) returns the result. Repeated calls of `effect` return the same effect.
 ///
-/// A promotion that is dropped half-way has the meaning of a process that was killed there: what it changed stays.
+/// Dropping a promotion half-way corresponds to a crash of the process: its changes stay.
 #[derive(Clone, Debug)]
 pub struct Promotion<'a> {
     flow: &'a Flow,
@@ -97,8 +96,8 @@ impl<'a> Promotion<'a> {
         Ok(Self { flow, request, at: from.at, refusal: from.refusal.clone(), outcome: None })
     }
 
-    /// A promotion in this state. For model checkers, which reach the state through their own store: nothing here says that
-    /// the steps before it ran. A driver uses [`restore`](Self::restore).
+    /// A promotion in this state. For model checkers, which reach the state through a store of their own: it is not
+    /// checked that the preceding steps ran. A driver uses [`restore`](Self::restore).
     pub fn at_position(flow: &'a Flow, request: &'a Request, at: Position) -> Self {
         Self { flow, request, at, refusal: None, outcome: None }
     }
@@ -169,11 +168,11 @@ impl<'a> Promotion<'a> {
         })
     }
 
-    /// Takes what became of the effect.
+    /// Processes the reply to the effect.
     ///
     /// # Panics
-    /// When the reply is none of those that [`Effect`] lists for the pending effect, or nothing is pending:
-    /// the driver is wrong, and going on would act on a misunderstanding.
+    /// If the reply is none of those that [`Effect`] lists for the pending effect, or nothing is pending: the driver is
+    /// wrong, and going on would act on a misunderstanding.
     pub fn resume(&mut self, reply: Reply<'_>) {
         assert!(self.outcome.is_none(), "the promotion has ended: nothing is pending");
         if let Some(step) = self.undone() {
@@ -218,7 +217,7 @@ impl<'a> Promotion<'a> {
                 };
                 match found.and_then(judge) {
                     Ok(Granted::Usable) => self.advance(),
-                    // Nothing is left to be written.
+                    // All changes were made by the earlier use.
                     Ok(Granted::OwnUse) => {
                         self.at.repeats = true;
                         self.complete_step();
@@ -298,7 +297,7 @@ impl<'a> Promotion<'a> {
                 | Instruction::Prepare { .. },
                 Reply::Failed,
             ) => self.fail(instruction, step, false),
-            // Perhaps it has a lease and does not know it: nothing is consumed, and the lease runs out.
+            // The lease may have been acquired: nothing is consumed, and the lease expires.
             (Instruction::Lease, Reply::OutcomeUnknown) => self.fail(instruction, step, false),
             (Instruction::Commit(_) | Instruction::Call { .. }, Reply::OutcomeUnknown) => {
                 self.fail(instruction, step, true);
@@ -336,7 +335,7 @@ impl<'a> Promotion<'a> {
         self.at.cursor = self.flow.span_of_step(self.at.cursor).1;
     }
 
-    /// The step's conflict. One that is ignored leaves nothing to be undone.
+    /// The step's conflict. After an ignored one there is nothing to undo.
     fn conflict(&mut self, refusal: Refusal, on_conflict: OnConflict) {
         match on_conflict {
             OnConflict::Continue => self.leave_step(),

@@ -1,6 +1,6 @@
-//! Refusals: what the protocol answers when it says no, each with its HTTP status and its stable code.
+//! Refusals: the negative replies of the protocol, each with its HTTP status and its stable code.
 //!
-//! The constants stand in the order in which they are checked: where two apply at once, the earlier one is the answer.
+//! The constants stand in order of precedence: if two apply, the earlier one is the reply.
 
 use std::{borrow::Cow, fmt};
 
@@ -45,11 +45,11 @@ refusals! {
     // The idempotency key.
     /// The idempotency key was used for another request.
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency_key_reused";
-    /// Somebody works on the same request under this idempotency key.
+    /// A concurrent request holds this idempotency key.
     IDEMPOTENCY_KEY_IN_FLIGHT = 409 "idempotency_key_in_flight";
 
     // The approval's page and the administrator's list.
-    /// The approval's window has passed, it is not pending, or somebody else was quicker.
+    /// The approval's window has passed, it is not pending, or a concurrent decision won.
     APPROVAL_GONE = 410 "approval_gone";
     /// The approval to reject is not pending.
     NOT_PENDING = 409 "not_pending";
@@ -61,13 +61,13 @@ refusals! {
     APPROVAL_NOT_FOUND = 404 "approval_not_found";
     /// The store failed while the approval (or the target) was looked for.
     LOOKUP_FAILED = 503 "lookup_failed";
-    /// Any status but approved. An executed one too: this is what a later retry gets.
+    /// Any status but approved, including executed: the reply to a later retry.
     APPROVAL_NOT_APPROVED = 409 "approval_not_approved";
     /// Kind, from or to differ from the request.
     APPROVAL_MISMATCH = 400 "approval_mismatch";
     /// Approved, but its window has passed.
     APPROVAL_EXPIRED = 410 "approval_expired";
-    /// What would run is not what was approved.
+    /// The current payload differs from the approved one.
     APPROVAL_PAYLOAD_MISMATCH = 409 "approval_payload_mismatch";
 
     // The lease.
@@ -99,7 +99,7 @@ refusals! {
     // Consume.
     /// The compare-and-swap changed no row: a concurrent consumer won.
     APPROVAL_ALREADY_EXECUTED = 409 "approval_already_executed";
-    /// The promotion's lease ran out, and somebody else has taken it since.
+    /// The promotion's lease expired, and another attempt has acquired it since.
     LEASE_LOST = 409 "lease_lost";
     /// The store failed in the consume.
     EXECUTE_FAILED = 503 "execute_failed";

@@ -1,8 +1,7 @@
-//! The rules that read an approval: may this request use it ([`validate`]), may it be consumed now ([`consume`]), and
-//! may somebody have its lease ([`lease`]).
+//! The rules that read an approval: [`validate`] for a request, [`consume`] for a use, and [`lease`].
 //!
-//! Each is a pure function of the approval's row, for a store to call inside its transaction or to be held against
-//! its conditional `UPDATE`.
+//! Each is a pure function of the approval's row, for a store to call inside its transaction or to be compared with its
+//! conditional `UPDATE`.
 
 use uuid::Uuid;
 
@@ -12,14 +11,14 @@ use super::{
     refusal::Refusal,
 };
 
-/// What a caller asks for: to use one approval for one promotion.
+/// A caller's request to use one approval for one promotion.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The approval that the caller names.
     pub approval: Uuid,
     /// The team that the caller belongs to.
     pub team: Uuid,
-    /// What the caller wants to do.
+    /// The requested use.
     pub binding: Binding,
 }
 
@@ -29,16 +28,16 @@ impl Request {
         Self { approval: Uuid::nil(), team, binding }
     }
 
-    /// Reads the approval's id as it came in.
+    /// Parses an approval's id.
     ///
     /// # Errors
-    /// [`Refusal::INVALID_APPROVAL_ID`] when it is not a UUID.
+    /// [`Refusal::INVALID_APPROVAL_ID`] unless it is a UUID.
     pub fn parse_approval_id(text: &str) -> Result<Uuid, Refusal> {
         Uuid::try_parse(text).map_err(|_| Refusal::INVALID_APPROVAL_ID)
     }
 }
 
-/// What a read or a swap compares the object with.
+/// The values that a read or a swap compares with the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compared {
     /// The digest of what would run.
@@ -62,9 +61,9 @@ impl Compared {
 /// Why an attempt may use the object, or go on towards its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Granted {
-    /// It is usable.
+    /// Usable.
     Usable,
-    /// An earlier attempt of the same caller has used it (`accept_own`): nothing is left to be changed.
+    /// An earlier attempt of the same caller has used it (`accept_own`): no change is needed.
     OwnUse,
 }
 
@@ -114,25 +113,25 @@ fn grant(status: Status, accept_own: bool, against: Compared) -> Granted {
 /// The fencing numbers that a consume compares under the `lease` guard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fences {
-    /// That of the promotion's lease; none when it has taken none.
+    /// The promotion's own number; `None` without a lease.
     pub held: Option<u64>,
-    /// The one that was given last; 0 when nobody has leased the approval.
+    /// The latest number; 0 before the first lease.
     pub latest: u64,
 }
 
-/// Whether an approval's lease may be taken: the fencing number of whoever takes it now, larger than any before.
-/// `fence` was given last, 0 when none was, and its lease ends at `until`.
+/// Decides whether an approval's lease can be acquired now, and returns its fencing number, larger than any before.
+/// `fence` is the latest number, 0 if there is none, and its lease ends at `until`.
 ///
 /// # Errors
-/// Somebody has it, until this time.
+/// The end of the current lease, if it is held.
 pub fn lease(fence: u64, until: Timestamp, now: Timestamp) -> Result<u64, Timestamp> {
     if now < until { Err(until) } else { Ok(fence.saturating_add(1)) }
 }
 
-/// Whether the approval may become executed under `guards`. `digest` is the one that the promotion holds.
+/// Decides whether the approval may become executed under `guards`. `digest` is the promotion's.
 ///
-/// This is the compare of the compare-and-swap. A guard that is left out is not compared, so without the
-/// `status` guard this is an unconditional update, which executes twice for two requests.
+/// This is the compare of the compare-and-swap. A guard that is left out is not compared: without the `status` guard
+/// this is an unconditional update, which executes twice for two requests.
 ///
 /// # Errors
 /// In this order: 409 already executed (any status but approved), 410 expired, 409 payload mismatch, 409 lease lost.
@@ -175,7 +174,7 @@ pub fn use_object(
     if guards.target && !against.target_is_current {
         return Err(Refusal::TARGET_CHANGED);
     }
-    // A lease that has run out is good for as long as no other attempt takes it.
+    // An expired lease stays valid until another attempt acquires it.
     if guards.lease && fences.held != Some(fences.latest) {
         return Err(Refusal::LEASE_LOST);
     }

@@ -1,14 +1,14 @@
-//! What is checked before an approval is asked for or used: who calls, from where to where.
+//! Checks before an approval is requested or used: the caller's role, the source and target environments.
 
 use crate::{
     protocol::{Binding, Environment, Kind, Refusal},
     store::Plan,
 };
 
-/// Who calls.
+/// The caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller<'a> {
-    /// What the caller's team pays for.
+    /// The tier of the caller's team.
     pub plan: Plan,
     /// The caller's e-mail address, where the session has one.
     pub email: Option<&'a str>,

@@ -1,7 +1,7 @@
-//! Promotes that a rule approves: which these are, and how they go through the same gate.
+//! Promotes that a platform rule approves, through the same gate.
 //!
-//! The platform asks for an approval, its own rule says yes, and the attempt uses it: it is bound to what runs, used once,
-//! audited and launched by the worker like any other. The audit names the rule that approved it.
+//! The platform requests an approval, its own rule approves it, and the attempt uses it: like any other it is bound to
+//! its payload, used once, audited and launched by the worker. The audit names the rule.
 
 use uuid::Uuid;
 
@@ -17,20 +17,20 @@ pub const POLICY: &str = "policy:development";
 /// The most approvals that one key may use up, when its request changed each time before it was used.
 const MAX_TRIES: usize = 16;
 
-/// Whether a rule approves promotes into this environment.
+/// True if a rule approves promotes into this environment.
 pub fn is_auto_approved(to: &Environment) -> bool {
     to.as_str() == "development"
 }
 
 impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
-    /// Asks for an approval, approves it by the platform's rule, and promotes with it. Returns the approval and how the
-    /// attempt ended.
+    /// Requests an approval, approves it by the platform's rule, and promotes with it. Returns the approval and the
+    /// attempt's outcome.
     ///
-    /// A repeated request under the same key gets the same outcome. A refusal is not an outcome: when the request has
-    /// changed since, or the approval has expired, the next approval is asked for.
+    /// A retry under the same key gets the same outcome. A refusal is not stored as an outcome: if the request has
+    /// changed since, or the approval has expired, a new approval is requested.
     ///
     /// # Errors
-    /// The store's, before there is an approval. Within, 422 when the key has asked for something else.
+    /// The store's, before there is an approval. Within, 422 if the key belongs to another request.
     pub async fn promote_auto_approved(
         self,
         ask: &Ask,
@@ -66,7 +66,7 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     }
 }
 
-/// Whether the approval is unused, and can never be used for this request.
+/// True if the approval is unused, and can never be used for this request.
 fn is_stale(end: &Outcome) -> bool {
     match end {
         Outcome::Refused { refusal, .. } => {

@@ -10,33 +10,33 @@ use uuid::Uuid;
 
 use crate::{protocol::Digest, store::StackStatus};
 
-/// What is launched.
+/// A deploy to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// The approval that it is for.
     pub approval: Uuid,
-    /// The key under which a repeat is the same deploy; none: every call is a deploy of its own.
+    /// The key under which a repeat is the same deploy; `None` makes every call a separate deploy.
     pub key: Option<Uuid>,
-    /// What.
+    /// Digest of the payload.
     pub digest: Digest,
-    /// Where to.
+    /// The target to deploy to.
     pub target: Option<Uuid>,
-    /// Larger than that of every earlier launch for the target, so that the other side can refuse one that comes late; 0
+    /// Larger than that of every earlier launch for the target, so that the receiver can refuse a delayed one; 0
     /// without a key.
     pub fence: u64,
 }
 
-/// What starts deploys.
+/// Starts deploys.
 ///
-/// Launching exactly once needs a deployer that deduplicates by key: a worker that dies between launching and writing
-/// down that it has launched does it again.
+/// Launching exactly once needs a deployer that deduplicates by key: a worker that crashes between launching and
+/// recording the launch repeats it.
 pub trait Deployer: Send + Sync {
     /// Starts a deploy. With a key that was launched before it is the same deploy, which runs again if it was killed.
     fn launch(&self, launch: &Launch) -> impl Future<Output = ()> + Send;
 
-    /// How the deploy of this launch has ended; none when it has not within `patience_ms`, or nobody can tell.
+    /// Result of this launch's deploy; `None` if it is not known within `patience_ms`.
     ///
-    /// It must give way to others while it waits: whoever calls it does so again and again.
+    /// It must yield while it waits: callers poll it repeatedly.
     fn outcome(&self, launch: &Launch, patience_ms: u64) -> impl Future<Output = Option<StackStatus>> + Send;
 }
 
@@ -56,7 +56,7 @@ impl Deployer for NoDeployer {
 /// A deploy that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// What was launched.
+    /// The launch.
     pub launch: Launch,
     /// Counts deploys from 0.
     pub number: u64,
@@ -110,7 +110,7 @@ impl InMemoryDeployer {
         Some(running)
     }
 
-    /// The process dies: nothing runs any more, and what was launched stays launched.
+    /// Simulates a crash of the process: its launches stay launched.
     pub fn kill(&self) {
         self.state().running.clear();
     }
@@ -131,14 +131,14 @@ impl Deployer for InMemoryDeployer {
         }
     }
 
-    /// Does not wait, but gives way once: it knows no clock.
+    /// Yields once instead of waiting: it has no clock.
     async fn outcome(&self, launch: &Launch, _patience_ms: u64) -> Option<StackStatus> {
         give_way().await;
         self.state().ended.iter().find(|(key, _)| Some(*key) == launch.key).map(|(_, ended)| *ended)
     }
 }
 
-/// Lets whoever else is ready go first.
+/// Yields once to other ready tasks.
 async fn give_way() {
     let mut gave_way = false;
     poll_fn(|context| {

@@ -32,7 +32,7 @@ impl<S, D, W, P> Clone for Driver<'_, S, D, W, P> {
 impl<S, D, W, P> Copy for Driver<'_, S, D, W, P> {}
 
 impl<'a, S: Store, D: Deployer> Driver<'a, S, D> {
-    /// Without a preflight besides the store's; an attempt that finds a lease taken asks for it again immediately.
+    /// Without a preflight in addition to the store's; an attempt that finds a lease held retries immediately.
     pub fn new(flow: &'a Flow, store: &'a S, deployer: &'a D) -> Self {
         Self { flow, store, deployer, waiter: &RetryImmediately, preflight: &NoPreflight }
     }
@@ -45,8 +45,8 @@ impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> 
         Driver { flow, store, deployer, waiter, preflight }
     }
 
-    /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of what it would launch
-    /// now. A lease that was taken is released at the end, whatever that is, and the next waiter is called.
+    /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of the current
+    /// payload. A lease that was acquired is released at the end, in any case, and the next waiter is called.
     pub async fn promote(self, ask: &Ask, source: Digest) -> Outcome {
         let Self { flow, store, waiter, .. } = self;
         let mut promotion = Promotion::begin(flow, &ask.request, source);
@@ -116,7 +116,7 @@ async fn step_with<S: Store, D: Deployer, P: Preflight>(
             }),
             Err(_) => promotion.resume(Reply::Failed),
         },
-        // A failed read changed nothing, whatever the store says.
+        // A failed read changed nothing, regardless of the store's error kind.
         Effect::Check => promotion.resume(match check(ask, step, store, preflight).await {
             Ok(Ok(digest)) => Reply::Read { digest },
             Ok(Err(refusal)) => Reply::Refused(refusal),

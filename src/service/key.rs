@@ -1,10 +1,10 @@
-//! Idempotency keys: two requests under one key are never worked on at once, and a key is never another request's.
+//! Idempotency keys: requests under one key never run concurrently, and a key belongs to one request.
 //!
-//! What is kept of a key is whose request it is. The outcome is not: that is read from what the request has written
+//! Only the request's digest is stored. The outcome is read from the request's own records
 //! ([`promote_once`](super::promote_once)), so that there is no second record that could disagree.
 //!
-//! A key is never wedged. Whoever works on it holds it for a lease and no longer, so that a process that dies gives it
-//! back by dying; and a request that was refused gives it back at once.
+//! A key is never stuck: its claim is a lease, which expires after a crash, and a refused request releases it
+//! immediately.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::{
     store::{Claim, Operations},
 };
 
-/// What a caller calls its request: 1 to 255 visible ASCII characters.
+/// A caller's name for its request: 1 to 255 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -36,10 +36,10 @@ impl IdempotencyKey {
     /// The longest key.
     pub const LONGEST: usize = 255;
 
-    /// Reads a key as it came in.
+    /// Parses a key.
     ///
     /// # Errors
-    /// [`InvalidKey`] for an empty one, a long one, and one with a blank or anything that is not ASCII in it.
+    /// [`InvalidKey`] for an empty one, a long one, and one with a blank or a non-ASCII character.
     pub fn parse(key: &[u8]) -> Result<Self, InvalidKey> {
         if !(1..=Self::LONGEST).contains(&key.len()) || !key.iter().all(u8::is_ascii_graphic) {
             return Err(InvalidKey);
@@ -47,7 +47,7 @@ impl IdempotencyKey {
         String::from_utf8(key.to_vec()).map(Self).map_err(|_| InvalidKey)
     }
 
-    /// It.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +56,7 @@ impl IdempotencyKey {
 /// Which key is used for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Use<'a> {
-    /// Keys of two teams have nothing to do with each other.
+    /// Keys are separate for each team.
     pub team: Uuid,
     /// The key.
     pub key: &'a IdempotencyKey,
@@ -64,13 +64,14 @@ pub struct Use<'a> {
     pub request: Digest,
 }
 
-/// Does `work` while it holds the key, and says whether the key stays this request's: `work` returns true for that,
-/// because it has happened or may have happened, or false because nothing has.
+/// Runs `work` while it holds the key. `work` returns true to bind the key to this request, because a change has
+/// happened or may have happened, or false because none has.
 ///
-/// The work must be safe to repeat: when its lease runs out, or the process dies, the next one does it again.
+/// The work must be safe to repeat: after its lease expires, or the process crashes, the next caller repeats it.
 ///
 /// # Errors
-/// 422 when the key is another request's, 409 while somebody works on it, 503 when the store failed; the work was not
+/// 422 if the key belongs to another request, 409 while a concurrent request holds it, 503 if the store failed; the
+/// work was not begun then.
 /// begun then.
 pub async fn under_key<O: Operations, T>(
     operations: &O,
@@ -86,7 +87,7 @@ pub async fn under_key<O: Operations, T>(
         Err(_) => return Err(Refusal::LOOKUP_FAILED),
     };
     let (done, keep) = work.await;
-    // A release that fails costs the caller the rest of the lease, and nothing else.
+    // A release that fails only costs the caller the rest of the lease.
     let _ = operations.release_key(team, key.as_str(), until, keep).await;
     Ok(done)
 }

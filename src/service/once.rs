@@ -15,19 +15,19 @@ use crate::{
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// How the attempt ended: this one, or the one that it repeats.
+    /// Outcome of this attempt, or of the one that it repeats.
     pub end: Outcome,
-    /// Whether it is the outcome of an earlier attempt under the same key.
+    /// True if the outcome is that of an earlier attempt under the same key.
     pub replayed: bool,
 }
 
 impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
-    /// As [`promote`](Self::promote), but when the ask has a key, and an attempt under this key has executed the approval,
-    /// returns that attempt's outcome and changes nothing. The same key for another request is a 422.
+    /// As [`promote`](Self::promote), but if the ask has a key, and an attempt under this key has executed the
+    /// approval, returns that attempt's outcome and changes nothing. The same key for another request is a 422.
     ///
-    /// Only a flow that [ends with its consume](crate::protocol::Flow::ends_with_consume) can promise this: in any other
-    /// one an executed approval does not say that its attempt succeeded. There it is [`promote`](Self::promote), and a
-    /// retry gets a 409.
+    /// Only a flow that [ends with its consume](crate::protocol::Flow::ends_with_consume) can promise this: in any
+    /// other flow an executed approval does not imply a successful attempt. There it is [`promote`](Self::promote), and
+    /// a retry gets a 409.
     pub async fn promote_once(self, ask: &Ask, source: Digest) -> Answer {
         let repeatable = ask.key.is_some() && self.flow.ends_with_consume();
         if repeatable && let Some(end) = earlier(ask, self.store).await {

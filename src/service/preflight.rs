@@ -17,15 +17,15 @@ pub struct CheckRequest<'a> {
 
 /// Judges the refusals that a flow's `check` steps list, before anything is written.
 ///
-/// The driver asks for each listed refusal that the preflight [can produce](Self::can_produce), in the flow's order, and
-/// ends the attempt with the first that applies. What the store can judge on its own data, it judges afterwards. A
-/// preflight may be asked more than once for one attempt, and its answer may be out of date at the commit.
+/// The driver queries each listed refusal that the preflight [can produce](Self::can_produce), in the flow's order, and
+/// ends the attempt with the first that applies. The store's own checks run afterwards. A preflight may be queried more
+/// than once for one attempt, and its answer may be out of date at the commit.
 pub trait Preflight: Send + Sync {
-    /// Whether this preflight has a check behind the refusal. A flow that lists a refusal without one is refused when the
-    /// gate is built.
+    /// True if this preflight has a check behind the refusal. A flow that lists a refusal without a check is refused
+    /// when the gate is built.
     fn can_produce(&self, refusal: &Refusal) -> bool;
 
-    /// Whether the refusal applies to the attempt now.
+    /// True if the refusal applies to the attempt now.
     ///
     /// # Errors
     /// The check itself failed: the attempt ends with a 503, and nothing is used.

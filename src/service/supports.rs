@@ -58,13 +58,14 @@ impl fmt::Display for UnsupportedStep {
 
 impl std::error::Error for UnsupportedStep {}
 
-/// Whether the driver and the stores of this crate carry out `flow`, with the [platform's checks](PlatformChecks).
+/// Checks that the driver and the stores of this crate can execute `flow`, with the [platform's
+/// checks](PlatformChecks).
 ///
-/// To be asked once, where a flow enters: the driver itself fails closed with a 503 at some of the words that are
-/// refused here, and does not see others.
+/// Call it once, when the flow is loaded: the driver itself fails closed with a 503 at some of the words that are
+/// refused here, and ignores others.
 ///
 /// # Errors
-/// [`UnsupportedStep`] names the first part that is not carried out.
+/// [`UnsupportedStep`] names the first unsupported part.
 pub fn supports(flow: &Flow) -> Result<(), UnsupportedStep> {
     supports_with(flow, &NoPreflight)
 }
@@ -144,17 +145,17 @@ impl At<'_> {
     }
 }
 
-/// What the steps before one have had.
+/// Properties of the steps before the current one.
 struct Before<'a> {
     acted: bool,
     leased: bool,
-    /// Whether a preflight besides the store's checks produces a refusal.
+    /// True if a preflight in addition to the store's checks produces a refusal.
     by_preflight: &'a dyn Fn(&Refusal) -> bool,
 }
 
 impl Before<'_> {
     fn check(&mut self, step: &Step) -> Result<(), UnsupportedStep> {
-        // The promotion itself carries `on_error` out: the driver only runs the effects that it asks for.
+        // The promotion itself handles `on_error`: the driver only runs the effects.
         let Step { name: _, on_error: _, action } = step;
         let name = step.to_string();
         let at = At(&name);
@@ -196,7 +197,7 @@ impl Before<'_> {
         at.word(reentrant, "`lease` with `reentrant = true`")?;
         at.word(until.is_some(), "`lease` with `until`")?;
         at.word(undo, "`lease` with `undo = true`")?;
-        // It would wait for the first one, which is its own.
+        // It would wait for the attempt's own first lease.
         at.word(self.leased, "a second `lease`")?;
         self.leased = true;
         Ok(())

@@ -1,15 +1,15 @@
-//! The timer: how a worker waits, and how it comes to know that its time is over.
+//! The timer of a worker: pauses and time limits.
 
 use std::future::{Future, ready};
 
 /// Time that passes for a worker. The service names no runtime.
 pub trait Timer: Send + Sync {
-    /// Waits so long.
+    /// Waits for `ms` milliseconds.
     fn pause(&self, ms: u64) -> impl Future<Output = ()> + Send;
 
-    /// What the work gives; none when it has not come to an end after so long. It is dropped then, wherever it was.
+    /// Result of the work; `None` if it takes longer than the limit. Then the work is dropped at its current await.
     ///
-    /// A work that goes on longer than that holds what is somebody else's by then.
+    /// Work that exceeds the limit would hold a lease that another worker may have by then.
     fn within<T: Send>(
         &self,
         ms: u64,
@@ -17,7 +17,7 @@ pub trait Timer: Send + Sync {
     ) -> impl Future<Output = Option<T>> + Send;
 }
 
-/// Time that never passes: no pause is waited for, and nothing takes too long. For tests, and for whoever polls by hand.
+/// Time that never passes: pauses end immediately, and no limit is reached. For tests, and for manual polling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoopTimer;
 

@@ -7,13 +7,13 @@ use std::{
 
 use uuid::Uuid;
 
-/// Says when an attempt that waits for an approval's lease asks for it again.
+/// Decides when an attempt that waits for an approval's lease retries.
 ///
-/// It only saves queries: an attempt that asks too early is told to wait once more, one that asks late loses time.
+/// Only efficiency depends on it: an attempt that retries too early waits again, one that retries late loses time.
 pub trait Waiter: Send + Sync {
-    /// Joins the queue when this is called: before the store is asked, so that a release between its answer and the wait is
-    /// not missed. The future waits until it may be worth asking again; dropping it leaves the queue. It must yield, and
-    /// return even when the lease's holder has died.
+    /// Joins the queue when this is called: before the store is queried, so that a release between its reply and the
+    /// wait is not missed. The future waits until a retry may succeed; dropping it leaves the queue. It must yield, and
+    /// return even if the lease's holder has crashed.
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send;
 
     /// An attempt that held an approval's lease, or waited for it, has ended: the next one may ask.

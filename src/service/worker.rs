@@ -14,18 +14,18 @@ pub struct Terms<'a> {
     /// The worker's own clock. It says how long ago something was, and never when a lease ends: that is the store's to
     /// say.
     pub clock: &'a dyn Clock,
-    /// How long a lease is asked for, in milliseconds.
+    /// Duration of a lease, in milliseconds.
     pub lease_ms: u64,
 }
 
-/// What became of a worker's turn.
+/// Result of one turn of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worked {
-    /// There was nothing to do.
+    /// No job was ready.
     Nothing,
     /// A deploy ended, and its job is done.
     Finished(StackStatus),
-    /// The job is no longer the worker's, because its lease ran out and somebody else took it: it was left alone.
+    /// The lease expired and another worker acquired the job, which was left unchanged.
     LeaseLost,
 }
 
@@ -38,12 +38,12 @@ pub struct Held {
     pub asked_at: Timestamp,
 }
 
-/// Leases one job and sees it through, however long that takes.
+/// Leases one job and runs it to completion, without a time limit.
 ///
-/// Safe to drop anywhere: when the lease runs out the job is leased again, and its launch is the same launch.
+/// Cancel-safe: when the lease expires the job is leased again, and its launch has the same key.
 ///
 /// # Errors
-/// The store's. The job comes back when its lease runs out.
+/// The store's. The job becomes ready again when its lease expires.
 pub async fn work<S: Store, D: Deployer>(
     store: &S,
     deployer: &D,
@@ -58,21 +58,21 @@ pub async fn work<S: Store, D: Deployer>(
 /// Leases one job.
 ///
 /// # Errors
-/// The store's. A job that was leased all the same comes back when its lease runs out.
+/// The store's. A job that was leased nevertheless becomes ready again when its lease expires.
 pub async fn acquire<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Held>, StoreError> {
     let asked_at = terms.clock.now();
     let leased = store.lease_job(terms.lease_ms).await?;
     Ok(leased.map(|lease| Held { lease, asked_at }))
 }
 
-/// Launches a leased job, and renews the lease until the deploy has ended. A store that fails is asked again for as long
-/// as the lease lasts.
+/// Launches a leased job, and renews the lease until the deploy has ended. A store that fails is retried for as long as
+/// the lease lasts.
 ///
-/// Unless a deploy has [finished](Worked::Finished), it may run on: whoever called has to end it, because the next worker
+/// Unless a deploy has [finished](Worked::Finished), it may run on: the caller has to end it, because the next worker
 /// launches it again.
 ///
 /// # Errors
-/// The store's last one, when the lease was about to run out and could not be renewed. The job comes back then.
+/// The store's last one, if the lease was about to expire and could not be renewed. The job becomes ready again then.
 pub async fn run_to_completion<S: Store, D: Deployer, T: Timer>(
     held: &Held,
     store: &S,
@@ -82,10 +82,10 @@ pub async fn run_to_completion<S: Store, D: Deployer, T: Timer>(
 ) -> Result<Worked, StoreError> {
     let mut asked_at = held.asked_at;
     loop {
-        // The last tenth is for whoever has to end the deploy.
+        // The last tenth is for the caller, to end the deploy.
         let gone = terms.clock.now().0.saturating_sub(asked_at.0);
         let left_ms = (terms.lease_ms - terms.lease_ms / 10).saturating_sub(gone);
-        // What was asked last may have happened, if there is no answer.
+        // Without a reply the last renewal may have happened.
         let mut failed = StoreError::unknown("the lease ran out before the store answered");
         let seen = {
             let one_lease = run_for_one_lease(&held.lease, store, deployer, terms, timer, &mut failed);
@@ -100,11 +100,11 @@ pub async fn run_to_completion<S: Store, D: Deployer, T: Timer>(
     }
 }
 
-/// How far a worker has come within one lease.
+/// Progress of a worker within one lease.
 enum Stage {
     /// The lease begins anew; when that was asked for.
     Renewed(Timestamp),
-    /// There is nothing left to do.
+    /// Finished.
     Over(Worked),
 }
 
@@ -119,7 +119,7 @@ async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
     // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
     let launched = keyed(lease);
     deployer.launch(&launched).await;
-    // There is as much time again for a store that does not answer at once.
+    // The same time is left for a slow store.
     let mut patience_ms = terms.lease_ms / 2;
     loop {
         let ended = deployer.outcome(&launched, patience_ms).await;
@@ -139,11 +139,11 @@ async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
     }
 }
 
-/// Lets go of a job before its deploy has ended, for another worker to take at once. False when the lease is not the
-/// latest.
+/// Releases a job before its deploy has ended, so that another worker can acquire it immediately. False if the lease is
+/// not the latest.
 ///
 /// # Errors
-/// The store's. The job comes back when its lease runs out.
+/// The store's. The job becomes ready again when its lease expires.
 pub async fn release<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
     store.renew_lease(lease, 0).await
 }

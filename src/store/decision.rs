@@ -1,23 +1,23 @@
-//! Decisions: who decides what about a pending approval, and what comes of it, once for every store.
+//! Decisions about pending approvals: the decider, the decision and its effect, shared by every store.
 
 use uuid::Uuid;
 
 use super::AuditKind;
 use crate::protocol::{ApprovalState, Event, Refusal, Status, Timestamp, Validity, transition};
 
-/// What a decision about a pending approval is based on.
+/// The verdict on a pending approval, with its basis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The operator says yes.
     Approve,
-    /// Somebody says no.
+    /// Rejects the approval.
     Reject,
 }
 
-/// Who decides what about which approval.
+/// A decision about an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// Whoever holds the link.
+    /// Made through the link.
     Operator {
         /// The link's token.
         token: &'a str,
@@ -30,24 +30,24 @@ pub enum Decision<'a> {
         team: Uuid,
         /// The approval.
         approval: Uuid,
-        /// Who.
+        /// The administrator's account.
         by: &'a str,
     },
-    /// Nobody has to be asked: a rule of the platform says yes to what the team has just asked for.
+    /// Made by a platform rule, without a person, for a request that the team has just made.
     Policy {
         /// The team that asks. Another team's approval does not exist.
         team: Uuid,
         /// The approval.
         approval: Uuid,
-        /// What the rule is called in the audit.
+        /// Name of the rule in the audit log.
         by: &'a str,
     },
 }
 
-/// In what role somebody decides.
+/// The role of the decider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decider {
-    /// Whoever holds the link.
+    /// Holder of the link.
     Operator(Verdict),
     /// An administrator, who says no.
     Administrator,
@@ -55,7 +55,7 @@ pub enum Decider {
     Policy,
 }
 
-/// Who an event names when it is the link that was used, and not an account.
+/// The `by` of events that came through the link and not from an account.
 pub(super) const OPERATOR: &str = "operator";
 
 impl Decision<'_> {
@@ -76,17 +76,17 @@ impl Decision<'_> {
         }
     }
 
-    /// Whom the event names.
+    /// The `by` of the event.
     pub fn by(&self) -> &str {
         self.account().unwrap_or(OPERATOR)
     }
 }
 
 impl Decider {
-    /// What becomes of an approval that stands like this.
+    /// The resulting status of an approval in this state.
     ///
     /// # Errors
-    /// [`Decider::too_late`] when the table of transitions has no such arrow.
+    /// [`Decider::too_late`] if the transition table has no such transition.
     pub fn judge(self, standing: ApprovalState, now: Timestamp) -> Result<Status, Refusal> {
         let window = standing.validity(now);
         transition(standing.status, self.event(window), window).map_err(|_| self.too_late())
@@ -101,7 +101,8 @@ impl Decider {
         }
     }
 
-    /// It is not pending, or somebody else was quicker; also the operator's answer when it has expired just now.
+    /// The refusal for an approval that is not pending, or that a concurrent decision won; for the operator also when
+    /// it has just expired.
     pub fn too_late(self) -> Refusal {
         match self {
             Self::Operator(_) => Refusal::APPROVAL_GONE,

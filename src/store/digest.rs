@@ -1,4 +1,5 @@
-//! What a digest is made of: kind, source, environments, settings, and every service with its image. And how a token is kept.
+//! The digest of a request: kind, source, environments, settings, and every service with its image. The hash of a
+//! token.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -38,12 +39,12 @@ pub fn digest_of(ask: &Ask, services: &[Service]) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// What is kept of the secret in an approval's link. Whoever reads a store learns no link from it.
+/// Hash of the secret in an approval's link. Read access to a store reveals no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
-    /// Of this token. It is long and random: a hash that is slow to guess would gain nothing.
+    /// Hashes this token. It is long and random, so a slow hash would gain nothing.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }

@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-/// What a failed store call says about the change that was asked for.
+/// The effect of a failed store call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
-    /// Certainly nothing changed: the call may be repeated.
+    /// Nothing changed: the call may be repeated.
     NotApplied,
     /// The change may have happened: read before repeating the call.
     Unknown,
@@ -13,8 +13,8 @@ pub enum StoreErrorKind {
 
 /// The infrastructure failed: a database, a disk, a connection. A refusal by the rules is never an error.
 ///
-/// [`source`](Error::source) is the cause, for a database the driver's own error. Two errors are equal when their kinds
-/// are: the cause is for the operator and decides nothing.
+/// [`source`](Error::source) is the cause, for a database the driver's own error. Two errors are equal if their kinds
+/// are: the cause is informational.
 #[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -32,7 +32,7 @@ impl StoreError {
         Self { kind: StoreErrorKind::Unknown, source: Arc::from(source.into()) }
     }
 
-    /// Whether the change may have happened.
+    /// The effect on the requested change.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }

@@ -1,7 +1,7 @@
-//! What a team has, as far as one ask is about it: when preflight refuses, and what a commit writes.
+//! A team's state, as far as one request needs it: preflight checks and the changes of a commit.
 //!
-//! The platform's rules stand here once for every store: a store in a database loads what the ask is about, lets this
-//! judge and change it, and writes down what has changed.
+//! The platform's rules stand here once for every store: an SQL store loads the records of the request, lets this
+//! module judge and change them, and writes the difference.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use super::{
 };
 use crate::protocol::{Binding, Change, Commit, Refusal, Target};
 
-/// What begins the value of a variable that stands for a vault key.
+/// Prefix of a variable's value that refers to a vault key.
 const VAULT: &str = "vault:";
 
-/// What a team has: all of it, or what one ask is about.
+/// A team's state: all of it, or the part that one request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Estate {
-    /// What the team pays for.
+    /// The team's tier and limits.
     pub team: Team,
     /// In the order in which they were created.
     pub stacks: Vec<Stack>,
-    /// How many stacks the team has beside these.
+    /// Number of the team's stacks that are not in `stacks`.
     pub other_stacks: usize,
     /// In the order in which they were created.
     pub resources: Vec<Resource>,
@@ -31,7 +31,7 @@ pub struct Estate {
     pub vault: Vault,
 }
 
-/// What a commit has made of an estate, and what else it writes.
+/// The changes of a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The stack or the twin that it wrote.
@@ -40,13 +40,13 @@ pub struct Applied {
     pub vault_keys: Vec<String>,
     /// The approval is consumed.
     pub consumed: bool,
-    /// How many executed events it writes.
+    /// Number of executed events to write.
     pub events: u8,
-    /// It writes the launch job, unless there is one.
+    /// True if a launch job is to be written, unless there is one.
     pub enqueued: bool,
 }
 
-/// Whether a refusal applies to a request, with what its team has.
+/// Checks if a refusal applies to a request, given its team's state.
 type PlatformCheck = fn(&Estate, &Ask) -> bool;
 
 /// The platform's check behind this refusal; none when it has no such check.
@@ -70,7 +70,7 @@ pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
 }
 
 impl Estate {
-    /// Of a team that has nothing yet.
+    /// An empty state.
     pub fn new(team: Team) -> Self {
         Self { team, stacks: Vec::new(), other_stacks: 0, resources: Vec::new(), vault: Vault::default() }
     }
@@ -90,22 +90,22 @@ impl Estate {
         self.stack(ask.payload.source).map_or(&[], |stack| &stack.services)
     }
 
-    /// Whether this refusal applies now, by the platform's checks. A refusal that is none of theirs never does.
+    /// True if the platform's checks produce this refusal now.
     pub fn refuses(&self, ask: &Ask, refusal: &Refusal) -> bool {
         check_behind(refusal).is_some_and(|applies| applies(self, ask))
     }
 
-    /// Whether one more target would pass the plan's cap. Twins are not counted.
+    /// True if another target would exceed the tier's cap. Twins are not counted.
     pub fn is_full(&self, ask: &Ask) -> bool {
         !ask.is_twin() && self.has_no_room()
     }
 
-    /// Whether one more stack would pass the plan's cap.
+    /// True if another stack would exceed the tier's cap.
     pub fn has_no_room(&self) -> bool {
         self.stacks.len() + self.other_stacks >= self.team.deployment_cap
     }
 
-    /// Whether a variable of these stacks stands for a vault key: most speak of no vault.
+    /// True if a variable of these stacks refers to a vault key; most stacks have none.
     pub fn speaks_of_vault(&self) -> bool {
         self.stacks.iter().any(speaks_of_vault)
     }
@@ -150,8 +150,8 @@ impl Estate {
         })
     }
 
-    /// Everything of a commit but the approval, its event and its job. Nothing here can fail: what could refuse was
-    /// asked before. `approved` is the record of the commit's approval.
+    /// Applies a commit except for the approval, its event and its job. Infallible: the refusals were checked before.
+    /// `approved` is the record of the commit's approval.
     pub fn apply(
         &mut self,
         ask: &Ask,
@@ -258,7 +258,7 @@ impl Estate {
         Some(target)
     }
 
-    /// What an approval asked for, as a request of its own.
+    /// The request for which an approval was made.
     pub fn asked(record: &ApprovalRecord) -> Ask {
         let crate::protocol::Approval { id, team, binding, requested_by, .. } = &*record.approval;
         let request = crate::protocol::Request { approval: *id, team: *team, binding: binding.clone() };

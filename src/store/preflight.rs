@@ -1,4 +1,4 @@
-//! The checks behind a step's refusals: which of them apply to what is asked for.
+//! The checks behind a step's refusals.
 
 use super::{Ask, Committed, Estate, estate::check_behind};
 use crate::protocol::{
@@ -9,7 +9,7 @@ use crate::protocol::{
 /// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
 /// has at that moment.
 pub trait StoreChecks: Send + Sync {
-    /// Whether this refusal applies to `ask`. A check that answers `false` to a refusal it does not know lets it pass.
+    /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
 }
 
@@ -18,8 +18,8 @@ pub trait StoreChecks: Send + Sync {
 pub struct PlatformChecks;
 
 impl PlatformChecks {
-    /// Whether a step that lists this refusal can end with it: there is a check behind it, or it is one of the
-    /// well-known 503s, the answer of a step whose store failed.
+    /// True if a step that lists this refusal can end with it: a check produces it, or it is one of the well-known
+    /// 503s, the reply of a step whose store failed.
     pub fn can_produce(refusal: &Refusal) -> bool {
         let is_failure = refusal.status() == 503 && Refusal::WELL_KNOWN.contains(refusal);
         is_failure || check_behind(refusal).is_some()

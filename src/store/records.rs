@@ -6,34 +6,34 @@ use uuid::Uuid;
 
 use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Status, Target, Timestamp};
 
-/// What a team pays for.
+/// The tier of a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Plan {
     /// One environment.
     Free,
     /// Several environments, and with them promotes.
     Pro,
-    /// As Pro, with more of everything.
+    /// Pro with higher limits.
     Enterprise,
 }
 
 /// A tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Team {
-    /// What it pays for.
+    /// The team's tier.
     pub plan: Plan,
     /// The most stacks that it may have.
     pub deployment_cap: usize,
 }
 
-/// Where a stack, a twin or a service is.
+/// State of a stack, a twin or a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StackStatus {
     /// Its deploy has not ended.
     Building,
-    /// It ended well.
+    /// Its deploy succeeded.
     Healthy,
-    /// It did not.
+    /// Its deploy failed.
     Failed,
 }
 
@@ -46,7 +46,7 @@ pub struct Service {
     pub image_ref: Option<String>,
     /// The port that it listens on.
     pub port: Option<u16>,
-    /// Whether it can be reached from outside.
+    /// Reachable from outside.
     pub expose: bool,
 }
 
@@ -58,11 +58,11 @@ pub type EnvVars = BTreeMap<String, String>;
 pub struct Stack {
     /// Its id.
     pub id: Uuid,
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// Where it runs.
+    /// The environment.
     pub env: Environment,
-    /// Where it is.
+    /// State of its latest deploy.
     pub status: StackStatus,
     /// The stack that it was promoted from.
     pub parent: Option<Uuid>,
@@ -75,14 +75,14 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// What it is called in addresses: unlike its name, nobody else's in the team.
+    /// Name in addresses, unique in the team.
     pub fn slug(&self) -> String {
         let (_, low) = self.id.as_u64_pair();
         format!("{}-{:012x}", simplified(&self.name), low & 0xFFFF_FFFF_FFFF)
     }
 }
 
-/// A name with nothing in it but small letters, digits and single dashes.
+/// The name reduced to lower-case letters, digits and single dashes.
 fn simplified(name: &str) -> String {
     const LONGEST: usize = 40;
     let mut simple = String::new();
@@ -97,7 +97,7 @@ fn simplified(name: &str) -> String {
     if simple.is_empty() { "stack".to_owned() } else { simple.to_owned() }
 }
 
-/// What a resource is.
+/// The product that a resource runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResourceKind {
     /// PostgreSQL.
@@ -113,26 +113,26 @@ pub enum ResourceKind {
 pub struct Resource {
     /// Its id.
     pub id: Uuid,
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// What it is.
+    /// The product.
     pub kind: ResourceKind,
-    /// Where it is.
+    /// The environment.
     pub env: Environment,
     /// The first of its family.
     pub root: Uuid,
-    /// Where it stands.
+    /// State of its latest deploy.
     pub status: StackStatus,
 }
 
-/// What is asked for: the body of the original request.
+/// The payload of a request: the body of the original call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Payload {
     /// The stack or the resource that it is about.
     pub source: Uuid,
-    /// What the target is to be called, if not as its source.
+    /// Name of a new target; the source's name by default.
     pub name: Option<String>,
-    /// Whether vault keys go along.
+    /// Copies vault keys too.
     pub copy_vault: bool,
 }
 
@@ -143,9 +143,9 @@ pub struct Ask {
     pub request: Request,
     /// The e-mail address of the caller.
     pub by: Arc<str>,
-    /// What is to be promoted.
+    /// The payload to promote.
     pub payload: Payload,
-    /// What the caller calls this request, to be told the same outcome when it asks again.
+    /// The caller's idempotency key: a retry gets the same outcome.
     pub key: Option<Arc<str>>,
 }
 
@@ -155,7 +155,7 @@ impl Ask {
         &self.request.binding
     }
 
-    /// Whether it is about a resource's twin.
+    /// True for a resource's twin.
     pub fn is_twin(&self) -> bool {
         self.request.binding.kind == Kind::ResourceTwin
     }
@@ -164,9 +164,9 @@ impl Ask {
 /// An approval with all that is kept of it, but the hash of its link's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRecord {
-    /// What the rules look at.
+    /// The fields that the rules read.
     pub approval: Arc<Approval>,
-    /// What was asked for.
+    /// The requested payload.
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
     pub services: Arc<[Service]>,
@@ -181,16 +181,16 @@ pub struct ApprovalRecord {
 pub struct Requested {
     /// The approval as it stands now.
     pub record: ApprovalRecord,
-    /// Whether this request created it; false when an earlier request under the same key did.
+    /// True if this request created it, false if an earlier request under the same key did.
     pub created: bool,
 }
 
 /// The promotion that consumed an approval, as it is written in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
-    /// What its caller called it.
+    /// The caller's idempotency key.
     pub key: Option<Arc<str>>,
-    /// What it asked for.
+    /// The requested payload.
     pub payload: Payload,
     /// The target that it wrote, if it wrote one.
     pub target: Option<Target>,
@@ -198,7 +198,7 @@ pub struct Execution {
     pub vault_keys: Vec<String>,
 }
 
-/// Where an approval stands in a list: those that were created later come first.
+/// Position of an approval in a list, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// When it was created.
@@ -207,26 +207,26 @@ pub struct Place {
     pub id: Uuid,
 }
 
-/// What a list is to have.
+/// Filter and range of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Of this team only.
+    /// Only this team.
     pub team: Option<Uuid>,
     /// In this status only.
     pub status: Option<Status>,
-    /// At most so many; none: [`Query::DEFAULT_LIMIT`]. Never more than [`Query::MAX_LIMIT`].
+    /// Maximum length; [`Query::DEFAULT_LIMIT`] by default, at most [`Query::MAX_LIMIT`].
     pub limit: Option<usize>,
-    /// Those that follow this place.
+    /// Starts after this position.
     pub after: Option<Place>,
 }
 
 impl Query {
-    /// How many a list has where nobody says.
+    /// Default length of a list.
     pub const DEFAULT_LIMIT: usize = 50;
-    /// How many a list has at most.
+    /// Maximum length of a list.
     pub const MAX_LIMIT: usize = 200;
 
-    /// How many it has at most.
+    /// Length of this list at most.
     pub fn limit(&self) -> usize {
         self.limit.unwrap_or(Self::DEFAULT_LIMIT).min(Self::MAX_LIMIT)
     }
@@ -248,13 +248,13 @@ pub struct Listed {
 pub struct Page {
     /// Newest first.
     pub items: Vec<Listed>,
-    /// How many there are in all, whatever the limit and the place.
+    /// Number of matches, independent of limit and position.
     pub total: usize,
-    /// The place to go on from; none when nothing follows.
+    /// Position at which the next page starts; `None` on the last.
     pub next: Option<Place>,
 }
 
-/// What happened to an approval.
+/// Kind of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuditKind {
     /// `promote.approval_requested`
@@ -289,24 +289,24 @@ impl AuditKind {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// What happened.
+    /// Kind of the event.
     pub kind: AuditKind,
     /// To which approval.
     pub approval: Uuid,
     /// When.
     pub at: Timestamp,
-    /// Who did it.
+    /// The account that caused it.
     pub by: Arc<str>,
-    /// What the approval is bound to.
+    /// The binding of the approval.
     pub binding: Binding,
-    /// Who had asked for it.
+    /// The requester of the approval.
     pub requested_by: Arc<str>,
 }
 
-/// Where a launch job is.
+/// State of a launch job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// Nobody holds it.
+    /// Free.
     Ready,
     /// Held until `until`, under the fencing number `fence`.
     Leased {
@@ -324,11 +324,11 @@ pub enum JobState {
 pub struct Job {
     /// The approval.
     pub approval: Uuid,
-    /// What to launch.
+    /// Digest of the payload to launch.
     pub digest: Digest,
-    /// The target that whoever wrote it knew.
+    /// The target that the writer of the job knew.
     pub target: Option<Uuid>,
-    /// Where it is.
+    /// State of the job.
     pub state: JobState,
 }
 
@@ -337,15 +337,15 @@ pub struct Job {
 pub struct Lease {
     /// The job's key.
     pub approval: Uuid,
-    /// What to launch.
+    /// Digest of the payload to launch.
     pub digest: Digest,
-    /// Where to.
+    /// The target to deploy to.
     pub target: Option<Uuid>,
     /// The fencing number.
     pub fence: u64,
 }
 
-/// What became of a wish to have an approval's lease.
+/// Result of acquiring an approval's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leased {
     /// The caller has it, under this fencing number, until it runs out or is given back.
@@ -353,7 +353,7 @@ pub enum Leased {
         /// Larger than that of any lease of this approval before.
         fence: u64,
     },
-    /// Somebody else has it.
+    /// Another attempt holds it.
     Held {
         /// When it runs out, by the store's clock.
         until: Timestamp,
@@ -362,12 +362,12 @@ pub enum Leased {
     Absent,
 }
 
-/// A link that has to be sent to the operator, held by whoever sends it until the lease runs out.
+/// A link to send to the operator; the sender holds it until its lease expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The approval that it is about.
     pub record: ApprovalRecord,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub attempts: u32,
     /// The fencing number.
     pub fence: u64,
@@ -375,7 +375,7 @@ pub struct Notice {
     pub now: Timestamp,
 }
 
-/// Where a notice is.
+/// State of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeState {
     /// To be sent, but not before this pause is over.
@@ -383,11 +383,11 @@ pub enum NoticeState {
         /// In milliseconds, by the store's clock.
         after_ms: u64,
     },
-    /// Sent, or nobody is waiting for it any more.
+    /// Sent, or no longer needed.
     Done,
 }
 
-/// What became of a wish to use an idempotency key.
+/// Result of claiming an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The caller has it until its time runs out, or it is released.
@@ -395,13 +395,13 @@ pub enum Claim {
         /// When it runs out, by the store's clock.
         until: Timestamp,
     },
-    /// Somebody else has it for the same request.
+    /// Held by a concurrent request with the same digest.
     InFlight,
-    /// It is another request's.
+    /// Bound to another request.
     OtherRequest,
 }
 
-/// What a deploy has printed, and how it ended.
+/// Output and result of a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployLog {
     /// The approval that it was for.
@@ -410,18 +410,18 @@ pub struct DeployLog {
     pub ended_at: Timestamp,
     /// The exit code; none when a signal ended it, or it could not be started.
     pub exit_code: Option<i32>,
-    /// What it printed, cut to the last of it.
+    /// The end of the output.
     pub output: String,
 }
 
 /// A stack to be deployed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStack {
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// Where it runs.
+    /// The environment.
     pub env: Environment,
-    /// The stack whose family it joins; none: it is the first of its own.
+    /// A stack of the family that it joins; `None` to start a family.
     pub parent: Option<Uuid>,
     /// Its services.
     pub services: Vec<Service>,
@@ -441,10 +441,10 @@ impl NewStack {
 /// A resource to be provisioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResource {
-    /// What it is called.
+    /// Display name.
     pub name: String,
-    /// What it is.
+    /// The product.
     pub kind: ResourceKind,
-    /// Where it is.
+    /// The environment.
     pub env: Environment,
 }

@@ -31,7 +31,7 @@ pub struct RandomIds {
 }
 
 impl RandomIds {
-    /// With a secret of its own, lost with the process: a later process cannot derive the tokens of today's approvals.
+    /// With a random secret, lost with the process: a later process cannot derive the tokens of today's approvals.
     /// Approvals whose link is sent later, or by another process, need [`with_secret`](Self::with_secret).
     #[expect(clippy::disallowed_methods, reason = "random ids are this type's purpose")]
     pub fn new() -> Self {

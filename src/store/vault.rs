@@ -11,19 +11,19 @@ pub struct Vault {
     entries: Vec<VaultEntry>,
 }
 
-/// What goes by one key in one environment.
+/// A value under a key in one environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultEntry {
-    /// Where it is valid.
+    /// The environment.
     pub env: Environment,
     /// By which it goes.
     pub key: Arc<str>,
-    /// What it is.
+    /// The value.
     pub value: Arc<str>,
 }
 
 impl FromIterator<VaultEntry> for Vault {
-    /// Of two under one key, the one that comes later.
+    /// Later entries replace earlier ones with the same key.
     fn from_iter<I: IntoIterator<Item = VaultEntry>>(all: I) -> Self {
         let mut entries: Vec<VaultEntry> = all.into_iter().collect();
         entries.sort_by(VaultEntry::order);
@@ -50,13 +50,13 @@ impl Vault {
         &self.entries
     }
 
-    /// What goes by this key.
+    /// The value of this key.
     pub fn value(&self, env: &Environment, key: &str) -> Option<&Arc<str>> {
         let place = self.place(env, key).ok()?;
         Some(&self.entries[place].value)
     }
 
-    /// It goes by its key from now on, whatever did before.
+    /// Sets the value of the entry's key.
     pub fn put(&mut self, entry: VaultEntry) {
         match self.place(&entry.env, &entry.key) {
             Ok(place) => self.entries[place] = entry,
@@ -83,13 +83,13 @@ impl Vault {
         }
     }
 
-    /// Where those of one environment are.
+    /// Index range of one environment's entries.
     fn places(&self, env: &Environment) -> Range<usize> {
         let begin = self.entries.partition_point(|entry| entry.env < *env);
         begin..begin + self.entries[begin..].partition_point(|entry| entry.env == *env)
     }
 
-    /// Where it is, or where it would be.
+    /// Index of the entry, or the index at which to insert it.
     fn place(&self, env: &Environment, key: &str) -> Result<usize, usize> {
         self.entries.binary_search_by(|entry| entry.env.cmp(env).then_with(|| (*entry.key).cmp(key)))
     }
@@ -103,7 +103,7 @@ mod tests {
         Environment::parse(name).expect("a legal name")
     }
 
-    /// Of environments, keys and values.
+    /// Builds a vault from environments, keys and values.
     fn vault(entries: &[(&str, &str, &str)]) -> Vault {
         let entry = |(name, key, value): &(&str, &str, &str)| VaultEntry {
             env: env(name),

@@ -75,7 +75,7 @@ impl Flow {
         let validate = || Step::from(StepAction::Validate { checks: Checks::ALL, accept_own: false });
         let mut steps = vec![validate()];
         if leased {
-            // A promotion that gets the lease after a winner is refused here, and plans nothing.
+            // A promotion that gets the lease after the winner is refused here, before it plans.
             steps.extend([StepAction::Lease(Lease::default()).into(), validate()]);
         }
         let guards = Guards { lease: leased, ..Guards::ALL };

@@ -51,7 +51,7 @@ impl Change {
 /// The swap of a consume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Swap {
-    /// What it compares.
+    /// The compared fields.
     pub guards: Guards,
     /// Write the count that an earlier read saw, plus one, instead of adding one to the current count.
     pub trust_look: bool,
@@ -59,7 +59,7 @@ pub struct Swap {
     pub on_conflict: OnConflict,
     /// A use by an earlier attempt of the same caller is accepted as this one's.
     pub accept_own: bool,
-    /// Where the count is kept.
+    /// Location of the count.
     pub storage: Storage,
 }
 

@@ -11,11 +11,11 @@ pub struct InvalidFlow {
     pub step: Option<usize>,
     /// The index of the member, within a group.
     pub member: Option<usize>,
-    /// What is wrong.
+    /// The violated rule.
     pub problem: FlowProblem,
 }
 
-/// What is wrong with a flow.
+/// The rules that a flow can violate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlowProblem {
     /// `uses` is not 1 to [`Object::MAX_USES`].
@@ -56,7 +56,7 @@ pub enum FlowProblem {
     UndoOfAct,
     /// An act within a group that is neither a row nor a job.
     ActInGroup,
-    /// An act outside of groups that has a name of its own next to its step's.
+    /// An act outside of groups has a name in addition to its step's.
     ActNamedTwice,
 }
 

@@ -1,13 +1,14 @@
-//! What a flow file promises about its object, and how people and clients reach it.
+//! The object of a flow file: its requirements, and how people and clients reach it.
 
 /// The promises that are made about the object. The default is a deployment approval.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
-    /// What messages call it.
+    /// Name of the object in messages.
     pub noun: String,
-    /// How often it may be used, 1 to [`Object::MAX_USES`].
+    /// Number of permitted uses, 1 to [`Object::MAX_USES`].
     pub uses: u8,
-    /// How many different people have to approve it, at most [`Object::MAX_APPROVERS`]. With 0 it is usable when issued.
+    /// Number of different people who have to approve, at most [`Object::MAX_APPROVERS`]. With 0 it is usable when
+    /// issued.
     pub approvers: u8,
     /// The requester is not one of the approvers.
     pub separate: bool,
@@ -23,7 +24,7 @@ pub struct Object {
     pub owner: bool,
     /// Every use has exactly one event.
     pub audited: bool,
-    /// What a refused attempt does to it.
+    /// Effect of a refused attempt on the object.
     pub failed_attempt: FailedAttempt,
 }
 
@@ -52,13 +53,13 @@ impl Default for Object {
     }
 }
 
-/// What a refused attempt does to the object.
+/// Effect of a refused attempt on the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FailedAttempt {
-    /// It stays usable.
+    /// The object stays usable.
     #[default]
     Keep,
-    /// It is used up, as a challenge is.
+    /// The object is used up, as a challenge is.
     Burn,
 }
 

@@ -4,18 +4,18 @@ use std::fmt;
 
 use crate::protocol::refusal::Refusal;
 
-/// What a [`StepAction::Validate`] step compares. The default compares nothing.
+/// The comparisons of a [`StepAction::Validate`] step. By default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Checks {
     /// The object belongs to the caller's team.
     pub owner: bool,
-    /// It is usable.
+    /// The object is usable.
     pub status: bool,
     /// Kind, from and to are those of the request.
     pub binding: bool,
     /// Its window is open.
     pub expiry: bool,
-    /// What would run is what was approved.
+    /// The current payload is the approved one.
     pub digest: bool,
     /// The target is as it was at the approval.
     pub target: bool,
@@ -27,7 +27,7 @@ impl Checks {
         Self { owner: true, status: true, binding: true, expiry: true, digest: true, target: false };
 }
 
-/// What a consume compares before it swaps. The default compares nothing: an unconditional update.
+/// The comparisons of a consume before its swap. By default none: an unconditional update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Guards {
     /// The object is usable.
@@ -57,7 +57,7 @@ pub enum Atomicity {
     ReadThenWrite,
 }
 
-/// What a write changes.
+/// The record that a write changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteTarget {
     /// The target: created, or updated if there is one; its status becomes `building`.
@@ -66,7 +66,7 @@ pub enum WriteTarget {
     Vault,
 }
 
-/// Where a consume keeps the count of uses.
+/// Location of the count of uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Storage {
     /// A row that survives a crash.
@@ -76,7 +76,7 @@ pub enum Storage {
     Memory,
 }
 
-/// What an attempt does after a step answered 503.
+/// Reaction of an attempt to a step that answered 503.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnError {
     /// Ends with the 503.
@@ -88,7 +88,7 @@ pub enum OnError {
     Retry,
 }
 
-/// What an attempt does after its consume changed no row.
+/// Reaction of an attempt to a consume that changed no row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnConflict {
     /// Ends with the conflict.
@@ -98,7 +98,7 @@ pub enum OnConflict {
     Continue,
 }
 
-/// What an attempt does when another one holds the lease.
+/// Reaction of an attempt to a lease held by another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnHeld {
     /// Waits for its end.
@@ -111,9 +111,9 @@ pub enum OnHeld {
 /// A step that takes the object's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// What the attempt does when another one holds it.
+    /// Reaction to a lease held by another attempt.
     pub on_held: OnHeld,
-    /// It may run out at any time, whether or not its holder is done.
+    /// The lease may expire at any time, whether or not its holder is done.
     pub expires: bool,
     /// Its holder renews it: it runs out after the holder's death only.
     pub renewed: bool,
@@ -152,7 +152,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// An atomic write without refusals of its own.
+    /// An atomic write without refusals.
     pub fn new(what: WriteTarget) -> Self {
         Self { what, atomicity: Atomicity::Atomic, refusals: Vec::new(), undo: false }
     }
@@ -161,13 +161,13 @@ impl Write {
 /// A step or a member that uses the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Consume {
-    /// What it compares.
+    /// The comparisons.
     pub guards: Guards,
     /// One action, or a read and a later write of `seen + 1`.
     pub atomicity: Atomicity,
-    /// What the attempt does when no row changed.
+    /// Reaction to a swap that changed no row.
     pub on_conflict: OnConflict,
-    /// Where the count is kept.
+    /// Location of the count.
     pub storage: Storage,
     /// An object that an earlier attempt of the same caller has used counts as usable, and is not used again.
     pub accept_own: bool,
@@ -217,23 +217,23 @@ pub struct Act {
 }
 
 impl Act {
-    /// An act without a name and without refusals of its own.
+    /// An act without a name and without refusals.
     pub fn new(via: Via) -> Self {
         Self { name: None, via, refusals: Vec::new(), undo: false }
     }
 }
 
-/// What one step does. Each is one atomic action, or two where it says [`Atomicity::ReadThenWrite`].
+/// The action of one step. It is atomic, or two atomic actions with [`Atomicity::ReadThenWrite`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StepAction {
     /// Reads the object and applies `checks`.
     Validate {
-        /// What it compares.
+        /// The comparisons.
         checks: Checks,
         /// An object that an earlier attempt of the same caller has used counts as usable.
         accept_own: bool,
     },
-    /// Reads something outside; nothing changes.
+    /// Reads something outside, without a change.
     Check {
         /// Its own refusals.
         refusals: Vec<Refusal>,
@@ -245,8 +245,8 @@ pub enum StepAction {
         /// The marker may expire at any time.
         claim_expires: bool,
     },
-    /// Takes the object's lease. It spares those who wait their preflight, and protects nothing by itself: a holder
-    /// may be slow, and its lease run out.
+    /// Acquires the object's lease. It saves waiting attempts their preflight, and protects nothing by itself: its
+    /// holder may be slow, and the lease expire.
     Lease(Lease),
     /// Changes the target or the vault.
     Write(Write),
@@ -258,7 +258,7 @@ pub enum StepAction {
     Audit,
     /// Stores the outcome under the request's key, and removes the marker.
     Remember,
-    /// All of its members in one transaction, or nothing.
+    /// All members in one transaction, or none.
     Atomic(Vec<Member>),
 }
 
@@ -282,9 +282,9 @@ pub enum Member {
 pub struct Step {
     /// The name that the flow's author gives it. Need not be unique, but for acts.
     pub name: Option<String>,
-    /// What the attempt does after a 503.
+    /// Reaction to a 503.
     pub on_error: OnError,
-    /// What it does.
+    /// The action.
     pub action: StepAction,
 }
 
@@ -333,12 +333,12 @@ impl Step {
         own.iter().chain(self.members().iter().flat_map(Member::refusals))
     }
 
-    /// Whether it belongs to the preflight: a validate, or a check or a write outside of a group.
+    /// True for a step of the preflight: a validate, or a check or a write outside of a group.
     pub fn is_preflight(&self) -> bool {
         matches!(self.action, StepAction::Validate { .. } | StepAction::Check { .. } | StepAction::Write(_))
     }
 
-    /// Whether a later refusal undoes it.
+    /// True if a later refusal undoes the step.
     pub fn is_undone(&self) -> bool {
         match &self.action {
             StepAction::Lease(lease) => lease.undo,

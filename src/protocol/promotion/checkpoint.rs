@@ -48,9 +48,9 @@ fn hash_of(value: &impl Hash) -> u64 {
 /// A promotion cannot go on from a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidCheckpoint {
-    /// It is a checkpoint of another flow.
+    /// The checkpoint is of another flow.
     OtherFlow,
-    /// It is a checkpoint of another request.
+    /// The checkpoint is of another request.
     OtherRequest,
 }
 

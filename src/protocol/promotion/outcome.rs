@@ -5,19 +5,19 @@ use crate::protocol::{effect::Target, refusal::Refusal};
 /// How a promotion ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It reached the end of its flow: 202 for a target that it created, otherwise 200.
+    /// The attempt reached the end of its flow: 202 for a target that it created, otherwise 200.
     Succeeded {
         /// The target, where the flow writes one.
         target: Option<Target>,
-        /// It repeats the outcome of an earlier attempt of the same caller.
+        /// The outcome repeats that of an earlier attempt of the same caller.
         repeats: bool,
     },
-    /// It was refused. The driver releases its lease, and removes its marker and the outcome that it stored under its
-    /// key, in the action that answers.
+    /// The attempt was refused. The action that answers also releases its lease, and removes its marker and the outcome
+    /// that it stored under its key.
     Refused {
         /// The answer.
         refusal: Refusal,
-        /// Where the refusal came from.
+        /// Origin of the refusal.
         kind: RefusalKind,
     },
     /// The answer of a step that may have used the object or caused an act was lost: it may or may not have happened.
@@ -28,7 +28,7 @@ pub enum Outcome {
     },
 }
 
-/// Where a refusal came from. Properties judge each kind differently.
+/// Origin of a refusal. Properties judge each kind differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalKind {
     /// The own judgement of a check, a write, an act or a member of a group. Preflight.
@@ -46,17 +46,17 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// Whether the refusal belongs to the preflight.
+    /// True for a refusal of the preflight.
     pub fn is_preflight(self) -> bool {
         matches!(self, Self::Own | Self::Validation | Self::PreflightUnavailable)
     }
 
-    /// Whether the object's rules refuse, as opposed to a step's own judgement or a failure.
+    /// True if the object's rules refuse, as opposed to a step's own judgement or a failure.
     pub fn is_by_rule(self) -> bool {
         matches!(self, Self::Validation | Self::Conflict)
     }
 
-    /// Whether it is the 503 of a failed step.
+    /// True for the 503 of a failed step.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::PreflightUnavailable | Self::Unavailable | Self::Unknown)
     }
@@ -65,7 +65,7 @@ impl RefusalKind {
 /// A refusal that is still to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ending {
-    /// Where it came from.
+    /// Origin of the refusal.
     pub kind: RefusalKind,
     /// Its HTTP status.
     pub status: u16,
@@ -79,7 +79,7 @@ impl Ending {
         }
     }
 
-    /// A refusal of its status, where the code is not known any more.
+    /// A refusal with this status whose code is no longer known.
     pub(super) fn anonymous(self) -> Refusal {
         match self.status {
             404 => Refusal::APPROVAL_NOT_FOUND,

@@ -161,7 +161,7 @@ fn recall_and_remember_are_refused_wherever_they_stand() {
     assert!(said(StepAction::Remember).starts_with("the step `earlier` uses `remember`, "));
     let member = StepAction::Atomic(vec![Member::Audit, Member::Remember]);
     assert!(said(member).starts_with("the step `earlier` uses `remember`, "));
-    // Only a call can be undone, and it is refused for its `via` first: a call is no other act's `undo`.
+    // Only a call can be undone. It is refused for its `via` first: a call cannot be another act's `undo`.
     let undone = Act { undo: true, ..Act::new(Via::Outbox) };
     assert!(said(StepAction::Act(undone)).starts_with("the step `earlier` uses `act` with `undo = true`, "));
 }
