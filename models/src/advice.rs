@@ -28,7 +28,7 @@ use crate::{
 pub struct Advice {
     /// The violated properties that it is the smallest advice for.
     pub mends: Vec<Property>,
-    /// What to do, as imperatives: one edit, or two that belong together.
+    /// The edits, as imperatives: one, or two that belong together.
     pub edits: Vec<String>,
     /// The edited file.
     pub file: String,
@@ -36,7 +36,7 @@ pub struct Advice {
     pub remains: Vec<Property>,
 }
 
-/// What a search has found.
+/// Result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advised {
     /// The advice: single edits before pairs, small ones before large ones.
@@ -50,7 +50,7 @@ pub struct Advised {
 /// A flow file after as many edits as helped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mended {
-    /// What was done, in order.
+    /// The applied edits, in order.
     pub edits: Vec<String>,
     /// The edited file.
     pub file: String,
@@ -65,7 +65,7 @@ pub struct Search<'s> {
     pub bounds: Bounds,
     /// The states that all verifications together may explore.
     pub states: usize,
-    /// Whether to stop early.
+    /// Stops the search early when true.
     pub is_stopped: &'s (dyn Fn() -> bool + Sync),
 }
 
@@ -182,7 +182,7 @@ impl Candidate {
             .collect()
     }
 
-    /// None where the edited file is not a flow file.
+    /// `None` if the edited file is not a flow file.
     fn after(&self, edit: Edit) -> Option<Self> {
         let mut document = self.document.clone();
         edit.changes.iter().try_for_each(|change| document.apply(change))?;

@@ -18,7 +18,7 @@ use crate::{
 
 type States = HashSet<Packed, foldhash::fast::FixedState>;
 
-/// What a log may show of an approval's next event.
+/// The part of an approval's next event that a log shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Sight {
     kind: AuditKind,
@@ -28,7 +28,7 @@ struct Sight {
 /// Holds the events of one approval after another against a flow.
 pub struct Auditor {
     model: Model,
-    /// What is known already: after these events, these states, or none.
+    /// Memo: the possible states after these events; none if no run writes them.
     known: HashMap<Vec<Sight>, States, foldhash::fast::FixedState>,
 }
 
@@ -48,10 +48,10 @@ impl Auditor {
         Self { model: Model::new(flow, Bounds::default()), known: HashMap::default() }
     }
 
-    /// Whether the events of one approval, in their order, could have been written.
+    /// Checks that the flow can write the events of one approval in this order.
     ///
     /// # Errors
-    /// [`NotAllowed`] says which is the first that could not.
+    /// [`NotAllowed`] for the first event that cannot follow.
     pub fn judge(&mut self, events: &[(AuditKind, Timestamp)]) -> Result<(), NotAllowed> {
         let Some(((AuditKind::Requested, requested_at), rest)) = events.split_first() else {
             return if events.is_empty() { Ok(()) } else { Err(NotAllowed::NoRequest) };
@@ -82,7 +82,7 @@ impl Auditor {
         &self.known[sights]
     }
 
-    /// From any of these states, by whatever shows in no log, to right after this event.
+    /// The states right after this event, reached from any of these states by unlogged actions.
     fn step(&self, mut states: States, sight: Sight) -> States {
         let mut after = States::default();
         let mut open: Vec<Packed> = states.iter().copied().collect();

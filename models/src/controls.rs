@@ -1,13 +1,13 @@
-//! Orders that are broken on purpose, each with what it breaks: whatever judges a flow is shown to find them.
+//! Orders that are broken on purpose, each with the violated properties: every judge of flows has to find them.
 
 use crate::properties::Property;
 
 /// A flow that has to be found broken.
 #[derive(Clone, Copy, Debug)]
 pub struct Control {
-    /// What is wrong with it.
+    /// The defect.
     pub name: &'static str,
-    /// What that breaks, at the model's default bounds.
+    /// The properties that it violates, at the model's default bounds.
     pub breaks: &'static [Property],
     /// The tables before the steps, where it is no deployment approval.
     promises: &'static str,
@@ -30,7 +30,7 @@ const COMMIT_WITHOUT_JOB: &str = r#"{ atomic = [
     { do = "audit" },
 ] }"#;
 
-/// Nothing is wrong with it: what the controls are held against.
+/// A sound order, for comparison with the controls.
 pub const SOUND: Control =
     Control { name: "sound", breaks: &[], promises: "", steps: &[VALIDATE, CHECK, COMMIT] };
 
@@ -171,7 +171,7 @@ pub const CONTROLS: &[Control] = {
     ]
 };
 
-/// Those that break what only the simulator has.
+/// Controls for properties that only the simulator judges.
 pub const BEYOND_THE_MODEL: &[Control] = &[Control {
     name: "owner not looked at",
     breaks: &[Property::S12],

@@ -1,7 +1,7 @@
-//! What can be told of an approval from outside, put into the words of the properties.
+//! External observations of an approval, translated into the facts of the properties.
 //!
-//! Whoever tests a running service sees answers, audit events, targets and a deploy sink, and no state. An answer is
-//! taken for what it is: 2xx happened, 4xx is an observation, everything else may or may not have happened.
+//! A test of a running service sees answers, audit events, targets and a deploy sink, but no state. Answers are
+//! interpreted literally: 2xx happened, 4xx is an observation, everything else is unknown.
 
 use countersign::{
     protocol::{Refusal, Status, Timestamp},
@@ -10,7 +10,7 @@ use countersign::{
 
 use crate::properties::{Beyond, Facts, More, PromotionFacts, Property, Stage};
 
-/// What a client was told, once.
+/// One answer to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// 200, 201 or 202: the status and the body.
@@ -21,18 +21,18 @@ pub enum Told {
     Nothing,
 }
 
-/// One client: all that it was told under its idempotency key, in order.
+/// One client: all answers under its idempotency key, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// It asks for something else than was approved.
+    /// Requests another payload than the approved one.
     pub foreign: bool,
-    /// It began when the approval was approved.
+    /// The approval was approved when it began.
     pub began_on_approved: bool,
-    /// What it was told.
+    /// The answers.
     pub told: Vec<Told>,
 }
 
-/// All that can be told of one approval when nothing is under way any more.
+/// All observations of one approval, after all requests and deploys have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// Its status.
@@ -47,11 +47,11 @@ pub struct Evidence {
     pub seen: Vec<Status>,
     /// Its audit events, oldest first.
     pub events: Vec<(AuditKind, Timestamp)>,
-    /// Who tried to use it.
+    /// The clients that tried to use it.
     pub clients: Vec<Client>,
     /// The targets that its family has in the environment.
     pub targets: usize,
-    /// A target or the vault is not as it was before anybody tried.
+    /// A target or the vault has changed since before the first attempt.
     pub wrote: bool,
     /// Targets that are still building.
     pub building: usize,
@@ -59,13 +59,13 @@ pub struct Evidence {
     pub launches: usize,
     /// One of them launched something else than was approved.
     pub launched_other: bool,
-    /// A process died, or an answer was lost, while somebody tried.
+    /// A process crashed, or an answer was lost, during the attempts.
     pub disturbed: bool,
-    /// What is known beyond the approval itself. What the clients tell about retries is added.
+    /// Facts beyond the approval itself. Those about retries are added from the clients' answers.
     pub beyond: Beyond,
 }
 
-/// Refusals by the preflight that can be told from the answer.
+/// Preflight refusals that the answer identifies.
 const PREFLIGHT: [Refusal; 5] = [
     Refusal::NO_SERVICES,
     Refusal::MISSING_IMAGE_REF,
@@ -79,7 +79,7 @@ impl Client {
         self.told.iter().filter(|told| matches!(told, Told::Success(..)))
     }
 
-    /// How it ended. Whoever was told of a success once has succeeded, whatever it was told after.
+    /// Outcome of the client. One success counts, regardless of later answers.
     pub fn stage(&self) -> Stage {
         if self.successes().next().is_some() {
             return Stage::Succeeded;
@@ -96,13 +96,13 @@ impl Client {
         }
     }
 
-    /// It asked again after it did not know.
+    /// The client retried after an unknown outcome.
     fn has_retried(&self) -> bool {
         let unknown = self.told.iter().position(|told| *told == Told::Nothing);
         unknown.is_some_and(|at| self.told[at..].iter().any(|told| *told != Told::Nothing))
     }
 
-    /// It was told of its success, and then something else.
+    /// The client received a success, and later another outcome.
     fn was_told_otherwise(&self) -> bool {
         let mut successes = self.successes();
         let Some(first) = successes.next() else { return false };
@@ -111,7 +111,7 @@ impl Client {
     }
 }
 
-/// Whether two answers tell the same outcome.
+/// True if two answers report the same outcome.
 fn is_same(first: &Told, other: &Told) -> bool {
     matches!((first, other), (Told::Success(a, one), Told::Success(b, two)) if a == b && one == two)
 }
@@ -121,8 +121,8 @@ fn saturated(count: usize) -> u8 {
 }
 
 impl Evidence {
-    /// The properties that this shows broken, and those that it puts to the test, as sets of bits. `fresh_succeeds`
-    /// tells whether one fresh promotion of what was approved has succeeded; none: nobody has tried.
+    /// The violated and the exercised properties, as sets of bits. `fresh_succeeds` is the outcome of one fresh
+    /// promotion of the approved payload; `None` if there was none.
     pub fn judge(&self, fresh_succeeds: Option<bool>) -> crate::simulation::Found {
         let promotions: Vec<PromotionFacts> =
             self.clients.iter().map(|client| self.promotion(client)).collect();
@@ -141,7 +141,7 @@ impl Evidence {
         crate::simulation::Found { broken, witnessed }
     }
 
-    /// From outside nobody sees who stands before which step: that several have tried has to do.
+    /// Positions within the flow are not visible from outside: several attempts have to suffice.
     fn is_witnessed(&self, property: Property, facts: &Facts<'_>) -> bool {
         let executed = facts.status == Status::Executed;
         let tried = |wanted: fn(&Client) -> bool| self.clients.iter().filter(|client| wanted(client)).count();
@@ -206,7 +206,7 @@ impl Evidence {
     fn promotion(&self, client: &Client) -> PromotionFacts {
         let stage = client.stage();
         let executed = self.status == Status::Executed;
-        // Somebody has to have done it. Who was told of a success has; otherwise whoever does not know may have.
+        // Some client did it: one with a success, or otherwise one with an unknown outcome.
         let by_another = self.clients.iter().any(|other| {
             other != client && matches!(other.stage(), Stage::Succeeded | Stage::Unknown | Stage::Killed)
         });

@@ -18,11 +18,11 @@ pub struct Page {
     pub why: &'static str,
     /// How to fix an order that violates it.
     pub fix: &'static str,
-    /// What violates it.
+    /// The counterexample.
     pub example: Example,
 }
 
-/// What violates a property.
+/// The counterexample of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Example {
     /// The built-in flow of this name.

@@ -1,10 +1,10 @@
-//! The exact explorer: every state, level by level, kept whole, with every edge. Its runs are shortest.
+//! The exact explorer: breadth-first, storing every state and edge. Its counterexamples are shortest.
 //!
-//! It takes any [`stateright::Model`] that also says what its states show ([`Explorable`]), and stateright's own
-//! checker can run on the same model: the two must agree on the number of states.
+//! It explores any [`stateright::Model`] that also reports the findings of its states ([`Explorable`]); stateright's
+//! own checker can run on the same model, and both must agree on the number of states.
 //!
-//! Invariants: states are compared as a whole, never by a fingerprint alone; the result does not depend on the
-//! number of threads; a run that was cut off says so.
+//! Invariants: states are compared in full, never by a fingerprint alone; the result does not depend on the number of
+//! threads; a truncated exploration is reported as such.
 
 mod calmest;
 
@@ -17,14 +17,14 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashTable, hash_table::Entry};
 use rayon::prelude::*;
 
-/// Who makes a move, as far as fairness goes.
+/// Fairness class of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
     /// Faults and crashes: they stop at some time, and liveness is judged from there.
     Harm,
-    /// Somebody who never has to move.
+    /// A move that need never be made.
     Anybody,
-    /// Somebody who moves at last if he always can: the class of that somebody, below [`Mover::CLASSES`].
+    /// A move that is made eventually if it stays enabled: its class, below [`Mover::CLASSES`].
     Owed(u8),
 }
 
@@ -51,14 +51,14 @@ impl Mover {
     }
 }
 
-/// What one state shows: a bit for each property.
+/// Findings of one state: a bit for each property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Violated.
     pub broken: u32,
     /// Exercised.
     pub exercised: u32,
-    /// What has yet to come about: a bit for each thing that should be inevitable.
+    /// The inevitable properties still pending: a bit for each.
     pub pending: u8,
 }
 
@@ -70,21 +70,21 @@ pub trait Explorable: stateright::Model + Sync {
     fn pack(&self, state: &Self::State) -> Self::Packed;
     /// The state that [`pack`](Self::pack) packed.
     fn unpack(&self, packed: &Self::Packed) -> Self::State;
-    /// What this state shows.
+    /// Findings of this state.
     fn judge(&self, state: &Self::State) -> Findings;
     /// The faults and crashes in any run to this state: of two counterexamples, the one with fewer is shown.
     fn harm(&self, state: &Self::State) -> u32;
-    /// How much there is to understand in a run to this state: of equally short runs the cheapest is shown.
+    /// Complexity of a run to this state for its reader: of equally short runs the cheapest is shown.
     fn cost(&self, state: &Self::State) -> u32;
-    /// Whose action this is, for counting the switches between callers: an index below 15; none for the world's.
+    /// The caller that makes the move, for counting switches between callers: an index below 15; `None` for the world.
     fn caller(&self, _: &Self::Action) -> Option<u8> {
         None
     }
-    /// Who makes this move here.
+    /// Fairness class of this move.
     fn mover(&self, state: &Self::State, action: &Self::Action) -> Mover;
 }
 
-/// Where to stop before the end.
+/// Limits of an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// States. Looked at between blocks, so that a run may go somewhat beyond.
@@ -110,11 +110,11 @@ pub enum CutOff {
     Depth,
     /// [`Limits::max_bytes`].
     Memory,
-    /// Whoever watched the progress stopped it.
+    /// The progress callback stopped it.
     Stopped,
 }
 
-/// How far an exploration is.
+/// Progress of an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Unique states so far.
@@ -165,11 +165,11 @@ struct Shard<S> {
     table: HashTable<u32>,
     parents: Vec<Id>,
     pending: Vec<u8>,
-    /// Where the edges of each expanded state end.
+    /// End of each expanded state's edges.
     ends: Vec<u32>,
     targets: Vec<Id>,
     movers: Vec<u8>,
-    /// Where each level begins.
+    /// Start of each level.
     levels: Vec<u32>,
     /// For each property the first state that violates it: faults and crashes, level, cost, place.
     first_broken: [Option<(u32, usize, u32, u32)>; 32],
@@ -370,7 +370,7 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
             .flat_map(|(index, shard)| (0..shard.states.len()).map(move |local| Id::new(index, local)))
     }
 
-    /// What has yet to come about in this state.
+    /// The inevitable properties pending in this state.
     pub fn pending(&self, id: Id) -> u8 {
         self.shards[id.shard()].pending[id.local()]
     }

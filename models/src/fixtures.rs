@@ -1,4 +1,4 @@
-//! What tests of a store need: a clock that is moved by hand, ids that count, and futures that never wait.
+//! Fixtures for stores: a manual clock, sequential ids, and futures that are ready immediately.
 
 use std::{
     future::Future,
@@ -218,7 +218,7 @@ impl Clock for HandClock {
     }
 }
 
-/// Ids that count. Its tokens can be guessed by anybody.
+/// Sequential ids, with guessable tokens.
 #[derive(Debug)]
 pub struct CountingIds(AtomicU64);
 

@@ -41,7 +41,7 @@ built_in![
     "payment-confirm",
 ];
 
-/// What a built-in flow is an example of.
+/// Topic of a built-in flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// An order of a deployment gate's steps.
@@ -52,17 +52,17 @@ pub enum Group {
     RealBug,
 }
 
-/// How many of [`BUILT_IN`] are orders of a deployment gate.
+/// Number of orders of a deployment gate in [`BUILT_IN`].
 const GATE_ORDERS: usize = 6;
 
-/// What a flow file says.
+/// Content of a flow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// In one sentence.
     pub about: Option<String>,
     /// The promises and the order of the steps.
     pub flow: Flow,
-    /// What its author expects.
+    /// The verdicts that its author expects.
     pub expectations: Expectations,
 }
 
@@ -94,7 +94,7 @@ impl BuiltIn {
         Self::every().find(|flow| flow.name == name)
     }
 
-    /// What it is an example of.
+    /// Topic of the flow.
     pub fn group(self) -> Group {
         match BUILT_IN.iter().position(|flow| *flow == self) {
             Some(0..GATE_ORDERS) => Group::Gate,

@@ -1,4 +1,4 @@
-//! What a single-use approval must promise, and the model checker that judges a flow by it.
+//! Requirements on a single-use approval, and the model checker that judges a flow by them.
 
 pub mod advice;
 pub mod audit;

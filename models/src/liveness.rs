@@ -1,8 +1,8 @@
-//! Recoverability: from every state, with faults off, does the good come about on every fair path?
+//! Liveness: from every state, with faults off, is the inevitable reached on every fair path?
 //!
-//! A path is weakly fair if nobody to whom a move is owed can move for ever from some point on and never does.
-//! stateright's `eventually` knows neither fairness nor cycles; here the strongly connected components of the
-//! states in which the good has yet to come are looked at, each as a place where a path could stay for ever.
+//! A path is weakly fair unless an owed move stays enabled for ever from some point on and is never made. stateright's
+//! `eventually` knows neither fairness nor cycles; this module examines the strongly connected components of the
+//! pending states, in each of which a path could stay for ever.
 
 use std::{collections::VecDeque, hash::Hash};
 

@@ -1,8 +1,7 @@
 //! The model: the real [`Promotion`](countersign::protocol::Promotion) in a small world, with every interleaving, crash and fault that the bounds allow.
 //!
-//! Nothing here judges a request: validate, consume, the order of the steps, what an error means and what is undone
-//! are the protocol's, and so is the table of transitions. What is here is who may move when, and what a store does
-//! with a commit.
+//! The rules of a request are the protocol's: validate, consume, the order of the steps, errors and undo, and the table
+//! of transitions. This module adds the enabled moves of each participant, and the effect of a commit on a store.
 
 mod actions;
 mod attempts;
@@ -36,7 +35,7 @@ use crate::{
 };
 use setup::Line;
 
-/// How much of the world is explored. Verdicts hold within these bounds and say nothing beyond them.
+/// Bounds of the explored world. Verdicts hold within these bounds only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Callers. With two or more the last one asks for another payload, if the object is bound. At most
@@ -52,7 +51,7 @@ impl Bounds {
     /// The most crashes, and the most faults.
     pub const MAX_BUDGET: u8 = 15;
 
-    /// Whether these are as large as `other` in every respect.
+    /// True if these bounds are at least `other` in every respect.
     pub fn reach(self, other: Self) -> bool {
         self.consumers >= other.consumers && self.crashes >= other.crashes && self.faults >= other.faults
     }
@@ -82,17 +81,17 @@ pub struct Model {
     lines: Vec<Line>,
     /// The fields that states have.
     layout: Layout,
-    /// Who makes each attempt.
+    /// The maker of each attempt.
     cast: Vec<Cast>,
-    /// Whether fresh attempts succeed, by what they depend on.
+    /// Memo: outcomes of fresh attempts, by the facts on which they depend.
     fresh: fresh::Known,
     /// The properties that apply: a bit for each.
     applied: Set,
-    /// Whether a lease that is held is released or runs out.
+    /// A held lease is released or expires.
     leases_end: bool,
 }
 
-/// Who makes an attempt.
+/// The maker of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
     /// The role.
@@ -108,7 +107,7 @@ pub enum Role {
     Caller {
         /// Which one.
         index: u8,
-        /// It asks for another payload.
+        /// Requests another payload.
         foreign: bool,
     },
     /// Another owner's caller who knows the id.
@@ -159,14 +158,14 @@ impl Model {
         Self { leases_end: false, ..Self::new(flow, bounds) }
     }
 
-    /// As [`new`](Self::new), with proper callers who make one attempt each and nobody else: for a rig that has neither
-    /// strangers nor scanners nor retries.
+    /// As [`new`](Self::new), with proper callers only, one attempt each: for a rig without strangers, scanners and
+    /// retries.
     pub fn of_callers(flow: Flow, bounds: Bounds) -> Self {
         setup::of_callers(flow, bounds, transition)
     }
 
-    /// Whether a state of this flow fits into its packed form within `bounds`: a flow of dozens of steps that are
-    /// undone, for six callers who retry, does not.
+    /// True if a state of this flow fits into its packed form within `bounds`. A flow with dozens of undone steps, for
+    /// six callers who retry, does not.
     pub fn fits(flow: &Flow, bounds: Bounds) -> bool {
         setup::model(flow.clone(), bounds, transition).layout.fits()
     }
@@ -202,7 +201,7 @@ impl Model {
         self.bounds
     }
 
-    /// Who makes each attempt.
+    /// The maker of each attempt.
     pub fn cast(&self) -> &[Cast] {
         &self.cast
     }
@@ -216,7 +215,7 @@ impl Model {
         self.cast[usize::from(attempt)].role
     }
 
-    /// Whether this attempt asks for another payload.
+    /// True if this attempt requests another payload.
     pub fn is_foreign(&self, attempt: u8) -> bool {
         matches!(self.role(attempt), Role::Caller { foreign: true, .. })
     }
@@ -228,7 +227,7 @@ impl Model {
         self.cast[usize::from(attempt)].retry_of.or(retry)
     }
 
-    /// Where everything begins: a pending object, or one that is issued.
+    /// The initial state: a pending object, or an issued one.
     pub fn initial(&self) -> State {
         State {
             world: World::new(self.flow.object().approvers == 0, self.bounds.crashes, self.bounds.faults),
@@ -236,7 +235,7 @@ impl Model {
         }
     }
 
-    /// What this attempt would launch now.
+    /// The current payload of this attempt.
     fn source(&self, world: &World, attempt: u8) -> Payload {
         match (self.is_foreign(attempt), world.drifted) {
             (true, _) => Payload::Foreign,
@@ -257,7 +256,7 @@ impl Model {
         if self.flow.object().uses == 1 { 0 } else { usize::from(self.owner_of_use(state, attempt)) }
     }
 
-    /// The attempt whose use this one acts for: its own, or the one that it accepted.
+    /// The attempt for whose use this one acts: itself, or the one that it accepted.
     fn owner_of_use(&self, state: &State, attempt: u8) -> u8 {
         let one = &state.attempts[usize::from(attempt)];
         match self.sibling(attempt) {
@@ -268,7 +267,7 @@ impl Model {
         }
     }
 
-    /// What this attempt's machine remembers.
+    /// The checkpoint of this attempt's machine.
     fn checkpoint(&self, world: &World, one: &Attempt, attempt: u8) -> Position {
         let fence = if self.is_latest(world, attempt) { LATEST_FENCE } else { EARLIER_FENCE };
         Position {

@@ -26,7 +26,7 @@ impl Outages {
         self.all(|outages| outages.remove(&(team, refusal.clone())));
     }
 
-    /// Whether the refusal has begun and not ended.
+    /// True between the begin and the end of the outage.
     pub fn is_out(&self, team: Uuid, refusal: &Refusal) -> bool {
         self.all(|outages| outages.iter().any(|(out, it)| *out == team && it == refusal))
     }

@@ -179,12 +179,12 @@ const fn list_of<const N: usize>(method: Method) -> [Property; N] {
 }
 
 impl Property {
-    /// Those that the model can judge, in the order of the matrix.
+    /// Properties that the model judges, in the order of the matrix.
     pub const MODELLED: &[Self] = {
         const LIST: [Property; count_of(Method::Model)] = list_of(Method::Model);
         &LIST
     };
-    /// Those that the simulator can judge.
+    /// Properties that the simulator judges.
     pub const SIMULATED: &[Self] = {
         const LIST: [Property; count_of(Method::Simulator)] = list_of(Method::Simulator);
         &LIST
@@ -195,19 +195,19 @@ impl Property {
         1 << self as u32
     }
 
-    /// Those of `wanted` that this state violates. Liveness is not judged.
+    /// The properties of `wanted` that this state violates. Liveness is not judged.
     pub fn violated(facts: &Facts<'_>, wanted: Set) -> Set {
         let safety = Self::ALL.iter().filter(|one| wanted & one.bit() != 0 && one.kind() == Kind::Safety);
         safety.filter(|one| one.is_violated(facts, || true)).fold(0, |set, one| set | one.bit())
     }
 
-    /// Those of `wanted` that this state exercises.
+    /// The properties of `wanted` that this state exercises.
     pub fn exercised(facts: &Facts<'_>, wanted: Set) -> Set {
         let wanted = Self::ALL.iter().filter(|one| wanted & one.bit() != 0);
         wanted.filter(|one| one.is_exercised(facts)).fold(0, |set, one| set | one.bit())
     }
 
-    /// Whether it says what must come about: only a whole graph violates it, no single state.
+    /// True for a liveness property: only a whole graph violates it, no single state.
     pub fn is_inevitable(self) -> bool {
         Inevitable::ALL.iter().any(|inevitable| inevitable.property() == self)
     }
@@ -253,7 +253,7 @@ impl Inevitable {
         }
     }
 
-    /// Whether it has yet to come about in this state.
+    /// True while the property is pending in this state.
     pub fn is_pending(self, facts: &Facts<'_>) -> bool {
         match self {
             Self::Launch => facts.launch_is_owed(),

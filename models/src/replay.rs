@@ -28,7 +28,7 @@ use crate::{
     world::State,
 };
 
-/// What was replayed without a divergence.
+/// Statistics of a replay without divergence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// States reached.
@@ -42,9 +42,9 @@ pub struct Replayed {
 pub struct Divergence {
     /// A shortest path to it, the diverging action last.
     pub path: Vec<Scene>,
-    /// What the model says.
+    /// The observation that the model predicts.
     pub expected: Observed,
-    /// What really is.
+    /// The actual observation.
     pub found: Observed,
 }
 
@@ -83,8 +83,8 @@ pub fn replay<S: Strategy + Default>(model: &Model) -> Result<Replayed, Box<Dive
     replay_on(model, &mut InMemory::<S>::default(), |_, _| {})
 }
 
-/// Replays every edge of `model` against an empty store on its rig. `spoil` may do something to the store after each
-/// action, and is told which approval it is about: for tests that show that a divergence is found.
+/// Replays every edge of `model` against an empty store on its rig. `spoil` receives the approval after each action and
+/// may corrupt the store: for tests which show that a divergence is found.
 ///
 /// # Errors
 /// The first [`Divergence`].

@@ -10,18 +10,18 @@ use crate::{
     world::{Packed, State},
 };
 
-/// What a flow's author expects, at the default bounds.
+/// The verdicts that a flow's author expects, at the default bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expectations {
     /// These are broken; all others hold.
     pub broken: Vec<Property>,
     /// These are broken, too, by what only the simulator does.
     pub broken_in_simulation: Vec<Property>,
-    /// These hold without being put to the test.
+    /// Vacuous: these hold without being exercised.
     pub vacuous: Vec<Property>,
 }
 
-/// What became of one property.
+/// Verdict of one property.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// No run within the bounds breaks it.
@@ -29,7 +29,7 @@ pub enum Verdict {
     /// This run violates it: none has fewer faults and crashes, of those none is shorter, and of those none switches
     /// less often between callers.
     Violated(Run),
-    /// It does not apply to the flow.
+    /// The property does not apply to the flow.
     DoesNotApply,
     /// The exploration was cut off before anything violated it.
     Unknown,
@@ -42,7 +42,7 @@ pub struct Run {
     pub actions: Vec<Action>,
     /// For L1 and L2: how it goes on from there to where it stays. Fair, and without faults.
     pub tail: Vec<Action>,
-    /// For L1 and L2: what it does there for ever; empty when nobody who has to move can.
+    /// For L1 and L2: the cycle that avoids the property for ever; empty if no owed move is enabled.
     pub cycle: Vec<Action>,
 }
 
@@ -82,11 +82,11 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Something happened that puts it to the test.
     pub exercised: bool,
-    /// The verdict is the one that the flow's author expects.
+    /// The verdict is the expected one.
     pub expected: bool,
 }
 
-/// What was found out about a flow.
+/// Result of checking a flow.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Within which bounds.
@@ -106,17 +106,17 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every verdict is the expected one.
+    /// True if every verdict is the expected one.
     pub fn is_expected(&self) -> bool {
         self.judgements.iter().all(|judgement| judgement.expected)
     }
 
-    /// Whether something was found broken that should hold: certain even when the run was cut off.
+    /// True if a property was unexpectedly violated: certain even after a truncated exploration.
     pub fn has_unexpected_run(&self) -> bool {
         self.judgements.iter().any(|one| !one.expected && matches!(one.verdict, Verdict::Violated(_)))
     }
 
-    /// What was found out about `property`.
+    /// The judgement of `property`.
     pub fn of(&self, property: Property) -> &Judgement {
         self.judgements
             .iter()
@@ -199,7 +199,7 @@ impl Expectations {
         let expected_broken = self.broken.contains(&property);
         match verdict {
             Verdict::Unknown => false,
-            // It needs no expectation, and none that says otherwise.
+            // It needs no expectation, and contradicts none but "broken".
             Verdict::DoesNotApply => !expected_broken,
             Verdict::Violated(_) => expected_broken,
             // Less happens within smaller bounds, so less is broken.

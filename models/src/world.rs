@@ -20,17 +20,17 @@ pub use layout::{Layout, Packed};
 pub const MAX_CONSUMERS: usize = 6;
 /// The most attempts: two of each caller, a stranger's and a scanner's.
 pub const MAX_ATTEMPTS: usize = 2 * MAX_CONSUMERS + 2;
-/// The most targets that are told apart; any further one counts as the last.
+/// Number of targets that are distinguished; any further one counts as the last.
 pub const MAX_TARGETS: usize = 6;
 /// The largest count that is kept.
 pub const MAX_COUNT: u8 = 15;
 
 const ACTS: usize = Flow::MAX_ACTS;
 
-/// What an attempt would launch.
+/// A payload to launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Payload {
-    /// What was approved.
+    /// The approved payload.
     #[default]
     Approved,
     /// The same source, changed since.
@@ -63,7 +63,7 @@ pub enum TargetStatus {
     Settled,
 }
 
-/// Where a launch job is.
+/// Status of a launch job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JobStatus {
     /// Never written.
@@ -82,18 +82,18 @@ pub enum JobStatus {
 /// A job of an act via the outbox: there is at most one under a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Job {
-    /// Where it is.
+    /// Status of the job.
     pub status: JobStatus,
-    /// What it launches.
+    /// Its payload.
     pub payload: Payload,
     /// The target of the attempt that wrote it.
     pub target: Option<u8>,
-    /// It has been launched. A repeat is the same launch.
+    /// Launched. A repeat is the same launch.
     pub launched: bool,
 }
 
 impl Job {
-    /// Whether it is still to be done.
+    /// True until the job is done.
     pub fn is_open(&self) -> bool {
         matches!(self.status, JobStatus::Ready | JobStatus::Leased | JobStatus::Running)
     }
@@ -109,12 +109,12 @@ pub enum Lease {
     Held {
         /// Its index.
         by: u8,
-        /// It knows: the answer was not lost.
+        /// The holder received the reply.
         known: bool,
     },
 }
 
-/// What has been found that no later action takes back: each flag is a violation.
+/// Violations found so far; no later action clears a flag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Violated {
     /// S4: used from neither approved nor used-up.
@@ -156,7 +156,7 @@ pub struct Presses {
     pub scanner: bool,
 }
 
-/// Everything outside of the attempts.
+/// Global state, without the attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     /// The object's status.
@@ -167,9 +167,9 @@ pub struct World {
     pub applied: u8,
     /// The attempt of the last swap, while it may undo it.
     pub last_user: Option<u8>,
-    /// It was usable at some time.
+    /// The object has been usable.
     pub approved: bool,
-    /// It was revoked at some time.
+    /// The object has been revoked.
     pub was_revoked: bool,
     /// The presses of the approvers.
     pub presses: Presses,
@@ -205,11 +205,11 @@ pub struct World {
     pub lease_step: u8,
     /// The attempt that took the lease last, while it runs: every earlier one is fenced.
     pub lease_last: Option<u8>,
-    /// But not the other attempt of the same caller.
+    /// Except the other attempt of the same caller.
     pub fence_shared: bool,
-    /// Nothing has happened that S3 leaves out.
+    /// No event that S3 excludes has happened.
     pub clean: bool,
-    /// What has been violated.
+    /// Violations found so far.
     pub violated: Violated,
     /// The crashes that may still happen.
     pub crashes_left: u8,
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// How many targets there are.
+    /// Number of targets.
     pub fn created(&self) -> u8 {
         self.targets.iter().filter(|target| **target != TargetStatus::Absent).count() as u8
     }
@@ -284,7 +284,7 @@ impl World {
         };
     }
 
-    /// It is usable now.
+    /// True if the object is usable now.
     pub fn is_usable(&self) -> bool {
         self.status == Status::Approved && !self.window_passed
     }

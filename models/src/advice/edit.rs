@@ -11,7 +11,7 @@ use super::document::{Change, Place};
 /// One edit.
 #[derive(Clone, Debug)]
 pub(super) struct Edit {
-    /// What to do, as an imperative.
+    /// The edit, as an imperative.
     pub(super) words: String,
     /// Its size, among edits: a key, several keys, a move, a transaction, a new step.
     pub(super) rank: usize,
@@ -380,7 +380,7 @@ impl Edits<'_> {
     }
 }
 
-/// Whether a step can be a member of a transaction, or have members added.
+/// True if a step can be a member of a transaction, or have members added.
 fn can_join(step: &Step) -> bool {
     matches!(
         step.action,
@@ -393,7 +393,7 @@ fn can_join(step: &Step) -> bool {
     )
 }
 
-/// What of a step goes into a transaction: an act that is no row becomes a job.
+/// The part of a step that moves into a transaction: an act without a row becomes a job.
 fn part(step: &Step) -> String {
     match &step.action {
         StepAction::Act(act) if !matches!(act.via, Via::Row { .. } | Via::Outbox) => {

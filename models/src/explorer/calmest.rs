@@ -8,7 +8,7 @@ use super::{Explorable, Explored, HASHER, Id, SHARDS, Shard};
 
 type Index<K> = HashMap<K, u32, foldhash::fast::FixedState>;
 
-/// The callers that are told apart, and none.
+/// Number of callers that are distinguished, and none.
 const LAST: usize = 16;
 const NONE: usize = LAST - 1;
 const UNREACHED: u32 = u32::MAX;

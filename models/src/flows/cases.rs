@@ -9,11 +9,11 @@ pub struct Case {
     pub title: &'static str,
     /// The reports, as `owner/project#number`: the judged one first, then others of the same kind.
     pub reports: &'static [&'static str],
-    /// What happened.
+    /// The incident.
     pub story: &'static str,
     /// The ids of the properties that stand for what was reported.
     pub violates: &'static [&'static str],
-    /// What the fix leaves open; empty where it keeps every promise.
+    /// The violations that remain after the fix.
     pub still: &'static str,
     /// The reported flow, then those that came between, then the fix.
     pub flows: &'static [BuiltIn],

@@ -1,4 +1,4 @@
-//! Small graphs, drawn by hand, in which somebody starves or does not.
+//! Liveness on small hand-written graphs, with and without starvation.
 
 use std::ops::ControlFlow;
 
@@ -105,7 +105,7 @@ fn the_good_that_has_to_come_about_does() {
 
 #[test]
 fn a_fair_cycle_gives_every_class_its_turn() {
-    // Left moves on 0 → 1 only, right on 1 → 2 only, and from 2 somebody has to go back.
+    // Left moves on 0 → 1 only, right on 1 → 2 only, and from 2 either has to go back.
     let edges = &[(0, 1, LEFT), (0, 2, RIGHT), (1, 2, RIGHT), (1, 0, LEFT), (2, 0, LEFT), (2, 1, RIGHT)];
     let [_, _, cycle] = lasso(edges, 9).expect("there is no state 9");
     let took = |mover| cycle.windows(2).any(|pair| edges.contains(&(pair[0], pair[1], mover)));

@@ -8,23 +8,23 @@ use crate::{
     world::{Attempt, JobStatus, Lease, State, World, stage_of},
 };
 
-/// What becomes of one atomic action of an attempt.
+/// Outcome of one atomic action of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StepOutcome {
-    /// It happens, and is judged by the protocol's rules.
+    /// Executed, and judged by the protocol's rules.
     Happens,
     /// Its step refuses by its own judgement.
     Refuses,
     /// The infrastructure fails before anything changed. A fault.
     Fails,
-    /// It is applied, and the answer is lost. A fault.
+    /// Applied, with a lost reply. A fault.
     LosesAnswer,
 }
 
 /// One atomic action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Somebody presses the button.
+    /// A press of the approve button.
     Approve(Press),
     /// An approver opens the link too late.
     Expire,
@@ -42,7 +42,7 @@ pub enum Action {
     Promotion {
         /// The index of the attempt.
         consumer: u8,
-        /// What becomes of it.
+        /// Outcome of the action.
         outcome: StepOutcome,
     },
     /// The worker leases a job.
@@ -85,7 +85,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it is a crash or an injected fault.
+    /// True for a crash or an injected fault.
     pub fn is_harm(self) -> bool {
         matches!(
             self,
@@ -93,7 +93,7 @@ impl Action {
         )
     }
 
-    /// Whose move it is, for counting the switches between callers; none for the world's.
+    /// The caller of the move, for counting switches between callers; `None` for the world's.
     pub fn mover(self) -> Option<u8> {
         match self {
             Self::Promotion { consumer, .. } => Some(consumer),
@@ -110,7 +110,7 @@ impl Model {
         actions.into_iter().filter_map(move |action| Some((self.apply(state, action)?, action)))
     }
 
-    /// What may happen in this state. Some of it turns out not to be possible: then [`apply`](Self::apply) says so.
+    /// Candidate moves in this state. [`apply`](Self::apply) rejects those that turn out to be disabled.
     pub(crate) fn candidates(&self, state: &State, actions: &mut Vec<Action>) {
         self.world_candidates(&state.world, actions);
         for attempt in 0..self.attempts() {
@@ -142,7 +142,7 @@ impl Model {
 
     fn world_candidates(&self, world: &World, actions: &mut Vec<Action>) {
         let object = self.flow.object();
-        // Whether a decision is legal is for the table of transitions to say.
+        // The table of transitions decides if a decision is legal.
         if object.approvers > 0 {
             actions.extend(Press::ALL.map(Action::Approve));
             if world.window_passed {
@@ -310,7 +310,7 @@ impl Model {
     }
 }
 
-/// Where this outcome leaves an attempt.
+/// Stage of an attempt after this outcome.
 pub(crate) fn stage(outcome: &Outcome) -> Stage {
     match outcome {
         Outcome::Succeeded { .. } => Stage::Succeeded,

@@ -58,7 +58,7 @@ impl Model {
             _ => before.uses > 0,
         };
         if finds_its_own {
-            // It repeats no earlier attempt's outcome.
+            // The attempt repeats no earlier outcome.
             state.attempts[index].repeats = before.repeats;
         }
         // The action that completes the step of `until` releases the lease, and so does the attempt's end.
@@ -91,7 +91,7 @@ impl Model {
         Some(())
     }
 
-    /// What the answer of an attempt shows, and what the action that answers does.
+    /// Effects of an attempt's answer, and of the action that answers.
     fn answer(&self, state: &mut State, attempt: u8, stage: Stage) {
         let index = usize::from(attempt);
         let one = state.attempts[index];
@@ -211,16 +211,16 @@ impl Model {
         world.violated.acted_other |= self.is_other(payload);
     }
 
-    /// Whether this payload is not the approved one, where that matters.
+    /// True if this payload differs from the approved one, where that matters.
     pub(super) fn is_other(&self, payload: Payload) -> bool {
         self.flow.object().bound && payload != Payload::Approved
     }
 
-    /// Makes one state of states that differ in nothing that is still asked for.
+    /// Merges states that differ only in fields that are no longer read.
     ///
-    /// The kinds of refusal are told apart by S3 (409 or not), while nothing has happened that it leaves out, and by
-    /// the action that answers; afterwards they are one. An attempt whose caller has no attempt left forgets what only
-    /// that one would ask for.
+    /// The kinds of refusal are distinguished by S3 (409 or not), until an event that it excludes, and by the action
+    /// that answers; afterwards they are merged. An attempt whose caller has no attempt left drops the fields that only
+    /// such an attempt would read.
     pub(super) fn normalise(&self, state: &mut State) {
         let clean = state.world.clean;
         for attempt in 0..self.attempts() {
@@ -230,7 +230,7 @@ impl Model {
                 continue;
             }
             if state.world.last_user == Some(attempt) {
-                // It undoes nothing any more.
+                // No undo is left.
                 state.world.last_user = None;
             }
             if !clean {
@@ -260,7 +260,7 @@ impl Model {
         }
     }
 
-    /// Whether a retry that was refused like this is excused: the marker or lease that refused it can still go away.
+    /// True if a retry that was refused like this is excused: the marker or lease that refused it can still go away.
     fn excuses(&self, effect: &Effect<'_>, state: &State, attempt: u8) -> bool {
         match effect {
             Effect::Recall { .. } => {

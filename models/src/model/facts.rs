@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl Model {
-    /// Whether this state violates `property`.
+    /// True if this state violates `property`.
     pub fn violates(&self, property: Property, state: &State) -> bool {
         property.applies(&self.flow)
             && self.with_facts(state, |facts| property.is_violated(facts, || self.fresh_succeeds(state)))
     }
 
-    /// Whether this state exercises `property`.
+    /// True if this state exercises `property`.
     pub fn exercises(&self, property: Property, state: &State) -> bool {
         self.with_facts(state, |facts| property.is_exercised(facts))
     }
@@ -144,7 +144,7 @@ impl Model {
         if succeeded { one.uses } else { 0 }
     }
 
-    /// Whether the uses of attempts that succeeded are asked for: L1 is owed to them only.
+    /// True if only the uses of successful attempts count: L1 is owed to them only.
     pub(super) fn counts_uses_of_successes(&self) -> bool {
         self.flow.object().failed_attempt == FailedAttempt::Burn && self.flow.acts().next().is_some()
     }
@@ -161,7 +161,7 @@ impl Model {
             })
     }
 
-    /// Whether this attempt is the retry that a lost final answer owes.
+    /// True if this attempt is the retry after a lost final answer.
     pub(super) fn owes_retry(&self, state: &State, attempt: u8) -> bool {
         state.attempts[usize::from(attempt)].stage == Stage::Waiting
             && self.cast[usize::from(attempt)]

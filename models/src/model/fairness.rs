@@ -50,7 +50,7 @@ impl Explorable for Model {
             + u32::from(self.bounds.faults - state.world.faults_left)
     }
 
-    /// How many take part, then who: the first callers are the plainest.
+    /// The number of participants, then their roles: the first callers are the plainest.
     fn cost(&self, state: &State) -> u32 {
         let begun = (0..).zip(&state.attempts).filter(|(_, one)| one.stage != Stage::Waiting);
         begun.fold(0, |cost, (index, _)| cost + (64 << 10) + (1 << index))
@@ -89,7 +89,7 @@ impl Explorable for Model {
 }
 
 impl Model {
-    /// Whether `property` applies to the flow.
+    /// True if `property` applies to the flow.
     pub fn applies(&self, property: Property) -> bool {
         self.applied & property.bit() != 0
     }

@@ -18,11 +18,11 @@ use crate::{
 /// How an attempt that runs alone ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alone {
-    /// It succeeds.
+    /// The attempt succeeds.
     Succeeds,
-    /// It is refused, or waits for ever.
+    /// The attempt is refused, or waits for ever.
     Fails,
-    /// It meets a live holder's lease that does not run out.
+    /// The attempt meets a live holder's lease that does not expire.
     NotJudged,
 }
 
@@ -40,7 +40,7 @@ impl Default for Known {
 }
 
 impl Model {
-    /// Whether it does not fail in this state: one that is not judged counts as a success.
+    /// True unless a fresh attempt fails in this state; one that is not judged counts as a success.
     pub(super) fn fresh_succeeds(&self, state: &State) -> bool {
         let world = &state.world;
         let keys = world.keyed.iter().fold(0, |bits, keyed| bits << 1 | usize::from(keyed & 1 == 1));
@@ -120,7 +120,7 @@ impl Model {
             if let (Effect::Lease { .. }, Lease::Held { by, .. }) = (effect, state.world.lease)
                 && by == attempt
             {
-                // It waits for its own lease.
+                // The attempt waits for its own lease.
                 holder_lives = false;
                 if self.lease_runs_out(&state.world) {
                     Self::free_lease(&mut state.world);

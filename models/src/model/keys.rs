@@ -1,4 +1,4 @@
-//! What outlives a request under a key: the object's lease, the in-flight marker, and the stored outcome.
+//! State under a key that outlives a request: the object's lease, the in-flight marker, and the stored outcome.
 
 use countersign::protocol::{Lease as LeaseStep, Reply, Step, StepAction};
 
@@ -22,20 +22,20 @@ impl Model {
         })
     }
 
-    /// Whether the lease that is held runs out by itself. Settled: renewing it does not help a holder who does not know
-    /// of it.
+    /// True if the held lease expires by itself. Decided at acquisition: a holder that does not know of it cannot
+    /// renew.
     pub(super) fn lease_runs_out(&self, world: &World) -> bool {
         let Lease::Held { known, .. } = world.lease else { return false };
         let runs_out = |lease: &LeaseStep| lease.expires && !(lease.renewed && known);
         self.leases_end && self.held_lease(world).is_some_and(runs_out)
     }
 
-    /// Whether its holder renews it.
+    /// True if its holder renews it.
     pub(super) fn lease_is_renewed(&self, world: &World) -> bool {
         self.held_lease(world).is_some_and(|lease| lease.renewed)
     }
 
-    /// Whether the lease may run out now.
+    /// True if the lease may expire now.
     pub(super) fn lease_may_end(&self, state: &State) -> bool {
         self.lease_runs_out(&state.world)
     }
@@ -50,18 +50,18 @@ impl Model {
         by.into_iter().chain(other)
     }
 
-    /// Whether a holder of the lease runs.
+    /// True if a holder of the lease is running.
     pub(super) fn holder_runs(&self, state: &State) -> bool {
         self.lease_holders(&state.world).any(|by| state.attempts[usize::from(by)].stage == Stage::Running)
     }
 
-    /// Whether this attempt holds the lease, and knows.
+    /// True if this attempt holds the lease, and knows it.
     pub(super) fn is_leased_by(&self, world: &World, attempt: u8) -> bool {
         matches!(world.lease, Lease::Held { known: true, .. })
             && self.lease_holders(world).any(|by| by == attempt)
     }
 
-    /// Whether no other caller has taken the lease since this attempt did.
+    /// True if no other caller has acquired the lease since this attempt did.
     pub(super) fn is_latest(&self, world: &World, attempt: u8) -> bool {
         let Some(last) = world.lease_last else { return false };
         last == attempt || (world.fence_shared && self.sibling(last) == Some(attempt))
@@ -85,7 +85,7 @@ impl Model {
         world.lease_step = 0;
     }
 
-    /// Whether an attempt that waits for the lease waits for ever: it does not run out, and its holder is gone.
+    /// True if an attempt waits for a lease for ever: it does not expire, and its holder is gone.
     pub(super) fn is_stuck(&self, state: &State, attempt: u8) -> bool {
         let one = &state.attempts[usize::from(attempt)];
         let Lease::Held { by, .. } = state.world.lease else { return false };
@@ -98,7 +98,7 @@ impl Model {
             && !self.will_be_freed(state, attempt)
     }
 
-    /// Whether a holder other than this attempt may still release the lease.
+    /// True if a holder other than this attempt may still release the lease.
     fn will_be_freed(&self, state: &State, attempt: u8) -> bool {
         self.lease_holders(&state.world).any(|by| {
             let holder = &state.attempts[usize::from(by)];
@@ -106,7 +106,7 @@ impl Model {
         })
     }
 
-    /// Whether a lease of attempt `by` is given to this one, too.
+    /// True if this attempt may share a lease of attempt `by`.
     fn may_share(&self, by: u8, attempt: u8, cursor: u8) -> bool {
         let step = self.lines[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
         let is_reentrant = matches!(step, Some(StepAction::Lease(lease)) if lease.reentrant);
@@ -140,7 +140,7 @@ impl Model {
                 world.lease_last = Some(attempt);
                 world.fence_shared = false;
             }
-            // It joins its caller's other attempt; what it does not know of changes nothing.
+            // It shares the lease of its caller's other attempt; an acquisition with a lost reply changes nothing.
             Lease::Held { .. } if !known => self.forget_fence(world, attempt),
             Lease::Held { by, known: was_known } => {
                 world.lease_shared = was_known && (world.lease_shared || by != attempt);
@@ -190,7 +190,7 @@ impl Model {
         (one.has_marker, one.is_stored, one.stored_answers) = (false, true, one.answers);
     }
 
-    /// Whether the marker of the recall at this action expires.
+    /// True if the marker of the recall at this action expires.
     pub(super) fn claim_expires_at(&self, cursor: u8) -> bool {
         let step = self.lines[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
         matches!(step, Some(StepAction::Recall { claim_expires: true, .. }))

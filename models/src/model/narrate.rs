@@ -9,7 +9,7 @@ use countersign::protocol::{
 use super::{Action, Model, Press, Role, StepOutcome, target_index};
 use crate::{properties::Stage, world::State};
 
-/// Who takes part in a run, in the order in which a diagram shows them.
+/// The participants of a run, in the order of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Actor {
     /// Says yes, or comes too late.
@@ -20,7 +20,7 @@ pub enum Actor {
     Consumer {
         /// Which one.
         index: u8,
-        /// It asks for another payload than the approved one.
+        /// Requests another payload than the approved one.
         foreign: bool,
     },
     /// Another owner's caller who knows the id.
@@ -40,7 +40,7 @@ pub enum Actor {
         /// Which one, counted from 0.
         index: u8,
     },
-    /// What nobody does: the clock and the crash.
+    /// The world: the clock and the crash.
     World,
 }
 
@@ -67,13 +67,13 @@ impl fmt::Display for Actor {
 /// One action of a run, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scene {
-    /// Who acts.
+    /// The acting participant.
     pub from: Actor,
-    /// On whom; the same one when nobody else takes part.
+    /// The other participant; the same one if there is none.
     pub to: Actor,
-    /// What is done, as a verb with its object.
+    /// The action, as a verb with its object.
     pub does: String,
-    /// What comes of it, where that is not plain.
+    /// The result, if it is not obvious.
     pub result: Option<String>,
     /// A fault or a crash.
     pub is_harm: bool,
@@ -122,7 +122,7 @@ impl Model {
         self.flow.acts().nth(usize::from(act)).map_or("act", |(name, _)| name)
     }
 
-    /// What `action` is in this state.
+    /// Narrates `action` in this state.
     pub fn narrate(&self, state: &State, action: Action) -> Scene {
         let noun = self.flow.object().noun.as_str();
         let scene =
@@ -252,7 +252,7 @@ fn shown(refusal: &Refusal, noun: &str) -> String {
     format!("{}{why}", refusal.status())
 }
 
-/// Whether a swap found no row to change, or its own use.
+/// True if a swap found no row to change, or its own use.
 fn changes_nothing(effect: &Effect<'_>, before: &State, after: &State) -> bool {
     let swaps = |commit: &Commit<'_>| commit.ops.iter().any(|op| matches!(op, Change::Consume { .. }));
     matches!(effect, Effect::Commit(commit) if swaps(commit)) && before.world.applied == after.world.applied

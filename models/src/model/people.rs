@@ -1,15 +1,15 @@
 //! The people: approvers who press the button, a scanner that follows its link, an administrator.
 //!
-//! There are `approvers + 1` people besides the requester, who is one more of them unless `separate`. Each may press
-//! at any time, in any status, any number of times; only `decision.guards` stop a press. People are alike, so that
-//! only their numbers are kept.
+//! There are `approvers + 1` people other than the requester, and the requester is one of them unless `separate`. Each
+//! may press at any time, in any status, any number of times; only `decision.guards` stop a press. People are
+//! interchangeable, so that only their numbers are stored.
 
 use countersign::protocol::{Event, Method, Status, Validity};
 
 use super::Model;
 use crate::world::{Presses, World};
 
-/// Who presses the button.
+/// The person who presses the button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Press {
     /// A person who has not approved it.
@@ -28,7 +28,7 @@ impl Press {
 }
 
 impl Model {
-    /// The requester is told apart from the approvers.
+    /// True if the requester is distinguished from the approvers.
     fn has_requester(&self) -> bool {
         self.flow.object().separate || self.flow.decision().guards.not_requester
     }
@@ -85,12 +85,12 @@ impl Model {
         (*world != before).then_some(())
     }
 
-    /// Nothing asks for the presses any more. The scanner's is not repeated.
+    /// Clears presses that are no longer read. The scanner's is not repeated.
     fn forget_presses(&self, world: &mut World) {
         world.presses = Presses::default();
     }
 
-    /// An administrator, or whoever opens the link too late, decides by compare-and-swap.
+    /// An administrator, or a visitor who opens the link too late, decides by compare-and-swap.
     pub(super) fn decide(&self, world: &mut World, event: Event) -> Option<()> {
         let validity = if world.window_passed { Validity::Expired } else { Validity::Valid };
         let status = (self.transitions)(world.status, event, validity).ok()?;

@@ -1,4 +1,4 @@
-//! What is wrong in the last state of a counterexample, in one sentence; and the step that the flow lacks, if one does.
+//! One sentence for the violation in a counterexample's last state, and for the missing step, if any.
 
 use countersign::protocol::{Member, StepAction};
 

@@ -1,4 +1,4 @@
-//! What a flow makes of the world: its atomic actions, who takes part, and which fields a state has.
+//! The model of a flow: its atomic actions, the participants, and the fields of a state.
 
 use countersign::protocol::{
     Approval, Atomicity, Binding, Change, Digest, Effect, Environment, Flow, Kind, Member, Method, OnError,
@@ -12,22 +12,22 @@ use crate::{
     world::{Layout, MAX_CONSUMERS, Payload},
 };
 
-/// What can become of one atomic action of the flow, found by asking the machine for its effect there.
+/// Possible outcomes of one atomic action of the flow, found by querying the machine for its effect.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     /// The index of its step, none for the answer.
     pub(super) step: Option<usize>,
     /// The first refusal that it may answer by its own judgement.
     pub(super) refusal: Option<Refusal>,
-    /// It may fail before anything changed.
+    /// May fail before anything changed.
     pub(super) may_fail: bool,
-    /// It may be applied and its answer lost.
+    /// May be applied with a lost reply.
     pub(super) may_lose_answer: bool,
-    /// It consumes.
+    /// Consumes.
     pub(super) consumes: bool,
-    /// It writes the target, or looks for it in order to write.
+    /// Writes the target, or looks it up for a write.
     pub(super) writes_target: bool,
-    /// It waits for the lease.
+    /// Waits for the lease.
     pub(super) waits: bool,
 }
 
@@ -193,12 +193,12 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
 }
 
 impl Model {
-    /// Whether acts start deploys, so that a written target is not settled before one ends.
+    /// True if acts start deploys: a written target then stays `building` until one ends.
     pub(super) fn has_deploys(&self) -> bool {
         starts_deploys(&self.flow)
     }
 
-    /// Whether the write of this step is one of the target.
+    /// True if the write of this step is to the target.
     pub(super) fn writes_target_at(&self, step: usize) -> bool {
         matches!(&self.flow.steps()[step].action, StepAction::Write(write) if write.what == WriteTarget::Target)
     }

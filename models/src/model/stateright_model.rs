@@ -45,8 +45,7 @@ impl stateright::Model for Model {
         self.apply(last, action).map(|next| format!("{}\n{next:?}", self.narrate(last, action)))
     }
 
-    /// Those that a state can show broken. L1 and L2 speak of what is inevitable: `countersign verify` judges
-    /// them on the whole graph.
+    /// The safety properties. L1 and L2 are liveness: `countersign verify` judges them on the whole graph.
     fn properties(&self) -> Vec<Checked<Self>> {
         checked!(
             S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S15, S17, S18, S19, S20, S21, S22, L3, L4

@@ -9,10 +9,10 @@ use super::{LATEST_FENCE, Model, Role, StepOutcome, clock, target_id, target_ind
 use crate::world::{Deploy, Job, JobStatus, MAX_COUNT, Payload, State, TargetStatus};
 
 impl Model {
-    /// Does what the effect asks. None when the outcome is not possible here: nothing can be lost of a commit that is
-    /// refused, and a lease that another attempt has is waited for.
+    /// Executes an effect. `None` if the outcome is impossible here: the reply to a refused commit cannot be lost, and
+    /// a lease held by another attempt is waited for.
     ///
-    /// Where the reply says that nothing changed, nothing has.
+    /// A reply that reports no change implies that nothing has changed.
     pub(super) fn reply<'m>(
         &'m self,
         effect: Effect<'m>,
@@ -96,7 +96,7 @@ impl Model {
         })
     }
 
-    /// Whether a use that is not undone belongs to an attempt of the same caller, and the store knows it.
+    /// True if a use that is not undone belongs to an attempt of the same caller, and the store knows it.
     fn has_own_use(&self, state: &State, attempt: u8) -> bool {
         let uses = |attempt: u8| {
             let one = &state.attempts[usize::from(attempt)];

@@ -92,7 +92,7 @@ impl Model {
         if key {
             world.keyed[act] &= !(1 << slot);
             for other in attempts.iter_mut() {
-                // Under one key there was one effect, whoever called.
+                // Under one key there was one effect, regardless of its callers.
                 if self.flow.object().uses == 1 {
                     other.acted[act] = 0;
                 }

@@ -5,7 +5,7 @@ use countersign::protocol::{FailedAttempt, Flow, Member, Method, Retry, StepActi
 use super::Property;
 
 impl Property {
-    /// Whether it applies to `flow`. One that does not is neither held nor violated, and needs no expectation.
+    /// True if the property applies to `flow`. Otherwise it is neither held nor violated, and needs no expectation.
     pub fn applies(self, flow: &Flow) -> bool {
         let object = flow.object();
         let acts = flow.acts().count() > 0;
@@ -39,7 +39,7 @@ impl Property {
     }
 }
 
-/// Whether a step can refuse as preflight.
+/// True if a step can refuse as preflight.
 fn has_preflight(flow: &Flow) -> bool {
     flow.steps().iter().any(|step| step.is_preflight() || step.refusals().next().is_some())
 }
@@ -54,17 +54,17 @@ fn writes(flow: &Flow, wanted: impl Fn(WriteTarget) -> bool) -> bool {
     })
 }
 
-/// Whether an act starts deploys: only those via memory and the outbox do.
+/// True if an act starts deploys: only those via memory and the outbox do.
 pub(crate) fn starts_deploys(flow: &Flow) -> bool {
     flow.acts().any(|(_, act)| matches!(act.via, Via::Memory | Via::Outbox))
 }
 
-/// Whether a step writes the target.
+/// True if a step writes the target.
 pub(crate) fn writes_target(flow: &Flow) -> bool {
     writes(flow, |what| what == WriteTarget::Target)
 }
 
-/// Whether a step writes anything.
+/// True if a step writes anything.
 pub(crate) fn writes_anything(flow: &Flow) -> bool {
     writes(flow, |_| true)
 }

@@ -5,7 +5,7 @@ use countersign::protocol::Status;
 use super::{Facts, PromotionFacts, Property, Stage};
 
 impl Property {
-    /// Whether this state shows that the property was exercised.
+    /// True if this state exercises the property.
     #[inline]
     pub fn is_exercised(self, facts: &Facts<'_>) -> bool {
         let used = facts.executions > 0 || facts.status == Status::Executed;

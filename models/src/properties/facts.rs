@@ -2,13 +2,13 @@
 
 use countersign::protocol::Status;
 
-/// Where an attempt is, or how it ended.
+/// Stage of an attempt, or its outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// It has not begun.
+    /// Not begun.
     #[default]
     Waiting,
-    /// It has begun and not ended.
+    /// Running.
     Running,
     /// 200 or 202.
     Succeeded,
@@ -22,7 +22,7 @@ pub enum Stage {
     Unknown,
     /// Its process died.
     Killed,
-    /// It succeeded, and its final answer was lost.
+    /// Succeeded, with a lost final answer.
     AnswerLost,
     /// Refused by a check of `validate` with a 409.
     PreflightConflict,
@@ -52,12 +52,12 @@ impl Stage {
         Self::Gone,
     ];
 
-    /// Whether the caller was refused, with an outcome that is known.
+    /// True if the caller received a refusal.
     pub fn is_refused(self) -> bool {
         self.is_preflight() || matches!(self, Self::Conflict | Self::Gone | Self::Refused)
     }
 
-    /// Whether the preflight refused.
+    /// True if the preflight refused.
     pub fn is_preflight(self) -> bool {
         matches!(
             self,
@@ -65,17 +65,17 @@ impl Stage {
         )
     }
 
-    /// Whether S1 judges it: refused, other than by a 503 of a step that is not preflight.
+    /// True if S1 judges it: refused, other than by a 503 of a step that is not preflight.
     pub fn is_judged_by_s1(self) -> bool {
         self.is_refused() && self != Self::Refused
     }
 
-    /// Whether the object's rules refused with a 409.
+    /// True if the object's rules refused with a 409.
     pub fn is_conflict(self) -> bool {
         matches!(self, Self::Conflict | Self::PreflightConflict)
     }
 
-    /// As it is told once something has happened that S3 leaves out: nothing asks for the kinds of refusal any more.
+    /// The stage after an event that S3 excludes: the kinds of refusal are no longer read.
     #[must_use]
     pub fn merged(self) -> Self {
         match self {
@@ -87,34 +87,34 @@ impl Stage {
         }
     }
 
-    /// Whether it succeeded, whether or not its answer arrived.
+    /// True if it succeeded, even if its answer was lost.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Succeeded | Self::AnswerLost)
     }
 
-    /// Whether it has begun and is over.
+    /// True if it has begun and ended.
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running)
     }
 }
 
-/// What is known of one attempt.
+/// Facts of one attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PromotionFacts {
-    /// Where it is.
+    /// Its stage.
     pub stage: Stage,
-    /// It asks for something else than was approved.
+    /// Requests another payload than the approved one.
     pub foreign: bool,
     /// The object was usable when it began.
     pub began_on_approved: bool,
     /// Its consume took effect, and was not undone.
     pub consumed: bool,
-    /// How often, where it may be more than once; 0 where only `consumed` is known.
+    /// Number of uses, where it may exceed one; 0 where only `consumed` is known.
     pub uses: u8,
-    /// It wrote the target or the vault, and did not undo that.
+    /// It wrote the target or the vault, without an undo.
     pub wrote: bool,
-    /// It acted, and did not undo that. A written job counts.
+    /// It acted, without an undo. A written job counts.
     pub acted: bool,
     /// It repeats the outcome of an earlier attempt of the same caller.
     pub repeats: bool,
@@ -124,7 +124,7 @@ pub struct PromotionFacts {
     pub at_contended_write: bool,
 }
 
-/// What is known of a run so far.
+/// Facts of a run so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The object's status.
@@ -133,19 +133,19 @@ pub struct Facts<'a> {
     pub window_passed: bool,
     /// The source has changed since the approval.
     pub drifted: bool,
-    /// How often the object was used, net of undos.
+    /// Number of uses, net of undos.
     pub executions: u8,
-    /// It became used from neither approved nor used-up.
+    /// Used from neither approved nor used-up.
     pub executed_unapproved: bool,
-    /// It was used after its window had passed.
+    /// Used after the window had passed.
     pub executed_late: bool,
     /// A final status was left for another one.
     pub final_left: bool,
-    /// How many of approve, reject and expire won.
+    /// Number of winners among approve, reject and expire.
     pub decisions: u8,
-    /// How many executed events were written, net of releasing ones.
+    /// Number of executed events, net of releasing ones.
     pub executed_events: u8,
-    /// How many targets were created.
+    /// Number of targets created.
     pub targets_created: u8,
     /// A vault key was written.
     pub vault_written: bool,
@@ -164,17 +164,17 @@ pub struct Facts<'a> {
     pub clean: bool,
     /// The attempts.
     pub promotions: &'a [PromotionFacts],
-    /// What the model has nothing to say about, and how a run meets strangers, retries and scanners.
+    /// Facts outside the model, and those about strangers, retries and scanners.
     pub beyond: Beyond,
-    /// What only objects other than a deployment approval have.
+    /// Facts of objects other than a deployment approval.
     pub more: More,
 }
 
-/// What is known of an object that may be used several times, revoked, burnt, or bound to a target. The default is a
-/// deployment approval.
+/// Facts of an object that may be used several times, revoked, burnt, or bound to a target. The default is a deployment
+/// approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct More {
-    /// How often it may be used.
+    /// Number of permitted uses.
     pub max_uses: u8,
     /// The stored count of uses; none where the status says it all.
     pub stored_uses: Option<u8>,
@@ -182,13 +182,13 @@ pub struct More {
     pub is_act_owed: Option<bool>,
     /// A refused attempt uses it up.
     pub burns: bool,
-    /// It was used after it was revoked.
+    /// Used after it was revoked.
     pub used_revoked: bool,
-    /// It was used with another target than that of the approval.
+    /// Used with another target than the approved one.
     pub used_stale: bool,
     /// The target has changed since the approval.
     pub target_drifted: bool,
-    /// It was approved by too few people.
+    /// Approved by too few people.
     pub too_few: bool,
     /// Its requester is one of the approvers.
     pub requester_approved: bool,
@@ -216,7 +216,7 @@ impl Default for More {
     }
 }
 
-/// What is known of a run with several teams, keys, instances, a cap and a surface.
+/// Facts of a run with several teams, keys, instances, a cap and a surface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Beyond {
@@ -226,23 +226,23 @@ pub struct Beyond {
     pub cap_passed: bool,
     /// A stranger's attempt has ended.
     pub stranger_asked: bool,
-    /// It changed something, or was answered otherwise than with a 404.
+    /// The stranger changed something, or received another answer than a 404.
     pub stranger_told: bool,
     /// The retry of an attempt that had taken effect has ended.
     pub retried: bool,
-    /// It did not return the outcome, or took effect again.
+    /// The retry did not return the outcome, or took effect again.
     pub retry_differs: bool,
     /// A worker whose lease another one had taken over tried to act.
     pub stale_worker_tried: bool,
-    /// It succeeded.
+    /// The stale worker succeeded.
     pub stale_worker_acted: bool,
     /// The link was opened, or anything else by a method that is safe, while that could have changed something.
     pub looked_at: bool,
-    /// That changed something.
+    /// That request changed something.
     pub moved_by_a_look: bool,
     /// Lists, events, logs and errors were searched for the link's token.
     pub searched: bool,
-    /// It was found.
+    /// The token was found.
     pub token_found: bool,
 }
 
@@ -265,7 +265,7 @@ impl Facts<'_> {
         self.more.is_act_owed.unwrap_or(self.status == Status::Executed && self.launches == 0)
     }
 
-    /// What a fresh attempt was promised by L3.
+    /// True if L3 promises the success of a fresh attempt.
     pub(super) fn retry_is_promised(&self) -> bool {
         !self.window_passed
             && !matches!(self.status, Status::Revoked | Status::Rejected | Status::Expired)
@@ -276,7 +276,7 @@ impl Facts<'_> {
             })
     }
 
-    /// What a fresh attempt was promised by L4.
+    /// True if L4 promises the success of a fresh attempt.
     pub(super) fn progress_is_promised(&self) -> bool {
         self.status == Status::Approved && !self.window_passed
     }

@@ -5,10 +5,10 @@ use countersign::protocol::Status;
 use super::{Facts, Property, Stage};
 
 impl Property {
-    /// Whether this state violates it. `fresh_succeeds` tells whether one fresh attempt of what was approved, alone,
-    /// without faults and drift, would succeed here.
+    /// True if this state violates the property. `fresh_succeeds` returns the outcome of one fresh attempt of the
+    /// approved payload, alone, without faults and drift.
     ///
-    /// L1 and L2 speak of what is inevitable: no single state violates them.
+    /// L1 and L2 are liveness: no single state violates them.
     #[inline]
     pub fn is_violated(self, facts: &Facts<'_>, fresh_succeeds: impl Fn() -> bool) -> bool {
         let most = facts.more.max_uses;

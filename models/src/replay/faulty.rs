@@ -18,7 +18,7 @@ pub(super) struct Faulty<'a, R: Rig> {
 }
 
 impl<R: Rig> Faulty<'_, R> {
-    /// Does the work during an outage of what the step lists first, if that is the outcome.
+    /// Runs the work during an outage of the step's first refusal, if that is the outcome.
     async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
         let refusal = step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses).cloned();
         if let Some(refusal) = &refusal {

@@ -16,12 +16,12 @@ use crate::{
     world::{JobStatus, Lease, MAX_CONSUMERS, Payload, State, TargetStatus},
 };
 
-/// What can be seen from outside, and what a promotion would store of itself.
+/// The observable state, with the checkpoint of each promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     status: Status,
     window_passed: bool,
-    /// Of approve, reject and expire, the events.
+    /// Number of events among approve, reject and expire.
     decisions: usize,
     executed_events: usize,
     targets: [TargetStatus; MAX_CONSUMERS],
@@ -41,12 +41,12 @@ struct ObservedConsumer {
     deploying: bool,
     /// Next action, digest, target, whether it created that: while it runs.
     holds: Option<(u8, Payload, Option<u8>, bool)>,
-    /// It runs, and took the lease last.
+    /// Running, and the last to acquire the lease.
     leased_last: bool,
 }
 
 impl Observed {
-    /// What the model says is to be seen.
+    /// The observation that the model predicts.
     pub(super) fn of_model(model: &Model, state: &State) -> Self {
         let world = &state.world;
         let job = world.jobs[0][0];
@@ -83,8 +83,7 @@ impl Observed {
 }
 
 impl Real {
-    /// What is to be seen of it and of its store. The kinds of refusal are told apart for as long as the model does
-    /// so.
+    /// The observation of this run and its store. The kinds of refusal are distinguished as long as the model does so.
     pub(super) fn observe(&self, records: &Records, by_kind: bool) -> Observed {
         let production = environment("production");
         let targets: Vec<_> = records.stacks.iter().filter(|stack| stack.env == production).collect();
@@ -144,7 +143,7 @@ impl Real {
         }
     }
 
-    /// What a digest stands for: the approved payload, another stack's, or else the source as it has become.
+    /// The payload of a digest: the approved one, another stack's, or the changed source.
     fn payload(&self, digest: Digest) -> Payload {
         match digest {
             digest if digest == self.approved => Payload::Approved,

@@ -23,7 +23,7 @@ use crate::{
 pub const TEAM: Uuid = Uuid::from_u128(0xA);
 const VAULT_KEY: &str = "KEY";
 const OPENS: Timestamp = Timestamp(1_000);
-/// How long before its end the approval is used: what is leased before is held beyond it.
+/// Time between the use and the end of the window: a lease acquired then outlives it.
 const LAST_MS: u64 = 10_000;
 /// The worker's, so short that no crash makes an approval's lease run out, or its window.
 const LEASE_MS: u64 = 100;
@@ -43,13 +43,13 @@ pub(super) struct Real {
     pub(super) deployer: InMemoryDeployer,
     pub(super) approval: Uuid,
     expires_at: Timestamp,
-    /// What was approved.
+    /// Digest of the approved payload.
     pub(super) approved: Digest,
-    /// What the consumer who asks for another stack would launch.
+    /// Digest of the other stack, requested by the foreign consumer.
     pub(super) foreign: Option<Digest>,
     /// The source's name in addresses.
     slug: Arc<str>,
-    /// What each consumer asks for.
+    /// The request of each consumer.
     asks: Arc<[Ask]>,
     pub(super) progress: Vec<Progress>,
     /// The deploy that each consumer's process has launched and that runs.
@@ -123,7 +123,7 @@ impl Real {
         }
     }
 
-    /// What of the store is to be compared.
+    /// The part of the store that is compared.
     pub(super) fn about(&self) -> About {
         About { team: TEAM, approval: self.approval, env: environment("production"), key: VAULT_KEY }
     }
@@ -176,7 +176,7 @@ impl Real {
                 }
             }
             Action::LeaseEnds => {
-                // Whoever took it last may be dead: that it runs out is for the stores' own tests.
+                // The latest holder may have crashed: expiry is covered by the stores' own tests.
                 let (fence, _) = records.lease;
                 rig.wait(rig.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
             }
@@ -251,7 +251,7 @@ impl Real {
         }
         self.deploys.fill(None);
         self.deployer.kill();
-        // Nobody renews the lease, and it runs out.
+        // The lease expires without a renewal.
         if self.lease.take().is_some() {
             rig.set_clock(lease_end(records.now));
         }

@@ -1,4 +1,4 @@
-//! What a store needs to be replayed on: hands that move its clock and its outages, and a way back to where it was.
+//! The test rig of a store: control of its clock and outages, and snapshots.
 
 use std::future::Future;
 
@@ -8,9 +8,9 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// A store on a rig. Nobody else uses it meanwhile.
+/// A store on a rig, without other users.
 pub trait Rig: Sync {
-    /// What is replayed.
+    /// The store under test.
     type Store: Store + Tenants;
     /// All that is in the store, and its clock's time.
     type Saved;
@@ -21,7 +21,7 @@ pub trait Rig: Sync {
     /// Waits for the store to do something.
     fn wait<T>(&self, work: impl Future<Output = T>) -> T;
 
-    /// What is in the store now. Until something is restored, nobody asks it anything.
+    /// The current content of the store. The store is idle until the next restore.
     fn save(&mut self) -> Self::Saved;
 
     /// Takes the store and its clock back to where they were. The ids that it has given may stay given.
@@ -33,15 +33,15 @@ pub trait Rig: Sync {
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
     fn begin_outage(&self, team: Uuid, refusal: &Refusal);
 
-    /// It works again.
+    /// Ends the outage.
     fn end_outage(&self, team: Uuid, refusal: &Refusal);
 
-    /// What can be seen of it. It should not be the store's own reading, so that a store
-    /// that writes something else than it reads is found.
+    /// The observable content. An independent read rather than the store's own, so that a store that writes something
+    /// else than it reads is found.
     fn look(&mut self, about: &About) -> Records;
 }
 
-/// What is looked at.
+/// The records to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// The team.
@@ -54,7 +54,7 @@ pub struct About {
     pub key: &'static str,
 }
 
-/// What is in a store that has one team with one approval.
+/// The content of a store that has one team with one approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Records {
     /// The store's clock.

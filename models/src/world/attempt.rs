@@ -10,7 +10,7 @@ const ACTS: usize = Flow::MAX_ACTS;
 /// A deploy that an attempt's process has started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Deploy {
-    /// It runs.
+    /// Running.
     pub runs: bool,
     /// The target that its launch knew.
     pub target: Option<u8>,
@@ -19,7 +19,7 @@ pub struct Deploy {
 /// One attempt. What no longer matters after its end is forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// Where it is.
+    /// Its stage.
     pub stage: Stage,
     /// Its next atomic action.
     pub cursor: u8,
@@ -27,11 +27,11 @@ pub struct Attempt {
     pub held: Payload,
     /// The target that it knows of.
     pub target: Option<u8>,
-    /// It created that target.
+    /// That target is its own creation.
     pub created: bool,
-    /// It knows the number of a lease that it has taken.
+    /// It knows the number of a lease that it has acquired.
     pub is_fenced: bool,
-    /// It has a lease to release.
+    /// A lease to release.
     pub holds_lease: bool,
     /// Its step has failed once and runs again.
     pub is_retrying: bool,
@@ -39,7 +39,7 @@ pub struct Attempt {
     pub seen: u8,
     /// The status that it has read for that write.
     pub seen_status: Option<Status>,
-    /// It repeats the outcome of an earlier attempt of the same caller.
+    /// Repeats the outcome of an earlier attempt of the same caller.
     pub repeats: bool,
     /// The steps that a refusal undoes: a bit for each index.
     pub undoable: u64,
@@ -47,7 +47,7 @@ pub struct Attempt {
     pub replaced: u128,
     /// The stage in which it ends when everything is undone.
     pub ending: Option<Stage>,
-    /// That ending excuses a retry (S13).
+    /// The ending excuses a retry (S13).
     pub is_excused: bool,
     /// The object was usable when it began.
     pub began_on_usable: bool,
@@ -59,7 +59,7 @@ pub struct Attempt {
     pub is_forgotten: bool,
     /// Its use has its event.
     pub has_event: bool,
-    /// It wrote target or vault, and no undo has taken that back.
+    /// A write to target or vault that no undo has reverted.
     pub wrote: bool,
     /// Its effects of each act that are not undone; a written job counts.
     pub acted: [u8; ACTS],
@@ -71,7 +71,7 @@ pub struct Attempt {
     pub is_stored: bool,
     /// The acts that its final answer carries: a bit for each.
     pub answers: u8,
-    /// Those that the stored outcome carries.
+    /// The answers that the stored outcome carries.
     pub stored_answers: u8,
 }
 
@@ -81,23 +81,23 @@ impl Attempt {
         self.deploys.iter().any(|deploy| deploy.runs)
     }
 
-    /// It used the object or acted, and has not undone all of that.
+    /// It used the object or acted, without undoing all of that.
     pub fn has_effect(&self) -> bool {
         self.uses > 0 || self.has_acted()
     }
 
-    /// It acted, and has not undone all of that.
+    /// It acted, without undoing all of that.
     pub fn has_acted(&self) -> bool {
         self.acted.iter().any(|count| *count > 0)
     }
 
-    /// Whether a crash kills something of it.
+    /// True if a crash kills a part of it.
     pub fn is_killable(&self) -> bool {
         self.stage == Stage::Running || self.is_deploying()
     }
 }
 
-/// Where a refusal of this kind and status leaves an attempt.
+/// Stage of an attempt after a refusal of this kind and status.
 pub(crate) fn stage_of(kind: RefusalKind, status: u16) -> Stage {
     match (kind, status) {
         (RefusalKind::Own | RefusalKind::PreflightUnavailable, _) => Stage::PreflightRefused,

@@ -35,7 +35,7 @@ pub struct Layout {
     pub has_uses: bool,
     /// A count of uses is read and written back.
     pub reads_uses: bool,
-    /// And so is the status.
+    /// The status is read.
     pub reads_status: bool,
     /// The object may be revoked.
     pub is_revocable: bool,
@@ -47,7 +47,7 @@ pub struct Layout {
     pub has_targets: bool,
     /// A step audits.
     pub audits: bool,
-    /// Whether each act exists.
+    /// The acts that exist.
     pub acts: [bool; ACTS],
     /// The acts with keyed rows or calls.
     pub keyed: [bool; ACTS],
@@ -65,7 +65,7 @@ pub struct Layout {
     pub leases: bool,
     /// The steps that are undone.
     pub undone: u64,
-    /// Those of them that write.
+    /// The undone steps that write.
     pub undone_writes: u64,
     /// A step runs again after an error.
     pub retries_steps: bool,
@@ -73,7 +73,7 @@ pub struct Layout {
     pub retries: bool,
     /// Steps recall or remember.
     pub has_keys: bool,
-    /// Whether something is undone or accepted, so that events are kept by attempt.
+    /// True if some step is undone or accepted, so that events are stored by attempt.
     pub tracks_events: bool,
     /// A consume with one use is undone, so that it is known whose use it is.
     pub tracks_last_user: bool,
@@ -86,7 +86,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Whether a state fits into the words.
+    /// True if a state fits into the words.
     pub fn fits(&self) -> bool {
         self.bits() <= u64::BITS * WORDS as u32
     }
@@ -222,7 +222,7 @@ impl Layout {
         field.flag(&mut attempt.holds_lease, self.leases);
         field.flag(&mut attempt.is_retrying, self.retries_steps);
         field.small(&mut attempt.seen, if self.reads_uses { 4 } else { 0 });
-        // None as 0.
+        // `None` as 0.
         let mut status = attempt.seen_status.map_or(0, |status| status as u64 + 1);
         field.visit(&mut status, if self.reads_status { 3 } else { 0 });
         attempt.seen_status = status.checked_sub(1).map(|index| Status::ALL[index as usize]);
