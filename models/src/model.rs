@@ -256,7 +256,7 @@ impl Model {
         if self.flow.object().uses == 1 { 0 } else { usize::from(self.owner_of_use(state, attempt)) }
     }
 
-    /// The attempt for whose use this one acts: itself, or the one that it accepted.
+    /// The attempt whose use this one continues: itself, or the attempt that it accepted.
     fn owner_of_use(&self, state: &State, attempt: u8) -> u8 {
         let one = &state.attempts[usize::from(attempt)];
         match self.sibling(attempt) {

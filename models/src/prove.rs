@@ -22,7 +22,7 @@ use fixpoint::Fixpoint;
 use steps::ModelSteps;
 use view::NoRoom;
 
-/// Where to stop before the end.
+/// Limits of a proof.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// About the bytes that the views of one fixpoint take.
@@ -63,20 +63,20 @@ impl fmt::Display for Stopped {
     }
 }
 
-/// What is known of a property for any number of callers, crashes and faults.
+/// Result for any number of callers, crashes and faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnyNumber {
-    /// It holds.
+    /// The property holds.
     Proved,
     /// This view violates it. Whether a run does is for the bounded search to say.
     Open(String),
     /// The fixpoint was not reached.
     Stopped(Stopped),
-    /// It does not apply, or was not asked for.
+    /// The property does not apply, or was not requested.
     NotAsked,
 }
 
-/// What was proved of a flow.
+/// Result for a flow.
 pub struct Proof {
     runs: Vec<Run>,
     stopped: Vec<(Set, Stopped)>,
@@ -90,7 +90,7 @@ struct Run {
 }
 
 impl Proof {
-    /// What is known of `property`.
+    /// Result for `property`.
     pub fn of(&self, property: Property) -> AnyNumber {
         if let Some(run) = self.runs.iter().find(|run| run.wanted & property.bit() != 0) {
             let open = run.fixpoint.violating.iter().find(|(one, ..)| *one == property);
@@ -103,7 +103,7 @@ impl Proof {
         stopped.map_or(AnyNumber::NotAsked, |(_, stopped)| AnyNumber::Stopped(*stopped))
     }
 
-    /// Whether every view of this state of a bounded model of the flow is in every fixpoint that speaks of it.
+    /// True if every view of this state of a bounded model of the flow is in every fixpoint for it.
     pub fn covers(&self, model: &Model, state: &State) -> bool {
         self.runs.iter().all(|run| {
             let speaks = !run.steps.abstraction.sight.clean_only || state.world.clean;

@@ -50,5 +50,5 @@ pub use shrink::shrink;
 pub use swarm::{Size, Swarm};
 pub use world::{Ending, Simulation, Taken};
 
-/// How long a worker's lease is, in milliseconds.
+/// Duration of a worker's lease, in milliseconds.
 pub const LEASE_MS: u64 = 30_000;

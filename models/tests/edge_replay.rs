@@ -134,7 +134,7 @@ fn a_target_that_settles_by_itself_is_found_by_a_shortest_path() {
         at_once(rig.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
     })
     .expect_err("no target builds");
-    // Without a decision of the operator nobody gets past the validate: it is the write that shows it.
+    // Without the operator's decision, validate refuses every attempt: the write shows the defect.
     assert_eq!(divergence.path.len(), 5, "{divergence}");
     assert!(divergence.path[4].does.contains("writes the target"), "{divergence}");
 }

@@ -21,7 +21,7 @@ fn all() -> Set {
     Property::MODELLED.iter().fold(0, |set, one| set | one.bit())
 }
 
-/// Those that a flow's file says hold at the default bounds.
+/// The properties that a flow's file expects to hold at the default bounds.
 fn expected_to_hold(expectations: &Expectations) -> Set {
     expectations.broken.iter().fold(all(), |set, broken| set & !broken.bit())
 }

@@ -1,4 +1,4 @@
-//! What is claimed of the built-in flows, from a run: verdicts, lengths, counts, and what a cut-off may not say.
+//! Claims about the built-in flows: verdicts, lengths, counts, and the report of a truncated run.
 
 use std::ops::ControlFlow;
 
@@ -26,7 +26,7 @@ const COUNTS: [(&str, usize, usize); 10] = [
     ("payment-confirm", 12_366, 41_667),
 ];
 
-/// What is broken at the default bounds, each by a shortest run of so many actions.
+/// The violated properties at the default bounds, each with the length of its shortest counterexample.
 const BROKEN: [(&str, &[(Property, usize)]); 6] = {
     use Property::*;
     [

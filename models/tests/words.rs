@@ -20,7 +20,7 @@ struct Word {
     decides: Property,
     /// Callers, crashes and faults.
     bounds: [u8; 3],
-    /// What both flows have: `@` is where they differ.
+    /// The common text of both flows: `@` marks the difference.
     flow: &'static str,
     /// With this the property is violated.
     violated: &'static str,

@@ -67,7 +67,7 @@ impl<T: Eq + Hash> Numbered<T> {
     }
 }
 
-/// What is known of one context.
+/// The views of one context.
 struct Node {
     /// Its other participants, in the order in which they came.
     others: Vec<u32>,
@@ -153,13 +153,13 @@ impl Fixpoint {
             .map(|(context, node)| (context, node.others.iter().map(|number| self.participants.get(*number))))
     }
 
-    /// What some view shows violated.
+    /// Properties violated in some view.
     #[cfg(test)]
     pub(super) fn violated(&self) -> Set {
         self.violated
     }
 
-    /// Whether this view is one of them.
+    /// True if this view is in the fixpoint.
     pub(super) fn contains(&self, context: &Context, other: Option<&Participant>) -> bool {
         self.contexts.find(context).is_some_and(|node| {
             other.is_none_or(|other| {
@@ -270,7 +270,7 @@ impl Fixpoint {
         Ok(())
     }
 
-    /// What another participant sees of a move.
+    /// The effect of a move on another participant.
     fn follow(&mut self, steps: &impl Steps, node: u32, edge: Edge, other: u32) -> Result<(), NoRoom> {
         match edge {
             Edge::Unchanged(to) => self.add(steps, to, other),

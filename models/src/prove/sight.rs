@@ -16,20 +16,20 @@ use crate::{
     world::{Attempt, TargetStatus, Violated, World},
 };
 
-/// What is kept.
+/// The fields to keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
     wanted: Set,
     /// Only runs in which nothing has happened that S3 leaves out.
     pub(super) clean_only: bool,
-    /// The largest counts of uses, swaps and effects that are told apart; none where something subtracts.
+    /// The largest distinct counts of uses, swaps and effects; `None` where a move decrements.
     cap: Option<u8>,
     has_undone_writes: bool,
     uses: u8,
 }
 
 impl Sight {
-    /// What `wanted` sees of `model`'s states. S3 is asked for alone.
+    /// The part of `model`'s states that `wanted` reads. S3 is requested alone.
     pub(super) fn new(model: &Model, wanted: Set) -> Self {
         let uses = model.flow().object().uses;
         let subtracts = model.layout().undone != 0;
@@ -48,7 +48,7 @@ impl Sight {
         properties.iter().any(|one| self.wanted & one.bit() != 0)
     }
 
-    /// Whether the number of successes is asked for.
+    /// True if the number of successes is read.
     pub(super) fn counts_successes(&self, model: &Model) -> bool {
         self.sees(&[S2, S3])
             || (self.sees(&[L1]) && model.flow().object().failed_attempt == FailedAttempt::Burn)
@@ -127,7 +127,7 @@ impl Sight {
         }
     }
 
-    /// What is still asked for of a participant that does nothing more; none when that is nothing.
+    /// The part of an inactive participant that is still read; `None` if there is none.
     pub(super) fn remains(&self, one: &Participant) -> Option<Participant> {
         let promised = |one: &&Attempt| one.stage.is_preflight() && one.began_on_usable;
         let lost = |one: &&Attempt| one.stage.has_ended() && !one.stage.is_success();

@@ -7,23 +7,23 @@ use crate::{
     world::State,
 };
 
-/// Whose moves are made.
+/// The participant that moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mover {
     /// The world's, those of the named participants, and the beginnings of new ones.
     Context,
-    /// Those of the other participant of this index.
+    /// The other participant with this index.
     Other(usize),
     /// The crash, if it may happen.
     Crash,
 }
 
-/// What a move leads to.
+/// The result of a move.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) context: Context,
     pub(super) others: Vec<Participant>,
-    /// What the state shows violated that its views no longer show.
+    /// Violations in the state that its views no longer show.
     pub(super) violated: Set,
 }
 
@@ -33,9 +33,9 @@ pub(super) trait Steps {
     fn initial(&self) -> Context;
     /// Every move of `mover` in the state of these participants.
     fn steps(&self, context: &Context, others: &[Participant], mover: Mover) -> Result<Vec<Step>, NoRoom>;
-    /// What this view shows violated.
+    /// Violations in this view.
     fn violated(&self, context: &Context, others: &[Participant]) -> Result<Set, NoRoom>;
-    /// Whether a crash kills something of this state.
+    /// True if a crash kills a part of this state.
     fn may_crash(&self, context: &Context, others: &[Participant]) -> Result<bool, NoRoom>;
     /// A move of one participant may change others that are neither named nor hit by a crash.
     fn reaches_others(&self) -> bool;
@@ -45,7 +45,7 @@ pub(super) trait Steps {
 pub(super) struct ModelSteps {
     pub(super) abstraction: Abstraction,
     wanted: Set,
-    /// What is judged on whole states, where a participant is left out.
+    /// Properties judged on whole states, where a participant is left out.
     lossy: Set,
 }
 
@@ -163,7 +163,7 @@ impl ModelSteps {
 }
 
 impl ModelSteps {
-    /// Whether `has` has every view of this state of `model`, for some choice of those that are named.
+    /// True if `has` contains every view of this state of `model`, for some choice of named participants.
     pub(super) fn is_covered(
         &self,
         model: &Model,

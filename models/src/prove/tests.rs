@@ -17,7 +17,7 @@ use crate::{
     world::Lease,
 };
 
-/// What is wrong with a prover.
+/// Defect of a prover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutant {
     None,
@@ -90,10 +90,10 @@ impl Steps for Mutated {
     }
 }
 
-/// What catches a mutant.
+/// The check that catches a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caught {
-    /// It proves what is violated, or leaves open what is proved.
+    /// The mutant proves a violated property, or leaves a proved one open.
     Verdict,
     /// A state within bounds has a view that it lacks.
     Missing,
@@ -101,7 +101,7 @@ enum Caught {
     NotClosed,
 }
 
-/// Whether every move from these views, of every pair of participants together, leads to one of them.
+/// True if every move from these views, of every pair of participants, leads to one of them.
 fn is_closed(steps: &ModelSteps, fixpoint: &Fixpoint) -> Result<bool, NoRoom> {
     let has = |step: &Step| {
         fixpoint.contains(&step.context, None)
@@ -135,7 +135,7 @@ fn is_closed(steps: &ModelSteps, fixpoint: &Fixpoint) -> Result<bool, NoRoom> {
     Ok(true)
 }
 
-/// What catches `mutant` on this flow.
+/// The checks that catch `mutant` on this flow.
 fn caught(mutant: Mutant, flow: &str, clean: bool) -> Vec<Caught> {
     let subject = BuiltIn::find(flow).expect("a built-in flow").subject();
     let base = Model::unseated(subject.flow.clone());

@@ -67,7 +67,7 @@ impl Participant {
         !self.has_used() && self.attempts.iter().any(Attempt::has_effect)
     }
 
-    /// Whether it neither moves any more nor has a retry left.
+    /// True if it has neither moves nor retries left.
     fn is_over(&self, retries: bool) -> bool {
         let [first, retry] = &self.attempts;
         let rests =
@@ -100,7 +100,7 @@ pub(super) struct Parts {
     pub(super) lossy: bool,
 }
 
-/// Where the attempts of each participant are in a state.
+/// The attempts of each participant in a state.
 pub(super) struct Seating {
     pub(super) model: Model,
     /// Class, first index, attempts. The first one is the blank caller, for the fresh attempt of L3 and L4.
@@ -110,9 +110,9 @@ pub(super) struct Seating {
 /// Which participants with an effect a context names.
 #[derive(Clone, Copy)]
 pub(super) enum Naming<'n> {
-    /// Those that were named before, at these seats, and newcomers while there is room.
+    /// The previously named participants, at these seats, and newcomers while there is room.
     After(&'n [usize]),
-    /// Those at these seats.
+    /// The participants at these seats.
     Exactly(&'n [usize]),
 }
 
@@ -161,7 +161,7 @@ impl Abstraction {
         .collect()
     }
 
-    /// Whether a refund under a key that all share may change other participants.
+    /// True if a refund under a shared key may change other participants.
     pub(super) fn reaches_others(&self) -> bool {
         use countersign::protocol::{StepAction, Via};
         let is_keyed_call = |action: &StepAction| matches!(action, StepAction::Act(act) if matches!(act.via, Via::Call { key: true }));
@@ -414,7 +414,7 @@ impl Abstraction {
         seats
     }
 
-    /// What of `wanted` this state shows violated, when `successes` attempts have succeeded in all.
+    /// The properties of `wanted` violated in this state, after `successes` successful attempts in all.
     pub(super) fn violated(
         &self,
         context: &Context,
@@ -427,7 +427,7 @@ impl Abstraction {
         Ok(judge(&seating.model, &state, wanted))
     }
 
-    /// Those that have succeeded and were left out, as far as they are counted.
+    /// The successful participants that were left out, as far as they are counted.
     fn add_successes(&self, others: &mut Vec<Participant>, context: &Context) {
         let seen: u8 = context.named.iter().chain(others.iter()).map(Participant::successes).sum();
         let success = Participant::done(Attempt { stage: Stage::Succeeded, ..Attempt::default() });
@@ -435,7 +435,7 @@ impl Abstraction {
     }
 }
 
-/// What of `wanted` this state shows violated. L1 and L2: what has yet to come about, and nothing that is owed can move.
+/// The properties of `wanted` violated in this state. L1 and L2: pending, without an enabled owed move.
 pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
     use crate::{
         explorer::{Explorable, Mover},

@@ -18,7 +18,7 @@ pub enum Action {
     },
     /// The operator opens the link too late.
     Expire {
-        /// Of which approval.
+        /// The approval.
         approval: u8,
     },
     /// An administrator says no.
@@ -28,15 +28,15 @@ pub enum Action {
     },
     /// The clock passes the end of a window.
     ClockPasses {
-        /// Of which approval.
+        /// The approval.
         approval: u8,
     },
     /// The store's clock jumps.
     ClockJumps {
-        /// So many milliseconds forwards, or backwards.
+        /// Milliseconds forwards, or backwards if negative.
         ms: i64,
     },
-    /// So much time passes that leases run out.
+    /// Time passes until leases expire.
     LeasesRunOut,
     /// The source gets new images.
     SourceChanges {
@@ -45,23 +45,23 @@ pub enum Action {
     },
     /// A client's request has its next effect; the first one begins the promotion.
     Promotion {
-        /// Whose.
+        /// The client.
         client: u8,
         /// The second of two requests that are under way.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         duplicate: bool,
-        /// What becomes of the effect.
+        /// Outcome of the effect.
         #[serde(default, skip_serializing_if = "happens")]
         outcome: CallOutcome,
     },
     /// The client's request arrives a second time, while the first is under way or after it.
     Duplicate {
-        /// Whose.
+        /// The client.
         client: u8,
     },
     /// The client asks again, after an answer that was no success or none at all.
     Retry {
-        /// Who.
+        /// The client.
         client: u8,
     },
     /// A message that was late arrives.
@@ -71,9 +71,9 @@ pub enum Action {
     },
     /// An instance's worker has its next effect.
     Worker {
-        /// Of which instance.
+        /// The instance.
         instance: u8,
-        /// What becomes of the effect.
+        /// Outcome of the effect.
         #[serde(default, skip_serializing_if = "happens")]
         outcome: CallOutcome,
     },
@@ -87,7 +87,7 @@ pub enum Action {
     },
     /// A deploy that was launched by a client's own request ends.
     ProcessDeployEnds {
-        /// Whose; the oldest of these.
+        /// The client; its oldest message arrives.
         client: u8,
         /// Badly.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

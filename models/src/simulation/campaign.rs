@@ -26,12 +26,12 @@ pub struct Seeds {
     pub to: u64,
     /// Which shard, from 0.
     pub shard: u64,
-    /// Of how many.
+    /// Number of shards.
     pub shards: u64,
 }
 
 impl Seeds {
-    /// How many there are.
+    /// Number of seeds.
     pub fn count(self) -> u64 {
         let all = self.to.saturating_sub(self.from);
         all / self.shards + u64::from(all % self.shards > self.shard)
@@ -42,7 +42,7 @@ impl Seeds {
         self.from + self.shard + index * self.shards
     }
 
-    /// Whether a seed of one is a seed of the other.
+    /// True if the ranges have a seed in common.
     fn overlap(self, other: Self) -> bool {
         let apart = self.to <= other.from || other.to <= self.from;
         let same_cut = self.shards == other.shards && self.from % self.shards == other.from % other.shards;
@@ -50,16 +50,16 @@ impl Seeds {
     }
 }
 
-/// What is tested.
+/// A campaign against one flow.
 #[derive(Clone)]
 pub struct Campaign {
     /// The flow.
     pub flow: Arc<Flow>,
-    /// What it is called.
+    /// Name in reports.
     pub name: String,
     /// Its file.
     pub flow_file: String,
-    /// What is broken on purpose.
+    /// The injected defect.
     pub mutant: Option<Mutant>,
 }
 
@@ -76,11 +76,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// How many of the first seeds are kept.
+    /// Number of seeds kept for a report.
     const KEPT: usize = 16;
 
-    /// So many seeds find it with this probability. Seeds are drawn independently of each other, so the number of
-    /// seeds up to the first that finds it is distributed geometrically.
+    /// Number of seeds that find it with this probability. Seeds are drawn independently, so the number of seeds up to
+    /// the first that finds it is distributed geometrically.
     pub fn seeds_to_detection(&self, of: u64, probability: f64) -> u64 {
         let hit = self.seeds as f64 / of.max(1) as f64;
         if hit >= 1.0 {
@@ -90,7 +90,7 @@ impl Finding {
     }
 }
 
-/// What a campaign came to.
+/// Result of a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
@@ -103,7 +103,7 @@ pub struct Report {
     pub mutant: Option<String>,
     /// The seeds, in order.
     pub seeds: Vec<Seeds>,
-    /// How many schedules were played. Less than there are seeds when it was stopped.
+    /// Number of schedules played. Less than the number of seeds after a stop.
     pub schedules: u64,
     /// Actions that were taken, those of the heal phases included.
     pub actions: u64,
@@ -115,7 +115,7 @@ pub struct Report {
     pub modelled_steps: u64,
     /// The first few seeds of schedules that took a step which is no edge of the model, each with what it was.
     pub divergences: Vec<(u64, String)>,
-    /// What happened how often.
+    /// Number of times each event happened.
     pub coverage: Coverage,
     /// The properties that were broken.
     pub findings: BTreeMap<String, Finding>,
@@ -284,8 +284,8 @@ impl Campaign {
         }
     }
 
-    /// Plays all seeds, on the current rayon pool. `watch` is told the report so far, and may stop it; then the
-    /// seeds in the report are those that were played.
+    /// Plays all seeds, on the current rayon pool. `watch` receives the report so far and may stop the run; then the
+    /// report covers the seeds that were played.
     pub fn run(&self, seeds: Seeds, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> Report {
         /// Seeds in one task.
         const BLOCK: u64 = 64;
@@ -352,7 +352,7 @@ impl Campaign {
         report
     }
 
-    /// Somebody who watches one seed after another.
+    /// A watcher of single seeds, one after another.
     pub fn watcher(&self) -> Watcher<'_> {
         Watcher { campaign: self, shadows: Shadows::new(&self.flow) }
     }
@@ -377,7 +377,7 @@ impl Campaign {
 
     fn failure(&self, seed: u64, shadows: &Shadows, property: Property) -> Failure {
         let drawn = draw(&self.flow, self.mutant, seed, shadows, &mut |_, _| {});
-        // What was broken in the heal phase is broken by what was done there.
+        // A violation in the heal phase includes the actions of that phase.
         let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.healing).collect();
         let schedule = Schedule { scenario: drawn.scenario, actions };
         let Schedule { scenario, actions } = shrink(&self.flow, &schedule, self.mutant, property);

@@ -17,11 +17,11 @@ use crate::{
 /// The real thing took a step that is no edge of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// What it did.
+    /// The action.
     pub action: Action,
-    /// What the model says: that it is not possible, or what is known after it.
+    /// The facts that the model predicts, or that the action is impossible.
     pub expected: String,
-    /// What is really known.
+    /// The actual facts.
     pub found: String,
 }
 
@@ -59,7 +59,7 @@ impl<'m> Shadow<'m> {
         Self { model, state: model.initial() }
     }
 
-    /// Whether somebody has the lease, as the model sees it.
+    /// True if the lease is held, in the model.
     pub(super) fn is_leased(&self) -> bool {
         self.state.world.lease != Lease::Free
     }
@@ -97,7 +97,7 @@ impl<'m> Shadow<'m> {
     }
 }
 
-/// What both say, in the same words: counts up to two, and the kinds of refusal for as long as the model keeps them.
+/// The comparable part of both: counts up to two, and the kinds of refusal as long as the model keeps them.
 fn comparable(facts: &Facts<'_>) -> String {
     let Facts { executions, decisions, executed_events, targets_created, launches, promotions, .. } = *facts;
     let counts =
@@ -125,7 +125,7 @@ fn comparable(facts: &Facts<'_>) -> String {
     )
 }
 
-/// What an action of the model is here, one action or more.
+/// The actions that correspond to an action of the model.
 pub(super) fn played(action: model::Action) -> Vec<Action> {
     use super::CallOutcome;
     let worker = Action::Worker { instance: 0, outcome: CallOutcome::Happens };

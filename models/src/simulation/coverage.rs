@@ -1,4 +1,4 @@
-//! What happened how often in a campaign, and what never happens under a flow, however long one plays it.
+//! Coverage of a campaign: how often each event happened, and the events that a flow rules out.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Ending, Fault};
 use crate::{flows::Subject, properties::Property};
 
-/// What happened how often.
+/// Number of occurrences of each event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
@@ -21,7 +21,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// What never happened, and could have: under this flow, and as far as its author does not say otherwise.
+    /// Events that never happened, although the flow allows them and its author does not exclude them.
     pub fn missing(&self, subject: &Subject) -> Vec<String> {
         let cannot = cannot_happen(&subject.flow);
         let vacuous = |name: &str| subject.expectations.vacuous.iter().any(|one| one.id() == name);
@@ -31,7 +31,7 @@ impl Coverage {
     }
 }
 
-/// What never happens under this flow.
+/// Events that this flow rules out.
 fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
     let acts_via = |via| flow.acts().any(|(_, act)| act.via == via);
     let enqueues = acts_via(Via::Outbox);
@@ -54,8 +54,8 @@ fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
     cannot
 }
 
-/// Whether a read can give what somebody has read before and what has changed since. Whoever has passed a consume that
-/// compares the status is alone from there on: nobody else reads there, and one read of its own is the first.
+/// True if a read can return a value that another attempt has read before and that has changed since. An attempt past a
+/// consume that compares the status is alone: no other attempt reads there, and its own first read is fresh.
 fn reads_what_may_be_stale(flow: &Flow) -> bool {
     let mut alone = false;
     let mut reads_alone = 0;

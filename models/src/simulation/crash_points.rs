@@ -16,14 +16,14 @@ use crate::{
     world::{Lease, State},
 };
 
-/// What became of them.
+/// Result of the crash points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrashPoints {
     /// The model's states in which the process may crash.
     pub total: usize,
-    /// Those that were really reached, crashed in, and healed from.
+    /// Crash points that were reached, crashed in, and healed from.
     pub covered: usize,
-    /// What was found, after the heal phase of each.
+    /// Findings after the heal phase of each.
     pub found: Found,
 }
 
@@ -34,8 +34,7 @@ pub fn crash_points(flow: &Arc<Flow>) -> CrashPoints {
     let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let state_of = |id| model.unpack(explored.packed(id));
     let crashes = |state: &State| model.moves(state).any(|(_, action)| action == Action::Crash);
-    // The real thing gives its lease back in the same breath in which it ends: without a crash, nobody who has ended has
-    // one.
+    // The real code releases its lease in the action that ends the attempt: without a crash, an ended attempt has none.
     let is_real = |state: &State| state.world.lease == Lease::Free || state.world.lease_last.is_some();
     let is_point = |state: &State| is_real(state) && crashes(state);
     let points: Vec<_> = explored.ids().filter(|id| is_point(&state_of(*id))).collect();
@@ -65,14 +64,14 @@ impl CrashPoints {
     }
 }
 
-/// None when the real thing did not get there as the model does.
+/// `None` if the real code did not follow the model there.
 fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found> {
     let scenario = super::Scenario::of_model(model.bounds().consumers);
     let mut simulation = Simulation::new(Arc::clone(flow), &scenario, None);
     let mut shadow = Shadow::of(model);
     for action in path.iter().chain([&Action::Crash]) {
         if *action == Action::LeaseEnds {
-            // It may have been given back already.
+            // The attempt may have released the lease already.
             while shadow.is_leased() {
                 shadow.follow(&simulation.take(super::Action::LeasesRunOut)?, &simulation).ok()?;
             }
@@ -80,11 +79,11 @@ fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found
         }
         let mut last = None;
         for step in played(*action) {
-            // Leases that nobody holds cannot run out: that one may be skipped.
+            // Without a held lease this action is impossible, and skipped.
             last = simulation.take(step).or(last);
             if let Some(taken) = last.filter(|taken| taken.action == step && taken.modelled != Some(*action))
             {
-                // What the model has no word for has to leave everything as it is.
+                // An action without a counterpart in the model must change nothing.
                 shadow.follow(&taken, &simulation).ok()?;
             }
         }

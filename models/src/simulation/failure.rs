@@ -29,18 +29,18 @@ pub struct Failure {
     pub mutant: Option<String>,
     /// The seed that found it; the actions are what is left of its schedule.
     pub seed: u64,
-    /// Who takes part.
+    /// The participants.
     pub scenario: Scenario,
-    /// What is done.
+    /// The actions.
     pub actions: Vec<Action>,
 }
 
 /// Why a failure cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unplayable {
-    /// There is no such property.
+    /// Unknown property.
     Property,
-    /// There is no such mutant.
+    /// Unknown mutant.
     Mutant,
     /// The scenario names what is not there.
     Scenario(InvalidScenario),
@@ -64,18 +64,18 @@ impl std::fmt::Display for Unplayable {
 
 impl std::error::Error for Unplayable {}
 
-/// What playing a failure again came to.
+/// Result of replaying a failure.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// The property.
     pub property: Property,
-    /// It was broken again.
+    /// The violation was reproduced.
     pub is_broken: bool,
-    /// How many of the actions were possible.
+    /// Number of actions that were possible.
     pub taken: usize,
-    /// What was done, in words.
+    /// The actions in words.
     pub scenes: Vec<Scene>,
-    /// What was done after it, in the heal phase.
+    /// The actions of the heal phase in words.
     pub aftermath: Vec<Scene>,
 }
 

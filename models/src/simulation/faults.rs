@@ -1,12 +1,12 @@
-//! Faults: what a store, a network, a clock and a process do to the service. Each kind is kept apart.
+//! Faults of the store, the network, the clock and the process. Each kind is counted separately.
 //!
 //! The budget of one schedule: at most [`MOST_FAULTS`] faults of all kinds together, of these at most [`MOST_CRASHES`]
-//! crashes. Which kinds are on, and how often they come, is drawn by the seed: a schedule in which everything fails
-//! all the time finds less than one with two kinds of trouble. Deploys that fail, slow deploys and refusals of a
-//! step's own are no faults: they may happen at any time, and cost nothing.
+//! crashes. The seed draws the enabled kinds and their frequencies: a schedule with failures everywhere finds less than
+//! one with two kinds. Failing deploys, slow deploys and a step's own refusals are not faults: they may happen at any
+//! time, and cost nothing.
 //!
-//! What is not injected: a store that loses what it has acknowledged (there is no gate on such a store: the
-//! simulator's canary shows that it is noticed), and a deployer that launches one key twice.
+//! Not injected: a store that loses acknowledged writes (no gate can be built on it: the simulator's canary shows that
+//! it is detected), and a deployer that launches one key twice.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub const MOST_FAULTS: u32 = 6;
 /// The most crashes of one schedule.
 pub const MOST_CRASHES: u32 = 3;
 
-/// How long a slow effect takes, in milliseconds: longer than a lease.
+/// Duration of a slow effect, in milliseconds: longer than a lease.
 pub(super) const SLOW_MS: u64 = super::LEASE_MS + 1;
 /// The largest jump of the store's clock, forwards and backwards, in milliseconds.
 pub(super) const JUMP_MS: i64 = 3 * 60 * 60 * 1000;
@@ -23,24 +23,24 @@ pub(super) const JUMP_MS: i64 = 3 * 60 * 60 * 1000;
 /// than a lease.
 pub(super) const SKEW_MS: i64 = 45_000;
 
-/// What becomes of one effect.
+/// Outcome of one effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome {
-    /// It happens, and is judged by the protocol's rules.
+    /// Executed, and judged by the protocol's rules.
     #[default]
     Happens,
     /// Its step refuses by its own judgement. No fault.
     Refuses,
     /// The infrastructure fails, and nothing has changed.
     FailedBefore,
-    /// It is applied, and the answer is lost.
+    /// Applied, with a lost reply.
     AnswerLost,
     /// The message is delivered twice; the answer is the first one's.
     AppliedTwice,
     /// The answer is lost, and the message is delivered some time later.
     AppliedLate,
-    /// It takes longer than a lease.
+    /// Takes longer than a lease.
     Slow,
     /// The read is of an earlier moment.
     StaleRead,
@@ -60,7 +60,7 @@ impl CallOutcome {
         Self::StaleRead,
     ];
 
-    /// As which kind of fault it counts; none when it is no fault.
+    /// The kind of fault; `None` if the outcome is not a fault.
     pub fn fault(self) -> Option<Fault> {
         match self {
             Self::Happens | Self::Refuses => None,
@@ -86,7 +86,7 @@ macro_rules! faults {
             /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$kind),+];
 
-            /// What a report calls it.
+            /// Name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),+ }
             }
@@ -121,7 +121,7 @@ faults! {
     PausedWorker "paused worker";
     /// A deploy fails.
     FailedDeploy "failed deploy";
-    /// A deploy takes so long that its lease is renewed.
+    /// A deploy outlasts the lease, which is renewed.
     SlowDeploy "slow deploy";
 }
 

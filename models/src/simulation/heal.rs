@@ -1,7 +1,7 @@
-//! The heal phase: faults are off, what was begun goes on to its end, and then everyone asks again.
+//! The heal phase: faults are off, running work is completed, and then every client retries.
 //!
-//! L1 and L2 are judged when nothing is under way any more and nobody has asked again yet: a retry may cover up what
-//! nobody would have mended. L3 and L4 are judged by asking.
+//! L1 and L2 are judged when no work is running and before the first retry: a retry may cover up a state that would
+//! never recover by itself. L3 and L4 are judged by fresh requests.
 
 use countersign::protocol::Refusal;
 
@@ -32,7 +32,7 @@ impl Simulation {
         self.come_to_rest();
     }
 
-    /// Whether it did.
+    /// True once no work is running.
     fn come_to_rest(&mut self) -> bool {
         let mut pending = Vec::new();
         for _ in 0..PATIENCE {
@@ -55,7 +55,7 @@ impl Simulation {
                 return true;
             };
             if self.take(action).is_none() {
-                // What is pending is possible: this is a worker that has lost its job, and is gone now.
+                // Pending actions are possible: this is a worker that has lost its job, and is removed.
                 continue;
             }
         }

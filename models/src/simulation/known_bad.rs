@@ -1,4 +1,4 @@
-//! Everything that the simulator has to find: known-bad orders, broken platforms, and the controls of the model checker.
+//! Everything that the simulator must find: known-bad orders, broken platforms, and the model checker's controls.
 
 use std::{fmt, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     properties::Property,
 };
 
-/// What is bad about it.
+/// The defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
     /// A built-in flow's order.
@@ -35,13 +35,13 @@ impl fmt::Display for Bad {
 /// A campaign that has to find something.
 #[derive(Clone)]
 pub struct KnownBad {
-    /// What kind of badness.
+    /// Kind of the defect.
     pub bad: Bad,
-    /// What it is called.
+    /// Name in reports.
     pub name: String,
     /// The campaign.
     pub campaign: Campaign,
-    /// What it has to find broken at least; of a flow, all of it.
+    /// Properties that must be violated; of a flow, exactly these.
     pub breaks: Vec<Property>,
 }
 

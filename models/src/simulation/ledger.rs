@@ -13,7 +13,7 @@ use crate::{
     properties::{Beyond, Facts, Inevitable, More, PromotionFacts, Property, Stage},
 };
 
-/// What is known of one approval.
+/// Facts of one approval.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
     pub(super) id: Uuid,
@@ -21,7 +21,7 @@ pub(super) struct Ledger {
     /// The stack that it was given for, and the other one of its family.
     pub(super) sources: [Uuid; 2],
     pub(super) digest: Digest,
-    /// What its operator has got.
+    /// The token in the operator's link.
     pub(super) token: Box<str>,
     pub(super) expires_at: Timestamp,
     pub(super) status: Status,
@@ -32,12 +32,12 @@ pub(super) struct Ledger {
     pub(super) job_target: Option<Uuid>,
     /// In the order in which they began.
     promotions: Vec<PromotionFacts>,
-    /// How many requests for it are under way.
+    /// Number of running requests.
     pub(super) requests: usize,
 }
 
-/// What the properties look at, beside the status and the promotions, and whether something else was written than what
-/// was approved.
+/// The facts of the properties, except for the status and the promotions, and whether a write differed from the
+/// approved payload.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
     executions: u8,
@@ -113,7 +113,7 @@ impl Ledger {
         self.status = status;
     }
 
-    /// What time it is, by the store's clock.
+    /// Updates the time, by the store's clock.
     pub(super) fn time_is(&mut self, now: Timestamp) {
         self.known.window_passed = self.expires_at <= now;
         self.known.clean &= !self.known.window_passed;
@@ -225,14 +225,14 @@ impl Ledger {
         }
     }
 
-    /// What has yet to come about, though nothing is under way any more.
+    /// The inevitable properties still pending after all work has ended.
     pub(super) fn overdue(&self) -> u32 {
         let facts = self.facts();
         let pending = Inevitable::ALL.into_iter().filter(|inevitable| inevitable.is_pending(&facts));
         pending.fold(0, |bits, inevitable| bits | 1 << inevitable.property() as u32)
     }
 
-    /// Of L3 and L4, those that promise that one fresh promotion would succeed now.
+    /// Those of L3 and L4 which promise that one fresh promotion would succeed now.
     pub(super) fn promised(&self) -> u32 {
         let facts = self.facts();
         let promised =
@@ -246,7 +246,7 @@ impl Ledger {
 pub struct Found {
     /// Broken.
     pub broken: u32,
-    /// Put to the test.
+    /// Exercised.
     pub witnessed: u32,
 }
 

@@ -22,7 +22,7 @@ macro_rules! mutants {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$mutant),+];
 
-            /// What it is called.
+            /// Name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$mutant => $name),+ }
             }
@@ -40,7 +40,7 @@ mutants! {
     ForgottenOnRestart "forgotten-on-restart" breaks S9;
     /// The consume is an update without a condition.
     UnconditionalUpdate "unconditional-update" breaks S2;
-    /// Nobody looks how many rows the consume has changed.
+    /// The consume's row count is ignored.
     RowCountIgnored "row-count-ignored" breaks S2;
     /// A rejection is written without a look at the status.
     RejectOverwrites "reject-overwrites" breaks S10;
@@ -48,7 +48,7 @@ mutants! {
     ApproveOverwrites "approve-overwrites" breaks S10;
     /// When the answer of the consume is lost, the approval is given back.
     ClaimReleased "claim-released" breaks S2;
-    /// Who loses the race is told that the server failed.
+    /// The loser of a race gets a server error.
     LoserGetsServerError "loser-gets-server-error" breaks S3;
     /// The commit writes what the source has become, not what was approved.
     WritesWhatIsThere "writes-what-is-there" breaks S6;
@@ -95,7 +95,7 @@ impl Mutant {
     }
 }
 
-/// Of one shard: nobody else is there, and with one thread all strategies do the same. What they do with more, loom says.
+/// One shard: on a single thread all strategies behave alike. Loom checks them on several.
 type Sound = Sharded<Std, 1>;
 
 /// A strategy with a mutant's hand on it.
@@ -109,7 +109,7 @@ impl Switchable {
         Self { sound: Sound::default(), mutant }
     }
 
-    /// A used approval is unused again, and nobody has decided that.
+    /// A used approval becomes unused again, without a decision.
     pub(super) fn forget(&self, id: Uuid) {
         let judge = |standing: ApprovalState| {
             if standing.status == Status::Executed { Ok(Status::Approved) } else { Err(Refusal::NOT_FOUND) }
@@ -140,7 +140,7 @@ impl Strategy for Switchable {
             Some(Mutant::ApproveOverwrites) => Status::Approved,
             _ => return self.sound.update(id, now, judge),
         };
-        // Whatever would do this to a pending one does it to this one, too.
+        // A transition that applies to a pending approval applies to this one, too.
         let pending = |standing| ApprovalState { status: Status::Pending, ..standing };
         self.sound.update(id, now, |standing| match judge(pending(standing)) {
             Ok(status) if status == overwrites => Ok(status),

@@ -37,7 +37,7 @@ use crate::{
     outages::Outages,
 };
 
-/// Where a task waits.
+/// Position of a waiting task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum At {
     /// Before a read, an answer, or something of the worker's.
@@ -47,14 +47,14 @@ pub(super) enum At {
     Deploy,
     /// Before a commit, or the look that it trusts.
     Change {
-        /// It consumes.
+        /// The commit consumes.
         consumes: bool,
-        /// It writes the target.
+        /// The commit writes the target.
         writes_target: bool,
     },
 }
 
-/// Whose turn it is.
+/// The running task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Attempt { client: u8, attempt: u16 },
@@ -94,7 +94,7 @@ pub(super) struct Deploy {
     pub(super) ended: Option<StackStatus>,
 }
 
-/// What is under way beside the tasks.
+/// Activity in addition to the tasks.
 #[derive(Default)]
 pub(super) struct Control {
     pub(super) late: Vec<Late>,
@@ -146,7 +146,7 @@ impl Platform {
         }
     }
 
-    /// Whether somebody has this approval's lease.
+    /// True if this approval's lease is held.
     pub(super) fn is_leased(&self, team: Uuid, approval: Uuid) -> bool {
         let held = |(_, until)| self.clock.now() < until;
         let lease = || self.store.look(team, |records| records.lease(approval)).flatten();
@@ -157,12 +157,12 @@ impl Platform {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was noted since this was asked last.
+    /// The notes since the last call.
     pub(super) fn take_deed(&self) -> Deed {
         self.notes.take()
     }
 
-    /// What a deed that launched has launched.
+    /// The launch of a deed.
     pub(super) fn launched_by(&self, deed: &Deed) -> Option<Launch> {
         let last = || self.control().deploys.last().map(|deploy| deploy.launch);
         if deed.launched { last() } else { None }
@@ -179,13 +179,13 @@ impl Platform {
         self.turnstile.set_turn(who, instance);
     }
 
-    /// What was done since; none when nobody has passed the turnstile.
+    /// The notes since the last call; `None` if no task has passed the turnstile.
     pub(super) fn done(&self) -> Option<Deed> {
-        // Nothing is noted before.
+        // No notes before that.
         self.turnstile.take_permit().is_none().then(|| self.take_deed())
     }
 
-    /// Where the last one waits.
+    /// Position of the last waiting task.
     pub(super) fn at(&self) -> At {
         self.turnstile.at()
     }
@@ -307,7 +307,7 @@ impl Platform {
         committed
     }
 
-    /// Whether the target that was just written has other services than those that were approved.
+    /// True if the target just written has other services than the approved ones.
     fn wrote_other(&self, ask: &Ask, target: Option<&Target>) -> bool {
         let (team, approval) = (ask.request.team, ask.request.approval);
         let Some(target) = target else { return false };
@@ -337,7 +337,7 @@ impl Platform {
         let fence = lease.fence;
         match self.mutant {
             Some(Mutant::Unfenced) => lease.fence = self.latest_fence(&lease).unwrap_or(lease.fence),
-            // Nothing has this id.
+            // An id without a target.
             Some(Mutant::NeverSettles) => lease.target = Some(Uuid::max()),
             _ => {}
         }
@@ -360,7 +360,7 @@ impl Platform {
         self.say(|| (Actor::World, "answers: success".to_owned(), "ok".to_owned()));
     }
 
-    /// What the worker does, to which job, and what is said of it.
+    /// Records a worker's deed, its job, and the deed in words.
     fn worker_does(&self, worker: WorkerDeed, approval: Option<Uuid>, words: &str) {
         self.notes.worker(Some(worker));
         self.notes.approval(approval);
@@ -369,7 +369,7 @@ impl Platform {
 }
 
 impl Platform {
-    /// What the step lists first fails, if it is to refuse.
+    /// Starts an outage of the step's first refusal, if it is to refuse.
     fn begin_outage(&self, ask: &Ask, step: &Step, outcome: CallOutcome) -> Option<Refusal> {
         if outcome != CallOutcome::Refuses {
             return None;
@@ -379,7 +379,7 @@ impl Platform {
         Some(refusal)
     }
 
-    /// It works again. If it was refused by its step meanwhile, that is what became of it.
+    /// Ends the outage. If the step has refused meanwhile, that is the outcome.
     fn end_outage(&self, ask: &Ask, outage: Option<Refusal>, refused: bool) {
         if let Some(refusal) = outage {
             self.outages.end(ask.request.team, &refusal);

@@ -1,14 +1,14 @@
-//! Who takes part in a schedule: teams, approvals, clients and instances.
+//! The participants of a schedule: teams, approvals, clients and instances.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a client asks for.
+/// The payload that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wants {
-    /// What was approved.
+    /// The approved payload.
     Approved,
     /// Another stack of the same team and family, under the same approval.
     OtherStack,
@@ -20,25 +20,25 @@ pub enum Wants {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Permission {
-    /// Whose.
+    /// The owning team.
     pub team: u8,
     /// For which of the team's families of stacks. Approvals of one family have one target.
     pub family: u8,
 }
 
-/// Somebody who uses an approval.
+/// A client that uses an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Client {
     /// Which approval.
     pub approval: u8,
-    /// What for.
+    /// The requested payload.
     pub wants: Wants,
     /// The instance that serves its requests.
     pub instance: u8,
 }
 
-/// Who takes part.
+/// The participants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -51,7 +51,7 @@ pub struct Scenario {
     pub clients: Vec<Client>,
     /// Clients send an idempotency key.
     pub keys: bool,
-    /// How many targets each team's plan has room for; none: as many as it likes.
+    /// Number of targets that each team's tier allows; `None` for no limit.
     pub room: Option<u8>,
 }
 
@@ -94,10 +94,10 @@ impl Scenario {
         }
     }
 
-    /// Whether everything that it names is there.
+    /// Checks that everything it names exists.
     ///
     /// # Errors
-    /// [`InvalidScenario`] says what is not.
+    /// [`InvalidScenario`] names the missing part.
     pub fn check(&self) -> Result<(), InvalidScenario> {
         let instances = self.skews_ms.len();
         if !(1..=Self::MOST_INSTANCES).contains(&instances) {

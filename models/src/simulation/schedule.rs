@@ -13,20 +13,20 @@ use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 /// A scenario, and what is done in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// Who takes part.
+    /// The participants.
     pub scenario: Scenario,
-    /// What is done, in this order. What is not possible when its turn comes is left out.
+    /// The actions in order. Those that are impossible at their turn are left out.
     pub actions: Vec<Action>,
 }
 
-/// What playing a schedule came to.
+/// Result of playing a schedule.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// What was found, liveness included.
+    /// Findings, liveness included.
     pub found: Found,
-    /// What was broken already when the heal phase began, or was owed then and never came about.
+    /// Properties violated when the heal phase began, or pending then and never reached.
     pub by_then: u32,
-    /// What was really done, without the heal phase.
+    /// The actions taken, without the heal phase.
     pub taken: Vec<Action>,
 }
 
@@ -52,13 +52,13 @@ pub(super) fn begin(
     if actions.iter().any(stale) { simulation.with_stale_reads() } else { simulation }
 }
 
-/// What became of one seed.
+/// Result of one seed.
 #[derive(Clone, Debug)]
 pub(super) struct Drawn {
     pub(super) scenario: Scenario,
     pub(super) size: Size,
     pub(super) taken: Vec<Taken>,
-    /// What was done in the heal phase.
+    /// The actions of the heal phase.
     pub(super) healing: Vec<Action>,
     pub(super) found: Found,
     pub(super) endings: [u32; Ending::ALL.len()],
@@ -83,7 +83,7 @@ pub(super) fn draw(
     let mut divergence = None;
     let mut taken = Vec::with_capacity(32);
     let (mut faults, mut crashes) = (0, 0);
-    // What is drawn and turns out not to be possible costs a draw, so that this ends.
+    // An impossible action costs a draw too, so that the loop terminates.
     for _ in 0..2 * swarm.actions {
         if taken.len() as u32 >= swarm.actions {
             break;
@@ -112,7 +112,7 @@ pub(super) fn draw(
     }
 }
 
-/// Those that are not drawn by themselves cost nothing.
+/// Kinds that are not drawn separately are free.
 fn is_budgeted(fault: Fault) -> bool {
     !matches!(fault, Fault::Skew | Fault::PausedWorker | Fault::FailedDeploy | Fault::SlowDeploy)
 }

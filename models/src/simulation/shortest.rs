@@ -1,4 +1,4 @@
-//! How long the model's shortest runs are, and how long they are when they are played here.
+//! Lengths of the model's shortest counterexamples, and of the same runs in the simulator.
 
 use std::{collections::BTreeMap, ops::ControlFlow, ops::RangeInclusive};
 
@@ -12,7 +12,7 @@ use crate::{
     world::{Packed, State},
 };
 
-/// The model's shortest run that violates a property, whatever number of faults and crashes it takes: the shrinker
+/// The model's shortest run that violates a property, with any number of faults and crashes: the shrinker
 /// leaves out actions, and does not look for a run without faults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortest {
@@ -23,7 +23,7 @@ pub struct Shortest {
 }
 
 impl Shortest {
-    /// Of each property that the flow violates in the model at the default bounds.
+    /// One for each property that the flow violates in the model at the default bounds.
     pub fn of(flow: &Flow) -> BTreeMap<Property, Self> {
         // The action that ends an attempt releases its lease, too; here these are two.
         let given_back = if flow.takes_lease() { Bounds::default().consumers.into() } else { 0 };

@@ -7,18 +7,18 @@ use countersign::protocol::Flow;
 use super::{Action, CallOutcome, Mutant, Scenario, Schedule, play};
 use crate::properties::Property;
 
-/// The schedule without anything that `property` does not need to be broken: no action can be left out, no fault be
-/// undone, and nobody be sent away.
+/// The minimal schedule that violates `property`: no action can be left out, no fault removed, and no participant
+/// removed.
 ///
-/// A schedule breaks a safety property when it is broken before the heal phase; a liveness property when something is
-/// owed then that never comes about. So its length is comparable with that of the model's shortest run.
+/// A schedule violates a safety property if it does so before the heal phase; a liveness property if that is pending
+/// then and never reached. So its length is comparable with that of the model's shortest run.
 ///
-/// Returned as it was when it does not break the property to begin with.
+/// Returned unchanged if it does not violate the property to begin with.
 pub fn shrink(flow: &Arc<Flow>, schedule: &Schedule, mutant: Option<Mutant>, property: Property) -> Schedule {
     let broken = |schedule: &Schedule| {
         let played = play(flow, schedule, mutant);
         let breaks = played.by_then >> property as u32 & 1 == 1;
-        // What was skipped need not be kept.
+        // Skipped actions need not be kept.
         breaks.then_some(Schedule { scenario: schedule.scenario.clone(), actions: played.taken })
     };
     let Some(mut best) = broken(schedule) else { return schedule.clone() };

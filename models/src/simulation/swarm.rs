@@ -1,6 +1,6 @@
-//! What a seed draws before anything happens: who takes part, which kinds of fault are on, and how often they come.
+//! The parameters that a seed draws first: participants, enabled kinds of fault, and their frequencies.
 //!
-//! The generator is one whose numbers are the same on every machine and in every version.
+//! The generator's numbers are the same on every machine and in every version.
 
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -45,18 +45,18 @@ pub enum Size {
     Long,
 }
 
-/// What one seed draws.
+/// Parameters of one seed.
 pub struct Swarm {
     /// How large.
     pub size: Size,
-    /// Who takes part.
+    /// The participants.
     pub scenario: Scenario,
     /// The most actions.
     pub actions: u32,
     pub(super) faults: u16,
     pub(super) most_faults: u32,
     pub(super) most_crashes: u32,
-    /// What may become of an effect, where it is a fault.
+    /// The faults that may replace an effect.
     pub(super) outcomes: Vec<CallOutcome>,
     pub(super) fault_odds: u32,
     pub(super) refusal_odds: u32,

@@ -1,4 +1,5 @@
-//! What is polled: a client's request at the real driver, and an instance's worker. Neither knows that it is simulated.
+//! The polled tasks: a client's request at the real driver, and an instance's worker. Neither depends on the
+//! simulation.
 
 use std::{
     future::Future,
@@ -35,7 +36,7 @@ pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) 
     })
 }
 
-/// One turn of an instance's worker, whose leases are so much longer by the store's clock than it believes, or shorter.
+/// One turn of an instance's worker, with `skew_ms` between the store's clock and its own.
 pub(super) fn worker(platform: &Arc<Platform>, skew_ms: i64) -> Task<Result<Worked, StoreError>> {
     let platform = Arc::clone(platform);
     Box::pin(async move {

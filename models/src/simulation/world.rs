@@ -33,14 +33,14 @@ use crate::{
     properties::Facts,
 };
 
-/// What taking an action came to.
+/// Result of taking an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// The action, with what really became of it.
     pub action: Action,
     /// The kind of fault that it was.
     pub fault: Option<Fault>,
-    /// What it is in the model; none for what the model has no word for.
+    /// The corresponding action of the model, if it has one.
     pub(super) modelled: Option<model::Action>,
 }
 
@@ -53,16 +53,16 @@ pub struct Simulation {
     consumers: Vec<Consumer>,
     instances: Vec<Instance>,
     teams: Vec<TeamSeen>,
-    /// Where a promotion of the flow begins.
+    /// First position of a promotion of the flow.
     begins_at: At,
-    /// How many clients the scenario has. Those that come in the heal phase are not counted.
+    /// Number of clients in the scenario, without those of the heal phase.
     clients: usize,
-    /// How many builds of a source there have been.
+    /// Number of builds of a source so far.
     images: u64,
     tally: Tally,
     /// The client's request that was polled last, if that was what was done.
     acted: Option<(u8, bool)>,
-    /// None before it begins.
+    /// `None` before the heal phase.
     heal_phase: Option<HealPhase>,
     scenes: Vec<Scene>,
 }
@@ -71,7 +71,7 @@ pub struct Simulation {
 struct Instance {
     /// By how much its clock is ahead.
     skew_ms: i64,
-    /// What its worker is doing.
+    /// The worker's current task.
     worker: Option<Worker>,
 }
 
@@ -84,7 +84,7 @@ struct TeamSeen {
     cap: usize,
 }
 
-/// What has come of the actions so far.
+/// Results of the actions so far.
 #[derive(Default)]
 struct Tally {
     found: Found,
@@ -134,17 +134,17 @@ impl Simulation {
         &self.scenes
     }
 
-    /// The properties that were found broken, and put to the test, so far.
+    /// The properties that were violated and exercised so far.
     pub fn found(&self) -> Found {
         self.tally.found
     }
 
-    /// How many approvals there are.
+    /// Number of approvals.
     pub fn approvals(&self) -> usize {
         self.ledgers.len()
     }
 
-    /// What is known of an approval.
+    /// Facts of an approval.
     pub fn facts(&self, approval: usize) -> Facts<'_> {
         self.ledgers[approval].facts()
     }
@@ -173,7 +173,7 @@ impl Simulation {
         self.platform.clock.now()
     }
 
-    /// What was really done in the heal phase.
+    /// The actions taken in the heal phase.
     pub(super) fn healing(&self) -> &[Action] {
         self.heal_phase.as_ref().map_or(&[], |phase| &phase.actions)
     }

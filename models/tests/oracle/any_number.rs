@@ -20,7 +20,7 @@ const MAX_STATES: usize = if cfg!(feature = "slow") { 30_000 } else { 3_000 };
 /// Views that take more are not finished.
 const MAX_BYTES: usize = if cfg!(feature = "slow") { 1 << 20 } else { 256 << 10 };
 
-/// How many properties of the flows got which verdict.
+/// Number of properties with each verdict.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     proved: usize,
@@ -47,7 +47,7 @@ fn held_against_the_search(seed: u64) -> Result<Tally, String> {
     let applying = || Property::MODELLED.iter().filter(|one| model.applies(**one));
     let violated = applying().filter(is_violated).fold(0, |set, one| set | one.bit());
     let all = applying().fold(0, |set, one| set | one.bit());
-    // What is violated is asked for together with the rest, and the rest also without it.
+    // Violated properties are requested together with the rest, and the rest also without them.
     for wanted in [all, all & !violated] {
         let memory = prove::Limits { max_bytes: MAX_BYTES };
         let proof = prove(&flow, wanted, memory, &mut |_| ControlFlow::Continue(()));

@@ -192,7 +192,7 @@ impl Judge {
         self.keep_history(world, i);
     }
 
-    /// Of an attempt that has ended only its history counts.
+    /// Reduces an ended attempt to its history.
     pub(crate) fn keep_history(&self, world: &mut World, i: usize) {
         world.fence &= !(1 << i);
         let attempt = &mut world.attempts[i];

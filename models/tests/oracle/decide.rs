@@ -1,4 +1,4 @@
-//! What people, the clock, the source, other deploys and the worker do.
+//! Moves of people, the clock, the source, other deploys and the worker.
 
 use crate::{
     moves::Move,

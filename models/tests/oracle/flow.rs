@@ -211,7 +211,7 @@ pub(crate) enum Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) action: Action,
-    /// It has refusals of its own.
+    /// The step has refusals.
     pub(crate) refuses: bool,
     pub(crate) two_actions: bool,
     pub(crate) on_error: OnError,

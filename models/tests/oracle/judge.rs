@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Judge {
-    /// What this state violates.
+    /// The violations of this state.
     pub(crate) fn broken_in(&self, world: &World) -> Broken {
         let mut broken = Broken::default();
         let quiet = self.nothing_under_way(world);
@@ -123,7 +123,7 @@ impl Judge {
             && world.jobs.iter().all(|job| job.state == crate::world::JobState::Done)
     }
 
-    /// It stands at a lease that is held and does not run out.
+    /// The attempt waits for a lease that is held and does not expire.
     fn waits_for_ever(&self, world: &World, i: usize) -> bool {
         let Some(step) = self.flow.steps.get(world.attempts[i].at as usize) else { return false };
         matches!(step.action, Action::Lease(_))
@@ -151,7 +151,7 @@ impl Judge {
         world.effects[act] < owed
     }
 
-    /// Does an act of this kind count for L1? All do.
+    /// The acts of this kind that count for L1.
     pub(crate) fn acts(&self) -> impl Iterator<Item = (usize, Via)> {
         self.flow.acts.iter().map(|act| (act.number, act.via))
     }

@@ -1,7 +1,7 @@
-//! The independent oracle: what a flow file means, written from the specification alone.
+//! The independent oracle: the semantics of a flow file, written from the specification alone.
 //!
-//! It repeats the rules on purpose and shares no code with what it is held against: breadth-first over plain worlds,
-//! compared exactly.
+//! The rules are repeated on purpose, without code shared with the model: breadth-first over plain worlds, compared
+//! exactly.
 
 mod any_number;
 mod attempt;

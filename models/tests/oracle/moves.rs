@@ -12,7 +12,7 @@ pub(crate) struct Move {
     pub(crate) owed: bool,
     /// The caller whose attempt moves.
     pub(crate) by: Option<u8>,
-    /// What the move itself violates.
+    /// Violations by the move itself.
     pub(crate) broke: Broken,
 }
 
@@ -75,7 +75,7 @@ impl Judge {
             }
         }
         to.jobs.sort_unstable();
-        // There is nothing to kill otherwise.
+        // Otherwise no process is running.
         if to != *world {
             to.crashes_left -= 1;
             self.emit(world, to, false, Broken::default(), out);

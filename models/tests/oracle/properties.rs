@@ -85,7 +85,7 @@ fn has_consume(flow: &Flow) -> bool {
     })
 }
 
-/// Whether a refusal of this step may be preflight: any of some steps, and any step's own.
+/// True if a refusal of this step may be preflight: any of some steps, and any step's own.
 fn may_be_preflight(step: &Step) -> bool {
     match &step.action {
         Action::Validate { .. } | Action::Check | Action::Write(_) => true,

@@ -75,7 +75,7 @@ struct Edge {
     to: u32,
     /// Fairness is owed to it.
     owed: bool,
-    /// It is a fault or a crash.
+    /// A fault or a crash.
     harm: bool,
     by: Option<u8>,
     broke: Broken,
@@ -93,7 +93,7 @@ struct Space {
     edges: Vec<Edge>,
 }
 
-/// The callers that are told apart, and none.
+/// Number of callers that are distinguished, and none.
 const LAST: usize = 17;
 const NONE: u8 = LAST as u8 - 1;
 

@@ -1,4 +1,4 @@
-//! What each step does when no fault meets it.
+//! The effect of each step without a fault.
 
 use crate::{
     flow::{Act, Action, Conditions, Consume, Lease, Step, Via, What},
@@ -89,7 +89,7 @@ impl Judge {
     fn group(&self, world: &World, i: usize, members: &[Step]) -> Performed {
         let (mut to, mut broke) = (world.clone(), Broken::default());
         let mut may_refuse = false;
-        // What acts and events listed before the consume go by is the use that is committed with them.
+        // The use of acts and events before the consume is the one committed with them.
         for member in members {
             if let Action::Consume(consume) = &member.action {
                 let own = consume.accept_own && self.own_use(world, i).is_some();

@@ -5,7 +5,7 @@ use crate::flow::{Flow, Retry};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Status {
     Pending,
-    /// Usable: approved, or issued where nobody approves.
+    /// Usable: approved, or issued without approvers.
     Approved,
     Used,
     Rejected,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Unknown,
 }
 
-/// What the answer to a refused attempt looks like.
+/// Status code of a refused attempt's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Code {
     /// 404, by the object's rules.
@@ -66,7 +66,7 @@ pub(crate) enum Phase {
     Killed,
 }
 
-/// What the first half of a read-then-write saw.
+/// Result of the first half of a read-then-write.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Look {
     No,
@@ -75,7 +75,7 @@ pub(crate) enum Look {
     Object { count: u8, status: Status },
 }
 
-/// What a `write` replaced, for its undo.
+/// The values that a `write` replaced, for its undo.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Replaced {
     pub(crate) step: u8,
@@ -95,13 +95,13 @@ pub(crate) struct Attempt {
     pub(crate) look: Look,
     /// The step has failed once and is on its second try.
     pub(crate) tried: bool,
-    /// Of what it read last: 0 as approved, 1 after the drift, 2 of the other payload.
+    /// Digest of the last read: 0 as approved, 1 after the drift, 2 of the other payload.
     pub(crate) digest: u8,
     pub(crate) target: Option<u8>,
     /// The steps with `undo` that were seen to succeed, by index.
     pub(crate) done: u64,
     pub(crate) replaced: [Option<Replaced>; 2],
-    /// The attempt whose use this one goes by: its own, or the one that it recognised.
+    /// The attempt whose use this one continues: itself, or the one it recognised.
     pub(crate) use_of: Option<u8>,
     /// Its outcome repeats that of another attempt.
     pub(crate) repeat: bool,
@@ -173,7 +173,7 @@ impl Attempt {
     }
 }
 
-/// What a keyed effect is keyed by ("acts where `uses` > 1").
+/// Key of a keyed effect ("acts where `uses` > 1").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum Key {
     Object,
@@ -229,7 +229,7 @@ pub(crate) struct Stored {
     pub(crate) answers: u8,
 }
 
-/// What is stored under one request key.
+/// The row stored under one request key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct KeyRow {
     pub(crate) stored: Option<Stored>,

@@ -33,7 +33,7 @@ impl Deployer for Platform {
         }
         let same = |deploy: &Deploy| key.is_some() && deploy.launch.key == key;
         if control.deploys.iter().any(same) {
-            // It runs, or has ended: the same deploy, and nothing new is launched.
+            // Running or ended: the same deploy, without a new launch.
             self.notes.worker(Some(WorkerDeed::LaunchedAgain));
             return;
         }

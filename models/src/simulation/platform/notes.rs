@@ -1,4 +1,4 @@
-//! What a task notes while it has its turn, and the [`Deed`] that this makes.
+//! The notes of a task during its turn, and the [`Deed`] that they form.
 
 use std::{
     mem,
@@ -11,17 +11,17 @@ use uuid::Uuid;
 use super::CallOutcome;
 use crate::model::Actor;
 
-/// What one turn of a task did.
+/// Changes made in one turn of a task.
 #[derive(Clone, Debug, Default)]
 pub(in crate::simulation) struct Deed {
-    /// What really became of the effect: a fault that had nothing to hit is none.
+    /// Actual outcome of the effect: a fault that affects nothing does not count.
     pub(in crate::simulation) outcome: CallOutcome,
     pub(in crate::simulation) changed: Changed,
     /// The deploy that began last is its doing.
     pub(in crate::simulation) launched: bool,
     /// The target that the promotion knows of from now on, if that has changed.
     pub(in crate::simulation) target: Option<Option<Target>>,
-    /// Somebody else has the lease that it asked for: nothing happened.
+    /// Another attempt holds the lease: nothing changed.
     pub(in crate::simulation) waits: bool,
     /// Something that the model's worker does.
     pub(in crate::simulation) worker: Option<WorkerDeed>,
@@ -29,14 +29,14 @@ pub(in crate::simulation) struct Deed {
     pub(in crate::simulation) approval: Option<Uuid>,
     /// A worker acted on the lease with this fencing number; whether it succeeded.
     pub(in crate::simulation) acted: Option<(u64, bool)>,
-    /// How it is told.
+    /// Description in words.
     pub(in crate::simulation) words: Option<Words>,
 }
 
 /// On whom it acted, how that is called, and what came of it: for a diagram.
 pub(in crate::simulation) type Words = Box<(Actor, String, String)>;
 
-/// What a transaction really changed. Counts, since a message may be delivered twice.
+/// Actual changes of a transaction. Counts, since a message may be delivered twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::simulation) struct Changed {
     pub(in crate::simulation) consumed: u8,
@@ -55,8 +55,8 @@ pub(in crate::simulation) enum WorkerDeed {
     Finished,
 }
 
-/// What has been noted since it was [taken](Self::take) last. A lock that is never contended: one thread plays a
-/// schedule, and only the bounds of the traits that the platform implements ask for one.
+/// The notes since the last [`take`](Self::take). The lock is never contended: one thread plays a schedule, and only
+/// the trait bounds of the platform require it.
 #[derive(Default)]
 pub(super) struct Notes(Mutex<Deed>);
 
@@ -96,7 +96,7 @@ impl Notes {
         self.deed().worker = does;
     }
 
-    /// It is about this approval's job, or about none that is known.
+    /// The approval of this job, if known.
     pub(super) fn approval(&self, approval: Option<Uuid>) {
         self.deed().approval = approval;
     }
@@ -108,7 +108,7 @@ impl Notes {
         deed.acted = Some((fence, succeeded || before));
     }
 
-    /// What is said first names the deed, what is said last how it ended.
+    /// The first call names the deed, the last one its result.
     pub(super) fn say(&self, (to, does, result): (Actor, String, String)) {
         match &mut self.deed().words {
             Some(words) => words.2 = result,
@@ -116,7 +116,7 @@ impl Notes {
         }
     }
 
-    /// What was noted since this was asked last.
+    /// The notes since the last call.
     pub(super) fn take(&self) -> Deed {
         mem::take(&mut *self.deed())
     }

@@ -95,7 +95,7 @@ impl Store for Platform {
         Ok(leased)
     }
 
-    /// With the end of the promotion that took it, and no action of its own: whoever dies before has given nothing back.
+    /// Happens with the end of the promotion, and is not a separate action: a crash before that releases nothing.
     async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
@@ -155,7 +155,7 @@ impl Store for Platform {
             }
             CallOutcome::AppliedTwice => {
                 self.notes.outcome(outcome);
-                // The second answer is nobody's.
+                // The reply to the duplicate is dropped.
                 self.deliver(ask, step, commit).ok();
                 self.answered(|| "fault, delivered twice".to_owned());
                 Ok(committed)

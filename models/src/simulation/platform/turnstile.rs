@@ -11,10 +11,10 @@ pub(super) struct Turnstile(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// None: no task may pass.
+    /// `None` stops all tasks.
     permit: Option<CallOutcome>,
     at: At,
-    /// Whose turn it is, and on which instance.
+    /// The task that may run, and its instance.
     turn: (Who, u8),
 }
 
@@ -53,7 +53,7 @@ impl Turnstile {
         self.state().at = at;
     }
 
-    /// Where the last one waits.
+    /// Position of the last waiting task.
     pub(super) fn at(&self) -> At {
         self.state().at
     }

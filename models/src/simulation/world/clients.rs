@@ -1,4 +1,4 @@
-//! What clients do: begin, go on, send again, ask again; and what their answers mean.
+//! Actions of clients: begin, continue, send again, retry; and the interpretation of their answers.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use crate::{
 };
 
 pub(super) enum Slot {
-    /// There is no second request.
+    /// No second request.
     Off,
-    /// It has not begun.
+    /// Not begun.
     Waiting,
     Running(Task<Answer>),
     Ended {
@@ -40,11 +40,11 @@ pub(super) struct Attempt {
     pub(super) facts: Option<usize>,
     pub(super) at: At,
     pub(super) target: Option<Target>,
-    /// It began after an outcome of its client that nobody knew.
+    /// The request follows an unknown outcome of its client.
     pub(super) is_retry: bool,
     /// When it began, its client had consumed the approval.
     pub(super) had_consumed: bool,
-    /// When it was polled last, somebody else had the approval's lease.
+    /// At the last poll, another attempt held the approval's lease.
     pub(super) waits: bool,
 }
 
@@ -243,7 +243,7 @@ impl Simulation {
         Some(taken)
     }
 
-    /// Whether there is nothing for this request to do but to wait for its approval's lease.
+    /// True if this request can only wait for its approval's lease.
     pub(super) fn has_to_wait(&self, consumer: &Consumer, attempt: &Attempt) -> bool {
         let ledger = &self.ledgers[usize::from(consumer.plan.approval)];
         attempt.waits && self.platform.is_leased(ledger.team, ledger.id)
@@ -261,7 +261,7 @@ pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> O
     Some(ledger.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
 }
 
-/// What a client's answer means, for the ledger and for the client itself.
+/// Interprets a client's answer, for the ledger and for the client itself.
 fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answer: &Answer) -> Stage {
     let attempt = &mut consumer.attempts[usize::from(duplicate)];
     let stage = model::stage(&answer.end);
@@ -269,7 +269,7 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
     attempt.slot = Slot::Ended { succeeded };
     ledger.requests -= 1;
     if let Some(facts) = attempt.facts {
-        // To be told again what one has done oneself is no second success.
+        // A replay of the client's own success is not a second one.
         let again = answer.replayed && succeeded && consumer.consumed.is_some();
         ledger.ended(facts, if again { Stage::Unknown } else { stage });
     } else {

@@ -1,4 +1,4 @@
-//! What the operator and the administrator do.
+//! Decisions of the operator and the administrator.
 
 use countersign::{
     protocol::Status,
@@ -9,7 +9,7 @@ use super::Simulation;
 use crate::{fixtures::at_once, model::Actor};
 
 impl Simulation {
-    /// Whether the approval is pending is for the store to say.
+    /// The store decides if the approval is pending.
     pub(super) fn approve(&mut self, approval: u8) -> Option<()> {
         let ledger = self.ledgers.get(usize::from(approval))?;
         (!ledger.known.window_passed && self.operator_approves(approval)).then_some(())?;
@@ -37,7 +37,7 @@ impl Simulation {
         Some(())
     }
 
-    /// Whether the approval is approved by it.
+    /// True if this approves the approval.
     fn operator_approves(&self, approval: u8) -> bool {
         let token = &*self.ledgers[usize::from(approval)].token;
         let decision = Decision::Operator { token, verdict: Verdict::Approve };

@@ -1,4 +1,4 @@
-//! What may be done next. Some of it turns out not to be possible: then it is not taken.
+//! Candidate actions. Those that turn out to be impossible are not taken.
 
 use countersign::{protocol::Status, store::JobState};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::simulation::{
 };
 
 impl Simulation {
-    /// What goes on by itself. Effects are said to happen; what else may become of them, the scheduler draws.
+    /// Actions of normal operation. Effects are listed as executed; the scheduler draws other outcomes.
     pub(in crate::simulation) fn ordinary(&self, ordinary: &mut Vec<Action>) {
         ordinary.clear();
         for (index, ledger) in self.ledgers.iter().enumerate() {
@@ -21,7 +21,7 @@ impl Simulation {
         for (index, consumer) in self.consumers.iter().enumerate() {
             let client = index as u8;
             for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
-                // Who comes before the operator learns nothing but that.
+                // A client that comes before the operator only learns that.
                 let waits_in_vain = || !self.ledgers[usize::from(consumer.plan.approval)].approved;
                 match attempt.slot {
                     Slot::Waiting if waits_in_vain() => {}
@@ -42,7 +42,7 @@ impl Simulation {
         self.pending(ordinary);
     }
 
-    /// What happens now and then.
+    /// Rare actions.
     pub(in crate::simulation) fn rare(&self, rare: &mut Vec<Action>) {
         rare.clear();
         for (index, ledger) in self.ledgers.iter().enumerate() {
@@ -119,7 +119,7 @@ impl Simulation {
         self.ledgers.iter().position(|ledger| ledger.id == approval).map(|place| place as u8)
     }
 
-    /// Whether time has to pass before somebody else can have a job.
+    /// True if time has to pass before another worker can acquire a job.
     pub(in crate::simulation) fn leases_are_held(&self) -> bool {
         let now = self.now();
         self.ledgers.iter().any(|ledger| {
@@ -128,7 +128,7 @@ impl Simulation {
         })
     }
 
-    /// Whether somebody has the lease of this approval.
+    /// True if the lease of this approval is held.
     pub(in crate::simulation) fn is_leased(&self, approval: usize) -> bool {
         let ledger = &self.ledgers[approval];
         self.platform.is_leased(ledger.team, ledger.id)

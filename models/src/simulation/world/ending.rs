@@ -33,7 +33,7 @@ impl Ending {
         Self::Killed,
     ];
 
-    /// What a report calls it.
+    /// Name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",

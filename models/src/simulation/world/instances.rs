@@ -1,4 +1,4 @@
-//! What instances do: their workers, messages that arrive late, crashes.
+//! Actions of instances: workers, late messages, crashes.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Simulation {
         Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
     }
 
-    /// Whether it acted on a lease that somebody else has taken over.
+    /// True if the worker acted on a lease that another one has since acquired.
     fn apply_worker(&mut self, deed: &Deed) -> bool {
         let harmed = deed.outcome.fault().is_some();
         if let Some(launch) = self.platform.launched_by(deed)
@@ -63,7 +63,7 @@ impl Simulation {
         if let Some((fence, succeeded)) = deed.acted
             && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| Some(ledger.id) == deed.approval)
         {
-            // As it was before the worker acted.
+            // The state before the worker acted.
             is_stale = matches!(ledger.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
             ledger.known.beyond.stale_worker_tried |= is_stale;
             ledger.known.beyond.stale_worker_acted |= is_stale && succeeded;
@@ -74,7 +74,7 @@ impl Simulation {
         is_stale
     }
 
-    /// Whether a worker would find something to do. A job waits while another one for its target is leased.
+    /// True if a worker would find a job. A job waits while another one for its target is leased.
     pub(in crate::simulation) fn has_job(&self) -> bool {
         let now = self.now();
         let is_busy = |target| {

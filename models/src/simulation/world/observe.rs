@@ -64,7 +64,7 @@ impl Simulation {
     }
 }
 
-/// Whether a deploy runs for this approval, or a message about it has yet to arrive.
+/// True if a deploy runs for this approval, or a message about it is still to arrive.
 fn is_awaited(control: &Control, approval: Uuid) -> bool {
     let runs = |deploy: &Deploy| deploy.launch.approval == approval && deploy.ended.is_none();
     let is_about = |late: &Late| match &late.message {
@@ -74,7 +74,7 @@ fn is_awaited(control: &Control, approval: Uuid) -> bool {
     control.deploys.iter().any(runs) || control.late.iter().any(is_about)
 }
 
-/// Where a request stands, for its place in the ledger.
+/// Records the stage of a request in the ledger.
 fn stands(attempt: &Attempt, ledger: &mut Ledger) {
     if !matches!(attempt.slot, Slot::Running(_)) {
         return;

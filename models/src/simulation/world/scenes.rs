@@ -1,4 +1,4 @@
-//! What was done, in words: for diagrams.
+//! Actions in words: for diagrams.
 
 use countersign::{
     protocol::Outcome,

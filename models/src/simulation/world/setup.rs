@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) const BEGIN: Timestamp = Timestamp(1_800_000_000_000);
-/// Between two requests for an approval: windows do not end all at once.
+/// Time between two requests for an approval: their windows end separately.
 const BETWEEN_REQUESTS_MS: u64 = 60 * 60 * 1000;
 const VAULT_KEY: &str = "KEY";
 const REQUESTER: &str = "dev@example.com";
@@ -96,7 +96,7 @@ fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
     }
 }
 
-/// What a client asks for.
+/// The request of a client.
 fn ask_of(
     client: Client,
     permission: Permission,
@@ -182,7 +182,7 @@ fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
     strangers.map(|client| scenario.approvals[usize::from(client.approval)].team)
 }
 
-/// Where a promotion of this flow begins.
+/// First position of a promotion of this flow.
 fn first(flow: &Flow, binding: &Binding) -> At {
     let request = Request { approval: Uuid::nil(), team: Uuid::nil(), binding: binding.clone() };
     let promotion = Promotion::begin(flow, &request, Digest([0; 32]));

@@ -1,4 +1,4 @@
-//! What changes by itself: the clock, and the source of what was approved.
+//! Spontaneous changes: the clock, and the source of the approved payload.
 
 use countersign::{protocol::Timestamp, store::Tenants};
 

@@ -195,7 +195,7 @@ impl Draft {
     }
 }
 
-/// How many flows have had each pair of words; a word alone is a pair with itself.
+/// Number of flows for each pair of words; a word alone is a pair with itself.
 #[derive(Default)]
 pub(crate) struct Coverage {
     pairs: BTreeMap<(&'static str, &'static str), usize>,

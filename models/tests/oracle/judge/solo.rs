@@ -10,7 +10,7 @@ use crate::{
 enum Alone {
     Succeeds,
     Fails,
-    /// It meets a live holder's lease that does not expire.
+    /// The attempt meets a live holder's lease that does not expire.
     NotJudged,
 }
 
@@ -77,7 +77,7 @@ impl Judge {
                 if self.holder_lives_besides(&world, i) {
                     return Alone::NotJudged;
                 }
-                // It waits for its own lease, which runs out.
+                // The attempt waits for its own lease, which expires.
                 if held.holders & 1 << i != 0 && self.lease_may_run_out(&world) {
                     world.lease = None;
                 }

@@ -1,4 +1,4 @@
-//! Where the effects of acts take place, are lost, and are counted.
+//! Effects of acts: where they happen, are lost, and are counted.
 
 use super::Settled;
 
@@ -180,7 +180,7 @@ pub(super) const ALL: &[Settled] = &[
         says: "a deploy settles the target that its launch knew, else the environment's first",
         steps: &[CONSUME, r#"do = "act", name = "run", via = "memory""#, r#"do = "write", what = "target""#],
         bounds: [1, 0, 0],
-        // It ends before the write, and nothing settles that.
+        // The deploy ends before the write, and no later deploy settles it.
         violated: &["L2"],
         holds: &["L1"],
         ..Settled::BLANK

@@ -1,4 +1,4 @@
-//! What is promised of the object, who decides about it, and outsiders.
+//! Requirements on the object, deciders, and outsiders.
 
 use super::Settled;
 

@@ -1,4 +1,4 @@
-//! What an attempt that ends in a refusal gives back.
+//! The undo of an attempt that ends in a refusal.
 
 use super::Settled;
 
