@@ -35,7 +35,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Moves(usize);
 
-/// Whether the rule lets the approval be used.
+/// True if the rule allows the use.
 fn is_usable(status: Status) -> bool {
     let approval = ApprovalState { status, expires_at: Timestamp(2), digest: DIGEST };
     consume(approval, Fences::default(), Guards::ALL, DIGEST, Timestamp(1)).is_ok()

@@ -1,4 +1,4 @@
-//! What an approval's record takes in memory, counted by the allocator: pinned for every strategy.
+//! Memory of an approval's record, counted by the allocator: pinned for every strategy.
 
 #[path = "../benches/contenders/mod.rs"]
 mod contenders;
@@ -17,7 +17,7 @@ static ALLOCATOR: Counting = Counting;
 
 const MILLION: usize = 1_000_000;
 
-/// Bytes that so many records take, divided by their number.
+/// Memory of `records` records, divided by their number.
 fn bytes_per_record<S: Strategy + Default>(records: usize) -> f64 {
     let ids = ids(records);
     let before = bytes_in_use();

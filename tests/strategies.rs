@@ -56,7 +56,7 @@ fn what_is_inserted_is_found_whole<S: Strategy + Default>() {
 fn an_unknown_id_finds_nothing<S: Strategy + Default>() {
     let strategy = S::default();
     let known = strategy.insert(id(0), record(Status::Approved));
-    // Also one that differs in a bit, wherever that is: whoever counts finds nothing.
+    // Also for an id that differs in one bit, at any position: ids cannot be found by counting.
     for bit in 0..128 {
         let unknown = Uuid::from_u128(known.as_u128() ^ 1 << bit);
         assert_eq!(strategy.read(unknown), None, "bit {bit}");

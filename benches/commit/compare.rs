@@ -22,7 +22,7 @@ use uuid::Uuid;
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 const COMMIT: &str = "commit of atomic-commit";
 
-/// How many approvals there are, and how many are done in a row.
+/// Number of approvals, and number of operations in a row.
 pub(crate) fn sizes(is_test: bool) -> (usize, usize) {
     if is_test { (20_000, 1_000) } else { (1_000_000, 10_000) }
 }
@@ -88,7 +88,7 @@ impl Given {
         Self { store, bare, asks }
     }
 
-    /// Each with the digest that whoever looks before it commits holds.
+    /// Each request with the digest that an attempt holds which reads before it commits.
     fn with_digests<'a>(&self, asks: &'a [Ask]) -> Vec<(&'a Ask, Digest)> {
         asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
     }
@@ -114,7 +114,7 @@ impl Given {
     }
 }
 
-/// What one kind of work took.
+/// Time of one kind of work.
 pub(crate) struct Taken {
     pub(crate) what: &'static str,
     /// For each chunk, nanoseconds for one.

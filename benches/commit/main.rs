@@ -1,13 +1,14 @@
-//! What the commit of `atomic-commit` costs in memory, against the bare consume in it, on a million approvals in one run.
+//! The cost of the commit of `atomic-commit` in memory, relative to its bare consume, on a million approvals in one
+//! run.
 //!
-//! `cargo bench --bench commit` prints nanoseconds for each, and what they are of the bare consume: the default
-//! strategy's consume and nothing else; the commit, which also judges and writes the target, copies the vault, writes
-//! the event and the job under its team's lock; and the whole promotion by the driver, from its first read to its
-//! answer. A million approvals in an order that was shuffled: once all of one team and its one stack, so that what is
-//! cold is what is kept of an approval; and once of ten thousand teams with a stack each, which are cold, too.
+//! `cargo bench --bench commit` prints nanoseconds for each, and their ratio to the bare consume: the default
+//! strategy's consume alone; the commit, which also judges and writes the target, copies the vault, writes the event
+//! and the job under its team's lock; and the whole promotion by the driver, from its first read to its answer. The
+//! million approvals are shuffled: once all of one team and its one stack, so that only the approvals' own records are
+//! cold; and once of ten thousand teams with a stack each, which are cold, too.
 //!
-//! The three take turns, some ten thousand approvals at a time, so that whatever else the machine does slows all of
-//! them. Nobody else is there: this is the cost of the work, not of the contention.
+//! The three alternate, some ten thousand approvals at a time, so that other load on the machine slows all of them.
+//! Single-threaded: the figures are the cost of the work, without contention.
 
 #[expect(dead_code, reason = "the benchmark of the strategies measures the commit alone, too")]
 mod compare;

@@ -1,12 +1,12 @@
-//! What a consume costs in memory: every strategy beside the baselines, in one run, with exactly one winner asserted.
+//! The cost of a consume in memory: every strategy and the baselines, in one run, with exactly one winner asserted.
 //!
 //! `cargo bench --bench consume` compares all of them first, round by round, each contender once a round, and prints
 //! ratios. Then criterion measures each alone, as `consume/<contender>/<scenario>`; with a filter, only that.
 //!
-//! - `CONSUME_JSON=FILE` writes what was compared (the schema is in `benches/README.md`), and leaves criterion out.
-//! - `CONSUME_ROUNDS=N`: how many rounds, instead of nine.
-//! - `CONSUME_INSTRUCTIONS=FILE`: where `scripts/instructions.sh` has left its counts, to be put beside the times, if not
-//!   in `target/consume-instructions.txt`.
+//! - `CONSUME_JSON=FILE` writes the comparison (the schema is in `benches/README.md`), and skips criterion.
+//! - `CONSUME_ROUNDS=N`: number of rounds, nine by default.
+//! - `CONSUME_INSTRUCTIONS=FILE`: the counts of `scripts/instructions.sh`, to be shown with the times; by default
+//!   `target/consume-instructions.txt`.
 
 #[path = "../commit/compare.rs"]
 mod commit;
@@ -29,7 +29,7 @@ use scenarios::{Loaded, Pass, Scenario, Sizes, judge};
 static ALLOCATOR: Counting = Counting;
 
 const ROUNDS: usize = 9;
-/// How many threads race when every try is timed.
+/// Number of racing threads when every try is timed.
 const TIMED_RACERS: usize = 2;
 
 fn main() {
@@ -59,7 +59,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Everybody once a round, in every scenario.
+/// Every contender once a round, in every scenario.
 fn compare(sizes: Sizes, rounds: usize) -> Vec<Compared> {
     let mut loaded: Vec<Loaded> = ENTRIES.iter().map(|entry| Loaded::new(*entry, sizes)).collect();
     let mut compared: Vec<Compared> = loaded.iter().map(Compared::new).collect();
@@ -84,12 +84,12 @@ fn compare(sizes: Sizes, rounds: usize) -> Vec<Compared> {
     compared
 }
 
-/// Whether the control, which consumes twice, was caught at it.
+/// True if the control, which consumes twice, was caught.
 fn wrong_is_seen(compared: &[Compared]) -> bool {
     compared.iter().filter(|one| one.entry.kind == Kind::Wrong).all(|one| one.consumed_again() > 0)
 }
 
-/// What the commit of `atomic-commit` and the whole promotion cost, beside the bare consume in them.
+/// The cost of the commit of `atomic-commit` and of the whole promotion, relative to their bare consume.
 fn commits(is_test: bool) -> [commit::Taken; 3] {
     let (approvals, chunk) = commit::sizes(is_test);
     eprintln!("the commit of atomic-commit");
@@ -118,7 +118,7 @@ fn each_alone(criterion: &mut Criterion, sizes: Sizes) {
                 bencher.iter_custom(|tries| {
                     let pass = loaded.pass(scenario);
                     judge(entry, scenario, std::slice::from_ref(&pass));
-                    // A pass is over a million approvals, or over a hot one: as long as so many of its tries.
+                    // A pass is over a million approvals, or over a hot one: scaled to `tries`.
                     pass.wall.mul_f64(tries as f64 / pass.tries as f64)
                 });
             });

@@ -17,33 +17,33 @@ const ONE: &str = "frozen-load-cas";
 /// The baseline of losers.
 const BARE: &str = "bare-cas";
 
-/// What makes the recorded result again.
+/// The command that reproduces the recorded result.
 const COMMAND: &str =
     "scripts/instructions.sh && CONSUME_JSON=benches/results/consume-memory.json cargo bench --bench consume";
 
 /// A contender with all that was measured of it.
 pub(crate) struct Compared {
-    /// Who.
+    /// The contender.
     pub(crate) entry: Entry,
     bytes_per_record: f64,
     measured: Vec<(Scenario, Vec<Pass>)>,
-    /// Of winners, and of losers.
+    /// Latencies of winners, and of losers.
     latencies: Option<[Histogram<u64>; 2]>,
 }
 
 impl Compared {
-    /// Nothing yet, but for its size.
+    /// An empty result with its size.
     pub(crate) fn new(loaded: &Loaded) -> Self {
         let bytes_per_record = loaded.bytes_per_record;
         Self { entry: loaded.entry, bytes_per_record, measured: Vec::new(), latencies: None }
     }
 
-    /// What came of its passes.
+    /// Adds the result of its passes.
     pub(crate) fn add(&mut self, scenario: Scenario, passes: Vec<Pass>) {
         self.measured.push((scenario, passes));
     }
 
-    /// What its tries took, one by one.
+    /// Adds the latency of each try.
     pub(crate) fn add_latencies(&mut self, times: [Vec<u64>; 2]) {
         self.latencies = Some(times.map(|times| {
             let mut histogram = Histogram::new(3).expect("three digits are few enough");
@@ -54,7 +54,7 @@ impl Compared {
         }));
     }
 
-    /// How often it has consumed what was consumed.
+    /// Number of consumes of an already consumed approval.
     pub(crate) fn consumed_again(&self) -> usize {
         self.measured.iter().flat_map(|(_, passes)| passes).map(|pass| pass.consumed_again).sum()
     }
@@ -72,8 +72,8 @@ impl Compared {
         times
     }
 
-    /// The figure that counts. Where nobody is in the way of anybody, a machine only ever adds: the best. Where they
-    /// are, the best is the round in which they met least: the median.
+    /// The reported figure. Without contention, noise only adds time: the best round. With contention, the best round
+    /// is the one with the fewest collisions: the median.
     fn figure(&self, scenario: Scenario) -> f64 {
         let times = self.ns_per_try(scenario);
         let at = if scenario.is_contended() { times.len() / 2 } else { 0 };
@@ -81,7 +81,7 @@ impl Compared {
     }
 }
 
-/// Everything.
+/// The whole report.
 pub(crate) struct Report {
     sizes: Sizes,
     rounds: usize,
@@ -93,7 +93,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Of these.
+    /// Builds the report.
     pub(crate) fn new(sizes: Sizes, rounds: usize, compared: Vec<Compared>, commits: [Taken; 3]) -> Self {
         Self { sizes, rounds, compared, commits, instructions: instructions() }
     }
@@ -108,7 +108,7 @@ impl Report {
         found.map_or(f64::NAN, |compared| compared.bytes_per_record)
     }
 
-    /// What was to be reached: its name, its limit, and what was measured.
+    /// The goals: name, limit, and measured value.
     fn goals(&self) -> Vec<(String, f64, f64)> {
         let uncontended =
             |name| self.figure_of(name, Scenario::Uncontended) / self.figure_of(ONE, Scenario::Uncontended);
@@ -212,7 +212,7 @@ fn quantiles(histogram: &Histogram<u64>) -> Value {
     })
 }
 
-/// What two looks at the clock take, which is in every latency.
+/// The time of two clock reads, which every latency includes.
 fn clock_ns() -> f64 {
     const LOOKS: u32 = 100_000;
     let begun = instant();
@@ -236,7 +236,7 @@ fn instructions() -> BTreeMap<String, BTreeMap<String, f64>> {
     counts
 }
 
-/// Where the script leaves them.
+/// The script's default output.
 const INSTRUCTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/consume-instructions.txt");
 
 impl fmt::Display for Report {

@@ -1,4 +1,4 @@
-//! What is measured: each scenario as one pass over a contender, judged for how often every approval was consumed.
+//! The scenarios: each is one pass over a contender, with the number of consumes of every approval checked.
 
 use std::{
     sync::Barrier,
@@ -17,9 +17,9 @@ pub(crate) enum Scenario {
     Uncontended,
     /// Two threads, each on its own half.
     Distinct,
-    /// So many threads at one approval, again and again: but for the first try, all of them lose.
+    /// This many threads on one approval, repeatedly: all tries but the first lose.
     Hot(usize),
-    /// So many threads, all of them over the same list.
+    /// This many threads, all over the same list.
     Race(usize),
     /// Two threads, of a hundred tries five consume and the rest validates, few approvals being asked for often.
     Mixed,
@@ -37,7 +37,7 @@ impl Scenario {
         Self::Mixed,
     ];
 
-    /// What it is called.
+    /// Name in reports.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Uncontended => "uncontended".to_owned(),
@@ -48,7 +48,7 @@ impl Scenario {
         }
     }
 
-    /// How many try at once.
+    /// Number of concurrent threads.
     pub(crate) fn threads(self) -> usize {
         match self {
             Self::Uncontended => 1,
@@ -57,7 +57,7 @@ impl Scenario {
         }
     }
 
-    /// Whether one approval is tried by more than one thread.
+    /// True if more than one thread tries an approval.
     pub(crate) fn is_contended(self) -> bool {
         match self {
             Self::Uncontended | Self::Distinct => false,
@@ -66,7 +66,7 @@ impl Scenario {
     }
 }
 
-/// How much there is to do.
+/// Sizes of the scenarios.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// Approvals that there are.
@@ -82,7 +82,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// Those that count.
+    /// The sizes of a recorded run.
     pub(crate) const FULL: Self =
         Self { approvals: 1_000_000, raced: 200_000, hot: 16, tries_at_hot: 400_000, mixed: 500_000 };
     /// To see that everything works.
@@ -92,7 +92,7 @@ impl Sizes {
 
 /// A contender with its approvals.
 pub(crate) struct Loaded {
-    /// Who.
+    /// The contender.
     pub(crate) entry: Entry,
     runner: Box<dyn Runner>,
     /// In the order of their making.
@@ -101,27 +101,27 @@ pub(crate) struct Loaded {
     used: Vec<Uuid>,
     tries: [Vec<Try>; 2],
     sizes: Sizes,
-    /// What it takes for each approval, by what it has asked the allocator for.
+    /// Memory of each approval, by the requests to the allocator.
     pub(crate) bytes_per_record: f64,
 }
 
-/// What came of a pass.
+/// Result of a pass.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pass {
     /// From the first start to the last end.
     pub(crate) wall: Duration,
-    /// Of all threads.
+    /// Number of tries by all threads.
     pub(crate) tries: usize,
-    /// How often each thread has won.
+    /// Number of wins of each thread.
     pub(crate) wins: Vec<usize>,
-    /// How often approvals were consumed that had been consumed.
+    /// Number of consumes of an already consumed approval.
     pub(crate) consumed_again: usize,
-    /// Approvals that were tried, and not consumed by anybody.
+    /// Number of approvals that were tried, and never consumed.
     pub(crate) never_consumed: usize,
 }
 
 impl Pass {
-    /// Whether each approval had exactly one winner.
+    /// True if each approval had exactly one winner.
     pub(crate) fn is_right(&self) -> bool {
         self.consumed_again == 0 && self.never_consumed == 0
     }
@@ -297,7 +297,7 @@ pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 
-/// Starts so many threads at once; from the first start to the last end, and what each has returned.
+/// Starts this many threads concurrently; returns the time from the first start to the last end, and their results.
 fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> (Duration, Vec<T>) {
     let barrier = Barrier::new(threads);
     let timed = |thread| {
@@ -342,7 +342,7 @@ fn mixed_tries(seed: u64, count: usize, approvals: usize) -> Vec<Try> {
         .collect()
 }
 
-/// Everybody who is right, in a run, is right in every pass; who is there to be caught is caught in one.
+/// Asserts that a correct contender is correct in every pass.
 pub(crate) fn judge(entry: &Entry, scenario: Scenario, passes: &[Pass]) {
     let wrong = passes.iter().find(|pass| !pass.is_right());
     match entry.kind {

@@ -1,8 +1,8 @@
-//! How many instructions a try takes, counted by callgrind: the same on any machine, so that CI can hold it to a limit.
+//! The number of instructions of a try, counted by callgrind: machine-independent, so that CI can enforce a limit.
 //!
-//! `scripts/instructions.sh` runs it, prints the counts, and fails where one passes its limit. A limit is for all
-//! [`TRIES`] tries together, five in a hundred above what was counted: a compiler's next version may take so many more.
-//! Raise one in the commit that makes it necessary, and say why.
+//! `scripts/instructions.sh` runs it, prints the counts, and fails if one exceeds its limit. A limit covers all
+//! [`TRIES`] tries together, 5 % above the measured count, as a margin for the compiler's next version. Raise one in
+//! the commit that makes it necessary, and say why.
 
 #![expect(missing_docs, reason = "what the macros of gungraun make has none")]
 
@@ -15,12 +15,12 @@ use contenders::{Built, ENTRIES, ids};
 use countersign::protocol::Timestamp;
 use gungraun::{Callgrind, EventKind, prelude::*};
 
-/// How many tries are counted, each at another of so many approvals.
+/// Number of counted tries, each on another approval.
 const TRIES: usize = 1_000;
 /// When they are made.
 const NOW: Timestamp = Timestamp(10);
 
-/// A contender with approvals that nobody has touched.
+/// A contender with untouched approvals.
 fn fresh(name: &str) -> Built {
     let entry = ENTRIES.iter().find(|entry| entry.name == name).expect("it is in the list");
     (entry.build)(&ids(TRIES))
@@ -33,7 +33,7 @@ fn used(name: &str) -> Built {
     (runner, ids)
 }
 
-/// So many instructions at most, by each of the tries.
+/// A limit for all tries together.
 fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
     callgrind.hard_limits([(EventKind::Ir, instructions * TRIES as u64)]);
@@ -47,7 +47,7 @@ macro_rules! count {
         #[library_benchmark]
         $(#[bench::$name(args = (fresh($text)), config = at_most($winner))])+
         fn winner((runner, ids): Built) -> (usize, Built) {
-            // Given back, so that it is dropped where nobody counts.
+            // Returned, so that the drop is not counted.
             (black_box(runner.consume_all(&ids, NOW)), (runner, ids))
         }
 

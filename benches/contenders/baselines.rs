@@ -1,4 +1,4 @@
-//! What the strategies are held against: a bare exchange, a map that is frozen, the maps that people would reach for.
+//! The baselines of the strategies: a bare exchange, a frozen map, and popular concurrent maps.
 
 use std::{
     hash::{BuildHasherDefault, Hasher},
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{APPROVED, BEGAN, Contender, DIGEST, EXPIRES_AT, may_be_consumed};
 
-/// As the strategies hash: ids are random, two multiplications are enough.
+/// The strategies' hash: ids are random, so two multiplications suffice.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct IdHasher(u64);
 
@@ -42,7 +42,7 @@ fn packed(status: Status, at: Timestamp) -> u64 {
     at.0 << 3 | status as u64
 }
 
-/// What never changes, and a word for the rest.
+/// The constant part, and a word for the rest.
 struct Row {
     expires_at: Timestamp,
     digest: Digest,
@@ -146,7 +146,7 @@ macro_rules! frozen {
 }
 
 frozen! {
-    /// A map that nobody inserts into any more, and a compare-exchange without a look: a loser takes the cache line.
+    /// A frozen map, and a compare-exchange without a load before it: a loser takes the cache line.
     FrozenCas exchange_at_once;
     /// The same, with a look before the compare-exchange.
     FrozenLoadCas Row::load_then_exchange;

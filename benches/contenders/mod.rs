@@ -1,8 +1,8 @@
-//! Who competes: every strategy, the baselines that they are held against, and one that is wrong on purpose.
+//! The contenders: every strategy, their baselines, and one that is wrong on purpose.
 //!
 //! All of them do the same work for the same answer: find the approval of a random id among all, judge status, expiry
 //! and digest by [`protocol::consume`](countersign::protocol::consume), and move it with the time of its move. Maps
-//! share one hash with a fixed key. `bare-cas` alone does less: it knows where each word is, and judges nothing.
+//! share one hash with a fixed key. `bare-cas` alone does less: its word has a known address and is not judged.
 
 #![expect(dead_code, reason = "each target that includes it uses a part")]
 
@@ -17,7 +17,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// What everybody holds.
+/// The digest of every caller.
 pub(crate) const DIGEST: Digest = Digest([7; 32]);
 /// When every approval was approved.
 pub(crate) const BEGAN: Timestamp = Timestamp(1);
@@ -34,20 +34,20 @@ pub(crate) const APPROVED: Record = Record {
 pub(crate) trait Contender: Send + Sync + Sized + 'static {
     /// Has an approval for each of these ids; and the ids under which they are found.
     fn build(ids: &[Uuid]) -> (Self, Vec<Uuid>);
-    /// Whether it was this call that consumed it.
+    /// True if this call consumed it.
     fn consume(&self, id: Uuid, now: Timestamp) -> bool;
-    /// Whether it could be consumed.
+    /// True if it could be consumed.
     fn validate(&self, id: Uuid, now: Timestamp) -> bool;
     /// Makes it as it was in the beginning.
     fn reset(&self, id: Uuid);
 }
 
-/// What an entry is there for.
+/// Role of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One of the crate's.
     Strategy,
-    /// Somebody to be held against.
+    /// A baseline.
     Baseline,
     /// Must be caught.
     Wrong,
@@ -56,11 +56,11 @@ pub(crate) enum Kind {
 /// A contender to be measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    /// What it is called.
+    /// Name in reports.
     pub(crate) name: &'static str,
-    /// What it is there for.
+    /// Role of the entry.
     pub(crate) kind: Kind,
-    /// One try in so many is made: a question to an actor takes as long as fifty of the others' tries.
+    /// Only every n-th try is made: a request to an actor takes as long as fifty tries of the others.
     pub(crate) thinned: usize,
     /// Built anew instead of reset, because it keeps every version.
     pub(crate) rebuilt: bool,
@@ -108,8 +108,7 @@ fn may_be_consumed(standing: ApprovalState, now: Timestamp) -> bool {
     countersign::protocol::consume(standing, Fences::default(), Guards::ALL, DIGEST, now).is_ok()
 }
 
-/// Everybody, the strategies first. `atomic-commit`, the whole transaction of the store, is to stand here as well: its
-/// `consume` is one commit.
+/// All contenders, the strategies first.
 pub(crate) const ENTRIES: &[Entry] = &[
     entry::<Kept<SlotInId>>("slot-in-id", Kind::Strategy),
     entry::<Kept<Packed>>("packed", Kind::Strategy),
@@ -136,9 +135,9 @@ pub(crate) trait Runner: Send + Sync {
     fn race(&self, ids: &[Uuid], now: Timestamp, won: &mut Vec<u32>);
     /// Consumes or validates each, and notes which it was that it consumed.
     fn mix(&self, ids: &[Uuid], tries: &[Try], now: Timestamp, won: &mut Vec<u32>);
-    /// Consumes each, and tells how long that took, in whatever `clock` counts.
+    /// Consumes each, and reports the time that each took, in the unit of `clock`.
     fn time(&self, ids: &[Uuid], now: Timestamp, clock: &dyn Fn() -> u64, told: &mut dyn FnMut(bool, u64));
-    /// How many of these could be consumed.
+    /// Number of these that could be consumed.
     fn validate_all(&self, ids: &[Uuid], now: Timestamp) -> usize;
     /// Makes all of them as they were in the beginning.
     fn reset_all(&self, ids: &[Uuid]);
@@ -240,7 +239,7 @@ impl Draw {
     }
 }
 
-/// So many random ids, as version 4 has them.
+/// This many random ids, in the format of version 4.
 pub(crate) fn ids(count: usize) -> Vec<Uuid> {
     let mut draw = Draw::new(4);
     let mut id = || {

@@ -1,6 +1,6 @@
-//! `atomic-commit` flattened by hand to a few bytes: what the real core is measured against.
+//! `atomic-commit` flattened by hand to a few bytes: the baseline of the real core.
 //!
-//! It repeats rules of the protocol, for this one flow: that is what makes it fast, and why it is nowhere but here.
+//! The rules of this one flow are repeated here: that makes it fast, and is acceptable only in a benchmark.
 
 use countersign_models::model::Bounds;
 use stateright::Property;

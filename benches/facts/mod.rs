@@ -1,10 +1,10 @@
-//! What is recorded beside the figures: the machine, the versions, and how exact a figure is.
+//! The metadata of recorded figures: machine, versions, and precision.
 
 use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-/// How many threads run at the same time.
+/// Number of threads that run in parallel.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -14,7 +14,7 @@ pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
 }
 
-/// Where it was measured.
+/// The machine.
 pub(crate) fn machine() -> Value {
     let load = std::fs::read_to_string("/proc/loadavg").ok();
     json!({
@@ -25,7 +25,7 @@ pub(crate) fn machine() -> Value {
         "architecture": std::env::consts::ARCH,
         "huge_pages": std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
             .map(|text| text.trim().to_owned()).ok(),
-        // Of the last five minutes: what is above the threads of the run was somebody else's.
+        // Over the last five minutes: the excess over the run's own threads came from other processes.
         "load": load.and_then(|load| load.split(' ').nth(1).map(str::to_owned)),
     })
 }
@@ -37,7 +37,7 @@ fn line_of(file: &str, key: &str) -> Option<String> {
     line.split_once(':').map(|(_, value)| value.trim().to_owned())
 }
 
-/// Of the compiler, of this crate, and of these crates as they are locked.
+/// Versions of the compiler, of this crate, and of these crates as locked.
 pub(crate) fn versions(crates: &[&str]) -> Value {
     let lock = include_str!("../../Cargo.lock");
     let version = |name: &str| {

@@ -1,8 +1,8 @@
-//! What group commit is worth: consumes by the store in SQLite beside those of clients who each commit alone, in one run.
+//! The benefit of group commit: consumes by the store in SQLite compared with clients that commit alone, in one run.
 //!
-//! `cargo bench --bench group_commit`. All of them carry out the store's own statement, with `synchronous=FULL`: the store,
-//! and threads with a connection each, whose commits are one by one, in a write-ahead log as the store's or in the journal
-//! that SQLite has when nobody tells it otherwise. Every approval is consumed by exactly one client, which is asserted.
+//! `cargo bench --bench group_commit`. All execute the store's own statement, with `synchronous=FULL`: the store, and
+//! threads with a connection each, whose commits are one by one, in a write-ahead log like the store's or in SQLite's
+//! default journal. Every approval is consumed by exactly one client, which is asserted.
 
 use std::{
     path::Path,
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 const TEAM: Uuid = Uuid::from_u128(0xA);
 
-/// Where SQLite writes down what a transaction changes.
+/// SQLite's journal of a transaction.
 struct Journal {
     name: &'static str,
     mode: &'static str,
@@ -46,7 +46,7 @@ fn main() {
         "{:<46} {:>8} {:>12} {:>10} {:>10} {:>10}",
         "", "clients", "consumes/s", "commits", "log", "rollback"
     );
-    // What the store is compared with: as many clients as in the goal.
+    // The store's baseline: as many clients as in the goal.
     let mut eight = [0.0; 2];
     for clients in [1, 8, 32] {
         for (journal, eight) in JOURNALS.into_iter().zip(&mut eight) {
@@ -79,9 +79,9 @@ fn rate_alone(clients: usize, approvals: usize, journal: &str) -> f64 {
     let applied = block_on(store.consume_alone(&first, digest, Guards::ALL));
     assert!(matches!(applied, Ok(Committed::Applied { .. })));
     drop(store);
-    // It is a property of the file, and can be changed as long as nobody has it open.
+    // A property of the file; it can be changed while the file has no other connection.
     connect(&path).pragma_update(None, "journal_mode", journal).expect("nothing fails");
-    // As large as the store's own.
+    // The size of the store's own.
     let document: String = connect(&path)
         .query_row("SELECT execution FROM approvals WHERE execution IS NOT NULL", [], |row| row.get(0))
         .expect("one is executed");
@@ -147,7 +147,7 @@ fn rate_of_store(clients: usize, approvals: usize) -> (f64, u64) {
     (approvals as f64 / took.as_secs_f64(), store.engine().commits() - before)
 }
 
-/// A store with so many approvals that were given, and an ask for each of them.
+/// A store with this many approved approvals, and a request for each of them.
 fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uuid>) {
     let clock = Arc::new(HandClock::at(countersign::protocol::Timestamp(1_000)));
     let ids = Arc::new(CountingIds::default());
@@ -176,7 +176,7 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uui
         store.decide(decision).await.expect("nothing fails").expect("it is pending");
         (ask, record.approval.digest)
     });
-    // More of the same, at once.
+    // More copies, written concurrently.
     let raw = connect(path);
     raw.execute(
         "WITH RECURSIVE n (n) AS (VALUES (2) UNION ALL SELECT n + 1 FROM n WHERE n < ?1) \
@@ -194,7 +194,7 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uui
     (store, ask, digest, ids)
 }
 
-/// As the store's connections are.
+/// Settings of the store's own connections.
 fn connect(path: &Path) -> Connection {
     let connection = Connection::open(path).expect("it is there");
     connection.busy_timeout(Duration::from_secs(60)).expect("nothing fails");

@@ -96,7 +96,7 @@ impl Deployer for Slow {
         self.world.doze().await;
     }
 
-    /// Ends after so many renewals of the lease.
+    /// Ends after this many renewals of the lease.
     async fn outcome(&self, _: &Launch, patience_ms: u64) -> Option<StackStatus> {
         {
             let mut waited = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ impl Deployer for Slow {
     }
 }
 
-/// One schedule, from an empty store to the end of the deploy, before which the lease is renewed so many times.
+/// One schedule, from an empty store to the end of the deploy, with this many renewals of the lease before it.
 pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let clock = Arc::new(HandClock::at(Timestamp(1_000)));
     let store = MemoryStore::new(clock.clone(), Arc::new(CountingIds::default()));

@@ -1,14 +1,14 @@
-//! What the simulator's own executor is worth: the same scenario on it, and on tokio with its clock paused.
+//! The benefit of the simulator's own executor: the same scenario on it, and on tokio with its clock paused.
 //!
 //! `cargo bench --bench simulation` prints schedules a second on one thread, and their ratio. Both sides run the real
-//! driver, worker and store: three clients of an approval that was given, one of them for another stack, and a worker
-//! that launches and sees the deploy through: one that ends at once, and others of a minute, five minutes, ten minutes and
+//! driver, worker and store: three clients of an approved approval, one of them for another stack, and a worker that
+//! launches and completes the deploy: one that ends immediately, and others of a minute, five minutes, ten minutes and
 //! three hours, with a lease of thirty seconds that is renewed twice in its length. A campaign's schedules are about as
-//! long, on average, as that of the minute. The simulator begins each schedule with what it has kept of the one before,
-//! as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after every step,
-//! where tokio judges nothing.
+//! long, on average, as that of the minute. The simulator begins each schedule with the cached scenario of the one
+//! before, as in a campaign, where tokio's side builds it; it also keeps its ledgers and judges every property after
+//! every step, where tokio judges nothing.
 //!
-//! The two take turns in short rounds, so that whatever else the machine does meets both. Printed are the medians of all
+//! The two alternate in short rounds, so that other load on the machine meets both. Printed are the medians of all
 //! rounds, and the smallest and the largest ratio.
 
 mod dozing;
@@ -27,12 +27,12 @@ const CLIENTS: u8 = 3;
 const ROUNDS: u64 = 41;
 const CAMPAIGNS: u64 = 7;
 
-/// What is measured.
+/// One measured case.
 struct Length {
     deploy: &'static str,
-    /// As often is a lease of thirty seconds renewed before the deploy ends.
+    /// Number of renewals of the thirty-second lease before the deploy ends.
     renewals: u32,
-    /// Of the simulator in one round; of tokio it is a quarter.
+    /// Schedules of the simulator in one round; tokio plays a quarter.
     schedules: u64,
 }
 
@@ -65,7 +65,7 @@ fn simulated(flow: &Arc<Flow>, scenario: &Scenario, seed: u64, renewals: u32) ->
     let mut requests = clients.len();
     let (mut renewed, mut ended, mut finished) = (0, false, false);
     loop {
-        // Any request that has not ended, or the worker, which has nothing to do before somebody has committed.
+        // Any request that has not ended, or the worker, which is idle until the first commit.
         let has_work = !finished && simulation.facts(0).executions > 0;
         let movers = requests + usize::from(has_work);
         if movers == 0 {

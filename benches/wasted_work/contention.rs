@@ -1,4 +1,4 @@
-//! What becomes of many who want one approval: everybody tries, they take turns, or one tries for all.
+//! Policies for many requests for one approval: all try concurrently, they queue, or one tries for all.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,7 +16,7 @@ pub(crate) enum Contention {
     Optimistic,
     /// By the approval's lease, for which they stand in line.
     Lease,
-    /// The first one tries, and those who come meanwhile are told what it is told.
+    /// The first request tries, and concurrent ones receive its outcome.
     SingleFlight,
 }
 
@@ -31,7 +31,7 @@ impl Contention {
         }
     }
 
-    /// What the service has is a strategy; the other one is here to be held against it.
+    /// A policy of the service is a strategy; the other one is a baseline.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Optimistic | Self::Lease => "strategy",
@@ -40,10 +40,10 @@ impl Contention {
     }
 }
 
-/// After which time whoever was not called asks again, as in the service.
+/// Time after which a waiting request retries without being called, as in the service.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Those who wait for the one lease of a race, in the order in which they came.
+/// The queue for the one lease of a race, in order of arrival.
 #[derive(Default)]
 pub(crate) struct Line {
     waiting: Notify,
@@ -63,10 +63,10 @@ impl Waiter for Line {
 /// How the promotion under way has ended; none before it has.
 type Landing = watch::Receiver<Option<Outcome>>;
 
-/// At most one promotion of the approval at a time, whose end is everybody's.
+/// At most one promotion of the approval at a time, whose outcome all share.
 #[derive(Default)]
 pub(crate) struct Flight {
-    /// Nobody can tell any more how it ended when its sender is gone and nothing was sent.
+    /// The outcome is unknown once the sender is dropped without sending.
     latest: Mutex<Option<Landing>>,
 }
 
@@ -88,7 +88,7 @@ impl Flight {
         match leads {
             Ok(sender) => {
                 let end = promotion.await;
-                // Perhaps nobody waits for it.
+                // There may be no receivers.
                 let _ = sender.send(Some(end.clone()));
                 Shared { end: Some(end), is_own: true }
             }
@@ -100,9 +100,9 @@ impl Flight {
     }
 }
 
-/// What a contender was told.
+/// Outcome for a contender.
 pub(crate) struct Shared {
     pub(crate) end: Option<Outcome>,
-    /// Whether by its own promotion.
+    /// True if it is that of its own promotion.
     pub(crate) is_own: bool,
 }

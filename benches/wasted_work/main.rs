@@ -1,12 +1,12 @@
-//! What many who want one approval cost each other: wasted preflights and time, by what keeps them apart.
+//! The cost of many concurrent requests for one approval: wasted preflights and time, for each contention policy.
 //!
 //! `cargo bench --bench wasted_work` runs the real driver over the store in memory, on tokio's paused clock: everything
-//! takes no time at all but a preflight, which takes 100 ms and fails with some probability, and a lease, which runs
-//! out after 30 s. All contenders come within 10 ms, so that who is first is decided by the seed and not by the
-//! runtime. The figures are the same on every machine: they depend on seeds and on nothing that is measured.
+//! takes no time except a preflight, which takes 100 ms and fails with some probability, and a lease, which expires
+//! after 30 s. All contenders arrive within 10 ms, in an order that the seed decides and not the runtime. The figures
+//! are the same on every machine: they depend on seeds only.
 //!
-//! - `WASTED_JSON=FILE` writes what came of it (the schema is in `benches/README.md`).
-//! - `--test`: three runs of each race, and each twice, which must go the same way.
+//! - `WASTED_JSON=FILE` writes the result (the schema is in `benches/README.md`).
+//! - `--test`: three runs of each race, and each twice, with identical results.
 
 mod contention;
 #[path = "../facts/mod.rs"]
@@ -83,7 +83,7 @@ fn broken_orders_are_noticed() {
     };
     let burned = broken("consume-first", Race { failing_percent: 100, ..race(Contention::Optimistic) });
     assert!(burned.contains("whose preflight failed"), "{burned}");
-    // Whose preflight outlasts its lease, and does not look whether it was overtaken.
+    // The preflight outlasts its lease, and does not check for an overtaking attempt.
     let slow = Race { preflight_ms: APPROVAL_LEASE_MS + 10_000, ..race(Contention::Lease) };
     let twice = broken("lease-unfenced", slow.clone());
     assert!(twice.contains("executed 2 times"), "{twice}");

@@ -29,9 +29,9 @@ use uuid::Uuid;
 
 use crate::contention::{Contention, Flight, Line, Shared};
 
-/// What a preflight takes.
+/// Duration of a preflight.
 pub(crate) const PREFLIGHT_MS: u64 = 100;
-/// All contenders come within this time: nobody can be through with its preflight before the last one has come.
+/// All contenders arrive within this time, which is shorter than a preflight.
 pub(crate) const ARRIVALS_MS: u64 = 10;
 
 const OPENS: Timestamp = Timestamp(1_800_000_000_000);
@@ -56,43 +56,43 @@ impl Clock for VirtualClock {
     }
 }
 
-/// Who runs, and what becomes of them.
+/// The parameters of a race.
 #[derive(Clone)]
 pub(crate) struct Race {
     pub(crate) contention: Contention,
     pub(crate) flow: Arc<Flow>,
     pub(crate) contenders: usize,
-    /// How many preflights of a hundred fail.
+    /// Percentage of preflights that fail.
     pub(crate) failing_percent: u64,
     pub(crate) preflight_ms: u64,
-    /// Whoever begins the first preflight dies in the middle of it.
+    /// The first contender to begin its preflight crashes during it.
     pub(crate) first_dies: bool,
-    /// The same contenders come at the same time with the same luck, whatever keeps them apart.
+    /// The same contenders arrive at the same time with the same luck, under every policy.
     pub(crate) seed: u64,
 }
 
 /// How a race went. Times begin when the first contender comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finish {
-    /// How many preflights were begun.
+    /// Number of preflights begun.
     pub(crate) preflights: usize,
     pub(crate) executed_ms: Option<u64>,
     pub(crate) last_answer_ms: u64,
 }
 
 impl Finish {
-    /// Every preflight but the one that the execution came of.
+    /// Every preflight except that of the execution.
     pub(crate) fn wasted(&self) -> usize {
         self.preflights - usize::from(self.executed_ms.is_some())
     }
 }
 
-/// What all contenders share.
+/// State shared by all contenders.
 struct Track {
     clock: Arc<VirtualClock>,
     race: Race,
     preflights: AtomicUsize,
-    /// Who consumed the approval, and when.
+    /// The contender that consumed the approval, and when.
     consumed: Mutex<Vec<(usize, u64)>>,
 }
 
@@ -144,17 +144,17 @@ impl Store for Contender {
     countersign_models::jobs_pass_through!(store);
 }
 
-/// What a contender was told, and when. None when it has died.
+/// Answer to a contender, and its time. `None` after a crash.
 struct Answer {
     told: Option<Shared>,
     at_ms: u64,
 }
 
 impl Race {
-    /// Runs it.
+    /// Runs the race.
     ///
     /// # Errors
-    /// What must be true of every race and is not of this one.
+    /// The violated invariant of a race.
     pub(crate) fn run(&self) -> Result<Finish, String> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().expect("a runtime can be started");
@@ -268,7 +268,7 @@ impl Contender {
 
     async fn attempt(&self, ask: &Ask, source: Digest, line: &Line, flight: &Flight) -> Shared {
         let Race { contention, flow, .. } = &self.track.race;
-        // The launch is the worker's: nobody here has to be told of it.
+        // The launch is the worker's: it is irrelevant here.
         let deployer = InMemoryDeployer::default();
         let driver = Driver::new(flow, self, &deployer);
         let own = |end| Shared { end: Some(end), is_own: true };

@@ -12,7 +12,7 @@ use crate::{
     race::{ARRIVALS_MS, Finish, PREFLIGHT_MS},
 };
 
-/// What makes the recorded result again.
+/// The command that reproduces the recorded result.
 const COMMAND: &str = "WASTED_JSON=benches/results/wasted-work.json cargo bench --bench wasted_work";
 
 /// All races of one kind.
@@ -25,7 +25,7 @@ pub(crate) struct Races {
     pub(crate) finishes: Vec<Finish>,
 }
 
-/// Of some times.
+/// Statistics of times.
 struct Times {
     mean: f64,
     p50: u64,
@@ -33,11 +33,11 @@ struct Times {
 }
 
 impl Times {
-    /// None of none.
+    /// `None` for no times.
     fn of(times: impl Iterator<Item = u64>) -> Option<Self> {
         let mut times: Vec<u64> = times.collect();
         times.sort_unstable();
-        // The least time that so many of a hundred do not exceed.
+        // The smallest time that this percentage does not exceed.
         let at = |percent: usize| times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Self { mean: mean(times.iter().map(|time| *time as f64)), p50: at(50)?, p99: at(99)? })
     }
@@ -65,7 +65,7 @@ impl Races {
         mean(self.finishes.iter().map(|finish| f64::from(u8::from(finish.executed_ms.is_none()))))
     }
 
-    /// Of the races in which somebody executed.
+    /// Of the races with an execution.
     fn until_executed(&self) -> Option<Times> {
         Times::of(self.finishes.iter().filter_map(|finish| finish.executed_ms))
     }
@@ -90,7 +90,7 @@ impl Races {
     }
 }
 
-/// Everything.
+/// The whole report.
 pub(crate) struct Report {
     pub(crate) runs: u64,
     pub(crate) races: Vec<Races>,
@@ -138,7 +138,7 @@ fn percentiles(times: Option<Times>) -> String {
     times.map_or_else(|| "–".to_owned(), |times| format!("{} / {}", times.p50, times.p99))
 }
 
-/// What a table shows of each kind of race.
+/// A column of a table.
 type Shown = (&'static str, fn(&Races) -> String);
 
 const SHOWN: [Shown; 4] = [

@@ -58,12 +58,12 @@ fn cases<S: Strategy + Default + 'static>() -> [Case; 11] {
 /// The preemption bound, if there has to be one, and the least number of executions, for each of the cases.
 type Pinned = [(Option<usize>, usize); 11];
 
-/// All of them, and so many at least.
+/// All interleavings, and at least this many.
 const fn all(executions: usize) -> (Option<usize>, usize) {
     (None, executions)
 }
 
-/// Those with at most so many preemptions: all of them would take hours.
+/// Interleavings with at most this many preemptions: all of them would take hours.
 const fn preempted(bound: usize, executions: usize) -> (Option<usize>, usize) {
     (Some(bound), executions)
 }

@@ -89,7 +89,7 @@ pub(crate) fn caught(
     })
 }
 
-/// What three of them have in common: the write does not know of the look.
+/// The common part of three controls: the write ignores the read before it.
 fn look_then_write(
     broken: &impl Strategy,
     id: Uuid,
@@ -107,7 +107,7 @@ fn look_then_write(
 #[derive(Default)]
 struct CheckThenAct(Lazy<LoomMutex<Option<Record>>>);
 
-/// What is made when its strategy is: loom's types have no default.
+/// Created together with its strategy: loom's types have no default.
 struct Lazy<T>(T);
 
 impl Default for Lazy<LoomMutex<Option<Record>>> {
@@ -140,7 +140,7 @@ impl Strategy for CheckThenAct {
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
 }
 
-/// How a strategy with one atomic word, and the digest beside it, goes wrong.
+/// The defect of a strategy with one atomic word and a separate digest.
 trait Habit: Send + Sync + 'static {
     const PUBLISH: Ordering = Ordering::Release;
     const OBSERVE: Ordering = Ordering::Acquire;
@@ -278,7 +278,7 @@ impl Strategy for PointerStore {
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
 }
 
-/// An owner's thread that writes what it is told, without a second look.
+/// An owner's thread that writes without reading again.
 struct HastyActor {
     mailbox: Arc<LoomMonitor<Mailbox>>,
     owner: Option<LoomThread>,
@@ -411,7 +411,7 @@ impl Strategy for Weak {
     fn for_each(&self, _: &mut dyn FnMut(Uuid, Record)) {}
 }
 
-/// Alone with an approved approval, a consumer who is told that somebody else was quicker was told a lie.
+/// Without competitors, a consumer must not be refused as if it had lost a race.
 fn weak_exchange() -> Result<(), Failed> {
     let standing =
         ApprovalState { status: Status::Approved, expires_at: Timestamp(100), digest: Digest([7; 32]) };

@@ -19,13 +19,13 @@ use std::{
 
 use libtest_mimic::{Arguments, Trial};
 
-/// What was seen of a scenario.
+/// Result of exploring a scenario.
 struct Explored {
     executions: usize,
     outcomes: BTreeSet<String>,
 }
 
-/// Runs a scenario in every interleaving, or in those with at most so many preemptions.
+/// Runs a scenario in every interleaving, or in those with at most `bound` preemptions.
 fn explore(bound: Option<usize>, scenario: impl Fn() -> String + Send + Sync + 'static) -> Explored {
     let executions = Arc::new(AtomicUsize::new(0));
     // loom does not see these, and must not: they outlive each execution.

@@ -32,7 +32,7 @@ impl Primitives for Loom {
 
 pub(crate) struct LoomThread(thread::JoinHandle<()>);
 
-// SAFETY: loom runs one thread at a time, and a handle is joined by whoever owns it.
+// SAFETY: loom runs one thread at a time, and a handle is joined by its owner.
 unsafe impl Send for LoomThread {}
 // SAFETY: as above; nothing can be done with a shared handle.
 unsafe impl Sync for LoomThread {}
@@ -70,7 +70,7 @@ impl Word for LoomWord {
 pub(crate) struct LoomPointer<T>(atomic::AtomicPtr<T>);
 
 impl<T> LoomPointer<T> {
-    /// Writes it, whatever is there: what a broken strategy does.
+    /// Writes unconditionally, as a broken strategy does.
     pub(crate) fn store(&self, pointer: *mut T, order: Ordering) {
         self.0.store(pointer, order);
     }
@@ -101,7 +101,7 @@ impl<T> Pointer<T> for LoomPointer<T> {
     }
 }
 
-/// Written when it is made. loom panics when somebody reads it without having been told.
+/// Written when it is created. loom panics on a read that is not synchronised with that.
 pub(crate) struct LoomFrozen<T>(UnsafeCell<T>);
 
 impl<T: Copy> Frozen<T> for LoomFrozen<T> {
@@ -110,7 +110,7 @@ impl<T: Copy> Frozen<T> for LoomFrozen<T> {
     }
 
     fn get(&self) -> T {
-        // SAFETY: nobody writes it any more, and loom checks that it was written before.
+        // SAFETY: it is no longer written, and loom checks that it was written before.
         self.0.with(|value| unsafe { *value })
     }
 }

@@ -1,4 +1,4 @@
-//! What meets at one approval, and what may come of it: each scenario is one execution that names its outcome.
+//! The scenarios at one approval, and their permitted outcomes: each is one execution that names its outcome.
 //!
 //! - two consumers, three consumers: exactly one executes, each is the one in some execution, the rest get 409;
 //! - two consumers, an approver before one of them, and a rejecter: approve and reject exclude each other;
@@ -30,7 +30,7 @@ const BEGAN: Timestamp = Timestamp(1);
 const ID: Uuid = Uuid::from_u128(0xABCD << 64);
 /// The second slot's number is in it already.
 const SECOND: Uuid = Uuid::from_u128(0xBCDE << 64 | 1);
-/// As those before it, in the second of two shards.
+/// Like the ids before it, in the second of two shards.
 const THIRD: Uuid = Uuid::from_u128(0xEFAB << 64 | 2);
 
 /// When consumer `index` consumes: the time in the record tells who it was.
@@ -52,7 +52,7 @@ fn consume_as<S: Strategy>(strategy: &S, index: u64) -> Result<(), Refusal> {
     consume(strategy, ID, Guards::ALL, DIGEST, time_of(index))
 }
 
-/// The one who has executed it, going by what everybody was told and by what is recorded.
+/// The consumer that executed it, according to all replies and to the record.
 fn winner<S: Strategy>(strategy: &S, told: &[Result<(), Refusal>]) -> Option<usize> {
     let executed = told.iter().filter(|told| told.is_ok()).count();
     assert!(executed <= 1, "executed {executed} times");
@@ -239,7 +239,7 @@ fn request() -> Request {
     Request { approval: ID, team: Uuid::from_u128(2), binding }
 }
 
-/// Drives the real promotion to its end on the strategy. Its preflight fails, if it is told to.
+/// Drives the real promotion to its end on the strategy. With `fails`, its preflight fails.
 fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> Outcome {
     let request = request();
     let now = time_of(index);
@@ -291,7 +291,7 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> O
     promotion.outcome().expect("nothing is left to do").clone()
 }
 
-/// One promotion fails in its preflight, the other one succeeds, whoever comes first.
+/// One promotion fails in its preflight, the other one succeeds, in either order.
 pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'static>() -> String {
     let strategy = with_approval::<S>(Status::Approved);
     let failing = thread::spawn({
@@ -310,7 +310,7 @@ pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'stat
     }
 }
 
-/// With nobody beside it, a failing preflight leaves the approval as it was.
+/// Without concurrent promotions, a failing preflight leaves the approval as it was.
 pub(crate) fn a_failing_preflight_alone<S: Strategy + Default + 'static>() -> String {
     let strategy = with_approval::<S>(Status::Approved);
     let end = promote(&*strategy, &Flow::atomic_commit(), 0, true);

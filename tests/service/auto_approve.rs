@@ -1,4 +1,4 @@
-//! Promotes that need nobody: the platform's rule approves them, through the same gate.
+//! Promotes without an approver: the platform's rule approves them, through the same gate.
 
 use countersign::{
     protocol::{Environment, Flow, Outcome, Refusal, RefusalKind, Status},

@@ -1,4 +1,4 @@
-//! Idempotency keys: never two at once, never another request's, and never wedged.
+//! Idempotency keys: exclusive, bound to one request, and never stuck.
 
 use countersign::{
     protocol::{Digest, Refusal, Timestamp},
@@ -30,7 +30,7 @@ fn die<O: Operations>(store: &O) {
     assert!(matches!(claim, Ok(Claim::Granted { .. })), "{claim:?}");
 }
 
-/// The refusal of a request that somebody works on.
+/// The refusal while a concurrent request holds the key.
 pub(crate) fn in_flight() -> Refusal {
     let platform = Platform::new();
     die(&platform.store);
@@ -58,7 +58,7 @@ fn what_has_happened_keeps_its_key_and_what_was_refused_gives_it_back() {
     assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_REUSED));
 }
 
-/// Whether a request can be asked for again, a lease after its first process has died.
+/// True if a request can be retried, one lease after its first process has crashed.
 fn comes_back<O: Operations>(store: &O, platform: &Platform) -> bool {
     die(store);
     platform.clock.advance_ms(LEASE_MS);

@@ -1,4 +1,4 @@
-//! Turns at an approval: who waits is spared its preflight, and whoever holds a lease gives it back.
+//! Leases of an approval: a waiting attempt saves its preflight, and a holder releases its lease.
 
 use std::{
     future::poll_fn,
@@ -94,7 +94,7 @@ fn in_turn(mut promotions: Vec<Promoting<'_>>) -> Vec<Outcome> {
     ends.into_iter().flatten().collect()
 }
 
-/// All contenders at once; how often somebody ran its preflight, and how often somebody asked for the lease.
+/// All contenders concurrently; the number of preflights, and of requests for the lease.
 fn contend(flow: &Flow) -> (usize, usize) {
     let platform = Platform::new();
     let ask = platform.approved();

@@ -80,7 +80,7 @@ fn a_deploy_that_ends_settles_its_target_as_it_ended() {
         let approval = ask.request.approval;
         let job = platform.store.job(TEAM, approval).expect("there is a job");
         assert_eq!(job.state, JobState::Done);
-        // What is not building stays as it is.
+        // A target that is not building is unchanged.
         at_once(platform.store.settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
         assert_eq!(status(), ended);
     }

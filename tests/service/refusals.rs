@@ -24,7 +24,7 @@ fn refused(end: Outcome) -> Refusal {
     }
 }
 
-/// What `atomic-commit` answers on a platform that was spoiled.
+/// The answer of `atomic-commit` on a spoiled platform.
 fn promoted(spoil: impl FnOnce(&Platform, &mut Ask)) -> Refusal {
     let platform = Platform::new();
     let mut ask = platform.approved();
@@ -32,7 +32,7 @@ fn promoted(spoil: impl FnOnce(&Platform, &mut Ask)) -> Refusal {
     refused(platform.promote(&Flow::atomic_commit(), &ask))
 }
 
-/// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
+/// The answer of a flow of a consume and this step, during an outage of the step's refusal.
 fn during_outage(action: StepAction, refusal: Refusal) -> Refusal {
     let platform = Platform::new();
     let ask = platform.approved();
@@ -71,7 +71,7 @@ fn twin_that_exists() -> Refusal {
     refused(platform.promote(&flow, &twin()))
 }
 
-/// Somebody decides twice.
+/// A second decision.
 fn second_decision(administrator: bool) -> Refusal {
     let platform = Platform::new();
     let record = platform.requested(&platform.ask(Uuid::nil()));
@@ -151,7 +151,7 @@ fn every_refusal_can_be_reached() {
     assert_eq!(found, expected);
 }
 
-/// Somebody is so slow that its lease runs out and another one takes it.
+/// An attempt outlasts its lease, and another one acquires it.
 fn overtaken() -> Refusal {
     let platform = Platform::new();
     let ask = platform.approved();

@@ -18,7 +18,7 @@ use crate::platform::{OPENS, Platform, TEAM, environment, service};
 
 const KEY: &str = "DB_PASSWORD";
 
-/// What can be seen of the platform's team, and of these approvals.
+/// The observable state of the platform's team and of these approvals.
 #[derive(Debug, PartialEq)]
 struct Seen {
     stacks: Vec<Stack>,
@@ -111,7 +111,7 @@ fn a_snapshot_has_what_the_original_has_and_goes_its_own_way() {
     let known = [ask.request.approval, pending.approval.id];
     let before = seen(&platform.store, &known);
     for round in 0..3 {
-        // What was done to one snapshot is not there in the next one.
+        // Changes to one snapshot are absent in the next one.
         let snapshot = platform.store.snapshot(platform.clock.clone(), unused_ids(100));
         assert_eq!(seen(&snapshot, &known), before, "round {round}");
         assert_eq!(snapshot.deployment_cap(Uuid::from_u128(0xB)), None);

@@ -59,7 +59,7 @@ fn a_lease_is_renewed_for_as_long_as_the_deploy_runs() {
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
     let mut worker = pin!(work(&platform.store, &platform.deployer, terms));
     for waited in [0, 60, 120, 180] {
-        // Longer than a lease in all, and never so long at once.
+        // Longer than a lease in total, in shorter steps.
         platform.clock.set(until(waited));
         assert!(poll(&mut worker).is_pending());
         let JobState::Leased { fence, until: ends } = state(&platform, &ask) else { panic!("it is leased") };
@@ -138,7 +138,7 @@ fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     assert_eq!(platform.deployer.running(), [], "it has ended, and is the same deploy");
     assert_eq!(poll(&mut other), Poll::Ready(Ok(Worked::Finished(StackStatus::Healthy))));
     assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Healthy));
-    // Another key is another deploy, whatever has ended.
+    // Another key is another deploy, regardless of the first one's end.
     let key = Some(Uuid::from_u128(77));
     let another =
         Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target, fence: 0 };
@@ -173,7 +173,7 @@ fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
 /// A store that fails once when a lease is renewed, and once when a job is finished.
 struct Failing<'a> {
     store: &'a Faulty<MemoryStore>,
-    /// What it says, and whether it has happened all the same.
+    /// The returned error, and whether the change has happened nevertheless.
     failure: (StoreError, bool),
     renewals: AtomicUsize,
     finishes: AtomicUsize,
@@ -234,7 +234,7 @@ fn a_store_that_fails_once_is_asked_again_and_the_deploy_is_one() {
                 break worked;
             }
         };
-        // What had happened already does not happen again.
+        // A change that has already happened is not repeated.
         let told = if failure.1 { Worked::LeaseLost } else { Worked::Finished(StackStatus::Healthy) };
         assert_eq!(worked, Ok(told), "{failure:?}");
         assert_eq!((state(&platform, &ask), target(&platform)), (JobState::Done, StackStatus::Healthy));

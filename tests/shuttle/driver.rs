@@ -60,7 +60,7 @@ impl Store for Polite {
     countersign_models::jobs_pass_through!(0);
 }
 
-/// What came of one schedule.
+/// Result of one schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Played {
     winner: usize,

@@ -14,7 +14,7 @@ use shuttle::{
 
 /// Schedules for each strategy and scheduler.
 const SCHEDULES: usize = 10_000;
-/// How many times PCT changes the priorities in a schedule.
+/// Number of priority changes in one schedule of PCT.
 const PCT_DEPTH: usize = 3;
 /// The same schedules in every run.
 const SEED: u64 = 11;
@@ -32,7 +32,7 @@ impl Draw {
         fn run<S: Scheduler + 'static>(scheduler: S, scenario: impl Fn() + Send + Sync + 'static) {
             Runner::new(scheduler, Config::new()).run(scenario);
         }
-        // Shown when the test fails, beside the schedule that shuttle prints.
+        // Shown when the test fails, with the schedule that shuttle prints.
         println!("{self:?}, seed {SEED}");
         match self {
             Self::AtRandom => run(RandomScheduler::new_from_seed(SEED, SCHEDULES), scenario),

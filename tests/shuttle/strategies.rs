@@ -21,12 +21,12 @@ const CONSUMERS: u64 = 12;
 const REJECTERS: u64 = 4;
 const DIGEST: Digest = Digest([7; 32]);
 
-/// One schedule; who has won: a consumer by its number, or nobody.
+/// One schedule; returns the number of the winning consumer, if any.
 fn race<S: Strategy + Default + 'static>() -> Option<u64> {
     let strategy = Arc::new(S::default());
     let standing = ApprovalState { status: Status::Pending, expires_at: Timestamp(1_000), digest: DIGEST };
     let id = strategy.insert(Uuid::from_u128(0xABCD << 64), Record { standing, changed_at: Timestamp(1) });
-    // Nobody is ahead because it was started first.
+    // Equal chances: the barrier cancels the advantage of starting first.
     let barrier = Arc::new(Barrier::new(1 + (REJECTERS + CONSUMERS) as usize));
     let start = |work: Box<dyn Fn(&S) -> bool + Send>| {
         let (strategy, barrier) = (Arc::clone(&strategy), Arc::clone(&barrier));
@@ -43,7 +43,7 @@ fn race<S: Strategy + Default + 'static>() -> Option<u64> {
     let consumers: Vec<_> = (0..CONSUMERS)
         .map(|index| {
             start(Box::new(move |strategy| {
-                // Each tries again while nobody has decided: a client that polls.
+                // Each retries until a decision: a polling client.
                 for _ in 0..3 {
                     match consume(strategy, id, Guards::ALL, DIGEST, Timestamp(10 + index)) {
                         Ok(()) => return true,
@@ -71,7 +71,7 @@ fn race<S: Strategy + Default + 'static>() -> Option<u64> {
     executed.first().copied()
 }
 
-/// Draws schedules, and wants every consumer to have won in some, and nobody in some.
+/// Draws schedules, and expects each consumer to win in some, and none to win in some.
 fn on<S: Strategy + Default + 'static>(draw: Draw) {
     let winners = Arc::new(Mutex::new(BTreeSet::new()));
     draw.check({
@@ -118,7 +118,7 @@ of_each! {
     actor Actor<Shuttle>;
 }
 
-/// Judges, and writes whatever has happened meanwhile.
+/// Judges, and then writes unconditionally.
 struct CheckThenAct(<Shuttle as Primitives>::Mutex<Option<Record>>);
 
 impl Default for CheckThenAct {

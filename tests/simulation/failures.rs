@@ -32,7 +32,7 @@ fn every_kept_failure_fails_again() {
     }
 }
 
-/// So many were kept: of each known-bad flow all properties that are broken, and of each mutant one.
+/// Number of recorded failures: all violated properties of each known-bad flow, and one of each mutant.
 const KEPT: usize = 50;
 
 #[test]

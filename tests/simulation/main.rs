@@ -34,7 +34,7 @@ fn found(report: &Report) -> Vec<&str> {
     report.findings.keys().map(String::as_str).collect()
 }
 
-/// What never happened in a built-in flow, and could have.
+/// Events that a built-in flow allows and that never happened.
 fn missing(report: &Report) -> Vec<String> {
     report.coverage.missing(&BuiltIn::find(&report.flow).expect("it is built in").subject())
 }

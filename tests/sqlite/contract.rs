@@ -1,4 +1,4 @@
-//! What the contract asks of any store, asked of this one, in a file and in memory.
+//! The contract of any store, tested on this one, in a file and in memory.
 
 use countersign::{
     protocol::{Flow, Outcome, Refusal, RefusalKind, Status, Target},

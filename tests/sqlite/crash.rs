@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM, open};
 
-/// Where the process that is to be killed works.
+/// The file of the process that is to be killed.
 const FILE: &str = "COUNTERSIGN_TEST_FILE";
 
-/// Executes one approval after another, and says so when it is told so, until somebody kills it.
+/// Executes one approval after another, and reports each acknowledged one, until the process is killed.
 fn execute_until_killed(path: &Path) {
     let platform = &Platform::at(path, SqliteOptions::default());
     let flow = &Flow::atomic_commit();
@@ -45,7 +45,7 @@ fn execute_until_killed(path: &Path) {
     });
 }
 
-/// The approvals that a process has said it has executed, when it was killed after so many.
+/// The approvals that a process reported as executed before it was killed, after `after` of them.
 fn acknowledged(path: &Path, after: usize) -> BTreeSet<Uuid> {
     let mut child = Command::new(env::current_exe().expect("this test"))
         .args(["--exact", "crash::a_killed_process_loses_nothing_that_it_has_acknowledged", "--nocapture"])
@@ -129,7 +129,7 @@ fn a_log_that_is_cut_anywhere_has_whole_commits_only() {
     for part in 1..=40 {
         let (cut, cut_log) = (dir.path().join("cut.db"), dir.path().join("cut.db-wal"));
         copy(&path, &cut).expect("copied");
-        // The power went off when so much of the log had reached the disk.
+        // A power loss after this part of the log had reached the disk.
         write(&cut_log, log.get(..log.len() * part / 40).unwrap_or_default()).expect("written");
         let has_schema = Connection::open(&cut)
             .and_then(|raw| raw.table_exists(None, "approvals"))

@@ -187,7 +187,7 @@ fn two_stores_on_one_file_lose_nothing() {
             });
         }
     });
-    // As after the loss of power now: nothing but what is in the files.
+    // Simulates a loss of power now: only the files remain.
     let (cut, cut_log) = (dir.path().join("cut.db"), dir.path().join("cut.db-wal"));
     std::fs::copy(&path, cut).and_then(|_| std::fs::copy(&log, cut_log)).expect("copied");
     let raw = Connection::open(dir.path().join("cut.db")).expect("it is there");
@@ -226,7 +226,7 @@ fn a_new_file_and_its_log_are_its_owners_alone() {
     assert!(modes.len() >= 2 && modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
 }
 
-/// A clock that panics when it is told to.
+/// A clock that panics on demand.
 struct Breakable {
     clock: HandClock,
     panics: AtomicUsize,

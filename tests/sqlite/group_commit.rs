@@ -1,4 +1,4 @@
-//! Group commit: what is committed together stays apart, and nobody is answered before it is kept.
+//! Group commit: works of one batch stay isolated, and no reply precedes the commit.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use countersign_testkit::SqlPeek;
 
 use crate::platform::{OPENS, Platform, TEAM, environment, open};
 
-/// So many consume the approval at once. How many of them did.
+/// Number of winners among this many concurrent consumers of the approval.
 fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
     let digest = block_on(platform.store.digest(ask)).expect("nothing fails");
     let flow = Flow::atomic_commit();
@@ -93,7 +93,7 @@ fn a_clause_that_does_not_look_at_the_status_is_noticed() {
     let options = SqliteOptions::default();
     let store = SqliteStore::open_with(SqliteStore::IN_MEMORY, clock.clone(), ids, options, consume);
     let platform = Platform::on(store.expect("it can be opened"), clock);
-    // Those who do nothing but consume are all let through.
+    // All commits that only consume are let through.
     assert!(winners(&platform, &platform.approved(), 8) > 1);
 }
 
@@ -168,7 +168,7 @@ fn works_that_are_committed_together_end_each_in_its_own_way() {
     let causes: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
     assert!(causes.iter().all(|error| error.kind() == StoreErrorKind::NotApplied), "{causes:?}");
     assert_eq!(Causes(causes[1]).to_string(), "the store failed and nothing changed: the work panicked");
-    // The one that held up the writer, and then all of these at once.
+    // The work that held up the writer, and then all of these together.
     assert_eq!(platform.store.engine().commits() - before, 2);
     for (key, written) in [
         ("first", true),
@@ -244,7 +244,7 @@ fn a_store_that_is_dropped_finishes_what_was_sent_to_it() {
     let ((begun, has_begun), (let_go_on, go_on)) = (channel(), channel());
     let first = Probe { begun: Some(begun), go_on: Some(go_on.into()), ..Probe::that("first", End::Keeps) };
     block_on(async {
-        // Whoever sent them has gone away since.
+        // Their callers have gone away since.
         assert!(poll_once(std::pin::pin!(store.engine().perform(first))).await.is_none());
         has_begun.recv().expect("the writer has it");
         let last = Probe::that("last", End::Keeps);

@@ -1,6 +1,6 @@
-//! The store in memory and this one are asked the same, in the same order, and must give the same answers.
+//! Differential test: the store in memory and this one receive the same calls and must return the same results.
 //!
-//! What the rules say is written once; that a statement's WHERE clause says the same is known from this.
+//! The rules are written once; this test compares the statements' WHERE clauses with them.
 
 mod acts;
 mod world;
@@ -26,7 +26,7 @@ use crate::platform::OPENS;
 
 /// Asks both stores the same, with this strategy in SQLite, and says where their answers differ.
 fn compare(cas: Cas, statements: Option<&'static str>, cases: u32) -> Result<(), TestError<Vec<Act>>> {
-    // That a wrong one is noticed needs no shortest example of it.
+    // Finding a broken statement needs no shrinking.
     let max_shrink_iters = if statements.is_some() { 0 } else { 4_000 };
     let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()))

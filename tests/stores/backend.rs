@@ -18,7 +18,7 @@ use crate::erased::{Erased, Later};
 pub(crate) trait Backend: Send + Sync {
     fn store(&self) -> &Erased;
 
-    /// How many arbitrary sequences of acts it is put through.
+    /// Number of random sequences of acts.
     fn sequences(&self) -> usize;
 
     /// Moves the store's clock.
@@ -27,7 +27,7 @@ pub(crate) trait Backend: Send + Sync {
     /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
     fn begin_outage(&self, team: Uuid, refusal: &Refusal);
 
-    /// It works again.
+    /// Ends the outage.
     fn end_outage(&self, team: Uuid, refusal: &Refusal);
 
     fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>>;
@@ -51,12 +51,12 @@ pub(crate) trait Maker: Send + Sync {
     fn make(&self) -> Later<'_, Arc<dyn Backend>>;
 }
 
-/// What runs the futures of stores.
+/// The executor of the stores' futures.
 #[derive(Clone)]
 pub(crate) struct Executor(Arc<Runtime>);
 
 impl Executor {
-    /// With threads of its own, so that those who compete do so really.
+    /// Multi-threaded, so that competitors run in parallel.
     pub(crate) fn named(name: &str) -> Self {
         const THREADS: usize = 4;
         let mut builder = Builder::new_multi_thread();

@@ -8,16 +8,16 @@ use countersign::store::{
 };
 use countersign_models::fixtures::CountingIds;
 
-/// What is wrong with a store.
+/// The defect of a store.
 #[derive(Clone, Copy)]
 pub(crate) enum Mistake {
     /// Its UPDATE forgets the status in the WHERE clause.
     ForgetsTheStatus,
     /// Its UPDATE forgets the lease's number in the WHERE clause.
     ForgetsTheFence,
-    /// How many rows its UPDATE has changed is not looked at: it is always taken for a success.
+    /// The row count of the UPDATE is ignored: always a success.
     IgnoresTheCount,
-    /// Its jobs are leased whatever else is under way for their targets.
+    /// Jobs are leased regardless of other deploys for their targets.
     OverlapsDeploys,
 }
 
@@ -78,12 +78,12 @@ impl Mistake {
     }
 }
 
-/// Another store's engine, with somebody in between.
+/// Another store's engine, with defects inserted.
 pub(crate) struct Through<E> {
     store: SqlStore<E>,
     /// The statement whose success is taken for granted.
     ignores: Option<&'static str>,
-    /// Whether jobs are leased without a look at their targets.
+    /// Jobs are leased without a check of their targets.
     overlaps: bool,
 }
 
@@ -96,7 +96,7 @@ impl<E: Engine> Engine for Through<E> {
 struct Meddled<W> {
     work: W,
     ignores: Option<&'static str>,
-    /// Whether jobs are leased without a look at their targets.
+    /// Jobs are leased without a check of their targets.
     overlaps: bool,
 }
 
@@ -115,7 +115,7 @@ impl<W: Work> Work for Meddled<W> {
 struct Meddling<'a, S> {
     session: &'a mut S,
     ignores: Option<&'static str>,
-    /// Whether jobs are leased without a look at their targets.
+    /// Jobs are leased without a check of their targets.
     overlaps: bool,
 }
 

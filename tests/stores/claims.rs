@@ -1,6 +1,6 @@
-//! What every store promises, a claim each.
+//! The contract of every store, as claims.
 //!
-//! A claim is given a world of its own, and panics when it does not hold.
+//! A claim receives a separate world, and panics if it is violated.
 
 mod approvals;
 mod commits;

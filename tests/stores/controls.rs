@@ -6,10 +6,10 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{backend::Executor, broken::Mistake, claims, database::DatabaseMaker, replay, world::World};
 
-/// What the threads are called that run claims which are to fail.
+/// Name of the threads that run claims which must fail.
 pub(crate) const THREAD: &str = "control";
 
-/// What is to fail need not say so.
+/// Silences the panics of claims which must fail.
 pub(crate) fn keep_quiet_about_what_is_to_fail() {
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -71,7 +71,7 @@ impl Broken {
             Err(divergence) => {
                 let last = divergence.path.last().map(ToString::to_string).unwrap_or_default();
                 self.say(format_args!("edge replay, at step {}: {last}", divergence.path.len()));
-                // It is the consume that does something else than the model's.
+                // The consume differs from the model's.
                 if last.contains("uses the approval") { Ok(()) } else { Err(divergence.to_string().into()) }
             }
         }

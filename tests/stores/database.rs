@@ -1,4 +1,4 @@
-//! A store in a database, under test: its tables are read, compared and put back as JSON, whatever the database.
+//! A store in a database, under test: its tables are read, compared and restored as JSON.
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +47,7 @@ pub(crate) const CLOCK: &str = "hand_clock";
 /// The rows of each of the tables, as a JSON array of objects.
 pub(crate) type Dump = [Arc<str>; TABLES.len()];
 
-/// What is done to a database behind its store's back.
+/// Direct access to a database, bypassing its store.
 pub(crate) trait Database: Send + Sync {
     fn set_clock(&self, now: Timestamp) -> Later<'_, ()>;
 
@@ -57,7 +57,7 @@ pub(crate) trait Database: Send + Sync {
     fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()>;
 }
 
-/// What a test reads of a store in a database, beside the contract, and the outages of its parts.
+/// Access to a store in a database that the contract does not offer, and the outages of its parts.
 pub(crate) trait Hands: Send + Sync {
     fn fail(&self, team: Uuid, refusal: Refusal);
     fn mend(&self, team: Uuid, refusal: &Refusal);
@@ -186,7 +186,7 @@ impl Maker for Arc<dyn DatabaseMaker> {
 pub(crate) struct OnRig {
     backend: InDatabase,
     executor: Executor,
-    /// What the tables have, unless the store has been asked for something since.
+    /// The content of the tables, unless the store has been called since.
     known: Mutex<Option<Dump>>,
 }
 

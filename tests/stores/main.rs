@@ -107,13 +107,13 @@ fn contract(maker: &Arc<dyn Maker>, executor: &Executor) -> Vec<Trial> {
     trials
 }
 
-/// The same case, not put to the test.
+/// The same case, skipped.
 fn skipped(trial: &Trial, why: &str) -> Trial {
     let why = why.to_owned();
     Trial::ignorable_test(trial.name(), move || Ok(Completion::ignored_with(why)))
 }
 
-/// One server for all cases. Nobody pulls the plug, so that it need not wait for the disk.
+/// One server for all cases. It need not survive a loss of power, so it does not wait for the disk.
 fn start_postgres(arguments: &Arguments) -> Postgres {
     if arguments.list {
         return Err("only listed".to_owned());

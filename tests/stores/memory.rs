@@ -49,7 +49,7 @@ impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
     }
 }
 
-/// Nothing in memory has to be waited for.
+/// Operations in memory are immediate.
 fn now<'a, T: Send + 'a>(value: T) -> Later<'a, T> {
     Box::pin(std::future::ready(value))
 }
@@ -92,7 +92,7 @@ impl<S: Strategy + Default + 'static> Backend for Memory<S> {
         now(self.store.vault(team, env, key))
     }
 
-    /// What can be looked at of the one team. There is no way to see more of it.
+    /// The observable state of the one team; other state is not accessible.
     fn everything(&self) -> Later<'_, BTreeMap<String, String>> {
         let records = self.store.look(TEAM, |records| {
             let standings: Vec<_> = records.approvals().map(|id| self.store.standing(id)).collect();

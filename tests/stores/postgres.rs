@@ -33,7 +33,7 @@ pub(crate) struct InPostgres {
     cas: Cas,
 }
 
-/// Everything about the database but the store.
+/// The database without the store.
 pub(crate) struct Admin {
     client: Client,
     reading: Statement,

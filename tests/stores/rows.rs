@@ -56,7 +56,7 @@ impl Row {
     }
 }
 
-/// What is in the tables, as edge replay compares it.
+/// The content of the tables, as edge replay compares it.
 pub(crate) fn records(dump: &Dump, about: &About) -> Records {
     let clock = table(dump, CLOCK);
     let approvals = table(dump, "approvals");

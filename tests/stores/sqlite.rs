@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct InSqlite(pub(crate) Cas);
 
-/// Everything about the database but the store.
+/// The database without the store.
 pub(crate) struct File {
     connection: Mutex<Connection>,
     clock: Arc<HandClock>,
@@ -45,7 +45,7 @@ impl DatabaseMaker for InSqlite {
         let directory = directory().expect("a directory for temporary files");
         let path = directory.path().join("countersign.db");
         let clock = Arc::new(HandClock::at(OPENS));
-        // Nobody pulls the plug here.
+        // Losses of power are not tested here.
         let options =
             SqliteOptions { cas: self.0, durability: Durability::Normal, ..SqliteOptions::default() };
         let store = SqliteStore::open(&path, clock.clone(), Arc::new(CountingIds::default()), options);
@@ -136,7 +136,7 @@ impl Database for File {
     }
 }
 
-/// As PostgreSQL writes it, but for ids, which are bytes here.
+/// In PostgreSQL's format, except for ids, which are bytes here.
 fn to_json(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,

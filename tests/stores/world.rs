@@ -21,7 +21,7 @@ use crate::{backend::Backend, erased::Erased};
 pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
 /// Another one, that has nothing.
 pub(crate) const STRANGERS: Uuid = Uuid::from_u128(0xB);
-/// What nothing is called. Ids that count do not come so far, whatever a strategy writes into them.
+/// An unused id: sequential ids do not reach it, even with a slot number written into them.
 pub(crate) const UNKNOWN: Uuid = Uuid::from_u128(0xFFFF << 64 | 0xFFFF);
 pub(crate) const OPENS: Timestamp = Timestamp(1_000);
 
@@ -169,7 +169,7 @@ impl World {
         promotion.outcome().expect("it has ended").clone()
     }
 
-    /// Nothing but a consume, under these guards, by a promotion that holds this digest.
+    /// Only a consume, under these guards, by a promotion that holds this digest.
     pub(crate) async fn consume(
         &self,
         ask: &Ask,

@@ -35,7 +35,7 @@ pub(super) enum Act {
     Cap(usize),
 }
 
-/// What is to be promoted, and where to.
+/// The source and the destination of a promote.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) source: usize,

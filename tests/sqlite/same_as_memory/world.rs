@@ -34,11 +34,11 @@ pub(super) struct World<S> {
     deployer: InMemoryDeployer,
     stacks: Vec<Stack>,
     twins: Vec<Uuid>,
-    /// What was asked for, with its approval and when.
+    /// The requests, with approval and time.
     approvals: Vec<(Ask, Place)>,
     leases: Vec<Lease>,
     notices: Vec<Notice>,
-    /// Of which key, and its end.
+    /// The claimed key, and the end of its claim.
     claims: Vec<(u8, Timestamp)>,
     /// The target that was found last, and whether it is a twin.
     looked: Option<(Target, bool)>,
@@ -189,7 +189,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 told(notice)
             }
             Act::SettleNotice { notice, again } => match back(&self.notices, *notice) {
-                // Of one that nobody waits for, the stores find out at different times.
+                // The stores notice at different times that a notice is no longer needed.
                 Some(notice) if self.is_pending(notice.record.approval.id).await => {
                     let state = again.map_or(NoticeState::Done, |after_ms| NoticeState::Due { after_ms });
                     told(store.settle_notice(notice, state).await)
@@ -301,7 +301,7 @@ impl<S: Store + Tenants + Operations> World<S> {
         }
     }
 
-    /// What it would launch now.
+    /// The digest of the current payload.
     async fn digest(&self, ask: &Ask) -> Digest {
         let services = self.all_stacks().await.into_iter().flatten();
         let source = services.into_iter().find(|stack| stack.id == ask.payload.source);
@@ -318,7 +318,7 @@ impl<S: Store + Tenants + Operations> World<S> {
     }
 }
 
-/// The one that came so many before the last.
+/// The item `number` before the last.
 fn back<T>(all: &[T], number: usize) -> Option<&T> {
     all.iter().rev().nth(number)
 }

@@ -1,4 +1,4 @@
-//! Approvals: requested, decided once, found by those who may, and their links kept as hashes.
+//! Approvals: requested, decided once, visible to their team, and their links stored as hashes.
 
 use countersign::{
     protocol::{Refusal, Status},

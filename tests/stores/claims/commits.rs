@@ -177,7 +177,7 @@ pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win(
     assert_eq!(target.env_vars["A"], "source");
     patch(&target.slug(), &[("A", "target"), ("C", "target")]).await;
     world.store().put_image(TEAM, &world.source.slug(), "web", "shop:2").await.expect("nothing fails");
-    // Of a plan that is full, too: nothing new is created.
+    // A full tier allows it too: no target is created.
     world.set_cap(2).await;
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow, &ask).await));
@@ -198,7 +198,7 @@ pub(super) async fn a_write_that_trusts_its_look_creates_a_second_target(world: 
     let second = write_target(world, &ask, true, None).await;
     assert!(first.created && second.created && first.id != second.id);
     assert_eq!(write_target(world, &ask, true, Some(second)).await, second, "its own");
-    // Whoever looks and writes at once finds the first.
+    // A look and write in one transaction finds the first.
     let found = write_target(world, &ask, false, None).await;
     assert_eq!(found, Target { id: first.id, created: false });
     assert_eq!(world.targets().await.len(), 2);

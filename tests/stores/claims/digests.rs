@@ -1,4 +1,4 @@
-//! What would run, as a digest: every part of it counts, and none is remembered past a change.
+//! The digest of the payload: it depends on every part, and is never outdated.
 
 use countersign::{
     protocol::Digest,
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::world::{TEAM, World, environment, flow, service, succeeded};
 
-/// What the store says.
+/// The store's digest.
 async fn digest(world: &World, ask: &Ask) -> Digest {
     world.store().read_approval(ask).await.expect("nothing fails").digest
 }
@@ -38,7 +38,7 @@ pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
         assert_eq!(digest(world, one).await, digest(world, one).await);
     }
     assert_eq!(digest(world, &ask).await, digest_of(&ask, &world.source.services));
-    // Who asks, and under which approval and key, is not what runs.
+    // The requester, the approval and the key are not part of the payload.
     let same = Ask { by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
     assert_eq!(digest(world, &same).await, digest(world, &ask).await);
 }

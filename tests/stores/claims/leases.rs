@@ -24,7 +24,7 @@ async fn release(world: &World, ask: &Ask, fence: u64) {
     world.store().release_approval(ask, fence).await.expect("nothing fails");
 }
 
-/// Nothing but a consume under the guard, by a promotion whose lease has this number.
+/// Only a consume under the guard, by a promotion whose lease has this number.
 async fn consume(world: &World, ask: &Ask, fence: Option<u64>) -> Committed {
     consume_with(world, ask, world.source_digest(ask).await, fence).await
 }
@@ -69,7 +69,7 @@ pub(super) async fn an_approvals_lease_is_its_teams_own(world: &World) {
     assert!(matches!(lease(world, &ask).await, Leased::Held { .. }), "strangers give nothing back");
 }
 
-/// Whose an approval is, is for other rules to say: its fence is the same for everybody.
+/// Ownership is checked by other rules: the fence is the same for every team.
 pub(super) async fn another_teams_fence_is_the_real_one(world: &World) {
     let ask = world.approved().await;
     let digest = world.source_digest(&ask).await;

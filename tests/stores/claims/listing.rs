@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::world::{STRANGERS, TEAM, World, later};
 
-/// So many approvals, a second apart, but two of them at once; every third is approved.
+/// This many approvals, a second apart, but two of them simultaneous; every third is approved.
 async fn fill(world: &World, approvals: u64) {
     for number in 0..approvals {
         let second = if number == 1 { 0 } else { number };
@@ -53,7 +53,7 @@ pub(super) async fn pages_have_every_approval_once(world: &World) {
     }
     assert_eq!(seen.len(), 25);
     assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "of those of one moment, too");
-    // Nothing follows the last one, also where the page is just full.
+    // The last page has no successor, even if it is exactly full.
     let page = list(world, &Query { limit: Some(25), ..Query::default() }).await;
     assert_eq!((page.items.len(), page.next), (25, None));
 }

@@ -1,4 +1,4 @@
-//! What the platform itself asks for: links to be sent, idempotency keys, what deploys have printed.
+//! The platform's own operations: notifications, idempotency keys, the output of deploys.
 
 use countersign::{
     protocol::Digest,
@@ -19,12 +19,12 @@ async fn settle(world: &World, notice: &Notice, state: NoticeState) -> bool {
     world.store().settle_notice(notice, state).await.expect("nothing fails")
 }
 
-/// Granted, until so long after the beginning.
+/// Granted, until `ms` after the beginning.
 fn granted(ms: u64) -> Claim {
     Claim::Granted { until: later(ms) }
 }
 
-/// Releases the claim that ends so long after the beginning.
+/// Releases the claim that ends `until` after the beginning.
 async fn release(world: &World, team: Uuid, until: u64, keep: bool) {
     world.store().release_key(team, "key", later(until), keep).await.expect("nothing fails");
 }
@@ -138,7 +138,7 @@ pub(super) async fn a_key_is_released_by_whoever_holds_it_and_nobody_else(world:
             Claim::OtherRequest,
             "what is kept is nobody's to release"
         );
-        // Late, but nobody has come meanwhile.
+        // Late, but no other claim has been made meanwhile.
         assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(200));
         world.backend.set_clock(later(900)).await;
         release(world, TEAM, 200, false).await;

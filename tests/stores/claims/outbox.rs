@@ -50,7 +50,7 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
     let state = async || world.backend.job(TEAM, ask.request.approval).await.expect("there is a job").state;
     let stale = lease(world, 100).await.expect("there is a job");
     world.backend.set_clock(later(100)).await;
-    // It has run out, but nobody has taken it.
+    // Expired, but not acquired by another worker.
     assert!(renew(&stale, 50).await);
     world.backend.set_clock(later(150)).await;
     let fresh = lease(world, 50).await.expect("the lease has run out");
@@ -75,8 +75,8 @@ pub(super) async fn executed_into(world: &World, environment: Environment) -> As
     ask
 }
 
-/// Of deploys for one target: one at a time, in the order of use, each with a larger fencing number than all before. The
-/// target is building until the last one has ended, and is then as that one ended.
+/// Deploys for one target: one at a time, in the order of use, each with a larger fencing number than all before. The
+/// target is building until the last one has ended, and then has that one's result.
 pub(super) async fn deploys_of_a_target_do_not_overlap(world: &World) {
     let finish =
         async |lease: &Lease, ended| world.store().finish_job(lease, ended).await.expect("nothing fails");
@@ -158,7 +158,7 @@ pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &Worl
     assert_eq!(target(world).await, StackStatus::Building);
     let settled = world.store().settle(ask.request.approval, None, StackStatus::Failed).await;
     assert_eq!((settled, target(world).await), (Ok(()), StackStatus::Failed));
-    // Or the one that it is told.
+    // Or the given one.
     let mut elsewhere = world.ask(Uuid::nil());
     elsewhere.request.binding.to = environment("qa");
     let elsewhere = world.approve(elsewhere).await;

@@ -1,4 +1,4 @@
-//! Several at once: of those who want the same exactly one gets it, and nobody sees half of anything.
+//! Concurrent calls: of those with the same aim exactly one succeeds, and intermediate states are invisible.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) const EIGHT: usize = 8;
 /// Each race is run so often.
 pub(super) const ROUNDS: u64 = 5;
 
-/// Lets so many do something at the same time, each told its number.
+/// Runs this many tasks concurrently; each receives its number.
 pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     world: &Arc<World>,
     count: usize,
@@ -39,7 +39,7 @@ pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 's
     results
 }
 
-/// How many of them are this.
+/// Number of results equal to `wanted`.
 fn count<T: PartialEq>(results: &[T], wanted: &T) -> usize {
     results.iter().filter(|result| *result == wanted).count()
 }
@@ -257,7 +257,7 @@ pub(super) async fn a_reader_never_sees_half_a_commit(world: &Arc<World>) {
                     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
                     return 0;
                 }
-                // Whatever part is seen, the others are there whenever they are looked for afterwards.
+                // Once one part is visible, the others are visible to every later read.
                 let mut looks = 0;
                 loop {
                     looks += 1;

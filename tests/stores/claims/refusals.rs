@@ -1,4 +1,4 @@
-//! Refusals of promotions: each is reached by what it takes, and whoever is not the owner is told that nothing is there.
+//! Refusals of promotions: each is reached by its cause, and another team gets a 404.
 
 use countersign::{
     protocol::{Act, Consume, Flow, Guards, Lease, Refusal, Step, StepAction, Via, Write, WriteTarget},
@@ -10,7 +10,7 @@ use crate::world::{
     STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, refused, service, succeeded,
 };
 
-/// What a flow of a consume and this step answers while the step's refusal applies because of an outage.
+/// The answer of a flow of a consume and this step, during an outage of the step's refusal.
 async fn during_outage(world: &World, action: StepAction, refusal: Refusal) -> Refusal {
     let ask = world.approved().await;
     world.backend.begin_outage(TEAM, &refusal);
@@ -26,7 +26,7 @@ fn write(refusal: Refusal) -> StepAction {
     StepAction::Write(Write { refusals: vec![refusal], ..Write::new(WriteTarget::Target) })
 }
 
-/// What `atomic-commit` answers to this ask, with an approval for what it was before.
+/// The answer of `atomic-commit` to this request, approved in its unspoiled form.
 async fn promoted(world: &World, spoil: impl FnOnce(&mut Ask)) -> Refusal {
     let mut ask = world.approved().await;
     spoil(&mut ask);
@@ -144,7 +144,7 @@ pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     let step = Step::from(StepAction::Check { refusals: Vec::new() });
     assert_eq!(world.store().check(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
-    // Whose source is another team's has no target either.
+    // A source of another team has no target either.
     ask.request.team = STRANGERS;
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
     let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };

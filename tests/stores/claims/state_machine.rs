@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::world::{OPENS, TEAM, World, flow};
 
-/// What somebody does. Approvals are meant by their number, round and round those that there are.
+/// An act. Its approval is a number, modulo the existing ones.
 #[derive(Clone, Debug)]
 enum Act {
     Request,
@@ -25,7 +25,7 @@ enum Yes {
     Reject,
 }
 
-/// What may be down while somebody promotes: the preflight's own, and the commit's.
+/// Possible outages during a promote: those of the preflight, and those of the commit.
 const OUTAGES: [Refusal; 8] = [
     Refusal::FETCH_FAILED,
     Refusal::NO_SERVICES,
@@ -50,7 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What the table of transitions says of one approval.
+/// The state of one approval according to the transition table.
 struct Expected {
     ask: Ask,
     status: Status,
@@ -89,7 +89,7 @@ impl Expected {
     }
 }
 
-/// Does all of it, on approvals of its own.
+/// Performs all acts, on separate approvals.
 async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
     let flow = flow("atomic-commit");
     let mut approvals: Vec<Expected> = Vec::new();
