@@ -1,14 +1,14 @@
-//! The gate over HTTP: paths, sessions, problems, the approval's page, and what keeps a server standing.
+//! The gate over HTTP: paths, sessions, problems, the approval's page, and resource limits.
 //!
-//! It translates and decides nothing: whether something may happen is for [`service`](countersign::service),
-//! [`protocol`](countersign::protocol) and the store to say. What a refusal looks like is one table (`problem.rs`).
+//! This module only translates: decisions belong to [`service`](countersign::service),
+//! [`protocol`](countersign::protocol) and the store. The HTTP form of each refusal is in one table (`problem.rs`).
 //!
 //! - [`App`] is an instance: a store, a deployer, the flows, a clock, a secret and its [`Settings`].
 //! - [`router`] is the surface, for callers that bring their own server; [`serve`] is a server.
-//! - [`openapi`] describes the surface; it is made of the same handlers.
+//! - [`openapi`] describes the surface; it is generated from the same handlers.
 //!
-//! Invariants: no GET and no HEAD changes anything; no answer and no line of the log has a token in it; what changes
-//! something goes on when its caller hangs up.
+//! Invariants: GET and HEAD change nothing; responses and logs never contain a token; a request that changes something
+//! runs to completion after its caller hangs up.
 
 mod admin;
 mod approvals;
@@ -72,9 +72,9 @@ impl<T: Store + Tenants + Operations + 'static> Backend for T {}
 /// The order of the steps, for each kind of promote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flows {
-    /// Of a stack.
+    /// The flow of a stack.
     pub stacks: Flow,
-    /// Of a resource's twin.
+    /// The flow of a resource's twin.
     pub twins: Flow,
 }
 
@@ -96,9 +96,9 @@ impl Default for Flows {
     }
 }
 
-/// What an instance is made of.
+/// Parts of an instance.
 pub struct Parts<B, D> {
-    /// Where everything is kept.
+    /// The store.
     pub store: Arc<B>,
     /// For flows that launch by themselves; others leave it to the worker.
     pub deployer: Arc<D>,
@@ -108,13 +108,13 @@ pub struct Parts<B, D> {
     pub clock: Arc<dyn Clock>,
     /// For the ids of traces.
     pub ids: Arc<dyn Ids>,
-    /// What sessions are signed with.
+    /// The secret that signs sessions.
     pub secret: Vec<u8>,
-    /// What teams have.
+    /// Tier and limits of teams.
     pub tenants: Arc<dyn TenantPolicy>,
-    /// What the instance takes on.
+    /// Limits of the instance.
     pub settings: Settings,
-    /// Where it counts.
+    /// The counters.
     pub metrics: Metrics,
 }
 
@@ -179,7 +179,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         let _ = self.0.wakeups.set(wakeups);
     }
 
-    /// Is ready only while these loops are well. Without them it is ready when the store is.
+    /// Reports readiness only while these loops are healthy. By default the store alone decides.
     pub fn ready_with(&self, health: Arc<Health>) {
         let _ = self.0.health.set(health);
     }
@@ -327,7 +327,7 @@ pub fn router<B: Backend, D: Deployer + 'static>(app: App<B, D>) -> Router {
         .with_state(app)
 }
 
-/// What [`router`] serves, as an OpenAPI 3.1 document.
+/// The surface of [`router`], as an OpenAPI 3.1 document.
 pub fn openapi<B: Backend, D: Deployer + 'static>() -> String {
     let (_, description) = surface::<B, D>().split_for_parts();
     match description.to_pretty_json() {

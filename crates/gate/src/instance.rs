@@ -31,13 +31,13 @@ use self::{
 use crate::http::Metrics;
 use countersign::store::{Clock, Ids, Operations, Store};
 
-/// What an instance is made of.
+/// Parts of an instance.
 pub struct Parts<S> {
-    /// What it shares with others.
+    /// The store, shared with other instances.
     pub store: Arc<S>,
     /// Its clock.
     pub clock: Arc<dyn Clock>,
-    /// What makes ids and tokens.
+    /// The source of ids and tokens.
     pub ids: Arc<dyn Ids>,
     /// How it deploys.
     pub method: DeployMethod,
@@ -45,15 +45,15 @@ pub struct Parts<S> {
     pub channel: Channel,
     /// To whom.
     pub operators: Arc<Operators>,
-    /// Where its pages are, as operators reach them.
+    /// Base URL of its pages for operators.
     pub public_url: String,
-    /// What it does about links that could not be sent.
+    /// Retries of failed notifications.
     pub retries: Retries,
     /// How its workers work.
     pub workers: WorkerSettings,
-    /// How long deploys may go on when it has to stop.
+    /// Time limit for running deploys at shutdown.
     pub drain: Duration,
-    /// Where it counts.
+    /// The counters.
     pub metrics: Metrics,
 }
 
@@ -63,7 +63,7 @@ pub struct Instance<S> {
     pub deployer: Arc<LocalDeployer<S>>,
     /// To be rung when there is something to do.
     pub wakeups: Arc<Wakeups>,
-    /// Whether its loops run.
+    /// Health of its loops.
     pub health: Arc<Health>,
     stopper: Stopper,
     loops: JoinSet<()>,

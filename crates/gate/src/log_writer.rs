@@ -116,7 +116,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Fails so many times, once by a panic, and then keeps what it is given.
+    /// Fails this many times, once by a panic, and then stores its input.
     struct Full {
         fails: usize,
         kept: Arc<Mutex<Vec<u8>>>,

@@ -13,7 +13,7 @@ pub enum Exit {
     BadInput = 2,
     /// A limit on time, memory, states or depth stopped it before it was complete, and nothing unexpected was found.
     CutOff = 3,
-    /// It was interrupted; what was found until then is printed.
+    /// Interrupted, after printing the results so far.
     Interrupted = 130,
 }
 

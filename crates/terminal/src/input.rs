@@ -16,17 +16,17 @@ use countersign_models::{
 /// A flow to judge, and what to call it.
 #[derive(Debug)]
 pub struct Named {
-    /// What to call it.
+    /// Name in messages.
     pub name: String,
     /// Its file, whole.
     pub file: String,
-    /// What the file says.
+    /// Content of the file.
     pub subject: Subject,
     /// The path of the file; none for a built-in flow.
     pub path: Option<PathBuf>,
 }
 
-/// What is wrong with the input, ready to print.
+/// An error in the input, ready to print.
 #[derive(Debug)]
 pub struct BadInput(String);
 
@@ -35,9 +35,9 @@ pub struct BadInput(String);
 pub struct Finding {
     /// The place, in bytes from the beginning of the file.
     pub span: Range<usize>,
-    /// What was found.
+    /// The found text.
     pub found: String,
-    /// What was expected.
+    /// The expected text.
     pub expected: String,
     /// A suggestion.
     pub help: Option<String>,
@@ -69,7 +69,7 @@ impl BadInput {
             let title = format!("{path}: found {}, expected {}", problem.found, problem.expected);
             return Self::plain(&title, "`countersign help flows` tells how a flow file is written");
         }
-        // What is not UTF-8 is shown as what it is not, and keeps its place.
+        // Invalid UTF-8 is shown as replacement characters at its position.
         let text = String::from_utf8_lossy(bytes);
         let (line, column) = flow_file::position(bytes, problem.span.start);
         let (shown, first_line, span) = excerpt(&text, line, column, problem);
@@ -179,7 +179,7 @@ pub fn text(path: &Path, most: usize, what: &str) -> Result<String, BadInput> {
     })
 }
 
-/// Reads JSON; what is wrong with it is told by line and column.
+/// Reads JSON; errors have line and column.
 pub fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str, what: &str) -> Result<T, BadInput> {
     serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());

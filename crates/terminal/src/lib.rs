@@ -1,4 +1,4 @@
-//! What the command lines of this workspace share: output, exit codes, a stopwatch, and errors that point into a file.
+//! The common part of this workspace's command lines: output, exit codes, a stopwatch, and errors with file positions.
 
 mod exit;
 pub mod input;

@@ -27,10 +27,10 @@ macro_rules! print_data {
     ($($argument:tt)*) => { $crate::output::data_to_stdout(format_args!($($argument)*)) };
 }
 
-/// Whether to print colours.
+/// Coloured output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
-    /// Where the terminal shows them, and `NO_COLOR` does not forbid them.
+    /// On terminals that support it, unless `NO_COLOR` is set.
     #[default]
     Auto,
     /// Always.
@@ -52,7 +52,7 @@ pub fn choose(color: Color) {
     ASCII.store(!is_utf8(|name| std::env::var(name).ok()), Ordering::Relaxed);
 }
 
-/// Whether output is limited to ASCII.
+/// True if output is limited to ASCII.
 pub fn is_ascii() -> bool {
     ASCII.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! How long a run takes: the one place of the command lines that reads the monotonic clock.
+//! The stopwatch: the only user of the monotonic clock in the command lines.
 
 use std::time::{Duration, Instant};
 

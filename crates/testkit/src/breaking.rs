@@ -15,14 +15,14 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// What a call does instead of what it should.
+/// Defect of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Break {
-    /// It panics before it reaches the store.
+    /// Panics before reaching the store.
     Panic,
-    /// It fails before it reaches the store.
+    /// Fails before reaching the store.
     Fail,
-    /// It fails after the store has done it.
+    /// Fails after the store has done it.
     FailAfterwards,
 }
 
@@ -55,7 +55,7 @@ impl<S> Breaking<S> {
         self.breaks().insert(call, (how, times));
     }
 
-    /// How many of the calls of this name are still to break.
+    /// Number of calls of this name that are still to break.
     pub fn left(&self, call: &str) -> u32 {
         self.breaks().get(call).map_or(0, |(_, times)| *times)
     }
@@ -96,7 +96,7 @@ impl<S> Deref for Breaking<S> {
     }
 }
 
-/// What goes to the store unless it breaks.
+/// Calls that may break.
 macro_rules! through {
     ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)+) => {
         $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, StoreError> {

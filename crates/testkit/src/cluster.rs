@@ -1,7 +1,7 @@
-//! A throwaway PostgreSQL for tests and benchmarks: in a temporary directory, on a Unix socket, gone with its owner.
+//! A throwaway PostgreSQL for tests and benchmarks: in a temporary directory, on a Unix socket, removed with its owner.
 //!
-//! Whatever ends the owner, a panic or a `kill -9`, ends the server and removes its files: both are in the care of a
-//! supervisor that listens on a pipe, and the pipe ends with the owner.
+//! After any end of the owner, including a panic and `kill -9`, the server is stopped and its files are removed by a
+//! supervisor that reads from a pipe, which closes with the owner.
 
 mod installation;
 
@@ -17,12 +17,12 @@ use std::{
 pub use installation::{Installation, NotInstalled};
 use installation::{SUPERUSER, User};
 
-/// Whether a commit waits for the disk.
+/// Durability of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {
-    /// It does, as in production.
+    /// A commit waits for the disk, as in production.
     On,
-    /// It does not: for tests in which nobody pulls the plug.
+    /// A commit does not wait: for tests without losses of power.
     Off,
 }
 
@@ -31,7 +31,7 @@ pub enum Fsync {
 pub enum Failed {
     /// PostgreSQL is not installed.
     NotInstalled(NotInstalled),
-    /// It is, but something went wrong.
+    /// PostgreSQL is installed, but something failed.
     Io(io::Error),
     /// One of its programs said so.
     Program(String),
@@ -64,15 +64,15 @@ pub struct Cluster {
 
 struct Supervisor {
     process: Child,
-    /// None from the moment on in which everything is to end.
+    /// `None` once the shutdown has begun.
     tell: Option<ChildStdin>,
     hear: BufReader<ChildStdout>,
 }
 
-/// What has to be done before a test may be counted as skipped.
+/// Decides if a test without PostgreSQL may be counted as skipped.
 ///
 /// # Errors
-/// When the environment says that this is CI: there nothing may be left out silently.
+/// In CI, where no test may be skipped silently.
 pub fn may_be_skipped(missing: &NotInstalled) -> Result<(), String> {
     match std::env::var_os("CI") {
         Some(_) => Err(format!("in CI PostgreSQL has to be there, and {missing}")),
@@ -107,7 +107,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where to connect to.
+    /// URL of the server.
     pub fn url(&self) -> String {
         format!("postgresql://{SUPERUSER}@/postgres?host={}", self.socket_directory().display())
     }
@@ -117,7 +117,7 @@ impl Cluster {
         &self.directory
     }
 
-    /// Who to connect as.
+    /// User of the connection.
     pub fn user(&self) -> &'static str {
         SUPERUSER
     }
@@ -132,26 +132,26 @@ impl Cluster {
         self.installation.version()
     }
 
-    /// Stops the server in an orderly way: what is under way is told so.
+    /// Stops the server in an orderly way: clients are notified.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The output of `pg_ctl`.
     pub fn stop(&self) -> Result<(), Failed> {
         self.tell("stop")
     }
 
-    /// Stops the server at once, as a crash would: nobody is told anything, and the next start has to recover.
+    /// Stops the server immediately, like a crash: clients are not notified, and the next start has to recover.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The output of `pg_ctl`.
     pub fn kill(&self) -> Result<(), Failed> {
         self.tell("kill")
     }
 
-    /// Starts the server again where it was.
+    /// Starts the server again at the same address.
     ///
     /// # Errors
-    /// What `pg_ctl` says.
+    /// The output of `pg_ctl`.
     pub fn start_again(&self) -> Result<(), Failed> {
         self.tell("start")
     }
@@ -199,7 +199,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let supervisor = self.supervisor.get_mut().unwrap_or_else(PoisonError::into_inner);
         supervisor.tell = None;
-        // Nothing can be done about it here.
+        // A failure cannot be handled here.
         supervisor.process.wait().ok();
     }
 }
@@ -214,7 +214,7 @@ impl Supervisor {
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Not in the terminal's group: an interrupt there must not end whoever cleans up.
+            // A separate process group: an interrupt in the terminal must not end the supervisor.
             .process_group(0);
         User::become_by(&mut command, user);
         let mut process = command.spawn()?;

@@ -31,7 +31,7 @@ impl<S> Faulty<S> {
         self.outages.begin(team, refusal);
     }
 
-    /// It works again.
+    /// Ends the outage.
     pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
         self.outages.end(team, refusal);
     }
@@ -98,7 +98,7 @@ impl<S: Store> Store for Faulty<S> {
     countersign_models::jobs_pass_through!(store);
 }
 
-/// What goes straight to the store.
+/// Calls that always go to the store.
 macro_rules! pass_through {
     ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)+) => {
         $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, StoreError> {

@@ -1,11 +1,11 @@
-//! What tests and benchmarks share: fault injection, seeding, readings behind a store's back, a throwaway PostgreSQL.
+//! The common part of tests and benchmarks: fault injection, seeding, direct access to stores, a throwaway PostgreSQL.
 //!
 //! - [`Faulty`] is a store whose parts fail on demand.
 //! - [`Breaking`] is a store whose calls panic or fail a number of times.
-//! - [`Seed`] writes through the contract what a test begins with; [`Peek`] and [`SqlPeek`] read what is in a store.
-//! - [`Cluster`] is a PostgreSQL server that is gone with its owner.
+//! - [`Seed`] writes a test's initial state through the contract; [`Peek`] and [`SqlPeek`] read a store's content.
+//! - [`Cluster`] is a PostgreSQL server that is removed with its owner.
 //!
-//! Nothing but tests and benchmarks depends on this crate.
+//! Only tests and benchmarks depend on this crate.
 
 mod breaking;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Reads what a store in memory has, beside the contract.
+//! Reads the content of a store in memory, bypassing the contract.
 
 use countersign::{
     protocol::{Digest, Environment, Timestamp},
@@ -22,7 +22,7 @@ pub trait Peek {
     fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)>;
     /// The most stacks that a team may have; none when there is no such team.
     fn deployment_cap(&self, team: Uuid) -> Option<usize>;
-    /// What `ask` would launch now; none when there is no such team.
+    /// Digest of the payload that `ask` would launch now; `None` for an unknown team.
     fn digest(&self, ask: &Ask) -> Option<Digest>;
 }
 

@@ -1,4 +1,4 @@
-//! Reads what a store in a database has, beside the contract.
+//! Reads the content of a store in a database, bypassing the contract.
 
 use std::future::Future;
 
@@ -27,7 +27,7 @@ pub trait SqlPeek {
     /// The launch job of an approval.
     fn job(&self, team: Uuid, approval: Uuid)
     -> impl Future<Output = Result<Option<Job>, StoreError>> + Send;
-    /// What `ask` would launch now.
+    /// Digest of the payload that `ask` would launch now.
     fn digest(&self, ask: &Ask) -> impl Future<Output = Result<Digest, StoreError>> + Send;
     /// The consume of an approval and nothing else.
     fn consume_alone(

@@ -1,4 +1,4 @@
 //! The two tiers of tests: the fast one is what every contributor runs, the slow one adds long campaigns and databases.
 
-/// Whether the slow tier runs: `cargo test --workspace --features slow`.
+/// True in the slow tier: `cargo test --workspace --features slow`.
 pub const SLOW: bool = cfg!(feature = "slow");

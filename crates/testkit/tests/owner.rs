@@ -10,7 +10,7 @@ use std::{
 use countersign_testkit::{Cluster, Failed, Fsync, Installation, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Failed as TestFailed, Trial};
 
-/// What tells this program to be an owner.
+/// The variable that makes this program an owner.
 const OWNER: &str = "COUNTERSIGN_TEST_CLUSTER_OWNER";
 
 type Case = fn() -> Result<(), TestFailed>;
@@ -35,7 +35,7 @@ fn main() -> Result<(), Failed> {
     libtest_mimic::run(&Arguments::from_args(), cases.into_iter().map(trial).collect()).exit();
 }
 
-/// Says where its cluster is, and keeps it until nobody listens any more.
+/// Prints its cluster's location, and keeps it until its standard output is closed.
 fn own() -> Result<(), Failed> {
     let cluster = Cluster::start(Fsync::Off)?;
     println!("{}", cluster.socket_directory().display());
@@ -58,7 +58,7 @@ fn owner() -> io::Result<(Child, PathBuf)> {
     Ok((owner, PathBuf::from(line.trim())))
 }
 
-/// Waits until nobody has the owner's standard error any more: neither the owner nor who cleans up after it.
+/// Waits until the owner and its supervisor have closed the owner's standard error.
 fn all_over(mut owner: Child) -> io::Result<()> {
     if let Some(mut errors) = owner.stderr.take() {
         errors.read_to_end(&mut Vec::new())?;

@@ -41,7 +41,7 @@ const OPENS: Timestamp = Timestamp(1_782_907_200_000);
 const ROUNDS: usize = 9;
 /// Promotes in a round, each of an approval of its own.
 const PROMOTES: usize = 2_000;
-/// Those that a server is sent in a row.
+/// Number of requests sent to a server in a row.
 const TURN: usize = 50;
 const WARM_UP: usize = 200;
 const GOAL: f64 = 1.3;
@@ -175,7 +175,7 @@ fn parts_of<B>(store: Arc<B>, clock: Arc<HandClock>, ids: Arc<CountingIds>) -> P
 /// A server on a thread of its own, and a client's connection to it.
 struct Server {
     connection: BufReader<TcpStream>,
-    /// Where the kernel says how long the thread was on a core.
+    /// The kernel's file with the thread's CPU time.
     thread: String,
 }
 

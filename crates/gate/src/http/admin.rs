@@ -1,6 +1,6 @@
-//! What a team's administrators see and do: the list of its approvals, and a rejection.
+//! Functions of a team's administrators: the list of its approvals, and a rejection.
 //!
-//! An administrator is one of the own team's: another team's approvals do not exist here either.
+//! Administrators belong to one team: another team's approvals are not found.
 
 use axum::{Json, extract::State};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -158,7 +158,7 @@ pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
 pub(super) struct Cursors(Hmac<Sha256>);
 
 impl Cursors {
-    /// How much of the code goes along.
+    /// Length of the code to keep.
     const CODE: usize = 16;
     /// A time and an id.
     const PLACE: usize = 24;

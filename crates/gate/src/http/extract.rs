@@ -1,4 +1,4 @@
-//! What is taken from an address: path segments and parameters, refused as problems.
+//! Path segments and query parameters, refused as problems.
 
 use axum::{
     extract::{FromRequestParts, Path, Query},
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
     }
 }
 
-/// What can be a slug. A store is not asked about anything else.
+/// True if this can be a slug. Other texts are not looked up.
 pub(super) fn is_slug(text: &str) -> bool {
     const LONGEST: usize = 64;
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -17,7 +17,7 @@ pub(super) const REPLAYED: &str = "idempotency-replayed";
 #[derive(Clone, Debug)]
 pub(super) struct Keyed {
     pub(super) key: Option<IdempotencyKey>,
-    /// What was hashed of the request so far: its method and its path.
+    /// Hash of the request so far: its method and its path.
     hash: Sha256,
 }
 
@@ -44,7 +44,7 @@ impl<S: Sync> FromRequestParts<S> for Keyed {
 }
 
 impl Keyed {
-    /// Does the work, under the key if there is one. `work` says whether the key stays this request's.
+    /// Runs the work, under the key if there is one. `work` returns true to bind the key to this request.
     pub(super) async fn once<B: Backend, D: Deployer + 'static, T>(
         self,
         app: &App<B, D>,

@@ -1,4 +1,4 @@
-//! What an instance takes on, and how much of it one address gets.
+//! Limits of an instance, and the rate limit of one address.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -18,26 +18,26 @@ use governor::{
 use super::{App, Backend, Problem};
 use countersign::{protocol::Timestamp, service::Deployer, store::Clock};
 
-/// What an instance takes on. The default is for the open network.
+/// Limits of an instance. The defaults suit the open internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The largest body, in bytes.
     pub max_body: usize,
-    /// How long a body may take to arrive.
+    /// Time limit for receiving a body.
     pub body_time: Duration,
-    /// How long a request's head may take to arrive. An idle connection is closed after it as well.
+    /// Time limit for receiving a request's head, and for an idle connection.
     pub header_time: Duration,
-    /// How long a caller may take none of an answer; then the connection is closed.
+    /// Time limit for a stalled response; then the connection is closed.
     pub write_time: Duration,
-    /// How long a request may take until it is answered 503 with Retry-After.
+    /// Time limit of a request; then the answer is 503 with Retry-After.
     pub request_time: Duration,
-    /// How many connections are served concurrently; further ones get 503.
+    /// Number of concurrent connections; further ones get 503.
     pub max_connections: usize,
-    /// How many promotions and decisions run concurrently, including those whose callers have hung up.
+    /// Number of concurrent promotions and decisions, including those whose callers have hung up.
     pub max_under_way: usize,
     /// How long a running request holds its idempotency key.
     pub key_lease: Duration,
-    /// How many requests a second one address has on the approval's page.
+    /// Rate limit of the approval's page, for one address.
     pub page_requests_per_second: NonZeroU32,
     /// The last address in `X-Forwarded-For` is the caller's. Only behind a proxy that writes it.
     pub trust_forwarded_for: bool,
@@ -45,7 +45,7 @@ pub struct Settings {
     pub forbid_self_approval: bool,
     /// How the approval's page is addressed from outside, if not by the header `Host`: `https://gate.example`.
     pub public_origin: Option<String>,
-    /// How long a shutdown waits for what is under way.
+    /// How long a shutdown waits for running requests.
     pub grace: Duration,
 }
 
@@ -69,8 +69,8 @@ impl Default for Settings {
     }
 }
 
-/// The time that the instance's clock has counted, for the limiter. When the clock is set back, it goes on from there: by the
-/// clock itself every address would wait until the old time is reached again.
+/// A monotonic clock for the limiter. After the instance's clock is reset, it goes on: with the clock itself every
+/// address would wait until the old time is reached again.
 #[derive(Clone)]
 struct Since {
     clock: Arc<dyn Clock>,
@@ -79,7 +79,7 @@ struct Since {
 
 #[derive(Clone, Copy)]
 struct Counted {
-    /// What the clock said last.
+    /// Last reading of the clock.
     last: Timestamp,
     elapsed_ms: u64,
 }
@@ -137,7 +137,7 @@ impl Limiter {
     }
 }
 
-/// What is one caller's: an address of the old kind, or as much of a new one as a household gets.
+/// The part of an address that identifies a caller: an IPv4 address, or an IPv6 /64 prefix.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

@@ -1,6 +1,6 @@
-//! What an instance counts, for Prometheus.
+//! The instance's counters, for Prometheus.
 //!
-//! No label has an id, a name or an address of a request in it: there are as many series as there are words here.
+//! Labels never contain an id, a name or an address of a request: the number of series is fixed.
 
 use std::{fmt, sync::Arc, sync::atomic::AtomicU64};
 
@@ -143,7 +143,7 @@ impl Metrics {
         self.consumes.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
     }
 
-    /// What became of a worker's turn, in one word.
+    /// Result of a worker's turn, in one word.
     pub fn job(&self, outcome: &str) {
         self.jobs.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
     }
@@ -158,7 +158,7 @@ impl Metrics {
         InFlight::of(&self.deploys_waiting)
     }
 
-    /// What became of sending a link, in one word.
+    /// Result of sending a link, in one word.
     pub fn notice(&self, outcome: &str) {
         self.notices.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
     }

@@ -39,7 +39,7 @@ where
     (schemas, paths, router)
 }
 
-/// What there is to say about the surface as a whole.
+/// The description of the surface as a whole.
 pub(super) fn base() -> utoipa::openapi::OpenApi {
     #[derive(OpenApi)]
     #[openapi(components(schemas(ProblemBody<'static>)))]
@@ -94,7 +94,7 @@ fn problems(codes: &[&str], as_page: bool) -> BTreeMap<String, RefOr<Response>> 
     of_status.iter().map(|(status, rows)| (status.to_string(), response(*status, rows).into())).collect()
 }
 
-/// What any route may answer; those after the first few need a body or a session.
+/// Codes of any route; those after the first few need a body or a session.
 const ANY: &[&str] = &["internal", "timed_out", "overloaded"];
 const WITH_SESSION: &[&str] = &["unauthorized", "lookup_failed", "store_failed"];
 const WITH_BODY: &[&str] =
@@ -137,39 +137,39 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// Of a route that only reads.
+    /// Codes of a route that only reads.
     ReadRefusals = [ANY, WITH_SESSION, ["not_found"]];
-    /// Of a route that changes what is there.
+    /// Codes of a route that changes something.
     WriteRefusals = [ANY, WITH_SESSION, WITH_BODY, ["not_found"]];
-    /// Of a route that creates something.
+    /// Codes of a route that creates something.
     CreateRefusals = [ANY, WITH_SESSION, WITH_BODY, ["deployment_limit_reached"]];
-    /// Of a stack's promote.
+    /// Codes of a stack's promote.
     PromoteRefusals = [ANY, WITH_SESSION, WITH_BODY, WITH_KEY, ADMISSION, APPROVAL, [
         "fetch_failed", "no_services", "missing_image_ref", "deployment_limit_reached", "create_failed",
         "update_failed", "env_load_failed", "vault_ref_failed",
     ]];
-    /// Of a twin's.
+    /// Codes of a twin's.
     TwinRefusals = [ANY, WITH_SESSION, WITH_BODY, WITH_KEY, ADMISSION, APPROVAL, ["twin_exists", "provision_failed"]];
-    /// Of what is about one approval.
+    /// Codes of a route about one approval.
     ApprovalRefusals = [ANY, WITH_SESSION, ["invalid_approval_id", "approval_not_found", "invalid_query"]];
-    /// Of the administrator's list.
+    /// Codes of the administrator's list.
     ListRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_status", "invalid_limit", "invalid_cursor", "invalid_query",
     ]];
-    /// Of giving up on a deploy.
+    /// Codes of giving up a deploy.
     GiveUpRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_id", "not_found", "approval_not_executed", "deploy_ended",
     ]];
-    /// Of a rejection.
+    /// Codes of a rejection.
     RejectRefusals = [ANY, WITH_SESSION, ["admin_required", "invalid_id", "not_found", "not_pending"]];
-    /// Of the approval's page.
+    /// Codes of the approval's page.
     PageRefusals (true) = [ANY, ["not_found", "approval_gone", "too_many_requests", "lookup_failed"]];
-    /// Of a decision on it.
+    /// Codes of a decision on it.
     DecisionRefusals (true) = [ANY, [
         "not_found", "approval_gone", "too_many_requests", "lookup_failed", "store_failed", "invalid_body",
         "body_too_large", "unsupported_media_type", "body_too_slow", "unauthorized", "cross_site",
         "self_approval_forbidden",
     ]];
-    /// Of what every instance answers about itself.
+    /// Codes of the probes.
     ProbeRefusals = [ANY];
 }

@@ -34,7 +34,7 @@ use countersign::{
 
 const STYLE: &str = include_str!("../../templates/style.css");
 
-/// Nothing is loaded, nothing runs, and only this style applies.
+/// No external content, no scripts, and only this style.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     format!(
@@ -200,7 +200,7 @@ pub(super) async fn show_result<B: Backend, D: Deployer + 'static>(
     rendered(&MessagePage { title, text: &text })
 }
 
-/// What has become of an approval, for people.
+/// Status of an approval, for people.
 fn told(record: &ApprovalRecord) -> (&'static str, String) {
     let approval = &record.approval;
     let (from, to) = (&approval.binding.from, &approval.binding.to);
@@ -229,7 +229,7 @@ async fn find<B: Backend, D: Deployer + 'static>(
     Ok(app.store().approval_by_token(token).await?.ok_or(Refusal::NOT_FOUND)?)
 }
 
-/// What the source is called; its id when it is gone.
+/// Name of the source, or its id if it has been deleted.
 async fn source<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
     record: &ApprovalRecord,
@@ -257,10 +257,10 @@ fn refuse_requester<B: Backend, D: Deployer + 'static>(
     if is_requester { Err(Problem::new("self_approval_forbidden")) } else { Ok(()) }
 }
 
-/// Whether a browser says that another site has sent this form.
+/// True if the browser reports that another site has sent this form.
 ///
-/// `Origin: null` is what a browser says of this very page, because it names no referrer; browsers that cannot say
-/// more (`Sec-Fetch-Site`) are trusted, because the form cannot be sent without the token.
+/// This page itself is reported as `Origin: null`, because it sends no referrer; browsers without `Sec-Fetch-Site` are
+/// trusted, because the form cannot be sent without the token.
 fn is_cross_site(headers: &HeaderMap, settings: &Settings) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {

@@ -1,7 +1,7 @@
-//! The one table from refusals to HTTP: a title, an explanation, and whether it is worth asking again.
+//! The one table from refusals to HTTP: title, explanation, and whether to retry.
 //!
-//! What is here is all that is ever said: no text of a problem has anything of a request in it, so that none can show
-//! a token. The exception is [`Problem::invalid_body`], which tells the caller what is wrong with what the caller sent.
+//! The texts are constant: a problem contains no part of a request, so that none can show a token. The exception is
+//! [`Problem::invalid_body`], which describes the caller's own input.
 
 use std::borrow::Cow;
 
@@ -17,12 +17,12 @@ use countersign::{
     store::{StoreError, StoreErrorKind},
 };
 
-/// Whether the same request may succeed later.
+/// Retry behaviour of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
     /// Never: a different request is needed.
     No,
-    /// It may succeed later.
+    /// A retry may succeed later.
     Yes,
     /// Only while the approval is pending: it succeeds once approved.
     WhilePending,
@@ -38,7 +38,7 @@ pub(super) struct Row {
     again: Again,
 }
 
-/// How many seconds a caller should wait who meets what is not the caller's fault.
+/// Seconds to wait before a retry, if the caller is not at fault.
 const PAUSE_S: u64 = 1;
 
 macro_rules! table {
@@ -127,12 +127,12 @@ table! {
     503 "store_failed" Yes "Store failed" "The store failed. The outcome is unknown.";
 }
 
-/// What is known of the approval that a problem is about.
+/// State of the approval that a problem is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct About {
     /// Its status after the refusal.
     pub(super) status: Status,
-    /// Whether it is used; none when the outcome is unknown.
+    /// True if the approval is used; `None` if the outcome is unknown.
     pub(super) consumed: Option<bool>,
 }
 
@@ -320,7 +320,7 @@ impl IntoResponse for Problem {
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status(), [(header::CONTENT_TYPE, kind)], json).into_response();
         response.headers_mut().extend(self.headers().into_iter().map(|(name, value)| (Some(name), value)));
-        // For the log, and for whoever makes a page of it.
+        // For the log, and for rendering it as a page.
         response.extensions_mut().insert(self);
         response
     }

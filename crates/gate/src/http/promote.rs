@@ -136,7 +136,7 @@ pub(super) async fn provision_twin<B: Backend, D: Deployer + 'static>(
     }))
 }
 
-/// What a promote is called that has written this target.
+/// Name of the action that wrote this target.
 pub(super) fn action(target: Option<Target>) -> &'static str {
     if target.is_some_and(|target| target.created) { "created" } else { "updated_existing" }
 }
@@ -238,7 +238,7 @@ impl Order {
     }
 }
 
-/// What a promotion that has ended is answered with.
+/// Answer to a promotion that has ended.
 async fn ended<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
     flow: &Flow,
@@ -275,8 +275,8 @@ async fn ended<B: Backend, D: Deployer + 'static>(
     Err(Failed { problem: Problem::from(refusal).about(about), may_have_happened })
 }
 
-/// What a promotion that succeeded is answered with when the store does not say what it has copied. Under a key it is asked
-/// again, and then gets all of it: one key, one answer. Without one there is no second answer, and this one is a success.
+/// Answer to a successful promotion after the store failed to return the copied keys. With a key the caller retries and
+/// gets all of it: one key, one answer. Without one there is no second answer, and this one is a success.
 fn without_vault_keys(flow: &Flow, ask: &Ask) -> Result<Option<Vec<String>>, Failed> {
     if ask.key.is_some() && flow.ends_with_consume() {
         return Err(Failed { problem: Refusal::EXECUTE_FAILED.into(), may_have_happened: true });
@@ -284,7 +284,7 @@ fn without_vault_keys(flow: &Flow, ask: &Ask) -> Result<Option<Vec<String>>, Fai
     Ok(None)
 }
 
-/// What can be said of an approval after a refusal.
+/// State of an approval after a refusal.
 pub(super) fn about(record: &ApprovalRecord, may_have_happened: bool) -> About {
     let status = record.approval.status;
     let consumed = match status {
@@ -314,13 +314,13 @@ impl From<Refusal> for Failed {
     }
 }
 
-/// What an order has led to.
+/// Outcome of an order.
 enum Done {
     Pending { record: Box<ApprovalRecord>, replayed: bool },
     Promoted(Promoted),
 }
 
-/// What a promotion has done.
+/// Changes made by a promotion.
 struct Promoted {
     approval: Uuid,
     target: Option<Target>,

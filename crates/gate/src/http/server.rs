@@ -22,7 +22,7 @@ use countersign::service::Deployer;
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
 
-/// How long accepting rests when the process can open no more files.
+/// Pause after the process has run out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
 
 /// Serves until `shutdown` comes; then takes no more connections, and waits for what is under way, but no longer than
@@ -60,7 +60,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
             continue;
         };
         let counted = app.metrics().connection();
-        // What is answered is small: it is not to wait for more.
+        // Responses are small: they are sent without delay.
         let _ = stream.set_nodelay(true);
         let router = router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -98,7 +98,7 @@ fn timed(stream: TcpStream, write_time: Duration) -> Pin<Box<TimeoutWriter<TcpSt
     Box::pin(stream)
 }
 
-/// Whether a connection was gone before it was accepted.
+/// True if a connection was closed before it was accepted.
 fn is_the_callers(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Who calls: bearer tokens (JWT, HS256), the teams that they speak for, and what these pay for.
+//! Sessions: bearer tokens (JWT, HS256), their teams, and the tiers of these.
 //!
 //! One algorithm, independent of the token's header. A token that is forged, expired or signed with another secret gets
 //! 401 without a reason.
@@ -25,7 +25,7 @@ use countersign::{
     store::{Plan, Team},
 };
 
-/// What a bearer token says.
+/// Claims of a bearer token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The team that the caller belongs to.
@@ -33,11 +33,11 @@ pub struct Claims {
     /// The caller's e-mail address. Without one nothing can be promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// What the team pays for: `free`, `pro` or `enterprise`. A [`TenantPolicy`] decides what is made of it. Where the
-    /// team's tokens disagree, the latest of them is right.
+    /// The team's tier: `free`, `pro` or `enterprise`; a [`TenantPolicy`] interprets it. If the team's tokens disagree,
+    /// the latest one applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<ClaimedPlan>,
-    /// Whether the caller administers the team.
+    /// True for an administrator of the team.
     #[serde(default)]
     pub admin: bool,
     /// The end of the token's validity, in seconds since the Unix epoch.
@@ -45,7 +45,7 @@ pub struct Claims {
     /// The beginning of the token's validity, in seconds since the Unix epoch; none: immediately.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
-    /// When it was issued. Of two tokens without it the one that is good for longer is the later one.
+    /// Time of issue. Of two tokens without it the one with the longer validity counts as later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iat: Option<u64>,
 }
@@ -87,12 +87,12 @@ pub fn mint(secret: &[u8], claims: &Claims) -> String {
     }
 }
 
-/// What a team has, as configured.
+/// Tier and limits of teams, as configured.
 pub trait TenantPolicy: Send + Sync {
     /// The plan and the cap of this team, whose token claims this plan.
     fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
 
-    /// Whether an approver exists for what this member of the team requests. Without one the request is refused: the link
+    /// True if an approver exists for requests of this member of the team. Otherwise the request is refused: its link
     /// would have no recipient.
     fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
         true
@@ -105,7 +105,7 @@ impl<F: Fn(Uuid, Option<Plan>) -> Team + Send + Sync> TenantPolicy for F {
     }
 }
 
-/// What the token claims, or else Pro; and a cap that goes with the plan.
+/// The claimed tier, or Pro by default, with the tier's cap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByPlan;
 
@@ -128,15 +128,15 @@ pub(super) struct Sessions {
     teams: Mutex<BTreeMap<Uuid, Arc<RwLock<Option<Known>>>>>,
 }
 
-/// A team as the store was told last, and by which token.
+/// A team as last stored, and the token that determined it.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     by: Authority,
     team: Team,
 }
 
-/// How much a token has to say about its team: one that claims no plan less than any that does, and a later one more than
-/// an earlier one. No two tokens that claim something else are equal, so that it does not depend on who asks first.
+/// Precedence of a token's claims about its team: no tier below any tier, earlier below later. Tokens with different
+/// claims are never equal, so that the result does not depend on the order of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Authority {
     claims_one: bool,
@@ -190,7 +190,7 @@ impl Sessions {
 }
 
 impl<B: Backend, D: Deployer + 'static> App<B, D> {
-    /// What the team has whose token this is, by the latest of its tokens. The store knows it, too.
+    /// The team of this token, according to the latest of its tokens; also written to the store.
     async fn team(&self, claims: &Claims) -> Result<Team, Problem> {
         let by = Authority::of(claims);
         let team = self.sessions().team(claims.team);

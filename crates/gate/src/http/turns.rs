@@ -1,4 +1,4 @@
-//! Where promotions wait for an approval's lease: in the order in which they came, without asking the store all the time.
+//! The queue of promotions that wait for an approval's lease: in order of arrival, without polling the store.
 
 use std::{
     collections::BTreeMap,
@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use countersign::service::Waiter;
 
-/// After which time one who waits asks again, though nobody has called: the lease's holder may be another instance, or
-/// have died.
+/// Time after which a waiting promotion retries without being called: the lease's holder may be another instance, or
+/// have crashed.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Those who wait, by approval.
+/// The queues, by approval.
 #[derive(Debug, Default)]
 pub(super) struct WaitingRoom(Mutex<BTreeMap<Uuid, Queue>>);
 
@@ -29,7 +29,7 @@ impl Waiter for WaitingRoom {
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
         let seat = Seat::take(self, approval);
         async move {
-            // Whoever is not called looks by himself.
+            // After the timeout it retries anyway.
             let _ = timeout(PATIENCE, seat.bell.notified()).await;
         }
     }

@@ -40,7 +40,7 @@ pub trait Cancel: Deployer {
 /// How a deploy is done.
 #[derive(Clone, Debug)]
 pub enum DeployMethod {
-    /// Nothing is done, for a while.
+    /// Simulates a deploy.
     DryRun(DryRun),
     /// A command is run.
     Command(CommandLine),
@@ -54,7 +54,7 @@ pub struct LocalDeployer<S> {
     stop: Stop,
     metrics: Metrics,
     runs: Arc<Mutex<Runs>>,
-    /// How many run, those without a key too.
+    /// Number of running deploys, including those without a key.
     running: watch::Sender<usize>,
 }
 
@@ -62,14 +62,14 @@ pub struct LocalDeployer<S> {
 #[derive(Debug, Default)]
 struct Runs {
     by_key: BTreeMap<Uuid, Known>,
-    /// Those that have ended, oldest first.
+    /// Ended deploys, oldest first.
     ended: VecDeque<Uuid>,
 }
 
-/// What is known of a deploy.
+/// State of a deploy.
 #[derive(Clone, Debug)]
 struct Known {
-    /// Nothing until it has ended, and never anything when it was cancelled.
+    /// Empty until it has ended, and for ever after a cancellation.
     end: watch::Receiver<Option<StackStatus>>,
     cancelled: watch::Sender<bool>,
 }
@@ -192,7 +192,7 @@ impl<S: Store + Operations + 'static> Cancel for LocalDeployer<S> {
 }
 
 impl Runs {
-    /// How many of those that have ended are remembered. The store's log remembers the others.
+    /// Number of ended deploys to remember. The store's log has the others.
     const REMEMBERED: usize = 1024;
 
     fn has_ended(&mut self, key: Uuid, ended: Option<StackStatus>) {

@@ -38,7 +38,7 @@ struct Beat {
     kind: &'static str,
     /// The last time that the store answered whether there is work.
     looked_at: Instant,
-    /// It has work, which may take as long as it takes.
+    /// The loop is working, without a time limit.
     is_busy: bool,
 }
 

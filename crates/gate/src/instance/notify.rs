@@ -97,27 +97,27 @@ impl Retries {
 
 /// A notifier, with all that it works with.
 pub struct Notifier<S> {
-    /// Where the notices are.
+    /// The store of the notices.
     pub store: Arc<S>,
-    /// What makes the tokens.
+    /// The source of the tokens.
     pub ids: Arc<dyn Ids>,
-    /// Who is sent what.
+    /// The recipients.
     pub operators: Arc<Operators>,
     /// How.
     pub channel: Arc<Channel>,
-    /// Where the approval's page is, as operators reach it: `https://gate.example.com`.
+    /// Base URL of the approval's page: `https://gate.example.com`.
     pub public_url: Arc<str>,
-    /// What is done about failures.
+    /// Retries after failures.
     pub retries: Retries,
     /// The longest pause between two looks for a notice of another instance.
     pub poll: Duration,
-    /// What wakes it.
+    /// Wakes it.
     pub wakeups: Arc<Wakeups>,
-    /// Where it shows that it runs.
+    /// Its health report.
     pub health: Arc<Health>,
-    /// Where it counts.
+    /// The counters.
     pub metrics: Metrics,
-    /// What ends it.
+    /// Ends it.
     pub stop: Stop,
 }
 
@@ -152,14 +152,14 @@ impl<S> Clone for Notifier<S> {
     }
 }
 
-/// How many notifications are under way at a time: one slow mail server must not hold up every link.
+/// Number of concurrent notifications: one slow mail server must not delay every link.
 const AT_A_TIME: usize = 2;
 
-/// How long a notification may be under way.
+/// Time limit of a notification.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<S: Operations + 'static> Notifier<S> {
-    /// As many notifiers like this one as send at a time, to the end of the last one.
+    /// Runs as many notifiers as may send concurrently, until the last one ends.
     pub fn run_all(self) -> impl Future<Output = ()> + Send {
         let supervised = Supervised {
             kind: "notifier",
@@ -260,7 +260,7 @@ enum Trouble {
     DeadLink,
     /// The store does not say whether the link is good.
     Store(StoreError),
-    /// It may work later.
+    /// A retry may succeed.
     NotSent(NotSent),
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// The operators of all teams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Operators {
-    /// Of every team that has none of its own.
+    /// Operators of every team without a list.
     pub everywhere: Vec<String>,
     /// A team's own.
     pub of_team: BTreeMap<Uuid, Vec<String>>,
@@ -24,13 +24,13 @@ impl Operators {
         operators.iter().filter(may).cloned().collect()
     }
 
-    /// Whether an approver exists for what `requester` requests.
+    /// True if an approver exists for `requester`'s requests.
     pub fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
         !self.recipients(team, requester).is_empty()
     }
 }
 
-/// Whether two addresses name the same mailbox: case and `+tags` are ignored.
+/// True if two addresses name the same mailbox: case and `+tags` are ignored.
 pub(crate) fn same_mailbox(one: &str, other: &str) -> bool {
     mailbox(one) == mailbox(other)
 }

@@ -2,14 +2,14 @@
 
 use tokio::sync::watch;
 
-/// How far an instance has come on its way to its end.
+/// Phase of an instance's shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Everything is done as it comes.
+    /// Normal operation.
     Running,
-    /// Nothing new is begun; what runs may come to its end.
+    /// No new work; running work may finish.
     Draining,
-    /// What still runs is let go of.
+    /// Running work is aborted.
     Ending,
 }
 
@@ -44,7 +44,7 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Whether this phase has been reached.
+    /// True if this phase has been reached.
     pub fn reached(&self, phase: Phase) -> bool {
         *self.0.borrow() >= phase
     }

@@ -10,14 +10,14 @@ use super::{
     stop::{Phase, Stop},
 };
 
-/// How long a loop that has ended stays away. One that ends again immediately must not keep a core busy.
+/// Pause before a loop that has ended is restarted. A loop that ends immediately must not keep a core busy.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// The loops of one kind.
 pub(super) struct Supervised {
-    /// As the log and the readiness probe name it.
+    /// Name in the log and the readiness probe.
     pub(super) kind: &'static str,
-    /// How many there are.
+    /// Number of loops.
     pub(super) count: usize,
     /// The longest time between two looks for work.
     pub(super) patience: Duration,

@@ -6,9 +6,9 @@ use tokio::sync::Notify;
 /// because the work may come from another instance.
 #[derive(Debug, Default)]
 pub struct Wakeups {
-    /// There is a launch job.
+    /// A launch job is ready.
     pub jobs: Notify,
-    /// There is a link to be sent.
+    /// A link is to be sent.
     pub notices: Notify,
 }
 

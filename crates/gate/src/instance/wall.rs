@@ -10,7 +10,7 @@ use uuid::Uuid;
 use countersign::store::Ids;
 pub use countersign::store::SystemClock;
 
-/// What only the server knows. It appears nowhere: neither in what is printed of it, nor in an error.
+/// The server's secret. Neither its `Debug` output nor an error contains it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
@@ -47,7 +47,7 @@ pub struct SecretIds {
 }
 
 impl SecretIds {
-    /// Of the server that has this secret. Instances that share a store have to share it, too.
+    /// Derived from this secret. Instances that share a store have to share it too.
     pub fn new(secret: &Secret) -> Self {
         Self { key: secret.key_for("countersign: the token in an approval's link") }
     }

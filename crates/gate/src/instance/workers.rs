@@ -30,12 +30,12 @@ use countersign::{
     store::{Clock, Lease, Store},
 };
 
-/// How many workers there are, and how they hold their jobs.
+/// Number of workers, and their leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// How many jobs are seen through at a time.
+    /// Number of concurrent jobs.
     pub count: usize,
-    /// How long a lease is asked for: how late a job comes back when its instance was killed.
+    /// Duration of a lease: the delay of a job after its instance has crashed.
     pub lease: Duration,
     /// The longest pause between two looks for a job of another instance.
     pub poll: Duration,
@@ -52,23 +52,23 @@ pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// A worker, with all that it works with.
 pub struct Worker<S, D> {
-    /// Where the jobs are.
+    /// The store of the jobs.
     pub store: Arc<S>,
-    /// What runs them.
+    /// The deployer.
     pub deployer: Arc<D>,
     /// The instance's clock.
     pub clock: Arc<dyn Clock>,
-    /// What wakes it.
+    /// Wakes it.
     pub wakeups: Arc<Wakeups>,
     /// How it works.
     pub settings: WorkerSettings,
-    /// What it and its like hold.
+    /// Leases held by this instance's workers.
     pub held: Arc<HeldHere>,
-    /// Where it shows that it runs.
+    /// Its health report.
     pub health: Arc<Health>,
-    /// Where it counts.
+    /// The counters.
     pub metrics: Metrics,
-    /// What ends it.
+    /// Ends it.
     pub stop: Stop,
 }
 
@@ -90,7 +90,7 @@ impl<S, D> Clone for Worker<S, D> {
 }
 
 impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
-    /// As many workers like this one as its settings say, to the end of the last one.
+    /// Runs as many workers as its settings say, until the last one ends.
     pub fn run_all(self) -> impl Future<Output = ()> + Send {
         let supervised = Supervised {
             kind: "worker",
@@ -230,7 +230,7 @@ impl HeldHere {
         Holding { held: self, approval, fence }
     }
 
-    /// Whether no other worker of this instance has leased the job since.
+    /// True unless another worker of this instance has leased the job since.
     fn is_latest(&self, lease: &Lease) -> bool {
         self.held().get(&lease.approval).is_none_or(|fence| *fence <= lease.fence)
     }

@@ -12,7 +12,7 @@ use crate::gate::{Gate, TEAM, environment};
 
 const CALLERS: usize = 3;
 
-/// As another instance takes the approval's lease.
+/// Another instance's request for the approval's lease.
 fn elsewhere(gate: &Gate, approval: Uuid) -> Ask {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     Ask {

@@ -74,12 +74,12 @@ pub(crate) fn admin() -> String {
     bearer(&Claims { admin: true, email: Some("admin@example.com".to_owned()), ..claims() })
 }
 
-/// Somebody of another team, who administers it.
+/// An administrator of another team.
 pub(crate) fn stranger() -> String {
     bearer(&Claims { team: STRANGERS, admin: true, email: Some("eve@example.org".to_owned()), ..claims() })
 }
 
-/// What came back.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -186,7 +186,7 @@ impl Gate {
         Self { store, clock, router: router(app.clone()), app, slug, source }
     }
 
-    /// What comes back. It is of a kind that the description has.
+    /// The response, which the description has to allow.
     pub(crate) async fn send(&self, call: Call) -> Answer {
         let request = call.request.body(call.body).expect("a request");
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
@@ -241,7 +241,7 @@ impl Gate {
         self.send(Call::new("GET", path).by(bearer)).await
     }
 
-    /// How many events of this kind the team has. An execution is written with its one launch job.
+    /// Number of the team's events of this kind. An execution is written with its one launch job.
     pub(crate) fn count(&self, kind: AuditKind) -> usize {
         let count = |events: &[memory::Event]| events.iter().filter(|event| event.kind == kind).count();
         self.store.look(TEAM, |records| count(records.events)).expect("the team is there")
@@ -258,12 +258,12 @@ pub(crate) fn id_in(answer: &Answer, name: &str) -> Uuid {
     value.as_str().and_then(|id| id.parse().ok()).unwrap_or_else(|| panic!("no {name}: {}", answer.text))
 }
 
-/// What the surface says about itself.
+/// The OpenAPI description.
 pub(crate) static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(&openapi::<Faulty<MemoryStore>, InMemoryDeployer>()).expect("it is JSON")
 });
 
-/// Whether the description has an answer of this status and this type. What it has no route for is not its affair.
+/// True if the description has an answer of this status and type, or no such route.
 fn is_described(method: &str, path: &str, answer: &Answer) -> bool {
     let parts: Vec<_> = path.split('/').collect();
     let matches = |template: &str| {

@@ -1,7 +1,7 @@
-//! What this thread has logged, down to the smallest.
+//! Everything that this thread has logged, at all levels.
 //!
-//! One subscriber for the whole process, from before anything is logged: what is decided once about a line of code is
-//! decided for every thread.
+//! One subscriber for the whole process, before the first event: tracing caches its interest in a callsite for every
+//! thread.
 
 use std::{
     cell::RefCell,
@@ -13,7 +13,7 @@ thread_local! {
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes to the log of whatever thread it is on.
+/// Writes to the log of the current thread.
 struct Log;
 
 impl Write for Log {

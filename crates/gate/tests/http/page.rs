@@ -210,7 +210,7 @@ async fn whoever_asked_may_not_approve_where_that_is_forbidden() {
     assert_eq!(forged.problem(), (401, "unauthorized".to_owned()));
     let other = written("ops@example.com");
     assert_eq!(gate.send(form(&gate, approval, "decision=approve", &other)).await.status, 303);
-    // Taking a wish back is no approval, and elsewhere nobody minds.
+    // Withdrawing one's own request is not an approval, and self-approval is only restricted if configured.
     let approval = gate.requested().await;
     assert_eq!(gate.send(form(&gate, approval, "decision=reject", &dev())).await.status, 303);
     let lenient = Gate::new();

@@ -1,4 +1,4 @@
-//! Promotes from the request to the answer: what a caller is told, and what happens.
+//! Promotes from the request to the answer, with their effects.
 
 use countersign::{protocol::Status, store::AuditKind};
 use countersign_testkit::{Peek, Seed};
@@ -99,7 +99,7 @@ async fn a_refused_promote_into_development_can_be_asked_for_again_under_its_key
     let refused = gate.send(call()).await;
     assert_eq!(refused.problem(), (412, "missing_image_ref".to_owned()));
     assert_eq!(refused.json()["consumed"], false);
-    // What runs now is not what the first approval was for.
+    // The current payload is not the one of the first approval.
     gate.store.seed_services(TEAM, gate.source, vec![crate::gate::service(Some("shop:1"))]);
     let answer = gate.send(call()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);

@@ -1,4 +1,4 @@
-//! Every refusal over HTTP: its status and its code, and of two that apply the one that is checked first.
+//! Every refusal over HTTP: its status, its code, and its precedence.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ struct Attempt {
     from: Option<&'static str>,
     to: &'static str,
     approval: Option<&'static str>,
-    /// Where the approval is for.
+    /// Target environment of the approval.
     approved_to: &'static str,
     decided: bool,
     late: bool,
@@ -168,7 +168,7 @@ async fn of_two_refusals_that_apply_the_earlier_one_is_the_answer() {
     }
 }
 
-/// What the flow of this step and a consume answers while its refusal applies.
+/// The answer of the flow of this step and a consume, during an outage of its refusal.
 async fn during_outage(action: StepAction, refusal: Refusal) -> Answer {
     let consume = StepAction::Consume(Consume::new(Guards::ALL));
     let flow = Flow::of_steps(vec![Step::from(action), Step::from(consume)]).expect("a flow");
@@ -232,7 +232,7 @@ async fn key_in_flight() -> Answer {
     use sha2::{Digest, Sha256};
     let gate = Gate::new();
     let body = json!({"to": "qa"});
-    // As a process does that has begun the same request.
+    // As another process does that has begun the same request.
     let mut hash = Sha256::new();
     for part in ["POST", &gate.promote_path()] {
         hash.update((part.len() as u64).to_le_bytes());
@@ -275,7 +275,7 @@ async fn every_refusal_can_be_got_with_its_status_and_its_code() {
     ] {
         got.insert(answer.problem());
     }
-    // A promote that is overtaken half-way is in `tests/service/refusals.rs`: over HTTP nobody can stop it there.
+    // A promote that is overtaken half-way is in `tests/service/refusals.rs`: over HTTP it cannot be paused there.
     let expected: BTreeSet<_> = Refusal::WELL_KNOWN
         .iter()
         .filter(|refusal| **refusal != Refusal::LEASE_LOST)

@@ -45,7 +45,7 @@ fn everything(gate: &Gate, approvals: &[Uuid]) -> String {
     format!("{standings:?} {jobs:?} {rest:?}")
 }
 
-/// Whether looking at everything, before and after the end of the window, changes anything.
+/// Asserts that reading everything, before and after the end of the window, changes nothing.
 async fn looking_is_safe<F: Future<Output = ()>>(
     look: impl Fn(std::sync::Arc<Gate>, String, &'static str) -> F,
 ) -> bool {

@@ -35,7 +35,7 @@ async fn a_token_is_in_no_answer_and_in_no_line_of_the_log() {
     gate.clock.advance_ms(1000);
     let decided = gate.decide(approval, "approve").await;
     assert_eq!(decided.status, 303);
-    // Whoever holds the link is sent to the result of the same link, and nobody else sees where.
+    // The redirect of a decision repeats the holder's own link, and is visible to the holder only.
     answers.push(Answer { headers: Default::default(), ..decided });
     for call in [
         Call::new("GET", &format!("{link}/result")),

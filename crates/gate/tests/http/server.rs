@@ -246,7 +246,7 @@ async fn whoever_does_not_read_loses_the_place() {
     let slow = Slow::new(settings);
     let (address, _stop, _server) = slow.listen().await;
     let mut deaf = TcpStream::connect(address).await.expect("it listens");
-    // It asks until its own asking is no longer read, and then until the connection is closed.
+    // It sends until the server stops reading, and then until the connection is closed.
     let ask = b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
     while deaf.write_all(&ask).await.is_ok() {}
     // Its place becomes free as soon as the server has let go of it.
@@ -320,7 +320,7 @@ async fn a_shutdown_waits_for_promotes_whose_callers_have_hung_up() {
     let caller = slow.begin(slow.promote(approval, None)).await;
     caller.abort();
     stop.send(()).expect("it waits for this");
-    // It has nothing else to wait for.
+    // It waits for nothing else.
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }

@@ -87,7 +87,7 @@ async fn a_team_is_known_from_its_first_request_with_the_plan_that_the_policy_gi
     let caller = bearer(&Claims { team: newcomers, plan: Some(ClaimedPlan::Pro), ..claims() });
     gate.get("/api/v1/stacks/none", &caller).await;
     assert_eq!(gate.store.deployment_cap(newcomers), Some(7));
-    // It is not written again while nothing changes.
+    // Unchanged claims are not written again.
     gate.store.seed_team(newcomers, Team { plan: Plan::Pro, deployment_cap: 8 });
     gate.get("/api/v1/stacks/none", &caller).await;
     assert_eq!(gate.store.deployment_cap(newcomers), Some(8));

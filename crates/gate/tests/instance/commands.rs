@@ -1,4 +1,4 @@
-//! Deploys by a command: what it is told, what is kept of it, and when it ends.
+//! Deploys by a command: its input, its recorded output, and its end.
 
 use std::{fs, time::Duration};
 
@@ -81,7 +81,7 @@ async fn of_much_output_the_last_is_kept() {
 
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_be() {
-    // It is not there (ENOENT), and it is being written (ETXTBSY).
+    // A missing program (ENOENT), and one that is being written (ETXTBSY).
     for is_being_written in [false, true] {
         let platform = Platform::new();
         let program = platform.path("deploy");
@@ -135,7 +135,7 @@ async fn a_command_that_does_not_read_its_plan_is_no_failure() {
 async fn after_its_timeout_nothing_of_a_command_is_left() {
     let platform = Platform::new();
     let held = fifo(&platform, "held");
-    // A child of its own holds the pipe, and nobody reacts to being asked.
+    // A child process holds the pipe, and both ignore SIGTERM.
     let script = "trap '' TERM; echo begun; sleep 3600 3> held & wait; sleep 3600";
     let command =
         CommandLine { timeout: Duration::from_millis(300), ..shell(script, platform.folder.path()) };
@@ -170,7 +170,7 @@ async fn a_deploy_whose_end_is_written_down_is_not_run_by_whoever_comes_after_a_
     let instance = platform.with_script("echo run >> runs");
     let ask = platform.approved().await;
     let approval = ask.request.approval;
-    // As an instance leaves it that died before it could finish the job.
+    // As left by an instance that crashed before it finished the job.
     let output = "it was long".to_owned();
     let log = DeployLog { approval, ended_at: Timestamp(1), exit_code: Some(9), output };
     platform.store.log_deploy(log).await.expect("it answers");

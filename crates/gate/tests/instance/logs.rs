@@ -1,4 +1,4 @@
-//! What an instance logs, caught.
+//! Capture of an instance's log.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{Level, subscriber::DefaultGuard};
 
-/// Everything that is logged on this thread while it is there, down to the last detail.
+/// Everything logged on this thread during its life, at all levels.
 #[derive(Clone, Default)]
 pub(crate) struct Caught(Arc<Mutex<Vec<u8>>>);
 

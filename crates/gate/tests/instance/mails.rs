@@ -113,7 +113,7 @@ async fn a_notice_that_was_not_settled_is_sent_again_as_the_same_mail() {
     let approval = platform.requested().await.request.approval;
     let taken = platform.store.lease_notice(0).await.expect("it answers");
     let Some(Notice { attempts: 0, .. }) = taken else { panic!("it is due: {taken:?}") };
-    // Whoever took it has died.
+    // The instance that leased it has crashed.
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
     mail(&platform, approval).await;
     instance.stop().await;

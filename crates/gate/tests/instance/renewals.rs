@@ -33,26 +33,26 @@ const LEASE: Duration = Duration::from_secs(20);
 /// Longer than the test.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// What becomes of a renewal.
+/// Outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
     /// The store says so.
     Happens,
-    /// Somebody else has the job.
+    /// Another worker holds the job.
     Lost,
     /// The store fails.
     Fails,
-    /// There is no answer.
+    /// No reply.
     Hangs,
 }
 
-/// A store that hands out its jobs so many times at most, of which the first leases are over at once.
+/// A store with a limited number of leases, of which the first expire immediately.
 struct Scripted {
     store: Arc<MemoryStore>,
     renewal: Renewal,
-    /// How many leases are over at once.
+    /// Number of leases that expire immediately.
     over: usize,
-    /// How many leases there are.
+    /// Number of leases.
     most: usize,
     leased: AtomicUsize,
 }
@@ -97,7 +97,7 @@ struct Running {
     workers: JoinHandle<()>,
 }
 
-/// So many workers on a store like this, with deploys that take so long.
+/// Starts `count` workers on this store, with deploys of this duration.
 fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) -> Running {
     let (stopper, wakeups, store) = (Stopper::default(), Arc::new(Wakeups::default()), Arc::new(store));
     let stop = stopper.subscribe();
@@ -133,7 +133,7 @@ impl Running {
         ask.request.approval
     }
 
-    /// Ends when so many leases were taken.
+    /// Waits for this number of leases.
     async fn leased(&self, leases: usize) {
         until(|| (self.store.leased.load(Ordering::SeqCst) >= leases).then_some(())).await;
     }
@@ -157,7 +157,7 @@ async fn a_deploy_whose_lease_is_lost_or_cannot_be_renewed_is_ended() {
         running.leased(1).await;
         assert!(!running.deployer.quiet_within(Duration::ZERO).await, "{renewal:?}: it has begun");
         assert!(running.deployer.quiet_within(LEASE).await, "{renewal:?}: it has ended before the lease");
-        // Not by itself: whoever has the job begins it again.
+        // No end is recorded: the next holder of the job repeats the deploy.
         assert_eq!(platform.store.deploy_logs(approval).await, Ok(vec![]), "{renewal:?}");
         assert_eq!(platform.target(), Some(StackStatus::Building), "{renewal:?}");
         running.stop().await;
@@ -177,7 +177,7 @@ async fn a_lease_that_is_renewed_lets_its_deploy_run_on() {
 async fn a_deploy_that_another_worker_of_the_instance_goes_on_with_is_left_alone() {
     let platform = Platform::new();
     let takes = LEASE * 5 / 2;
-    // The first lease is over at once, and the second worker has the next one.
+    // The first lease expires immediately, and the second worker acquires the next one.
     let running = start(&platform, scripted(&platform, Renewal::Happens, 1, 2), takes, 2);
     let begun = Instant::now();
     let approval = running.promote(&platform).await;

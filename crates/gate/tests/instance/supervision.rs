@@ -1,4 +1,5 @@
-//! Supervision: whatever a loop meets, what was executed is launched, the link is sent, and the instance is well again.
+//! Supervision: after any failure of a loop, executed approvals are launched, links are sent, and the instance
+//! recovers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +34,7 @@ async fn a_loop_that_panics_or_meets_errors_goes_on_and_nothing_that_was_execute
         for how in [Break::Panic, Break::Fail, Break::FailAfterwards] {
             let platform = Platform::new();
             let store = Arc::new(Breaking::new(platform.store.clone()));
-            // What was done is not always asked for again.
+            // A call that has succeeded is not always repeated.
             store.break_next(call, how, if how == Break::FailAfterwards { 1 } else { 2 });
             let instance = start(&platform, &store);
             let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;

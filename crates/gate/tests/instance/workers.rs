@@ -41,7 +41,7 @@ async fn what_runs_when_an_instance_stops_is_given_back_for_the_next_one() {
     let next = platform.store.lease_job(u64::MAX).await.expect("it answers");
     assert_eq!(next.map(|lease| (lease.approval, lease.fence)), Some((launch.approval, 2)));
     assert_eq!(platform.target(), Some(StackStatus::Building));
-    // Nothing has ended, so that the next one runs it.
+    // No deploy has ended, so that the next worker runs it.
     assert_eq!(platform.store.deploy_logs(launch.approval).await, Ok(vec![]));
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::instance::Instance;
 
-/// What came back, if anything did.
+/// A response, or none.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -35,7 +35,7 @@ impl Answer {
     }
 }
 
-/// What is to be sent.
+/// A request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
@@ -52,7 +52,7 @@ pub(crate) enum Body<'a> {
     Form(&'a str),
 }
 
-/// Everybody who talks to the instances.
+/// The clients of the instances.
 pub(crate) struct Clients {
     agent: ureq::Agent,
     instances: Arc<Vec<Instance>>,
@@ -61,7 +61,7 @@ pub(crate) struct Clients {
     pub(crate) heard: Mutex<Vec<u8>>,
 }
 
-/// How often an answer is waited for: then something is wrong for good.
+/// Number of polls before giving up.
 const PATIENCE: usize = 2_000;
 
 impl Clients {
@@ -79,7 +79,7 @@ impl Clients {
         }
     }
 
-    /// Sends it to one of the instances; none when nobody knows what became of it.
+    /// Sends it to one of the instances; `None` for an unknown outcome.
     pub(crate) fn once(&self, call: Call<'_>) -> Option<Answer> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let address = self.instances[turn % self.instances.len()].address();
@@ -116,7 +116,7 @@ impl Clients {
         self.insist(call, &mut told)
     }
 
-    /// As [`until_answered`](Self::until_answered), and writes down all that it was told.
+    /// As [`until_answered`](Self::until_answered), and records all answers.
     pub(crate) fn insist(&self, call: Call<'_>, told: &mut Vec<Told>) -> Answer {
         for _ in 0..PATIENCE {
             match self.once(call) {

@@ -1,10 +1,10 @@
-//! What workers log of their jobs, and what that says of fences: whoever has no lease any more must not act.
+//! The workers' logs of their jobs, checked for fencing: a worker without a lease must not act.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What was logged of one approval's job.
+/// Log entries of one approval's job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fences {
     leased: Vec<u64>,
@@ -21,12 +21,13 @@ impl Fences {
         self.latest().is_some_and(|latest| fence < latest)
     }
 
-    /// A worker acted, or wanted to, after somebody else had leased the job.
+    /// A worker acted, or tried to, after another one had leased the job.
     pub(crate) fn stale_worker_tried(&self) -> bool {
         self.refused.iter().chain(&self.finished).any(|fence| self.is_stale(*fence))
     }
 
-    /// It did. No lease is granted once a job is done: whoever finished it had to have the last one.
+    /// The stale worker acted. No lease is granted once a job is done: the worker that finished it had to have the last
+    /// one.
     pub(crate) fn stale_worker_acted(&self) -> bool {
         self.finished.iter().any(|fence| self.is_stale(*fence))
     }

@@ -1,6 +1,6 @@
-//! Treated badly: a full disk, ten thousand connections, clients that never finish, a database that goes away.
+//! Hostile conditions: a full disk, ten thousand connections, clients that never finish, a database outage.
 //!
-//! Each time the answer is a clear one, nobody panics, nothing is half done, and afterwards all is as before.
+//! Each time the answer is defined, no panic occurs, no change is partial, and the service recovers completely.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +23,7 @@ use crate::{
     stores::Database,
 };
 
-/// One instance, and somebody who calls it.
+/// One instance and its client.
 struct House {
     service: Service,
     clients: Clients,
@@ -81,7 +81,7 @@ impl House {
         self.get(&format!("/api/v1/approvals/{approval}")).expect("it answers").text("status")
     }
 
-    /// It is alive, and has not panicked.
+    /// Alive, without a panic.
     fn is_well(&self) {
         assert_eq!(self.get("/livez").expect("it answers").status, 200);
         assert_eq!(self.get("/readyz").expect("it answers").status, 200);
@@ -99,7 +99,7 @@ fn is_unavailable(answer: &Answer) -> bool {
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// None where nobody may mount one.
+    /// `None` without the permission to mount.
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut mount = Command::new("mount");
@@ -126,7 +126,7 @@ fn a_full_disk_changes_nothing() -> Result<(), Failed> {
     let filler = disk.0.path().join("filler");
     let mut file = std::fs::File::create(&filler)?;
     while file.write_all(&[0; 4096]).is_ok() {}
-    // Whatever room is left within the pages that there are is used up first.
+    // Uses up the free space within the existing pages first.
     let large = json!({"value": "x".repeat(60_000)});
     let put = |number: usize| {
         let (bearer, path) = (Some(house.bearer.as_str()), format!("/api/v1/vault/staging/FILL_{number}"));
@@ -149,7 +149,7 @@ fn a_full_disk_changes_nothing() -> Result<(), Failed> {
     Ok(())
 }
 
-/// As many as the machine allows, and a few less: for connections, and for what a process needs beside them.
+/// The machine's limit minus a reserve for the process's other files.
 fn files_that_may_be_open() -> usize {
     const OTHERS: u64 = 500;
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -174,7 +174,7 @@ fn ten_thousand_connections_do_not_end_it() -> Result<(), Failed> {
     if open.len() < WANTED {
         assert!(std::env::var_os("CI").is_none(), "in CI there may be as many open files (ulimit -Hn)");
     }
-    // Whoever comes now is served, told to come back, or let go: but not left without any answer for ever.
+    // New clients are served, get a 503, or are disconnected: they never wait for ever.
     if let Some(answer) = house.get("/livez") {
         assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
     }
@@ -253,7 +253,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Those that need PostgreSQL.
+/// Tests that need PostgreSQL.
 pub(crate) fn on_postgresql(cluster: &Arc<Cluster>) -> Vec<Trial> {
     let cluster = Arc::clone(cluster);
     vec![Trial::test("postgresql_may_stop_and_start", move || postgresql_may_stop_and_start(&cluster))]

@@ -15,17 +15,17 @@ use std::{
 /// The secret that every instance shares.
 pub(crate) const SECRET: &str = "a secret for the kill test, long enough for everybody";
 
-/// What all instances of one service have in common.
+/// Common parts of all instances of one service.
 pub(crate) struct Service {
-    /// Where configuration, mail, logs and the sink are.
+    /// Folder of configuration, mail, logs and the sink.
     pub(crate) home: PathBuf,
-    /// What `--store` is given.
+    /// Value of `--store`.
     pub(crate) store: String,
-    /// What `--flow` is given.
+    /// Value of `--flow`.
     pub(crate) flow: &'static str,
-    /// How often an instance was killed.
+    /// Number of kills.
     pub(crate) kills: AtomicU64,
-    /// How often one was paused, and went on after its lease.
+    /// Number of pauses beyond a lease.
     pub(crate) pauses: AtomicU64,
 }
 
@@ -88,13 +88,13 @@ impl Service {
 pub(crate) struct Instance {
     number: usize,
     running: Mutex<Option<Running>>,
-    /// Where it listens, or has listened last.
+    /// Its current or last address.
     address: Mutex<SocketAddr>,
 }
 
 struct Running {
     child: Child,
-    /// Kept open: whoever writes to a closed pipe is ended by it.
+    /// Kept open: writing to a closed pipe would end the instance.
     _stdout: BufReader<std::process::ChildStdout>,
 }
 
@@ -144,13 +144,13 @@ impl Instance {
         *self.running() = Some(Running { child, _stdout: stdout });
     }
 
-    /// `kill -9`, at whatever it is doing.
+    /// `kill -9`, at any moment.
     pub(crate) fn kill(&self, service: &Service) {
         service.kills.fetch_add(1, Ordering::SeqCst);
         *self.running() = None;
     }
 
-    /// Pauses it for so long, and lets it go on as if nothing had happened.
+    /// Pauses it for `ms` milliseconds, without notice.
     pub(crate) fn pause(&self, service: &Service, ms: u64) {
         service.pauses.fetch_add(1, Ordering::SeqCst);
         self.signal("STOP");

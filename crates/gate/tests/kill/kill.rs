@@ -1,5 +1,5 @@
-//! Nothing is lost under `kill -9`: real instances are killed at random moments, and every property is judged by what
-//! can be seen from outside.
+//! Durability under `kill -9`: real instances are killed at random moments, and every property is judged from the
+//! outside.
 //!
 //! `COUNTERSIGN_KILLS=2000 cargo test --release -p countersign-gate --test kill -- killed` kills more often. The control is the
 //! same test with the order of the merged fix: it has to lose something.
@@ -82,7 +82,7 @@ pub(crate) struct Campaign {
     database: Database,
 }
 
-/// What a run came to.
+/// Result of a run.
 struct Outcome {
     lives: usize,
     kills: u64,
@@ -102,7 +102,7 @@ impl Dice {
     }
 }
 
-/// How many kills were asked for, or else this many.
+/// The requested number of kills, or this default.
 pub(crate) fn kills_wanted(otherwise: u64) -> u64 {
     let asked = std::env::var("COUNTERSIGN_KILLS").ok();
     asked.map_or(otherwise, |kills| kills.parse().expect("COUNTERSIGN_KILLS is a number"))
@@ -135,7 +135,7 @@ impl Campaign {
         self.database.end_lease(&self.service.home, id);
     }
 
-    /// Whether this secret is anywhere that it must not be.
+    /// True if this secret appears where it must not.
     pub(crate) fn exposed(&self, token: &str) -> bool {
         let has = |text: &[u8]| text.windows(token.len()).any(|window| window == token.as_bytes());
         let heard = self.clients.heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +150,7 @@ impl Campaign {
             pause(dice.below(250));
             let victim = &self.instances[dice.below(self.instances.len() as u64) as usize];
             if several && dice.below(10) == 0 {
-                // It sleeps through its lease.
+                // The instance is paused beyond its lease.
                 victim.pause(&self.service, 2 * LEASE_MS);
             } else {
                 victim.kill(&self.service);
@@ -183,7 +183,7 @@ impl Campaign {
         self.judge(lives)
     }
 
-    /// Everything heals: nobody is killed any more, and whatever is under way comes to its end, or never will.
+    /// Waits until all work has ended, without further kills, and judges the lives.
     fn judge(&self, lives: Vec<Life>) -> Outcome {
         let rested = |life: &Life| {
             (0..400).any(|_| {
@@ -193,7 +193,7 @@ impl Campaign {
                 }
             })
         };
-        // Those that never rest are not waited for one after the other.
+        // The wait for lives that never come to rest is bounded in total.
         let mut patience = 5;
         for life in &lives {
             if patience > 0 && !rested(life) {
@@ -228,7 +228,7 @@ impl Campaign {
 /// The flow promises neither revocation nor an unchanged target.
 const NOT_PROMISED: [Property; 2] = [Property::S20, Property::S22];
 
-/// Nothing was broken, and nothing holds because nothing happened, but for what need not have.
+/// Asserts that no property was violated, and none is vacuous except those listed.
 fn nothing_is_lost(outcome: &Outcome, wanted: u64, need_not: &[Property]) {
     assert!(outcome.broken.is_empty(), "{:#?}", outcome.broken);
     assert!(outcome.kills >= wanted, "{} of {wanted} kills", outcome.kills);
@@ -263,7 +263,7 @@ fn nothing_is_lost_on_postgresql(cluster: &Arc<Cluster>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A store that takes the fence of whoever leases a job next back right after it was given.
+/// A store that reverts the fence of each job's lease right after granting it.
 fn a_store_that_forgets_its_fences_is_caught() -> Result<(), Failed> {
     let home = tempfile::tempdir()?;
     let campaign = Campaign::new(home.path(), Database::Sqlite, 1, "atomic-commit");
@@ -300,7 +300,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Those that need PostgreSQL.
+/// Tests that need PostgreSQL.
 pub(crate) fn on_postgresql(cluster: &Arc<Cluster>) -> Vec<Trial> {
     let cluster = Arc::clone(cluster);
     vec![Trial::test("nothing_is_lost_when_three_instances_on_one_postgresql_are_killed", move || {

@@ -1,4 +1,4 @@
-//! The life of one approval: asked for, decided, used by several clients at once, whatever dies meanwhile.
+//! The life of one approval: requested, decided, and used by several clients concurrently, during kills.
 
 use std::{path::Path, sync::atomic::Ordering, thread};
 
@@ -19,10 +19,10 @@ use crate::{
     sink::{self, Launches, SLOW},
 };
 
-/// What is special about it.
+/// Variation of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Twist {
-    /// Nothing.
+    /// No variation.
     None,
     /// A variable speaks of a vault key that is not there, at first: the preflight fails.
     Vault,
@@ -30,7 +30,7 @@ pub(crate) enum Twist {
     VaultLate,
     /// A new image is built after the approval.
     Drift,
-    /// The operator and the administrator decide at once.
+    /// The operator and the administrator decide concurrently.
     Contested,
     /// Its window passes while the clients are at it.
     Expires,
@@ -50,7 +50,7 @@ impl Twist {
     ];
 }
 
-/// What is remembered of it until everything has come to rest.
+/// Data of a life until it has come to rest.
 pub(crate) struct Life {
     pub(crate) id: String,
     /// The secret in its link.
@@ -60,7 +60,7 @@ pub(crate) struct Life {
     number: usize,
     twist: Twist,
     evidence: Evidence,
-    /// Whether one fresh promotion succeeded after a failed preflight, where one was made.
+    /// Outcome of the fresh promotion after a failed preflight, if one was made.
     fresh_succeeds: Option<bool>,
 }
 
@@ -183,7 +183,7 @@ impl Campaign {
         life
     }
 
-    /// Does this, and ends the lease of the approval's job as soon as its deploy has begun, or else when it is done.
+    /// Runs this, and ends the lease of the approval's job as soon as its deploy has begun, or else at the end.
     fn while_its_lease_ends<T: Send>(&self, id: &str, act: impl FnOnce() -> T + Send) -> T {
         let sink = self.service.home.join("sink");
         thread::scope(|scope| {
@@ -260,7 +260,7 @@ impl Campaign {
         life.evidence.seen.push(self.status_now(&life.id));
     }
 
-    /// Clients who want to use the approval at the same time, each under a key of its own. Whoever succeeds asks again.
+    /// Concurrent clients that use the approval, each with its own key. A successful client repeats its request.
     fn race(&self, id: &str, number: usize, slugs: &[&str], began_on_approved: bool) -> Vec<Client> {
         let body = json!({"from": "staging", "to": "production", "approval_id": id});
         let foreign = |at: usize| slugs[at] != slugs[0];
@@ -291,7 +291,7 @@ impl Campaign {
         })
     }
 
-    /// Whether its deploy, if it has one, is over.
+    /// True once its deploy, if any, is over.
     pub(crate) fn is_at_rest(&self, life: &Life) -> bool {
         let family = self.family(life);
         let building = family.iter().any(|stack| stack["status"] == "building");
@@ -309,7 +309,7 @@ impl Campaign {
         members.cloned().unwrap_or_else(|| panic!("a family is a list: {json}"))
     }
 
-    /// What there is to be seen of it in the end.
+    /// The final observations.
     pub(crate) fn evidence(
         &self,
         mut life: Life,
@@ -349,7 +349,7 @@ impl Campaign {
         }
         evidence.beyond.searched = true;
         evidence.beyond.token_found = self.exposed(&life.token);
-        // What is said of it is how it was before: approved, with nobody who got through.
+        // The expected status is the earlier one: approved, without a successful client.
         if life.twist == Twist::VaultLate && life.evidence.status == Status::Approved {
             life.fresh_succeeds = Some(succeeded(&self.mended(&life)));
         }

@@ -27,14 +27,14 @@ use crate::{
     stores::Database,
 };
 
-/// What happened at the target, in its order: a deploy of this approval began or ended.
+/// An event at the target: a deploy of this approval began or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Event {
     Begin(String),
     End(String),
 }
 
-/// What is wrong with a history, of approvals that were used in this order.
+/// Violations in a history of approvals that were used in this order.
 fn judge(history: &[Event], used: &[String]) -> Vec<String> {
     let order: BTreeMap<&str, usize> = used.iter().enumerate().map(|(at, id)| (id.as_str(), at)).collect();
     let mut broken = Vec::new();
@@ -176,7 +176,7 @@ impl Target {
         }
     }
 
-    /// What is broken, and how many approvals were used.
+    /// Returns the violations, and the number of approvals used.
     fn run(&self, approvals: usize, kills: u64) -> Vec<String> {
         let over = AtomicBool::new(false);
         let used = thread::scope(|scope| {
@@ -186,7 +186,7 @@ impl Target {
             disturbing.join().expect("it does not panic");
             used
         });
-        // It heals: whatever is owed has time to happen.
+        // Time for pending work to finish.
         let home = &self.service.home;
         let ends = || read(home).iter().filter(|event| matches!(event, Event::End(_))).count();
         for _ in 0..1_200 {
@@ -253,7 +253,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Those that need PostgreSQL.
+/// Tests that need PostgreSQL.
 pub(crate) fn on_postgresql(cluster: &Arc<countersign_testkit::Cluster>) -> Vec<Trial> {
     let cluster = Arc::clone(cluster);
     vec![Trial::test("deploys_of_a_target_do_not_overlap_on_postgresql", move || {

@@ -7,8 +7,8 @@ use serde_json::Value;
 /// How the images begin whose launch takes its time, the first time.
 pub(crate) const SLOW: &str = "slow-";
 
-/// What the command deployer runs. A launch under a key that was launched before is the same launch: it is the folder
-/// that can be made once only.
+/// The script of the command deployer. A launch under a repeated key is the same launch: its folder can be created only
+/// once.
 pub(crate) fn script(sink: &Path) -> String {
     let sink = sink.display();
     format!(
@@ -31,7 +31,7 @@ echo launched
     )
 }
 
-/// Whether something has been launched for it under its key.
+/// True if something was launched for it under its key.
 pub(crate) fn has_begun(sink: &Path, approval: &str) -> bool {
     sink.join(format!("{approval}.keyed")).exists()
 }
@@ -39,9 +39,9 @@ pub(crate) fn has_begun(sink: &Path, approval: &str) -> bool {
 /// The launches that took effect for one approval.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launches {
-    /// How many; all under one key are one.
+    /// Number of launches; all under one key count as one.
     pub(crate) count: usize,
-    /// What was launched, each time that the command ran to its end.
+    /// The launched payloads, one for each completed command.
     pub(crate) documents: Vec<Value>,
 }
 

@@ -5,15 +5,15 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use countersign::protocol::Timestamp;
 use countersign_testkit::Cluster;
 
-/// What instances keep their records in.
+/// Database of the instances.
 pub(crate) enum Database {
-    /// A file beside the configuration.
+    /// A file next to the configuration.
     Sqlite,
     /// A database of a cluster's.
     Postgres {
-        /// Where.
+        /// The server.
         cluster: Arc<Cluster>,
-        /// What it is called.
+        /// Its name.
         name: &'static str,
     },
 }
@@ -43,7 +43,7 @@ impl Database {
         }
     }
 
-    /// What `--store` is given.
+    /// Value of `--store`.
     pub(crate) fn url(&self, home: &Path) -> String {
         match self {
             Self::Sqlite => format!("sqlite:{}", home.join(FILE).display()),
@@ -64,7 +64,7 @@ impl Database {
         assert_eq!(moved, 1, "the approval is there");
     }
 
-    /// The lease of an approval's job is over, if somebody has one.
+    /// Ends the lease of an approval's job, if there is one.
     pub(crate) fn end_lease(&self, home: &Path, id: &str) {
         self.update(home, "UPDATE jobs SET leased_until = 0 WHERE state = 'leased' AND approval = ", id);
     }

@@ -25,7 +25,7 @@ fn administrator() -> String {
     stdout(&finished(&args)).trim_end().to_owned()
 }
 
-/// The events of all approvals, a line each. Whoever reads them reads what HTTP answers, as it is.
+/// The events of all approvals, one a line, exactly as HTTP returns them.
 fn log(server: &Server, bearer: &str) -> Vec<String> {
     let get = |path: &str| {
         let (status, body) = ask_as(&server.url, bearer, "GET", path, None, None);
@@ -63,7 +63,7 @@ fn not_allowed(lines: &[String]) -> Vec<usize> {
     judged.collect()
 }
 
-/// What the README's script prints; none where its programs are not installed, which CI does not accept.
+/// Output of the README's script; `None` if its programs are not installed, which CI does not accept.
 fn scripted(server: &Server, bearer: &str) -> Option<Output> {
     let installed = |program: &str| Command::new(program).arg("--version").output().is_ok();
     if !installed("curl") || !installed("jq") {
@@ -107,7 +107,7 @@ fn the_audit_of_a_real_promote_is_allowed_and_a_forged_one_is_not() {
         let is_it = |line: &String| line.contains(approval) && line.contains(&format!("\"promote.{kind}\""));
         lines.iter().position(is_it).expect("it was written")
     };
-    // The controls: one line less, one more, and one that somebody has changed.
+    // Controls: a log with one line removed, one added, and one changed.
     for gone in [of(&used, "approval_requested"), of(&used, "approved")] {
         let mut less = lines.clone();
         less.remove(gone);

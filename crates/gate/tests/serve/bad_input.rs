@@ -1,4 +1,4 @@
-//! What is wrong is told before anything begins, by file, line and column where there is one.
+//! Invalid input is reported before the start, with file, line and column if possible.
 
 use std::{fs, net::TcpListener};
 
@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::process::{Workplace, bare, refusal, stdout};
 
-/// What it says about a configuration of this content.
+/// The error for a configuration with this content.
 fn refused(content: &str) -> String {
     let workplace = Workplace::new();
     workplace.write("gate.toml", content);

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::process::{Workplace, postgresql, stdout};
 
-/// What it says of this store, where all of it would work.
+/// The report about this store, if the configuration is valid.
 fn checked(workplace: &Workplace, store: &str) -> String {
     let args = ["check", "--listen", "127.0.0.1:0", "--store", store];
     let output = workplace.gate(&args).output().expect("it runs");

@@ -101,7 +101,7 @@ fn idle_connections_leave_descriptors_for_a_deploy() {
     assert!(log.contains("WARNING: at most 88 connections instead of 4096"), "{log}");
 }
 
-/// Whatever the server was configured with by its environment.
+/// The server's own configuration in the environment is withheld.
 #[test]
 fn a_command_gets_none_of_the_servers_variables() {
     let workplace = Workplace::new();
@@ -171,7 +171,7 @@ fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
     assert_eq!((status, &answer["status"]), (200, &json!("executed")), "{answer}");
     eventually(|| (target(&server, &shop) == "failed").then_some(()));
     assert_eq!(admin(&server, &approval).1["code"], "deploy_ended");
-    // It is not started when it could be.
+    // It was not started although it could be.
     fs::copy("/bin/true", &program).expect("there is one");
     assert_eq!(server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"], "failed");
 }

@@ -17,7 +17,7 @@ fn serve(workplace: &Workplace) -> Server {
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).arg("-ldl").status();
     // SQLite itself is compiled by it.
     assert!(compiled.expect("there is a C compiler").success());
-    // No deploy: whatever is synced is synced for a request.
+    // No deploys: every sync belongs to a request.
     let config = workplace.write("gate.toml", "[workers]\npoll = \"1h\"\n[deployer]\ndry_run = \"1h\"\n");
     let args = ["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:gate.db", "--config", &config];
     let mut gate = workplace.gate(&args);

@@ -7,7 +7,7 @@ use crate::{
     promote::{promote, requested, shop, target},
 };
 
-/// Longer than any answer takes. Only a server that hangs is waited for so long.
+/// Longer than any answer takes: reached only if the server hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn serve(workplace: &Workplace, log: impl Into<Stdio>, filter: &str) -> Server {
@@ -72,7 +72,7 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
 #[test]
 fn a_log_whose_reader_stalls_stops_nothing() {
     let workplace = Workplace::new();
-    // Nothing reads from it.
+    // The reading end stays idle.
     let (_reader, writer) = io::pipe().expect("a pipe");
     let server = serve(&workplace, writer, "trace");
     // More than the pipe and the queue take.

@@ -50,7 +50,7 @@ impl Workplace {
         command
     }
 
-    /// What it says on standard error when it refuses. The folder is left out.
+    /// The refusal on standard error, without the folder.
     pub(crate) fn refusal(&self, args: &[&str]) -> String {
         refusal(&mut self.gate(&[&["serve", "--listen", "127.0.0.1:0"], args].concat()))
     }

@@ -118,11 +118,11 @@ fn a_job_that_comes_up_while_a_server_stops_is_left_for_the_next_one() {
         })
         .collect();
     server.signal(Signal::TERM);
-    // It no longer listens when it has begun to stop.
+    // It stops listening at the beginning of the shutdown.
     let address = server.url.strip_prefix("http://").expect("an address").to_owned();
     eventually(|| TcpStream::connect(&address).is_err().then_some(()));
     for promote in half_sent {
-        // Whoever is on the way is answered still.
+        // Running requests are still answered.
         let answer = promote.ended();
         assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
     }

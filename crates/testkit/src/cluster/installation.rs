@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are, and as whom they are run.
+//! Location of PostgreSQL's programs, and the user that runs them.
 
 use std::{
     fmt, fs, io,
@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// Who the tests connect as.
+/// Database user of the tests.
 pub(crate) const SUPERUSER: &str = "countersign";
 
 const INITDB: &str = "initdb";
@@ -19,7 +19,7 @@ pub struct Installation {
     version: u32,
 }
 
-/// There is no PostgreSQL.
+/// PostgreSQL is not installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotInstalled;
 
@@ -32,7 +32,7 @@ impl fmt::Display for NotInstalled {
 impl std::error::Error for NotInstalled {}
 
 impl Installation {
-    /// The one in the `PATH`, or the one that `pg_config` names, or the latest of Debian's.
+    /// The installation in the `PATH`, or that of `pg_config`, or Debian's latest.
     ///
     /// # Errors
     /// [`NotInstalled`].
@@ -84,14 +84,14 @@ fn version_of(programs: &Path) -> Option<u32> {
     version.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Somebody else than the one who runs the tests.
+/// Another user than that of the tests.
 pub(crate) struct User {
     pub(crate) id: u32,
     pub(crate) group: u32,
 }
 
 impl User {
-    /// PostgreSQL refuses to run as root: where the owner of this directory is root it is `postgres`, or else `nobody`.
+    /// PostgreSQL refuses to run as root: then the user is `postgres`, or else the system's unprivileged user.
     pub(crate) fn to_run_as(own_directory: &Path) -> io::Result<Option<Self>> {
         const ROOT: u32 = 0;
         if fs::metadata(own_directory)?.uid() != ROOT {

@@ -132,7 +132,7 @@ pub(crate) struct TokenArgs {
     /// The caller administers the team
     #[arg(long)]
     pub(crate) admin: bool,
-    /// How long the token is valid: 30m, 12h, 7days
+    /// Validity of the token: 30m, 12h, 7days
     #[arg(long, default_value = "12h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
 }

@@ -101,7 +101,7 @@ fn keep(runtime: &Runtime, client: &Client, folder: &Path) -> Result<(), BadInpu
     })
 }
 
-/// What happens, act by act. Each says what should be answered, and ends the story if something else is.
+/// The demo, act by act. Each act states the expected answer, and ends the demo on any other.
 struct Story<'a> {
     client: &'a Client,
     folder: &'a Path,
@@ -252,7 +252,7 @@ impl Story<'_> {
     }
 }
 
-/// What a promote's answer tells, whether it won or lost.
+/// The fields shown of a promote's answer.
 const PROMOTED: &[&str] =
     &["action", "env", "stack_id", "status", "code", "approval_status", "consumed", "retryable"];
 
@@ -283,7 +283,7 @@ fn chapter(title: &str, explanation: &str) {
     print_line!("  {}\n", explanation.dimmed());
 }
 
-/// What there is to see, once there is; none when it takes too long.
+/// Polls until there is a result; `None` after the time limit.
 fn eventually<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     (0..400).find_map(|_| {
         look().or_else(|| {

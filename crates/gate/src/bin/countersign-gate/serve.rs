@@ -30,7 +30,7 @@ use self::{settings::Settings, values::Listen};
 use crate::args::ServeArgs;
 use countersign_terminal::{BadInput, Exit, print_error, print_line};
 
-/// How long the last lines of the log may take.
+/// Time limit for flushing the log.
 const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
                 Exit::Expected
             }
             () = gate.failed() => {
-                // Without its listener it can do nothing: whatever supervises the process starts another one.
+                // It cannot work without its listener: the process supervisor starts another one.
                 error!("the server has ended without being asked to");
                 Exit::Unexpected
             }
@@ -72,7 +72,7 @@ pub(crate) fn check(args: &ServeArgs) -> Result<Exit, BadInput> {
     })
 }
 
-/// What runs everything.
+/// The async runtime.
 pub(crate) fn runtime() -> Result<Runtime, BadInput> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         BadInput::plain(&format!("the threads could not be started: {error}"), "are there too many already?")

@@ -27,7 +27,7 @@ pub const APPROVAL_ID_VARIABLE: &str = "COUNTERSIGN_APPROVAL_ID";
 /// The variable with the fencing number of the deploy: larger than that of every earlier deploy for its target.
 pub const FENCE_VARIABLE: &str = "COUNTERSIGN_FENCE";
 
-/// What begins the name of every variable of this server's own. Its secret may be in one: a command gets none of them.
+/// Prefix of the server's own variables. One may contain its secret, so commands get none of them.
 const OWN_VARIABLES: &str = "COUNTERSIGN_";
 
 /// A command, and how long it may take.
@@ -37,9 +37,9 @@ pub struct CommandLine {
     pub argv: Vec<String>,
     /// After this long it is ended, and has failed.
     pub timeout: Duration,
-    /// As whom it runs; none: as the server's own user.
+    /// User of the command; `None` for the server's own.
     pub user: Option<User>,
-    /// What is cut out of its output.
+    /// The secret, removed from its output.
     pub secret: Option<Secret>,
 }
 
@@ -52,23 +52,23 @@ pub struct User {
     pub gid: u32,
 }
 
-/// How long a command that was told to end may take to clean up, before it is killed.
+/// Time between the request to end and the kill.
 const TIME_TO_CLEAN_UP: Duration = Duration::from_secs(2);
 
-/// How long output is waited for when the command has ended and something else still holds its end of the pipe.
+/// Time limit for reading output after the command has ended while another process still holds its pipe.
 const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
 
-/// How much of the output is kept.
+/// Size of the output to keep.
 const KEPT: usize = 64 * 1024;
 
-/// How much more is held while it runs, so that a secret at the cut is whole when it is looked for.
+/// Additional output held while it runs, so that a secret across the cut is found whole.
 const BEFORE_THE_CUT: usize = 4 * 1024;
 
 impl CommandLine {
-    /// To its end; none when it was cancelled. Nothing of its process group is left when it timed out or was cancelled.
+    /// Runs to completion; `None` after a cancellation. After a timeout or a cancellation its process group is killed.
     ///
     /// # Errors
-    /// It could not be started: nothing was launched.
+    /// The command could not be started: nothing was launched.
     pub(super) async fn run(
         &self,
         plan: &Plan,
@@ -156,7 +156,7 @@ impl Group {
 
     fn signal(&self, signal: Signal) {
         if let Some(id) = self.id {
-            // It may have ended by itself.
+            // The process may have ended already.
             let _ = kill_process_group(id, signal);
         }
     }
@@ -170,7 +170,7 @@ impl Drop for Group {
     }
 }
 
-/// What a command prints, while it does.
+/// The output of a running command.
 struct Output {
     kept: Arc<Mutex<Vec<u8>>>,
     reading: tokio::task::JoinHandle<()>,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::run::{Cancelled, Ended};
 
-/// How long it pretends, and how it ends.
+/// A simulated deploy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
-    /// How long.
+    /// Its duration.
     pub duration: Duration,
     /// It fails.
     pub fails: bool,

@@ -15,13 +15,13 @@ use countersign::{
 /// How a deploy has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    /// None when a signal ended it.
+    /// `None` after a signal.
     pub(super) exit_code: Option<i32>,
     /// The last of what it printed.
     pub(super) output: String,
 }
 
-/// Whether a deploy has to end before it has ended.
+/// Cancellation of a running deploy.
 #[derive(Clone, Debug)]
 pub(super) struct Cancelled(pub(super) watch::Receiver<bool>);
 
@@ -50,7 +50,7 @@ pub(super) struct Run<S> {
 /// The longest pause between two attempts to start a command.
 const LONGEST_BEFORE_ANOTHER_START: Duration = Duration::from_secs(10);
 
-/// How often the store is asked to write down an end before it is given up.
+/// Number of attempts to record an end.
 const ATTEMPTS: u32 = 8;
 
 impl<S: Store + Operations> Run<S> {
@@ -80,7 +80,7 @@ impl<S: Store + Operations> Run<S> {
         // Before it is reported: after a crash the next holder of the job must find the result.
         insist(|| self.store.log_deploy(log.clone())).await;
         if launch.key.is_none() {
-            // There is no job that could be finished.
+            // There is no job to finish.
             insist(|| self.store.settle(approval, launch.target, status)).await;
         }
         Some(status)

@@ -13,7 +13,7 @@ use lettre::{
 
 use super::{NotSent, Notification};
 
-/// Whom mails come from.
+/// Sender of mails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender(Mailbox);
 
@@ -24,7 +24,7 @@ impl Sender {
     }
 }
 
-/// Whether mails can be sent to this address.
+/// True for a valid mail address.
 pub fn is_address(text: &str) -> bool {
     text.parse::<lettre::Address>().is_ok()
 }
@@ -37,10 +37,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder, if it is not there, and sees that files can be written to it.
+    /// Creates the folder if necessary, and checks that files can be written to it.
     ///
     /// # Errors
-    /// It cannot be made, or written to.
+    /// The folder cannot be created, or written to.
     pub fn open(path: impl Into<PathBuf>, sender: Sender) -> io::Result<Self> {
         let path = path.into();
         std::fs::create_dir_all(&path)?;
@@ -50,7 +50,7 @@ impl Folder {
         Ok(Self { path, sender })
     }
 
-    /// Where the mail about this approval is, once it was sent.
+    /// File of the mail about this approval, once sent.
     pub fn file(&self, approval: uuid::Uuid) -> PathBuf {
         self.path.join(format!("{approval}.eml"))
     }
@@ -89,12 +89,12 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// By its address: `smtps://user:password@mail.example.com`, `smtp://…?tls=required` for STARTTLS, or, where links may
-    /// be read on the way, `smtp://…?tls=none`.
+    /// Connects by address: `smtps://user:password@mail.example.com`, `smtp://…?tls=required` for STARTTLS, or, where
+    /// links may be read on the way, `smtp://…?tls=none`.
     ///
     /// # Errors
-    /// It is no such address, or `smtp://` without a word about TLS. The error does not repeat it: there may be a password
-    /// in it.
+    /// The address is invalid, or is `smtp://` without `tls`. The error does not repeat the address, which may contain
+    /// a password.
     pub fn connect(url: &str, sender: Sender) -> Result<Self, NoSuchServer> {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let is_plain = query.split('&').any(|word| word == "tls=none");
@@ -124,7 +124,7 @@ impl fmt::Debug for Smtp {
     }
 }
 
-/// What was given as a mail server's address is none.
+/// Invalid address of a mail server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoSuchServer;
 

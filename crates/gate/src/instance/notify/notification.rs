@@ -17,9 +17,9 @@ pub struct Notification {
     pub approval: Uuid,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// Whom it goes to.
+    /// The recipients.
     pub recipients: Vec<String>,
-    /// What it says.
+    /// The content.
     pub(super) content: Content,
     token: String,
 }

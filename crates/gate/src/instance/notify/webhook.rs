@@ -14,7 +14,7 @@ pub const EVENT_TYPE: &str = "approval.created";
 /// The time limit for the receiver's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where webhooks go, and with which key they are signed.
+/// Address of webhooks, and the key that signs them.
 #[derive(Clone)]
 pub struct Webhook {
     url: Arc<str>,
@@ -139,7 +139,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Whether the link is protected on the way: HTTPS, or a loopback address.
+/// True if the link is protected in transit: HTTPS, or a loopback address.
 fn is_safe(url: &str) -> bool {
     let Ok(url) = url.parse::<ureq::http::Uri>() else { return false };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);

@@ -14,7 +14,7 @@ pub(super) struct Client {
     agent: ureq::Agent,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     method: &'static str,
@@ -22,7 +22,7 @@ pub(super) struct Request {
     address: String,
     body: Option<Sent>,
     key: Option<&'static str>,
-    /// What is shown of the answer: the names that tell something, in the order in which they do.
+    /// Names of the fields to show, in order.
     shown: &'static [&'static str],
 }
 
@@ -32,11 +32,11 @@ enum Sent {
     Form(String),
 }
 
-/// What is answered.
+/// A response.
 pub(super) struct Answer {
     request: Request,
     status: u16,
-    /// Those headers that tell something.
+    /// The headers to show.
     headers: Vec<String>,
     body: Value,
     /// The first heading, where it is a page.
@@ -78,7 +78,7 @@ impl Request {
         self.address.starts_with('/')
     }
 
-    /// As it could be typed. What is too long for a line goes on in the next one.
+    /// The equivalent curl command. A long line is continued on the next one.
     fn curl(&self) -> String {
         let mut line = "curl".to_owned();
         match (self.method, &self.body) {
@@ -212,7 +212,7 @@ impl Answer {
     }
 }
 
-/// What a problem tells.
+/// The fields shown of a problem.
 const PROBLEM: &[&str] = &["code", "approval_status", "consumed", "retryable", "detail"];
 
 fn in_a_line(value: &Value) -> String {

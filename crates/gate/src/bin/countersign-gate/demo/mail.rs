@@ -7,7 +7,7 @@ pub(super) struct Notification<'m> {
 }
 
 impl<'m> Notification<'m> {
-    /// None when it is not as the notifier writes them.
+    /// `None` for a mail that the notifier did not write.
     pub(super) fn read(mail: &'m str) -> Option<Self> {
         const SHOWN: [&str; 3] = ["From:", "To:", "Subject:"];
         let (head, body) = mail.split_once("\r\n\r\n")?;

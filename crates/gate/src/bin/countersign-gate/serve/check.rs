@@ -23,7 +23,7 @@ pub(crate) async fn check(settings: &Settings) -> Result<(), BadInput> {
     Ok(())
 }
 
-/// What would be done to the store.
+/// The changes that a start would make to the store.
 async fn store(settings: &Settings) -> Result<Option<String>, BadInput> {
     let address = &settings.store;
     open::strategy_is_there(settings)?;

@@ -89,7 +89,7 @@ pub(crate) struct NotifierTable {
     pub(crate) lease: Option<Text<Pause>>,
 }
 
-/// What is taken on over HTTP.
+/// Limits of the HTTP server.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpTable {
@@ -139,7 +139,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What is wrong at this place.
+    /// An error at this position.
     pub(crate) fn problem(&self, at: Range<usize>, found: &str, expected: &str) -> BadInput {
         let (found, expected) = (found.to_owned(), expected.to_owned());
         self.refused(&Finding { span: at, found, expected, help: None })
@@ -184,7 +184,7 @@ fn without_secret(text: &str, problem: &Finding) -> Option<(String, Finding)> {
     Some((shown, Finding { span: value..value + LEFT_OUT.len(), found: found.to_owned(), ..problem.clone() }))
 }
 
-/// What the parser says, in the words of this program.
+/// The parser's error, reworded.
 fn explained(error: &toml::de::Error) -> Finding {
     let span = error.span().unwrap_or_default();
     let message = error.message();

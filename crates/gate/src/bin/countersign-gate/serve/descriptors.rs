@@ -6,10 +6,10 @@ use tracing::info;
 
 use super::settings::Settings;
 
-/// What a process needs anyway: its log, its listener, the store's files, mail and webhooks.
+/// File descriptors in any case: log, listener, the store's files, mail and webhooks.
 const FIXED: u64 = 64;
 
-/// What starting and running a command takes: three pipes, and what the runtime opens for them.
+/// File descriptors for running a command: three pipes, and those of the runtime.
 const PER_WORKER: u64 = 8;
 
 /// The fewest connections that make a server.

@@ -1,8 +1,8 @@
-//! Whether files could be written where settings say. What is tried leaves nothing behind.
+//! Checks that files can be written where settings say, without leaving traces.
 
 use std::{fs, io, path::Path};
 
-/// Whether files can be made in this folder, or where the folder would be made.
+/// Checks that files can be created in this folder, or in the parent of a folder to be created.
 pub(crate) fn folder_or_its_parent(path: &Path) -> io::Result<()> {
     for place in path.ancestors().map(or_here) {
         if place.try_exists()? {
@@ -12,7 +12,7 @@ pub(crate) fn folder_or_its_parent(path: &Path) -> io::Result<()> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-/// Whether files can be made in this folder. The one that is tried has no name.
+/// Checks that files can be created in this folder, with an unnamed file.
 pub(crate) fn folder(path: &Path) -> io::Result<()> {
     tempfile::tempfile_in(path).map(drop)
 }
@@ -22,7 +22,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
     or_here(path.parent().unwrap_or(path))
 }
 
-/// Whether this file can be written to, if it is there.
+/// Checks that this file can be written, if it exists.
 pub(crate) fn can_be_written(path: &Path) -> io::Result<()> {
     match fs::OpenOptions::new().write(true).open(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use super::settings::Settings;
 use countersign_terminal::BadInput;
 
-/// It runs until it is closed.
+/// A running gate, until it is closed.
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     shutdown: oneshot::Sender<()>,

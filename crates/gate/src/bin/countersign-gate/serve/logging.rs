@@ -30,7 +30,7 @@ pub(crate) fn begin(format: LogFormat) -> Result<LogWriter, BadInput> {
         .with_ansi(colours)
         // Otherwise it prints to standard error what it could not write there, and panics.
         .log_internal_errors(false);
-    // Where there is a log already, it stays.
+    // An existing subscriber stays.
     let _ = match format {
         LogFormat::Human => log.try_init(),
         LogFormat::Json => log.json().try_init(),

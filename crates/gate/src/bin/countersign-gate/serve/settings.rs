@@ -1,4 +1,4 @@
-//! What a server runs with: options, then environment variables, then the configuration file, then defaults.
+//! The server's settings: options, then environment variables, then the configuration file, then defaults.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ use super::{
 use crate::args::{Contention, LogFormat, ServeArgs};
 use countersign_terminal::{BadInput, input, input::closest};
 
-/// What a server runs with.
+/// The server's settings.
 pub(crate) struct Settings {
     pub(crate) store: StoreAddress,
     pub(crate) cas: Cas,
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) order: Order,
     pub(crate) secret: Secret,
-    /// It was given as an option or in the environment.
+    /// The secret was given as an option or in the environment.
     pub(crate) secret_is_exposed: bool,
     pub(crate) operators: Arc<Operators>,
     pub(crate) tenants: Tenants,
@@ -204,7 +204,7 @@ fn no_secret() -> BadInput {
     )
 }
 
-/// What is no address is not repeated where there may be a password in it.
+/// An invalid address is not echoed if it may contain a password.
 fn store(args: &ServeArgs, config: &Config) -> Result<StoreAddress, BadInput> {
     let Some(text) = &args.store else {
         let store = config.file.store.as_ref().map(|Text(store)| store.clone());
@@ -346,7 +346,7 @@ fn method(config: &Config, secret: &Secret) -> Result<DeployMethod, BadInput> {
     Ok(DeployMethod::Command(CommandLine { argv, timeout, user, secret: Some(secret.clone()) }))
 }
 
-/// Whether this can be run: a path, or a name that is somewhere in the path for programs.
+/// True if this can be executed: a path, or a name in `PATH`.
 fn is_program(name: &str) -> bool {
     use std::os::unix::fs::PermissionsExt;
     let can_be_run = |path: &Path| {

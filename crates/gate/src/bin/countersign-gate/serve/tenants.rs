@@ -1,4 +1,4 @@
-//! What teams have: what the configuration says of them, and for every other one what its token claims.
+//! Tier and limits of teams: from the configuration, or from the token's claims.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use countersign_gate::instance::deploy::User;
 
-/// The user of this name in `/etc/passwd`, or the one that is written `UID:GID`.
+/// The user with this name in `/etc/passwd`, or with this `UID:GID`.
 pub(crate) fn find(name: &str) -> Option<User> {
     if let Some((uid, gid)) = name.split_once(':') {
         return Some(User { uid: uid.parse().ok()?, gid: gid.parse().ok()? });

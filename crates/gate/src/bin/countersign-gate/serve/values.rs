@@ -15,7 +15,7 @@ use serde::{
 /// Why a text is no such value: what was expected instead.
 type Expected = String;
 
-/// Where everything is kept.
+/// Address of the store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoreAddress {
     Memory,
@@ -76,7 +76,7 @@ impl FromStr for Listen {
     }
 }
 
-/// Where operators reach the gate.
+/// Base URL of the gate for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicUrl(pub(crate) String);
 
@@ -118,7 +118,7 @@ impl FromStr for MailAddress {
     }
 }
 
-/// Whom mails come from.
+/// Sender of mails.
 #[derive(Clone, Debug)]
 pub(crate) struct From(pub(crate) Sender);
 
@@ -174,7 +174,7 @@ impl FromStr for Size {
     }
 }
 
-/// What a team pays for.
+/// Name of a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlanName(pub(crate) Plan);
 
