@@ -7,13 +7,13 @@
 #![doc = include_str!("../examples/coupon.rs")]
 //! ```
 //!
-//! The other examples: `axum_route.rs`, a route that answers 200 once; `preflight.rs`, a check of one's own that refuses
-//! without using the coupon up; `two_callers.rs`, a model of two callers in one file. An item that a person has to approve
-//! is [requested](gate::Gate::request) and [decided](gate::Gate::decide) instead of issued.
+//! The other examples: `axum_route.rs`, a route that answers 200 once; `preflight.rs`, a custom check that refuses
+//! without using the coupon up; `two_callers.rs`, a model of two callers in one file. An item that a person has to
+//! approve is [requested](gate::Gate::request) and [decided](gate::Gate::decide) instead of issued.
 //!
 //! Deploy approvals, one-time tokens, coupons and payment confirms share four steps: validate, check, consume, act.
 //! Their order decides what a crash, a retry or a second request does. Here the order is a [`Flow`], one attempt to use an
-//! approval is a [`Promotion`] that runs it, and the order that runs in production is the one that was model-checked.
+//! approval is a [`Promotion`] that runs it, and the model-checked order is the one in production.
 //!
 //! ```text
 //! pending ──approve (unexpired)──▶ approved ──consume──▶ executed
@@ -23,9 +23,9 @@
 //!
 //! # Without the stores
 //!
-//! The [`protocol`] does no input or output: it asks for one [`Effect`] at a time and takes the reply. The driver brings
-//! the store, the clock and the ids. The rules stay the protocol's: the store calls [`transition`] and [`consume`] inside
-//! its transaction, or has to agree with them.
+//! The [`protocol`] performs no input or output: it requests one [`Effect`] at a time and takes the reply. The driver
+//! provides the store, the clock and the ids. The rules belong to the protocol: the store calls [`transition`] and
+//! [`consume`] inside its transaction, or has to agree with them.
 //!
 //! ```
 //! use countersign::protocol::*;
@@ -113,7 +113,7 @@
 //! let request = Request { approval: id, team, binding };
 //! let flow = Flow::atomic_commit();
 //!
-//! // What would run now is not what was approved.
+//! // The current payload is not the approved one.
 //! let other = gate.promote(&flow, &request, Digest([9; 32]), Timestamp(10));
 //! assert_eq!(other, Outcome::Refused { refusal: Refusal::APPROVAL_PAYLOAD_MISMATCH, kind: RefusalKind::Validation });
 //!
@@ -137,7 +137,7 @@
 //!
 //! - `postgres`: a store in PostgreSQL (`countersign::store::postgres`).
 //!
-//! The gate as a server is a crate of its own: `countersign-gate`.
+//! The gate as a server is a separate crate: `countersign-gate`.
 //!
 //! [`Flow`]: protocol::Flow
 //! [`Promotion`]: protocol::Promotion

@@ -35,11 +35,11 @@ pub(super) enum Kind {
     },
     /// One of these words.
     Word(&'static [&'static str]),
-    /// Any of these words, each once.
+    /// A subset of these words, without repetition.
     Words(&'static [&'static str]),
-    /// Any ids of properties, each once.
+    /// A set of property ids.
     Properties,
-    /// Any refusals, each once.
+    /// A set of refusals.
     Refusals,
     /// A table of this name in [`TABLES`](super::vocabulary::TABLES).
     Table,
@@ -49,7 +49,7 @@ pub(super) enum Kind {
     Members,
 }
 
-/// Whether a key may be left out.
+/// Presence of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     Required,

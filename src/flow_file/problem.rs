@@ -1,4 +1,4 @@
-//! What is wrong with a flow file, and where.
+//! The errors of a flow file, with their positions.
 
 use std::{fmt, ops::Range};
 
@@ -28,11 +28,11 @@ pub enum Mistake {
     UnknownKey {
         /// The key.
         key: String,
-        /// It has a meaning elsewhere in a flow file.
+        /// The word is valid elsewhere in a flow file.
         misplaced: bool,
         /// The keys of the table.
         allowed: Vec<&'static str>,
-        /// What the table describes.
+        /// Meaning of the table.
         table: &'static str,
     },
     /// A word that the key does not take.
@@ -44,9 +44,9 @@ pub enum Mistake {
     },
     /// A word or a key of an earlier version.
     RetiredWord {
-        /// What it was called.
+        /// The former word.
         found: &'static str,
-        /// What to write.
+        /// The present word.
         replacement: &'static str,
     },
     /// A value of another type.
@@ -69,7 +69,7 @@ pub enum Mistake {
     MissingKey {
         /// The key.
         key: &'static str,
-        /// What the table describes.
+        /// Meaning of the table.
         table: &'static str,
         /// The values that the key takes.
         values: String,
@@ -127,7 +127,7 @@ impl Problem {
         Self { span, mistake }
     }
 
-    /// What was found.
+    /// The found text, for the message.
     pub fn found(&self) -> String {
         match &self.mistake {
             Mistake::FileTooLong => format!("a file of more than {MAX_BYTES} bytes"),
@@ -159,7 +159,7 @@ impl Problem {
         }
     }
 
-    /// What was expected.
+    /// The expected text, for the message.
     pub fn expected(&self) -> String {
         match &self.mistake {
             Mistake::FileTooLong => "at most 1 MiB".to_owned(),

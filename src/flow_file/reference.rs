@@ -61,8 +61,8 @@ fn keys(text: &mut String, keys: &[Declaration]) {
     text.push('\n');
 }
 
-/// Whether the step can be a member of a group, and the keys that it does not have there. `how` and `undo` are left
-/// out: no member has them.
+/// The membership of the step in a group, and the keys that it lacks there. `how` and `undo` are left out: no member
+/// has them.
 fn membership(step: &StepWord) -> String {
     let Some(member) = step.member else { return "Cannot be a member of a group.".to_owned() };
     let outside: Vec<String> = step

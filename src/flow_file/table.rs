@@ -18,7 +18,7 @@ use super::{
 pub(super) struct Table<'t> {
     entries: Vec<Entry<'t>>,
     span: Range<usize>,
-    /// What it describes.
+    /// Meaning of the table.
     what: &'static str,
 }
 
@@ -139,7 +139,7 @@ impl<'t> Table<'t> {
     }
 }
 
-/// Whether the key has a meaning somewhere in a flow file.
+/// True if the key is valid somewhere in a flow file.
 fn is_known(key: &str) -> bool {
     let of_steps = STEPS.iter().flat_map(|step| step.keys);
     let of_tables = TABLES.iter().flat_map(|table| table.keys);

@@ -15,7 +15,7 @@ use crate::{
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Outcome of this attempt, or of the one that it repeats.
+    /// Outcome of this attempt, or of the repeated one.
     pub end: Outcome,
     /// True if the outcome is that of an earlier attempt under the same key.
     pub replayed: bool,

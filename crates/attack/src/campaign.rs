@@ -26,7 +26,7 @@ use crate::{
     target::Target,
 };
 
-/// What to run.
+/// Options of a campaign.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The bounds.
@@ -43,7 +43,7 @@ pub struct Options {
     pub kills: bool,
     /// Keep the history of every object, not only of violations.
     pub keep_history: bool,
-    /// Where the service's own output goes.
+    /// File of the service's output.
     pub log: PathBuf,
 }
 
@@ -62,7 +62,7 @@ impl Default for Options {
     }
 }
 
-/// What a campaign has gathered so far.
+/// Results of a campaign so far.
 pub(crate) struct Gathered {
     pub(crate) tally: Tally,
     pub(crate) history: Vec<Event>,
@@ -233,12 +233,12 @@ async fn phases(
     Ok(())
 }
 
-/// What one role did.
+/// Result of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// The role.
     pub role: String,
-    /// What it was answered or captured.
+    /// The answer, or the captured value.
     pub result: String,
 }
 

@@ -25,11 +25,11 @@ pub enum Window {
     Closed,
 }
 
-/// What happened to one object of the canary.
+/// History of one object of the canary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cell {
     used: bool,
-    /// How often it was used.
+    /// Number of uses.
     pub uses: usize,
     /// When each request was complete.
     pub arrivals_ns: Vec<u64>,
@@ -43,14 +43,14 @@ pub struct Canary {
     cells: Arc<Mutex<BTreeMap<String, Cell>>>,
 }
 
-/// What a campaign against the canary found.
+/// Result of a campaign against the canary.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Calibration {
     /// The smallest window that the campaign finds with 99 %, in microseconds. `None`: none of those that were tried.
     pub window_us: Option<u64>,
     /// The largest window that was tried, in microseconds.
     pub largest_us: u64,
-    /// How many races the statement is about.
+    /// Number of races behind the statement.
     pub races: usize,
     /// The callers of each.
     pub callers: usize,
@@ -84,7 +84,7 @@ impl Canary {
         Ok(Self { address, stop, cells })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -62,9 +62,9 @@ pub struct Answer {
 pub enum Outcome {
     /// With an answer.
     Answered(Answer),
-    /// It was never sent: the connection was refused.
+    /// Not sent: the connection was refused.
     NotSent(String),
-    /// It was sent, and no complete answer came: timeout, reset, or the client hung up.
+    /// Sent without a complete answer: timeout, reset, or the client hung up.
     Unknown(String),
 }
 
@@ -84,7 +84,7 @@ pub struct Sent {
 pub struct Runner {
     /// The request.
     pub wire: Wire,
-    /// How long after the first runner it is released.
+    /// Delay of its release after the first runner.
     pub offset_ns: u64,
     /// The client closes the connection this long after the release, without reading the answer.
     pub hang_up: Option<Duration>,

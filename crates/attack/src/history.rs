@@ -13,7 +13,7 @@ pub struct Event {
     /// Begin or end.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What is done.
+    /// The action.
     pub f: Action,
     /// To which object, and with which result.
     pub value: Details,
@@ -28,21 +28,21 @@ pub const HARNESS: i64 = -1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// It begins.
+    /// The invocation.
     Invoke,
-    /// It happened.
+    /// Completed.
     Ok,
-    /// It was refused, or never sent.
+    /// Refused, or never sent.
     Fail,
-    /// It may have happened.
+    /// Unknown outcome.
     Info,
 }
 
-/// What is done.
+/// The actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// What is promised of every object.
+    /// The requirements on every object.
     Promise,
     /// Make an object.
     Arrange,
@@ -113,10 +113,10 @@ pub struct Details {
     /// The person: `approver-1`, `requester`, `stranger`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
-    /// What was read.
+    /// The value of a read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Value>,
-    /// What an undisturbed use leads to, for `payload`.
+    /// The value after an undisturbed use, for `payload`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<Value>,
     /// The promise.
@@ -135,7 +135,7 @@ pub struct Details {
 pub struct Operation {
     /// The caller.
     pub process: i64,
-    /// What was done.
+    /// The action.
     pub f: Action,
     /// How it ended. One that never ended is [`Kind::Info`].
     pub kind: Kind,
@@ -152,18 +152,18 @@ pub struct Operation {
 pub struct Trial {
     /// The object.
     pub object: String,
-    /// What is promised.
+    /// The requirements.
     pub promise: Promise,
     /// In the order in which they began.
     pub operations: Vec<Operation>,
 }
 
-/// What is wrong with a file of a history.
+/// An error in a history file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadHistory {
     /// From 1.
     pub line: usize,
-    /// What was found, and what was expected.
+    /// The found and the expected text.
     pub message: String,
 }
 

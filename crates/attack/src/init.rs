@@ -21,7 +21,7 @@ struct Found {
 /// From a command line such as `curl -X POST http://127.0.0.1:3000/redeem -d '{"code":"x"}'`.
 ///
 /// # Errors
-/// What is missing, or cannot be read.
+/// The missing or unreadable part.
 pub fn from_curl(command: &str) -> Result<String, String> {
     let words = words(command)?;
     let mut words = words.into_iter().skip_while(|word| word == "curl");
@@ -72,7 +72,7 @@ pub fn from_curl(command: &str) -> Result<String, String> {
 /// From a HAR file: the last request that changes something.
 ///
 /// # Errors
-/// What is missing, or cannot be read.
+/// The missing or unreadable part.
 pub fn from_har(text: &str) -> Result<String, String> {
     let document: Value = serde_json::from_str(text).map_err(|error| format!("no HAR file: {error}"))?;
     let entries = document["log"]["entries"].as_array().ok_or("no HAR file: `log.entries` is missing")?;
@@ -99,7 +99,7 @@ pub fn from_har(text: &str) -> Result<String, String> {
 /// From an operation of an OpenAPI document in JSON, by its `operationId`.
 ///
 /// # Errors
-/// What is missing, or cannot be read.
+/// The missing or unreadable part.
 pub fn from_openapi(text: &str, operation: &str) -> Result<String, String> {
     let document: Value =
         serde_json::from_str(text).map_err(|error| format!("no OpenAPI document in JSON: {error}"))?;
@@ -133,7 +133,7 @@ pub fn from_openapi(text: &str, operation: &str) -> Result<String, String> {
     Err(format!("no operation `{operation}` (found: {})", known.join(", ")))
 }
 
-/// An example of a body: the one that is given, or the properties with placeholders.
+/// An example of a body: the document's own, or the properties with placeholders.
 fn example(document: &Value, content: &Value) -> Option<Value> {
     if let Some(given) = content.get("example") {
         return Some(given.clone());

@@ -11,10 +11,10 @@ use countersign_models::properties::Property;
 
 use crate::history::Trial;
 
-/// What one object's history says of one property.
+/// Result of one property on one object's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Nothing in it could have violated the property.
+    /// Vacuous: nothing in it could have violated the property.
     NotExercised,
     /// Not violated, though it could have been.
     Holds,
@@ -41,13 +41,13 @@ pub const JUDGED: &[&str] = &[
 pub struct Judged {
     /// The property's id.
     pub id: &'static str,
-    /// How many objects could have violated it.
+    /// Number of objects that could have violated it.
     pub exercised: usize,
-    /// How many did.
+    /// Number of objects that did.
     pub violated: usize,
-    /// How many are undecided.
+    /// Number of undecided objects.
     pub unknown: usize,
-    /// Of those that did, the one with the fewest operations, and how.
+    /// The violation with the fewest operations, with its description.
     pub shortest: Option<(Trial, String)>,
     /// Why one is undecided.
     pub undecided: Option<String>,
@@ -101,7 +101,7 @@ impl Tally {
         shortest
     }
 
-    /// How many objects were judged.
+    /// Number of judged objects.
     pub fn trials(&self) -> usize {
         self.trials
     }
@@ -117,7 +117,7 @@ impl Tally {
     }
 }
 
-/// What the history of one object says of a property.
+/// Judges a property on the history of one object.
 pub fn judge(trial: &Trial, id: &str) -> Finding {
     rules::judge(trial, id)
 }

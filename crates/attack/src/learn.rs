@@ -21,7 +21,7 @@ use classify::{Item, classify};
 pub struct UseTrace<'a> {
     /// The statements, in the order of arrival.
     pub recorded: &'a [Recorded],
-    /// What the target file captured of the object, by name.
+    /// The target file's captures from the object, by name.
     pub captures: &'a BTreeMap<String, String>,
     /// The database's catalog: which columns are unique.
     pub catalog: &'a Catalog,
@@ -36,14 +36,14 @@ pub struct UseTrace<'a> {
 pub struct Learnt {
     /// The file.
     pub toml: String,
-    /// What the statements do not show.
+    /// Questions that the statements leave open.
     pub questions: Vec<String>,
 }
 
 /// Why there is no flow file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LearnError {
-    /// Nothing was recorded.
+    /// No statements were recorded.
     NoStatements,
     /// No statement changes anything.
     NoWrites,
@@ -116,7 +116,7 @@ fn items(trace: UseTrace<'_>) -> Vec<Item> {
             }
         }
         if rolls_back {
-            // What it read may still have been used; what it wrote is gone.
+            // The results of its reads may still have been used; its writes are rolled back.
             items.retain(|item| item.transaction != transaction || item.shape.kind == Kind::Select);
             of_unit.retain(|item| item.shape.kind == Kind::Select);
         }

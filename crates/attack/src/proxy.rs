@@ -116,7 +116,7 @@ pub struct Recorded {
     pub connection: u64,
     /// The statements; several where the client pipelines.
     pub statements: Vec<Statement>,
-    /// What the database answered; none when the answer had not come yet.
+    /// The database's answer; `None` if it had not arrived.
     pub answer: Option<Answer>,
 }
 

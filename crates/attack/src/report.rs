@@ -1,4 +1,4 @@
-//! What a campaign found: one verdict per property, with the shortest history of each violation.
+//! The report of a campaign: one verdict per property, with the shortest history of each violation.
 
 mod html;
 mod text;
@@ -26,11 +26,11 @@ pub const VERSION: u32 = 1;
 pub struct Report {
     /// The version of this document.
     pub version: u32,
-    /// What the target file says of itself.
+    /// The target file's description.
     pub about: Option<String>,
     /// The service. Absent for a history that was judged again.
     pub service: Option<String>,
-    /// What messages call the object.
+    /// Name of the object in messages.
     pub noun: String,
     /// One line for each property.
     pub verdicts: Vec<VerdictLine>,
@@ -44,11 +44,11 @@ pub struct Report {
     pub spread_us: u64,
     /// The requests of the rounds met.
     pub raced: bool,
-    /// What the canary showed.
+    /// Results of the canary.
     pub calibration: Option<Calibration>,
     /// Interleavings of statements.
     pub interleaved: Vec<Interleaved>,
-    /// What a reader has to know in addition.
+    /// Additional notes for the reader.
     pub notes: Vec<String>,
     /// The built-in flows that agree with every verdict.
     pub behaves_like: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Report {
     pub requests: u64,
     /// Kills of the service.
     pub kills: u64,
-    /// How long it took, in milliseconds.
+    /// Duration, in milliseconds.
     pub milliseconds: u64,
     /// The recorded history.
     #[serde(skip)]
@@ -72,7 +72,7 @@ pub struct VerdictLine {
     pub id: &'static str,
     /// Its name.
     pub name: &'static str,
-    /// What it says.
+    /// Its definition.
     pub sentence: &'static str,
     /// The verdict.
     pub verdict: Verdict,
@@ -88,11 +88,11 @@ pub struct VerdictLine {
     pub scenario: Option<Scenario>,
 }
 
-/// What is known of a property.
+/// Verdict of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// There is a history that violates it.
+    /// A recorded history violates it.
     Violated,
     /// No history violates it, and some could have.
     NotViolated,
@@ -339,7 +339,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     format!("{kept}…")
 }
 
-/// What a read showed.
+/// The text of a read value.
 pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -38,7 +38,7 @@ pub enum Scenario {
         statement: usize,
         /// Before or after it.
         moment: Moment,
-        /// What ends: the service, or its connection to the database.
+        /// The part that ends: the service, or its connection to the database.
         fault: Fault,
     },
     /// A use that is held before a statement, while others go on or a change takes place.
@@ -63,7 +63,7 @@ pub struct Reproduction {
     pub why: String,
     /// How it came about.
     pub scenario: Scenario,
-    /// What happened.
+    /// The history.
     pub history: Vec<Event>,
 }
 

@@ -1,4 +1,4 @@
-//! What an attack must not do: reach other hosts, go on for ever, or show a secret.
+//! Safety limits of an attack: hosts, duration and secrets.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -25,13 +25,13 @@ impl std::error::Error for Stop {}
 /// The bounds of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many requests are sent at most.
+    /// Maximum number of requests.
     pub requests: u64,
-    /// How long the run takes at most.
+    /// Maximum duration of the run.
     pub time: Duration,
-    /// How often the service is killed at most.
+    /// Maximum number of kills.
     pub kills: u64,
-    /// How long a request may take.
+    /// Time limit of a request.
     pub patience: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Default for Limits {
     }
 }
 
-/// What is left of the bounds.
+/// The remaining budget.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
@@ -56,7 +56,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nothing is spent yet.
+    /// The full budget.
     pub fn new(limits: Limits, clock: Clock) -> Self {
         Self { limits, clock, requests: 0, kills: 0 }
     }
@@ -101,7 +101,7 @@ impl Budget {
         self.kills
     }
 
-    /// How long a request may take.
+    /// Time limit of a request.
     pub fn patience(&self) -> Duration {
         self.limits.patience
     }
@@ -133,7 +133,7 @@ pub fn address(url: &BaseUrl, owned: Option<&str>) -> Result<SocketAddr, Stop> {
     four.ok_or_else(|| Stop::BadInput(format!("{} has no address", url.host)))
 }
 
-/// What a report never shows.
+/// Values that a report must not contain.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Vec<String>);
 

@@ -105,13 +105,13 @@ pub struct Schedule<R> {
     pub steps: Vec<Step>,
     /// The responses, by request.
     pub responses: Vec<R>,
-    /// How many interleavings differ from this one only in the order of statements that commute, itself included;
-    /// none when there are more than `u128` holds.
+    /// Number of interleavings equivalent to this one by commuting statements, itself included; `None` above
+    /// `u128::MAX`.
     pub interleavings: Option<u128>,
 }
 
 impl<R> Schedule<R> {
-    /// How often the schedule switches from one request to another.
+    /// Number of switches from one request to another.
     pub fn switches(&self) -> usize {
         self.steps.windows(2).filter(|pair| pair[0].request != pair[1].request).count()
     }
@@ -131,14 +131,14 @@ pub struct Step {
     pub connection: u64,
     /// The statements; several where the client pipelines.
     pub statements: Vec<Statement>,
-    /// What the database answered; none when the connection ended first.
+    /// The database's answer; `None` if the connection ended first.
     pub answer: Option<Answer>,
     /// The index of the step during which the answer came. Larger than the step's own index when it waited for a lock.
     pub answered_at: Option<usize>,
 }
 
 impl Step {
-    /// Whether the step waited for a lock that another request held; `index` is its own.
+    /// True if the step waited for a lock that another request held; `index` is its own.
     pub fn was_blocked(&self, index: usize) -> bool {
         self.answered_at != Some(index)
     }
@@ -155,14 +155,14 @@ pub struct SearchSettings {
     pub max_preemptions: Option<usize>,
     /// Leaves out interleavings that only swap statements which commute.
     pub reduce: bool,
-    /// How long a released statement may be unanswered before the database is asked whether it waits for a lock.
+    /// Time without an answer after which the database is asked if the statement waits for a lock.
     pub blocked_after: Duration,
-    /// How long a request may neither send a statement nor respond before another one goes on: it may wait for a lock or
-    /// a connection inside the service.
+    /// Time without a statement or a response after which another request goes on: the first may wait for a lock or a
+    /// connection inside the service.
     pub service_patience: Duration,
     /// After this time without progress the schedule counts as not followed.
     pub timeout: Duration,
-    /// How long the service is watched for background statements before the search.
+    /// Duration of the watch for background statements before the search.
     pub quiet_phase: Duration,
 }
 
@@ -181,15 +181,15 @@ impl Default for SearchSettings {
     }
 }
 
-/// What the search covered.
+/// Coverage of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exploration {
     /// Schedules that were followed to their end and judged.
     pub explored: u64,
     /// Schedules that were given up because they only repeat others; not judged.
     pub redundant: u64,
-    /// The number of interleavings that the explored schedules stand for: what a search without reduction would run.
-    /// None when the search was cut off or the number exceeds `u128`.
+    /// Number of interleavings that the explored schedules represent: what a search without reduction would run. `None`
+    /// for a truncated search or above `u128::MAX`.
     pub interleavings: Option<u128>,
     /// Explored schedules in which a statement waited for a lock.
     pub with_blocking: u64,
@@ -205,17 +205,17 @@ pub struct Exploration {
     pub not_reduced: Option<&'static str>,
     /// Statements that the service sends without a request; they were let through.
     pub background: Vec<String>,
-    /// How long it took.
+    /// Duration.
     pub elapsed: Duration,
 }
 
 impl Exploration {
-    /// Whether every interleaving of the statements was covered.
+    /// True if every interleaving of the statements was covered.
     pub fn is_every_interleaving(&self) -> bool {
         self.is_complete() && self.max_preemptions.is_none()
     }
 
-    /// Whether every interleaving within the bound on preemptions was covered.
+    /// True if every interleaving within the bound on preemptions was covered.
     pub fn is_complete(&self) -> bool {
         self.end == SearchEnd::Finished && self.not_followed.is_empty() && self.explored > 0
     }
@@ -228,9 +228,9 @@ pub enum SearchEnd {
     Finished,
     /// `judge` ended it.
     Stopped,
-    /// It reached [`SearchSettings::max_schedules`].
+    /// Stopped at [`SearchSettings::max_schedules`].
     MaxSchedules,
-    /// It reached [`SearchSettings::max_time`].
+    /// Stopped at [`SearchSettings::max_time`].
     MaxTime,
     /// Too many schedules could not be followed.
     NotFollowed,
@@ -241,7 +241,7 @@ pub enum SearchEnd {
 pub struct NotFollowed {
     /// The steps until then.
     pub steps: Vec<Step>,
-    /// What happened.
+    /// The cause.
     pub reason: String,
 }
 

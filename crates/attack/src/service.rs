@@ -22,10 +22,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the service, and waits until it is ready. What it prints goes to the file `log`.
+    /// Starts the service, and waits until it is ready. Its output goes to the file `log`.
     ///
     /// # Errors
-    /// It cannot be started, it ended, or it was not ready in time.
+    /// The service cannot be started, ended, or was not ready in time.
     pub async fn start(
         service: &Service,
         folder: &Path,

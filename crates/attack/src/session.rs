@@ -66,7 +66,7 @@ pub(crate) struct Session<'t> {
     monitor: Option<Monitor>,
     objects: u64,
     log: PathBuf,
-    /// How often an effect, a settled target, an event and a readable answer were waited for in vain.
+    /// Number of expired waits for an effect, a settled target, an event and a readable answer.
     in_vain: [u32; 4],
 }
 
@@ -106,7 +106,7 @@ impl<'t> Session<'t> {
             session.values.insert("database_url".into(), Value::String(url));
         }
         for (_, value) in target.service.iter().flat_map(|service| &service.env) {
-            // What the environment of the service is given from ours is not ours to show.
+            // Values that the service inherits from our environment must not be shown.
             if value.names().any(|name| name.starts_with("env.")) {
                 let filled = session.fill(value, &Values::new(), Escape::None)?;
                 session.secrets.add(&filled);

@@ -1,6 +1,6 @@
-//! The shape of a statement: what it reads, writes and compares, as far as its text says.
+//! The shape of a statement: its reads, writes and comparisons, according to its text.
 //!
-//! What cannot be parsed has no shape; callers then assume the worst.
+//! An unparsable statement has no shape; callers then assume the worst.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -14,7 +14,7 @@ use sqlparser::{
     parser::Parser,
 };
 
-/// What a statement does.
+/// Kind of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Opens a transaction.
@@ -56,7 +56,7 @@ pub(crate) struct Condition {
     pub(crate) text: String,
 }
 
-/// What `INSERT … ON CONFLICT` does.
+/// Behaviour of `INSERT … ON CONFLICT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDuplicate {
     Nothing,
@@ -74,7 +74,7 @@ pub(crate) struct Shape {
     pub(crate) functions: BTreeSet<String>,
     /// `FOR UPDATE` and the like.
     pub(crate) locks_rows: bool,
-    /// Whether there is one table and no query within the query, so that the conditions select its rows.
+    /// One table without subqueries, so that the conditions select its rows.
     pub(crate) is_simple: bool,
     pub(crate) conditions: Vec<Condition>,
     /// `SET`, or the columns and values of an inserted row.

@@ -19,9 +19,9 @@ pub use read::{MAX_BYTES, parse};
 pub struct Problem {
     /// Its place, in bytes from the beginning of the file.
     pub span: Range<usize>,
-    /// What was found there.
+    /// The found text.
     pub found: String,
-    /// What was expected.
+    /// The expected text.
     pub expected: String,
     /// A suggestion.
     pub help: Option<String>,
@@ -32,27 +32,27 @@ pub struct Problem {
 pub struct Target {
     /// One sentence about it.
     pub about: Option<String>,
-    /// Where it listens.
+    /// Address of the service.
     pub base_url: BaseUrl,
-    /// What is promised of an object.
+    /// Requirements on an object.
     pub promise: Promise,
     /// Headers of every request.
     pub headers: Vec<(String, Template)>,
     /// Makes a fresh object that is ready to be used.
     pub arrange: Vec<Request>,
-    /// What must succeed at most `uses` times per object.
+    /// The request that may succeed at most `uses` times per object.
     pub usage: Usage,
     /// The state of the object.
     pub observe: Option<Observe>,
-    /// How often the effect happened.
+    /// Counts the effects.
     pub effects: Option<Counter>,
-    /// What the effect was made with: compared before and after a drift.
+    /// Reads the effect's payload: compared before and after a drift.
     pub payload: Option<Counter>,
-    /// How many events record a use.
+    /// Counts the events that record a use.
     pub audit: Option<Counter>,
-    /// How many targets the object's uses created.
+    /// Counts the targets that the object's uses created.
     pub targets: Option<Counter>,
-    /// What a refused attempt leaves unchanged.
+    /// Reads state that a refused attempt must leave unchanged.
     pub trace: Option<Counter>,
     /// A condition that holds some time after each use.
     pub settled: Option<Observe>,
@@ -89,7 +89,7 @@ pub struct BaseUrl {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What every path begins with, without the last slash.
+    /// Prefix of every path, without the last slash.
     pub prefix: String,
 }
 
@@ -127,14 +127,14 @@ impl BaseUrl {
     }
 }
 
-/// What is promised of an object: the keys of `[object]` in a flow file that a running service can be judged by.
+/// Requirements on an object: those keys of `[object]` in a flow file that can be judged on a running service.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Promise {
-    /// What messages call it.
+    /// Name of the object in messages.
     pub noun: String,
-    /// How often it may be used.
+    /// Number of permitted uses.
     pub uses: u64,
-    /// How many different people have to approve; only with the role `approve`.
+    /// Number of different people who have to approve; only with the role `approve`.
     pub approvers: u64,
     /// A refused attempt uses it up.
     pub burn: bool,
@@ -170,20 +170,20 @@ pub struct Request {
     pub headers: Vec<(String, Template)>,
     /// The body.
     pub body: Body,
-    /// What to keep of the answer, and under which name.
+    /// The values to keep of the answer, with their names.
     pub capture: Vec<(String, Capture)>,
 }
 
 /// The body of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
-    /// None.
+    /// No body.
     Empty,
     /// JSON whose strings are templates.
     Json(Value),
     /// `application/x-www-form-urlencoded`.
     Form(Vec<(String, Template)>),
-    /// Any text.
+    /// Free text.
     Raw(Template),
 }
 
@@ -198,14 +198,14 @@ pub struct Observe {
     pub when_status: Vec<u16>,
 }
 
-/// Where a number or a value is read.
+/// Source of a number or a value.
 #[derive(Clone, Debug)]
 pub enum Counter {
     /// In an answer: a number, the length of an array, or any value.
     Request {
         /// The request.
         request: Request,
-        /// Where it is in the body. `None`: the whole body.
+        /// Its path in the body; `None` for the whole body.
         path: Option<JsonPath>,
     },
     /// The first column of the first row of a query.
@@ -234,9 +234,9 @@ pub struct Service {
     pub env: Vec<(String, Template)>,
     /// The path that answers 2xx when it is ready.
     pub ready: Option<Template>,
-    /// How long it may take to become ready.
+    /// Time limit for becoming ready.
     pub ready_within: Duration,
-    /// How long a lock or a lease of the service lasts at most.
+    /// Maximum duration of a lock or a lease of the service.
     pub lease: Duration,
 }
 

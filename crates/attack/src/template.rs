@@ -19,11 +19,11 @@ enum Part {
 /// How a value is written where a placeholder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
-    /// As it is.
+    /// Unquoted.
     None,
     /// Percent-encoded: in a path or a form.
     Url,
-    /// As a literal of SQL, with its quotes unless the template has put some around it.
+    /// As an SQL literal, quoted unless the template already quotes it.
     Sql,
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// Where a captured value is in an answer.
+/// Source of a captured value in an answer.
 #[derive(Clone, Debug)]
 pub enum Capture {
     /// In the body, by JSONPath (RFC 9535, without filter functions).

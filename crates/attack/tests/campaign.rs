@@ -22,7 +22,7 @@ use countersign_attack::{
 
 const SECRET: &str = "s3cret-bearer-token";
 
-/// What is wrong with the service.
+/// The defect of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     None,

@@ -23,9 +23,9 @@ use countersign_testkit::{Cluster, Fsync, Installation, may_be_skipped};
 use libtest_mimic::{Arguments, Trial};
 
 const FLOWS: [&str; 3] = ["consume-first", "consume-last", "atomic-commit"];
-/// What can be seen from outside, and the model expects of some of these flows.
+/// Properties that are visible from outside, and judged by the model on some of these flows.
 const VISIBLE: [&str; 8] = ["S1", "S5", "S6", "S7", "S8", "S11", "L1", "L2"];
-/// Of these, what needs a crash, or statements in an order that races alone rarely meet.
+/// Those that need a crash, or an order of statements that races alone rarely meet.
 const NEEDS_STATEMENTS: [&str; 5] = ["S5", "S8", "S11", "L1", "L2"];
 const SECRET: &str = "a secret for an attack on the gate, long enough";
 const TEAM: &str = "6f1f4c1e-6f0e-4f5e-9d7b-1f2a3b4c5d6e";
@@ -246,7 +246,7 @@ fn start_with_sqlite(home: &Home, flow: &str) -> (SocketAddr, Gate) {
             std::thread::spawn(move || pass(stream, behind, &database).ok());
         }
     });
-    // It listens when its database is there.
+    // It listens once its database is up.
     while TcpStream::connect(behind).is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }

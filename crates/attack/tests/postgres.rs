@@ -19,7 +19,7 @@ use postgres::{
     shop::{Order, Redeems},
 };
 
-/// Is given the database's URL.
+/// Receives the database's URL.
 type Test = fn(&str);
 
 fn main() {

@@ -71,7 +71,7 @@ fn search(order: Order, reduce: bool) -> Found {
     search_with(order, 2, &settings(reduce), &Causal)
 }
 
-/// What every search must fulfil, and how many schedules this one has.
+/// Invariants of every search, and the expected number of schedules.
 fn is_true(found: &Found, expected: u64) -> Result<(), String> {
     let exploration = &found.exploration;
     let misattributed: usize = found.schedules.iter().map(|judged| judged.misattributed).sum();

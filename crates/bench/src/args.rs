@@ -17,9 +17,9 @@ Exit codes:
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<BenchCommand>,
-    /// Where: sqlite (a temporary file), sqlite:PATH (a file that is made and removed), postgres (a server that is
-    /// started and removed), postgres://… (a server that runs; a schema is made and removed). May be given more than
-    /// once [default: sqlite, and postgres where it is installed]
+    /// Store: sqlite (a temporary file), sqlite:PATH (a file, created and removed), postgres (a server, started and
+    /// removed), postgres://… (a running server; a schema is created and removed). May be given more than once
+    /// [default: sqlite, and postgres where it is installed]
     #[arg(long, value_name = "STORE", value_parser = store)]
     pub(crate) store: Vec<StoreChoice>,
     /// Only these strategies: conditional_update, version_column, for_update, serializable, advisory_lock,
@@ -29,10 +29,10 @@ pub(crate) struct Args {
     /// Numbers of concurrent clients
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 32], value_parser = clients)]
     pub(crate) clients: Vec<usize>,
-    /// How long each measurement takes
+    /// Duration of each measurement
     #[arg(long, default_value = "5s", value_parser = time)]
     pub(crate) time: Duration,
-    /// How many approvals are asked for at a fixed rate: 500/s [default: half of what the first strategy does]
+    /// Number of approvals requested at a fixed rate: 500/s [default: half of the first strategy's throughput]
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Write what was measured to this file, for `report`
@@ -52,10 +52,10 @@ pub(crate) enum BenchCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BenchReportArgs {
-    /// What was measured
+    /// Files with measurements
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Where benchmark.html and benchmark.md go
+    /// Folder for benchmark.html and benchmark.md
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub(crate) out: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! What people do with SQLite who do nothing about it: each client its own connection, each statement its own commit.
+//! The usual way to use SQLite: one connection for each client, one commit for each statement.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use super::{counting::Statement, gate::id_of, load::Consumer, tally::Ended};
 /// A wish, and where its answer goes.
 type Wish = (u32, oneshot::Sender<Ended>);
 
-/// Where SQLite writes down what a transaction changes.
+/// SQLite's journal of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Journal {
     /// In a log, as our own store: one sync a commit.
@@ -61,7 +61,7 @@ impl Autocommit {
         journal: Journal,
     ) -> rusqlite::Result<Self> {
         let mut open = Self { clients: Vec::new(), threads: Vec::new() };
-        // It is a property of the file, and can be changed while no other connection has it open.
+        // A property of the file; it can be changed while the file has no other connection.
         Connection::open(path)?.pragma_update(None, "journal_mode", journal.mode())?;
         for _ in 0..clients {
             let (sender, wishes) = channel();
@@ -78,7 +78,7 @@ impl Drop for Autocommit {
     fn drop(&mut self) {
         self.clients.clear();
         for thread in self.threads.drain(..) {
-            // It has nothing left to say.
+            // The thread has no result.
             thread.join().ok();
         }
     }

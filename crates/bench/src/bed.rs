@@ -1,4 +1,4 @@
-//! What a store has to offer to be measured, who is measured on it, and one measurement from filling to judging.
+//! The interface of a store under measurement, its contenders, and one measurement from filling to judging.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) cas: Cas,
     /// The statements of one that is broken on purpose.
     pub(crate) broken: Option<&'static str>,
-    /// Whether a commit waits for the disk.
+    /// A commit waits for the disk.
     pub(crate) durable: bool,
 }
 
@@ -43,9 +43,9 @@ impl Entry {
         Self { durable: false, ..self }
     }
 
-    /// Those that must be found out.
+    /// Controls that must be caught.
     pub(crate) const BROKEN: [Self; 2] = [
-        // It reads, judges what it has read, and writes without looking again.
+        // It reads, judges that, and writes without checking again.
         Self {
             name: "check_then_act",
             kind: Kind::Wrong,
@@ -53,7 +53,7 @@ impl Entry {
             broken: Some(include_str!("broken/check_then_act.sql")),
             durable: true,
         },
-        // It writes, and does not look at the status.
+        // It writes without comparing the status.
         Self {
             name: "unconditional",
             kind: Kind::Wrong,
@@ -75,23 +75,23 @@ pub(crate) trait Bed {
 
     const NAME: &'static str;
 
-    /// Whether this one means anything here.
+    /// True if the store supports this contender.
     fn takes(entry: &Entry) -> bool;
 
     /// Deletes all approvals, and makes this number of approved ones.
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput>;
 
-    /// What the approvals are copies of.
+    /// Template of the approvals.
     fn template(&self) -> &Template;
 
     /// The store, for this number of clients.
     async fn open(&self, entry: &Entry, clients: usize)
     -> Result<SqlStore<Counting<Self::Engine>>, BadInput>;
 
-    /// How many approvals are executed.
+    /// Number of executed approvals.
     async fn executed(&mut self) -> Result<u64, BadInput>;
 
-    /// Where the database's log ends, in bytes.
+    /// End of the database's log, in bytes.
     async fn log_position(&mut self) -> Result<u64, BadInput>;
 
     /// How a commit of this entry's gets to the disk, and whether it has when the client gets its answer.
@@ -104,13 +104,13 @@ pub(crate) struct Measurement {
     pub(crate) scenario: Scenario,
     pub(crate) clients: usize,
     pub(crate) time: Duration,
-    /// How many approvals there are, those of the warm-up among them.
+    /// Number of approvals, including those of the warm-up.
     pub(crate) approvals: u32,
     pub(crate) rate: Option<f64>,
     pub(crate) stop: Stop,
 }
 
-/// Who it is.
+/// Identity of a contender.
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pub(crate) contender: String,
@@ -179,7 +179,7 @@ pub(crate) struct Pass {
     pub(crate) executed: u64,
     /// Retries and round trips.
     pub(crate) counted: Option<(u64, u64)>,
-    /// What the log grew by, and with how many wins.
+    /// Growth of the log, and the number of wins in it.
     pub(crate) log: Option<(u64, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What is measured of one store: each contender, each baseline, each number of clients, with progress on the terminal.
+//! The measurements of one store: each contender, each baseline, each number of clients, with progress on the terminal.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::args::Args;
 use countersign_terminal::BadInput;
 
 pub(crate) struct Campaign {
-    /// None: all of them, with baselines and comparisons.
+    /// `None` for all of them, with baselines and comparisons.
     pub(crate) entries: Option<Vec<Entry>>,
     pub(crate) clients: Vec<usize>,
     pub(crate) time: Duration,
@@ -126,7 +126,7 @@ impl Campaign {
                 let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
                 let counts = Arc::clone(gate.counts());
                 let pass = measurement.take(bed, gate, Some(counts)).await?;
-                // What was cut short is no measurement.
+                // A measurement that was cut short is discarded.
                 if self.is_stopped() {
                     return Ok(());
                 }
@@ -138,7 +138,7 @@ impl Campaign {
             let measurement = self.measurement(B::NAME, scenario, *clients);
             let mut run = bed::run_of(B::NAME, &measurement, label(bed, entry), passes);
             if B::NAME == Sqlite::NAME {
-                // It is part of the program.
+                // It runs in-process.
                 run.round_trips_per_win = None;
             }
             self.document.runs.push(run);
@@ -280,7 +280,7 @@ fn label<B: Bed>(bed: &B, entry: &Entry) -> Label {
     Label { contender: entry.name.to_owned(), kind: entry.kind, durability, single_use_after_a_crash }
 }
 
-/// Of a consumer's tries alone.
+/// The tries of one consumer.
 pub(crate) async fn tries_of<C: Consumer>(
     measurement: &Measurement,
     first: u32,

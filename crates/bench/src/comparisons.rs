@@ -21,7 +21,7 @@ use countersign_terminal::BadInput;
 const ROUNDS: usize = 7;
 /// Approvals outside of the measurement, to open connections and prepare statements with.
 const WARM_UP: u32 = 64;
-/// How many rows a batch has.
+/// Number of rows in a batch.
 const BATCH: u32 = 64;
 
 const CONSUME: &str = "one consume";
@@ -40,7 +40,7 @@ pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInp
     }
 }
 
-/// What is sent for the approval with this number.
+/// The statements sent for the approval with this number.
 async fn recorded<B: Bed>(bed: &mut B, act: Act, before: u32) -> Result<Vec<Statement>, BadInput> {
     bed.fill(before + 1).await?;
     let store = bed.open(&Entry::default_one(), 1).await?;
@@ -62,7 +62,7 @@ struct Rounds {
     theirs: Vec<f64>,
 }
 
-/// What they are the rounds of.
+/// The subject of the rounds.
 struct About<'a> {
     store: &'a str,
     name: &'a str,
@@ -278,7 +278,7 @@ impl Round<'_> {
                 let store = bed.open(&Entry::default_one(), clients).await?;
                 let gate = Arc::new(Gate::new(store, bed.template().clone(), act));
                 let mut measurement = campaign.measurement(Postgres::NAME, Scenario::Distinct, clients);
-                // It ends with its approvals.
+                // It ends when its approvals are used up.
                 measurement.time = campaign.time * 20;
                 tries_of(&measurement, FIRST, warm_up, &gate).await;
                 sides[0] = Some(tries_of(&measurement, first, count, &gate).await);
@@ -319,7 +319,7 @@ impl Round<'_> {
     }
 }
 
-/// What was to be reached, as far as it was measured.
+/// The goals, as far as they were measured.
 pub(crate) fn goals(comparisons: &[Comparison]) -> Vec<Goal> {
     let find = |store: &str, name: &str, clients: usize| {
         comparisons.iter().find(|one| one.store == store && one.name == name && one.clients == clients)

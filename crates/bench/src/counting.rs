@@ -13,7 +13,7 @@ use countersign::store::{
 /// A statement, with what it was given.
 pub(crate) type Statement = (&'static str, Vec<Value>);
 
-/// What was asked of the database.
+/// Counts of the database's work.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     works: AtomicU64,
@@ -24,13 +24,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// How often works had to be run again.
+    /// Number of retries of works.
     pub(crate) fn retries(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed).saturating_sub(self.works.load(Ordering::Relaxed))
     }
 
-    /// How often an answer was waited for: that of each statement, and that of the commit where there is one. What
-    /// begins a transaction goes out with its first statement, and a rollback is not waited for.
+    /// Number of awaited replies: one for each statement, and one for the commit if there is one. The begin of a
+    /// transaction goes out with its first statement, and a rollback is not awaited.
     pub(crate) fn round_trips(&self) -> u64 {
         self.statements.load(Ordering::Relaxed) + self.commits.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl Counts {
         *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
     }
 
-    /// What was written down. Nothing more is.
+    /// The recorded statements. Ends the recording.
     pub(crate) fn recorded(&self) -> Vec<Statement> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use countersign_terminal::{Exit, print_line};
 
-/// What the file says it is.
+/// The file's schema.
 pub(crate) const SCHEMA: &str = "countersign/consume-database/1";
 
 /// The mark of what is not single-use after a crash.
@@ -20,7 +20,7 @@ pub(crate) const DEFAULT: &str = "conditional_update";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
     pub(crate) schema: String,
-    /// What makes it again.
+    /// The command that reproduces it.
     pub(crate) command: String,
     /// False when it was stopped before everything was measured.
     pub(crate) complete: bool,
@@ -40,27 +40,27 @@ pub(crate) struct Machine {
     pub(crate) memory: Option<String>,
     pub(crate) system: String,
     pub(crate) architecture: String,
-    /// Of the last five minutes: the excess over what the run keeps busy belongs to other processes.
+    /// Over the last five minutes: the excess over the run's own load belongs to other processes.
     pub(crate) load: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// How long each measurement took at most.
+    /// Maximum duration of each measurement.
     pub(crate) seconds: f64,
     pub(crate) clients: Vec<usize>,
-    /// What each store was configured to, in its own words.
+    /// Configuration of each store, as the store reports it.
     pub(crate) stores: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// What kind of contender it is.
+/// Kind of a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// One of the stores' own.
     Strategy,
-    /// What people do without one.
+    /// The usual way without a strategy.
     Baseline,
     /// Broken on purpose, to see that it is noticed.
     Wrong,
@@ -95,12 +95,12 @@ pub(crate) struct Run {
     pub(crate) store: String,
     pub(crate) contender: String,
     pub(crate) kind: Kind,
-    /// Whether a commit was on the disk when its client got its answer.
+    /// State of a commit at the time of its answer: on the disk, or not.
     pub(crate) durability: String,
     pub(crate) single_use_after_a_crash: bool,
     pub(crate) scenario: Scenario,
     pub(crate) clients: usize,
-    /// How many approvals were asked for in a second, when that was fixed.
+    /// Number of approvals requested per second, if that was fixed.
     pub(crate) rate_per_second: Option<f64>,
     pub(crate) seconds: f64,
     pub(crate) wins: u64,
@@ -111,9 +111,9 @@ pub(crate) struct Run {
     pub(crate) tries_per_second: f64,
     pub(crate) winner: Option<Latency>,
     pub(crate) loser: Option<Latency>,
-    /// Of each client, sorted as the clients are.
+    /// Share of each client, sorted as the clients are.
     pub(crate) win_share: Vec<f64>,
-    /// Whether every approval that was tried has exactly one winner, and the store agrees.
+    /// True if every approval that was tried has exactly one winner, and the store agrees.
     pub(crate) exactly_one_winner: bool,
     /// Approvals that were won more than once.
     pub(crate) won_again: u64,
@@ -126,7 +126,7 @@ pub(crate) struct Run {
     pub(crate) wal_bytes_per_win: Option<f64>,
 }
 
-/// How long tries took, in microseconds.
+/// Latency of tries, in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Latency {
@@ -149,7 +149,7 @@ pub(crate) struct Comparison {
     pub(crate) unit: String,
     pub(crate) less_is_better: bool,
     pub(crate) ours: f64,
-    /// What it is compared with.
+    /// The baseline.
     pub(crate) against: String,
     pub(crate) theirs: f64,
     /// Ours by theirs: the median of the rounds' ratios.
@@ -158,7 +158,7 @@ pub(crate) struct Comparison {
     pub(crate) ratios: Vec<f64>,
 }
 
-/// What was to be reached.
+/// A goal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Goal {
@@ -192,7 +192,7 @@ impl Goal {
         }
     }
 
-    /// What the limit is, in words.
+    /// The limit in words.
     pub(crate) fn limit(&self) -> String {
         match (self.at_most, self.at_least) {
             (Some(limit), _) => format!("≤ {limit}"),

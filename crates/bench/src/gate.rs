@@ -88,10 +88,10 @@ pub(crate) fn ids() -> Arc<CountingIds> {
     Arc::default()
 }
 
-/// What is done with an approval.
+/// The operation on an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// It is consumed, and nothing else.
+    /// Only a consume.
     Consume,
     /// All that `atomic-commit` does in its one transaction: consume, target, vault, event, launch job.
     Commit,

@@ -1,4 +1,4 @@
-//! What it was measured on, and with.
+//! The machine and the versions of a measurement.
 
 use std::{collections::BTreeMap, fs, thread::available_parallelism};
 
@@ -16,7 +16,7 @@ pub(crate) fn machine() -> Machine {
     }
 }
 
-/// Of this program, and of SQLite, which is part of it.
+/// Versions of this program, and of SQLite, which is compiled in.
 pub(crate) fn versions() -> BTreeMap<String, String> {
     let build =
         if cfg!(debug_assertions) { "with debug assertions: do not publish its figures" } else { "release" };

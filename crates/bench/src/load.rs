@@ -26,16 +26,16 @@ pub(crate) trait Consumer: Send + Sync + 'static {
 /// Set when the run was interrupted.
 pub(crate) type Stop = Arc<AtomicBool>;
 
-/// What is asked for, and how.
+/// The load: what is requested, and at which rate.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) scenario: Scenario,
     pub(crate) clients: usize,
-    /// It ends after this long, or when there are no more approvals.
+    /// Time limit; it also ends when the approvals are used up.
     pub(crate) time: Duration,
     /// The first approval, and how many there are.
     pub(crate) approvals: (u32, u32),
-    /// How many are asked for in a second, when they are asked for at a fixed rate.
+    /// Number of requests per second, at a fixed rate.
     pub(crate) rate: f64,
     pub(crate) stop: Stop,
 }
@@ -98,9 +98,9 @@ impl Load {
         Tries { all, wall: watch.elapsed() }
     }
 
-    /// What is late because others were slow is late all the same: a try's time runs from when it was due.
+    /// No coordinated omission: the latency of a try counts from the time when it was due.
     async fn arrivals<C: Consumer>(&self, consumer: &Arc<C>) -> Tries {
-        /// How much longer than the arrivals themselves their answers are waited for.
+        /// Maximum wait for the answers, as a multiple of the arrivals' duration.
         const PATIENCE: u32 = 2;
         let watch = Stopwatch::start();
         let (first, count) = self.approvals;

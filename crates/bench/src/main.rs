@@ -58,7 +58,7 @@ fn run(args: &Args) -> Result<Exit, BadInput> {
     Ok(document.exit())
 }
 
-/// What is there without being named.
+/// The default stores.
 fn found() -> Vec<StoreChoice> {
     let mut stores = vec![StoreChoice::Sqlite(None)];
     match countersign_testkit::Installation::find() {
@@ -68,7 +68,7 @@ fn found() -> Vec<StoreChoice> {
     stores
 }
 
-/// None: all of them.
+/// `None` for all of them.
 fn entries(names: &[String]) -> Result<Option<Vec<Entry>>, BadInput> {
     let find = |name: &String| {
         Entry::find(name).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Everything that one call measures, from its first store to its last, and what the goals are about at the end.
+//! All measurements of one call, from the first store to the goals.
 
 use std::{
     path::Path,

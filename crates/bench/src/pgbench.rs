@@ -16,7 +16,7 @@ pub(crate) struct Pgbench {
     pub(crate) schema: &'static str,
 }
 
-/// What pgbench is to run: this number of transactions for each client, on approvals of its own from the first one on.
+/// A script for pgbench: this number of transactions for each client, on separate approvals, starting with `first`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) clients: usize,
@@ -32,9 +32,9 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Of the statements by which our store has consumed the approval `recorded`, word for word but for the names of
-    /// the parameters; in one transaction when that is how they were sent. pgbench's variables are numbers, so that an
-    /// id has to be made of one by the server: what that costs is measured and told.
+    /// Built from the statements by which our store has consumed the approval `recorded`, word for word except for the
+    /// names of the parameters; in one transaction if they were sent that way. pgbench's variables are numbers, so that
+    /// the server has to convert them into ids: that cost is measured and reported.
     pub(crate) fn new(statements: &[Statement], recorded: Uuid, in_transaction: bool) -> Self {
         let mut script = Self {
             text: "\\set done :done + 1\n\\set id :first + :client_id * :each + :done\n".to_owned(),
@@ -80,7 +80,7 @@ impl Script {
     }
 }
 
-/// As PostgreSQL reads it.
+/// PostgreSQL's text form.
 fn as_text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

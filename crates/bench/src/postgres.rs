@@ -69,7 +69,7 @@ impl Postgres {
         Ok(Self { url, client, template, columns, settings, pgbench, _cluster: cluster })
     }
 
-    /// What the server is configured to.
+    /// Configuration of the server.
     pub(crate) fn settings(&self) -> &BTreeMap<String, String> {
         &self.settings
     }
@@ -80,7 +80,7 @@ impl Postgres {
         Some(Pgbench { program, url: self.url.clone(), schema: SCHEMA })
     }
 
-    /// What a number's change into an id costs the server, in microseconds: pgbench's statements have to do it.
+    /// Cost of converting a number into an id on the server, in microseconds: pgbench's statements include it.
     pub(crate) async fn id_cast_us(&self) -> Result<f64, BadInput> {
         const TIMES: i32 = 200_000;
         let took = async |what: &str| {
@@ -167,8 +167,8 @@ impl Bed for Postgres {
     }
 
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput> {
-        // What is written after a checkpoint goes to the log as whole pages the first time. Not while it is measured.
-        // Without the permission there is none.
+        // The first write to a page after a checkpoint logs the whole page. A checkpoint now keeps the next one out of
+        // the measurement. Without the permission it is skipped.
         self.client.batch_execute("CHECKPOINT").await.ok();
         let copied: Vec<&str> = self
             .columns

@@ -24,7 +24,7 @@ pub(crate) use terminal::text;
 const MOST: usize = 64 << 20;
 const WHAT: &str = "what `countersign-bench --out`, `cargo bench --bench consume` or `cargo bench --bench wasted_work` has written";
 
-/// What is to be reported on.
+/// The files to report on.
 #[derive(Debug, Default)]
 struct Reports {
     databases: Vec<Document>,

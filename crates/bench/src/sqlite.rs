@@ -118,14 +118,14 @@ impl Sqlite {
     /// The files of the database.
     fn remove(&self) {
         for end in ["", "-wal", "-shm", "-journal", "-sync"] {
-            // What is not there need not be removed.
+            // Missing files need not be removed.
             fs::remove_file(with_end(&self.path, end)).ok();
         }
     }
 }
 
-/// How many bytes of a write-ahead log are its header and frames, as <https://sqlite.org/fileformat2.html#walformat> has
-/// them: every frame repeats the header's salts. What follows is of an older log, or room for what comes.
+/// Size of the header and the frames in a write-ahead log, by <https://sqlite.org/fileformat2.html#walformat>: every
+/// frame repeats the header's salts. The rest belongs to an older log, or is free space.
 fn written(log: &[u8]) -> u64 {
     const HEADER: usize = 32;
     const FRAME_HEADER: usize = 24;
@@ -192,7 +192,7 @@ impl Bed for Sqlite {
     }
 
     async fn log_position(&mut self) -> Result<u64, BadInput> {
-        // It has no log before the first write.
+        // There is no log before the first write.
         Ok(fs::read(with_end(&self.path, "-wal")).map_or(0, |log| written(&log)))
     }
 

@@ -9,9 +9,9 @@ use super::document::{Latency, rounded};
 /// How a try ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It has consumed the approval.
+    /// The try consumed the approval.
     Won,
-    /// It was refused.
+    /// The try was refused.
     Lost,
     /// The store had no answer, and it certainly has not.
     Failed,
@@ -37,7 +37,7 @@ pub(crate) struct Tries {
     pub(crate) wall: Duration,
 }
 
-/// What became of the approvals that were tried.
+/// Result for the approvals that were tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
     pub(crate) won_again: u64,
@@ -69,7 +69,7 @@ impl Tries {
         latency(self.all.iter().filter(|one| one.ended == ended).map(|one| one.took))
     }
 
-    /// Of each client.
+    /// Share of each client.
     pub(crate) fn win_share(&self, clients: usize) -> Vec<f64> {
         let mut wins = vec![0_u64; clients];
         for one in self.all.iter().filter(|one| one.ended == Ended::Won) {
@@ -112,14 +112,14 @@ struct Approval {
     unknown: bool,
 }
 
-/// What these took; nothing when there are none.
+/// Latency of these tries; `None` for no tries.
 pub(crate) fn latency(took: impl Iterator<Item = Duration>) -> Option<Latency> {
-    /// Where the curve has its points.
+    /// Percentiles of the curve's points.
     const CURVE: [f64; 13] = [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.9, 99.99, 100.0];
     const DIGITS: u8 = 3;
     let mut histogram = Histogram::<u64>::new(DIGITS).ok()?;
     for took in took {
-        // It grows as it has to.
+        // The histogram resizes itself.
         histogram.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)).ok()?;
     }
     if histogram.is_empty() {

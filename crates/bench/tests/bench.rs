@@ -241,7 +241,7 @@ fn an_interrupted_run_removes_its_files_and_says_that_it_is_not_complete() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary was built");
-    // It listens for the signal before it makes its files.
+    // The signal handler is installed before the files are created.
     while fs::read_dir(&temp).expect("it is there").count() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }

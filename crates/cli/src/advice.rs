@@ -1,4 +1,4 @@
-//! What would mend a flow, and `--fix`, which writes it.
+//! Advice for a flow, and `--fix`, which writes the mended flow.
 
 use std::{
     ffi::OsStr,

@@ -15,10 +15,10 @@ use countersign_terminal::{Stopwatch, print_line};
 /// The longest that one flow's proofs may take, unless `--time` allows less.
 const MOST: Duration = Duration::from_secs(30);
 
-/// What was proved of a flow.
+/// Results of the proof of a flow.
 pub(crate) struct AnyNumber {
     pub(crate) proved: Vec<Property>,
-    /// Those that hold within the bounds and were not proved, each with the reason.
+    /// Properties that hold within the bounds and were not proved, each with the reason.
     unknown: Vec<(Property, String)>,
     views: usize,
     seconds: f64,

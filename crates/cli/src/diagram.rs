@@ -5,22 +5,22 @@ pub(crate) mod terminal;
 
 use countersign_models::model::{Actor, Scene};
 
-/// What is drawn.
+/// A diagram.
 pub(crate) struct Diagram {
     pub(crate) title: String,
     pub(crate) scenes: Vec<Scene>,
     /// How it goes on without faults, for L1 and L2.
     pub(crate) tail: Vec<Scene>,
-    /// What it does then for ever.
+    /// The cycle that follows, for ever.
     pub(crate) cycle: Vec<Scene>,
-    /// Nothing, then, for ever.
+    /// No further moves, for ever.
     pub(crate) stays: bool,
-    /// The last scene before the tail is the one that violates the property.
+    /// The last scene before the tail violates the property.
     pub(crate) violates: bool,
 }
 
 impl Diagram {
-    /// Those who take part, in the order of the columns.
+    /// The participants, in the order of the columns.
     fn actors(&self) -> Vec<Actor> {
         let scenes = self.scenes.iter().chain(&self.tail).chain(&self.cycle);
         let mut actors: Vec<Actor> =

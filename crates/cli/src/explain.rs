@@ -59,7 +59,7 @@ fn judge(method: Method) -> &'static str {
     }
 }
 
-/// What violates it, and the shortest run.
+/// The counterexample of a property, and its shortest run.
 fn example(property: Property, example: Example) {
     match example {
         Example::Words(words) => return paragraph("What violates it", words),

@@ -20,7 +20,7 @@ pub(crate) fn catch() {
     }
 }
 
-/// Whether Ctrl-C was pressed since [`catch`].
+/// True if Ctrl-C was pressed since [`catch`].
 pub(crate) fn happened() -> bool {
     HAPPENED.get().is_some_and(|happened| happened.load(Ordering::Relaxed))
 }

@@ -24,28 +24,28 @@ pub(crate) struct Judged {
     pub(crate) model: Model,
     pub(crate) report: Report,
     pub(crate) seconds: f64,
-    /// What was proved for any number of callers; none where it was not tried.
+    /// Results for any number of callers; `None` if that was not tried.
     pub(crate) any_number: Option<AnyNumber>,
 }
 
 impl Judged {
-    /// What was found out about `property`; none where it was not asked for.
+    /// The judgement of `property`; `None` if it was not requested.
     pub(crate) fn of(&self, property: Property) -> Option<&Judgement> {
         self.report.judgements.iter().find(|one| one.property == property)
     }
 
-    /// Whether `property` was proved for any number of callers, crashes and faults.
+    /// True if `property` was proved for any number of callers, crashes and faults.
     pub(crate) fn is_proved(&self, property: Property) -> bool {
         self.any_number.as_ref().is_some_and(|any| any.proved.contains(&property))
     }
 
-    /// Whether a verdict is known, and is not the expected one.
+    /// True if a verdict is known, and differs from the expected one.
     pub(crate) fn is_unexpected(&self) -> bool {
         self.report.judgements.iter().any(is_unexpected)
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        // What was found before a limit was reached is found all the same.
+        // A finding before a limit was reached is valid.
         let complete = self.report.cut_off.is_none();
         match self.report.is_expected() {
             true if complete => Exit::Expected,
@@ -55,7 +55,7 @@ impl Judged {
     }
 }
 
-/// Whether the verdict is known, and is not the expected one.
+/// True if the verdict is known, and differs from the expected one.
 pub(crate) fn is_unexpected(judgement: &Judgement) -> bool {
     !judgement.expected && judgement.verdict != Verdict::Unknown
 }

@@ -183,7 +183,7 @@ fn cell(judged: &Judged, judgement: &Judgement) -> (String, Style) {
         Verdict::Holds if judgement.exercised => Style::new().green(),
         Verdict::DoesNotApply => Style::new().dimmed(),
         Verdict::Holds | Verdict::Unknown => Style::new().yellow(),
-        // What is expected does not alarm.
+        // Expected violations are not highlighted.
         Verdict::Violated(_) if judgement.expected => Style::new(),
         Verdict::Violated(_) => Style::new().red(),
     };

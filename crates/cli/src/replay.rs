@@ -67,7 +67,7 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     }
     let version = &failure.version;
     if skipped > 0 {
-        // Another run than the one that was found: that it breaks nothing says nothing of that one.
+        // Some actions were impossible: the run differs from the recorded one, and its result does not apply to it.
         print_error!(
             "whether {} is still violated is unknown (found by {version}, replayed by {this})",
             property.id().yellow().bold()

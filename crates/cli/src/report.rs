@@ -84,7 +84,7 @@ fn print_run(judged: &Judged, stays: bool, run: &Run) {
     let scenes = run.scenes(&judged.model);
     let [tail, cycle] = run.aftermath(&judged.model);
     for (number, scene) in scenes.iter().enumerate() {
-        // What comes about too late is no single step.
+        // A liveness violation has no violating step.
         let is_last = number + 1 == scenes.len() && !stays;
         print_scene(number + 1, scene, is_last);
     }
@@ -228,7 +228,7 @@ struct JsonProperty {
     name: &'static str,
     kind: &'static str,
     verdict: &'static str,
-    /// It holds for any number of callers, crashes and faults; none where that was not asked.
+    /// True if it holds for any number of callers, crashes and faults; absent if that was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     proved_for_any_number: Option<bool>,
     expected: bool,

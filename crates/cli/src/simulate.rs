@@ -89,7 +89,7 @@ fn campaign(named: &Named, mutant: Option<&str>) -> Result<Campaign, BadInput> {
     })
 }
 
-/// Everything that one call of the command does, on the current pool.
+/// The whole work of one call of the command, on the current pool.
 fn play(named: &Named, campaign: &Campaign, seeds: Seeds, args: &SimulateArgs) -> Document {
     let canary = canary(campaign);
     let points =

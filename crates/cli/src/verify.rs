@@ -36,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     match args.format {
         Format::Json => report::print_json(&judged),
         Format::Human => {
-            // Of flows that were not asked for by name, only what is unexpected is worth a run.
+            // For flows that were not named, only unexpected verdicts are shown with their runs.
             let only_unexpected = args.flows.is_empty();
             matrix::print(&judged);
             report::print_runs(&judged, only_unexpected);

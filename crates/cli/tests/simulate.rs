@@ -54,7 +54,7 @@ fn two_processes_write_the_same_trace_byte_for_byte() {
     }
 }
 
-/// What the report says that the trace of these seeds hashes to.
+/// The trace hash of these seeds in the report.
 fn digest(folder: &Path, campaign: &[&str], seeds: &str) -> String {
     let args = ["simulate", "--seeds", "0..1", "--trace-digest", seeds, "--format", "json"];
     let output = run(folder, &[&args, campaign].concat());
@@ -284,7 +284,7 @@ fn a_failure_of_which_actions_were_skipped_is_not_called_repaired() {
     let (exit, said) = replay(serde_json::json!([approve, approve]));
     assert!(exit == 2 && said.contains("whether S1 is still violated is unknown"), "{exit}: {said}");
     assert!(said.contains("1 of 2 actions were not possible, and were skipped"), "{said}");
-    // What is broken all the same is broken.
+    // Violations found so far are valid.
     let whole: Value = serde_json::from_str(&kept).expect("JSON");
     let mut longer = whole["actions"].as_array().expect("a list").clone();
     longer.insert(1, approve);

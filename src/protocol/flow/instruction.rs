@@ -10,7 +10,7 @@ use super::{
 pub enum Change {
     /// Use the object if [`consume`](crate::protocol::rules::consume) allows it.
     Consume(Swap),
-    /// Create the target or update the one that exists; its status becomes `building`.
+    /// Create the target, or update it if it exists; its status becomes `building`.
     WriteTarget {
         /// Trust the earlier look instead of looking again: update what it found, or create another.
         trust_look: bool,

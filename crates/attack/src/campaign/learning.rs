@@ -18,7 +18,7 @@ use crate::{
     template,
 };
 
-/// What a service does after its answer belongs to the use, too.
+/// Time after the answer during which statements still belong to the use.
 const AFTERWARDS: Duration = Duration::from_millis(500);
 
 /// Maps the statements of one use to a flow file.

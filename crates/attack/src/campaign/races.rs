@@ -24,7 +24,7 @@ pub struct Races {
     pub spreads_us: Vec<u64>,
     /// The most requests that were in flight at the same time, per round.
     pub in_flight: Vec<u64>,
-    /// How long one undisturbed use takes, in microseconds.
+    /// Latencies of undisturbed uses, in microseconds.
     pub latencies_us: Vec<u64>,
 }
 
@@ -39,7 +39,7 @@ impl Races {
         median(&self.in_flight) > 1
     }
 
-    /// How much the service's own time varies.
+    /// Variation of the service's own time.
     pub(crate) fn jitter(&self) -> Duration {
         let mut sorted = self.latencies_us.clone();
         sorted.sort_unstable();
@@ -218,7 +218,7 @@ async fn retries(session: &mut Session<'_>, gathered: &mut Gathered) -> Result<(
         let wire = session.use_wire(&object, keyed)?;
         let hang_up = wait.map(|share| latency.mul_f64(share));
         session.race(&mut object, 0, &[(Runner { hang_up, ..Runner::new(wire) }, keyed)]).await?;
-        // What was under way when the client hung up ends by itself.
+        // Requests that were running when the client hung up end by themselves.
         tokio::time::sleep(latency.saturating_mul(3)).await;
         session.read(&mut object, &[Action::Effects, Action::Observe]).await?;
         session.use_once(&mut object, 1, keyed).await?;

@@ -19,7 +19,7 @@ use crate::{
     target::{Change, Request, Target},
 };
 
-/// What the interleaving of one pair of requests covered.
+/// Coverage of the interleavings of one pair of requests.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Interleaved {
     /// `use ∥ use`.
@@ -36,7 +36,7 @@ pub struct Interleaved {
     pub blocked: u64,
     /// Why it ended before it was complete.
     pub why_incomplete: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration, in milliseconds.
     pub milliseconds: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The general search: every order of the operations that respects real time, tried on a model of the object.
 //!
-//! It takes exponential time. It exists to check the linear check, which is what verdicts come from.
+//! The search takes exponential time. It serves to check the linear check, which produces the verdicts.
 
 use super::linear::Span;
 
@@ -11,7 +11,7 @@ pub enum Step {
     Use,
     /// A read of the state.
     Read {
-        /// It found the object used.
+        /// The operation found the object used.
         used: bool,
     },
     /// The object's life ends: nothing may use it any more.

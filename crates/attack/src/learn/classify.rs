@@ -1,4 +1,4 @@
-//! What each statement of a use is in a flow: which table is the object's, and which step a statement makes.
+//! Classification of a use's statements: the object's table, and the flow step of each statement.
 
 use super::UseTrace;
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Item {
     pub(super) is_snapshot: bool,
 }
 
-/// What a statement is in the flow.
+/// Role of a statement in the flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Reads the object.
@@ -42,7 +42,7 @@ pub(super) enum Role {
     Remember,
 }
 
-/// What the text of a statement compares.
+/// The comparisons in the text of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Guards {
     pub(super) status: bool,
@@ -222,7 +222,7 @@ fn role(trace: UseTrace<'_>, item: &Item, object: &str, status: Option<&str>) ->
     }
 }
 
-/// Whether a unique index allows one such row for each object.
+/// True if a unique index allows one such row for each object.
 fn is_unique(trace: UseTrace<'_>, item: &Item) -> bool {
     let Some(relation) = item.shape.table.as_ref().and_then(|table| trace.catalog.relations.get(table))
     else {

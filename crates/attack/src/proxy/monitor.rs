@@ -186,7 +186,7 @@ impl Monitor {
             .collect()
     }
 
-    /// Whether any of these processes is still there.
+    /// True if any of these processes is running.
     ///
     /// # Errors
     /// As [`query`](Self::query).

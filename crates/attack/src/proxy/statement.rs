@@ -49,7 +49,7 @@ impl fmt::Display for Statement {
     }
 }
 
-/// What the database answered to a unit.
+/// The database's answer to a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// One result for each statement that was executed.
@@ -92,10 +92,10 @@ impl fmt::Display for SqlError {
     }
 }
 
-/// Whether a transaction is open.
+/// Transaction status of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
-    /// None is.
+    /// No open transaction.
     Idle,
     /// One is.
     Open,

@@ -62,7 +62,7 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// What is wrong with a database URL. It never contains the URL, which may contain a password.
+/// An error in a database URL, without the URL itself, which may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUpstream(String);
 
@@ -208,7 +208,7 @@ impl Upstream {
         }
     }
 
-    /// Whether the connection to the database is encrypted.
+    /// True if the connection to the database is encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         self.tls != Tls::Off && matches!(self.host, Host::Name(_))
     }

@@ -1,4 +1,4 @@
-//! What the database's catalog says about tables: where a statement has effects that its text does not show.
+//! The database's catalog: tables on which a statement has effects that its text does not show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ pub enum ColumnType {
     Uuid,
     /// `text`, `varchar` with a deterministic collation.
     Text,
-    /// Any other.
+    /// Any other type.
     Other,
 }
 
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relation {
-    /// Whether a statement on it may have effects elsewhere: a view, a table with triggers, rules, row security,
-    /// partitions or deferrable constraints, or a name that several schemas have.
+    /// Statements on it may have effects elsewhere: a view, a table with triggers, rules, row security, partitions or
+    /// deferrable constraints, or a name in several schemas.
     pub is_opaque: bool,
     /// The tables that its foreign keys reference.
     pub references: BTreeSet<String>,
@@ -33,14 +33,14 @@ pub struct Relation {
     pub columns: BTreeMap<String, ColumnType>,
 }
 
-/// What is known of the database. The default knows nothing, so that all statements depend on each other.
+/// Knowledge of the database. By default empty, so that all statements depend on each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// By name, without the schema.
     pub relations: BTreeMap<String, Relation>,
     /// Functions that are not PostgreSQL's.
     pub functions: BTreeSet<String>,
-    /// Whether a transaction may have a snapshot that lasts (REPEATABLE READ, SERIALIZABLE) without asking for it.
+    /// Transactions may have a lasting snapshot (REPEATABLE READ, SERIALIZABLE) by default.
     pub may_default_to_snapshots: bool,
 }
 

@@ -37,7 +37,7 @@ pub trait CrashableRequests: Requests {
     ) -> impl Future<Output = Result<ControlFlow<()>, Self::Error>>;
 }
 
-/// What happens at a crash point.
+/// The fault at a crash point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -64,22 +64,22 @@ pub struct CrashPoint {
     pub statement: usize,
     /// Before or after it.
     pub moment: Moment,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
 }
 
 /// A request that crashed.
 #[derive(Clone, Debug)]
 pub struct CrashRun<R> {
-    /// Where.
+    /// Its position.
     pub point: CrashPoint,
     /// The statements until then; the last one is the point's.
     pub steps: Vec<Step>,
-    /// What the client received.
+    /// The client's response.
     pub response: R,
 }
 
-/// What was covered.
+/// Coverage of the crash points.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CrashExploration {
     /// Crash points that were reached and judged.
@@ -88,14 +88,14 @@ pub struct CrashExploration {
     pub statements: usize,
     /// Crash points that could not be reached, and why.
     pub not_followed: Vec<(CrashPoint, String)>,
-    /// Whether `judge_crash` ended the exploration.
+    /// True if `judge_crash` ended the exploration.
     pub was_stopped: bool,
     /// [`SearchSettings::max_time`] ended the exploration.
     pub out_of_time: bool,
 }
 
 impl CrashExploration {
-    /// Whether every crash point was reached and judged.
+    /// True if every crash point was reached and judged.
     pub fn is_complete(&self) -> bool {
         !self.was_stopped && !self.out_of_time && self.not_followed.is_empty()
     }
@@ -118,7 +118,7 @@ pub async fn crash_once<R: CrashableRequests>(
     Ok(match ended {
         Ended::Crashed(steps, response) => {
             let run = CrashRun { point, steps, response };
-            // There is nothing to go on with.
+            // The run is over.
             requests.judge_crash(&run).await.map(drop).map_err(ExploreError::Requests)?;
             None
         }

@@ -81,7 +81,7 @@ const HARMLESS: &[&str] = &[
     "pg_backend_pid",
 ];
 
-/// What a step does with rows.
+/// Effect of a step on rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     /// Reads what is committed.
@@ -104,7 +104,7 @@ struct Access {
     effect: Effect,
 }
 
-/// What a step touches.
+/// The rows and tables that a step touches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Footprint {
     /// May touch anything.
@@ -117,7 +117,7 @@ impl Footprint {
         Self { is_opaque: true, accesses: Vec::new() }
     }
 
-    /// Whether the step commutes with every other.
+    /// True if the step commutes with every other.
     pub(super) fn is_local(&self) -> bool {
         !self.is_opaque && self.accesses.is_empty()
     }
@@ -127,7 +127,7 @@ impl Footprint {
         self.accesses.extend(other.accesses);
     }
 
-    /// What it touches in addition to another footprint, in any rows.
+    /// The part that is not in another footprint, in any rows.
     pub(super) fn in_addition_to(self, other: &Self) -> Self {
         let accesses = self.accesses.into_iter().filter(|access| !other.accesses.contains(access));
         let in_any_row = |access: Access| Access { keys: BTreeMap::new(), ..access };
@@ -167,7 +167,7 @@ impl Access {
     }
 }
 
-/// What the open transaction of a connection has done.
+/// Effects of a connection's open transaction so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Transaction {
     is_open: bool,
@@ -258,7 +258,7 @@ impl Transaction {
     }
 }
 
-/// Whether a unit asks for a snapshot that lasts; then no reduction is possible.
+/// True if a unit requests a lasting snapshot; then no reduction is possible.
 pub(super) fn asks_for_snapshot(statements: &[Statement]) -> bool {
     let shapes = statements.iter().filter_map(|statement| sql::shapes(&statement.sql));
     shapes.flatten().any(|shape| shape.asks_for_snapshot)
@@ -300,7 +300,7 @@ fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Optio
             }
         }
         if effect != Effect::Read {
-            // It acts on what is committed.
+            // A write also reads the committed rows.
             footprint.accesses.push(Access {
                 table: table.clone(),
                 keys: keys.clone(),
@@ -318,7 +318,7 @@ fn touched_by_foreign_keys<'a>(shape: &Shape, relation: &'a Relation) -> impl It
     let changes_key = shape.values.iter().any(|(column, _)| is_key(column));
     let (references, referenced) = match shape.kind {
         Kind::Insert => (true, false),
-        // What is referenced is a key.
+        // Referenced columns are a key.
         Kind::Update => (true, changes_key),
         Kind::Delete => (false, true),
         _ => (false, false),

@@ -3,7 +3,7 @@
 //! [`Causal`] is the policy of [`explore`](super::explore). Others exist in tests only: each is wrong in one decision, and
 //! the tests show that the wrong decision is noticed.
 
-/// What a statement that has arrived can be attributed by.
+/// Information for attributing a statement that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The only request that runs.
@@ -12,12 +12,12 @@ pub struct Arrival {
     pub last_user: Option<usize>,
 }
 
-/// What becomes of a request whose statement waits for a lock.
+/// Treatment of a request whose statement waits for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenBlocked {
-    /// It waits, and goes on when its answer comes.
+    /// The request waits, and goes on with its answer.
     Waits,
-    /// It counts as done.
+    /// The request counts as done.
     CountsAsDone,
 }
 
@@ -29,7 +29,7 @@ pub trait Policy {
     /// The request to which a statement belongs.
     fn owner(&self, arrival: Arrival) -> usize;
 
-    /// What a lock means.
+    /// Treatment of a lock.
     fn when_blocked(&self) -> WhenBlocked;
 
     /// Which of the alternatives at a decision is explored next; none when the decision is exhausted.

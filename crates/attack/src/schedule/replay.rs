@@ -54,7 +54,7 @@ pub async fn replay<R: Requests>(
         Ok(Outcome::Followed(followed)) => {
             let (steps, responses) = (followed.steps, followed.responses);
             let schedule = Schedule { number: 1, steps, responses, interleavings: None };
-            // There is nothing to go on with.
+            // The run is over.
             requests.judge(&schedule).await.map(drop).map_err(ExploreError::Requests)?;
             Ok(chooser
                 .left_out

@@ -26,12 +26,12 @@ use crate::{
     sql,
 };
 
-/// How long a second event is waited for where the first could belong to either of two requests, and how long a request
-/// is watched after its response if it is known to send statements then.
+/// Wait for a second event where the first could belong to either of two requests, and watch of a request after its
+/// response if it is known to send statements then.
 const GRACE: Duration = Duration::from_millis(30);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// What is known of the service and its database.
+/// Knowledge of the service and its database.
 #[derive(Debug, Default)]
 pub(super) struct Knowledge {
     pub(super) catalog: Catalog,
@@ -54,7 +54,7 @@ pub(super) struct Knowledge {
 pub(super) struct Enabled {
     pub(super) request: usize,
     pub(super) footprint: Footprint,
-    /// What its next statements have in common from run to run.
+    /// The common part of its next statements in all runs.
     pub(super) key: String,
 }
 
@@ -132,9 +132,9 @@ struct Connection {
     last_user: Option<usize>,
     /// Its transaction is a background one.
     is_background: bool,
-    /// What was let through, and is not answered yet.
+    /// The unit that was let through and is not answered yet.
     passing: Option<Vec<Statement>>,
-    /// What was let through before it was known whose it was.
+    /// Units that were let through before they could be attributed.
     prelude: Vec<(Vec<Statement>, Answer)>,
 }
 
@@ -204,7 +204,7 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
             self.tasks.shutdown().await;
         }
         if self.knowledge.lingers && !matches!(result, Ok(true)) {
-            // What is sent after the responses must not reach into the next schedule.
+            // Statements after the responses must not reach into the next schedule.
             sleep(GRACE).await;
         }
         let steps = self.steps;
@@ -226,7 +226,7 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
 
     /// False when the schedule was given up because it repeats others.
     async fn until_done(&mut self, chooser: &mut impl Chooser) -> Result<bool, Stop> {
-        // Where requests wait for each other inside the service, the order in which they start matters.
+        // If requests wait for each other inside the service, their order of start matters.
         if !self.knowledge.service_waits {
             for request in 0..self.states.len() {
                 self.start(request).await?;
@@ -374,7 +374,7 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
         Ok(())
     }
 
-    /// Whether a request that has responded sends nothing any more.
+    /// True if a request that has responded sends no more statements.
     fn is_over(&self, request: usize, quiet_since: Instant) -> bool {
         let quiet = Instant::now() - quiet_since;
         let has_transaction =

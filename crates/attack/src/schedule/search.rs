@@ -31,7 +31,7 @@ struct Node {
     untried: Vec<usize>,
     chosen: usize,
     executed: Footprint,
-    /// Who went on before, and how many preemptions there were.
+    /// The previous request, and the number of preemptions.
     last: Option<usize>,
     preemptions: usize,
 }
@@ -228,7 +228,7 @@ pub(super) async fn explore<R: Requests, P: Policy>(
             .run(proxy, requests, settings, policy, &mut knowledge, &mut exploration, &mut number, began)
             .await?;
         if end.is_some() && !exploration.not_followed.is_empty() && !knowledge.knows_afterwards {
-            // What the service does by itself once a request is over may have been taken for the other request's.
+            // Statements after the end of a request may have been attributed to the other one.
             knowledge.knows_afterwards = true;
             let afterwards = afterwards(proxy, requests, settings).await?;
             if !afterwards.is_subset(&knowledge.background) {
@@ -318,7 +318,7 @@ pub(super) async fn warm_up<R: Requests, P: Policy>(
         requests.reset().await.map_err(ExploreError::Requests)?;
         let mut in_turn = InTurn::default();
         let run = Run::new(proxy, requests, settings, policy, knowledge);
-        // What cannot be followed here will be reported by the search.
+        // An impossible schedule here will be reported by the search.
         if let Err(Broken::Database(error)) = run.follow(&mut in_turn).await {
             return Err(ExploreError::Database(error));
         }
@@ -347,7 +347,7 @@ impl Exploration {
 }
 
 impl Search {
-    /// None when the search has to begin again, without a reduction.
+    /// `None` if the search has to begin again, without a reduction.
     #[expect(clippy::too_many_arguments, reason = "the parts of one exploration, which its caller owns")]
     async fn run<R: Requests, P: Policy>(
         &mut self,

@@ -22,7 +22,7 @@ use crate::{
 /// Request 1 is sent as soon as request 0 is held. If it is refused, a lock or a lease may be the reason: request 2 is
 /// sent when the lease must have run out, and then request 0 goes on.
 pub trait StallableRequests: Requests {
-    /// Whether the service refused the request.
+    /// True if the service refused the request.
     fn is_refused(&self, response: &Self::Response) -> bool;
 
     /// Changes the object while the first request is held, after these steps, with the next one on this connection. None:
@@ -37,12 +37,12 @@ pub trait StallableRequests: Requests {
     ) -> impl Future<Output = Option<Result<(), Self::Error>>>;
 }
 
-/// What was covered.
+/// Coverage of the stalls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StallExploration {
     /// Statements before which the request was held, and the run judged.
     pub explored: u64,
-    /// Of these, how many were held for the whole time, since the second request was refused.
+    /// Of these, the number held for the whole time, since the second request was refused.
     pub waited: u64,
     /// Statements before which it could not be held, and why.
     pub not_followed: Vec<(usize, String)>,
@@ -86,7 +86,7 @@ pub async fn explore_stalls<R: StallableRequests>(
     Ok(exploration)
 }
 
-/// None: the request has fewer statements.
+/// `None` if the request has fewer statements.
 async fn stall_at<R: StallableRequests>(
     statement: usize,
     stall: Duration,
@@ -140,7 +140,7 @@ struct Others<'r, R> {
     stall: Duration,
     connection: u64,
     held: Option<Step>,
-    /// Nothing else uses the object.
+    /// The object has no other user.
     alone: bool,
     most: Duration,
 }
@@ -164,7 +164,7 @@ impl<R: StallableRequests> Others<'_, R> {
             let mut task = tokio::spawn(self.requests.start(request));
             match relay.until_over(request, &mut task).await? {
                 Some(response) => responses.push(response),
-                // It waits for a lock of the request that is held.
+                // It waits for a lock of the held request.
                 None => waiting.push((request, task)),
             }
         }
@@ -203,7 +203,7 @@ impl Relay<'_> {
         done
     }
 
-    /// None: the request neither sends a statement nor ends.
+    /// `None` if the request neither sends a statement nor ends.
     async fn until_over<T>(&mut self, request: usize, task: &mut JoinHandle<T>) -> Result<Option<T>, String> {
         let mut quiet_since = Instant::now();
         loop {
@@ -243,7 +243,7 @@ impl Relay<'_> {
         Err(format!("request {} made no progress for {most:?}", request + 1))
     }
 
-    /// Whether it was the event of a request.
+    /// True if it was the event of a request.
     fn event(&mut self, request: usize, event: Event) -> bool {
         match event {
             Event::Arrived { connection, statements } => {

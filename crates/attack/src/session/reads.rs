@@ -122,7 +122,7 @@ impl Session<'_> {
                 |f: Action| reads.iter().find(|read| read.f == f).and_then(|read| read.details.read.clone());
             let succeeded = object.trial.operations.iter().any(|o| o.f == Action::Use && o.kind == Kind::Ok);
             let used = succeeded || read(Action::Observe) == Some(Value::Bool(true));
-            // What happens between two of these reads makes them contradict each other.
+            // Changes between two of these reads make them contradict each other.
             let unaudited = self.target.promise.uses == 1
                 && match (read(Action::Audit), read(Action::Observe)) {
                     (Some(events), Some(used)) => {
@@ -137,7 +137,7 @@ impl Session<'_> {
                 unaudited,
                 reads.iter().any(|read| read.kind != Kind::Ok),
             ];
-            // What was waited for in vain some times is not waited for as long again.
+            // After repeated timeouts the wait is shortened.
             let patience =
                 |vain: u32| if vain < 3 { Duration::from_secs(2) } else { Duration::from_millis(200) };
             let elapsed = self.clock.elapsed() - began;

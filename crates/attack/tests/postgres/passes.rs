@@ -1,4 +1,4 @@
-//! What passes through the proxy, compared with a direct connection.
+//! Traffic through the proxy, compared with a direct connection.
 
 use std::{fs, process::Stdio, time::Duration};
 #[cfg(feature = "tls")]

@@ -79,7 +79,7 @@ impl Fake {
         data.most_working = 0;
     }
 
-    /// How often the card was paid out.
+    /// Number of payouts of the card.
     pub(crate) fn payouts(&self) -> usize {
         self.lock().ledger.iter().filter(|(_, writer)| writer.is_none()).count()
     }

@@ -14,10 +14,10 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::fake::Fake;
 
-/// What a request does. Every statement carries the number of its request in a comment.
+/// Statements of a request. Each carries the number of its request in a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As many insertions into one table, or into a table for each request.
+    /// Insertions into one table, or into a table for each request.
     Blind { statements: usize, shared: bool },
     /// Reads, then writes what it decided; each statement commits by itself and uses the next connection of the pool.
     ReadThenWriteAutocommit,
@@ -203,7 +203,7 @@ pub(crate) struct Judged {
     pub(crate) order: Vec<usize>,
     pub(crate) payouts: usize,
     pub(crate) rank: (usize, usize, u64),
-    /// Statements that were attributed to another request than the one that sent them.
+    /// Statements that were attributed to another request than their own.
     pub(crate) misattributed: usize,
     /// The most statements that the database worked on at a time.
     pub(crate) most_working: usize,

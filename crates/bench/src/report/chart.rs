@@ -11,10 +11,10 @@ const LEFT: f64 = 74.0;
 const RIGHT: f64 = 230.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 52.0;
-/// How far two lines of text have to be apart.
+/// Minimum distance of two lines of text.
 const LINE: f64 = 15.0;
 
-/// How many colours the style sheet has.
+/// Number of colours in the style sheet.
 pub(crate) const COLOURS: usize = 8;
 
 /// An axis, from its first tick to its last.
@@ -70,7 +70,7 @@ impl Axis {
         }
     }
 
-    /// Where on the axis a value is, from 0 to 1.
+    /// Position of a value on the axis, from 0 to 1.
     fn part(&self, value: f64) -> f64 {
         let ends = self.ticks.first().zip(self.ticks.last());
         let (low, high) = ends.map_or((0.0, 1.0), |(low, high)| (low.0, high.0));
@@ -125,7 +125,7 @@ pub(crate) fn lines(about: &str, x: &Axis, y: &Axis, series: &[Series]) -> Strin
     }
     for (order, (tick, label)) in x.ticks.iter().enumerate() {
         let place = LEFT + x.part(*tick) * (right - LEFT);
-        // Where the first two are close, the first one's label makes room.
+        // If the first two are close, the first one's label makes room.
         let next = x.ticks.get(order + 1).map_or(f64::MAX, |(next, _)| x.part(*next) * (right - LEFT));
         let (anchor, aside) = if order == 0 && next < 3.0 * LINE { ("end", 8.0) } else { ("mid", 0.0) };
         put(
@@ -306,7 +306,7 @@ fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
     writeln!(svg, "{what}").ok();
 }
 
-/// As it may stand in HTML, in text and between quotes.
+/// Escaped for HTML, in text and in attributes.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {

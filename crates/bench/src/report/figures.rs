@@ -38,7 +38,7 @@ pub(crate) fn micros(value: f64) -> String {
     }
 }
 
-/// How many times something.
+/// A factor, such as `2.5×`.
 pub(crate) fn times(ratio: f64) -> String {
     format!("{} ×", number(ratio))
 }

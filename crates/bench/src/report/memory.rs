@@ -1,4 +1,4 @@
-//! What the benchmark in memory (`cargo bench --bench consume`) has written down, as far as the report uses it.
+//! The result file of the benchmark in memory (`cargo bench --bench consume`), as far as the report uses it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::document::{Goal, Kind};
 
-/// What the file says it is.
+/// The file's schema.
 pub(crate) const SCHEMA: &str = "countersign/consume-memory/1";
 
 /// One run of it. What is not named here is not looked at.
@@ -36,7 +36,7 @@ pub(crate) struct Contender {
     pub(crate) bytes_per_record: Option<f64>,
     /// By kind of try.
     pub(crate) instructions_per_try: Option<BTreeMap<String, f64>>,
-    /// Of two threads that race for the same list.
+    /// Latency of two threads that race for the same list.
     pub(crate) race_2_latency_ns: Option<Latencies>,
     pub(crate) scenarios: BTreeMap<String, Scenario>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Scenario {
     pub(crate) figure: Option<String>,
     pub(crate) ratio: BTreeMap<String, Option<f64>>,
     pub(crate) win_share: Vec<f64>,
-    /// None without contention.
+    /// `None` without contention.
     pub(crate) exactly_one_winner: Option<bool>,
     pub(crate) consumed_again: u64,
 }
@@ -81,12 +81,12 @@ impl Contender {
         }
     }
 
-    /// That as a ratio to this baseline.
+    /// The ratio of that to this baseline.
     pub(crate) fn ratio(&self, scenario: &str, to: &str) -> Option<f64> {
         self.scenarios.get(scenario)?.ratio.get(to).copied().flatten()
     }
 
-    /// How often approvals were consumed again that had been consumed.
+    /// Number of consumes of an already consumed approval.
     pub(crate) fn consumed_again(&self) -> u64 {
         self.scenarios.values().map(|scenario| scenario.consumed_again).sum()
     }

@@ -247,7 +247,7 @@ fn figure(body: &mut String, caption: &str, svg: &str) {
 }
 
 fn table(body: &mut String, table: &Table) {
-    /// What is longer is no figure, and may be broken into lines.
+    /// A longer text is not a figure, and may be broken into lines.
     const WORDS: usize = 44;
     if table.rows.is_empty() {
         return;
@@ -276,7 +276,7 @@ fn table(body: &mut String, table: &Table) {
     body.push_str("</tbody>\n</table></div>\n");
 }
 
-/// What Markdown would make of backticks and double stars.
+/// Renders backticks and double stars as Markdown does.
 fn marked(text: &str) -> String {
     let mut html = String::new();
     for (place, part) in text.split('`').enumerate() {

@@ -22,7 +22,7 @@ impl Table {
     }
 }
 
-/// What was to be reached, and what was.
+/// The goals, with the measured values.
 pub(crate) fn goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> Table {
     let mut table = Table::new("What was to be reached", &["goal", "limit", "measured", ""]);
     for goal in goals {
@@ -57,7 +57,7 @@ pub(crate) fn comparisons(comparisons: &[Comparison]) -> Table {
     table
 }
 
-/// Who keeps the promise, and what a win costs in addition to its time.
+/// Correctness of the contenders, and the cost of a win in addition to its time.
 pub(crate) fn contenders(view: &View<'_>) -> Table {
     let hot = view.clients(Scenario::Hot).last().copied().unwrap_or(0);
     let share = format!(
@@ -173,7 +173,7 @@ pub(crate) fn latencies(view: &View<'_>) -> Table {
 
 fn quantiles(latency: Option<&Latency>) -> String {
     let Some(latency) = latency else { return "–".to_owned() };
-    // Of a hundred tries the slowest is all that is known of the slowest in a thousand.
+    // With fewer tries the percentile is not defined.
     let of = |least: u64, value: f64| if latency.tries >= least { micros(value) } else { "–".to_owned() };
     format!("{} / {} / {}", micros(latency.p50), of(100, latency.p99), of(1_000, latency.p999))
 }

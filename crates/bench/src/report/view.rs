@@ -39,7 +39,7 @@ impl<'a> View<'a> {
         names
     }
 
-    /// How many clients there were, fewest first.
+    /// The numbers of clients, smallest first.
     pub(crate) fn clients(&self, scenario: Scenario) -> Vec<usize> {
         let mut clients: Vec<usize> = self.of(scenario).map(|run| run.clients).collect();
         clients.sort_unstable();
@@ -55,7 +55,7 @@ impl<'a> View<'a> {
         self.of(scenario).find(|run| run.clients == clients && run.name() == name)
     }
 
-    /// Those of the scenario's largest number of clients.
+    /// The runs with the scenario's largest number of clients.
     pub(crate) fn crowded(&self, scenario: Scenario) -> (usize, Vec<&'a Run>) {
         let most = self.clients(scenario).last().copied().unwrap_or(0);
         (most, self.of(scenario).filter(|run| run.clients == most).collect())

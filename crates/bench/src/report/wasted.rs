@@ -1,4 +1,4 @@
-//! What many who want one approval cost each other: the file that `cargo bench --bench wasted_work` writes, and the
+//! The cost of many concurrent requests for one approval: the result file of `cargo bench --bench wasted_work`, and the
 //! tables and charts made from it.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::document::Kind;
 
-/// What the file says it is.
+/// The file's schema.
 pub(crate) const SCHEMA: &str = "countersign/wasted-work/1";
 
 /// The share of failing preflights that the charts show, or the nearest one that was measured.
@@ -47,7 +47,7 @@ struct Races {
     first_dies: bool,
     wasted: f64,
     nobody_executed: f64,
-    /// None without an execution.
+    /// `None` without an execution.
     until_executed_ms: Option<Times>,
     until_last_answer_ms: Option<Times>,
 }
@@ -69,7 +69,7 @@ fn millis(value: f64) -> String {
 }
 
 impl Document {
-    /// What keeps them apart, in the order of the file.
+    /// The contention policies, in the order of the file.
     fn contentions(&self) -> Vec<(&str, Kind)> {
         let mut names: Vec<(&str, Kind)> = Vec::new();
         for races in &self.races {
@@ -121,7 +121,7 @@ impl Document {
         })
     }
 
-    /// What it depends on, and nothing else: there is no machine in it.
+    /// The parameters that determine the result: the machine is not among them.
     pub(crate) fn provenance(&self) -> String {
         let Settings { runs, seeds, preflight_ms, arrivals_ms, lease_ms } = &self.settings;
         let known = self.versions.iter().filter(|(name, _)| *name != "rustc");
@@ -160,7 +160,7 @@ pub(crate) fn preflights(document: &Document) -> Table {
     table
 }
 
-/// How long the largest crowd takes, and how often nothing comes of it.
+/// Duration of the largest crowd, and the number of failures.
 pub(crate) fn times(document: &Document) -> Table {
     let most = document.most();
     let caption =
@@ -195,7 +195,7 @@ pub(crate) fn times(document: &Document) -> Table {
     table
 }
 
-/// What a chart shows of races.
+/// A chart's figure of races.
 type Figure = fn(&Races) -> Option<f64>;
 
 /// Captions and charts.

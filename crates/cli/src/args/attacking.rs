@@ -51,7 +51,7 @@ pub(crate) struct AttackArgs {
     /// Write the history of every object to this file, a line of JSON for each event
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
-    /// Where the files of violations go, for `attack replay`
+    /// Folder for the files of violations, for `attack replay`
     #[arg(long, value_name = "FOLDER", default_value = "failures")]
     pub(crate) failures: PathBuf,
 }
@@ -61,7 +61,7 @@ pub(crate) struct ReachArgs {
     /// Attack this host, which is not this machine
     #[arg(long, value_name = "HOST")]
     pub(crate) i_own_this_service: Option<String>,
-    /// Where the output of the service goes [default: a file in the folder for temporary files]
+    /// File for the output of the service [default: a file in the folder for temporary files]
     #[arg(long, value_name = "FILE")]
     pub(crate) service_log: Option<PathBuf>,
 }

@@ -40,7 +40,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
     out
 }
 
-/// Where the lifelines are.
+/// Positions of the lifelines.
 struct Columns {
     at: Vec<usize>,
     width: usize,

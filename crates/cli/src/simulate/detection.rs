@@ -12,7 +12,7 @@ use super::{document::Shrunk, lengths::Difference, trace::TraceDigest};
 use crate::{args::DetectionArgs, judge::pool};
 use countersign_terminal::{BadInput, Exit, print_line};
 
-/// Everything that is known to be bad.
+/// Results for everything that is known to be bad.
 struct Detection {
     version: &'static str,
     seeds: (u64, u64),
@@ -23,11 +23,11 @@ struct Detection {
 struct Detected {
     bad: String,
     name: String,
-    /// Of all of its seeds.
+    /// Hash of all of its seeds.
     trace_sha256: String,
-    /// What it has to break, and has not.
+    /// Expected violations that were not found.
     not_found: Vec<&'static str>,
-    /// What never happened, and could have. The authors of flows say what cannot; nobody does of controls.
+    /// Events that were possible and never happened. Flow files exclude impossible ones; controls do not.
     not_covered: Vec<String>,
     broken: BTreeMap<&'static str, Broken>,
 }

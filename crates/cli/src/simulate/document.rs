@@ -1,4 +1,4 @@
-//! What a campaign came to, as it is printed, written as JSON, and added up.
+//! The result of a campaign: printed, written as JSON, and merged.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use countersign_terminal::{Exit, print_data};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Shrunk {
-    /// Of all kinds of schedule and fault.
+    /// The shortest failure, over all kinds of schedule and fault.
     pub(crate) failure: Failure,
     /// Actions of the shortest one in the model's own world; none when none was found there.
     pub(crate) modelled: Option<usize>,
@@ -70,7 +70,7 @@ pub(crate) struct Document {
     pub(crate) report: Report,
     /// The flow's file: what the report is about, and what its author expects.
     pub(crate) flow_file: String,
-    /// What some seeds do, step by step, as a hash; none when nobody has asked.
+    /// Hash of the step-by-step trace of some seeds; `None` if it was not requested.
     pub(crate) trace: Option<TraceDigest>,
     /// The seeds that the canary was noticed by; none when it was not.
     pub(crate) canary_seeds: Option<u64>,
@@ -79,7 +79,7 @@ pub(crate) struct Document {
     pub(crate) seconds: f64,
     /// Properties that were broken, and that the flow's author does not expect to be.
     pub(crate) unexpected: Vec<String>,
-    /// What never happened, and could have.
+    /// Events that were possible and never happened.
     pub(crate) not_covered: Vec<String>,
     pub(crate) shrunk: BTreeMap<String, Shrunk>,
 }

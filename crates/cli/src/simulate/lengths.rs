@@ -22,7 +22,7 @@ macro_rules! differences {
                 match self { $(Self::$kind => $label),+ }
             }
 
-            /// As a sentence.
+            /// The reason as a sentence.
             pub(crate) fn why(self) -> &'static str {
                 match self { $(Self::$kind => $why),+ }
             }

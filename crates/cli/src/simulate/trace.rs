@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use countersign_terminal::{BadInput, Exit};
 
-/// What the trace of some seeds hashes to: the same as that of the file that is written of them.
+/// Hash of the trace of some seeds: equal to that of the written file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TraceDigest {

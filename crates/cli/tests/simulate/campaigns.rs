@@ -21,7 +21,7 @@ fn recorded(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/results").join(name)
 }
 
-/// What two processes say, when they say the same.
+/// The output of two processes, which has to be equal.
 fn twice(what: &str, process: impl Fn() -> String + Sync) -> String {
     let [one, other] = thread::scope(|scope| {
         let processes = [(); 2].map(|()| scope.spawn(&process));
@@ -31,7 +31,7 @@ fn twice(what: &str, process: impl Fn() -> String + Sync) -> String {
     one
 }
 
-/// Whether the slow tier runs; otherwise says, past the test harness, that `test` was skipped.
+/// True in the slow tier; otherwise reports, past the test harness, that `test` was skipped.
 fn is_slow_tier(test: &str) -> bool {
     if !cfg!(feature = "slow") {
         let _ = writeln!(io::stderr(), "skipped in the fast tier: {test} (run with --features slow)");

@@ -18,7 +18,7 @@ use crate::proxy::{
 
 /// An answer that grows larger is relayed as it comes.
 const MOST_COLLECTED: usize = 8 << 20;
-/// As many units may wait before no more are received.
+/// Number of waiting units at which receiving stops.
 const MOST_QUEUED: usize = 10_000;
 
 struct Prepared {
@@ -99,7 +99,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Whether there is room for more of the client's bytes.
+    /// True if there is room for more of the client's bytes.
     pub(super) fn may_receive(&self, most: usize) -> bool {
         self.to_server.len() < most && self.queue.len() < MOST_QUEUED
     }

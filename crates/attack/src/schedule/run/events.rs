@@ -186,7 +186,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
             }
             return;
         }
-        // Of a request that counts as done.
+        // The request counts as done.
         self.proxy.deliver(connection);
     }
 
@@ -205,7 +205,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
                 let owner = self.only_waiting()?;
                 self.hold(owner, connection, statements)
             }
-            // It does not wait for what it sent last.
+            // It does not wait for its last statement.
             State::Held { .. } | State::Blocked { .. } => {
                 self.knowledge.saw_late = true;
                 Ok(())

@@ -24,7 +24,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
         Ok(())
     }
 
-    /// Whether the connection waits for a lock of another connection of the service.
+    /// True if the connection waits for a lock of another connection of the service.
     pub(super) async fn is_blocked(&mut self, connection: u64) -> Result<bool, Stop> {
         let backend = self
             .proxy
@@ -70,7 +70,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
         Ok(())
     }
 
-    /// What a request waited for, if it has been answered by now.
+    /// The statement that a request waited for, if it has been answered by now.
     pub(super) async fn still_blocked(&mut self, request: usize) -> Result<Option<InFlight>, Stop> {
         let began = Instant::now();
         loop {
@@ -79,7 +79,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
                 return Ok(Some(in_flight));
             }
             if self.is_blocked(in_flight.connection).await? {
-                // It may have been answered in the meantime.
+                // The answer may have arrived in the meantime.
                 self.listen(Duration::ZERO).await?;
                 if !matches!(self.states[request], State::Blocked { is_answered: true, .. }) {
                     return Ok(None);
@@ -93,7 +93,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
         }
     }
 
-    /// Nothing can be released: a deadlock that the database resolves, or a request that waits inside the service.
+    /// No request can be released: a deadlock that the database resolves, or a wait inside the service.
     pub(super) async fn until_someone_goes_on(&mut self) -> Result<(), Stop> {
         let began = Instant::now();
         loop {
