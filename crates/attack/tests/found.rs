@@ -4,7 +4,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -17,7 +16,7 @@ use countersign_attack::{
     target::{self, Target},
     template::Template,
 };
-use countersign_testkit::{Cluster, Fsync, Installation, may_be_skipped};
+use countersign_testkit::{Cluster, Fsync, Installation, may_be_skipped, unused_port};
 use libtest_mimic::{Arguments, Trial};
 
 /// A service, and the properties of which at least one is found violated. None: it is correct.
@@ -124,7 +123,7 @@ struct Bench {
 impl Bench {
     fn start() -> Self {
         let cluster = Cluster::start(Fsync::Off).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = unused_port();
         let bench = Self { cluster, port };
         for statement in
             ["alter system set listen_addresses = '127.0.0.1'", &format!("alter system set port = {port}")]

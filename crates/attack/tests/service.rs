@@ -13,10 +13,7 @@ use countersign_attack::{
     target::Service,
     template::{Template, Values},
 };
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use countersign_testkit::unused_port;
 
 /// A shell that starts the server as its child.
 fn service(script: &str, ready: Option<&str>) -> Service {
@@ -42,7 +39,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn a_kill_ends_what_was_started_with_its_children_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let address: SocketAddr = ([127, 0, 0, 1], unused_port()).into();
     let mut bystander = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
     let script = format!("python3 -m http.server {} --bind 127.0.0.1 & wait", address.port());
     run(async {
@@ -59,7 +56,7 @@ fn a_kill_ends_what_was_started_with_its_children_and_nothing_else() {
 #[test]
 fn a_service_that_ends_or_whose_port_is_taken_is_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let address: SocketAddr = ([127, 0, 0, 1], unused_port()).into();
     run(async {
         let ended =
             start(&service("echo no database; exit 3", None), address, folder.path()).await.unwrap_err();

@@ -4,6 +4,7 @@
 //! - [`Breaking`] is a store whose calls panic or fail a number of times.
 //! - [`Seed`] writes a test's initial state through the contract; [`Peek`] and [`SqlPeek`] read a store's content.
 //! - [`Cluster`] is a PostgreSQL server that is removed with its owner.
+//! - [`unused_port`] is a port for a server that a test starts.
 //!
 //! Only tests and benchmarks depend on this crate.
 
@@ -11,6 +12,7 @@ mod breaking;
 mod cluster;
 mod faulty;
 mod peek;
+mod port;
 mod seed;
 mod sql_peek;
 mod tier;
@@ -20,6 +22,7 @@ pub use self::{
     cluster::{Cluster, Failed, Fsync, Installation, NotInstalled, may_be_skipped},
     faulty::Faulty,
     peek::Peek,
+    port::unused_port,
     seed::Seed,
     sql_peek::SqlPeek,
     tier::SLOW,

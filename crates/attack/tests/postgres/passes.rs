@@ -7,7 +7,7 @@ use std::{io::Write, os::unix::fs::MetadataExt};
 use countersign_attack::proxy::{Parameter, Proxy};
 use countersign_testkit::Installation;
 #[cfg(feature = "tls")]
-use countersign_testkit::{Cluster, Fsync};
+use countersign_testkit::{Cluster, Fsync, unused_port};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -141,7 +141,7 @@ pub(crate) fn scram(url: &str) {
 #[cfg(feature = "tls")]
 pub(crate) fn encrypted(_url: &str) {
     let cluster = Cluster::start(Fsync::Off).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = unused_port();
     block_on(async {
         let direct = connect(&cluster.url()).await;
         direct.batch_execute("CREATE ROLE sealed LOGIN PASSWORD 'p'").await.unwrap();

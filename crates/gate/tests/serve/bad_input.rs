@@ -2,6 +2,7 @@
 
 use std::{fs, net::TcpListener};
 
+use countersign_testkit::unused_port;
 use insta::assert_snapshot;
 
 use crate::process::{Workplace, bare, refusal, stdout};
@@ -184,7 +185,7 @@ fn a_store_that_cannot_be_opened_is_told_without_its_password() {
     let workplace = Workplace::new();
     let said = workplace.refusal(&["--store", "sqlite:nowhere/at/all.db"]);
     assert!(said.contains("sqlite:nowhere/at/all.db: the store cannot be opened"), "{said}");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it has one");
+    let closed = format!("127.0.0.1:{}", unused_port());
     let said = workplace.refusal(&["--store", &format!("postgres://gate:pass-word@{closed}/gate")]);
     assert!(said.contains(&format!("postgres://{closed}/gate: the store cannot be opened")), "{said}");
     assert!(!said.contains("pass-word"), "{said}");
