@@ -102,9 +102,9 @@ properties! {
     S1 Safety [Model Simulator Attack] "no_burn_on_refusal"
         "A refused attempt has not used the object, or has given it back.";
     S2 Safety [Model Simulator Attack] "at_most_once"
-        "The object is used at most as often as promised, as many attempts succeed, and each act takes effect as often.";
+        "Uses, successful attempts and effects of one act never exceed the promised number of uses.";
     S3 Safety [Model Simulator Attack] "losers_get_409"
-        "When nothing else happens, as many callers succeed as there are uses, and every other one gets a 409.";
+        "Without other events, as many callers succeed as there are uses, and each other caller gets a 409.";
     S4 Safety [Model Simulator Attack] "used_implies_approved"
         "The object becomes used from approved only.";
     S5 Safety [Model Simulator Attack] "no_use_after_expiry"
@@ -112,11 +112,11 @@ properties! {
     S6 Safety [Model Simulator Attack] "does_what_was_approved"
         "Every act has the digest that was approved.";
     S7 Safety [Model Simulator Attack] "refusal_leaves_no_trace"
-        "A refused attempt has left no write and no act that was not undone.";
+        "A refused attempt leaves no write and no act, except undone ones.";
     S8 Safety [Model Simulator Attack] "every_use_audited"
         "When nothing is under way, there are as many executed events as uses.";
     S9 Safety [Model Simulator Attack] "final_is_final"
-        "Rejected, expired, revoked and used-up are never left, other than by an undo of one's own use.";
+        "No transition leaves rejected, expired, revoked or used-up, except an attempt's undo of its own use.";
     S10 Safety [Model Simulator Attack] "single_decision"
         "Of approve, reject and expire exactly one wins.";
     S11 Safety [Model Simulator Attack] "one_target_per_env"
@@ -124,19 +124,19 @@ properties! {
     S12 Safety [Model Simulator Attack] "foreign_is_absent"
         "For another owner's caller the object does not exist.";
     S13 Safety [Model Simulator Attack] "retry_returns_the_same_outcome"
-        "The retry of an attempt that had taken effect ends in success, and in no second effect.";
+        "The retry of an attempt that took effect succeeds, without a second effect.";
     S14 Safety [Simulator] "stale_worker_is_fenced"
         "A worker whose lease ran out cannot act.";
     S15 Safety [Model Surface Attack] "safe_methods_change_nothing"
         "A GET or HEAD decides nothing, uses nothing and causes no act.";
     S16 Safety [Surface] "token_is_never_shown"
-        "No token is in a list, an audit event, a log line or an error.";
+        "No list, audit event, log line or error contains a token.";
     S17 Safety [Model Simulator Attack] "act_implies_used"
         "No act takes effect for an object that is not used.";
     S18 Safety [Model] "enough_distinct_approvers"
-        "Approved means that as many different people said yes as promised.";
+        "An approved object was approved by the required number of different people.";
     S19 Safety [Model] "requester_does_not_approve"
-        "The requester is none of the approvers.";
+        "The requester is not among the approvers.";
     S20 Safety [Model] "no_use_after_revocation"
         "The object is not used after it was revoked.";
     S21 Safety [Model] "failed_attempt_burns"

@@ -62,7 +62,7 @@ fn chapter(number: usize, case: &Case) -> String {
     }
     section(&mut text, *fix, &[]);
     if !case.still.is_empty() {
-        let _ = writeln!(text, "What the fix leaves open: {}\n", case.still);
+        let _ = writeln!(text, "Still open after the fix: {}\n", case.still);
     }
     text.truncate(text.trim_end().len());
     text.push('\n');

@@ -109,7 +109,7 @@ impl fmt::Display for OpenError {
             Self::Server(error) => write!(f, "PostgreSQL: {}", Causes(error)),
             Self::TimedOut => f.write_str("PostgreSQL does not answer in time"),
             Self::TooOld(version) => {
-                write!(f, "PostgreSQL {version} is too old: 12 is the oldest that will do")
+                write!(f, "PostgreSQL {version} is too old (version 12 or later is required)")
             }
             Self::Schema(error) => error.fmt(f),
             Self::Volatile(settings) => write!(

@@ -97,9 +97,9 @@ impl fmt::Display for OpenError {
         match self {
             Self::Database(why) => write!(f, "SQLite cannot open it: {why}"),
             Self::Schema(why) => why.fmt(f),
-            Self::NotOurs => f.write_str("it is another program's database, and is left alone"),
+            Self::NotOurs => f.write_str("the file is another program's database (choose another path)"),
             Self::NoWriteAheadLog => f.write_str("SQLite cannot keep a write-ahead log where the file is"),
-            Self::NoSuchStrategy(cas) => write!(f, "there is no strategy {cas} in SQLite"),
+            Self::NoSuchStrategy(cas) => write!(f, "SQLite has no strategy {cas}"),
             Self::Statement(why) => why.fmt(f),
             Self::Thread(why) => write!(f, "no thread can be started: {why}"),
         }

@@ -160,7 +160,7 @@ fn split_url(url: &str) -> Result<(String, String), String> {
     let path = url[scheme..].find('/').map_or(url.len(), |at| at + scheme);
     let host = if scheme == 0 { format!("http://{}", &url[..path]) } else { url[..path].to_owned() };
     if host == "http://" || host.is_empty() {
-        return Err(format!("`{url}` is no URL"));
+        return Err(format!("`{url}` is not a URL"));
     }
     let path = url[path..].split('#').next().unwrap_or_default();
     Ok((host, if path.is_empty() { "/".into() } else { path.to_owned() }))

@@ -44,7 +44,7 @@ pub(crate) fn destination(flows: &[Named], file: Option<&Path>) -> Result<PathBu
     }
 }
 
-/// Prints what would mend each violated property.
+/// Prints the edits that mend each violated property.
 pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
     let violated = violated(judged);
     if violated.is_empty() || judged.report.cut_off.is_some() {
@@ -53,8 +53,8 @@ pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
     let Advised { advice, without, complete } =
         searched(judged, args, pool, |search| advise(&judged.file, &violated, search));
     let ids = |properties: &[Property]| properties.iter().map(|one| one.id()).collect::<Vec<_>>().join(" ");
-    let title = format!("What would mend {}", judged.name);
-    print_line!("\n{}, each change verified within {}:", title.bold(), report::bounds(judged));
+    let title = format!("Edits that mend {}", judged.name);
+    print_line!("\n{}, each verified within {}:", title.bold(), report::bounds(judged));
     let width = advice.iter().map(|one| ids(&one.mends).len()).max().unwrap_or(0);
     for one in &advice {
         let edits = one.edits.join(", and ");
@@ -63,11 +63,11 @@ pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
     }
     if !without.is_empty() {
         let said = if complete {
-            "no one or two of the edits that are known"
+            "no combination of one or two known edits"
         } else {
-            "nothing was found in time that"
+            "within the time limit, no edit"
         };
-        print_line!("  {}  {said} would keep it", ids(&without).bold());
+        print_line!("  {}  {said} keeps it", ids(&without).bold());
     }
     if !advice.is_empty() {
         print_line!("  {}", "`--fix` follows this advice, and writes the edited file".dimmed());

@@ -62,10 +62,10 @@ fn judge(method: Method) -> &'static str {
 /// The counterexample of a property, and its shortest run.
 fn example(property: Property, example: Example) {
     match example {
-        Example::Words(words) => return paragraph("What violates it", words),
+        Example::Words(words) => return paragraph("Counterexample", words),
         Example::Mutant(mutant) => {
             let words = format!("`countersign simulate --mutant {}` finds a run", mutant.name());
-            return paragraph("What violates it", &words);
+            return paragraph("Counterexample", &words);
         }
         Example::BuiltIn(_) | Example::Control(_) | Example::File(_) => {}
     }

@@ -63,9 +63,9 @@ pub enum FlowProblem {
 impl fmt::Display for FlowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uses(found) => write!(f, "uses = {found}, and 1 to {} are possible", Object::MAX_USES),
+            Self::Uses(found) => write!(f, "uses = {found}, expected 1 to {}", Object::MAX_USES),
             Self::Approvers(found) => {
-                write!(f, "approvers = {found}, and at most {} are possible", Object::MAX_APPROVERS)
+                write!(f, "approvers = {found}, expected at most {}", Object::MAX_APPROVERS)
             }
             Self::DecisionWithoutApprovers => {
                 f.write_str("a decision rule for an object that needs no approval (approvers = 0)")

@@ -188,7 +188,7 @@ fn an_invalid_flow_says_where_and_why() {
     let invalid = InvalidFlow { step: Some(1), member: Some(2), problem: FlowProblem::SecondConsume };
     assert_eq!(invalid.to_string(), "step 2: member 3: a second consume");
     let invalid = InvalidFlow { step: None, member: None, problem: FlowProblem::Uses(4) };
-    assert_eq!(invalid.to_string(), "uses = 4, and 1 to 3 are possible");
+    assert_eq!(invalid.to_string(), "uses = 4, expected 1 to 3");
 }
 
 #[test]

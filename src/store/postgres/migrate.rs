@@ -16,7 +16,7 @@ const MIGRATIONS: &[Migration] = &[
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
 const LOCK: i64 = 0x636f_756e_7465_7273;
 
-/// The oldest server that will do, as the server writes it.
+/// The oldest supported server, in the server's own format.
 const OLDEST: i32 = 120_000;
 
 /// Creates or migrates the schema and the tables. A concurrent instance waits, and then finds nothing to do.

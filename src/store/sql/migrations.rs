@@ -35,11 +35,11 @@ impl fmt::Display for SchemaError {
         match self {
             Self::Newer { found, known } => write!(
                 f,
-                "the database has schema version {found}, and this program knows no later one than {known}: \
-                 use the program that has migrated it, or a newer one"
+                "the database has schema version {found}, and this program supports up to {known} \
+                 (use the program that migrated it, or a newer one)"
             ),
             Self::Gap { found } => {
-                write!(f, "the database has schema version {found} without one of those before it")
+                write!(f, "the database has schema version {found} without an earlier one")
             }
         }
     }

@@ -38,12 +38,12 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, BadInput> {
 
 fn add(whole: &mut Document, part: Document) -> Result<(), String> {
     if whole.flow_file != part.flow_file {
-        return Err("its flow is not the first one's, or was changed since".to_owned());
+        return Err("its flow differs from that of the first report".to_owned());
     }
     whole.report.merge(part.report).map_err(|why| why.to_string())?;
     match (&whole.trace, part.trace) {
         (Some(mine), Some(other)) if mine.seeds == other.seeds && mine.sha256 != other.sha256 => {
-            return Err("its trace is another one: it comes from other code than the first".to_owned());
+            return Err("its trace differs: it comes from other code than the first report".to_owned());
         }
         (None, other) => whole.trace = other,
         (Some(_), _) => {}

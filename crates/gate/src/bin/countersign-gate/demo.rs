@@ -55,7 +55,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
     let exit = match &told {
         Ok(()) => Exit::Expected,
         Err(unexpected) => {
-            print_error!("{} {unexpected}", "this is not what should have happened:".red());
+            print_error!("{} {unexpected}", "unexpected:".red());
             Exit::Unexpected
         }
     };
