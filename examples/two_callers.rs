@@ -8,7 +8,7 @@ use stateright::{Checker, Model, Property};
 
 const DIGEST: Digest = Digest([1; 32]);
 
-/// How a caller uses the approval.
+/// Order of a caller's steps.
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
     /// Reads the status, and later writes what it concluded from it.

@@ -108,7 +108,7 @@ impl<S, P, D, W> GateBuilder<S, P, D, W> {
         GateBuilder { gate: Gate { store, preflight, deployer, waiter, flow }, has_deployer: true }
     }
 
-    /// How an attempt waits for an approval's lease.
+    /// Sets the queue for an approval's lease.
     pub fn waiter<V>(self, waiter: V) -> GateBuilder<S, P, D, V> {
         let Gate { store, preflight, deployer, flow, .. } = self.gate;
         let gate = Gate { store, preflight, deployer, waiter, flow };

@@ -81,10 +81,10 @@ pub enum Committed {
     NotConsumed(Refusal),
 }
 
-/// How long an approval can be used, in milliseconds: 24 hours from the request.
+/// Validity of an approval, in milliseconds: 24 hours from the request.
 pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// How long an approval's lease lasts, in milliseconds: longer than any preflight should take. A holder that exceeds it
+/// Duration of an approval's lease, in milliseconds: longer than any preflight should take. A holder that exceeds it
 /// only loses its turn.
 pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 
@@ -341,7 +341,7 @@ pub trait Operations: Send + Sync {
     /// Writes down how a deploy ended.
     fn log_deploy(&self, log: DeployLog) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// How the deploys for an approval ended, oldest first.
+    /// Results of the deploys for an approval, oldest first.
     fn deploy_logs(&self, approval: Uuid) -> impl Future<Output = Result<Vec<DeployLog>, StoreError>> + Send;
 
     /// Checks that the store answers and takes writes.

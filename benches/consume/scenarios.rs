@@ -318,7 +318,7 @@ fn together<T: Send>(threads: usize, work: impl Fn(usize) -> T + Sync) -> (Durat
     (ended - begun, ran.into_iter().map(|(.., done)| done).collect())
 }
 
-/// How uneven the mix is: the approval of rank n is asked for in proportion to 1 / n to this.
+/// Exponent of the Zipf distribution: the approval of rank n is requested in proportion to 1 / n to this power.
 pub(crate) const ZIPF_EXPONENT: f64 = 0.99;
 
 fn mixed_tries(seed: u64, count: usize, approvals: usize) -> Vec<Try> {

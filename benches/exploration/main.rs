@@ -1,4 +1,4 @@
-//! How fast states are explored: what driving the real core costs, and what a second thread brings.
+//! Speed of exploration: the cost of driving the real core, and the gain of a second thread.
 //!
 //! `cargo bench --bench exploration` measures each alone; before that it prints the ratios and counts that a shared
 //! machine can be asked for: rounds of both sides take turns in one run, and the best round of each counts.

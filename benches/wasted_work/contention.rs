@@ -9,7 +9,7 @@ use countersign::{protocol::Outcome, service::Waiter};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-/// How contenders for one approval are kept apart.
+/// Policy for concurrent contenders for one approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Contention {
     /// They are not, before the compare-and-swap.
@@ -60,7 +60,7 @@ impl Waiter for Line {
     }
 }
 
-/// How the promotion under way has ended; none before it has.
+/// Outcome of the running promotion; `None` before its end.
 type Landing = watch::Receiver<Option<Outcome>>;
 
 /// At most one promotion of the approval at a time, whose outcome all share.

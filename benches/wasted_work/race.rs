@@ -71,7 +71,7 @@ pub(crate) struct Race {
     pub(crate) seed: u64,
 }
 
-/// How a race went. Times begin when the first contender comes.
+/// Result of a race. Times count from the first arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finish {
     /// Number of preflights begun.

@@ -16,7 +16,7 @@ pub struct Page {
     pub property: Property,
     /// Why it matters.
     pub why: &'static str,
-    /// How to fix an order that violates it.
+    /// The fix of an order that violates it.
     pub fix: &'static str,
     /// The counterexample.
     pub example: Example,

@@ -64,7 +64,7 @@ pub struct Findings {
 
 /// A model whose states can be judged and packed, and whose moves have a mover.
 pub trait Explorable: stateright::Model + Sync {
-    /// How a state is kept and compared: two states are the same exactly when their packed forms are.
+    /// Stored form of a state: two states are equal if and only if their packed forms are.
     type Packed: Copy + Eq + Hash + Send + Sync;
     /// Packs a state.
     fn pack(&self, state: &Self::State) -> Self::Packed;

@@ -56,7 +56,7 @@ impl Run {
         narrated(model, &mut model.initial(), &self.actions)
     }
 
-    /// How it goes on, in words: tail and cycle.
+    /// The continuation in words: tail and cycle.
     pub fn aftermath(&self, model: &Model) -> [Vec<Scene>; 2] {
         let mut state = model.initial();
         narrated(model, &mut state, &self.actions);
@@ -199,7 +199,7 @@ impl Expectations {
         let expected_broken = self.broken.contains(&property);
         match verdict {
             Verdict::Unknown => false,
-            // It needs no expectation, and contradicts none but "broken".
+            // No expectation is needed; only "broken" contradicts it.
             Verdict::DoesNotApply => !expected_broken,
             Verdict::Violated(_) => expected_broken,
             // Less happens within smaller bounds, so less is broken.

@@ -1,4 +1,4 @@
-//! How the value of a key is read: the words of each type, stated once.
+//! Values of keys: the words of each type, stated once.
 
 use std::{collections::BTreeSet, ops::Range};
 

@@ -267,7 +267,7 @@ impl Approval {
     }
 }
 
-/// How an approval stands: all that its transitions compare. Only the status ever changes.
+/// State of an approval: all fields that its transitions compare. Only the status ever changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ApprovalState {
     /// The status.

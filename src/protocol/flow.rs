@@ -89,7 +89,7 @@ impl Flow {
         &self.object
     }
 
-    /// How a decision is taken.
+    /// The rule for decisions.
     pub fn decision(&self) -> DecisionRule {
         self.decision
     }

@@ -113,7 +113,7 @@ impl<'a> Promotion<'a> {
         running.then(|| Checkpoint::new(self.flow, self.request, self.at, self.refusal.clone()))
     }
 
-    /// How it ended; none while it runs.
+    /// Outcome; `None` while it runs.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }

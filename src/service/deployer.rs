@@ -73,7 +73,7 @@ struct State {
     /// Every launch that took effect: all under one key are one.
     effective: Vec<Launch>,
     running: Vec<Running>,
-    /// How the deploys with a key ended.
+    /// Results of the deploys with a key.
     ended: Vec<(Uuid, StackStatus)>,
     next: u64,
 }

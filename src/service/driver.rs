@@ -17,7 +17,7 @@ pub struct Driver<'a, S, D, W = RetryImmediately, P = NoPreflight> {
     pub store: &'a S,
     /// Starts the deploys of flows that launch from this process.
     pub deployer: &'a D,
-    /// How an attempt waits for an approval's lease.
+    /// The queue for an approval's lease.
     pub waiter: &'a W,
     /// The checks besides the store's.
     pub preflight: &'a P,

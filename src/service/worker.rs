@@ -8,7 +8,7 @@ use crate::{
     store::{Clock, Lease, StackStatus, Store, StoreError},
 };
 
-/// How a worker holds a job.
+/// Terms of a worker's lease.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// The worker's own clock. It says how long ago something was, and never when a lease ends: that is the store's to

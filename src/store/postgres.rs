@@ -57,7 +57,7 @@ pub struct PostgresOptions {
     pub synchronous_commit: SynchronousCommit,
     /// Refuses a server that may lose commits in a crash.
     pub refuse_volatile: bool,
-    /// How an approval is consumed.
+    /// Strategy of the consume.
     pub cas: Cas,
 }
 

@@ -101,7 +101,7 @@ pub enum Dialect {
     Postgres,
 }
 
-/// How a work is to be run.
+/// Transaction mode of a work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Reads only, from one snapshot.
@@ -121,7 +121,7 @@ pub trait Work: Send + Sync + 'static {
     /// The result.
     type Output: Send + 'static;
 
-    /// How it is to be run.
+    /// Its transaction mode.
     fn mode(&self) -> Mode;
 
     /// Runs the work. Its writes are rolled back if it returns [`Done::Undo`] or an error.
@@ -131,7 +131,7 @@ pub trait Work: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Done<Self::Output>, SqlError>> + Send;
 }
 
-/// How a work has ended.
+/// End of a work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done<T> {
     /// Commits.

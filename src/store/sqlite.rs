@@ -43,7 +43,7 @@ pub enum Durability {
     Normal,
 }
 
-/// How a SQLite store works.
+/// Options of a store in SQLite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
     /// When a write counts as done.
@@ -54,7 +54,7 @@ pub struct SqliteOptions {
     pub readers: usize,
     /// Maximum number of writes in one commit.
     pub batch: usize,
-    /// How long a write waits for another process's lock.
+    /// Time limit for waiting for another process's lock.
     pub patience: Duration,
     /// The most pages that the file may have, of 2 KiB in a new file; none: as many as the disk has room for.
     pub most_pages: Option<u32>,

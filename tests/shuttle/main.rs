@@ -19,7 +19,7 @@ const PCT_DEPTH: usize = 3;
 /// The same schedules in every run.
 const SEED: u64 = 11;
 
-/// How schedules are drawn.
+/// Scheduling algorithm.
 #[derive(Clone, Copy, Debug)]
 enum Draw {
     AtRandom,

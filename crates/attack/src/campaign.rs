@@ -71,7 +71,7 @@ pub(crate) struct Gathered {
     pub(crate) notes: Vec<String>,
     /// The part of the campaign that runs.
     pub(crate) scenario: Scenario,
-    /// How the shortest violation of each property came about.
+    /// Origin of the shortest violation of each property.
     pub(crate) scenarios: BTreeMap<&'static str, Scenario>,
     keep: bool,
 }

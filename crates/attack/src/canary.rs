@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
 };
 
-/// How the canary checks and acts.
+/// Defect of the canary: the order of its check and act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     /// The check and the act are this far apart.

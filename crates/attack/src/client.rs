@@ -57,7 +57,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// With an answer.
@@ -75,7 +75,7 @@ pub struct Sent {
     pub released_ns: u64,
     /// When its outcome was known.
     pub completed_ns: u64,
-    /// How it ended.
+    /// Outcome.
     pub outcome: Outcome,
 }
 

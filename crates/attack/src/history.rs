@@ -137,7 +137,7 @@ pub struct Operation {
     pub process: i64,
     /// The action.
     pub f: Action,
-    /// How it ended. One that never ended is [`Kind::Info`].
+    /// Outcome; [`Kind::Info`] if it never ended.
     pub kind: Kind,
     /// When it began.
     pub invoked_ns: u64,

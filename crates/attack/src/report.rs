@@ -80,11 +80,11 @@ pub struct VerdictLine {
     pub exercised: usize,
     /// Objects that did.
     pub violated: usize,
-    /// How it is violated, or why there is no verdict.
+    /// Description of the violation, or the reason for a missing verdict.
     pub why: Option<String>,
     /// The shortest history that violates it.
     pub history: Option<Vec<Event>>,
-    /// How that came about.
+    /// Origin of the violation.
     pub scenario: Option<Scenario>,
 }
 
@@ -102,7 +102,7 @@ pub enum Verdict {
     NotTestable,
 }
 
-/// How a campaign ended, for the exit code.
+/// End of a campaign, for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// No property is violated: 0.

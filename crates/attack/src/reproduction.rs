@@ -59,9 +59,9 @@ pub struct Reproduction {
     pub target: PathBuf,
     /// The ids of the properties that are violated.
     pub properties: Vec<String>,
-    /// How.
+    /// Description of the violation.
     pub why: String,
-    /// How it came about.
+    /// Origin of the violation.
     pub scenario: Scenario,
     /// The history.
     pub history: Vec<Event>,

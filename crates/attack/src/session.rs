@@ -44,7 +44,7 @@ impl Object {
     }
 }
 
-/// How a use differs from the plain one.
+/// Variation of a use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Variant {
     /// The idempotency key: equal numbers are equal keys.

@@ -74,7 +74,7 @@ pub struct Target {
     pub other_owner: Option<Vec<(String, Template)>>,
     /// Paths that a link scanner would open.
     pub safe_links: Vec<Template>,
-    /// How to start the service.
+    /// Start of the service.
     pub service: Option<Service>,
     /// The database of the service.
     pub database: Option<Database>,
@@ -225,7 +225,7 @@ pub enum Change {
     Wait(Duration),
 }
 
-/// How to start, reach and stop the service.
+/// Start, address and stop of the service.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// The program and its arguments.

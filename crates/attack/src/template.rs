@@ -16,7 +16,7 @@ enum Part {
     Name(String),
 }
 
-/// How a value is written where a placeholder stands.
+/// Escaping of a placeholder's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Escape {
     /// Unquoted.

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Write what was measured to this file, for `report`
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
-    /// How to print what was measured
+    /// Format of the output
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
 }

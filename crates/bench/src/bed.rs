@@ -94,7 +94,7 @@ pub(crate) trait Bed {
     /// End of the database's log, in bytes.
     async fn log_position(&mut self) -> Result<u64, BadInput>;
 
-    /// How a commit of this entry's gets to the disk, and whether it has when the client gets its answer.
+    /// Durability settings of this contender, and whether a commit is on the disk at its answer.
     fn durability(&self, entry: &Entry) -> (String, bool);
 }
 

@@ -66,7 +66,7 @@ pub(crate) enum Kind {
     Wrong,
 }
 
-/// How the approvals were asked for.
+/// Pattern of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Scenario {

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::document::{Latency, rounded};
 
-/// How a try ended.
+/// Outcome of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The try consumed the approval.

@@ -9,7 +9,7 @@ use countersign_models::model::{Actor, Scene};
 pub(crate) struct Diagram {
     pub(crate) title: String,
     pub(crate) scenes: Vec<Scene>,
-    /// How it goes on without faults, for L1 and L2.
+    /// Continuation without faults, for L1 and L2.
     pub(crate) tail: Vec<Scene>,
     /// The cycle that follows, for ever.
     pub(crate) cycle: Vec<Scene>,

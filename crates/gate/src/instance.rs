@@ -39,9 +39,9 @@ pub struct Parts<S> {
     pub clock: Arc<dyn Clock>,
     /// The source of ids and tokens.
     pub ids: Arc<dyn Ids>,
-    /// How it deploys.
+    /// Method of deploying.
     pub method: DeployMethod,
-    /// How it sends links.
+    /// Channel for links.
     pub channel: Channel,
     /// To whom.
     pub operators: Arc<Operators>,
@@ -49,7 +49,7 @@ pub struct Parts<S> {
     pub public_url: String,
     /// Retries of failed notifications.
     pub retries: Retries,
-    /// How its workers work.
+    /// Settings of its workers.
     pub workers: WorkerSettings,
     /// Time limit for running deploys at shutdown.
     pub drain: Duration,

@@ -61,7 +61,7 @@ impl Edits<'_> {
         self.push(words, vec![Change::Set(place, key, value.into())]);
     }
 
-    /// How people and clients reach the steps.
+    /// Edits of the decision and the endpoint.
     fn people(&mut self) {
         let (decision, object) = (self.flow.decision(), self.flow.object());
         if self.flow.endpoint().method == Method::Get {

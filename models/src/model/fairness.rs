@@ -75,7 +75,7 @@ impl Explorable for Model {
             Action::Promotion { consumer, .. } => match state.attempts[usize::from(consumer)].stage {
                 Stage::Running => Mover::Owed(consumer),
                 Stage::Waiting if self.owes_retry(state, consumer) => Mover::Owed(consumer),
-                // It need never begin.
+                // The attempt need never begin.
                 _ => Mover::Anybody,
             },
             Action::DeployEnds { .. } => Mover::Owed(DEPLOYS),

@@ -15,7 +15,7 @@ use crate::{
     world::{Attempt, Job, Lease, Payload, State, TargetStatus},
 };
 
-/// How an attempt that runs alone ends.
+/// Outcome of an attempt that runs alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alone {
     /// The attempt succeeds.
@@ -26,7 +26,7 @@ pub(super) enum Alone {
     NotJudged,
 }
 
-/// How a fresh attempt ends, by what that depends on; 0 where it has not been tried.
+/// Outcomes of fresh attempts, by the facts on which they depend; 0 if not yet computed.
 #[derive(Clone, Debug)]
 pub(super) struct Known(Arc<[AtomicU8]>);
 
@@ -73,7 +73,7 @@ impl Model {
         self.leases_end && self.holder_runs(state)
     }
 
-    /// How this attempt ends, alone and as if its caller were new (`is_fresh`) or had a retry left.
+    /// Outcome of this attempt, alone and as if its caller were new (`is_fresh`) or had a retry left.
     pub(super) fn alone(&self, state: &State, attempt: u8, is_fresh: bool) -> Alone {
         let mut holder_lives = self.holder_lives(state);
         let mut state = *state;

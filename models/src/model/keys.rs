@@ -140,7 +140,7 @@ impl Model {
                 world.lease_last = Some(attempt);
                 world.fence_shared = false;
             }
-            // It shares the lease of its caller's other attempt; an acquisition with a lost reply changes nothing.
+            // The attempt shares the lease of its caller's other one; an acquisition with a lost reply changes nothing.
             Lease::Held { .. } if !known => self.forget_fence(world, attempt),
             Lease::Held { by, known: was_known } => {
                 world.lease_shared = was_known && (world.lease_shared || by != attempt);

@@ -112,11 +112,11 @@ pub struct PromotionFacts {
     pub consumed: bool,
     /// Number of uses, where it may exceed one; 0 where only `consumed` is known.
     pub uses: u8,
-    /// It wrote the target or the vault, without an undo.
+    /// Wrote the target or the vault, without an undo.
     pub wrote: bool,
-    /// It acted, without an undo. A written job counts.
+    /// Acted, without an undo. A written job counts.
     pub acted: bool,
-    /// It repeats the outcome of an earlier attempt of the same caller.
+    /// Repeats the outcome of an earlier attempt of the same caller.
     pub repeats: bool,
     /// Its next action consumes. It may be its first.
     pub at_consume: bool,

@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// How large a schedule is.
+/// Size of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// In the model's own world, and with the model's faults: each step is held against the model.
@@ -47,7 +47,7 @@ pub enum Size {
 
 /// Parameters of one seed.
 pub struct Swarm {
-    /// How large.
+    /// Size of the schedule.
     pub size: Size,
     /// The participants.
     pub scenario: Scenario,

@@ -29,7 +29,7 @@ pub struct Attempt {
     pub target: Option<u8>,
     /// That target is its own creation.
     pub created: bool,
-    /// It knows the number of a lease that it has acquired.
+    /// The number of its lease is known.
     pub is_fenced: bool,
     /// A lease to release.
     pub holds_lease: bool,
@@ -81,12 +81,12 @@ impl Attempt {
         self.deploys.iter().any(|deploy| deploy.runs)
     }
 
-    /// It used the object or acted, without undoing all of that.
+    /// True if it used the object or acted, without undoing all of that.
     pub fn has_effect(&self) -> bool {
         self.uses > 0 || self.has_acted()
     }
 
-    /// It acted, without undoing all of that.
+    /// True if it acted, without undoing all of that.
     pub fn has_acted(&self) -> bool {
         self.acted.iter().any(|count| *count > 0)
     }

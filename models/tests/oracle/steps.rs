@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// How a step's action goes.
+/// Result of a step's action.
 pub(crate) enum Done {
     /// The lease is held: it waits, which is no move.
     Waits,

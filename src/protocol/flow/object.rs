@@ -63,7 +63,7 @@ pub enum FailedAttempt {
     Burn,
 }
 
-/// How an approver's decision is taken.
+/// Rule for an approver's decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DecisionRule {
     /// The fields that the approving swap compares.
@@ -96,7 +96,7 @@ impl Default for DecisionGuards {
 pub struct Endpoint {
     /// Its method; with [`Method::Get`] a link scanner runs the whole flow, once.
     pub method: Method,
-    /// How clients repeat a request whose answer they did not get.
+    /// Retries of clients without an answer.
     pub retry: Retry,
 }
 
@@ -110,7 +110,7 @@ pub enum Method {
     Post,
 }
 
-/// How clients repeat a request.
+/// Retries of clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Retry {
     /// Never.

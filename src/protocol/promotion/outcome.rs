@@ -1,8 +1,8 @@
-//! How a promotion ends: its answer, and the kind of refusal that the properties tell apart.
+//! Outcomes of a promotion: its answer, and the kinds of refusal that properties distinguish.
 
 use crate::protocol::{effect::Target, refusal::Refusal};
 
-/// How a promotion ended.
+/// Outcome of a promotion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The attempt reached the end of its flow: 202 for a target that it created, otherwise 200.

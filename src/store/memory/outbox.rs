@@ -59,7 +59,7 @@ impl<S: Strategy> MemoryStore<S> {
             if row.job.state == JobState::Ready
                 && of_target.as_ref().is_some_and(|launches| !launches.is_next(approval))
             {
-                // It gets another ticket when the previous one is done.
+                // The job gets another ticket when the previous one is done.
                 continue;
             }
             let fence = match row.job.state {

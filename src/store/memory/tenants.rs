@@ -71,7 +71,7 @@ pub struct Event {
 }
 
 impl<S: Strategy> MemoryStore<S> {
-    /// How an approval stands now.
+    /// Current state of an approval.
     pub fn standing(&self, approval: Uuid) -> Option<Record> {
         self.standings.read(approval)
     }

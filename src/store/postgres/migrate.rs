@@ -103,7 +103,7 @@ async fn keeps_commits(client: &Client, options: &PostgresOptions) -> Result<(),
     Ok(())
 }
 
-/// How the instances of this strategy keep each other from creating a second target.
+/// The lock by which instances with this strategy avoid creating a second target.
 fn means(cas: Cas) -> &'static str {
     if cas.locks_teams() { "team_lock" } else { "serializable" }
 }

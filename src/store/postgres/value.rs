@@ -1,4 +1,4 @@
-//! How a statement's values go over the wire, and come back from it.
+//! Encoding of a statement's values, in both directions.
 
 use std::error::Error;
 

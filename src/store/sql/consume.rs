@@ -97,7 +97,7 @@ impl Cas {
         self != Self::Serializable
     }
 
-    /// How a commit of several changes is to be run.
+    /// Transaction mode of a commit with several changes.
     pub(super) fn mode(self) -> Mode {
         if self == Self::Serializable { Mode::Serializable } else { Mode::Write }
     }
@@ -259,11 +259,11 @@ impl Consume {
     }
 }
 
-/// How an approval stands, in every strategy's order of columns.
+/// The state of an approval, in every strategy's order of columns.
 const SEEN: &str =
     "SELECT status, expires_at, digest, countersign_now(), version, lease_fence FROM approvals WHERE id = $1";
 
-/// How an approval stood at one moment.
+/// State of an approval at one moment.
 struct Seen {
     standing: ApprovalState,
     now: Timestamp,

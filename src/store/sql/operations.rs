@@ -161,7 +161,7 @@ impl Work for LogDeploy {
     }
 }
 
-/// How the deploys for an approval ended.
+/// Results of the deploys for an approval.
 pub(super) struct DeployLogs(pub(super) Uuid);
 
 impl Work for DeployLogs {

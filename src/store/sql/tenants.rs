@@ -42,7 +42,7 @@ pub(super) struct CreateStack {
     pub(super) team: Uuid,
     pub(super) stack: NewStack,
     pub(super) ids: Arc<dyn Ids>,
-    /// How commits are run: counting must be safe from them.
+    /// The commits' transaction mode: counting must be safe from them.
     pub(super) mode: Mode,
 }
 

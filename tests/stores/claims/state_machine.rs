@@ -74,7 +74,7 @@ impl Expected {
         true
     }
 
-    /// How a promote ends, and whether it consumes.
+    /// Outcome of a promote, and whether it consumes.
     fn promote(&self, now: Timestamp, outage: Option<&Refusal>) -> Result<(), Refusal> {
         if outage == Some(&Refusal::LOOKUP_FAILED) {
             return Err(Refusal::LOOKUP_FAILED);

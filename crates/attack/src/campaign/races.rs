@@ -13,7 +13,7 @@ use crate::{
     target::Change,
 };
 
-/// How the requests of the races met.
+/// Timing of the races.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Races {
     /// Rounds of concurrent uses.

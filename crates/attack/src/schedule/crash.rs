@@ -127,7 +127,7 @@ pub async fn crash_once<R: CrashableRequests>(
     })
 }
 
-/// How a run ended.
+/// End of a run.
 enum Ended<R> {
     /// At the crash point.
     Crashed(Vec<Step>, R),

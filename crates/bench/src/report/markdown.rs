@@ -11,7 +11,7 @@ use super::{
 };
 use crate::document::FORGETS;
 
-/// How to read the tables. The same on the page.
+/// Legend of the tables; shared with the page.
 const READING: &str = include_str!("reading.md");
 
 pub(super) fn render(reports: &Reports) -> String {

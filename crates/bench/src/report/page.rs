@@ -15,7 +15,7 @@ use crate::document::{FORGETS, Kind, Latency, Run, Scenario};
 
 const STYLE: &str = include_str!("page.css");
 
-/// How to read the tables. The same in Markdown.
+/// Legend of the tables; shared with Markdown.
 const READING: &str = include_str!("reading.md");
 
 /// The part that does not depend on the measurements.

@@ -68,7 +68,7 @@ pub(crate) struct ReachArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct OutputArgs {
-    /// How to print what was found
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: super::Format,
     /// Write a page with the timelines of the violations to this file

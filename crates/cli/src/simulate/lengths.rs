@@ -1,4 +1,4 @@
-//! How short a failure got against the model's shortest run; where the two differ, why.
+//! Comparison of a failure's length with the model's shortest run, with the reason for a difference.
 
 use std::ops::RangeInclusive;
 

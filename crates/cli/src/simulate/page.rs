@@ -82,7 +82,7 @@ fn line(document: &Document, property: Property) {
     print_line!("  {title} {mark} violated by {}: {lengths}", schedules(finding.seeds));
 }
 
-/// How short it got, and how short the model's shortest run is.
+/// Length of the shrunk failure, and of the model's shortest run.
 fn lengths(shrunk: &Shrunk) -> String {
     let actions = counted(shrunk.failure.actions.len() as u64, "action");
     let known_faults =

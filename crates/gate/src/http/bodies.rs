@@ -1,4 +1,4 @@
-//! What goes in, as JSON: unknown fields are refused, and so is text that a store may be unable to keep.
+//! Request bodies in JSON: unknown fields are refused, and so is text that a store may be unable to keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 

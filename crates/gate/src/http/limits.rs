@@ -43,7 +43,7 @@ pub struct Settings {
     pub trust_forwarded_for: bool,
     /// The requester of a promotion may not approve it with a session.
     pub forbid_self_approval: bool,
-    /// How the approval's page is addressed from outside, if not by the header `Host`: `https://gate.example`.
+    /// External origin of the approval's page, if it differs from the header `Host`: `https://gate.example`.
     pub public_origin: Option<String>,
     /// How long a shutdown waits for running requests.
     pub grace: Duration,

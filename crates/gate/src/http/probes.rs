@@ -1,4 +1,4 @@
-//! What an instance says about itself: alive, ready, its counters, its description.
+//! Liveness, readiness, counters and OpenAPI description of an instance.
 
 use axum::{
     Json,

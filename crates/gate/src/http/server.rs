@@ -74,7 +74,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
             .serve_connection(TokioIo::new(timed(stream, app.settings().write_time)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            // How a connection ended is its caller's affair.
+            // The end of a connection only matters to its caller.
             let _ = connection.await;
             drop((place, counted));
         });

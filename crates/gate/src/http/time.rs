@@ -1,4 +1,4 @@
-//! How a time is written: RFC 3339, in UTC, to the millisecond.
+//! Format of times: RFC 3339, in UTC, to the millisecond.
 
 use countersign::protocol::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What comes out, as JSON: never a token, a payload, a variable's value or a secret.
+//! Response bodies in JSON: never a token, a payload, a variable's value or a secret.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -330,7 +330,7 @@ pub(super) struct OkView {
     pub(super) ok: bool,
 }
 
-/// What a kind is called.
+/// Name of a kind.
 pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Stack => "stack",
@@ -338,7 +338,7 @@ pub(super) fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// What a status is called.
+/// Name of a status.
 pub(super) fn status_name(status: StackStatus) -> &'static str {
     match status {
         StackStatus::Building => "building",

@@ -37,7 +37,7 @@ pub trait Cancel: Deployer {
     fn cancel(&self, key: Uuid) -> impl Future<Output = ()> + Send;
 }
 
-/// How a deploy is done.
+/// Method of deploying.
 #[derive(Clone, Debug)]
 pub enum DeployMethod {
     /// Simulates a deploy.

@@ -66,14 +66,14 @@ impl fmt::Display for NotSent {
 
 impl std::error::Error for NotSent {}
 
-/// How what could not be sent is tried again.
+/// Retries of failed notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// After the first failure; twice as long after each one that follows.
     pub first: Duration,
     /// Never longer than this.
     pub longest: Duration,
-    /// How long until another instance retries a notification whose sender crashed. It has to be longer than any
+    /// Time until another instance retries a notification whose sender crashed. It has to be longer than any
     /// delivery takes, or the notification is sent twice.
     pub lease: Duration,
 }
@@ -103,7 +103,7 @@ pub struct Notifier<S> {
     pub ids: Arc<dyn Ids>,
     /// The recipients.
     pub operators: Arc<Operators>,
-    /// How.
+    /// Channel for links.
     pub channel: Arc<Channel>,
     /// Base URL of the approval's page: `https://gate.example.com`.
     pub public_url: Arc<str>,

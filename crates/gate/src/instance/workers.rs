@@ -60,7 +60,7 @@ pub struct Worker<S, D> {
     pub clock: Arc<dyn Clock>,
     /// Wakes it.
     pub wakeups: Arc<Wakeups>,
-    /// How it works.
+    /// Its settings.
     pub settings: WorkerSettings,
     /// Leases held by this instance's workers.
     pub held: Arc<HeldHere>,

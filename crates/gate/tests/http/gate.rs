@@ -247,7 +247,7 @@ impl Gate {
         self.store.look(TEAM, |records| count(records.events)).expect("the team is there")
     }
 
-    /// How an approval stands, by its own page.
+    /// The approval, as its own page shows it.
     pub(crate) async fn approval(&self, approval: Uuid) -> Value {
         self.get(&format!("/api/v1/approvals/{approval}"), &dev()).await.json()
     }

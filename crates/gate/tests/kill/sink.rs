@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-/// How the images begin whose launch takes its time, the first time.
+/// Prefix of the images whose first launch is slow.
 pub(crate) const SLOW: &str = "slow-";
 
 /// The script of the command deployer. A launch under a repeated key is the same launch: its folder can be created only

@@ -1,8 +1,8 @@
-//! How a request ended, for the coverage of a campaign.
+//! Outcomes of requests, for the coverage of a campaign.
 
 use crate::properties::Stage;
 
-/// How a request ended, for the coverage of a campaign.
+/// Outcome of a request, for the coverage of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// 200 or 202.

@@ -5,7 +5,7 @@ use crate::{
     world::{Attempt, Judge, KeyRow, Kin, Kind, Phase, Status, World},
 };
 
-/// How an attempt that runs alone ends.
+/// Outcome of an attempt that runs alone.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Alone {
     Succeeds,

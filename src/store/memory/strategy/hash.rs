@@ -1,4 +1,4 @@
-//! How ids are hashed: with a key that is the same in every run, for maps, shards and the [`index`](super::index).
+//! The hash of ids: with a fixed key, for maps, shards and the [`index`](super::index).
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -26,7 +26,7 @@ struct Prepared {
     types: Vec<u32>,
 }
 
-/// How a unit ends, and with what its answer does.
+/// Last message of a unit, which also ends its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum End {
     /// With a Sync or a query; the answer with ReadyForQuery.

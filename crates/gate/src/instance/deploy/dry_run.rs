@@ -9,7 +9,7 @@ use super::run::{Cancelled, Ended};
 pub struct DryRun {
     /// Its duration.
     pub duration: Duration,
-    /// It fails.
+    /// Simulates a failure.
     pub fails: bool,
 }
 

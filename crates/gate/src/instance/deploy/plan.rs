@@ -21,19 +21,19 @@ pub struct Plan {
     pub key: Option<Uuid>,
     /// Larger than that of every earlier deploy for the target: what keeps state refuses a smaller one. None without a key.
     pub fence: Option<u64>,
-    /// What is launched, as 64 hexadecimal digits.
+    /// Digest of the payload, as 64 hexadecimal digits.
     pub digest: String,
     /// `stack` or `resource_twin`.
     pub kind: Kind,
-    /// What is launched: the stack or the resource that was promoted.
+    /// The promoted stack or resource.
     pub source: Uuid,
     /// From which environment.
     pub from: String,
     /// To which environment.
     pub to: String,
-    /// What is written.
+    /// The target.
     pub target: PlanTarget,
-    /// Who asked.
+    /// The requester.
     pub requested_by: String,
     /// The approved services. None when what is launched is not what was approved, as flows allow that do not look.
     pub services: Option<Vec<PlanService>>,
@@ -44,7 +44,7 @@ pub struct Plan {
 pub struct PlanTarget {
     /// Its id, where the promotion knew it.
     pub id: Option<Uuid>,
-    /// What the caller wants it to be called; none: as its source.
+    /// Requested name of the target; `None` for the source's.
     pub name: Option<String>,
     /// Its environment.
     pub env: String,
@@ -59,7 +59,7 @@ pub struct PlanService {
     pub image_ref: Option<String>,
     /// The port that it listens on.
     pub port: Option<u16>,
-    /// Whether it can be reached from outside.
+    /// Reachable from outside.
     pub expose: bool,
 }
 

@@ -12,7 +12,7 @@ use countersign::{
     store::{Clock, DeployLog, Operations, StackStatus, Store, StoreError},
 };
 
-/// How a deploy has ended.
+/// Result of a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
     /// `None` after a signal.
@@ -54,7 +54,7 @@ const LONGEST_BEFORE_ANOTHER_START: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 8;
 
 impl<S: Store + Operations> Run<S> {
-    /// How it has ended; none when it was cancelled before, and is to be run again.
+    /// Result of the deploy; `None` if it was cancelled and has to be run again.
     pub(super) async fn until_ended(mut self) -> Option<StackStatus> {
         let launch = self.launch;
         let approval = launch.approval;
@@ -117,7 +117,7 @@ impl<S: Store + Operations> Run<S> {
         }
     }
 
-    /// How deploys under this key have ended, on any instance.
+    /// Results of earlier deploys under this key, on any instance.
     async fn ended_before(&mut self) -> Option<Vec<DeployLog>> {
         let (store, approval) = (Arc::clone(&self.store), self.launch.approval);
         self.until_answered(|| store.deploy_logs(approval)).await

@@ -55,7 +55,7 @@ pub(crate) struct File {
     pub(crate) tenant: Vec<Spanned<TenantTable>>,
 }
 
-/// How the workers work.
+/// Settings of the workers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct WorkersTable {
@@ -64,7 +64,7 @@ pub(crate) struct WorkersTable {
     pub(crate) poll: Option<Text<Pause>>,
 }
 
-/// How deploys are done: by a command, or not at all.
+/// Settings of deploys: a command, or a dry run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DeployerTable {
@@ -75,7 +75,7 @@ pub(crate) struct DeployerTable {
     pub(crate) fails: Option<bool>,
 }
 
-/// How links are sent: one of folder, smtp and webhook.
+/// Settings of notifications: one of folder, smtp and webhook.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NotifierTable {
@@ -106,7 +106,7 @@ pub(crate) struct HttpTable {
     pub(crate) grace: Option<Text<Time>>,
 }
 
-/// How PostgreSQL is used.
+/// Settings for PostgreSQL.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PostgresTable {

@@ -65,7 +65,7 @@ pub(crate) struct Order {
     pub(crate) is_safe: bool,
 }
 
-/// How links are sent, before the server knows where it is.
+/// Settings of notifications, before the server's address is known.
 pub(crate) struct NotifierSettings {
     way: Way,
     pub(crate) retries: Retries,
