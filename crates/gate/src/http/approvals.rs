@@ -18,7 +18,7 @@ use countersign::{
     store::{ApprovalRecord, AuditKind, Listed, StackStatus, StoreError},
 };
 
-/// An approval, and what the promote that used it has done.
+/// An approval, with the outcome of the promote that used it.
 #[utoipa::path(
     get,
     path = "/api/v1/approvals/{id}",
@@ -60,7 +60,7 @@ pub(super) struct AuditQuery {
     approval_id: Option<String>,
 }
 
-/// What happened to an approval.
+/// Events of an approval.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",

@@ -65,16 +65,16 @@ impl<B: Backend, D: Deployer + 'static> FromRequest<App<B, D>> for Body {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StackBody {
-    /// What it is called: 1 to 100 characters.
+    /// Display name: 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub(super) name: String,
-    /// Where it runs: 1 to 64 of `[A-Za-z0-9_-]`.
+    /// The environment: 1 to 64 of `[A-Za-z0-9_-]`.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub(super) env: String,
-    /// Its services, each of another name.
+    /// The services, with distinct names.
     #[schema(max_items = 100)]
     pub(super) services: Vec<ServiceBody>,
-    /// Its variables. A value `vault:KEY` stands for what the environment's vault has under `KEY`.
+    /// The variables. A value `vault:KEY` refers to `KEY` in the environment's vault.
     #[serde(default)]
     pub(super) env_vars: BTreeMap<String, String>,
 }
@@ -93,7 +93,7 @@ pub(super) struct ServiceBody {
     /// The port that it listens on.
     #[serde(default)]
     pub(super) port: Option<u16>,
-    /// Whether it can be reached from outside.
+    /// True if it is reachable from outside.
     #[serde(default)]
     pub(super) expose: bool,
 }
@@ -111,27 +111,27 @@ pub(super) struct ImageBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VaultBody {
-    /// It. It is never shown.
+    /// The value. No response contains it.
     pub(super) value: String,
 }
 
-/// To promote a stack.
+/// Request to promote a stack.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PromoteBody {
-    /// Where the stack is; it has to be right.
+    /// The source environment; if given, it has to match the stack's.
     #[serde(default)]
     pub(super) from: Option<String>,
     /// The target environment. `development` needs no approval.
     pub(super) to: String,
-    /// The approval to use. Without one, an approval is asked for.
+    /// The approval to use. Without it, an approval is requested.
     #[serde(default)]
     pub(super) approval_id: Option<String>,
-    /// What a new target is to be called.
+    /// Name of a new target; by default that of the source.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 100)]
     pub(super) name: Option<String>,
-    /// Whether vault keys that are missing in the target environment go along.
+    /// True to copy the vault keys that the target environment lacks.
     #[serde(default)]
     pub(super) copy_vault: bool,
 }
@@ -140,17 +140,17 @@ pub(super) struct PromoteBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResourceBody {
-    /// What it is called: 1 to 100 characters.
+    /// Display name: 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub(super) name: String,
-    /// What it is.
+    /// The product.
     pub(super) r#type: ResourceType,
-    /// Where it is.
+    /// The environment.
     #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
     pub(super) env: String,
 }
 
-/// What a resource is.
+/// The product that a resource runs.
 #[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ResourceType {
@@ -179,17 +179,17 @@ impl From<ResourceKind> for ResourceType {
     }
 }
 
-/// To provision a resource's twin in another environment.
+/// Request to provision a resource's twin in another environment.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TwinBody {
-    /// Where the twin is to be.
+    /// The environment of the twin.
     pub(super) env: String,
-    /// What it is to be called.
+    /// Name of the twin; by default that of the source.
     #[serde(default)]
     #[schema(min_length = 1, max_length = 100)]
     pub(super) name: Option<String>,
-    /// The approval to use. Without one, an approval is asked for.
+    /// The approval to use. Without it, an approval is requested.
     #[serde(default)]
     pub(super) approval_id: Option<String>,
 }

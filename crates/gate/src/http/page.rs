@@ -182,7 +182,7 @@ pub(super) struct DecisionForm {
     decision: String,
 }
 
-/// Tells what was decided. Nothing changes.
+/// The decision. Changes nothing.
 #[utoipa::path(
     get,
     path = "/approve/{token}/result",

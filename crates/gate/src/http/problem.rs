@@ -166,12 +166,12 @@ pub(super) struct ProblemBody<'a> {
     detail: &'a str,
     /// Stable identifier for programs.
     code: &'a str,
-    /// Whether the same request may succeed later.
+    /// True if the same request may succeed later.
     retryable: bool,
     /// The approval's status after this response, where one is concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     approval_status: Option<String>,
-    /// Whether the approval is used, where one is concerned. Absent when the outcome is unknown.
+    /// True if the approval is used, where one is concerned. Absent if the outcome is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     consumed: Option<bool>,
 }

@@ -10,14 +10,14 @@ use countersign::{
     store::{AuditEvent, Listed, Resource, Service, Stack, StackStatus},
 };
 
-/// A service as it is.
+/// A service.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ServiceView {
     name: String,
     image_ref: Option<String>,
     port: Option<u16>,
     expose: bool,
-    /// That of its stack.
+    /// The status of its stack.
     status: &'static str,
 }
 
@@ -42,12 +42,12 @@ impl From<ServiceView> for ServiceAnswer {
     }
 }
 
-/// A stack as it is. Its variables are not shown: they may be secrets.
+/// A stack, without its variables: they may be secrets.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StackView {
     ok: bool,
     id: Uuid,
-    /// What it is called in addresses.
+    /// Name in addresses.
     slug: String,
     name: String,
     env: String,
@@ -143,7 +143,7 @@ pub(super) struct PromotedView {
     pub(super) env: String,
     /// The stack that it was promoted from.
     pub(super) parent_id: Uuid,
-    /// That stack's slug.
+    /// Slug of that stack.
     pub(super) source: String,
     /// `building`: the deploy goes on by itself.
     pub(super) status: &'static str,
@@ -168,7 +168,7 @@ pub(super) struct TwinView {
     pub(super) approval_id: Uuid,
 }
 
-/// An approval as it is.
+/// An approval.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApprovalView {
     pub(super) ok: bool,
@@ -184,7 +184,7 @@ pub(super) struct ApprovalView {
     pub(super) outcome: Option<OutcomeView>,
 }
 
-/// What a promote has done: what it was answered, and what has become of it since.
+/// Outcome of a promote: its answer, and the present state of its deploy.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OutcomeView {
     /// `created` or `updated_existing`.
@@ -196,24 +196,24 @@ pub(super) struct OutcomeView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<Uuid>,
     pub(super) env: String,
-    /// What it was promoted from.
+    /// The source.
     pub(super) parent_id: Uuid,
-    /// The source stack's slug, or the source resource's id; none when there is no such stack any more.
+    /// The source stack's slug, or the source resource's id; null if the stack was deleted.
     pub(super) source: Option<String>,
     pub(super) vault_keys_copied: Vec<String>,
-    /// How this approval's own deploy stands: `building`, `healthy` or `failed`. Until it has ended, where the target is; none
-    /// when there is no such target any more.
+    /// Status of this approval's own deploy: `building`, `healthy` or `failed`. Before its end, the target's status; null if
+    /// the target was deleted.
     pub(super) status: Option<&'static str>,
     /// The deploys for it that have ended, oldest first.
     pub(super) deploys: Vec<DeployView>,
 }
 
-/// How a deploy ended.
+/// Result of a deploy.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeployView {
     #[schema(format = DateTime)]
     pub(super) ended_at: String,
-    /// None when a signal ended it, or it could not be started.
+    /// Null after a signal, or if it could not be started.
     pub(super) exit_code: Option<i32>,
 }
 
@@ -232,7 +232,7 @@ pub(super) struct ListedView {
     pub(super) created_at: String,
     #[schema(format = DateTime)]
     pub(super) expires_at: String,
-    /// When the status last changed; none while it is pending.
+    /// Time of the last change of status; null while it is pending.
     #[schema(format = DateTime)]
     pub(super) decided_at: Option<String>,
 }
@@ -259,9 +259,9 @@ pub(super) struct ListView {
     pub(super) ok: bool,
     /// Newest first.
     pub(super) items: Vec<ListedView>,
-    /// How many there are in all.
+    /// Number of matches.
     pub(super) total: usize,
-    /// What `cursor` has to be to go on; absent when nothing follows.
+    /// The `cursor` of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,
 }
@@ -284,7 +284,7 @@ pub(super) struct GivenUpView {
     pub(super) status: String,
 }
 
-/// What happened to an approval.
+/// Events of an approval.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AuditView {
     pub(super) ok: bool,
@@ -324,7 +324,7 @@ impl From<&AuditEvent> for EventView {
     }
 }
 
-/// Nothing more to say.
+/// Success.
 #[derive(Serialize, ToSchema)]
 pub(super) struct OkView {
     pub(super) ok: bool,
