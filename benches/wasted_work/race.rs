@@ -237,10 +237,10 @@ impl Race {
         if won != executed {
             return Err(format!("executed {executed} times, and {won} were told that they had"));
         }
-        let somebody_could = (0..self.contenders).any(|number| !self.fails(number));
+        let some_could = (0..self.contenders).any(|number| !self.fails(number));
         let everybody_tries = self.contention != Contention::SingleFlight && !self.first_dies;
-        if everybody_tries && somebody_could != (executed == 1) {
-            return Err(format!("executed {executed} times, and somebody could: {somebody_could}"));
+        if everybody_tries && some_could != (executed == 1) {
+            return Err(format!("executed {executed} times, and some could: {some_could}"));
         }
         let begins = (0..self.contenders).map(|number| self.arrival_ms(number)).min().unwrap_or(0);
         let last_answer = answers.iter().filter(|answer| answer.told.is_some()).map(|answer| answer.at_ms);

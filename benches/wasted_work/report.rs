@@ -143,7 +143,7 @@ type Shown = (&'static str, fn(&Races) -> String);
 
 const SHOWN: [Shown; 4] = [
     ("wasted preflights, mean", |races| format!("{:.2}", races.wasted())),
-    ("races in which nobody executed", |races| format!("{:.1} %", races.nobody_executed() * 100.0)),
+    ("races without an execution", |races| format!("{:.1} %", races.nobody_executed() * 100.0)),
     ("ms until executed, p50 / p99", |races| percentiles(races.until_executed())),
     ("ms until the last one has its answer, p50 / p99", |races| percentiles(races.until_last_answer())),
 ];

@@ -163,14 +163,13 @@ pub(crate) fn preflights(document: &Document) -> Table {
 /// Duration of the largest crowd, and the number of failures.
 pub(crate) fn times(document: &Document) -> Table {
     let most = document.most();
-    let caption =
-        format!("{most} at one approval: how long it takes, p50 / p99, and how often nobody executes");
+    let caption = format!("{most} at one approval: duration, p50 / p99, and the share without an execution");
     let head = [
         "contention",
         "preflights that fail",
         "until executed",
         "until the last one has its answer",
-        "nobody executed",
+        "no execution",
     ];
     let mut table = Table::new(caption, &head);
     let mut add = |name: &str, kind: Kind, luck: String, races: &Races| {

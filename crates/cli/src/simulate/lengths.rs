@@ -42,7 +42,7 @@ differences! {
     TooRare "too rare"
         "none of the first seeds that broke it was in the model's own world, where it takes a certain order of many actions";
     Unexplained "unexplained"
-        "nobody knows: the simulator and the model may have grown apart";
+        "unknown: the simulator and the model may have diverged";
 }
 
 /// Why `length` is not the model's; none when it is. `modelled` is the shortest among the model's own faults.

@@ -106,7 +106,9 @@ impl User {
                 is_it.then_some(Self { id, group })
             })
         });
-        found.map(Some).ok_or_else(|| io::Error::other("root, and there is nobody else to run PostgreSQL as"))
+        found.map(Some).ok_or_else(|| {
+            io::Error::other("PostgreSQL cannot run as root, and there is no other user for it")
+        })
     }
 
     /// Has the command run as this user, if there is one.

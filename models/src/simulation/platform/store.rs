@@ -88,7 +88,7 @@ impl Store for Platform {
             Leased::Held { .. } => {
                 self.turnstile.wait(At::Elsewhere);
                 self.notes.waits();
-                self.answered(|| "somebody has it: waits".to_owned());
+                self.answered(|| "held by another: waits".to_owned());
             }
             Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
         }

@@ -101,7 +101,7 @@ impl Simulation {
         }
         let Some((to, does, result)) = deed.words.as_deref().cloned() else { return };
         let result = match worked {
-            Some(Ok(Worked::LeaseLost)) => Some("its lease is somebody else's now".to_owned()),
+            Some(Ok(Worked::LeaseLost)) => Some("another worker has its lease now".to_owned()),
             _ => Some(result).filter(|result| result != "ok"),
         };
         let is_harm = deed.outcome.fault().is_some();
