@@ -1,0 +1,201 @@
+//! A server that stops, is killed, is slow, or does not answer, and callers that give up.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use countersign::{
+    protocol::{Digest, Guards, Refusal, Status},
+    store::{
+        Committed, Operations, Plan, Store, StoreError, StoreErrorKind, Team, Tenants,
+        postgres::{PostgresOptions, PostgresStore},
+    },
+};
+use countersign_testkit::{Cluster, Fsync, SqlPeek};
+use tokio::sync::Barrier;
+use tokio_postgres::Client;
+
+use super::{admin, approved, ids, on, options, own_cluster, promote, promote_digest, world};
+use crate::{
+    postgres::new_schema,
+    world::{TEAM, flow, new_stack, succeeded},
+};
+
+pub(super) async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
+    let cluster = own_cluster(Fsync::On).await;
+    let world = world(Arc::clone(&cluster)).await;
+    let ask = world.approved().await;
+    let digest = world.record(&ask).await.approval.digest;
+    for stop in [Cluster::stop, Cluster::kill] {
+        // Its connections are open, and nobody uses them.
+        on(&cluster, stop).await;
+        assert_eq!(world.store().is_ready().await, Err(StoreError::not_applied("any cause")));
+        assert_eq!(world.consume(&ask, Guards::ALL, digest).await, Err(StoreError::not_applied("any cause")));
+        on(&cluster, Cluster::start_again).await;
+        assert_eq!(world.store().is_ready().await, Ok(()));
+        // Stopped and started again while nobody looked.
+        on(&cluster, stop).await;
+        on(&cluster, Cluster::start_again).await;
+        let wrong = world.consume(&ask, Guards::ALL, Digest([9; 32])).await;
+        assert_eq!(wrong, Ok(Committed::NotConsumed(Refusal::APPROVAL_PAYLOAD_MISMATCH)));
+        assert!(succeeded(&world.promote(&flow("atomic-commit"), &world.approved().await).await));
+    }
+    assert_eq!(world.consume(&ask, Guards::ALL, digest).await, Ok(Committed::Applied { target: None }));
+}
+
+pub(super) async fn a_server_that_is_killed_leaves_no_doubt_unsaid(_: Arc<Cluster>) {
+    const CONSUMERS: usize = 8;
+    let cluster = own_cluster(Fsync::On).await;
+    let world = Arc::new(world(Arc::clone(&cluster)).await);
+    let mut asks = Vec::new();
+    for _ in 0..400 {
+        asks.push(world.approved().await);
+    }
+    let digest = world.record(&asks[0]).await.approval.digest;
+    let asks = Arc::new(asks);
+    let begun = Arc::new(Barrier::new(CONSUMERS + 1));
+    let consuming: Vec<_> = (0..CONSUMERS)
+        .map(|consumer| {
+            let (world, asks, begun) = (Arc::clone(&world), Arc::clone(&asks), Arc::clone(&begun));
+            tokio::spawn(async move {
+                let mut told = Vec::new();
+                for (number, ask) in
+                    asks.iter().enumerate().filter(|(number, _)| number % CONSUMERS == consumer)
+                {
+                    if number / CONSUMERS == 5 {
+                        begun.wait().await;
+                    }
+                    told.push((number, world.consume(ask, Guards::ALL, digest).await));
+                }
+                told
+            })
+        })
+        .collect();
+    begun.wait().await;
+    on(&cluster, Cluster::kill).await;
+    let mut told = Vec::new();
+    for consumed in consuming {
+        told.extend(consumed.await.expect("nobody panics"));
+    }
+    on(&cluster, Cluster::start_again).await;
+    let mut unknown = 0;
+    for (number, told) in told {
+        let status = world.status(&asks[number]).await;
+        match told {
+            Ok(Committed::Applied { .. }) => assert_eq!(status, Status::Executed, "number {number}"),
+            Err(error) if error.kind() == StoreErrorKind::Unknown => unknown += 1,
+            Err(_) => assert_eq!(status, Status::Approved, "number {number}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        unknown <= CONSUMERS,
+        "each consumer had one statement under way at most, {unknown} are in doubt"
+    );
+}
+
+pub(super) async fn a_statement_that_takes_too_long_is_not_applied(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let patient = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let ask = approved(&patient).await;
+    let digest = patient.digest(&ask).await.expect("nothing fails");
+    // Only statements that wait for the lock below run with the short timeout.
+    let impatient = PostgresOptions { statement_timeout: Duration::from_millis(200), ..options(&schema) };
+    let impatient = PostgresStore::connect(&cluster.url(), ids(), &impatient).await.expect("it starts");
+    let mut client = admin(&cluster.url(), &schema).await;
+    let lock = client.transaction().await.expect("the server answers");
+    lock.batch_execute("LOCK TABLE approvals").await.expect("the server answers");
+    assert_eq!(patient.stack(TEAM, "unlocked").await, Ok(None), "what needs no lock does not wait");
+    assert_eq!(impatient.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
+    assert!(!promote_digest(&impatient, &ask, digest).await);
+    lock.rollback().await.expect("the server answers");
+    assert!(promote(&patient, &ask).await, "and nothing is left of it");
+}
+
+/// Sends a signal to the server's processes that work for our stores.
+async fn signal(client: &Client, signal: &str) {
+    let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'countersign'";
+    let pids = client.query(ours, &[]).await.expect("the server answers");
+    for pid in pids {
+        let mut kill = std::process::Command::new("kill");
+        kill.arg(signal).arg(pid.get::<_, i32>(0).to_string());
+        assert!(kill.status().expect("there is a kill").success());
+    }
+}
+
+pub(super) async fn a_server_that_does_not_answer_is_given_up(_: Arc<Cluster>) {
+    let cluster = own_cluster(Fsync::Off).await;
+    let schema = new_schema();
+    let patient = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let ask = approved(&patient).await;
+    drop(patient);
+    let options = PostgresOptions { statement_timeout: Duration::from_secs(1), ..options(&schema) };
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
+    let client = admin(&cluster.url(), &schema).await;
+    assert_eq!(store.is_ready().await, Ok(()), "and its statement is prepared");
+    signal(&client, "-STOP").await;
+    // One statement by itself may have been carried out; one in a transaction that was not committed has not been.
+    assert_eq!(store.is_ready().await, Err(StoreError::unknown("any cause")));
+    signal(&client, "-CONT").await;
+    assert!(promote(&store, &ask).await, "on another connection");
+    signal(&client, "-STOP").await;
+    assert_eq!(store.request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
+    signal(&client, "-CONT").await;
+    assert_eq!(store.is_ready().await, Ok(()));
+}
+
+pub(super) async fn a_work_that_is_dropped_half_way_leaves_nothing(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let one = NonZeroUsize::MIN;
+    let options = PostgresOptions { connections: one, ..options(&schema) };
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
+    let ask = approved(&store).await;
+    for polls in 1..40 {
+        let mut promoting = Box::pin(promote(&store, &ask));
+        let done = tokio::time::timeout(Duration::from_secs(5), async {
+            for _ in 0..polls {
+                let polled =
+                    std::future::poll_fn(|context| std::task::Poll::Ready(promoting.as_mut().poll(context)));
+                if polled.await.is_ready() {
+                    return true;
+                }
+                tokio::task::yield_now().await;
+            }
+            false
+        });
+        let done = done.await.expect("nobody waits for anything");
+        drop(promoting);
+        // The one connection is there again, and whatever was under way is over: it happened, or it did not.
+        let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
+        let status = status.expect("it is there").approval.status;
+        let job = store.job(TEAM, ask.request.approval).await.expect("nothing fails").is_some();
+        assert_eq!(status == Status::Executed, job, "all or nothing");
+        if done || status == Status::Executed {
+            return;
+        }
+    }
+    assert!(promote(&store, &ask).await);
+}
+
+pub(super) async fn more_callers_than_connections_wait_their_turn(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let two = NonZeroUsize::MIN.saturating_add(1);
+    let options = PostgresOptions { connections: two, ..options(&schema) };
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options).await.expect("it starts");
+    let store = Arc::new(store);
+    store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 1_000 }).await.expect("nothing fails");
+    let creating: Vec<_> = (0..64)
+        .map(|number| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                store.create_stack(TEAM, new_stack(&format!("stack {number}"), "image")).await
+            })
+        })
+        .collect();
+    for created in creating {
+        created.await.expect("nobody panics").expect("nothing fails").expect("there is room");
+    }
+    let opened = admin(&cluster.url(), &schema).await;
+    let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'countersign' \
+                AND query LIKE '%stacks%' AND state = 'active'";
+    assert_eq!(opened.query_one(ours, &[]).await.expect("the server answers").get::<_, i64>(0), 0);
+    assert_eq!(store.stacks(TEAM).await.expect("nothing fails").len(), 64);
+}

@@ -1,0 +1,99 @@
+//! What an instance makes and finds at its start: the tables, their migrations, and their schema.
+
+use std::sync::Arc;
+
+use countersign::{
+    protocol::{Binding, Digest, Guards, Kind, Request},
+    store::{
+        Ask, Committed, Leased, Operations, Payload, Store,
+        postgres::{OpenError, PostgresStore},
+        sql::SchemaError,
+    },
+};
+use countersign_testkit::{Cluster, SqlPeek};
+use tokio::sync::Barrier;
+use uuid::Uuid;
+
+use super::{admin, approved, ids, options, promote};
+use crate::{
+    postgres::new_schema,
+    world::{TEAM, environment},
+};
+
+pub(super) async fn instances_that_start_at_once_make_the_tables_once(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let start = Arc::new(Barrier::new(8));
+    let starting: Vec<_> = (0..8)
+        .map(|_| {
+            let (start, url, options) = (Arc::clone(&start), cluster.url(), options(&schema));
+            tokio::spawn(async move {
+                start.wait().await;
+                let store = PostgresStore::connect(&url, ids(), &options).await.expect("it starts");
+                store.is_ready().await.expect("it is ready");
+            })
+        })
+        .collect();
+    for started in starting {
+        started.await.expect("nobody panics");
+    }
+    let row = admin(&cluster.url(), &schema).await.query_one("SELECT count(*) FROM migrations", &[]).await;
+    assert_eq!(row.expect("the server answers").get::<_, i64>(0), 3);
+}
+
+pub(super) async fn tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used(
+    cluster: Arc<Cluster>,
+) {
+    const FIRST: &str = include_str!("../../../src/store/postgres/migrations/0001_initial.sql");
+    const ROWS: &str = "INSERT INTO migrations VALUES (1, 'initial', 0);
+        INSERT INTO teams VALUES ('00000000-0000-0000-0000-00000000000A', 'pro', 10);
+        INSERT INTO approvals (id, team, token_hash, requested_by, kind, from_env, to_env, source, copy_vault,
+            digest, services, status, created_at, expires_at, decided_at)
+        VALUES ('00000000-0000-0000-0000-000000000001', '00000000-0000-0000-0000-00000000000A',
+            decode(repeat('00', 32), 'hex'), 'dev@example.com', 'stack', 'staging', 'production',
+            '00000000-0000-0000-0000-000000000000', FALSE, decode(repeat('00', 32), 'hex'), '[]', 'approved', 0,
+            9000000000000, 1)";
+    let schema = new_schema();
+    let client = admin(&cluster.url(), &schema).await;
+    let made = client.batch_execute(&format!("CREATE SCHEMA {schema}; {FIRST} {ROWS}")).await;
+    made.expect("the server answers");
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
+    let ask = Ask {
+        request: Request { approval: Uuid::from_u128(1), team: TEAM, binding },
+        by: "dev@example.com".into(),
+        payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
+        key: None,
+    };
+    assert_eq!(store.lease_approval(&ask).await, Ok(Leased::Taken { fence: 1 }));
+    let consumed = store.consume_alone(&ask, Digest([0; 32]), Guards::ALL).await;
+    assert_eq!(consumed, Ok(Committed::Applied { target: None }));
+}
+
+pub(super) async fn a_newer_schema_is_refused(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let newer = "INSERT INTO migrations VALUES (4, 'later', 0), (5, 'much later', 0)";
+    admin(&cluster.url(), &schema).await.batch_execute(newer).await.expect("the server answers");
+    let refused = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.err();
+    let error = refused.expect("it is newer");
+    assert!(matches!(error, OpenError::Schema(SchemaError::Newer { found: 5, .. })), "{error}");
+    assert!(error.to_string().contains("schema version 5"), "{error}");
+}
+
+pub(super) async fn a_foreign_gap_in_the_migrations_is_refused(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let client = admin(&cluster.url(), &schema).await;
+    let foreign = format!("CREATE SCHEMA {schema}; CREATE TABLE migrations (id TEXT)");
+    client.batch_execute(&foreign).await.expect("the server answers");
+    let refused = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.err();
+    assert!(matches!(refused, Some(OpenError::Server(_))), "{refused:?}");
+}
+
+pub(super) async fn a_name_of_a_schema_is_taken_as_it_is(cluster: Arc<Cluster>) {
+    let schema = format!("{} \"of\" ours; --", new_schema());
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    assert!(promote(&store, &approved(&store).await).await);
+    let client = admin(&cluster.url(), "public").await;
+    let found = client.query_one("SELECT count(*) FROM pg_namespace WHERE nspname = $1", &[&schema]).await;
+    assert_eq!(found.expect("the server answers").get::<_, i64>(0), 1);
+}
