@@ -344,6 +344,8 @@ pub trait Operations: Send + Sync {
     /// Results of the deploys for an approval, oldest first.
     fn deploy_logs(&self, approval: Uuid) -> impl Future<Output = Result<Vec<DeployLog>, StoreError>> + Send;
 
-    /// Checks that the store answers and takes writes.
+    /// Writes, and checks that the store has what this instance wrote the last time.
+    ///
+    /// A store that was replaced by an older copy has forgotten uses: their approvals could be used again.
     fn is_ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

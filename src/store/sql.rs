@@ -15,6 +15,7 @@ mod migrations;
 mod operations;
 mod outbox;
 mod preflight;
+mod readiness;
 mod rows;
 mod store;
 mod tenants;
@@ -148,4 +149,12 @@ pub trait Engine: Send + Sync + 'static {
     /// [`StoreErrorKind::Unknown`](super::StoreErrorKind::Unknown) when the commit was sent and its answer did not come;
     /// after everything else [`StoreErrorKind::NotApplied`](super::StoreErrorKind::NotApplied).
     fn perform<W: Work>(&self, work: W) -> impl Future<Output = Result<W::Output, StoreError>> + Send;
+
+    /// Whether the database is still where it was opened.
+    ///
+    /// # Errors
+    /// Why what is written now would not be found there.
+    fn is_in_place(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

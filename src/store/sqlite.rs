@@ -15,6 +15,7 @@
 
 mod connection;
 mod pending;
+mod place;
 mod queue;
 mod session;
 mod task;
@@ -108,6 +109,12 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
+impl From<io::Error> for OpenError {
+    fn from(why: io::Error) -> Self {
+        Self::Database(why.into())
+    }
+}
+
 impl From<rusqlite::Error> for OpenError {
     fn from(why: rusqlite::Error) -> Self {
         Self::Database(why.into())
@@ -157,6 +164,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("sqlite/migrations/0001_initial.sql") },
     Migration { version: 2, name: "lease", sql: include_str!("sqlite/migrations/0002_lease.sql") },
     Migration { version: 3, name: "targets", sql: include_str!("sqlite/migrations/0003_targets.sql") },
+    Migration { version: 4, name: "readiness", sql: include_str!("sqlite/migrations/0004_readiness.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -198,6 +206,7 @@ mod tests {
                 "92e5823e24f7251d90edf677a25a6da1ffec57b7a6c84545bd5e877f00805c8e",
                 "bfaf61ccb7a6d3bafc55c331dac4356b532e599199a83d10153af6e80e4ca858",
                 "5e375174d96c195e3f46ee10d05f6535a8f54dbad5affa0cb9a45bd7ad9188f5",
+                "1c2652867fbf1391a2a5cc2f7efd464bfec382d8017ce6dd8893fd1b1f9e331a",
             ],
         );
     }

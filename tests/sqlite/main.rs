@@ -6,4 +6,5 @@ mod disk_full;
 mod files;
 mod group_commit;
 mod platform;
+mod readiness;
 mod same_as_memory;

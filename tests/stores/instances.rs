@@ -3,6 +3,7 @@
 mod lost_commit;
 mod opening;
 mod outages;
+mod readiness;
 mod schemas;
 mod strategies;
 
@@ -53,6 +54,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         strategies::every_pair_of_strategies_executes_once_or_does_not_meet,
         strategies::a_commit_that_waited_past_the_window_is_refused_by_the_servers_clock,
         lost_commit::the_proxy_drops_the_answer_to_the_writes_commit_and_not_to_the_reads,
+        lost_commit::a_readiness_check_whose_answer_is_lost_does_not_condemn_the_database,
         lost_commit::a_commit_whose_answer_is_lost_is_not_tried_again,
         outages::a_server_that_came_back_is_used_again,
         outages::a_server_that_is_killed_leaves_no_doubt_unsaid,
@@ -61,6 +63,8 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         outages::a_work_that_is_dropped_half_way_leaves_nothing,
         outages::more_callers_than_connections_wait_their_turn,
         schemas::a_name_of_a_schema_is_taken_as_it_is,
+        readiness::a_database_that_is_not_what_it_was_is_not_ready,
+        readiness::instances_are_ready_together_and_an_older_copy_is_noticed_by_each,
         opening::what_cannot_be_reached_is_said_so_without_the_password,
         opening::a_password_that_is_wrong_is_in_the_error_and_in_the_log,
         opening::text_that_the_server_does_not_take_is_not_applied,

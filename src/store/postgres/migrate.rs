@@ -11,6 +11,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "initial", sql: include_str!("migrations/0001_initial.sql") },
     Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
     Migration { version: 3, name: "targets", sql: include_str!("migrations/0003_targets.sql") },
+    Migration { version: 4, name: "readiness", sql: include_str!("migrations/0004_readiness.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -149,6 +150,7 @@ mod tests {
                 "0c2300f1ada3d0448ea3ab0d21f15a32ffb96b70ec102cb1b1db0d7af05c8475",
                 "86b2c21ed61df18b4f170a08359f648873055d6ee0ab8960dbefc4374457243d",
                 "3e6f123b24d8ab3c9d9bb1a0b68ad0a652d135e5cd83b55b45c86995a9861687",
+                "4fc61acdeea49f427a54751eb2fea3238e9b0fbc9212cf149f9b607daf1d5882",
             ],
         );
     }

@@ -187,20 +187,3 @@ impl Work for DeployLogs {
         rows.into_iter().map(log).collect::<Result<_, _>>().map(Done::Keep)
     }
 }
-
-/// Checks that the database answers and takes writes.
-pub(super) struct IsReady;
-
-impl Work for IsReady {
-    type Output = ();
-
-    fn mode(&self) -> Mode {
-        Mode::OneStatement
-    }
-
-    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
-        // Changes no row, and is refused where none may be changed.
-        session.execute("UPDATE teams SET plan = plan WHERE id = $1", &values![Uuid::nil()]).await?;
-        Ok(Done::Keep(()))
-    }
-}

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
@@ -9,9 +10,10 @@ use super::{
     approvals::{Audit, Decide, Find, FindExecution, List, ReadApproval, Request, Which},
     commit,
     leases::{LeaseApproval, ReleaseApproval},
-    operations::{ClaimKey, DeployLogs, IsReady, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
+    operations::{ClaimKey, DeployLogs, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
     outbox::{FinishJob, LeaseJob, RenewLease, Settle},
     preflight::{Check, FindTarget},
+    readiness::Recognised,
     tenants::{
         Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutServices,
         PutTeam, PutVault, StackName,
@@ -33,12 +35,14 @@ pub struct SqlStore<E> {
     ids: Arc<dyn Ids>,
     consume: Arc<Consume>,
     preflight: Arc<dyn StoreChecks>,
+    recognised: Mutex<Recognised>,
 }
 
 impl<E: Engine> SqlStore<E> {
     /// A store whose works are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
-        Self { engine, ids, consume: Arc::new(consume), preflight: Arc::new(PlatformChecks) }
+        let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
+        Self { engine, ids, consume, preflight, recognised: Mutex::default() }
     }
 
     /// The same store, with other checks than the platform's.
@@ -267,6 +271,12 @@ impl<E: Engine> Operations for SqlStore<E> {
     }
 
     async fn is_ready(&self) -> Result<(), StoreError> {
-        self.engine.perform(IsReady).await
+        const ANOTHER: &str = "the database lacks what this instance wrote to it last: it is another one, or an \
+                               older copy (restart the instance to go on with it)";
+        self.engine.is_in_place()?;
+        let mut recognised = self.recognised.lock().await;
+        let written = self.engine.perform(recognised.next()).await?;
+        recognised.written(written.ok_or_else(|| StoreError::not_applied(ANOTHER))?);
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     OpenError, SqliteOptions,
     connection::{Timed, is_in_memory},
+    place::Place,
     session::report,
     task::{Left, Task, Waiting},
     writer,
@@ -35,6 +36,8 @@ pub struct SqliteEngine {
     /// The readers before the writer, which has to be the last to close the file.
     threads: Vec<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
+    /// None for a database in memory.
+    place: Option<Place>,
 }
 
 impl SqliteEngine {
@@ -46,7 +49,9 @@ impl SqliteEngine {
         // The writer first: it makes the file, and the readers open what it has made.
         let writer = Timed::to_write(path, clock, options)?;
         let readers = if is_in_memory(path) { 0 } else { options.readers.max(1) };
-        let mut engine = Self { to_write: None, to_read: None, threads: Vec::new(), commits: Arc::default() };
+        let place = if is_in_memory(path) { None } else { Some(Place::of(path)?) };
+        let mut engine =
+            Self { to_write: None, to_read: None, threads: Vec::new(), commits: Arc::default(), place };
         if readers > 0 {
             let (sender, tasks) = channel();
             let tasks = Arc::new(Mutex::new(tasks));
@@ -104,6 +109,10 @@ impl Engine for SqliteEngine {
         }
         let lost = |_| if reads { StoreError::not_applied(STOPPED) } else { StoreError::unknown(STOPPED) };
         answer.await.map_err(lost).flatten()
+    }
+
+    fn is_in_place(&self) -> Result<(), StoreError> {
+        self.place.as_ref().map_or(Ok(()), Place::check)
     }
 }
 

@@ -13,7 +13,7 @@ use countersign::{
     protocol::Outcome,
     service::Driver,
     store::{
-        AuditKind, Operations, Store,
+        AuditKind, Operations, Store, StoreError,
         postgres::{PostgresOptions, PostgresStore},
         sql::Cas,
     },
@@ -224,5 +224,19 @@ pub(super) async fn a_commit_whose_answer_is_lost_is_not_tried_again(cluster: Ar
         let events = store.audit(ask.request.approval).await.expect("nothing fails");
         let executed = events.iter().filter(|event| event.kind == AuditKind::Executed).count();
         assert_eq!(executed, 1, "{cas}");
+    }
+}
+
+/// What became of a check's write is not known then. The next one finds either row.
+pub(super) async fn a_readiness_check_whose_answer_is_lost_does_not_condemn_the_database(
+    cluster: Arc<Cluster>,
+) {
+    let proxy = Proxy::start(&cluster);
+    let options = options(&new_schema());
+    let store = PostgresStore::connect(&proxy.url(&cluster), ids(), &options).await.expect("it starts");
+    for _ in 0..2 {
+        proxy.shared.drops.store(true, Ordering::SeqCst);
+        assert_eq!(store.is_ready().await, Err(StoreError::unknown("any cause")));
+        assert_eq!(store.is_ready().await, Ok(()));
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn livez() -> Json<OkView> {
     Json(OkView { ok: true })
 }
 
-/// The store takes writes, every worker and notifier looks for work, and the instance is not shutting down.
+/// The store takes writes and is the one that was opened, every loop looks for work, and no shutdown is under way.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -49,7 +49,9 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
     }
     if let Err(error) = app.store().is_ready().await {
         tracing::warn!(%error, "not ready");
-        return Err(Problem::not_ready("The store does not answer, or takes no writes."));
+        return Err(Problem::not_ready(
+            "The store does not answer, takes no writes, or is not the one that was opened.",
+        ));
     }
     Ok(Json(OkView { ok: true }))
 }
