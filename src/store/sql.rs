@@ -1,6 +1,6 @@
 //! The common part of the SQL stores: one [`Work`] for each method of the contract, run by an [`Engine`].
 //!
-//! A work is written once, against a [`Session`], a transaction of either database. It loads the records of a request,
+//! A work is written once, against a [`Session`] of either database. It loads the records of a request,
 //! applies the protocol's rules and the [`Estate`](super::Estate), and writes the changes. The databases differ in the
 //! engine, the schema's types, and the compare-and-swap strategies, which are a `.sql` file each.
 //!
@@ -141,7 +141,7 @@ pub enum Done<T> {
     Undo(T),
 }
 
-/// Runs works against a database, each in a separate transaction.
+/// Runs works against a database.
 pub trait Engine: Send + Sync + 'static {
     /// Runs it, again while it meets conflicts and patience lasts.
     ///

@@ -11,7 +11,7 @@ use crate::store::{
     sql::{Dialect, Mode, Row, Session, SqlError, Value},
 };
 
-/// End of a transaction, and the error that its work returns.
+/// End of a transaction, with its error.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// Committed, or rolled back, as requested.

@@ -58,7 +58,7 @@ struct Company {
 }
 
 impl Company {
-    /// This part of a commit is waited for company, at most.
+    /// The longest wait is this fraction of a commit.
     const PART: u32 = 8;
     /// Upper bound of `disappointments`.
     const MOST: u32 = 6;

@@ -41,7 +41,7 @@ impl Waiter for WaitingRoom {
     }
 }
 
-/// A place in the room. It is left when this is gone.
+/// A position in the queue, left on drop.
 struct Seat<'a> {
     room: &'a WaitingRoom,
     approval: Uuid,
@@ -76,7 +76,7 @@ mod tests {
     const APPROVAL: Uuid = Uuid::from_u128(1);
 
     #[tokio::test(start_paused = true)]
-    async fn who_came_first_is_called_first_and_nobody_stays_in_the_room() {
+    async fn waiters_are_called_in_order_and_leave_the_queue() {
         let room = WaitingRoom::default();
         let begun = tokio::time::Instant::now();
         let order = Mutex::new(Vec::new());
