@@ -1,4 +1,4 @@
-//! A preflight of one's own: a coupon that is refused, and not used up, while the basket is too small.
+//! A custom preflight: a coupon is refused, and stays unused, while the basket is too small.
 
 use std::sync::{
     Arc,

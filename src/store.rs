@@ -57,7 +57,7 @@ pub trait Ids: Send + Sync {
 /// Result of reading an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Its row; none when there is no such approval.
+    /// Its row; `None` for an unknown approval.
     pub approval: Option<Arc<Approval>>,
     /// The digest of what would run, as of this reading.
     pub digest: Digest,
@@ -219,7 +219,7 @@ pub trait Tenants: Send + Sync {
     /// Deploys a stack: the first of a family, or a member of its parent's.
     ///
     /// # Errors
-    /// 402 when it would pass the plan's cap: counting and creating are one action. 404 when there is no such parent.
+    /// 402 if it would exceed the tier's cap: counting and creating are one action. 404 for an unknown parent.
     fn create_stack(
         &self,
         team: Uuid,
@@ -240,7 +240,7 @@ pub trait Tenants: Send + Sync {
     /// The stacks of the family that this root is the first of, oldest first.
     fn family(&self, team: Uuid, root: Uuid) -> impl Future<Output = Result<Vec<Stack>, StoreError>> + Send;
 
-    /// A new build of one service; the stack as it is then. None when there is no such stack or service.
+    /// Records a new build of one service; returns the updated stack. `None` for an unknown stack or service.
     fn put_image(
         &self,
         team: Uuid,
@@ -249,7 +249,7 @@ pub trait Tenants: Send + Sync {
         image_ref: &str,
     ) -> impl Future<Output = Result<Option<Stack>, StoreError>> + Send;
 
-    /// A new build of the whole stack. False when there is no such stack.
+    /// Records a new build of the whole stack. False for an unknown stack.
     fn put_services(
         &self,
         team: Uuid,
@@ -257,7 +257,7 @@ pub trait Tenants: Send + Sync {
         services: Vec<Service>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Sets those variables that have a value and removes the others; the stack as it is then.
+    /// Sets the variables that have a value and removes the others; returns the updated stack.
     fn patch_env(
         &self,
         team: Uuid,

@@ -152,7 +152,7 @@ pub fn advise(file: &str, violated: &[Property], search: &Search<'_>) -> Advised
     advised
 }
 
-/// Follows the advice that leaves least violated, and looks for advice again, until there is none.
+/// Follows the advice that leaves the fewest violations, and searches again, until no advice is left.
 pub fn mend(file: &str, violated: &[Property], search: &Search<'_>) -> Mended {
     let mut mended = Mended { edits: Vec::new(), file: file.to_owned(), remains: violated.to_vec() };
     while !mended.remains.is_empty() {
@@ -191,7 +191,7 @@ impl Candidate {
         Some(Self { edits, rank: self.rank + edit.rank, document, flow })
     }
 
-    /// The edited file, which expects no violation any more but those of `remains`.
+    /// The edited file, with `remains` as its only expected violations.
     fn file(&self, remains: &[Property]) -> String {
         let mut document = self.document.clone();
         let is_gone = |id: &str| !remains.iter().any(|one| one.id() == id);

@@ -2,7 +2,7 @@
 
 use crate::properties::Property;
 
-/// A flow that has to be found broken.
+/// A flow with known violations.
 #[derive(Clone, Copy, Debug)]
 pub struct Control {
     /// The defect.

@@ -19,7 +19,7 @@ pub(super) trait Value: Sized {
     fn read(value: &Toml<'_>) -> Result<Self, Problem>;
 }
 
-/// A text in one line, as it is printed.
+/// A text in one line, as printed.
 pub(super) struct Text(pub(super) String);
 
 /// A number from `MIN` to `MAX`.

@@ -120,7 +120,7 @@ impl Default for Observed {
 /// Reply to an [`Effect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// The approval was read, or there is none.
+    /// The approval was read, or does not exist.
     Approval {
         /// Its row.
         approval: Option<&'a Approval>,

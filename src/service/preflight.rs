@@ -1,4 +1,4 @@
-//! A preflight of one's own: the checks that a flow's `check` steps make outside the store.
+//! A custom preflight: the checks that a flow's `check` steps make outside the store.
 
 use uuid::Uuid;
 

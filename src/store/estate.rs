@@ -190,7 +190,7 @@ impl Estate {
 
     /// Creates or updates the target of this id; it is building then.
     ///
-    /// A promotion that holds what was approved writes that, and not what the source has become since it looked.
+    /// A promotion that holds the approved services writes those, and not the source's current ones.
     fn write_target(&mut self, ask: &Ask, commit: Commit<'_>, approved: Option<&ApprovalRecord>, id: Uuid) {
         if ask.is_twin() {
             match self.resources.iter_mut().find(|other| other.id == id) {

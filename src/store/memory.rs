@@ -148,7 +148,7 @@ impl<S: Strategy> MemoryStore<S> {
         self.teams.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at a team, or changes it, under its lock; none when there is no such team.
+    /// Reads or changes a team under its lock; `None` for an unknown team.
     fn with_team<T>(&self, team: Uuid, work: impl FnOnce(&mut TeamState) -> T) -> Option<T> {
         let teams = self.teams();
         let mut team = teams.get(&team)?.state();
@@ -304,7 +304,7 @@ impl Folder {
         Self { record, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
     }
 
-    /// Writes an event to its team's. `by` is the operator where it is none.
+    /// Writes an event of its team. `by` is `None` for the operator.
     fn write_event(&mut self, events: &mut Vec<Event>, kind: AuditKind, at: Timestamp, by: Option<Arc<str>>) {
         let before = self.last_event;
         // Beyond that many events, the first are unreachable.

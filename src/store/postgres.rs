@@ -45,7 +45,7 @@ pub enum SynchronousCommit {
 /// Options of a store in PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// The schema that has the tables, made if there is none; none: wherever the server looks first.
+    /// The schema of the tables, created if necessary; by default the first of the server's search path.
     pub schema: Option<String>,
     /// Maximum number of connections.
     pub connections: NonZeroUsize,
@@ -76,10 +76,10 @@ impl Default for PostgresOptions {
     }
 }
 
-/// Why there is no store.
+/// Reason for a failed connection.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The URL is none of PostgreSQL's.
+    /// The URL is not a PostgreSQL URL.
     Url(ServerError),
     /// The server cannot be reached, rejects the login, or rejects a statement.
     Server(ServerError),

@@ -49,7 +49,7 @@ pub(super) struct Judgement<'a> {
     pub(super) ask: &'a Ask,
     pub(super) step: &'a Step,
     pub(super) commit: Commit<'a>,
-    /// The approval; none when there is no such approval.
+    /// The approval; `None` if it does not exist.
     pub(super) standing: Option<ApprovalState>,
     pub(super) fences: Fences,
     pub(super) now: Timestamp,

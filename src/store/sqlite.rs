@@ -83,7 +83,7 @@ pub enum OpenError {
     Schema(SchemaError),
     /// A database of another application.
     NotOurs,
-    /// Write-ahead logging is not to be had where the file is: on a network's file system, say.
+    /// Write-ahead logging is impossible in the file's place, for example on a network's file system.
     NoWriteAheadLog,
     /// SQLite does not support the strategy.
     NoSuchStrategy(Cas),

@@ -7,7 +7,7 @@ use crate::protocol::Environment;
 /// Keys and values of each environment. A sorted list: most vaults are small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vault {
-    /// By environment and key, of which there are no two alike.
+    /// Sorted by environment and key, without duplicates.
     entries: Vec<VaultEntry>,
 }
 

@@ -1,4 +1,5 @@
-//! A gate of one's own: items that are issued or approved, used once by their owner with their content, and what a gate
+//! The builder of a gate: items that are issued or approved, used once by their owner with their content, and what a
+//! gate
 //! refuses to be built with.
 
 use std::sync::Arc;

@@ -122,7 +122,7 @@ async fn approved(store: &PostgresStore) -> Ask {
     ask
 }
 
-/// Makes a cluster of one's own: the others must not be disturbed.
+/// Starts a separate cluster: the others must not be disturbed.
 async fn own_cluster(fsync: Fsync) -> Arc<Cluster> {
     let started = tokio::task::spawn_blocking(move || Cluster::start(fsync)).await.expect("nobody panics");
     Arc::new(started.expect("another one runs"))

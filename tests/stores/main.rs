@@ -37,7 +37,7 @@ use crate::{
     world::World,
 };
 
-/// PostgreSQL, or why there is none.
+/// PostgreSQL, or the reason why it is missing.
 type Postgres = Result<Arc<Cluster>, String>;
 
 fn main() {

@@ -104,7 +104,7 @@ pub struct Details {
     /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Why there is no answer.
+    /// Reason for a missing answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// A number that stands for the idempotency key: equal for equal keys.

@@ -108,7 +108,7 @@ fn matrix(judged: &[&Judged]) -> String {
         row(&mut out, NAME, headers.iter().map(|header| (text(header), Style::new().bold())));
     }
     for property in Property::MODELLED {
-        // A row of dashes says nothing.
+        // A row of dashes is left out.
         let judgements: Vec<_> =
             judged.iter().filter_map(|judged| Some((*judged, judged.of(*property)?))).collect();
         if judgements.iter().all(|(_, judgement)| judgement.verdict == Verdict::DoesNotApply) {

@@ -273,7 +273,7 @@ fn help_flows_says_what_the_page_says_within_80_columns() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flows.md");
     let page = fs::read_to_string(page).expect("the page");
     let printed = stdout(&countersign(&["help", "flows"]));
-    // Code is as long as it is.
+    // Code is not wrapped.
     let code = |line: &str| line.starts_with("    ");
     let longest = printed.lines().filter(|line| !code(line)).map(|line| line.chars().count()).max();
     assert!(longest.is_some_and(|longest| longest <= 80), "{longest:?} columns");

@@ -85,7 +85,7 @@ fn another_schedule_or_another_step_is_another_digest() {
 
 #[test]
 fn other_seeds_are_other_schedules() {
-    // The control: a trace that says nothing would be the same for all.
+    // The control: an empty trace would be the same for all.
     let folder = folder();
     let traces = ["0..50", "50..100"].map(|seeds| {
         run(folder.path(), &["simulate", "--seeds", seeds, "--trace", "trace"]);

@@ -43,7 +43,7 @@ pub struct Parts<S> {
     pub method: DeployMethod,
     /// Channel for links.
     pub channel: Channel,
-    /// To whom.
+    /// The recipients.
     pub operators: Arc<Operators>,
     /// Base URL of its pages for operators.
     pub public_url: String,

@@ -21,7 +21,7 @@ macro_rules! print_error {
     ($($argument:tt)*) => { $crate::output::to_stderr(format_args!($($argument)*)) };
 }
 
-/// Prints a line to standard output as it is, in any locale: for programs, not for people.
+/// Prints a line to standard output unchanged, in any locale: for programs, not for people.
 #[macro_export]
 macro_rules! print_data {
     ($($argument:tt)*) => { $crate::output::data_to_stdout(format_args!($($argument)*)) };

@@ -26,7 +26,7 @@ pub enum Fsync {
     Off,
 }
 
-/// Why there is no cluster.
+/// Reason for a missing cluster.
 #[derive(Debug)]
 pub enum Failed {
     /// PostgreSQL is not installed.
@@ -55,7 +55,7 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// A PostgreSQL server of one's own.
+/// A PostgreSQL server for one test run.
 pub struct Cluster {
     directory: PathBuf,
     installation: Installation,

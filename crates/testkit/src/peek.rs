@@ -20,7 +20,7 @@ pub trait Peek {
     fn job(&self, team: Uuid, approval: Uuid) -> Option<Job>;
     /// The fencing number of an approval's lease that was given last, and when it runs out.
     fn lease(&self, team: Uuid, approval: Uuid) -> Option<(u64, Timestamp)>;
-    /// The most stacks that a team may have; none when there is no such team.
+    /// The most stacks that a team may have; `None` for an unknown team.
     fn deployment_cap(&self, team: Uuid) -> Option<usize>;
     /// Digest of the payload that `ask` would launch now; `None` for an unknown team.
     fn digest(&self, ask: &Ask) -> Option<Digest>;

@@ -1,4 +1,4 @@
-//! The model as the exact explorer takes it: what each state shows, and to whom fairness is owed.
+//! The model as the exact explorer sees it: findings of each state, and owed moves.
 
 use super::{Action, Model};
 use crate::{

@@ -1,4 +1,4 @@
-//! A run in words: who does what to whom, and what comes of it.
+//! A run in words: participants, actions and results.
 
 use std::fmt;
 
@@ -273,7 +273,7 @@ fn outcome_of(effect: &Effect<'_>, promotion: &Promotion<'_>, created: bool) -> 
     }
 }
 
-/// On whom the effect acts, and what it is called.
+/// The participant that the effect acts on, and the name of the effect.
 pub(crate) fn deed(effect: &Effect<'_>, step: Option<&Step>, caller: Actor, noun: &str) -> (Actor, String) {
     let name = step.and_then(|step| step.name.as_deref());
     let the = |verb: &str| format!("{verb} the {noun}");

@@ -8,7 +8,7 @@ use crate::world::{State, TargetStatus};
 const TARGETS: [TargetStatus; 3] = [TargetStatus::Absent, TargetStatus::Building, TargetStatus::Settled];
 
 impl Model {
-    /// Undoes what this step of the attempt did, as far as it is still its own.
+    /// Undoes the effect of this step of the attempt, as far as it is still its own.
     pub(super) fn undo(&self, state: &mut State, attempt: u8, step: usize) {
         match &self.flow.steps()[step].action {
             StepAction::Consume(_) => self.undo_use(state, attempt),
@@ -51,7 +51,7 @@ impl Model {
             world.executed_events = world.executed_events.saturating_sub(1);
         }
         if world.status == Status::Executed && world.uses < self.flow.object().uses {
-            // An undo of one's own use is no final status that is left.
+            // An attempt's undo of its own use may leave a final status.
             world.status = Status::Approved;
         }
     }

@@ -132,7 +132,7 @@ impl Real {
     pub(super) fn act<R: Rig>(&mut self, model: &Model, action: Action, rig: &mut R, records: &Records) {
         match action {
             Action::Approve(_) => self.operator(rig, Verdict::Approve),
-            // The operator opens the link after its end, and says yes in vain.
+            // The operator opens the link after the end of the window, and cannot approve.
             Action::Expire => self.operator(rig, Verdict::Approve),
             Action::Reject => {
                 let decision =

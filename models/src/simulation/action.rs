@@ -1,4 +1,4 @@
-//! One action of a schedule, as it is drawn, written to a file, left out by the shrinker, and played again.
+//! One action of a schedule: drawn, written to a file, shrunk, and replayed.
 //!
 //! Actions name clients, approvals and instances by their place in the scenario, never what a run gave an id to:
 //! an action still means the same when others before it are left out.

@@ -44,7 +44,7 @@ pub enum Unplayable {
     Mutant,
     /// The scenario names what is not there.
     Scenario(InvalidScenario),
-    /// The flow's file is none.
+    /// The flow's file is invalid.
     Flow(Problem),
     /// The production driver, which the simulation runs, does not carry the flow out.
     Unsupported(UnsupportedStep),
@@ -88,7 +88,8 @@ impl Failure {
     /// The flow that it is about.
     ///
     /// # Errors
-    /// [`Unplayable::Flow`] when its file is none, [`Unplayable::Unsupported`] when the driver does not carry it out.
+    /// [`Unplayable::Flow`] for an invalid flow file, [`Unplayable::Unsupported`] for a flow that the driver cannot
+    /// execute.
     pub fn flow(&self) -> Result<Arc<Flow>, Unplayable> {
         let subject = Subject::read(self.flow_file.as_bytes()).map_err(Unplayable::Flow)?;
         supports(&subject.flow).map_err(Unplayable::Unsupported)?;

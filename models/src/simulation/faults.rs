@@ -132,7 +132,7 @@ impl Fault {
     }
 }
 
-/// The kinds of fault that can become of an effect on the store.
+/// The kinds of fault for an effect on the store.
 pub(super) const OF_EFFECTS: [(Fault, CallOutcome); 6] = [
     (Fault::FailedBefore, CallOutcome::FailedBefore),
     (Fault::AnswerLost, CallOutcome::AnswerLost),

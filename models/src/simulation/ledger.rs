@@ -152,7 +152,7 @@ impl Ledger {
         self.job_target = job.and_then(|job| job.target);
     }
 
-    /// Its launch job has yet to be done.
+    /// Its launch job is not done.
     pub(super) fn job_is_open(&self) -> bool {
         matches!(self.job, Some(JobState::Ready | JobState::Leased { .. }))
     }
@@ -167,7 +167,7 @@ impl Ledger {
         self.promotions.len() - 1
     }
 
-    /// Changes what is known of a promotion; nothing where there is none of this index.
+    /// Changes the facts of a promotion; a no-op for an unknown index.
     pub(super) fn change(&mut self, promotion: usize, change: impl FnOnce(&mut PromotionFacts)) {
         if let Some(facts) = self.promotions.get_mut(promotion) {
             change(facts);

@@ -50,7 +50,7 @@ mutants! {
     ClaimReleased "claim-released" breaks S2;
     /// The loser of a race gets a server error.
     LoserGetsServerError "loser-gets-server-error" breaks S3;
-    /// The commit writes what the source has become, not what was approved.
+    /// The commit writes the current source, not the approved one.
     WritesWhatIsThere "writes-what-is-there" breaks S6;
     /// The executed event is left out.
     EventLost "event-lost" breaks S8;

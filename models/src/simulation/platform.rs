@@ -190,7 +190,7 @@ impl Platform {
         self.turnstile.at()
     }
 
-    /// The turnstile: waits here until it is admitted, and says what is to become of the effect behind it.
+    /// The turnstile: waits here until it is admitted, and returns the outcome of the effect behind it.
     pub(super) fn pass(&self, at: At) -> impl Future<Output = CallOutcome> {
         poll_fn(move |_| {
             let Some(outcome) = self.turnstile.take_permit() else {
@@ -205,7 +205,7 @@ impl Platform {
         })
     }
 
-    /// The effect fails before anything happens, if that is to become of it.
+    /// The effect fails before anything happens, if that is its outcome.
     fn reach(&self, outcome: CallOutcome) -> Result<(), StoreError> {
         if outcome == CallOutcome::FailedBefore {
             self.notes.outcome(outcome);

@@ -170,7 +170,7 @@ fn outcome(swarm: &mut Swarm, may_fault: bool) -> CallOutcome {
     if swarm.dice.one_in(swarm.refusal_odds) { CallOutcome::Refuses } else { CallOutcome::Happens }
 }
 
-/// In the model nothing becomes of the worker's effects but what it wants.
+/// In the model a worker's effects have no faults.
 fn worker_outcome(swarm: &mut Swarm, may_fault: bool) -> CallOutcome {
     if swarm.size == Size::Modelled {
         return CallOutcome::Happens;

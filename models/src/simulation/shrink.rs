@@ -180,7 +180,7 @@ fn without_client(schedule: &Schedule, gone: usize) -> Schedule {
     without
 }
 
-/// Takes an approval away that no client uses any more; those after it move up.
+/// Removes an approval without clients; those after it move up.
 fn without_approval(schedule: &Schedule, gone: usize) -> Option<Schedule> {
     let is_last = schedule.scenario.approvals.len() == 1;
     if is_last || schedule.scenario.clients.iter().any(|client| usize::from(client.approval) == gone) {

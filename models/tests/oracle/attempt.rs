@@ -256,7 +256,7 @@ impl Judge {
             other => unreachable!("{other:?} has no undo"),
         }
         let (to, broke) = finish(undone);
-        // Not `emit`: an undo of one's own use may leave a final status.
+        // Not `emit`: an undo of the attempt's own use may leave a final status.
         out.push(Move { to, owed: true, by: None, broke });
         // "A failed undo is not tried again, the next one runs."
         if free && before.faults_left > 0 {

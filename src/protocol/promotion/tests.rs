@@ -23,7 +23,7 @@ fn approval(status: Status) -> Approval {
     Approval { id, team, requested_by, binding, digest: READ, status, expires_at: Timestamp(100) }
 }
 
-/// A flow of these steps; a consume is added at the end where there is none.
+/// A flow of these steps, with a consume at the end unless they contain one.
 fn flow(actions: Vec<StepAction>) -> Flow {
     of_steps(actions.into_iter().map(Step::from).collect())
 }

@@ -122,7 +122,7 @@ impl<S: Strategy> MemoryStore<S> {
             decided_at: None,
         };
         let token = TokenHash::of(&self.ids.token(id));
-        // Only when this team's lock is free again is there anything to be seen of it.
+        // The approval becomes visible only when this team's lock is released.
         let notice = NoticeRow::new(now, locked(&self.directory).file(id, &owner, token));
         let mut folder = Folder::new(record.clone(), notice);
         folder.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.by)));

@@ -20,7 +20,7 @@ impl Folder {
         self.lease.as_ref().map_or(0, |row| row.fence)
     }
 
-    /// When the lease that was taken last runs out; in the past when there is none.
+    /// End of the latest lease; in the past without one.
     pub(super) fn leased_until(&self) -> Timestamp {
         self.lease.as_ref().map_or(Timestamp(0), |row| row.until)
     }

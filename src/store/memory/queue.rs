@@ -161,7 +161,7 @@ mod tests {
         assert_eq!([10, 24, 25].map(|now| desk.next(now)), [None, None, Some(1)]);
         desk.hold(1, 28);
         assert_eq!([27, 28].map(|now| desk.next(now)), [None, Some(1)]);
-        // Filed under three times by now; it is one piece of work all the same.
+        // Filed under three times by now, and still one piece of work.
         assert_eq!([36, 38, 38].map(|now| desk.next(now)), [None, Some(1), None]);
     }
 

@@ -56,7 +56,7 @@ pub trait Strategy: Send + Sync {
     /// memory before.
     fn insert(&self, id: Uuid, record: Record) -> Uuid;
 
-    /// The record, as it was at one moment; none when there is no such approval.
+    /// The record at one moment; `None` for an unknown approval.
     ///
     /// A status without its time, or with another one's, is half a commit.
     fn read(&self, id: Uuid) -> Option<Record>;
@@ -103,7 +103,7 @@ pub fn consume(
 /// Approves, rejects or expires a pending approval: of all decisions about one approval, exactly one succeeds.
 ///
 /// # Errors
-/// 404 when there is no such approval; 409 when [`protocol::transition`] has no such arrow.
+/// 404 for an unknown approval; 409 if [`protocol::transition`] has no such transition.
 pub fn decide(strategy: &impl Strategy, id: Uuid, event: Event, now: Timestamp) -> Result<Status, Refusal> {
     let judge = |standing: ApprovalState| {
         protocol::transition(standing.status, event, standing.validity(now)).map_err(|_| Refusal::NOT_PENDING)

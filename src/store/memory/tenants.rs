@@ -44,7 +44,7 @@ impl<'a> Records<'a> {
         self.approvals.get(&id).map(|folder| &folder.record)
     }
 
-    /// The launch job of an approval; none when there is none.
+    /// The launch job of an approval, if it has one.
     pub fn job(&self, approval: Uuid) -> Option<&'a Job> {
         Some(&self.approvals.get(&approval)?.job.as_ref()?.job)
     }
@@ -76,7 +76,7 @@ impl<S: Strategy> MemoryStore<S> {
         self.standings.read(approval)
     }
 
-    /// Reads a team's records as they are at one moment; none when there is no such team.
+    /// Reads a team's records at one moment; `None` for an unknown team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
             let TeamState { estate, events, approvals, .. } = team;

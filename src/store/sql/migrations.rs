@@ -5,7 +5,7 @@ use std::fmt;
 /// One step from a schema to the next: a numbered `.sql` file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migration {
-    /// Its number. The first is 1, and none is left out.
+    /// Its number, counted from 1 without gaps.
     pub version: i64,
     /// Name of the file.
     pub name: &'static str,

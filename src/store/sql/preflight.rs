@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Needs {
     /// The number of stacks, compared with the limit.
     pub(super) room: bool,
-    /// The target may be created although there is one: a look that found none is trusted.
+    /// The target may be created although one exists: a look that found none is trusted.
     pub(super) room_for_another: bool,
     /// The values of vault references.
     pub(super) vault_refs: bool,

@@ -108,7 +108,7 @@ pub(super) fn unreadable(expected: &str) -> SqlError {
     SqlError::failed(format!("a column of the database cannot be read as {expected}"))
 }
 
-/// The first row's first column; none when there is no row.
+/// The first row's first column; `None` without a row.
 pub(super) fn first<T: FromValue>(rows: Vec<Row>) -> Result<Option<T>, SqlError> {
     rows.into_iter().next().map(|row| Columns::of(row).take()).transpose()
 }

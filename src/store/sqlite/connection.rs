@@ -34,7 +34,7 @@ pub(super) struct Timed {
 }
 
 impl Timed {
-    /// A connection that may write. It makes the file when there is none.
+    /// A connection that may write; creates the file if necessary.
     pub(super) fn to_write(
         path: &Path,
         clock: &Arc<dyn Clock>,
@@ -97,7 +97,7 @@ impl Timed {
     ) -> Result<Self, OpenError> {
         connection.busy_timeout(options.patience)?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        // More than there are statements: none is compiled twice.
+        // More than the number of statements: each is compiled once.
         connection.set_prepared_statement_cache_capacity(128);
         let moment = Arc::new(AtomicU64::new(clock.now().0));
         let now = Arc::clone(&moment);

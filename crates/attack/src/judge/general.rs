@@ -14,7 +14,7 @@ pub enum Step {
         /// The operation found the object used.
         used: bool,
     },
-    /// The object's life ends: nothing may use it any more.
+    /// The object's life ends: no later use is permitted.
     End,
 }
 

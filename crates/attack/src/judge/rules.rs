@@ -243,13 +243,13 @@ impl<'t> View<'t> {
             let counts = self.ok(Action::Effects).filter(move |read| {
                 read.details.read.as_ref().and_then(Value::as_u64).is_some_and(|count| (count > 0) == used)
             });
-            // An effect may come later than the use: where the state is read, its count says nothing about time.
+            // An effect may come later than the use: where the state is read, its count does not order events.
             let counts = counts.filter(|_| !self.happened(Action::Observe));
             state.chain(counts).map(span).collect()
         };
         // A read of "used" says when the use was over only if there was one use.
         let one = self.ok(Action::Use).count() == 1 && self.unknown().is_none();
-        // The read of the state may lag behind the read of the effect: an inconsistent pair says nothing about time.
+        // The read of the state may lag behind the read of the effect: an inconsistent pair does not order events.
         let (unused, used) = (reads(false), if one { reads(true) } else { Vec::new() });
         let late = self.ok(Action::Use).find(|usage| {
             let at = linear::earliest(span(usage), &unused, &used).unwrap_or(usage.invoked_ns);

@@ -140,7 +140,7 @@ impl Document {
     }
 }
 
-/// Preflights that nothing came of.
+/// Wasted preflights.
 pub(crate) fn preflights(document: &Document) -> Table {
     let failures = document.failures();
     let caption = "Many at one approval: wasted preflights in a race, by how many of the preflights fail";

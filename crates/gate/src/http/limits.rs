@@ -99,7 +99,7 @@ impl governor::clock::Clock for Since {
         let now = self.clock.now();
         counted.elapsed_ms = counted.elapsed_ms.saturating_add(now.0.saturating_sub(counted.last.0));
         counted.last = now;
-        // Saturates after half a millennium: from then on there is no limit.
+        // Saturates after half a millennium, and disables the limit.
         Nanos::from(counted.elapsed_ms.saturating_mul(1_000_000))
     }
 }

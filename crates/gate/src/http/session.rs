@@ -161,7 +161,7 @@ impl Sessions {
         Self { key: DecodingKey::from_secret(secret), validation, teams: Mutex::default() }
     }
 
-    /// The claims of the request's bearer token; none when there is no good one.
+    /// The claims of the request's bearer token; `None` without a valid one.
     pub(super) fn claims(&self, headers: &HeaderMap, now: Timestamp) -> Option<Claims> {
         let mut sent = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(only), None) = (sent.next(), sent.next()) else { return None };

@@ -33,7 +33,7 @@ use countersign::{
 
 /// A deployer whose deploys can be called back, by an instance that has to end.
 pub trait Cancel: Deployer {
-    /// Ends what runs under this key, if it runs here, and returns when nothing of it does any more.
+    /// Stops the deploy under this key, if it runs here, and returns once all of it has ended.
     fn cancel(&self, key: Uuid) -> impl Future<Output = ()> + Send;
 }
 

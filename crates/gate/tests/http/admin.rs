@@ -96,6 +96,6 @@ async fn a_pending_approval_is_rejected_once() {
     let seen = gate.approval(approval).await;
     assert_eq!(seen["rejected_at"], "2026-07-01T12:00:00.000Z");
     assert_eq!(seen["approved_at"], Value::Null);
-    // The link is of no use any more.
+    // The link is invalid now.
     assert_eq!(gate.decide(approval, "approve").await.problem(), (410, "approval_gone".to_owned()));
 }

@@ -96,7 +96,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
-    /// Status and code of a problem; 0 and the empty code for what is none.
+    /// Status and code of a problem; 0 and the empty code for other responses.
     pub(crate) fn problem(&self) -> (u16, String) {
         let kind = self.header("content-type").unwrap_or_default();
         if kind != "application/problem+json" {

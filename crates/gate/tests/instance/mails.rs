@@ -1,4 +1,4 @@
-//! Links by mail: what is in a mail, who gets it, and where the link is not to be seen.
+//! Links by mail: content, recipients, and secrecy of the link.
 
 use std::{fs, sync::Arc};
 

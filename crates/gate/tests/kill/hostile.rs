@@ -95,7 +95,7 @@ fn is_unavailable(answer: &Answer) -> bool {
     answer.status == 503 && answer.json()["retryable"] == true && !answer.text("code").is_empty()
 }
 
-/// A small disk of one's own.
+/// A small disk for one test.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {

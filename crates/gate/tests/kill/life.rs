@@ -24,7 +24,7 @@ use crate::{
 pub(crate) enum Twist {
     /// No variation.
     None,
-    /// A variable speaks of a vault key that is not there, at first: the preflight fails.
+    /// A variable refers to a vault key that is missing at first: the preflight fails.
     Vault,
     /// The same, and the key is there only when everything has come to rest.
     VaultLate,

@@ -77,7 +77,7 @@ impl Database {
         connect(home).execute_batch(FORGETS).expect("a trigger can be made");
     }
 
-    /// From now on no job knows its target, and the fences go by the order of use all the same.
+    /// From now on no job knows its target; the fences still follow the order of use.
     pub(crate) fn forget_targets(&self, home: &Path) {
         const FORGETS: &str = "CREATE TRIGGER forgets_targets AFTER INSERT ON jobs \
                                BEGIN UPDATE jobs SET target = NULL, fence = seq * 1000 WHERE seq = new.seq; END";

@@ -1,4 +1,4 @@
-//! Deploys from outside: none is lost because it could not be started, and none of a target's overlaps another.
+//! Deploys from outside: a deploy that cannot be started is not lost, and deploys of one target do not overlap.
 
 use std::{fs, net::TcpStream, process::Command};
 

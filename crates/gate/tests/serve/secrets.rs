@@ -14,7 +14,7 @@ use crate::{
     promote::{promote, requested, shop, target},
 };
 
-/// Anyone but root, for whom nothing is hidden.
+/// A user other than root, from whom files can be hidden.
 const OTHER_USER: u32 = 65_534;
 
 /// The gate, run by a user without privileges where the test has any.

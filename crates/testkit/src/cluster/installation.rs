@@ -74,7 +74,7 @@ fn pg_config() -> Option<PathBuf> {
     output.status.success().then(|| PathBuf::from(programs.trim()))
 }
 
-/// The major version of the `initdb` in this directory; none when there is none.
+/// The major version of the `initdb` in this directory, if there is one.
 fn version_of(programs: &Path) -> Option<u32> {
     let output = Command::new(programs.join(INITDB)).arg("--version").output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;

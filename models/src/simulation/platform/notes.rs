@@ -33,7 +33,7 @@ pub(in crate::simulation) struct Deed {
     pub(in crate::simulation) words: Option<Words>,
 }
 
-/// On whom it acted, how that is called, and what came of it: for a diagram.
+/// The participant acted on, the name of the action, and its result: for a diagram.
 pub(in crate::simulation) type Words = Box<(Actor, String, String)>;
 
 /// Actual changes of a transaction. Counts, since a message may be delivered twice.

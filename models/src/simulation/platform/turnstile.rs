@@ -1,4 +1,4 @@
-//! The turnstile: who may pass, what is to become of the effect behind it, and where a task waits that has not passed.
+//! The turnstile: admits one task at a time, with the outcome of its effect, and records where the others wait.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -7,7 +7,7 @@
 //! └──────────────────────────────────────────────┘
 //! ```
 //!
-//! The lock orders everything: there is no atomic whose ordering could be wrong.
+//! The lock orders all accesses: there is no atomic with an ordering to get wrong.
 
 use uuid::Uuid;
 

@@ -57,7 +57,7 @@ impl<P: Primitives> Slot<P> {
         self.word.store(word::pack(status, changed_at), Ordering::Release);
     }
 
-    /// The word, as it is now.
+    /// The current word.
     pub(super) fn look(&self) -> u64 {
         // Acquire: pairs with the release in `fill` and in the swap: a thread that sees `executed` also sees the
         // winner's earlier writes.
@@ -69,7 +69,7 @@ impl<P: Primitives> Slot<P> {
         self.id.read() == id
     }
 
-    /// The id, and the record as it is now.
+    /// The id and the current record.
     pub(super) fn read(&self) -> Option<(Uuid, Record)> {
         let record = self.record(self.look())?;
         Some((self.id.read(), record))

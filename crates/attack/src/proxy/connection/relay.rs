@@ -217,7 +217,7 @@ impl<'a> Relay<'a> {
     fn unit_ends(&mut self, end: End) {
         let mut unit = std::mem::take(&mut self.unit);
         unit.end = end;
-        // An empty statement, with which a pool tests a connection, says nothing.
+        // An empty statement, with which a pool tests a connection, is ignored.
         let says_something = unit.statements.iter().any(|statement| !statement.sql.trim().is_empty());
         unit.gated = self.shared.mode() == Mode::Hold && says_something;
         self.queue.push_back(unit);

@@ -52,7 +52,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
         Ok(())
     }
 
-    /// Lets requests go on whose statement does not wait any more, one at a time.
+    /// Releases requests whose statement no longer waits, one at a time.
     pub(super) async fn wake(&mut self) -> Result<(), Stop> {
         let mut request = 0;
         while request < self.states.len() {

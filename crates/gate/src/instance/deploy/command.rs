@@ -128,7 +128,7 @@ impl CommandLine {
     }
 }
 
-/// The command could not be started: a file descriptor or a process was not to be had, or the program was not there.
+/// The command could not be started: out of file descriptors or processes, or the program is missing.
 #[derive(Debug)]
 pub(super) struct NotStarted(pub(super) io::Error);
 

@@ -135,7 +135,7 @@ impl Notification {
         rendered(&Html { content: &self.content })
     }
 
-    /// A text that may quote the notification, fit to be seen.
+    /// A text that may quote the notification, with the secret removed.
     pub(super) fn without_token(&self, text: &str) -> String {
         text.replace(&self.token, "…")
     }
