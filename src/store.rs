@@ -162,7 +162,7 @@ pub trait Store: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// The promotion that consumed this team's approval; none while it is not executed.
+    /// The promotion that consumed this team's approval; `None` while it is not executed.
     fn execution(
         &self,
         team: Uuid,
@@ -174,7 +174,7 @@ pub trait Store: Send + Sync {
 
     /// The oldest job that is not leased and whose target no older unfinished job is for, now held by the caller for
     /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
-    /// the same one unless the first one's lease ran out.
+    /// the same one unless the first one's lease expired.
     ///
     /// Two jobs of one target that are held together deploy two versions at the same time, and the older one may win.
     fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;

@@ -104,7 +104,7 @@ impl Given {
         matches!(committed, Ok(Committed::Applied { target: Some(_) }))
     }
 
-    /// The commits of the next chunk and nothing else, by nanoseconds for each; none when no whole chunk is left.
+    /// The commits of the next chunk and nothing else, by nanoseconds for each; `None` when no whole chunk is left.
     pub(crate) fn commits_alone(&self, chunks: &mut std::ops::Range<usize>, chunk: usize) -> Option<f64> {
         let flow = Flow::atomic_commit();
         let next = self.asks.chunks_exact(chunk).nth(chunks.next()?)?;

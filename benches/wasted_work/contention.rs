@@ -71,7 +71,7 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// The end of the promotion that is under way, or else of this one. None when the promotion that was waited for is
+    /// The end of the promotion that is under way, or else of this one. `None` when the promotion that was waited for is
     /// gone without an end.
     pub(crate) async fn join(&self, promotion: impl Future<Output = Outcome> + Send) -> Shared {
         let leads = {

@@ -37,7 +37,7 @@ pub(crate) const ARRIVALS_MS: u64 = 10;
 const OPENS: Timestamp = Timestamp(1_800_000_000_000);
 const TEAM: Uuid = Uuid::from_u128(0xA);
 
-/// The runtime's clock, as the store reads it: who sleeps sees leases run out.
+/// The runtime's clock, as the store reads it: who sleeps sees leases expire.
 pub(crate) struct VirtualClock(Instant);
 
 impl VirtualClock {

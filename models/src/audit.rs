@@ -28,7 +28,7 @@ struct Sight {
 /// Holds the events of one approval after another against a flow.
 pub struct Auditor {
     model: Model,
-    /// Memo: the possible states after these events; none if no run writes them.
+    /// Memo: the possible states after these events; `None` if no run writes them.
     known: HashMap<Vec<Sight>, States, foldhash::fast::FixedState>,
 }
 

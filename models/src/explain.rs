@@ -54,7 +54,7 @@ impl Page {
 }
 
 impl Example {
-    /// Its name, where it has one, and its flow file; none where it is not a flow.
+    /// Its name, where it has one, and its flow file; `None` where it is not a flow.
     pub fn file(self) -> Option<(Option<&'static str>, String)> {
         match self {
             Self::BuiltIn(name) => BuiltIn::find(name).map(|flow| (Some(name), flow.source.to_owned())),

@@ -324,7 +324,7 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
         self.depth.saturating_sub(1)
     }
 
-    /// Why it ended early; none when every state was visited.
+    /// Why it ended early; `None` when every state was visited.
     pub fn cut_off(&self) -> Option<CutOff> {
         self.cut_off
     }
@@ -381,7 +381,7 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
         levels.partition_point(|&begin| begin as usize <= id.local()).saturating_sub(1)
     }
 
-    /// The edges that leave this state; none where a cut-off came before it was expanded.
+    /// The edges that leave this state; `None` where a cut-off came before it was expanded.
     pub fn successors(&self, id: Id) -> impl Iterator<Item = (Id, Mover)> {
         let shard = &self.shards[id.shard()];
         let end = |local: usize| shard.ends.get(local).map_or(shard.targets.len(), |&end| end as usize);

@@ -31,7 +31,7 @@ struct Region<'e, S> {
 
 const OUTSIDE: u32 = u32::MAX;
 
-/// A way in which the good can be avoided, with the shortest stem there is; none when it always comes about.
+/// A way in which the good can be avoided, with the shortest stem there is; `None` when it always comes about.
 /// `bit` tells which good: that of [`Explored::pending`].
 ///
 /// Fewest faults and crashes come first (`harm`), then the shortest stem; `stem` chooses it among the states that are

@@ -99,7 +99,7 @@ pub struct Report {
     pub depth: usize,
     /// The memory that states and edges took, in bytes.
     pub bytes: usize,
-    /// Why it is not complete; none when it is.
+    /// Why it is not complete; `None` when it is.
     pub cut_off: Option<CutOff>,
     /// One for each property.
     pub judgements: Vec<Judgement>,

@@ -100,7 +100,7 @@ pub enum Mistake {
     Contradiction {
         /// The key and its condition.
         only: Only,
-        /// The value of the other key, as TOML; none if it is absent.
+        /// The value of the other key, as TOML; `None` if it is absent.
         other: Option<String>,
     },
     /// `until` names no step.

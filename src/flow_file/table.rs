@@ -79,7 +79,7 @@ impl<'t> Table<'t> {
         Err(Problem::new(entry.key_span.clone(), mistake))
     }
 
-    /// The value of `key`; none if it is absent.
+    /// The value of `key`; `None` if it is absent.
     pub(super) fn optional<T: Value>(&self, key: &Key<T>) -> Result<Option<T>, Problem> {
         self.get(key.name()).map(T::read).transpose()
     }

@@ -32,7 +32,7 @@ pub(super) struct StepWord {
     pub(super) ends: &'static str,
     /// The keys, without `do`.
     pub(super) keys: &'static [Declaration],
-    /// The keys as a member of a group, without `do`; none where it cannot be one.
+    /// The keys as a member of a group, without `do`; `None` where it cannot be one.
     pub(super) member: Option<&'static [Declaration]>,
 }
 

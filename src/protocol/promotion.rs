@@ -26,7 +26,7 @@ pub struct Position {
     pub digest: Digest,
     /// The known target.
     pub target: Option<Target>,
-    /// The fencing number of its lease; none before it has taken one.
+    /// The fencing number of its lease; `None` before it has taken one.
     pub fence: Option<u64>,
     /// A lease is held. The action that clears this releases the lease, and so does the end.
     pub holds_lease: bool,
@@ -124,7 +124,7 @@ impl<'a> Promotion<'a> {
         self.refusal.as_ref()
     }
 
-    /// The step that the next effect belongs to; none for the answer, for an undo, and when it has ended.
+    /// The step that the next effect belongs to; `None` for the answer, for an undo, and when it has ended.
     pub fn step(&self) -> Option<&'a Step> {
         if self.outcome.is_some() || self.at.ending.is_some() {
             return None;
@@ -138,7 +138,7 @@ impl<'a> Promotion<'a> {
         self.at.undoable.checked_ilog2().map(|step| step as usize)
     }
 
-    /// The next thing to do; none when it has ended.
+    /// The next thing to do; `None` when it has ended.
     #[inline]
     pub fn effect(&self) -> Option<Effect<'a>> {
         if self.outcome.is_some() {

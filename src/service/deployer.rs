@@ -99,7 +99,7 @@ impl InMemoryDeployer {
         self.state().running.clone()
     }
 
-    /// A deploy ends like this; none when it does not run.
+    /// A deploy ends like this; `None` when it does not run.
     pub fn end(&self, number: u64, ended: StackStatus) -> Option<Running> {
         let mut state = self.state();
         let place = state.running.iter().position(|running| running.number == number)?;

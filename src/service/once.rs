@@ -60,7 +60,7 @@ pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Reque
     Ok(Ok(requested))
 }
 
-/// The outcome of an earlier attempt under the same key; none when the key has not executed the approval.
+/// The outcome of an earlier attempt under the same key; `None` when the key has not executed the approval.
 async fn earlier<S: Store>(ask: &Ask, store: &S) -> Option<Outcome> {
     let refused = |refusal| Outcome::Refused { refusal, kind: RefusalKind::Conflict };
     match store.execution(ask.request.team, ask.request.approval).await {

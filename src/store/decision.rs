@@ -68,7 +68,7 @@ impl Decision<'_> {
         }
     }
 
-    /// The account, or the rule, that decides; none when it is the link that is used.
+    /// The account, or the rule, that decides; `None` when it is the link that is used.
     pub fn account(&self) -> Option<&str> {
         match self {
             Self::Operator { .. } => None,

@@ -49,7 +49,7 @@ pub struct Applied {
 /// Checks if a refusal applies to a request, given its team's state.
 type PlatformCheck = fn(&Estate, &Ask) -> bool;
 
-/// The platform's check behind this refusal; none when it has no such check.
+/// The platform's check behind this refusal; `None` when it has no such check.
 pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
     static CHECKS: [(Refusal, PlatformCheck); 6] = [
         (Refusal::NO_SERVICES, |estate, ask| {

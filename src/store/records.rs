@@ -170,9 +170,9 @@ pub struct ApprovalRecord {
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
     pub services: Arc<[Service]>,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// When its status last changed; none while it is pending.
+    /// Time of the last change of status; `None` while pending.
     pub decided_at: Option<Timestamp>,
 }
 
@@ -237,9 +237,9 @@ impl Query {
 pub struct Listed {
     /// The approval, without its secret.
     pub approval: Arc<Approval>,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: Timestamp,
-    /// When its status last changed; none while it is pending.
+    /// Time of the last change of status; `None` while pending.
     pub decided_at: Option<Timestamp>,
 }
 
@@ -312,7 +312,7 @@ pub enum JobState {
     Leased {
         /// Larger than that of any lease of this job before.
         fence: u64,
-        /// When the lease runs out.
+        /// End of the lease.
         until: Timestamp,
     },
     /// Its deploy has ended.
@@ -332,7 +332,7 @@ pub struct Job {
     pub state: JobState,
 }
 
-/// A job that the holder may work on until the lease runs out.
+/// A job that the holder may work on until the lease expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The job's key.
@@ -355,7 +355,7 @@ pub enum Leased {
     },
     /// Another attempt holds it.
     Held {
-        /// When it runs out, by the store's clock.
+        /// Its end, by the store's clock.
         until: Timestamp,
     },
     /// The team has no such approval.
@@ -392,7 +392,7 @@ pub enum NoticeState {
 pub enum Claim {
     /// The caller has it until its time runs out, or it is released.
     Granted {
-        /// When it runs out, by the store's clock.
+        /// Its end, by the store's clock.
         until: Timestamp,
     },
     /// Held by a concurrent request with the same digest.
@@ -408,7 +408,7 @@ pub struct DeployLog {
     pub approval: Uuid,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// The exit code; none when a signal ended it, or it could not be started.
+    /// The exit code; `None` when a signal ended it, or it could not be started.
     pub exit_code: Option<i32>,
     /// The end of the output.
     pub output: String,

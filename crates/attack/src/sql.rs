@@ -84,7 +84,7 @@ pub(crate) struct Shape {
     pub(crate) asks_for_snapshot: bool,
 }
 
-/// The shapes of the statements in a text; none when it cannot be parsed.
+/// The shapes of the statements in a text; `None` when it cannot be parsed.
 pub(crate) fn shapes(sql: &str) -> Option<Vec<Shape>> {
     let text = sql.trim().trim_end_matches(';');
     if !text.contains(';')

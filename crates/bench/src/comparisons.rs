@@ -255,7 +255,7 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Ours, and pgbench's if there is one; none when the run was interrupted.
+    /// Ours, and pgbench's if there is one; `None` when the run was interrupted.
     async fn measure(
         &self,
         campaign: &Campaign,

@@ -111,7 +111,7 @@ fn play(named: &Named, campaign: &Campaign, seeds: Seeds, args: &SimulateArgs) -
     Document::new(campaign, report, trace, canary, points, seconds, shrunk)
 }
 
-/// By how many seeds the canary is noticed; none when it is not.
+/// By how many seeds the canary is noticed; `None` when it is not.
 fn canary(campaign: &Campaign) -> Option<u64> {
     let canary = Campaign { mutant: Some(Mutant::ForgottenOnRestart), ..campaign.clone() };
     let seeds = Seeds { from: 0, to: CANARY_SEEDS, shard: 0, shards: 1 };

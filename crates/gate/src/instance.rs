@@ -1,7 +1,7 @@
 //! One running instance: the system clock, workers, a deployer and a notifier, next to the server that takes requests.
 //!
 //! The store is the only thing that instances share. Each of these loops may die at any moment: what it held comes back
-//! when its lease runs out.
+//! when its lease expires.
 
 pub mod deploy;
 pub mod health;

@@ -22,7 +22,7 @@ pub struct Named {
     pub file: String,
     /// Content of the file.
     pub subject: Subject,
-    /// The path of the file; none for a built-in flow.
+    /// The path of the file; `None` for a built-in flow.
     pub path: Option<PathBuf>,
 }
 

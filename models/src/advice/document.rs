@@ -35,7 +35,7 @@ pub(super) enum Change {
 }
 
 impl Document {
-    /// Reads a file; none where it is not TOML, or has no steps.
+    /// Reads a file; `None` where it is not TOML, or has no steps.
     pub(super) fn read(file: &str) -> Option<Self> {
         let mut document: DocumentMut = file.parse().ok()?;
         let steps = document.get_mut("step")?;
@@ -53,7 +53,7 @@ impl Document {
         self.0.to_string()
     }
 
-    /// Makes one change; none where the document has no such place.
+    /// Makes one change; `None` where the document has no such place.
     pub(super) fn apply(&mut self, change: &Change) -> Option<()> {
         match change {
             Change::Set(place, key, value) => set(self.place(*place)?, key, value.clone()),

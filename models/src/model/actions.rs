@@ -73,7 +73,7 @@ pub enum Action {
         /// The index of the act.
         act: u8,
     },
-    /// The object's lease runs out.
+    /// The object's lease expires.
     LeaseEnds,
     /// An in-flight marker expires.
     MarkerEnds {
@@ -207,7 +207,7 @@ impl Model {
         })
     }
 
-    /// The state after `action`; none when it is not possible here.
+    /// The state after `action`; `None` when it is not possible here.
     pub(crate) fn apply(&self, state: &State, action: Action) -> Option<State> {
         let mut next = *state;
         let world = &mut next.world;

@@ -33,7 +33,7 @@ impl Model {
         self.flow.object().separate || self.flow.decision().guards.not_requester
     }
 
-    /// One press; none when it changes nothing.
+    /// One press; `None` when it changes nothing.
     pub(super) fn press(&self, world: &mut World, press: Press) -> Option<()> {
         let object = self.flow.object();
         let guards = self.flow.decision().guards;

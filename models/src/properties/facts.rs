@@ -176,9 +176,9 @@ pub struct Facts<'a> {
 pub struct More {
     /// Number of permitted uses.
     pub max_uses: u8,
-    /// The stored count of uses; none where the status says it all.
+    /// The stored count of uses; `None` where the status says it all.
     pub stored_uses: Option<u8>,
-    /// An act of a used object has yet to take effect; none where the status says it all.
+    /// An act of a used object has yet to take effect; `None` where the status says it all.
     pub is_act_owed: Option<bool>,
     /// A refused attempt uses it up.
     pub burns: bool,

@@ -105,7 +105,7 @@ fn happens(outcome: &CallOutcome) -> bool {
 }
 
 impl Action {
-    /// The same action without a fault; none when it is nothing but a fault, or has none.
+    /// The same action without a fault; `None` when it is nothing but a fault, or has none.
     pub(super) fn without_fault(self) -> Option<Self> {
         match self {
             Self::Promotion { client, duplicate, outcome } if outcome != CallOutcome::Happens => {

@@ -64,7 +64,7 @@ mutants! {
     OwnerIgnored "owner-ignored" breaks S12;
     /// The idempotency key is not looked up.
     KeyIgnored "key-ignored" breaks S13;
-    /// A worker whose lease ran out may finish the job.
+    /// A worker whose lease expired may finish the job.
     Unfenced "unfenced" breaks S14;
     /// The worker launches without the approval's key.
     LaunchWithoutKey "launch-without-key" breaks S2;

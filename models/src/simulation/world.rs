@@ -188,7 +188,7 @@ impl Simulation {
         self.heal_phase = Some(HealPhase { actions: Vec::new(), owed });
     }
 
-    /// Takes the action. None when it is not possible here: then nothing has happened.
+    /// Takes the action. `None` when it is not possible here: then nothing has happened.
     pub fn take(&mut self, action: Action) -> Option<Taken> {
         self.acted = None;
         let taken = self.act(action)?;

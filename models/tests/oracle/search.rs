@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
 
 pub(crate) type Verdicts = BTreeMap<&'static str, Verdict>;
 
-/// The verdicts; none when there are more worlds than allowed.
+/// The verdicts; `None` when there are more worlds than allowed.
 pub(crate) fn judge(flow: &str, bounds: Bounds, max_worlds: usize) -> Option<Verdicts> {
     let judge = Judge::new(Flow::read(flow), bounds);
     let mut best: BTreeMap<Property, Cost> = BTreeMap::new();

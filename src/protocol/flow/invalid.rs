@@ -7,7 +7,7 @@ use super::{Flow, Object};
 /// Why a flow is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidFlow {
-    /// The index of the step that is wrong; none for `[object]` and `[decision]`.
+    /// The index of the step that is wrong; `None` for `[object]` and `[decision]`.
     pub step: Option<usize>,
     /// The index of the member, within a group.
     pub member: Option<usize>,

@@ -49,7 +49,7 @@ impl<'a> Records<'a> {
         Some(&self.approvals.get(&approval)?.job.as_ref()?.job)
     }
 
-    /// The fencing number of an approval's lease that was given last, and when it runs out; none before the first.
+    /// The fencing number of an approval's lease that was given last, and when it runs out; `None` before the first.
     pub fn lease(&self, approval: Uuid) -> Option<(u64, Timestamp)> {
         let folder = self.approvals.get(&approval)?;
         folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))

@@ -41,7 +41,7 @@ impl Recognised {
     }
 }
 
-/// Replaces the instance's row, and returns its id; none where the row that it wrote last is gone.
+/// Replaces the instance's row, and returns its id; `None` where the row that it wrote last is gone.
 pub(super) struct CheckReadiness {
     /// None before the first check.
     instance: Option<Uuid>,

@@ -90,7 +90,7 @@ pub(super) async fn deploys_of_a_target_do_not_overlap(world: &World) {
     // Another target's is not held up.
     let other = lease(world, 1_000).await.expect("there is another target");
     assert_eq!((other.approval, lease(world, 100).await), (elsewhere.request.approval, None));
-    // Neither does a lease that has run out let another one begin: its deploy is begun again first.
+    // Neither does a lease that has expired let another one begin: its deploy is begun again first.
     world.backend.set_clock(later(100)).await;
     let again = lease(world, 100).await.expect("the lease has run out");
     assert_eq!((again.approval, lease(world, 100).await), (first.approval, None));

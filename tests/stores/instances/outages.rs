@@ -25,13 +25,13 @@ pub(super) async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
     let ask = world.approved().await;
     let digest = world.record(&ask).await.approval.digest;
     for stop in [Cluster::stop, Cluster::kill] {
-        // Its connections are open, and nobody uses them.
+        // Its connections are open and idle.
         on(&cluster, stop).await;
         assert_eq!(world.store().is_ready().await, Err(StoreError::not_applied("any cause")));
         assert_eq!(world.consume(&ask, Guards::ALL, digest).await, Err(StoreError::not_applied("any cause")));
         on(&cluster, Cluster::start_again).await;
         assert_eq!(world.store().is_ready().await, Ok(()));
-        // Stopped and started again while nobody looked.
+        // Restarted while the store was idle.
         on(&cluster, stop).await;
         on(&cluster, Cluster::start_again).await;
         let wrong = world.consume(&ask, Guards::ALL, Digest([9; 32])).await;
@@ -164,7 +164,7 @@ pub(super) async fn a_work_that_is_dropped_half_way_leaves_nothing(cluster: Arc<
         });
         let done = done.await.expect("nobody waits for anything");
         drop(promoting);
-        // The one connection is there again, and whatever was under way is over: it happened, or it did not.
+        // The one connection is free again, and the interrupted work is over: applied or not.
         let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
         let status = status.expect("it is there").approval.status;
         let job = store.job(TEAM, ask.request.approval).await.expect("nothing fails").is_some();

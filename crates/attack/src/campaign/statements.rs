@@ -26,7 +26,7 @@ pub struct Interleaved {
     pub pair: String,
     /// Schedules that were followed to their end.
     pub explored: u64,
-    /// The interleavings that they stand for; none where the search was cut off.
+    /// The interleavings that they stand for; `None` where the search was cut off.
     pub interleavings: Option<String>,
     /// Every interleaving was covered.
     pub complete: bool,

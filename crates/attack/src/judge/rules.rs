@@ -432,7 +432,7 @@ impl<'t> View<'t> {
         finding
     }
 
-    /// A caller was refused while another one was held, and one succeeded when it had been held for long: a lease ran out.
+    /// A caller was refused while another one was held, and one succeeded when it had been held for long: a lease expired.
     fn fenced(&self) -> Finding {
         let Some(stall) = self.all(Action::Stall).next() else { return Finding::NotExercised };
         let waited =

@@ -32,7 +32,7 @@ impl Exchange {
         format!("n,,{}", self.first_bare)
     }
 
-    /// Answers the server's challenge; none when it is malformed.
+    /// Answers the server's challenge; `None` when it is malformed.
     pub(super) fn answer(&self, challenge: &str, password: &str) -> Option<Final> {
         let (mut nonce, mut salt, mut iterations) = (None, None, None);
         for attribute in challenge.split(',') {

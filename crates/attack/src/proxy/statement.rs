@@ -56,7 +56,7 @@ pub struct Answer {
     pub results: Vec<StatementResult>,
     /// The error that ended the unit.
     pub error: Option<SqlError>,
-    /// The transaction's status afterwards; none when the unit ended without a Sync.
+    /// The transaction's status afterwards; `None` when the unit ended without a Sync.
     pub transaction: Option<TransactionStatus>,
 }
 

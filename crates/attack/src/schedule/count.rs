@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The number of orders of the steps in which each request's steps keep their order, and so does every pair
-/// `(earlier, later)` of steps that depend on each other. None when it exceeds `u128`.
+/// `(earlier, later)` of steps that depend on each other. `None` when it exceeds `u128`.
 pub(super) fn linear_extensions(requests: &[usize], dependent: &[(usize, usize)]) -> Option<u128> {
     let count = requests.iter().max().map_or(0, |most| most + 1);
     let mut chains = vec![Vec::new(); count];

@@ -264,7 +264,7 @@ pub(super) fn asks_for_snapshot(statements: &[Statement]) -> bool {
     shapes.flatten().any(|shape| shape.asks_for_snapshot)
 }
 
-/// The accesses of a statement; none when its text does not show them.
+/// The accesses of a statement; `None` when its text does not show them.
 fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Option<Footprint> {
     let is_harmless =
         |function: &String| HARMLESS.contains(&function.as_str()) && !catalog.functions.contains(function);

@@ -32,7 +32,7 @@ pub trait Policy {
     /// Treatment of a lock.
     fn when_blocked(&self) -> WhenBlocked;
 
-    /// Which of the alternatives at a decision is explored next; none when the decision is exhausted.
+    /// Which of the alternatives at a decision is explored next; `None` when the decision is exhausted.
     fn next_alternative(&self, untried: &[usize]) -> Option<usize>;
 }
 

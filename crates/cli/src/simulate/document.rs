@@ -22,11 +22,11 @@ use countersign_terminal::{Exit, print_data};
 pub(crate) struct Shrunk {
     /// The shortest failure, over all kinds of schedule and fault.
     pub(crate) failure: Failure,
-    /// Actions of the shortest one in the model's own world; none when none was found there.
+    /// Actions of the shortest one in the model's own world; `None` when none was found there.
     pub(crate) modelled: Option<usize>,
-    /// Actions of the model's shortest run; none when the model has none, or the platform is a mutant.
+    /// Actions of the model's shortest run; `None` when the model has none, or the platform is a mutant.
     pub(crate) model_shortest: Option<usize>,
-    /// Why that is not the failure's length; none when it is.
+    /// Why that is not the failure's length; `None` when it is.
     pub(crate) differs: Option<Difference>,
     pub(crate) median_seeds: u64,
     pub(crate) p99_seeds: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Document {
     pub(crate) flow_file: String,
     /// Hash of the step-by-step trace of some seeds; `None` if it was not requested.
     pub(crate) trace: Option<TraceDigest>,
-    /// The seeds that the canary was noticed by; none when it was not.
+    /// The seeds that the canary was noticed by; `None` when it was not.
     pub(crate) canary_seeds: Option<u64>,
     pub(crate) crash_points: usize,
     pub(crate) crash_points_covered: usize,

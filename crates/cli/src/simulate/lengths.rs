@@ -45,7 +45,7 @@ differences! {
         "unknown: the simulator and the model may have diverged";
 }
 
-/// Why `length` is not the model's; none when it is. `modelled` is the shortest among the model's own faults.
+/// Why `length` is not the model's; `None` when it is. `modelled` is the shortest among the model's own faults.
 pub(super) fn difference(
     is_mutant: bool,
     length: usize,

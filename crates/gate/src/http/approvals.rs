@@ -25,7 +25,7 @@ use countersign::{
     tag = "approvals",
     operation_id = "show_approval",
     params(("id" = String, Path)),
-    responses((status = 200, body = ApprovalView, description = "It"), ApprovalRefusals),
+    responses((status = 200, body = ApprovalView, description = "The approval"), ApprovalRefusals),
     security(("bearer" = [])),
 )]
 pub(super) async fn show_approval<B: Backend, D: Deployer + 'static>(

@@ -78,7 +78,7 @@ struct MessagePage<'a> {
     text: &'a str,
 }
 
-/// Shows who asks for what. Nothing changes.
+/// Shows the request. Changes nothing.
 #[utoipa::path(
     get,
     path = "/approve/{token}",

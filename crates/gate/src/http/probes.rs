@@ -16,19 +16,19 @@ use countersign::service::Deployer;
     get,
     path = "/livez",
     tag = "probes",
-    responses((status = 200, body = OkView, description = "It does"), ProbeRefusals),
+    responses((status = 200, body = OkView, description = "Alive"), ProbeRefusals),
 )]
 pub(super) async fn livez() -> Json<OkView> {
     Json(OkView { ok: true })
 }
 
-/// The store takes writes and is the one that was opened, every loop looks for work, and no shutdown is under way.
+/// Ready: the store takes writes and has not been replaced, every loop looks for work, and no shutdown has begun.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "probes",
     responses(
-        (status = 200, body = OkView, description = "It is"),
+        (status = 200, body = OkView, description = "Ready"),
         ProbeRefusals,
         (status = 503, body = super::problem::ProblemBody<'static>, content_type = "application/problem+json",
             description = "Not ready (`not_ready`)", headers(("Retry-After" = String))),
@@ -62,7 +62,7 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
     path = "/metrics",
     tag = "probes",
     responses(
-        (status = 200, body = String, content_type = "application/openmetrics-text", description = "They"),
+        (status = 200, body = String, content_type = "application/openmetrics-text", description = "The counters"),
         ProbeRefusals,
     ),
 )]
@@ -77,7 +77,7 @@ pub(super) async fn metrics<B: Backend, D: Deployer + 'static>(State(app): State
     path = "/openapi.json",
     tag = "probes",
     responses(
-        (status = 200, body = Object, content_type = "application/json", description = "It"),
+        (status = 200, body = Object, content_type = "application/json", description = "The description"),
         ProbeRefusals,
     ),
 )]

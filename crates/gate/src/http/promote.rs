@@ -31,8 +31,8 @@ use countersign::{
 
 /// Promotes a stack into another environment.
 ///
-/// Without `approval_id` an approval is asked for (202 `pending_approval`), but for `development`, where it runs at
-/// once. With one, it is used.
+/// Without `approval_id` an approval is requested (202 `pending_approval`), except for `development`, where the promote
+/// runs immediately. With one, it uses that approval.
 #[utoipa::path(
     post,
     path = "/api/v1/stacks/{slug}/promote",
@@ -40,12 +40,12 @@ use countersign::{
     params(
         ("slug" = String, Path, description = "The source stack"),
         ("Idempotency-Key" = Option<String>, Header, max_length = 255, pattern = "^[!-~]+$",
-            description = "Asked again under the same key, it gives the same outcome"),
+            description = "A retry under the same key gets the same outcome"),
     ),
     request_body = PromoteBody,
     responses(
         (status = 200, body = PromotedView, description = "Promoted into a stack that existed"),
-        (status = 202, body = PromoteAccepted, description = "Promoted into a new stack, or an approval was asked for"),
+        (status = 202, body = PromoteAccepted, description = "Promoted into a new stack, or an approval was requested"),
         PromoteRefusals,
     ),
     security(("bearer" = [])),
@@ -94,12 +94,12 @@ pub(super) async fn promote_stack<B: Backend, D: Deployer + 'static>(
     params(
         ("id" = String, Path, description = "The source resource"),
         ("Idempotency-Key" = Option<String>, Header, max_length = 255, pattern = "^[!-~]+$",
-            description = "Asked again under the same key, it gives the same outcome"),
+            description = "A retry under the same key gets the same outcome"),
     ),
     request_body = TwinBody,
     responses(
         (status = 201, body = TwinView, description = "Provisioned"),
-        (status = 202, body = PendingView, description = "An approval was asked for"),
+        (status = 202, body = PendingView, description = "An approval was requested"),
         TwinRefusals,
     ),
     security(("bearer" = [])),

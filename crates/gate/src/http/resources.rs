@@ -50,7 +50,7 @@ pub(super) async fn provision<B: Backend, D: Deployer + 'static>(
     tag = "resources",
     operation_id = "show_resource",
     params(("id" = String, Path)),
-    responses((status = 200, body = ResourceView, description = "It"), ReadRefusals),
+    responses((status = 200, body = ResourceView, description = "The resource"), ReadRefusals),
     security(("bearer" = [])),
 )]
 pub(super) async fn show_resource<B: Backend, D: Deployer + 'static>(

@@ -55,7 +55,7 @@ pub(super) async fn create<B: Backend, D: Deployer + 'static>(
     path = "/api/v1/stacks/{slug}",
     tag = "stacks",
     params(("slug" = String, Path)),
-    responses((status = 200, body = StackView, description = "It"), ReadRefusals),
+    responses((status = 200, body = StackView, description = "The stack"), ReadRefusals),
     security(("bearer" = [])),
 )]
 pub(super) async fn show<B: Backend, D: Deployer + 'static>(
@@ -72,7 +72,7 @@ pub(super) async fn show<B: Backend, D: Deployer + 'static>(
     path = "/api/v1/stacks/{slug}/family",
     tag = "stacks",
     params(("slug" = String, Path)),
-    responses((status = 200, body = FamilyView, description = "They, the oldest first"), ReadRefusals),
+    responses((status = 200, body = FamilyView, description = "The stacks, oldest first"), ReadRefusals),
     security(("bearer" = [])),
 )]
 pub(super) async fn family<B: Backend, D: Deployer + 'static>(

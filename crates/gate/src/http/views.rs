@@ -89,7 +89,7 @@ impl FamilyView {
     }
 }
 
-/// A resource as it is.
+/// A resource.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResourceView {
     ok: bool,
@@ -116,14 +116,14 @@ impl From<&Resource> for ResourceView {
     }
 }
 
-/// An approval was asked for.
+/// An approval was requested.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PendingView {
     pub(super) ok: bool,
     /// `pending_approval`.
     pub(super) status: &'static str,
     pub(super) approval_id: Uuid,
-    /// Until when it can be approved and used.
+    /// End of its validity.
     #[schema(format = DateTime)]
     pub(super) expires_at: String,
     pub(super) from: String,
@@ -148,7 +148,7 @@ pub(super) struct PromotedView {
     /// `building`: the deploy goes on by itself.
     pub(super) status: &'static str,
     /// The keys that were copied into the vault of the target's environment.
-    /// Absent when the store could not tell any more.
+    /// Absent if the store could no longer read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vault_keys_copied: Option<Vec<String>>,
     /// The approval that was used. The outcome can be looked up under it.

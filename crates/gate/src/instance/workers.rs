@@ -1,6 +1,6 @@
 //! The workers: loops that lease launch jobs and run them to completion, until the instance stops.
 //!
-//! Every step is safe to repeat, and a worker may die anywhere: its job comes back when the lease runs out. One that is
+//! Every step is safe to repeat, and a worker may die anywhere: its job comes back when the lease expires. One that is
 //! told to stop takes no more jobs; what it holds it finishes if there is time, and lets go of otherwise.
 //!
 //! A worker that loses its lease, or cannot renew it in time, ends its deploy: the next one begins the same deploy again,

@@ -166,7 +166,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// A PostgreSQL of its own; none where it is not installed and may be left out.
+/// A PostgreSQL of its own; `None` where it is not installed and may be left out.
 pub(crate) fn postgresql() -> Option<Cluster> {
     match Cluster::start(Fsync::On) {
         Ok(cluster) => Some(cluster),

@@ -36,7 +36,7 @@ pub(super) enum Slot {
 /// One of the two requests of a client that may be under way.
 pub(super) struct Attempt {
     pub(super) slot: Slot,
-    /// Its place in the ledger; none for another team's.
+    /// Its place in the ledger; `None` for another team's.
     pub(super) facts: Option<usize>,
     pub(super) at: At,
     pub(super) target: Option<Target>,
@@ -232,7 +232,7 @@ impl Simulation {
 }
 
 impl Simulation {
-    /// The client's first request goes on; if it has to wait for a lease, time passes. None when there is nothing to go
+    /// The client's first request goes on; if it has to wait for a lease, time passes. `None` when there is nothing to go
     /// on with.
     pub(in crate::simulation) fn go_on(&mut self, client: u8) -> Option<Taken> {
         let taken =

@@ -14,7 +14,7 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    /// To its end; none when it was cancelled.
+    /// To its end; `None` when it was cancelled.
     pub(super) async fn run(&self, cancelled: &mut Cancelled) -> Option<Ended> {
         tokio::select! {
             () = tokio::time::sleep(self.duration) => {}

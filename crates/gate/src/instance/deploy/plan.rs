@@ -35,7 +35,7 @@ pub struct Plan {
     pub target: PlanTarget,
     /// The requester.
     pub requested_by: String,
-    /// The approved services. None when what is launched is not what was approved, as flows allow that do not look.
+    /// The approved services. `None` when what is launched is not what was approved, as flows allow that do not look.
     pub services: Option<Vec<PlanService>>,
 }
 

@@ -123,7 +123,7 @@ impl<S: Store + Operations> Run<S> {
         self.until_answered(|| store.deploy_logs(approval)).await
     }
 
-    /// Asks the store until it answers; none when the deploy was cancelled before.
+    /// Asks the store until it answers; `None` when the deploy was cancelled before.
     async fn until_answered<T, F>(&mut self, ask: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,

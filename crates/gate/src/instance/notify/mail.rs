@@ -18,7 +18,7 @@ use super::{NotSent, Notification};
 pub struct Sender(Mailbox);
 
 impl Sender {
-    /// Reads `countersign <gate@example.com>`; none when it is no address.
+    /// Reads `countersign <gate@example.com>`; `None` when it is no address.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
     }

@@ -15,7 +15,7 @@ use countersign::{
 pub struct Notification {
     /// The approval.
     pub approval: Uuid,
-    /// When it was asked for.
+    /// Time of the request.
     pub created_at: Timestamp,
     /// The recipients.
     pub recipients: Vec<String>,
