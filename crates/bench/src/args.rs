@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STORE", value_parser = store)]
     pub(crate) store: Vec<StoreChoice>,
     /// Only these strategies: conditional_update, version_column, for_update, serializable, advisory_lock,
-    /// consumption_row [default: all, with the baselines, and the comparisons that the goals are about]
+    /// consumption_row [default: all, with baselines and comparisons]
     #[arg(long, value_delimiter = ',')]
     pub(crate) strategy: Vec<String>,
     /// Numbers of concurrent clients
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Number of approvals requested at a fixed rate: 500/s [default: half of the first strategy's throughput]
     #[arg(long, value_name = "N/s", value_parser = rate)]
     pub(crate) rate: Option<f64>,
-    /// Write what was measured to this file, for `report`
+    /// Write the measurements to this file, for `report`
     #[arg(long, value_name = "FILE.json")]
     pub(crate) out: Option<PathBuf>,
     /// Format of the output
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Write a page and a Markdown table from what was measured (`--out`, and `cargo bench` of `consume` and
+    /// Write a page and a Markdown table from measurements (of `--out`, and of `cargo bench` for `consume` and
     /// `wasted_work`)
     Report(BenchReportArgs),
 }

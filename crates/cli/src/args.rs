@@ -43,7 +43,7 @@ impl From<ColorArg> for Color {
     }
 }
 
-/// The exit codes, and the flows that come with the program.
+/// Exit codes, and the built-in flows.
 fn with_built_in_flows() -> String {
     let names: Vec<&str> = BUILT_IN.iter().map(|flow| flow.name).collect();
     let bugs: Vec<&str> = CASES.iter().map(|case| case.bug().name).collect();
@@ -103,7 +103,7 @@ pub(crate) enum Command {
     Schema,
     /// Print the completions of a shell: `countersign completions bash > countersign.bash`
     Completions(CompletionsArgs),
-    /// Explain a command, or how flow files and target files are written (`help flows`, `help targets`)
+    /// Explain a command, or the format of flow files and target files (`help flows`, `help targets`)
     Help(HelpArgs),
 }
 
@@ -131,7 +131,7 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExplainArgs {
-    /// The property: S7, or refusal_leaves_no_trace. None: a list of all
+    /// The property: S7, or refusal_leaves_no_trace [default: list all]
     pub(crate) property: Option<String>,
 }
 
@@ -184,7 +184,7 @@ pub(crate) struct SimulateArgs {
     /// Put the SHA-256 of the trace of these seeds into the report: the same for the same code on every machine
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     pub(crate) trace_digest: Option<(u64, u64)>,
-    /// Break the platform on purpose, to see that it is noticed: canary, or the name of a mutant
+    /// Break the platform on purpose, as a control: canary, or the name of a mutant
     #[arg(long, value_name = "MUTANT")]
     pub(crate) mutant: Option<String>,
     /// The format of the results

@@ -58,7 +58,7 @@ pub(crate) struct AttackArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReachArgs {
-    /// Attack this host, which is not this machine
+    /// Attack this host, other than this machine
     #[arg(long, value_name = "HOST")]
     pub(crate) i_own_this_service: Option<String>,
     /// File for the output of the service [default: a file in the folder for temporary files]
@@ -80,7 +80,7 @@ pub(crate) struct OutputArgs {
 pub(crate) enum AttackCommand {
     /// Write a target file from a request
     Init(InitArgs),
-    /// Run each role once: what it captured, and what will be testable
+    /// Run each role once: print its captures, and the testable properties
     Check(CheckArgs),
     /// Print the flow file of a service, from the SQL statements of one use
     Learn(LearnArgs),

@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Token(TokenArgs),
     /// Walk through a promote in a minute: request, approve, promote, and the loser's 409
     Demo(DemoArgs),
-    /// Explain a command, or how the gate is configured (`help config`)
+    /// Explain a command, or the configuration of the gate (`help config`)
     Help(HelpArgs),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct ServeArgs {
     /// Store: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
     #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
-    /// How a SQL store consumes an approval [default: conditional-update]
+    /// Strategy of a SQL store's consume [default: conditional-update]
     #[arg(long, env = "COUNTERSIGN_STRATEGY", hide_env_values = true)]
     pub(crate) strategy: Option<String>,
     /// Address to listen on; port 0 takes any free port [default: 127.0.0.1:8080]
@@ -69,8 +69,8 @@ pub(crate) struct ServeArgs {
     /// Allow a flow other than atomic-commit, even one that is known to be broken
     #[arg(long, env = "COUNTERSIGN_ALLOW_UNSAFE_FLOW", hide_env_values = true, value_parser = switch)]
     pub(crate) allow_unsafe_flow: bool,
-    /// How concurrent requests for one approval are ordered: optimistic (all plan, the first commit wins) or lease (one
-    /// plans, the others wait) [default: optimistic]
+    /// Order of concurrent requests for one approval: optimistic (all plan, the first commit wins) or lease (one plans,
+    /// the others wait) [default: optimistic]
     #[arg(long, value_enum, env = "COUNTERSIGN_CONTENTION", hide_env_values = true)]
     pub(crate) contention: Option<Contention>,
     /// Secret that signs tokens and links, at least 32 bytes. For development only: elsewhere use --secret-file
@@ -150,7 +150,7 @@ pub(crate) struct HelpArgs {
     pub(crate) topic: Option<String>,
 }
 
-/// How concurrent requests for one approval are ordered.
+/// Order of concurrent requests for one approval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Contention {
