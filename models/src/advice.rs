@@ -58,7 +58,7 @@ pub struct Mended {
     pub remains: Vec<Property>,
 }
 
-/// A search: what is violated, within which bounds, and how much is tried.
+/// A search: the violated properties, the bounds, and the limits.
 #[derive(Clone, Copy)]
 pub struct Search<'s> {
     /// The bounds of the violations, and of every verification.
@@ -86,7 +86,7 @@ struct Candidate {
     flow: Flow,
 }
 
-/// The sets of properties that a flow violates, and that it keeps with something to exercise them.
+/// The violated properties of a flow, and its exercised ones that hold.
 #[derive(Clone, Copy)]
 struct Verdicts {
     violated: Set,
@@ -172,7 +172,7 @@ impl Candidate {
         Some(Self { edits: Vec::new(), rank: 0, document: Document::read(file)?, flow })
     }
 
-    /// The flows after one more edit, without those that were seen before.
+    /// The flows after one more edit, without those already seen.
     fn edited(&self, seen: &mut Seen) -> Vec<Self> {
         let edits = edits_of(&self.flow);
         edits
@@ -233,7 +233,7 @@ impl Search<'_> {
         for bounds in self.stages() {
             let (verdicts, states) = self.verdicts(flow, bounds);
             explored += states;
-            // Less happens within smaller bounds: what is violated there is violated here.
+            // Smaller bounds allow fewer runs: a violation there is a violation here.
             last = verdicts.filter(|one| one.violated & !before == 0 && one.violated & wanted != wanted);
             if last.is_none() {
                 break;
@@ -270,7 +270,7 @@ impl Search<'_> {
             match judgement.verdict {
                 Verdict::Violated(_) => violated |= bit,
                 Verdict::Holds if judgement.exercised => kept |= bit,
-                // A method that is no GET is what S15 asks for.
+                // S15 requires a method other than GET.
                 Verdict::DoesNotApply if judgement.property == Property::S15 => kept |= bit,
                 Verdict::Holds | Verdict::DoesNotApply | Verdict::Unknown => {}
             }

@@ -1,4 +1,4 @@
-//! An audit log held against the model: could this have happened under this flow?
+//! Audit logs checked against the model: can a run of this flow write the log?
 //!
 //! A log shows little: of each approval, which events were written and when. Everything else may have happened in
 //! between. So the model is taken along in every state that it may be in; an event that no such state leads to was not

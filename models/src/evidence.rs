@@ -41,7 +41,7 @@ pub struct Evidence {
     pub expires_at: Timestamp,
     /// Its window has passed.
     pub window_passed: bool,
-    /// The source has changed since it was asked for.
+    /// The source has changed since the request.
     pub drifted: bool,
     /// The statuses that were seen while it went on, in order.
     pub seen: Vec<Status>,
@@ -57,7 +57,7 @@ pub struct Evidence {
     pub building: usize,
     /// The launches that took effect; all under one key are one.
     pub launches: usize,
-    /// One of them launched something else than was approved.
+    /// One of them launched another payload than the approved one.
     pub launched_other: bool,
     /// A process crashed, or an answer was lost, during the attempts.
     pub disturbed: bool,

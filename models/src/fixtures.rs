@@ -17,7 +17,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// Within an `impl Store`: what neither a promotion nor a worker asks for goes straight to the store in this field.
+/// Within an `impl Store`: methods that neither a promotion nor a worker calls go straight to the store in this field.
 #[macro_export]
 macro_rules! decisions_pass_through {
     ($store:tt) => {
@@ -108,7 +108,7 @@ macro_rules! jobs_pass_through {
     };
 }
 
-/// Within an `impl Store`: what a promotion asks for goes straight to the store in this field.
+/// Within an `impl Store`: methods that a promotion calls go straight to the store in this field.
 #[macro_export]
 macro_rules! promotions_pass_through {
     ($store:tt) => {

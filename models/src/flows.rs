@@ -1,4 +1,4 @@
-//! The built-in flows, and how a flow file becomes something to verify.
+//! The built-in flows, and the loading of flow files.
 
 mod cases;
 
@@ -70,7 +70,7 @@ impl Subject {
     /// Reads a flow file.
     ///
     /// # Errors
-    /// [`Problem`] says where and what is wrong.
+    /// [`Problem`] with position and cause.
     pub fn read(file: &[u8]) -> Result<Self, Problem> {
         let file = flow_file::parse(file, Property::IDS)?;
         let properties = |ids: &[String]| ids.iter().filter_map(|id| Property::from_id(id)).collect();

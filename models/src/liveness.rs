@@ -10,7 +10,7 @@ use petgraph::{algo::TarjanScc, csr::Csr, visit::NodeIndexable};
 
 use crate::explorer::{Explored, Id, Mover};
 
-/// A fair run on which the good never comes about.
+/// A fair run that never reaches the good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lasso {
     /// From an initial state, the shortest way to a state from which the good can be avoided.

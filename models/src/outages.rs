@@ -21,7 +21,7 @@ impl Outages {
         self.all(|outages| outages.insert((team, refusal)));
     }
 
-    /// The refusal applies again only where the platform says so.
+    /// From now on the refusal applies only according to the platform.
     pub fn end(&self, team: Uuid, refusal: &Refusal) {
         self.all(|outages| outages.remove(&(team, refusal.clone())));
     }

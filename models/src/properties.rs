@@ -14,12 +14,12 @@ pub use facts::{Beyond, Facts, More, PromotionFacts, Stage};
 
 use std::fmt;
 
-/// S: nothing bad ever happens. L: something good can always still happen.
+/// S: nothing bad ever happens. L: the good remains reachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Judged on every state.
     Safety,
-    /// Judged on what is inevitable, or possible, from every state.
+    /// Judged on the inevitable, or reachable, states after every state.
     Liveness,
 }
 
@@ -232,7 +232,7 @@ impl fmt::Display for Property {
     }
 }
 
-/// The properties that say what must come about from every state once faults stop.
+/// The properties that must be reached from every state once faults stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inevitable {
     /// L1: the acts of a used object.

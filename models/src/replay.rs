@@ -37,7 +37,7 @@ pub struct Replayed {
     pub edges: usize,
 }
 
-/// The real thing did something else than the model.
+/// The real store behaved differently from the model.
 #[derive(Clone, Debug)]
 pub struct Divergence {
     /// A shortest path to it, the diverging action last.

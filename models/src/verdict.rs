@@ -1,4 +1,4 @@
-//! The verdict on a flow: what holds within the bounds, what is broken and by which shortest run.
+//! The verdict on a flow: properties that hold within the bounds, and violations with their shortest runs.
 
 use std::ops::ControlFlow;
 
@@ -31,7 +31,7 @@ pub enum Verdict {
     Violated(Run),
     /// The property does not apply to the flow.
     DoesNotApply,
-    /// The exploration was cut off before anything violated it.
+    /// The exploration was cut off before a violation was found.
     Unknown,
 }
 
@@ -40,7 +40,7 @@ pub enum Verdict {
 pub struct Run {
     /// From the initial state, the fewest actions that show it.
     pub actions: Vec<Action>,
-    /// For L1 and L2: how it goes on from there to where it stays. Fair, and without faults.
+    /// For L1 and L2: the continuation to the states in which the run stays. Fair, and without faults.
     pub tail: Vec<Action>,
     /// For L1 and L2: the cycle that avoids the property for ever; empty if no owed move is enabled.
     pub cycle: Vec<Action>,

@@ -191,11 +191,11 @@ pub struct World {
     pub jobs: [[Job; MAX_ATTEMPTS]; ACTS],
     /// The targets, in the order in which they were created.
     pub targets: [TargetStatus; MAX_TARGETS],
-    /// The attempt that wrote each target last, where an undo asks for it.
+    /// The last attempt to write each target, where an undo reads it.
     pub writers: [Option<u8>; MAX_TARGETS],
     /// A vault key was written.
     pub vault_written: bool,
-    /// The attempt that wrote the vault last, where an undo asks for it.
+    /// The last attempt to write the vault, where an undo reads it.
     pub vault_writer: Option<u8>,
     /// The object's lease.
     pub lease: Lease,

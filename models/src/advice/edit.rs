@@ -1,4 +1,4 @@
-//! The small edits of a flow that are tried, smallest first, and how each is said.
+//! The small edits that are tried, smallest first, with their wording.
 
 use countersign::protocol::{
     Act, Atomicity, Consume, Flow, Lease, Member, Method, Object, OnConflict, OnError, Retry, Step,
@@ -417,7 +417,7 @@ fn one_or_all(words: &[&'static str]) -> Vec<Vec<&'static str>> {
     choices
 }
 
-/// The status, and what is promised of a use; `also` of what only a validate compares.
+/// The status, and the promised conditions of a use; with `also`, those that only a validate compares.
 fn promised(object: &Object, also: &[&'static str]) -> Vec<&'static str> {
     let all = [
         ("owner", object.owner && also.contains(&"owner")),

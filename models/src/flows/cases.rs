@@ -11,11 +11,11 @@ pub struct Case {
     pub reports: &'static [&'static str],
     /// The incident.
     pub story: &'static str,
-    /// The ids of the properties that stand for what was reported.
+    /// Ids of the properties that correspond to the report.
     pub violates: &'static [&'static str],
     /// The violations that remain after the fix.
     pub still: &'static str,
-    /// The reported flow, then those that came between, then the fix.
+    /// The reported flow, then intermediate ones, then the fix.
     pub flows: &'static [BuiltIn],
 }
 

@@ -170,7 +170,7 @@ impl Model {
         let may_fault = state.world.faults_left > 0;
         let mut push = |outcome| actions.push(Action::Promotion { consumer: attempt, outcome });
         if one.ending.is_some() {
-            // An undo whose answer is lost is the same as one that succeeded.
+            // An undo whose reply is lost is the same as a successful one.
             push(StepOutcome::Happens);
             if may_fault {
                 push(StepOutcome::Fails);

@@ -1,4 +1,4 @@
-//! One action of an attempt: the machine is asked for its effect, the world answers, and its end is kept.
+//! One action of an attempt: the machine's effect, the world's reply, and the end.
 
 use countersign::protocol::{Effect, FailedAttempt, Flow, Outcome, Promotion, RefusalKind};
 
@@ -200,7 +200,7 @@ impl Model {
         state.world.violated.scanner |= self.role(attempt) == Role::Scanner;
     }
 
-    /// A stranger has changed something.
+    /// A stranger made a change.
     pub(super) fn note_change(&self, world: &mut World, attempt: u8) {
         world.violated.stranger |= self.role(attempt) == Role::Stranger;
     }
@@ -237,7 +237,7 @@ impl Model {
                 state.attempts[index].stage = one.stage.merged();
             }
             let Some(other) = self.sibling(attempt) else { continue };
-            // After a success that was seen no retry begins, but one that has begun goes on.
+            // After a success with a received answer no retry begins, but one that has begun continues.
             let other = state.attempts[usize::from(other)].stage;
             let is_seen = self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == Stage::Succeeded;
             let is_over = other.has_ended() || (other == Stage::Waiting && is_seen);

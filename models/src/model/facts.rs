@@ -20,7 +20,7 @@ impl Model {
         self.with_facts(state, |facts| property.is_exercised(facts))
     }
 
-    /// Lets `judge` look at what is known in this state.
+    /// Passes the facts of this state to `judge`.
     pub fn with_facts<T>(&self, state: &State, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let world = &state.world;
         let mut attempts = [PromotionFacts::default(); MAX_ATTEMPTS];

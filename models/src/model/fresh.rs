@@ -1,4 +1,5 @@
-//! The fresh attempt of L3 and L4: the real one, alone, of what was approved, without faults, drift and own refusals.
+//! The fresh attempt of L3 and L4: the real one, alone, with the approved payload, without faults, drift and own
+//! refusals.
 //!
 //! Settled: it is a new caller's under a new key; everyone else stands still, and leases and markers that expire have.
 
@@ -83,7 +84,7 @@ impl Model {
             Self::free_lease(&mut state.world);
         }
         if is_fresh && state.world.lease != Lease::Free {
-            // Another caller's, though the fresh attempt borrows the place of one that may hold it.
+            // Another caller's, though the fresh attempt uses the slot of one that may hold it.
             state.world.lease = Lease::Held { by: u8::MAX, known: false };
             state.world.lease_shared = false;
         }
@@ -92,7 +93,7 @@ impl Model {
         if is_fresh {
             state.attempts[index] = Attempt::default();
             if self.flow.object().uses != 1 {
-                // Its use is a new one, and so is the key of what it does.
+                // Its use is a new one, and so is its key.
                 for act in 0..state.world.keyed.len() {
                     state.world.keyed[act] &= !(1 << index);
                     state.world.jobs[act][index] = Job::default();
@@ -114,7 +115,7 @@ impl Model {
                 *target = TargetStatus::Settled;
             }
         }
-        // The first caller never asks for another payload: that is the last of two or more.
+        // The first caller never requests another payload: that is the last of two or more.
         let mut promotion = Promotion::begin(&self.flow, self.request(attempt), Payload::Approved.digest());
         while let Some(effect) = promotion.effect() {
             if let (Effect::Lease { .. }, Lease::Held { by, .. }) = (effect, state.world.lease)

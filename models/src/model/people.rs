@@ -43,7 +43,7 @@ impl Model {
         }
         let Presses { people, requester, scanner, .. } = world.presses;
         let all = object.approvers + 1 + u8::from(!self.has_requester());
-        // The person whose link was scanned counts as one who has approved.
+        // The person whose link was scanned counts as an approver.
         let pressed = people + u8::from(guards.distinct && scanner);
         match press {
             Press::Another if pressed < all => world.presses.people += 1,
@@ -72,7 +72,7 @@ impl Model {
             let yes = people + u8::from(requester && !object.separate);
             world.violated.too_few |= yes < object.approvers;
             world.violated.requester |= object.separate && requester;
-            // Approving what was used or revoked is a final status that is left, and no second decision.
+            // Approving a used or revoked object leaves a final status, and is no second decision.
             if matches!(world.status, Status::Pending | Status::Rejected | Status::Expired) {
                 world.decide(Event::Approve);
             }

@@ -56,7 +56,7 @@ impl Model {
         }
     }
 
-    /// Settled: what it replaced, if this attempt was the last to write it.
+    /// Settled: the undo restores the replaced value, if this attempt was the last to write it.
     fn undo_write(&self, state: &mut State, attempt: u8, step: usize) {
         let one = state.attempts[usize::from(attempt)];
         let replaced = (one.replaced >> (2 * step) & 3) as usize;

@@ -153,7 +153,7 @@ pub struct Facts<'a> {
     pub building: u8,
     /// The effects of the act that took effect most often; all under one key count as one.
     pub launches: u8,
-    /// An act took effect with something else than was approved.
+    /// An act took effect with another payload than the approved one.
     pub launched_other: bool,
     /// An act took effect more often than the object was used.
     pub launched_unexecuted: bool,
@@ -194,7 +194,7 @@ pub struct More {
     pub requester_approved: bool,
     /// A refused attempt has left it usable.
     pub not_burnt: bool,
-    /// The retry of a caller who asks for what was approved would not succeed, alone and without faults.
+    /// The retry of a caller with the approved payload would not succeed, alone and without faults.
     pub retry_fails: bool,
 }
 
@@ -220,7 +220,7 @@ impl Default for More {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Beyond {
-    /// A target that was launched has other services than those that were approved.
+    /// A launched target has other services than the approved ones.
     pub other_services: bool,
     /// A team has more stacks than its plan allows.
     pub cap_passed: bool,
@@ -236,7 +236,7 @@ pub struct Beyond {
     pub stale_worker_tried: bool,
     /// The stale worker succeeded.
     pub stale_worker_acted: bool,
-    /// The link was opened, or anything else by a method that is safe, while that could have changed something.
+    /// The link was opened, or another safe method was used, while that could have changed something.
     pub looked_at: bool,
     /// That request changed something.
     pub moved_by_a_look: bool,

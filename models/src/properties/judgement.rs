@@ -19,7 +19,7 @@ impl Property {
             }
             Self::S3 if !facts.clean => false,
             Self::S3 => {
-                // When nothing is under way an attempt that runs waits for ever.
+                // If no work is left, an attempt that still runs waits for ever.
                 let is_over =
                     |stage: Stage| stage.has_ended() || (!facts.under_way && stage == Stage::Running);
                 let over = facts.count(|one| is_over(one.stage));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Rig;
 use crate::model::StepOutcome;
 
-/// The real store, with something in the way.
+/// The real store with injected faults.
 pub(super) struct Faulty<'a, R: Rig> {
     pub(super) store: &'a R::Store,
     pub(super) rig: &'a R,

@@ -1,4 +1,4 @@
-//! The store in memory on a rig: what was saved is restored as a snapshot of it.
+//! The store in memory on a rig: saving takes a snapshot.
 
 use std::{future::Future, mem, sync::Arc};
 

@@ -141,7 +141,7 @@ impl Real {
             }
             Action::ClockPasses => {
                 rig.set_clock(self.expires_at);
-                // The worker is alive, and renews what it holds.
+                // The worker is alive, and renews its lease.
                 if let Some(lease) = &self.lease {
                     rig.wait(rig.store().renew_lease(lease, LEASE_MS)).expect("nothing fails");
                 }
@@ -233,7 +233,7 @@ impl Real {
     /// Its target is healthy from now on.
     fn end_deploy<R: Rig>(&self, consumer: usize, number: u64, rig: &R) {
         let Some(running) = self.deployer.end(number, StackStatus::Healthy) else { return };
-        // A process knows its own promotion's target, also one that was written after the launch.
+        // A process knows its own promotion's target, also after the launch.
         let known = match &self.progress[consumer] {
             Progress::Running(at) => at.position().target.map(|target| target.id),
             Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,

@@ -18,7 +18,7 @@ pub trait Rig: Sync {
     /// The store.
     fn store(&self) -> &Self::Store;
 
-    /// Waits for the store to do something.
+    /// Blocks on a future of the store.
     fn wait<T>(&self, work: impl Future<Output = T>) -> T;
 
     /// The current content of the store. The store is idle until the next restore.

@@ -1,4 +1,4 @@
-//! A campaign: many seeds, what they found, and what they never came to. Reports of shards add up to that of the whole.
+//! A campaign: many seeds, their findings, and their coverage. Reports of shards add up to that of the whole.
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
@@ -111,7 +111,7 @@ pub struct Report {
     pub longest: u64,
     /// Schedules in the model's own world.
     pub modelled: u64,
-    /// Steps of these that were held against the model.
+    /// Number of their steps that were compared with the model.
     pub modelled_steps: u64,
     /// The first few seeds of schedules that took a step which is no edge of the model, each with what it was.
     pub divergences: Vec<(u64, String)>,
@@ -357,7 +357,7 @@ impl Campaign {
         Watcher { campaign: self, shadows: Shadows::new(&self.flow) }
     }
 
-    /// The shortest schedule that breaks `property`, of those that the first seeds in the report shrink to.
+    /// The shortest schedule that violates `property`, of those to which the first seeds in the report shrink.
     pub fn shrunk(&self, report: &Report, property: Property) -> Option<Failure> {
         let finding = report.finding(property)?;
         self.shortest(finding.first.iter().chain(&finding.first_modelled), property)

@@ -24,10 +24,10 @@ pub struct Failure {
     pub flow: String,
     /// The flow's file, whole.
     pub flow_file: String,
-    /// The mutant that was asked for, where it is a control.
+    /// The mutant, for a control.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
-    /// The seed that found it; the actions are what is left of its schedule.
+    /// The seed that found it; the actions are its shrunk schedule.
     pub seed: u64,
     /// The participants.
     pub scenario: Scenario,
@@ -42,7 +42,7 @@ pub enum Unplayable {
     Property,
     /// Unknown mutant.
     Mutant,
-    /// The scenario names what is not there.
+    /// The scenario is inconsistent.
     Scenario(InvalidScenario),
     /// The flow's file is invalid.
     Flow(Problem),
@@ -99,7 +99,7 @@ impl Failure {
     /// Plays it again.
     ///
     /// # Errors
-    /// [`Unplayable`] says what is wrong with it.
+    /// [`Unplayable`] with the cause.
     pub fn replay(&self) -> Result<Replayed, Unplayable> {
         let property = Property::from_id(&self.property).ok_or(Unplayable::Property)?;
         let mutant = match &self.mutant {

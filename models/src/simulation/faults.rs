@@ -117,7 +117,7 @@ faults! {
     DuplicatedRequest "duplicated request";
     /// The client asks again.
     RetriedRequest "retried request";
-    /// A worker goes on after its lease has expired.
+    /// A worker continues after its lease has expired.
     PausedWorker "paused worker";
     /// A deploy fails.
     FailedDeploy "failed deploy";

@@ -32,7 +32,7 @@ impl fmt::Display for Bad {
     }
 }
 
-/// A campaign that has to find something.
+/// A campaign with an expected finding.
 #[derive(Clone)]
 pub struct KnownBad {
     /// Kind of the defect.

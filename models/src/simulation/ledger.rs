@@ -1,4 +1,4 @@
-//! The ledger of one approval: what is known of it, from what the store really has, in the words that the properties are about.
+//! The ledger of one approval: facts in the vocabulary of the properties, derived from the store's actual state.
 
 use countersign::{
     protocol::{Digest, Status, Timestamp},
@@ -85,7 +85,7 @@ impl Ledger {
         }
     }
 
-    /// A transaction about this approval has changed something, at this time of the store's clock.
+    /// A transaction changed this approval at this time of the store's clock.
     pub(super) fn changed(&mut self, changed: Changed, now: Timestamp) {
         if changed.consumed > 0 {
             self.known.executed_unapproved |= !matches!(self.status, Status::Approved | Status::Executed);

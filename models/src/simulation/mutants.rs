@@ -36,7 +36,7 @@ macro_rules! mutants {
 }
 
 mutants! {
-    /// The canary: what was acknowledged is forgotten when an instance starts again, and a used approval is unused.
+    /// The canary: acknowledged writes are lost when an instance restarts, and a used approval is unused.
     ForgottenOnRestart "forgotten-on-restart" breaks S9;
     /// The consume is an update without a condition.
     UnconditionalUpdate "unconditional-update" breaks S2;
@@ -76,7 +76,7 @@ impl Mutant {
         Self::ALL.iter().copied().find(|mutant| mutant.name() == name)
     }
 
-    /// The changes that it makes of those that were asked for.
+    /// The applied part of the requested changes.
     pub(super) fn ops(mutant: Option<Self>, ops: &[Change]) -> Cow<'_, [Change]> {
         if !matches!(mutant, Some(Self::EventLost | Self::JobLost | Self::UnconditionalUpdate)) {
             return Cow::Borrowed(ops);

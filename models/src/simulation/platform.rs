@@ -40,7 +40,7 @@ use crate::{
 /// Position of a waiting task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum At {
-    /// Before a read, an answer, or something of the worker's.
+    /// Before a read, an answer, or an effect of the worker's.
     #[default]
     Elsewhere,
     /// For a deploy to end.
@@ -99,7 +99,7 @@ pub(super) struct Deploy {
 pub(super) struct Control {
     pub(super) late: Vec<Late>,
     pub(super) deploys: Vec<Deploy>,
-    /// For stale reads: what was read before the latest change, and after it.
+    /// For stale reads: the values before the latest change, and after it.
     readings: Vec<Seen>,
 }
 

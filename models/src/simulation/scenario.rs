@@ -47,7 +47,7 @@ pub struct Scenario {
     pub skews_ms: Vec<i64>,
     /// The approvals.
     pub approvals: Vec<Permission>,
-    /// The clients. Those of one approval that want what was approved come first.
+    /// The clients. Those of one approval with the approved payload come first.
     pub clients: Vec<Client>,
     /// Clients send an idempotency key.
     pub keys: bool,

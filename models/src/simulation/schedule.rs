@@ -10,7 +10,7 @@ use super::{
 };
 use crate::simulation::conformance::{Divergence, Shadow, Shadows};
 
-/// A scenario, and what is done in it.
+/// A scenario, and its actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The participants.
@@ -125,7 +125,7 @@ fn next(
     may_crash: bool,
 ) -> Option<Action> {
     simulation.ordinary(scratch);
-    // When nothing goes on by itself, the schedule may be over.
+    // Without pending actions the schedule may be over.
     if scratch.is_empty() && !simulation.leases_are_held() && swarm.dice.one_in(2) {
         return None;
     }

@@ -18,7 +18,7 @@ use crate::{
 pub struct Shortest {
     /// Its actions in the model.
     pub actions: usize,
-    /// Its actions here: what is one action in one of the two can be two in the other.
+    /// Number of its actions here: one action of the model can be two here, and vice versa.
     pub here: RangeInclusive<usize>,
 }
 

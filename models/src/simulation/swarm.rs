@@ -37,7 +37,7 @@ impl Dice {
 /// Size of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// In the model's own world, and with the model's faults: each step is held against the model.
+    /// In the model's own world, and with the model's faults: each step is compared with the model.
     Modelled,
     /// A few approvals, tens of actions.
     Short,

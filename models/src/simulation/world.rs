@@ -60,7 +60,7 @@ pub struct Simulation {
     /// Number of builds of a source so far.
     images: u64,
     tally: Tally,
-    /// The client's request that was polled last, if that was what was done.
+    /// The client's request that was polled last, if the last action was a poll.
     acted: Option<(u8, bool)>,
     /// `None` before the heal phase.
     heal_phase: Option<HealPhase>,
@@ -95,7 +95,7 @@ struct Tally {
 /// The phase without faults, in which liveness is judged.
 struct HealPhase {
     actions: Vec<Action>,
-    /// The liveness properties that were owed something when it began.
+    /// The liveness properties pending at its beginning.
     owed: u32,
 }
 
@@ -129,7 +129,7 @@ impl Simulation {
         Arc::get_mut(&mut self.platform).expect("nobody has begun")
     }
 
-    /// The scenes of what was done.
+    /// The actions as scenes.
     pub fn scenes(&self) -> &[Scene] {
         &self.scenes
     }
@@ -178,7 +178,7 @@ impl Simulation {
         self.heal_phase.as_ref().map_or(&[], |phase| &phase.actions)
     }
 
-    /// The liveness properties that were owed something when the heal phase began.
+    /// The liveness properties pending at the beginning of the heal phase.
     pub(super) fn owed(&self) -> u32 {
         self.heal_phase.as_ref().map_or(0, |phase| phase.owed)
     }

@@ -1,4 +1,4 @@
-//! One attempt: where it is, what its machine remembers, and what it has done.
+//! One attempt: its stage, its machine's memory, and its effects.
 
 use countersign::protocol::{Flow, RefusalKind, Status};
 
@@ -43,7 +43,7 @@ pub struct Attempt {
     pub repeats: bool,
     /// The steps that a refusal undoes: a bit for each index.
     pub undoable: u64,
-    /// For each step that writes and is undone, what it replaced: two bits for each index.
+    /// For each step that writes and is undone, the replaced value: two bits for each index.
     pub replaced: u128,
     /// The stage in which it ends when everything is undone.
     pub ending: Option<Stage>,

@@ -47,7 +47,7 @@ impl Bits {
     }
 }
 
-/// One description of the fields for both ways: what is pushed in one order is pulled in the same.
+/// One description of the fields for both ways: the order of pushes is that of pulls.
 pub(super) trait Field: Sized {
     fn visit(&mut self, value: &mut u64, width: u32);
 

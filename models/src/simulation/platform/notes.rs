@@ -69,7 +69,7 @@ impl Notes {
         self.deed().outcome = outcome;
     }
 
-    /// A transaction was sent, and this is what it has changed.
+    /// A transaction was sent and made these changes.
     pub(super) fn sent(&self, changed: Changed) {
         let known = &mut self.deed().changed;
         known.consumed += changed.consumed;
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(deed.target, Some(Some(Target { id: target, created: true })));
         assert_eq!((deed.approval, deed.acted), (Some(approval), Some((4, true))));
         assert_eq!(deed.words.as_deref(), Some(&(Actor::Store, "does".to_owned(), "fault".to_owned())));
-        // Nor is any of it in what is noted next.
+        // The next notes contain none of it.
         notes.outcome(CallOutcome::Happens);
         for deed in [notes.take(), notes.take()] {
             assert_eq!(format!("{deed:?}"), format!("{:?}", Deed::default()));

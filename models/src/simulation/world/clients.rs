@@ -188,7 +188,7 @@ impl Simulation {
         })
     }
 
-    /// The source is again what was approved.
+    /// Restores the approved source.
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
         let ledger = &self.ledgers[approval];
         if ledger.known.drifted {

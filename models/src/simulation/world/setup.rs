@@ -38,7 +38,7 @@ impl Simulation {
     /// The scenario at its start: every approval is pending, and no client has begun.
     ///
     /// # Panics
-    /// When the scenario names what is not there: [`Scenario::check`] says whether it does.
+    /// If the scenario is inconsistent: see [`Scenario::check`].
     pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
         let begins_at = first(&flow, &binding());
         let platform = Platform::new(flow, mutant, BEGIN);
@@ -134,7 +134,7 @@ fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Famil
 fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamSeen>) {
     let mut wanted: Vec<(u8, u8)> =
         scenario.approvals.iter().map(|approval| (approval.team, approval.family)).collect();
-    // A client that asks for another team's approval has a stack of its own to ask for.
+    // A client of another team needs a stack of its own to request.
     wanted.extend(strangers(scenario).map(|team| (team + Scenario::MOST_TEAMS, 0)));
     wanted.sort_unstable();
     wanted.dedup();
@@ -176,7 +176,7 @@ fn stacks_of(families: &[Family], team: u8, number: u8) -> [Uuid; 2] {
     family.expect("every family that is named is there").stacks
 }
 
-/// The teams whose approvals another team's client asks for.
+/// The teams whose approvals a client of another team requests.
 fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
     let strangers = scenario.clients.iter().filter(|client| client.wants == Wants::OtherTeam);
     strangers.map(|client| scenario.approvals[usize::from(client.approval)].team)
