@@ -109,7 +109,7 @@ fn events(trial: &Trial) -> Vec<Event> {
     trial.events()
 }
 
-/// The first event of a history: what is promised.
+/// The first event of a history: the requirements.
 fn promise(target: &Target) -> Event {
     let value = crate::history::Details {
         promise: Some(target.promise.clone()),

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::clock::Clock;
 
-/// A request as bytes, and what it is called in a report.
+/// A request as bytes, with its name in reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wire {
     /// `POST /redeem`.

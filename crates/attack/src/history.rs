@@ -1,4 +1,4 @@
-//! Histories: what was requested, when, and how it ended, as NDJSON with the keys of Jepsen.
+//! Histories: requests, times and outcomes, as NDJSON with the keys of Jepsen.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

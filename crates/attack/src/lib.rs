@@ -2,7 +2,7 @@
 //!
 //! - A [`target`] file names the roles of a service: how to make an object, how to use it, how to observe it.
 //! - A [`campaign`] races uses, interleaves their statements through the [`proxy`], and kills the service.
-//! - One judgement ([`judge`]) turns what was recorded ([`history`]) into the verdicts of a [`report`].
+//! - One judgement ([`judge`]) turns recorded runs ([`history`]) into the verdicts of a [`report`].
 //!
 //! The crate knows nothing of our own server.
 

@@ -177,7 +177,7 @@ impl Proxy {
         while self.events.try_recv().is_ok() {}
     }
 
-    /// Ends the recording and returns what was recorded, in the order of arrival.
+    /// Ends the recording and returns it, in the order of arrival.
     pub fn take_recording(&mut self) -> Vec<Recorded> {
         let mut recorded: Vec<Recorded> = Vec::new();
         while let Ok(event) = self.events.try_recv() {

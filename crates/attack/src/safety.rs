@@ -112,7 +112,7 @@ impl Budget {
     }
 }
 
-/// The address of the service: one of this machine, unless its owner says so.
+/// The address of the service: on this machine, unless its owner allows another.
 ///
 /// # Errors
 /// The host has no address, or one elsewhere that is not `owned`.

@@ -201,7 +201,7 @@ pub struct Exploration {
     pub end: SearchEnd,
     /// The bound on preemptions, if there was one.
     pub max_preemptions: Option<usize>,
-    /// Why nothing was left out although it was asked for, if so.
+    /// Reason for a search without the requested reduction.
     pub not_reduced: Option<&'static str>,
     /// Statements that the service sends without a request; they were let through.
     pub background: Vec<String>,

@@ -1,4 +1,4 @@
-//! Starts the service, waits until it is ready, kills it, and starts it again. It kills only what it started.
+//! The service process: start, readiness, kill and restart. Only processes started here are killed.
 
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     template::{Escape, Values},
 };
 
-/// A service that this process started, in a process group of its own.
+/// A service that this process started, in a separate process group.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -105,12 +105,12 @@ impl Running {
         }
     }
 
-    /// The process has ended by itself.
+    /// True if the process has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Kills the process group that was started, and waits until the process is gone and its port is free.
+    /// Kills the process group, and waits until the process has ended and its port is free.
     pub async fn kill(&mut self) {
         const POLLS: u32 = 2_000;
         if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {

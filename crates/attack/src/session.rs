@@ -352,7 +352,7 @@ impl<'t> Session<'t> {
         let target = self.target;
         let mut extra: Headers = Vec::new();
         if let Some(header) = &target.usage.key_header {
-            // Without a key of its own, a use would be the retry of another one.
+            // Without a separate key, a use would be the retry of another one.
             let key = variant
                 .key
                 .map_or_else(crate::clock::unique, |key| format!("{}-key-{key}", run_word(object)));

@@ -27,7 +27,7 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-/// A service and what is promised of it.
+/// A service and its requirements.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// One sentence about it.
@@ -187,7 +187,7 @@ pub enum Body {
     Raw(Template),
 }
 
-/// A request, and what it shows when the condition holds.
+/// A request, and the meaning of its condition.
 #[derive(Clone, Debug)]
 pub struct Observe {
     /// The request.

@@ -52,7 +52,7 @@ impl Template {
     /// Reads a template. `{{` and `}}` are single braces.
     ///
     /// # Errors
-    /// The byte at which a placeholder is malformed, and what was expected there.
+    /// The byte at which a placeholder is malformed, and the expected text.
     pub fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut parts = Vec::new();
         let mut plain = String::new();

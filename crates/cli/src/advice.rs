@@ -74,7 +74,7 @@ pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
     }
 }
 
-/// Follows the advice, writes the file and says what was changed.
+/// Follows the advice, writes the file and reports the changes.
 pub(crate) fn fix(
     judged: &Judged,
     path: &Path,

@@ -1,4 +1,4 @@
-//! The proofs of `verify` for any number of callers, crashes and faults, and what is said of them.
+//! The proofs of `verify` for any number of callers, crashes and faults, and their wording.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -55,7 +55,7 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>) -> AnyNumber {
     any
 }
 
-/// Says what was proved, under which assumptions, and what was not, with the reason.
+/// Prints the proved properties with the assumptions, and the others with the reason.
 pub(crate) fn print_summary(judged: &[Judged]) {
     let all: Vec<(&Judged, &AnyNumber)> =
         judged.iter().filter_map(|one| Some((one, one.any_number.as_ref()?))).collect();

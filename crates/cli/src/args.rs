@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and within which limits.
+//! The command line: commands, options and their limits.
 
 pub(crate) mod attacking;
 

@@ -1,4 +1,4 @@
-//! `countersign attack`: a running service, judged by what it does.
+//! `countersign attack`: judges a running service by its behaviour.
 
 use std::{fs, path::Path};
 

@@ -30,7 +30,7 @@ impl Diagram {
         actors
     }
 
-    /// The scenes with what is said before some of them.
+    /// The scenes with their headings.
     fn acts(&self) -> impl Iterator<Item = (Option<&'static str>, &Scene)> {
         let headed = |scenes: &'_ [Scene], heading: Option<&'static str>| {
             (0..scenes.len()).map(move |index| heading.filter(|_| index == 0)).collect::<Vec<_>>()

@@ -13,7 +13,7 @@ static HAPPENED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// From now on Ctrl-C is remembered. Where it cannot be caught, it ends the process as always.
 pub(crate) fn catch() {
     let happened = HAPPENED.get_or_init(Default::default);
-    // In this order: what was registered first runs first, and is armed by what runs after it.
+    // In this order: the first handler runs first, and is armed by the second.
     let code = Exit::Interrupted as i32;
     if flag::register_conditional_shutdown(SIGINT, code, Arc::clone(happened)).is_ok() {
         let _ = flag::register(SIGINT, Arc::clone(happened));

@@ -15,7 +15,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use crate::{any_number::AnyNumber, args::RunArgs, interrupt};
 use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
 
-/// A flow, its model, and what was found out about it.
+/// A flow, its model, and its report.
 pub(crate) struct Judged {
     pub(crate) name: String,
     pub(crate) about: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn is_unexpected(judgement: &Judgement) -> bool {
     !judgement.expected && judgement.verdict != Verdict::Unknown
 }
 
-/// A pool of as many threads as were asked for.
+/// A pool of the requested number of threads.
 pub(crate) fn pool(threads: Option<NonZeroUsize>) -> Result<rayon::ThreadPool, BadInput> {
     let threads = threads.map_or(0, NonZeroUsize::get);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| {

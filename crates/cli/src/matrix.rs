@@ -34,7 +34,7 @@ pub(crate) fn print(judged: &[Judged]) {
     }
 }
 
-/// The flows by what they are examples of, in order.
+/// The flows by topic, in order.
 fn groups(judged: &[Judged]) -> Vec<(&'static str, Vec<&Judged>)> {
     let mut groups: Vec<(&str, Vec<&Judged>)> = Vec::new();
     for one in judged {
@@ -52,7 +52,7 @@ fn groups(judged: &[Judged]) -> Vec<(&'static str, Vec<&Judged>)> {
     groups
 }
 
-/// A line for each flow: what is not as expected, then what was cut off, then the rest.
+/// A line for each flow: first the unexpected ones, then the truncated ones, then the rest.
 fn lines(judged: &[Judged]) {
     let width = judged.iter().map(|one| one.name.chars().count()).max().unwrap_or(0);
     let section = |title: &str, is_in: &dyn Fn(&Judged) -> bool| {

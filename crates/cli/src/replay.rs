@@ -1,4 +1,4 @@
-//! `countersign replay`: a failure once more, as a sequence diagram; or an audit log, checked against a flow.
+//! `countersign replay`: replays a failure as a sequence diagram, or checks an audit log against a flow.
 
 mod audit;
 

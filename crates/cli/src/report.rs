@@ -16,10 +16,10 @@ use crate::{
 };
 use countersign_terminal::{print_data, print_line};
 
-/// The width of what is printed next to the matrix.
+/// The width of the text next to the matrix.
 pub(crate) const WIDE: usize = 100;
 
-/// Prints what is not as expected, then the violations that are expected: of each the best counterexample.
+/// Prints the unexpected verdicts, then the expected violations: of each the best counterexample.
 pub(crate) fn print_runs(judged: &[Judged], only_unexpected: bool) {
     let expected = |one: &Judgement| one.expected && matches!(one.verdict, Verdict::Violated(_));
     section(judged, "In full: not as expected", is_unexpected);

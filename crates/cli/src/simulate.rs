@@ -1,4 +1,4 @@
-//! `countersign simulate`: a campaign of seeds, its canary, the crash points, and what was found.
+//! `countersign simulate`: a campaign of seeds, its canary, the crash points, and the findings.
 
 mod detection;
 mod document;
@@ -46,14 +46,14 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
     interrupt::catch();
     fs::create_dir_all(&args.failures).map_err(|error| unwritable(&args.failures, &error))?;
     let document = pool.install(|| play(&named, &campaign, seeds, args));
-    // First what was found: it is not lost when its files cannot be written.
+    // The report first: it is not lost if the files cannot be written.
     match args.format {
         Format::Human => page::print(&document, Some(&args.failures)),
         Format::Json => document.print(),
     }
     keep(&args.failures, &document.failures())?;
     if is_new && document.failures().is_empty() {
-        // Fails where something was written into it, and that is what it is for.
+        // Fails if a file was written into it: it is then kept on purpose.
         let _ = fs::remove_dir(&args.failures);
     }
     if interrupt::happened() {
@@ -143,7 +143,7 @@ fn unwritable(path: &Path, error: &io::Error) -> BadInput {
     BadInput::plain(&title, "name another folder with --failures")
 }
 
-/// Writes each failure to a file of its own.
+/// Writes each failure to a separate file.
 fn keep(folder: &Path, failures: &[&Failure]) -> Result<(), BadInput> {
     for failure in failures {
         let path = folder.join(document::file_name(failure));

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let only = args.only.iter().map(|text| input::modelled_property(text)).collect::<Result<Vec<_>, _>>()?;
     let pool = pool(args.run.threads)?;
     let bounds = args.bounds.bounds();
-    // Before the first one is judged: what was found is not lost to a later one.
+    // Before the first verdict: a later flow that does not fit must not lose earlier results.
     flows.iter().try_for_each(|named| fit(&named.name, &named.subject.flow, bounds))?;
     let fixed = args.fix.as_ref().map(|file| advice::destination(&flows, file.as_deref())).transpose()?;
     interrupt::catch();

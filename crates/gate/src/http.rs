@@ -134,7 +134,7 @@ struct Instance<B, D> {
     cursors: Cursors,
     limiter: Limiter,
     turns: WaitingRoom,
-    /// One place for everything that goes on when its caller hangs up.
+    /// Permits of tasks that continue after their caller hangs up.
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
     wakeups: OnceLock<Arc<Wakeups>>,
@@ -257,10 +257,10 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         self.0.description.get_or_init(openapi::<B, D>).clone()
     }
 
-    /// Runs the work on a task of its own, so that it goes on when its caller hangs up.
+    /// Runs the work in a separate task, so that it continues after its caller hangs up.
     ///
     /// # Errors
-    /// 503 when too much is under way, and it was not begun; 500 when it panicked.
+    /// 503 at the limit of concurrent work, which was not begun; 500 after a panic.
     async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -275,7 +275,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::new("internal"))
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until all tasks have ended.
     async fn all_done(&self) {
         let all = u32::try_from(self.0.settings.max_under_way).unwrap_or(u32::MAX);
         // Fails only on a closed semaphore, and this one is never closed.

@@ -380,7 +380,7 @@ pub(super) async fn crash(
     }
 }
 
-/// Crashes the service once more where it crashed before.
+/// Repeats a crash of the service at its recorded position.
 pub(super) async fn crash_again(
     session: &mut Session<'_>,
     proxy: &mut Proxy,

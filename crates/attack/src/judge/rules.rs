@@ -592,7 +592,7 @@ impl<'t> View<'t> {
         }
     }
 
-    /// The last attempt met an object that a read had just found unused, with nothing else under way.
+    /// The last attempt met an object that a read had just found unused, without concurrent requests.
     fn progress(&self) -> Finding {
         use Action::{Drift, Expire, Open, Reject, Spoil};
         if [Drift, Expire, Open, Reject, Spoil].into_iter().any(|f| self.happened(f)) {

@@ -62,7 +62,7 @@ pub(super) enum Atomic {
     Conditional,
     /// The row was locked when it was read.
     Locked,
-    /// The transaction fails when what it read was changed.
+    /// The transaction fails if its reads were changed.
     Snapshot,
     /// A unique row.
     UniqueRow,
@@ -151,7 +151,7 @@ fn object_table(trace: UseTrace<'_>, items: &[Item]) -> String {
     found.or_else(read).or_else(written).unwrap_or_default()
 }
 
-/// The column that is set and compared; else one whose name says so; else the first that is set to a constant.
+/// The column that is set and compared; otherwise the one with a telling name; otherwise the first set to a constant.
 fn status_column(shape: &Shape) -> Option<String> {
     const NAMES: &[&str] =
         &["state", "status", "used", "redeemed", "consumed", "spent", "claimed", "uses", "revoked"];

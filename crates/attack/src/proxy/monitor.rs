@@ -37,9 +37,9 @@ pub enum MonitorError {
     },
     /// The database refused.
     Sql(SqlError),
-    /// The database asks for an authentication that is not supported.
+    /// The database requires an unsupported authentication.
     Authentication(&'static str),
-    /// The database asks for a password and the URL has none.
+    /// The database requires a password and the URL has none.
     NoPassword,
     /// The database did not prove that it knows the password, or sent what the protocol does not allow.
     Protocol(&'static str),

@@ -43,7 +43,7 @@ pub trait CrashableRequests: Requests {
 pub enum Fault {
     /// The service is killed.
     Kill,
-    /// The connection to the database ends; the service goes on.
+    /// The connection to the database ends; the service continues.
     Cut,
 }
 
@@ -257,7 +257,7 @@ pub(super) enum Reached<R> {
     Failed(JoinError),
 }
 
-/// Runs the request until it is at the point; nothing is relayed from then on.
+/// Runs the request up to the point; from then on nothing is relayed.
 pub(super) async fn reach<R>(
     point: CrashPoint,
     proxy: &mut Proxy,

@@ -84,7 +84,7 @@ const HARMLESS: &[&str] = &[
 /// Effect of a step on rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// Reads what is committed.
+    /// Reads committed rows.
     Read,
     /// Writes, or locks.
     Write,
@@ -191,7 +191,7 @@ impl Transaction {
         let mut footprint = self.apply(statements, catalog);
         match status {
             Some(TransactionStatus::Idle) => *self = Self::default(),
-            // The failure has rolled back what was done, and released the locks.
+            // The failure has rolled back the transaction, and released its locks.
             Some(TransactionStatus::Failed) => {
                 footprint.join(self.settled(false));
                 self.touched = Footprint::default();
@@ -217,7 +217,7 @@ impl Transaction {
             }
         }
         if !was_open && !self.is_open {
-            // Without a transaction block the unit commits by itself.
+            // Without a transaction block the unit commits automatically.
             footprint.join(self.settled(true));
             self.touched = Footprint::default();
         }

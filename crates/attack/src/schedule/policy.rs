@@ -21,9 +21,9 @@ pub enum WhenBlocked {
     CountsAsDone,
 }
 
-/// Decides what is released, to which request a statement belongs, what a lock means, and what is explored next.
+/// Decides the release of statements, their attribution, the treatment of locks, and the next exploration.
 pub trait Policy {
-    /// The requests of which the next statement is released, when `chosen` is to go on and `enabled` could.
+    /// The requests whose next statement is released, when `chosen` is to continue and `enabled` could.
     fn released(&self, chosen: usize, enabled: &[usize]) -> Vec<usize>;
 
     /// The request to which a statement belongs.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::proxy::Proxy;
 
-/// Releases the requests in a given order; one that cannot go on is left out.
+/// Releases the requests in a given order; a blocked one is left out.
 struct InOrder<'o> {
     order: std::slice::Iter<'o, usize>,
     left_out: bool,

@@ -45,11 +45,11 @@ pub(super) struct Knowledge {
     pub(super) saw_late: bool,
     /// The background contains what the service sends when a request is over.
     pub(super) knows_afterwards: bool,
-    /// A transaction asked for a snapshot that lasts.
+    /// A transaction requested a lasting snapshot.
     pub(super) snapshots: bool,
 }
 
-/// A request that can go on.
+/// A request that can continue.
 #[derive(Clone, Debug)]
 pub(super) struct Enabled {
     pub(super) request: usize,
@@ -69,7 +69,7 @@ pub(super) trait Chooser {
     /// An error says how this run differs from the one before.
     fn choose(&mut self, enabled: &[Enabled]) -> Result<Choice, String>;
 
-    /// The footprint of what was chosen, now that it was executed.
+    /// The footprint of the chosen step, after its execution.
     fn executed(&mut self, footprint: &Footprint);
 }
 

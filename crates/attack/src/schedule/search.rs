@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 3;
 /// After as many the search is given up.
 const MOST_NOT_FOLLOWED: usize = 5;
 
-/// A decision: which requests could go on, and which alternatives are left.
+/// A decision: the requests that could continue, and the alternatives left.
 struct Node {
     enabled: Vec<Enabled>,
     /// Requests whose next statement is explored elsewhere already, from a schedule that differs only in the order of
@@ -181,7 +181,7 @@ fn list(enabled: &[Enabled]) -> String {
     items.join(" ")
 }
 
-/// Releases the requests in turn, so that each gets a connection of its own.
+/// Releases the requests in turn, so that each gets a separate connection.
 #[derive(Default)]
 struct InTurn {
     last: Option<usize>,
@@ -236,7 +236,7 @@ pub(super) async fn explore<R: Requests, P: Policy>(
                 continue;
             }
         }
-        // Without an end, what was learnt on the way makes the reduction so far wrong.
+        // Without an end, knowledge gained on the way invalidates the reduction so far.
         if let Some(end) = end {
             exploration.end = end;
             break exploration;

@@ -1,4 +1,4 @@
-//! A request that is held before each of its statements while others go on, for longer than a lease lasts.
+//! Stalls: a request is held before each of its statements for longer than a lease, while others continue.
 
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 

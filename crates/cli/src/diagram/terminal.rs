@@ -128,7 +128,7 @@ fn title(actor: Actor) -> String {
     }
 }
 
-/// Writes over what is there, and beyond the end if need be.
+/// Overwrites the text at this column, and extends it if necessary.
 fn put(line: &mut Vec<char>, at: usize, words: &str) {
     for (index, character) in words.chars().enumerate() {
         match line.get_mut(at + index) {

@@ -23,7 +23,7 @@ const CHECKED: &str = "\
 Checked: each event against the transitions of its approval. The order of the steps is not checked:
 the log of a correct run satisfies more than one flow.";
 
-/// One line. What else it says is not asked for.
+/// One line. Its other fields are ignored.
 #[derive(Deserialize)]
 struct Line {
     kind: String,

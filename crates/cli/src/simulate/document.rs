@@ -115,7 +115,7 @@ impl Document {
         Subject::read(self.flow_file.as_bytes()).ok()
     }
 
-    /// Says anew what is unexpected and what is not covered.
+    /// Recomputes the unexpected and the uncovered entries.
     pub(crate) fn judge(&mut self) {
         let Some(subject) = self.subject() else { return };
         let expectations = &subject.expectations;

@@ -111,7 +111,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// The most addresses with a limit of their own; further ones share one.
+    /// The most addresses with a separate limit; further ones share one.
     const MOST: usize = 65_536;
 
     pub(super) fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {

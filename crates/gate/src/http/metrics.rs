@@ -132,7 +132,7 @@ impl Metrics {
         }
     }
 
-    /// An approval has moved; from nothing when it was asked for.
+    /// An approval has changed its status; `None` is the status before the request.
     pub fn transition(&self, from: Option<Status>, to: Status) {
         let from = from.map_or_else(|| "none".to_owned(), |from| from.to_string());
         self.transitions.get_or_create(&Transition { from, to: to.to_string() }).inc();

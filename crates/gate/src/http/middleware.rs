@@ -36,7 +36,7 @@ pub(super) async fn observed<B: Backend, D: Deployer + 'static>(
         span_id = %trace.span,
     );
     let answer = async {
-        // A caller who hangs up drops this future; what must not stop half-way is on a task of its own.
+        // A caller who hangs up drops this future; work that must complete runs in a separate task.
         match tokio::time::timeout(app.settings().request_time, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new("timed_out").into_response(),

@@ -52,7 +52,7 @@ impl Channel {
 pub struct NotSent(String);
 
 impl NotSent {
-    /// The reason, without anything of the notification that must not be seen: a mail server may quote what it refuses.
+    /// The reason, without secrets of the notification: a mail server may quote a refused mail.
     fn because(reason: &impl fmt::Display, notification: &Notification) -> Self {
         Self(notification.without_token(&reason.to_string()))
     }
@@ -256,7 +256,7 @@ enum Trouble {
     TooLate,
     /// The requester is the only operator.
     NoRecipient,
-    /// The approval was asked for under another secret, and no link that is made now opens it.
+    /// The approval was requested under another secret, and a link made now would not open it.
     DeadLink,
     /// The store does not say whether the link is good.
     Store(StoreError),

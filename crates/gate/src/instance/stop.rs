@@ -28,7 +28,7 @@ impl Default for Stopper {
 }
 
 impl Stopper {
-    /// For one more who has to know.
+    /// Another receiver.
     pub fn subscribe(&self) -> Stop {
         Stop(self.0.subscribe())
     }
@@ -51,7 +51,7 @@ impl Stop {
 
     /// Ends when this phase has been reached.
     pub async fn wait_for(&self, phase: Phase) {
-        // A sender that is gone is an end, too.
+        // A dropped sender also ends the instance.
         let _ = self.0.clone().wait_for(|now| *now >= phase).await;
     }
 }

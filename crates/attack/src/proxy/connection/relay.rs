@@ -42,7 +42,7 @@ enum End {
 struct Unit {
     bytes: BytesMut,
     statements: Vec<Statement>,
-    /// Prepared statements whose parameter types were asked for.
+    /// Prepared statements whose parameter types were requested.
     described: VecDeque<String>,
     end: End,
     gated: bool,
@@ -121,7 +121,7 @@ impl<'a> Relay<'a> {
                 }
                 self.deliver();
             }
-            // The loop around this ends by itself.
+            // The surrounding loop ends by itself.
             Command::Cut => {}
         }
         self.dispatch();
@@ -141,7 +141,7 @@ impl<'a> Relay<'a> {
             }
             let bytes = self.from_client.split_to(len);
             match kind {
-                // Authentication, and data of a COPY that is under way.
+                // Authentication, and data of a running COPY.
                 b'p' | b'd' | b'c' | b'f' => self.to_server.unsplit(bytes),
                 _ => {
                     self.note(kind, &bytes[5..]);

@@ -1,4 +1,4 @@
-//! To which request an event belongs, and what it changes.
+//! Attribution of events to requests, and their effects.
 
 use tokio::time::Instant;
 

@@ -35,7 +35,7 @@ impl<R: Requests, P: Policy> Run<'_, R, P> {
         Ok(blocking.iter().any(|pid| service.contains(pid)))
     }
 
-    /// A request that neither has a statement under way nor responds.
+    /// A request that neither has a running statement nor responds.
     pub(super) fn check_service(&mut self, request: usize, quiet: Duration) -> Result<(), Stop> {
         if self.ambiguous.as_ref().is_some_and(|(_, _, since)| Instant::now() - *since >= GRACE) {
             return self.assign_ambiguous(Some(request));

@@ -1,4 +1,5 @@
-//! `countersign-gate demo`: a promote from beginning to end, on a server of its own, as a newcomer would do it with curl.
+//! `countersign-gate demo`: a promote from beginning to end, on a temporary server, as a newcomer would do it with
+//! curl.
 
 mod client;
 mod mail;

@@ -95,13 +95,13 @@ fn not_there(Listen(listen): &Listen, error: &std::io::Error) -> BadInput {
     )
 }
 
-/// Prints what is dangerous and refuses what is too dangerous, before anything is created or reached.
+/// Warns of dangerous settings and refuses the most dangerous ones, before anything is created or contacted.
 async fn warn_of_dangers(settings: &Settings) -> Result<(), BadInput> {
     let is_here_only = resolved(&settings.listen).await?.iter().all(|address| address.ip().is_loopback());
     warn(settings, is_here_only)
 }
 
-/// Says what is dangerous, and refuses what is too dangerous.
+/// Warns of dangerous settings, and refuses the most dangerous ones.
 fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
     let name = &settings.order.name;
     if !settings.order.is_safe {

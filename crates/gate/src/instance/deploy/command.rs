@@ -1,4 +1,4 @@
-//! A deploy by a command: no shell, its plan on standard input, a process group of its own, the last of its output kept.
+//! A deploy by a command: no shell, its plan on standard input, a separate process group, the end of its output kept.
 
 use std::{
     env, io,
@@ -96,7 +96,7 @@ impl CommandLine {
         let [program, arguments @ ..] = &self.argv[..] else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program is named"));
         };
-        // One pipe for both, so that what was printed stays in its order.
+        // One pipe for both, to keep the order of the output.
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(program);
         for (name, _) in env::vars_os() {
@@ -223,7 +223,7 @@ fn without(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
     clean
 }
 
-/// The last bytes, as text. What is no text is shown as what it is not; a character that was cut is left out.
+/// The last bytes, as text: invalid UTF-8 is replaced, and a cut character is left out.
 fn last_of(bytes: &[u8]) -> String {
     let mut from = bytes.len().saturating_sub(KEPT);
     if from > 0 {

@@ -17,7 +17,7 @@ use countersign::{
 pub(super) struct Ended {
     /// `None` after a signal.
     pub(super) exit_code: Option<i32>,
-    /// The last of what it printed.
+    /// The end of its output.
     pub(super) output: String,
 }
 

@@ -8,7 +8,7 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use super::{NotSent, Notification};
 use countersign::store::Clock;
 
-/// The type of the event that says that an approval was asked for.
+/// The type of the event for a requested approval.
 pub const EVENT_TYPE: &str = "approval.created";
 
 /// The time limit for the receiver's answer.

@@ -1,4 +1,4 @@
-//! A caller who shows what is asked, as a line for curl, and what is answered.
+//! A client that shows each request as a curl command, and the response.
 
 use std::fmt::Write as _;
 
@@ -169,7 +169,7 @@ impl Client {
         Answer { request, status, headers, body, heading: heading(&text) }
     }
 
-    /// Shows what was asked and what was answered.
+    /// Shows the request and the response.
     pub(super) fn print(&self, answer: &Answer) {
         print_line!("  {}", format!("$ {}", answer.request.curl()).cyan());
         let status = match answer.status {

@@ -1,4 +1,4 @@
-//! `countersign-gate check`: whether all of it would work. Nothing is made, and nothing is changed.
+//! `countersign-gate check`: validates the configuration, without changes.
 
 use std::path::Path;
 

@@ -179,7 +179,7 @@ fn without_secret(text: &str, problem: &Finding) -> Option<(String, Finding)> {
     }
     let value = begin + key.len() + "= ".len();
     let shown = format!("{}= {LEFT_OUT}{}", &text[..begin + key.len()], &text[end..]);
-    // The parser quotes what it does not like.
+    // The parser quotes the offending text.
     let found = if problem.found.starts_with("no TOML") { "no TOML" } else { "something else" };
     Some((shown, Finding { span: value..value + LEFT_OUT.len(), found: found.to_owned(), ..problem.clone() }))
 }

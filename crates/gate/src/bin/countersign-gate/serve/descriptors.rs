@@ -42,7 +42,7 @@ pub(crate) fn reserve(settings: &mut Settings) -> Result<(), BadInput> {
     Ok(())
 }
 
-/// The soft limit, raised towards what is wanted as far as the hard one allows.
+/// The soft limit, raised towards the required number as far as the hard one allows.
 fn raised_to(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let now = current.unwrap_or(u64::MAX);

@@ -83,7 +83,7 @@ impl Gate {
         let _ = (&mut self.running).await;
     }
 
-    /// Takes no more requests, finishes or gives back what is under way, and ends.
+    /// Stops accepting requests, finishes or releases running work, and ends.
     pub(crate) async fn close(self) {
         let _ = self.shutdown.send(());
         let _ = self.running.await;

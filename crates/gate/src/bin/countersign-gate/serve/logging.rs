@@ -28,7 +28,7 @@ pub(crate) fn begin(format: LogFormat) -> Result<LogWriter, BadInput> {
         .with_env_filter(filter)
         .with_writer(writer.clone())
         .with_ansi(colours)
-        // Otherwise it prints to standard error what it could not write there, and panics.
+        // Otherwise it reports its own failure on standard error, and panics.
         .log_internal_errors(false);
     // An existing subscriber stays.
     let _ = match format {

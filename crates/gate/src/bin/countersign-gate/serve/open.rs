@@ -1,4 +1,4 @@
-//! Opens the store that was asked for, or says why it cannot.
+//! Opens the configured store, or explains the failure.
 
 use std::{fmt::Display, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The values of settings: read from what was typed or written, or refused with what was expected.
+//! The values of settings: parsed, or refused with the expected form.
 
 use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// Why a text is no such value: what was expected instead.
+/// The expected form of a value.
 type Expected = String;
 
 /// Address of the store.
