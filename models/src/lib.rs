@@ -6,6 +6,7 @@ pub mod controls;
 pub mod evidence;
 pub mod explain;
 pub mod explorer;
+pub mod export;
 pub mod fixtures;
 pub mod flows;
 pub mod liveness;
