@@ -76,6 +76,24 @@ Exit codes:
   1  the failure reproduces; an event of the log is not allowed
   2  bad usage, a bad failure or a bad log; or the schedule no longer applies to this version";
 
+const EXPORT_EXIT_CODES: &str = "\
+Exit codes:
+  0  the file was printed
+  2  bad usage, a bad flow file, or a flow that cannot be exported
+  3  a limit stopped it before it was complete; nothing was printed
+130  interrupted; nothing was printed";
+
+const EXPORT_HELP: &str = "\
+The rules in the file are tabulated from the model of `verify`: another tool checks the exploration, the number of
+states and the verdicts on its own, not the rules. The comment at the top of the file says how to run it.
+
+  promela  for spin: every state within the bounds, S1 to S22 as far as they apply
+  tla      for tla-checker or TLC: the same
+  smt2     for z3: any number of callers, crashes and faults; the bounds are ignored. Not for flows with a lease, with
+           `undo` of a write or of a use, or with `uses` above 1
+
+L1 to L4 ask what is possible from a state, and are in none of the files.";
+
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +114,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Attack a running service: races, every interleaving of its SQL statements, kills
     Attack(attacking::AttackArgs),
+    /// Print a flow within the bounds as a file for spin or another tool, which then judges it by itself
+    #[command(after_help = EXPORT_EXIT_CODES, after_long_help = format!("{EXPORT_HELP}\n\n{EXPORT_EXIT_CODES}"))]
+    Export(ExportArgs),
     /// Walk through the states of a flow in the browser
     #[command(after_long_help = with_built_in_flows())]
     Explore(ExploreArgs),
@@ -263,6 +284,33 @@ pub(crate) struct ExploreArgs {
     pub(crate) listen: String,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExportArgs {
+    #[arg(help = FLOW)]
+    pub(crate) flow: String,
+    /// The language of the file
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    pub(crate) to: Language,
+    #[command(flatten)]
+    pub(crate) bounds: BoundsArgs,
+    /// Stop after this time: 90s, 5m
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) time: Option<Duration>,
+    /// Stop after this many unique states, or rows of a table for any number
+    #[arg(long, default_value_t = 5_000_000)]
+    pub(crate) max_states: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// Promela, for spin
+    Promela,
+    /// TLA+, for tla-checker or TLC
+    Tla,
+    /// Constrained Horn clauses, for z3: for any number of callers, crashes and faults
+    Smt2,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,6 +8,7 @@ mod completions;
 mod diagram;
 mod explain;
 mod explore;
+mod export;
 mod help;
 mod interrupt;
 mod judge;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Attack(args) => attack::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Explore(args) => explore::run(&args),
         Command::Help(args) => help::run(&args),
         Command::Schema => schema::run(),
