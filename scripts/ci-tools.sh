@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside the Rust toolchain: PostgreSQL and Chromium from Debian's packages, schemathesis and
-# selenium from PyPI. Prints the folder that has the Python programs.
+# Installs what the tests need in addition to the Rust toolchain: PostgreSQL, Chromium, spin and z3 from Debian's packages,
+# schemathesis and selenium from PyPI, tla-checker from crates.io. Prints the folder that has the programs of the last two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,8 @@ command -v pgbench > /dev/null || missing+=(postgresql-contrib)
 command -v chromium > /dev/null || missing+=(chromium)
 command -v chromedriver > /dev/null || missing+=(chromium-driver)
 command -v valgrind > /dev/null || missing+=(valgrind)
+command -v spin > /dev/null || missing+=(spin)
+command -v z3 > /dev/null || missing+=(z3)
 command -v jq > /dev/null || missing+=(jq)
 python3 -c 'import venv, ensurepip' 2> /dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -21,4 +23,5 @@ if [ ! -x "$tools/bin/schemathesis" ] || [ ! -d "$tools"/lib/python3*/site-packa
     python3 -m venv "$tools" >&2
     "$tools/bin/pip" install --quiet schemathesis==4.32.5 selenium==4.51.0 >&2
 fi
+[ -x "$tools/bin/tla" ] || cargo install --quiet --locked --root "$tools" --version 0.24.11 tla-checker >&2
 echo "$PWD/$tools/bin"

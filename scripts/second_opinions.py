@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""Holds `countersign verify` against spin, tla-checker, z3 and stateright, on the files that `countersign export` prints.
+
+    scripts/second_opinions.py [--callers N] [--crashes N] [--faults N] [--output FOLDER] [FLOW...]
+
+For each flow, within the same bounds: as many distinct states, and the same safety properties violated. z3 proves for any
+number of callers: what it proves must not be violated. Exits with 1 where they differ, and with 2 where a tool is missing.
+Needs spin, a C compiler, z3 and tla-checker (`scripts/ci-tools.sh`). Seconds are of one processor, not of the clock.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILT_IN = [
+    "consume-first",
+    "twin-consume-first",
+    "consume-last",
+    "atomic-commit",
+    "atomic-commit-lease",
+    "lease-unfenced",
+    "coupon-redeem",
+    "magic-link",
+    "oauth-code",
+    "payment-confirm",
+]
+# What z3 has to prove of the flow that ships, so that a solver that gives up is noticed.
+PROVED = {"atomic-commit": {"S2", "S4", "S5", "S6"}}
+
+
+class Differs(Exception):
+    pass
+
+
+def run(command, folder=None, codes=(0,), limit=1800):
+    """What a program prints, and the seconds that it used."""
+    before = os.times()
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        return None, limit
+    after = os.times()
+    if done.returncode not in codes:
+        raise Differs(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    used = after.children_user - before.children_user + after.children_system - before.children_system
+    return done.stdout, used
+
+
+def find(pattern, text, what):
+    found = re.search(pattern, text)
+    if not found:
+        raise Differs(f"{what} does not say how many states there are:\n{text[-2000:]}")
+    return int(found.group(1))
+
+
+class Opinions:
+    def __init__(self, bounds, folder):
+        self.bounds = bounds
+        self.folder = folder
+        self.binary = os.path.join(ROOT, "target/release/countersign")
+        self.stateright_binary = os.path.join(ROOT, "target/release/examples/stateright")
+
+    def bounded(self):
+        callers, crashes, faults = self.bounds
+        return ["--callers", str(callers), "--crashes", str(crashes), "--faults", str(faults)]
+
+    def export(self, flow, language):
+        return run([self.binary, "export", flow, "--to", language, *self.bounded()])
+
+    def ours(self, flow):
+        text, seconds = run(
+            [self.binary, "verify", flow, "--bounded", "--threads", "1", "--format", "json", *self.bounded()],
+            codes=(0, 1),
+        )
+        judged = json.loads(text)["flows"][0]
+        if not judged["complete"]:
+            raise Differs(f"{flow}: the search was cut off")
+        broken = {one["id"] for one in judged["properties"] if one["verdict"] == "broken"}
+        return judged["states"], {one for one in broken if one.startswith("S")}, seconds
+
+    def stateright(self, flow):
+        text, seconds = run([self.stateright_binary, flow, *map(str, self.bounds)])
+        return int(text), seconds
+
+    def spin(self, text):
+        path = os.path.join(self.folder, "flow.pml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        run(["spin", "-o2", "-a", "flow.pml"], self.folder)
+        run(["cc", "-O1", "-w", "-DSAFETY", "-DNOREDUCE", "-DNOCLAIM", "-o", "pan", "pan.c"], self.folder)
+        printed, seconds = run(["./pan", "-c0", "-E", "-m1000000"], self.folder)
+        if "max search depth too small" in printed:
+            raise Differs("spin: the search was cut off")
+        violated = {f"S{number}" for number in re.findall(r"assertion violated \(S!=(\d+)\)", printed)}
+        return find(r"(\d+) states, stored", printed, "spin"), violated, seconds
+
+    def tla(self, text):
+        module = re.search(r"MODULE (\w+)", text).group(1)
+        path = os.path.join(self.folder, f"{module}.tla")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        claims = re.findall(r"^(S\d+)_is_violated ==", text, re.MULTILINE)
+        command = ["tla", "--allow-deadlock", "--max-states", "100000000", "--max-depth", "1000000", path]
+        for claim in claims:
+            command += ["--count-satisfying", f"{claim}_is_violated"]
+        printed, seconds = run(command)
+        states = find(r"Reachable states: (\d+)", printed, "tla-checker")
+        violated = set()
+        for claim in claims:
+            found = re.search(rf"{claim}_is_violated: (\d+)/(\d+) satisfied", printed)
+            if not found or int(found.group(2)) != states:
+                raise Differs(f"tla-checker does not say whether {claim} is violated:\n{printed[-2000:]}")
+            if int(found.group(1)) > 0:
+                violated.add(claim)
+        return states, violated, seconds
+
+    def z3(self, flow, limit):
+        """The properties that z3 proves, those that it does not, those for which it takes too long; none: not exported."""
+        done = subprocess.run(
+            [self.binary, "export", flow, "--to", "smt2"], capture_output=True, text=True, check=False
+        )
+        if done.returncode == 2:
+            return None
+        if done.returncode != 0:
+            raise Differs(done.stderr)
+        common, *parts = re.split(r"^\(push\)$", done.stdout, flags=re.MULTILINE)
+        proved, opened, late, seconds = set(), set(), set(), 0
+        for part in parts:
+            name = re.search(r'\(echo "(\w+)"\)', part).group(1)
+            path = os.path.join(self.folder, "flow.smt2")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"{common}\n(push)\n{part}")
+            printed, used = run(["z3", path], limit=limit)
+            seconds += used
+            answer = printed.split()[1] if printed else "timeout"
+            {"sat": proved, "unsat": opened}.get(answer, late).add(name)
+            if answer == "sat" and "Meets" not in printed:
+                raise Differs(f"z3 proves {name} of {flow} and prints no invariant")
+        return proved, opened, late, seconds
+
+
+# A rule of both files, and the same one with a guard that is never true.
+BROKEN = {
+    ":: d_step { job1 == job_ready": ":: d_step { false && job1 == job_ready",
+    "/\\ job1 = job_ready": "/\\ FALSE /\\ job1 = job_ready",
+}
+
+
+def check_the_controls(opinions):
+    """A file in which the worker never leases a job has other counts: the comparison can fail."""
+    flow = "atomic-commit"
+    states, _, _ = opinions.ours(flow)
+    for tool, language, mark in [
+        (opinions.spin, "promela", ":: d_step { job1 == job_ready"),
+        (opinions.tla, "tla", "/\\ job1 = job_ready"),
+    ]:
+        text, _ = opinions.export(flow, language)
+        if mark not in text:
+            raise Differs(f"the control of {language} has nothing to break: no `{mark}`")
+        found = tool(text.replace(mark, BROKEN[mark]))[0]
+        if found == states:
+            raise Differs(f"{language}: a rule was left out, and the count is still {states}")
+    print("A rule that is left out of a file changes the counts of spin and of tla-checker.", file=sys.stderr)
+
+
+def judge(opinions, flow, limit):
+    states, violated, ours = opinions.ours(flow)
+    row = {"flow": flow, "bounds": opinions.bounds, "states": states, "violated": sorted(violated), "seconds": {"ours": ours}}
+    problems = []
+
+    def agree(tool, count, verdicts=None):
+        if count != states:
+            problems.append(f"{flow}: {tool} counts {count} states, and verify {states}")
+        if verdicts is not None and verdicts != violated:
+            problems.append(f"{flow}: {tool} finds {sorted(verdicts)} violated, and verify {sorted(violated)}")
+
+    count, row["seconds"]["stateright"] = opinions.stateright(flow)
+    agree("stateright", count)
+    text, row["seconds"]["export"] = opinions.export(flow, "promela")
+    count, verdicts, row["seconds"]["spin"] = opinions.spin(text)
+    agree("spin", count, verdicts)
+    text, _ = opinions.export(flow, "tla")
+    count, verdicts, row["seconds"]["tla-checker"] = opinions.tla(text)
+    agree("tla-checker", count, verdicts)
+    answer = opinions.z3(flow, limit)
+    if answer is None:
+        row["z3"] = "not exported"
+    else:
+        proved, opened, late, row["seconds"]["z3"] = answer
+        row["z3"] = {"proved": sorted(proved), "open": sorted(opened), "late": sorted(late)}
+        for wrong in sorted(proved & violated):
+            problems.append(f"{flow}: z3 proves {wrong}, which verify violates")
+        for missing in sorted(PROVED.get(flow, set()) - proved):
+            problems.append(f"{flow}: z3 does not prove {missing}")
+    return row, problems
+
+
+def table(rows):
+    lines = [
+        "| flow | distinct states, all the same | violated, all the same | ours | stateright | spin | tla-checker | z3, any number |",
+        "|---|--:|---|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        seconds = row["seconds"]
+        z3 = row["z3"]
+        if z3 != "not exported":
+            parts = [f"{len(z3['proved'])} proved"]
+            parts += [f"{len(z3['open'])} open"] if z3["open"] else []
+            parts += [f"{len(z3['late'])} too late"] if z3["late"] else []
+            z3 = f"{', '.join(parts)}; {seconds['z3']:.1f} s"
+        lines.append(
+            f"| {row['flow']} | {row['states']:,} | {' '.join(row['violated']) or '–'} | {seconds['ours']:.2f} s"
+            f" | {seconds['stateright']:.2f} s | {seconds['spin']:.2f} s | {seconds['tla-checker']:.1f} s | {z3} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in [("callers", 2), ("crashes", 1), ("faults", 1)]:
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--z3-seconds", type=int, default=60, help="for one property, by the clock")
+    parser.add_argument("--output", metavar="FOLDER", help="writes second-opinions.md and .json there")
+    parser.add_argument("flows", metavar="FLOW", nargs="*", default=BUILT_IN)
+    arguments = parser.parse_args()
+    missing = [tool for tool in ["spin", "cc", "tla", "z3", "cargo"] if not shutil.which(tool)]
+    if missing:
+        print(f"missing: {', '.join(missing)} (scripts/ci-tools.sh installs them)", file=sys.stderr)
+        return 2
+    build = ["cargo", "build", "--release", "--quiet"]
+    subprocess.run([*build, "-p", "countersign-cli"], cwd=ROOT, check=True)
+    subprocess.run([*build, "-p", "countersign-models", "--example", "stateright"], cwd=ROOT, check=True)
+    bounds = (arguments.callers, arguments.crashes, arguments.faults)
+    rows, problems = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        opinions = Opinions(bounds, folder)
+        try:
+            check_the_controls(opinions)
+            for flow in arguments.flows:
+                row, found = judge(opinions, flow, arguments.z3_seconds)
+                rows.append(row)
+                problems += found
+                print(f"{flow}: {row['states']} states", file=sys.stderr)
+        except Differs as problem:
+            problems.append(str(problem))
+    text = f"{bounds[0]} callers, {bounds[1]} crash, {bounds[2]} fault; seconds of one processor.\n\n{table(rows)}\n"
+    print(text)
+    if arguments.output:
+        with open(os.path.join(arguments.output, "second-opinions.md"), "w", encoding="utf-8") as file:
+            file.write(f"# Second opinions\n\nWritten by `scripts/second_opinions.py`. [docs/proof.md](../../docs/proof.md) says what they check.\n\n{text}")
+        with open(os.path.join(arguments.output, "second-opinions.json"), "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1)
+            file.write("\n")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
