@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use countersign::protocol::{Flow, Method, Retry};
+use countersign::protocol::{Flow, Method, Retry, StepAction, Via};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
@@ -76,6 +76,12 @@ pub(super) fn closure(
     watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Walk, Refused> {
     let object = flow.object();
+    let is_shared = |action: &StepAction| matches!(action, StepAction::Act(act) if matches!(act.via, Via::Call { key: true }));
+    if flow.steps().iter().any(|step| step.is_undone() && is_shared(&step.action)) {
+        return Err(Refused::Depends(
+            "the undo of a call under a key takes the effect back for every caller".to_owned(),
+        ));
+    }
     if object.uses > 1 {
         return Err(Refused::Depends(
             "the object may be used more than once, so that every use has rows of its own".to_owned(),

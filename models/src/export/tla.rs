@@ -36,7 +36,7 @@ pub(super) fn file(system: &System, module: &str, about: &str) -> String {
     for line in about.lines() {
         let _ = writeln!(file, "{}", format!("\\* {line}").trim_end());
     }
-    file.push_str("\\*\n\\* Count the states and judge the properties:\n\\*   tla --continue --allow-deadlock --max-states 100000000 --max-depth 1000000");
+    file.push_str("\\*\n\\* Count the states and judge the properties:\n\\*   tla --allow-deadlock --max-states 100000000 --max-depth 1000000");
     for (property, _) in &system.violations {
         let _ = write!(file, " --count-satisfying {property}_is_violated");
     }
