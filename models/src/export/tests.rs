@@ -277,8 +277,8 @@ fn a_rule_that_is_left_out_is_noticed() {
 #[test]
 fn a_guard_that_is_left_out_is_noticed() {
     let how = noticed("atomic-commit", |system| {
-        let status = var(system, "status");
-        without(rule(&mut system.participant_rules, "caller commits (commit): ok"), status);
+        let at = var(system, "at");
+        without(rule(&mut system.participant_rules, "caller answers: success"), at);
     });
     assert_eq!(how, "the number of states");
 }
@@ -286,9 +286,9 @@ fn a_guard_that_is_left_out_is_noticed() {
 #[test]
 fn an_update_that_is_left_out_is_noticed() {
     let how = noticed("atomic-commit", |system| {
-        let status = var(system, "status");
-        let rule = rule(&mut system.participant_rules, "caller commits (commit): ok");
-        rule.updates.retain(|(var, _)| *var != status);
+        let job = var(system, "job1");
+        let rule = rule(&mut system.participant_rules, "caller commits (commit): creates target 1");
+        rule.updates.retain(|(var, _)| *var != job);
     });
     assert_eq!(how, "the number of states");
 }
