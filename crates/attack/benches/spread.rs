@@ -1,12 +1,12 @@
 //! Prints the time between the first and the last of 32 requests at a server on loopback: released by their last byte,
-//! and sent one after the other.
+//! over HTTP/2 in one packet, and sent one after the other.
 
 use std::time::Duration;
 
 use countersign_attack::{
     Clock,
     canary::{Canary, Window},
-    client::{self, Wire},
+    client::{self, Protocol, Wire},
 };
 
 const CALLERS: usize = 32;
@@ -35,11 +35,16 @@ fn main() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
         let canary = Canary::start(Window::Closed, Duration::ZERO, clock).expect("a port is free");
-        let mut together = Vec::new();
-        for _ in 0..ROUNDS {
-            together.push(spread_us(&canary.race(CALLERS, clock).await.arrivals_ns));
+        for (protocol, name) in [
+            (Protocol::Http1, "32 requests, last byte together"),
+            (Protocol::Http2, "32 requests, HTTP/2 in one packet"),
+        ] {
+            let mut together = Vec::new();
+            for _ in 0..ROUNDS {
+                together.push(spread_us(&canary.race(protocol, CALLERS, clock).await.arrivals_ns));
+            }
+            summary(name, together);
         }
-        summary("32 requests, last byte together", together);
         let mut one_by_one = Vec::new();
         for _ in 0..ROUNDS {
             let mut sends = Vec::new();

@@ -15,6 +15,7 @@ pub use statements::Interleaved;
 
 use crate::{
     canary,
+    client::Protocol,
     clock::Clock,
     history::{Action, Event, HARNESS, Kind, Trial},
     judge::Tally,
@@ -150,8 +151,10 @@ async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str))
     progress("calibrating with the canary");
     let jitter = gathered.races.jitter();
     let calibration =
-        canary::calibrate(gathered.races.rounds.max(1), options.callers, jitter, clock).await.ok();
+        canary::calibrate(gathered.races.rounds.max(1), options.callers, jitter, session.protocol, clock);
+    let calibration = calibration.await.ok();
     gathered.history.insert(0, promise(target));
+    gathered.races.protocol = session.protocol;
     let report =
         Report::new(target, &session.budget, session.secrets.clone(), gathered, calibration, cut_off, clock);
     close(session).await;
@@ -176,6 +179,7 @@ async fn open<'t>(
         proxy = Some(started);
     }
     session.start_service().await?;
+    session.choose_protocol().await;
     Ok((session, proxy))
 }
 
@@ -258,6 +262,11 @@ pub fn check(target: &Target, options: &Options) -> Result<Vec<Checked>, Stop> {
 async fn check_roles(session: &mut Session<'_>) -> Result<Vec<Checked>, Stop> {
     let mut checked = Vec::new();
     let mut object = session.arrange(true).await?;
+    let races = match session.protocol {
+        Protocol::Http1 => "HTTP/1.1, released by their last byte",
+        Protocol::Http2 => "HTTP/2, in one packet",
+    };
+    checked.push(("races".to_owned(), races.to_owned()));
     let captured: Vec<String> =
         object.values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     checked.push(("arrange".to_owned(), captured.join(", ")));

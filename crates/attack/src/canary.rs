@@ -6,13 +6,13 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use crate::{
-    client::{self, Runner, Wire},
+    client::{self, Protocol, Runner, Wire},
     clock::Clock,
 };
 
@@ -40,7 +40,17 @@ pub struct Cell {
 pub struct Canary {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
-    cells: Arc<Mutex<BTreeMap<String, Cell>>>,
+    rule: Arc<Rule>,
+}
+
+/// What the canary does with a request.
+#[derive(Debug)]
+struct Rule {
+    window: Window,
+    jitter: Duration,
+    clock: Clock,
+    requests: AtomicU64,
+    cells: Mutex<BTreeMap<String, Cell>>,
 }
 
 /// Result of a campaign against the canary.
@@ -61,7 +71,7 @@ pub struct Calibration {
 }
 
 impl Canary {
-    /// Starts a canary on a free port. Each request waits up to `jitter` before it checks.
+    /// Starts a canary, which speaks HTTP/1.1 and HTTP/2, on a free port. Each request waits up to `jitter` before it checks.
     ///
     /// # Errors
     /// No port is free.
@@ -69,19 +79,19 @@ impl Canary {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let cells = Arc::new(Mutex::new(BTreeMap::new()));
-        let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&cells));
+        let (requests, cells) = (AtomicU64::new(0), Mutex::default());
+        let rule = Arc::new(Rule { window, jitter, clock, requests, cells });
+        let (stopped, shared) = (Arc::clone(&stop), Arc::clone(&rule));
         std::thread::spawn(move || {
-            for (count, stream) in listener.incoming().enumerate() {
+            for stream in listener.incoming() {
                 if stopped.load(Ordering::Acquire) {
                     return;
                 }
-                let (Ok(stream), cells) = (stream, Arc::clone(&shared)) else { continue };
-                let late = jitter.mul_f64(fraction(count as u64));
-                std::thread::spawn(move || drop(serve(stream, window, late, &cells, clock)));
+                let (Ok(stream), rule) = (stream, Arc::clone(&shared)) else { continue };
+                std::thread::spawn(move || drop(serve(stream, &rule)));
             }
         });
-        Ok(Self { address, stop, cells })
+        Ok(Self { address, stop, rule })
     }
 
     /// Its address.
@@ -90,12 +100,12 @@ impl Canary {
     }
 
     /// Races `callers` uses of a fresh object.
-    pub async fn race(&self, callers: usize, clock: Clock) -> Cell {
+    pub async fn race(&self, protocol: Protocol, callers: usize, clock: Clock) -> Cell {
         let object = crate::clock::unique();
         let wire = Wire::new("POST", &format!("/{object}"), &self.address.to_string(), &[], None);
         let runners = vec![Runner::new(wire); callers];
-        client::race(self.address, &runners, Duration::from_secs(10), clock).await;
-        let cells = self.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        client::race(protocol, self.address, &runners, Duration::from_secs(10), clock).await;
+        let cells = self.rule.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cells.get(&object).cloned().unwrap_or_default()
     }
 }
@@ -114,15 +124,55 @@ fn fraction(count: u64) -> f64 {
     f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
-fn serve(
-    mut stream: TcpStream,
-    window: Window,
-    late: Duration,
-    cells: &Mutex<BTreeMap<String, Cell>>,
-    clock: Clock,
-) -> std::io::Result<()> {
+impl Rule {
+    /// Uses the object, and returns the status of the answer.
+    fn status(&self, object: &str, arrived_ns: u64) -> u16 {
+        let count = self.requests.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.jitter.mul_f64(fraction(count)));
+        let update = |change: &mut dyn FnMut(&mut Cell)| {
+            let mut cells = self.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            change(cells.entry(object.to_owned()).or_default());
+        };
+        let mut free = false;
+        update(&mut |cell| {
+            cell.arrivals_ns.push(arrived_ns);
+            free = !cell.used;
+            if self.window == Window::Closed && free {
+                cell.used = true;
+                cell.uses += 1;
+            }
+        });
+        if let (Window::Open(width), true) = (self.window, free) {
+            // A sleep is longer than asked for by some 60 µs, which matters for short windows only.
+            if width < Duration::from_micros(200) {
+                let width_ns = u64::try_from(width.as_nanos()).unwrap_or(u64::MAX);
+                self.clock.spin_until(self.clock.now_ns() + width_ns);
+            } else {
+                std::thread::sleep(width);
+            }
+            update(&mut |cell| {
+                cell.used = true;
+                cell.uses += 1;
+            });
+        }
+        if free { 200 } else { 409 }
+    }
+}
+
+fn object(path: &str) -> String {
+    path.trim_start_matches('/').to_owned()
+}
+
+fn serve(mut stream: TcpStream, rule: &Arc<Rule>) -> std::io::Result<()> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
     stream.set_nodelay(true)?;
     let mut bytes = Vec::new();
+    let mut begin = [0; PREFACE.len()];
+    if stream.peek(&mut begin)? == begin.len() && begin == PREFACE {
+        stream.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(serve_http2(stream, rule));
+    }
     let mut buffer = [0; 1024];
     while !bytes.ends_with(b"\r\n\r\n") {
         let count = stream.read(&mut buffer)?;
@@ -131,37 +181,31 @@ fn serve(
         }
         bytes.extend_from_slice(&buffer[..count]);
     }
-    let arrived_ns = clock.now_ns();
+    let arrived_ns = rule.clock.now_ns();
     let line = String::from_utf8_lossy(&bytes);
-    let object = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-    std::thread::sleep(late);
-    let update = |change: &mut dyn FnMut(&mut Cell)| {
-        let mut cells = cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        change(cells.entry(object.clone()).or_default());
-    };
-    let mut free = false;
-    update(&mut |cell| {
-        cell.arrivals_ns.push(arrived_ns);
-        free = !cell.used;
-        if window == Window::Closed && free {
-            cell.used = true;
-            cell.uses += 1;
-        }
-    });
-    if let (Window::Open(width), true) = (window, free) {
-        // A sleep is longer than asked for by some 60 µs, which matters for short windows only.
-        if width < Duration::from_micros(200) {
-            clock.spin_until(clock.now_ns() + u64::try_from(width.as_nanos()).unwrap_or(u64::MAX));
-        } else {
-            std::thread::sleep(width);
-        }
-        update(&mut |cell| {
-            cell.used = true;
-            cell.uses += 1;
+    let status = rule.status(&object(line.split(' ').nth(1).unwrap_or_default()), arrived_ns);
+    write!(stream, "HTTP/1.1 {status} \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+async fn serve_http2(stream: TcpStream, rule: &Arc<Rule>) -> std::io::Result<()> {
+    let other = std::io::Error::other;
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    let mut connection = h2::server::handshake(stream).await.map_err(other)?;
+    while let Some(accepted) = connection.accept().await {
+        let ((request, mut respond), rule) = (accepted.map_err(other)?, Arc::clone(rule));
+        tokio::spawn(async move {
+            let object = object(request.uri().path());
+            let mut body = request.into_body();
+            while let Some(part) = body.data().await {
+                part?;
+            }
+            let arrived_ns = rule.clock.now_ns();
+            let status = tokio::task::spawn_blocking(move || rule.status(&object, arrived_ns)).await;
+            let response = http::Response::builder().status(status.unwrap_or(500)).body(());
+            respond.send_response(response.unwrap_or_default(), true).map(drop)
         });
     }
-    let status = if free { "200 OK" } else { "409 Conflict" };
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    Ok(())
 }
 
 /// The windows that are tried, in microseconds.
@@ -175,6 +219,7 @@ pub async fn calibrate(
     races: usize,
     callers: usize,
     jitter: Duration,
+    protocol: Protocol,
     clock: Clock,
 ) -> std::io::Result<Calibration> {
     const TRIES: usize = 20;
@@ -182,7 +227,7 @@ pub async fn calibrate(
     let mut spreads = Vec::new();
     let mut false_alarm = false;
     for _ in 0..TRIES {
-        let cell = closed.race(callers, clock).await;
+        let cell = closed.race(protocol, callers, clock).await;
         false_alarm |= cell.uses != 1;
         let (first, last) = (cell.arrivals_ns.iter().min(), cell.arrivals_ns.iter().max());
         spreads.extend(first.zip(last).map(|(first, last)| (last - first) / 1_000));
@@ -200,7 +245,7 @@ pub async fn calibrate(
         let canary = Canary::start(Window::Open(Duration::from_micros(*window_us)), jitter, clock)?;
         let mut found = 0;
         for _ in 0..TRIES {
-            found += usize::from(canary.race(callers, clock).await.uses > 1);
+            found += usize::from(canary.race(protocol, callers, clock).await.uses > 1);
         }
         if found_with(lower_bound(found, TRIES), races) >= 0.99 {
             calibration.window_us = Some(*window_us);
@@ -237,11 +282,14 @@ mod tests {
     fn a_canary_with_a_window_is_found_and_one_without_is_not() {
         let clock = Clock::start();
         run(async {
-            let open = Canary::start(Window::Open(Duration::from_millis(20)), Duration::ZERO, clock).unwrap();
-            assert!(open.race(8, clock).await.uses > 1);
-            let closed = Canary::start(Window::Closed, Duration::ZERO, clock).unwrap();
-            for _ in 0..20 {
-                assert_eq!(closed.race(8, clock).await.uses, 1);
+            for protocol in [Protocol::Http1, Protocol::Http2] {
+                let window = Window::Open(Duration::from_millis(20));
+                let open = Canary::start(window, Duration::ZERO, clock).unwrap();
+                assert!(open.race(protocol, 8, clock).await.uses > 1);
+                let closed = Canary::start(Window::Closed, Duration::ZERO, clock).unwrap();
+                for _ in 0..20 {
+                    assert_eq!(closed.race(protocol, 8, clock).await.uses, 1);
+                }
             }
         });
     }
@@ -256,7 +304,7 @@ mod tests {
     #[test]
     fn a_campaign_whose_requests_do_not_overlap_finds_no_window() {
         let clock = Clock::start();
-        let calibration = run(calibrate(50, 1, Duration::ZERO, clock)).unwrap();
+        let calibration = run(calibrate(50, 1, Duration::ZERO, Protocol::Http1, clock)).unwrap();
         assert_eq!(calibration.window_us, None);
         assert!(!calibration.false_alarm);
     }

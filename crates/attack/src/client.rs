@@ -1,7 +1,9 @@
-//! An HTTP/1.1 client with control over single bytes: requests are held back at their last byte and released together.
+//! An HTTP client with control over single bytes: requests are held back at their last byte and released together.
 //!
-//! Every request has a connection of its own, which is accepted and warm before the release. A connection is closed with
-//! a reset, so that thousands of races do not exhaust the ports of this machine.
+//! Over HTTP/1.1 every request has a connection of its own, which is accepted and warm before the release. Over HTTP/2 they
+//! share one. A connection is closed with a reset, so that thousands of races do not exhaust the ports of this machine.
+
+mod one_packet;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,19 +13,33 @@ use tokio::{
     time::timeout,
 };
 
+pub use one_packet::is_spoken as speaks_http2;
+
 use crate::clock::Clock;
 
-/// A request as bytes, with its name in reports.
+/// A request, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wire {
-    /// `POST /redeem`.
+    /// `POST /redeem`: what it is called in a report.
     pub line: String,
-    /// The bytes to send.
-    pub bytes: Vec<u8>,
+    authority: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+/// How the requests of a race are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1, each on a connection of its own.
+    #[default]
+    Http1,
+    /// HTTP/2, with the last frames of all of them in one write.
+    Http2,
 }
 
 impl Wire {
-    /// Encodes a request.
+    /// A request of this method.
     pub fn new(
         method: &str,
         path: &str,
@@ -31,18 +47,25 @@ impl Wire {
         headers: &[(String, String)],
         body: Option<&[u8]>,
     ) -> Self {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\n");
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
+        let mut headers = headers.to_vec();
         let has_length = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if !has_length && (body.is_some() || matches!(method, "POST" | "PUT" | "PATCH")) {
-            head.push_str(&format!("Content-Length: {}\r\n", body.map_or(0, <[u8]>::len)));
+            headers.push(("Content-Length".into(), body.map_or(0, <[u8]>::len).to_string()));
+        }
+        let (line, body) = (format!("{method} {path}"), body.unwrap_or_default().to_vec());
+        Self { line, authority: authority.to_owned(), headers, body }
+    }
+
+    /// The bytes of HTTP/1.1.
+    fn bytes(&self) -> Vec<u8> {
+        let mut head = format!("{} HTTP/1.1\r\nHost: {}\r\n", self.line, self.authority);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(body.unwrap_or_default());
-        Self { line: format!("{method} {path}"), bytes }
+        bytes.extend_from_slice(&self.body);
+        bytes
     }
 }
 
@@ -102,15 +125,25 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// Sends one request, and waits for its answer.
 pub async fn send(address: SocketAddr, wire: &Wire, patience: Duration, clock: Clock) -> Sent {
-    let mut sent = race(address, &[Runner::new(wire.clone())], patience, clock).await;
+    let runner = [Runner::new(wire.clone())];
+    let mut sent = race(Protocol::Http1, address, &runner, patience, clock).await;
     sent.pop().unwrap_or_else(|| unreachable!("a race of one has one result"))
 }
 
 /// Releases the last bytes of all requests at their offsets, from one loop.
-pub async fn race(address: SocketAddr, runners: &[Runner], patience: Duration, clock: Clock) -> Vec<Sent> {
+pub async fn race(
+    protocol: Protocol,
+    address: SocketAddr,
+    runners: &[Runner],
+    patience: Duration,
+    clock: Clock,
+) -> Vec<Sent> {
+    if protocol == Protocol::Http2 {
+        return one_packet::race(address, runners, patience, clock).await;
+    }
     let mut held = Vec::with_capacity(runners.len());
     for runner in runners {
-        let connected = timeout(patience, hold(address, &runner.wire)).await;
+        let connected = timeout(patience, hold(address, &runner.wire.bytes())).await;
         held.push(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
     }
     let mut order: Vec<usize> = (0..runners.len()).collect();
@@ -122,9 +155,9 @@ pub async fn race(address: SocketAddr, runners: &[Runner], patience: Duration, c
         if runner.offset_ns > 0 {
             clock.spin_until(start_ns.saturating_add(runner.offset_ns));
         }
-        if let (Ok(stream), Some(last)) = (&held[index], runner.wire.bytes.last()) {
+        if let Ok((stream, last)) = &held[index] {
             released[index] = clock.now_ns();
-            if let Err(error) = stream.try_write(std::slice::from_ref(last)) {
+            if let Err(error) = stream.try_write(&[*last]) {
                 held[index] = Err(error);
             }
         }
@@ -136,12 +169,12 @@ pub async fn race(address: SocketAddr, runners: &[Runner], patience: Duration, c
         tasks.push(tokio::spawn(async move {
             let outcome = match (stream, hang_up) {
                 (Err(error), _) => Outcome::NotSent(error.to_string()),
-                (Ok(stream), Some(after)) => {
+                (Ok((stream, _)), Some(after)) => {
                     tokio::time::sleep(after).await;
                     drop(stream);
                     Outcome::Unknown("the client hung up".into())
                 }
-                (Ok(stream), None) => match timeout(patience, receive(stream, head_only)).await {
+                (Ok((stream, _)), None) => match timeout(patience, receive(stream, head_only)).await {
                     Ok(Ok(answer)) => Outcome::Answered(answer),
                     Ok(Err(error)) => Outcome::Unknown(error.to_string()),
                     Err(_) => Outcome::Unknown(format!("no answer within {} ms", patience.as_millis())),
@@ -161,15 +194,15 @@ pub async fn race(address: SocketAddr, runners: &[Runner], patience: Duration, c
     sent
 }
 
-/// Connects, and sends all but the last byte.
-async fn hold(address: SocketAddr, wire: &Wire) -> io::Result<TcpStream> {
+/// Connects, and sends all but the last byte, which is returned.
+async fn hold(address: SocketAddr, bytes: &[u8]) -> io::Result<(TcpStream, u8)> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     stream.set_zero_linger()?;
-    let all_but_last = wire.bytes.len().saturating_sub(1);
-    stream.write_all(&wire.bytes[..all_but_last]).await?;
+    let (last, all_but_last) = bytes.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+    stream.write_all(all_but_last).await?;
     stream.writable().await?;
-    Ok(stream)
+    Ok((stream, *last))
 }
 
 async fn receive(mut stream: TcpStream, head_only: bool) -> io::Result<Answer> {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     campaign::{Gathered, Interleaved},
     canary::Calibration,
+    client::Protocol,
     clock::Clock,
     history::{self, Event, Trial},
     judge::{self, Judged, Tally},
@@ -40,6 +41,8 @@ pub struct Report {
     pub races: usize,
     /// Pairs at offsets.
     pub pairs: usize,
+    /// How the requests of a round were sent.
+    pub protocol: Protocol,
     /// Median time between the first and the last release of a round, in microseconds.
     pub spread_us: u64,
     /// The requests of the rounds met.
@@ -129,6 +132,7 @@ impl Report {
             service: Some(format!("http://{}{}", target.base_url.authority(), target.base_url.prefix)),
             races: gathered.races.rounds,
             pairs: gathered.races.pairs,
+            protocol: gathered.races.protocol,
             spread_us: gathered.races.spread_us(),
             raced: gathered.races.raced(),
             calibration,
@@ -172,6 +176,7 @@ impl Report {
             objects: tally.trials(),
             races: 0,
             pairs: 0,
+            protocol: Protocol::Http1,
             spread_us: 0,
             raced: true,
             calibration: None,

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use crate::{
-    client::{self, Answer, Outcome, Runner, Sent, Wire},
+    client::{self, Answer, Outcome, Protocol, Runner, Sent, Wire},
     clock::Clock,
     history::{Action, Details, HARNESS, Kind, Operation, Trial},
     proxy::Monitor,
@@ -62,6 +62,8 @@ pub(crate) struct Session<'t> {
     /// Values of every template: `database_url`.
     pub(crate) values: Values,
     address: SocketAddr,
+    /// How the requests of a race are sent; single ones go over HTTP/1.1.
+    pub(crate) protocol: Protocol,
     sink: Option<Sink>,
     monitor: Option<Monitor>,
     objects: u64,
@@ -96,6 +98,7 @@ impl<'t> Session<'t> {
             service: None,
             values: Values::new(),
             address,
+            protocol: Protocol::Http1,
             sink,
             monitor: None,
             objects: 0,
@@ -138,6 +141,14 @@ impl<'t> Session<'t> {
                 .await;
         self.service = Some(running.map_err(|stop| self.hide(stop))?);
         Ok(())
+    }
+
+    /// From now on races are sent in one packet, if the service speaks HTTP/2.
+    pub(crate) async fn choose_protocol(&mut self) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if client::speaks_http2(self.address, PATIENCE).await {
+            self.protocol = Protocol::Http2;
+        }
     }
 
     /// Starts the service if it was killed here, or ended by itself: some do when their database cuts a connection.
@@ -373,7 +384,9 @@ impl<'t> Session<'t> {
     ) -> Result<Vec<Sent>, Stop> {
         self.budget.spend(runners.len() as u64)?;
         let wires: Vec<Runner> = runners.iter().map(|(runner, _)| runner.clone()).collect();
-        let sent = client::race(self.address, &wires, self.budget.patience(), self.clock).await;
+        let protocol = if wires.len() > 1 { self.protocol } else { Protocol::Http1 };
+        let sent =
+            client::race(protocol, self.address, &wires, self.budget.patience(), self.clock).await;
         for (index, (sent, (runner, variant))) in sent.iter().zip(runners).enumerate() {
             let operation = self.operation(object, first + index as i64, &runner.wire, *variant, sent);
             object.trial.operations.push(operation);

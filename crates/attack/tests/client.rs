@@ -8,7 +8,7 @@ use std::{
 
 use countersign_attack::{
     Clock,
-    client::{self, Outcome, Runner, Wire},
+    client::{self, Outcome, Protocol, Runner, Wire},
 };
 
 /// A server that answers every connection with these bytes, then closes it.
@@ -89,7 +89,7 @@ fn a_refused_connection_did_not_happen_and_a_hang_up_may_have() {
     let address = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let wire = Wire::new("POST", "/", &address.to_string(), &[], None);
     let runner = Runner { hang_up: Some(Duration::ZERO), ..Runner::new(wire) };
-    let sent = run(client::race(address, &[runner], Duration::from_secs(2), Clock::start()));
+    let sent = run(client::race(Protocol::Http1, address, &[runner], Duration::from_secs(2), Clock::start()));
     assert!(matches!(sent[0].outcome, Outcome::Unknown(_)));
 }
 
@@ -99,6 +99,6 @@ fn offsets_are_kept() {
     let wire = Wire::new("POST", "/", &address.to_string(), &[], None);
     let second = Runner { offset_ns: 2_000_000, ..Runner::new(wire.clone()) };
     let sent =
-        run(client::race(address, &[second, Runner::new(wire)], Duration::from_secs(2), Clock::start()));
+        run(client::race(Protocol::Http1, address, &[second, Runner::new(wire)], Duration::from_secs(2), Clock::start()));
     assert!(sent[0].released_ns >= sent[1].released_ns + 1_900_000, "{sent:?}");
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Gathered, Options, is_spent, median};
 use crate::{
-    client::{self, Runner, Sent},
+    client::{self, Protocol, Runner, Sent},
     history::{Action, Details, Kind},
     safety::Stop,
     session::{Object, Session, Variant, excerpt},
@@ -16,6 +16,8 @@ use crate::{
 /// Timing of the races.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Races {
+    /// How the requests of a round were sent.
+    pub protocol: Protocol,
     /// Rounds of concurrent uses.
     pub rounds: usize,
     /// Pairs at offsets.

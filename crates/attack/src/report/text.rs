@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Conclusion, Report, Verdict, VerdictLine, cut, shown};
+use crate::client::Protocol;
 use crate::history::{Action, Event, HARNESS, Kind};
 
 const WIDTH: usize = 80;
@@ -102,10 +103,16 @@ fn summary(report: &Report, out: &mut String) -> std::fmt::Result {
         ));
     }
     if report.races > 0 {
-        lines.push(format!(
-            "requests of a race were released within {:.2} ms (median)",
-            report.spread_us as f64 / 1_000.0
-        ));
+        lines.push(match report.protocol {
+            Protocol::Http2 => "requests of a race were sent in one packet (HTTP/2)".into(),
+            Protocol::Http1 => format!(
+                "requests of a race were released within {:.2} ms (median)",
+                report.spread_us as f64 / 1_000.0
+            ),
+        });
+        if let Some(found) = &report.calibration {
+            lines.push(format!("they reached the canary within {:.2} ms", found.spread_us as f64 / 1_000.0));
+        }
         if !report.raced {
             lines.push("the requests did not race: one was answered before the next was released".into());
         }
