@@ -9,6 +9,7 @@ pub mod explorer;
 pub mod export;
 pub mod fixtures;
 pub mod flows;
+pub mod history;
 pub mod liveness;
 pub mod model;
 pub mod outages;

@@ -10,9 +10,7 @@ pub mod campaign;
 pub mod canary;
 pub mod client;
 mod clock;
-pub mod history;
 pub mod init;
-pub mod judge;
 pub mod learn;
 pub mod proxy;
 pub mod report;
@@ -27,3 +25,5 @@ pub mod target;
 pub mod template;
 
 pub use clock::Clock;
+/// What was recorded of a service, and its judgement.
+pub use countersign_models::history::{self, judge};

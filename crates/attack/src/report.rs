@@ -12,11 +12,11 @@ use crate::{
     canary::Calibration,
     client::Protocol,
     clock::Clock,
-    history::{self, Event, Trial},
+    history::{self, Event, Promise, Trial},
     judge::{self, Judged, Tally},
     reproduction::Scenario,
     safety::{Budget, Secrets},
-    target::{Promise, Target},
+    target::Target,
 };
 
 /// The version of the JSON document.

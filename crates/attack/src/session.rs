@@ -385,8 +385,7 @@ impl<'t> Session<'t> {
         self.budget.spend(runners.len() as u64)?;
         let wires: Vec<Runner> = runners.iter().map(|(runner, _)| runner.clone()).collect();
         let protocol = if wires.len() > 1 { self.protocol } else { Protocol::Http1 };
-        let sent =
-            client::race(protocol, self.address, &wires, self.budget.patience(), self.clock).await;
+        let sent = client::race(protocol, self.address, &wires, self.budget.patience(), self.clock).await;
         for (index, (sent, (runner, variant))) in sent.iter().zip(runners).enumerate() {
             let operation = self.operation(object, first + index as i64, &runner.wire, *variant, sent);
             object.trial.operations.push(operation);

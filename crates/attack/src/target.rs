@@ -10,7 +10,10 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::template::{Capture, Template};
+use crate::{
+    history::Promise,
+    template::{Capture, Template},
+};
 
 pub use read::{MAX_BYTES, parse};
 
@@ -124,27 +127,6 @@ impl BaseUrl {
         } else {
             format!("{}:{}", self.host, self.port)
         }
-    }
-}
-
-/// Requirements on an object: those keys of `[object]` in a flow file that can be judged on a running service.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Promise {
-    /// Name of the object in messages.
-    pub noun: String,
-    /// Number of permitted uses.
-    pub uses: u64,
-    /// Number of different people who have to approve; only with the role `approve`.
-    pub approvers: u64,
-    /// A refused attempt uses it up.
-    pub burn: bool,
-    /// The answers that a use may give a loser. Empty: any 4xx.
-    pub conflict: Vec<u16>,
-}
-
-impl Default for Promise {
-    fn default() -> Self {
-        Self { noun: "object".into(), uses: 1, approvers: 1, burn: false, conflict: Vec::new() }
     }
 }
 

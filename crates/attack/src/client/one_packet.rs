@@ -304,8 +304,7 @@ fn request(wire: &Wire) -> io::Result<(http::Request<()>, Vec<u8>)> {
     const OF_THE_CONNECTION: [&str; 6] =
         ["connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
     let (method, path) = wire.line.split_once(' ').unwrap_or(("GET", "/"));
-    let mut request =
-        http::Request::builder().method(method).uri(format!("http://{}{path}", wire.authority));
+    let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", wire.authority));
     for (name, value) in &wire.headers {
         let name = name.to_ascii_lowercase();
         if !OF_THE_CONNECTION.contains(&name.as_str()) {

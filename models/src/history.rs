@@ -1,9 +1,9 @@
-//! Histories: requests, times and outcomes, as NDJSON with the keys of Jepsen.
+//! Histories of a running service: requests, times and outcomes, as NDJSON with the keys of Jepsen.
+
+pub mod judge;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::target::Promise;
 
 /// One line of a history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,27 @@ pub struct Details {
     /// The statements that the request led to, where the database was followed, each with its place in the schedule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sql: Vec<(usize, String)>,
+}
+
+/// Requirements on an object: those keys of `[object]` in a flow file that can be judged on a running service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// Name of the object in messages.
+    pub noun: String,
+    /// Number of permitted uses.
+    pub uses: u64,
+    /// Number of different people who have to approve.
+    pub approvers: u64,
+    /// A refused attempt uses it up.
+    pub burn: bool,
+    /// The answers that a use may give a loser. Empty: any 4xx.
+    pub conflict: Vec<u16>,
+}
+
+impl Default for Promise {
+    fn default() -> Self {
+        Self { noun: "object".into(), uses: 1, approvers: 1, burn: false, conflict: Vec::new() }
+    }
 }
 
 /// An operation: its begin and its end.

@@ -7,9 +7,8 @@ pub mod general;
 pub mod linear;
 mod rules;
 
-use countersign_models::properties::Property;
-
-use crate::history::Trial;
+use super::Trial;
+use crate::properties::Property;
 
 /// Result of one property on one object's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +28,8 @@ pub fn property(id: &str) -> Option<Property> {
     Property::ALL.iter().copied().find(|property| property.id() == id)
 }
 
-/// The ids of the properties of a report, in its order. No history shows S16 and S22 violated: see
-/// [`missing_role`](crate::report::missing_role).
+/// The ids of the properties of a report, in its order. No history shows S16 and S22 violated: it has neither tokens nor
+/// versions of a target.
 pub const JUDGED: &[&str] = &[
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15", "S16",
     "S17", "S18", "S19", "S20", "S21", "S22", "L1", "L2", "L3", "L4",

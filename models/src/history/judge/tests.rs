@@ -9,10 +9,7 @@ use super::{
     linear::{self, Span},
     rules,
 };
-use crate::{
-    history::{Action, Details, Kind, Operation, Trial},
-    target::Promise,
-};
+use crate::history::{Action, Details, Kind, Operation, Promise, Trial};
 
 /// A history under construction; each operation takes place after the one before it.
 struct Story {

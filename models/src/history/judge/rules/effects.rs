@@ -1,0 +1,94 @@
+//! The rules about what a use leaves behind: S6, S8, S9, S11, S17, L1, L2.
+
+use serde_json::Value;
+
+use super::{View, verdict};
+use crate::history::{Action, Kind, judge::Finding};
+
+impl View<'_> {
+    pub(super) fn other_payload(&self) -> Finding {
+        let Some(drift) = self.ok(Action::Drift).next() else { return Finding::NotExercised };
+        let Some(usage) = self.sent().into_iter().find(|usage| usage.invoked_ns > drift.completed_ns) else {
+            return Finding::NotExercised;
+        };
+        if usage.kind != Kind::Ok {
+            return Finding::Holds;
+        }
+        let payload = self.ok(Action::Payload).next_back().map(|read| &read.details);
+        match payload.map(|details| (&details.read, &details.approved)) {
+            Some((Some(read), Some(approved))) => verdict(read != approved, || {
+                format!("the effect has the payload {read}, and {approved} was approved")
+            }),
+            _ => Finding::Violated(format!("the {} was used after its payload had changed", self.noun())),
+        }
+    }
+
+    pub(super) fn audited(&self) -> Finding {
+        let Some(events) = self.last_count(Action::Audit) else { return Finding::NotExercised };
+        let uses = match (self.used(), self.trial.promise.uses) {
+            (Some(used), 1) => u64::from(used),
+            _ => match self.last_count(Action::Effects) {
+                Some(effects) => effects,
+                None if self.unknown().is_some() => {
+                    return Finding::Unknown("no role shows whether the object is used".into());
+                }
+                None => self.successes(),
+            },
+        };
+        if uses == 0 && events == 0 {
+            return Finding::NotExercised;
+        }
+        verdict(events != uses, || format!("{events} events record {uses} uses"))
+    }
+
+    pub(super) fn final_state(&self) -> Finding {
+        let mut reads = self.ok(Action::Observe).filter_map(|read| read.details.read.as_ref()?.as_bool());
+        if !reads.by_ref().any(|used| used) {
+            return Finding::NotExercised;
+        }
+        let mut after = reads.peekable();
+        if after.peek().is_none() {
+            return Finding::NotExercised;
+        }
+        verdict(after.any(|used| !used), || format!("the {} was used, and is unused again", self.noun()))
+    }
+
+    pub(super) fn targets(&self) -> Finding {
+        match self.last_count(Action::Targets) {
+            Some(targets) if self.sent().len() > 1 => {
+                verdict(targets > 1, || format!("{targets} targets were created"))
+            }
+            _ => Finding::NotExercised,
+        }
+    }
+
+    pub(super) fn effect_without_use(&self) -> Finding {
+        match (self.used(), self.last_count(Action::Effects)) {
+            (Some(used), Some(effects)) if effects > 0 => {
+                verdict(!used, || format!("the effect happened, and the {} is not used", self.noun()))
+            }
+            _ => Finding::NotExercised,
+        }
+    }
+
+    pub(super) fn effect_owed(&self) -> Finding {
+        let Some(effects) = self.last_count(Action::Effects) else { return Finding::NotExercised };
+        let succeeded = self.ok(Action::Use).next().is_some();
+        let used = self.used() == Some(true) && !self.trial.promise.burn;
+        if !succeeded && !used {
+            return Finding::NotExercised;
+        }
+        verdict(effects == 0, || format!("the {} is used, and the effect never happened", self.noun()))
+    }
+
+    pub(super) fn settled(&self) -> Finding {
+        let used = self.used() == Some(true) || self.ok(Action::Use).next().is_some();
+        if !used && self.last_count(Action::Targets).unwrap_or(0) == 0 {
+            return Finding::NotExercised;
+        }
+        match self.last(Action::Settled).and_then(Value::as_bool) {
+            Some(settled) => verdict(!settled, || "the target has not settled".into()),
+            None => Finding::NotExercised,
+        }
+    }
+}
