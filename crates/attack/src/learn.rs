@@ -99,7 +99,7 @@ fn items(trace: UseTrace<'_>) -> Vec<Item> {
         for statement in &unit.statements {
             for shape in sql::shapes(&statement.sql).unwrap_or_default() {
                 let rows = result.next().and_then(|result| result.rows);
-                is_snapshot |= shape.asks_for_snapshot;
+                is_snapshot |= shape.snapshot.is_some() || shape.changes_snapshots;
                 rolls_back |= shape.kind == (Kind::End { commits: false });
                 let reads_system =
                     !shape.tables.is_empty() && shape.tables.iter().all(|table| table.starts_with("pg_"));

@@ -80,8 +80,17 @@ pub(crate) struct Shape {
     /// `SET`, or the columns and values of an inserted row.
     pub(crate) values: Vec<(String, Operand)>,
     pub(crate) on_duplicate: Option<OnDuplicate>,
-    /// Asks for a snapshot that lasts: REPEATABLE READ or SERIALIZABLE.
-    pub(crate) asks_for_snapshot: bool,
+    /// The snapshot that lasts, which the transaction asks for.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Asks for such a snapshot otherwise: for the session, say.
+    pub(crate) changes_snapshots: bool,
+}
+
+/// The isolation of a transaction whose snapshot lasts until its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Snapshot {
+    RepeatableRead,
+    Serializable,
 }
 
 /// The shapes of the statements in a text; `None` when it cannot be parsed.
@@ -154,7 +163,8 @@ fn empty(kind: Kind) -> Shape {
         conditions: Vec::new(),
         values: Vec::new(),
         on_duplicate: None,
-        asks_for_snapshot: false,
+        snapshot: None,
+        changes_snapshots: false,
     }
 }
 
@@ -164,6 +174,8 @@ fn control(text: &str) -> Option<Shape> {
     let mut words = upper.split_whitespace();
     let kind = match (words.next().unwrap_or_default(), words.next()) {
         ("BEGIN" | "START", _) => Kind::Begin,
+        // The next transaction inherits its isolation.
+        ("COMMIT" | "END" | "ROLLBACK" | "ABORT", Some("AND")) => Kind::Other,
         ("COMMIT" | "END", Some("PREPARED")) => Kind::Other,
         ("COMMIT" | "END", _) => Kind::End { commits: true },
         ("ROLLBACK", Some("PREPARED")) => Kind::Other,
@@ -174,7 +186,14 @@ fn control(text: &str) -> Option<Shape> {
         _ => return None,
     };
     let mut shape = empty(kind);
-    shape.asks_for_snapshot = upper.contains("SERIALIZABLE") || upper.contains("REPEATABLE READ");
+    let snapshot = if upper.contains("SERIALIZABLE") {
+        Some(Snapshot::Serializable)
+    } else {
+        upper.contains("REPEATABLE READ").then_some(Snapshot::RepeatableRead)
+    };
+    let of_transaction = kind == Kind::Begin || upper.starts_with("SET TRANSACTION ISOLATION");
+    shape.snapshot = snapshot.filter(|_| of_transaction);
+    shape.changes_snapshots = snapshot.is_some() && !of_transaction;
     Some(shape)
 }
 
@@ -479,7 +498,12 @@ mod tests {
             shapes("BEGIN; SELECT 1; COMMIT").unwrap().iter().map(|shape| shape.kind).collect();
         assert_eq!(kinds, [Kind::Begin, Kind::Select, Kind::End { commits: true }]);
         assert_eq!(one("ROLLBACK TO SAVEPOINT a").kind, Kind::RollbackTo);
-        assert!(one("BEGIN ISOLATION LEVEL SERIALIZABLE").asks_for_snapshot);
+        assert_eq!(one("BEGIN ISOLATION LEVEL SERIALIZABLE").snapshot, Some(Snapshot::Serializable));
+        let set = one("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+        assert_eq!((set.snapshot, set.changes_snapshots), (Some(Snapshot::RepeatableRead), false));
+        let session = one("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+        assert_eq!((session.snapshot, session.changes_snapshots), (None, true));
+        assert_eq!(one("COMMIT AND CHAIN").kind, Kind::Other);
         assert_eq!(one("COMMIT PREPARED 'x'").kind, Kind::Other);
         assert!(shapes("UPDATE cards SETT x").is_none());
     }

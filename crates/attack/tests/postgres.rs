@@ -45,6 +45,7 @@ fn main() {
         ("read_then_write_pays_twice", |url| redeems_twice(url, Order::ReadThenWrite, true)),
         ("a_conditional_update_pays_once", |url| redeems_twice(url, Order::ConditionalUpdate, false)),
         ("a_locking_read_pays_once", |url| redeems_twice(url, Order::ForUpdate, false)),
+        ("serializable_transactions_pay_once", |url| redeems_twice(url, Order::Serializable, false)),
         ("a_unique_row_pays_once", |url| redeems_twice(url, Order::UniqueRow, false)),
         ("without_a_transaction_a_crash_loses_the_payout", crashes_lose),
         ("in_a_transaction_no_crash_loses_the_payout", crashes_keep),
@@ -179,6 +180,8 @@ fn learns(url: &str) {
     assert!(file.contains("{ do = \"audit\" },"), "{file}");
     let file = learn(Order::ForUpdate);
     assert!(file.contains("# The row was locked when it was read."), "{file}");
+    // The locking read compares the expiry.
+    assert!(file.contains("{ do = \"consume\", guards = [\"status\", \"expiry\"] },"), "{file}");
     let file = learn(Order::UniqueRow);
     assert!(file.contains("# A unique row for each object."), "{file}");
     let file = learn(Order::WithoutTransaction);

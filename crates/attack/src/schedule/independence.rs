@@ -1,14 +1,16 @@
 //! Which steps commute: a step's footprint, and when two footprints conflict.
 //!
 //! Under READ COMMITTED a plain read is affected by what is committed only; a write and a row lock by what is committed,
-//! written or locked. In doubt two steps depend on each other.
+//! written or locked. Under REPEATABLE READ the first statement of a transaction takes its snapshot, which depends on every
+//! commit. Under SERIALIZABLE the database also compares reads with writes, whichever comes first, by pages and tables
+//! rather than rows; and the order of the commits decides which transaction fails. In doubt two steps depend on each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::{Catalog, ColumnType, Relation};
 use crate::{
     proxy::{Parameter, Statement, TransactionStatus},
-    sql::{self, Kind, OnDuplicate, Operand, Shape},
+    sql::{self, Kind, OnDuplicate, Operand, Shape, Snapshot},
 };
 
 /// PostgreSQL's functions that read and write nothing that another request can change.
@@ -81,6 +83,9 @@ const HARMLESS: &[&str] = &[
     "pg_backend_pid",
 ];
 
+/// Stands for a table that every transaction with a lasting snapshot reads.
+const SNAPSHOTS: &str = "(snapshots)";
+
 /// Effect of a step on rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
@@ -89,6 +94,8 @@ enum Effect {
     /// Writes, or locks.
     Write,
     Insert,
+    /// Reads, and is compared with the writes of other serializable transactions.
+    Watch,
     /// Makes writes visible, or releases locks.
     Settle {
         publishes: bool,
@@ -115,6 +122,13 @@ pub(super) struct Footprint {
 impl Footprint {
     pub(super) fn opaque() -> Self {
         Self { is_opaque: true, accesses: Vec::new() }
+    }
+
+    /// The same effect on all rows of these tables.
+    fn on_tables(tables: impl IntoIterator<Item = impl ToString>, effect: Effect) -> Self {
+        let access =
+            |table: &dyn ToString| Access { table: table.to_string(), keys: BTreeMap::new(), effect };
+        Self { is_opaque: false, accesses: tables.into_iter().map(|table| access(&table)).collect() }
     }
 
     /// True if the step commutes with every other.
@@ -151,7 +165,7 @@ impl Access {
                 publishes
             }
             (Effect::Read, _) | (_, Effect::Read) => false,
-            (Effect::Settle { .. }, Effect::Settle { .. }) => false,
+            (Effect::Settle { .. }, Effect::Settle { .. }) | (Effect::Watch, Effect::Watch) => false,
             _ => true,
         };
         if !effects_conflict || self.table != other.table {
@@ -172,6 +186,8 @@ impl Access {
 pub(super) struct Transaction {
     is_open: bool,
     touched: Footprint,
+    isolation: Option<Snapshot>,
+    has_snapshot: bool,
 }
 
 impl Transaction {
@@ -194,8 +210,7 @@ impl Transaction {
             // The failure has rolled back the transaction, and released its locks.
             Some(TransactionStatus::Failed) => {
                 footprint.join(self.settled(false));
-                self.touched = Footprint::default();
-                self.is_open = true;
+                *self = Self { is_open: true, ..Self::default() };
             }
             Some(TransactionStatus::Open) => self.is_open = true,
             None => {}
@@ -225,6 +240,7 @@ impl Transaction {
     }
 
     fn apply_shape(&mut self, shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Footprint {
+        self.isolation = shape.snapshot.or(self.isolation);
         match shape.kind {
             Kind::Begin => {
                 self.is_open = true;
@@ -242,8 +258,14 @@ impl Transaction {
                 Footprint::opaque()
             }
             Kind::Select | Kind::Insert | Kind::Update | Kind::Delete => {
-                let footprint = accesses(shape, parameters, catalog).unwrap_or_else(Footprint::opaque);
+                let mut footprint = accesses(shape, parameters, catalog).unwrap_or_else(Footprint::opaque);
+                if self.isolation == Some(Snapshot::Serializable) {
+                    footprint.join(Footprint::on_tables(&shape.tables, Effect::Watch));
+                }
                 self.touched.join(footprint.clone());
+                if self.isolation.is_some() && !std::mem::replace(&mut self.has_snapshot, true) {
+                    footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Read));
+                }
                 footprint
             }
         }
@@ -252,16 +274,24 @@ impl Transaction {
     /// The effect of the transaction's end.
     fn settled(&self, publishes: bool) -> Footprint {
         let writes = self.touched.accesses.iter().filter(|access| access.effect != Effect::Read);
-        let accesses =
+        let accesses: Vec<Access> =
             writes.map(|access| Access { effect: Effect::Settle { publishes }, ..access.clone() }).collect();
-        Footprint { is_opaque: self.touched.is_opaque, accesses }
+        let touches_nothing = accesses.is_empty();
+        let mut footprint = Footprint { is_opaque: self.touched.is_opaque, accesses };
+        if self.isolation == Some(Snapshot::Serializable) {
+            footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Write));
+        }
+        if publishes && !(touches_nothing && self.isolation.is_none()) {
+            footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Settle { publishes }));
+        }
+        footprint
     }
 }
 
-/// True if a unit requests a lasting snapshot; then no reduction is possible.
-pub(super) fn asks_for_snapshot(statements: &[Statement]) -> bool {
+/// True if later transactions may have a lasting snapshot that they do not request; then no reduction is possible.
+pub(super) fn changes_snapshots(statements: &[Statement]) -> bool {
     let shapes = statements.iter().filter_map(|statement| sql::shapes(&statement.sql));
-    shapes.flatten().any(|shape| shape.asks_for_snapshot)
+    shapes.flatten().any(|shape| shape.changes_snapshots)
 }
 
 /// The accesses of a statement; `None` when its text does not show them.
@@ -412,6 +442,29 @@ mod tests {
         assert!(depend(&read, &["BEGIN", update, "COMMIT"]));
         assert!(!depend(&read, &["BEGIN", update, "ROLLBACK"]));
         assert!(!depend(&read, &read));
+    }
+
+    #[test]
+    fn a_snapshot_depends_on_every_commit_and_later_reads_of_a_serializable_transaction_on_writes() {
+        let read = "SELECT * FROM cards WHERE code = 'x'";
+        let other = "UPDATE logs SET note = 'x'";
+        let update = "UPDATE cards SET state = 'used' WHERE code = 'y'";
+        for begin in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"] {
+            // Of another table: it may be read later.
+            assert!(depend(&[begin, read], &[other]), "{begin}");
+            assert!(!depend(&[begin, read], &["BEGIN", other]), "{begin}");
+            assert!(!depend(&[begin, read], &[begin, read]), "{begin}");
+            assert!(!depend(&[begin, read, read], &[other]), "{begin}");
+            assert!(!depend(&[begin], &[other]), "{begin}");
+        }
+        let [repeatable, serializable] = ["REPEATABLE READ", "SERIALIZABLE"];
+        let begin = |level: &str| format!("BEGIN ISOLATION LEVEL {level}");
+        let updates = |level| depend(&[&begin(level), read, read], &[&begin(level), other, update]);
+        assert!(!updates(repeatable) && updates(serializable));
+        let commits = |level| depend(&[&begin(level), read, "COMMIT"], &[&begin(level), other, "COMMIT"]);
+        assert!(!commits(repeatable) && commits(serializable));
+        // Set within the transaction.
+        assert!(depend(&["BEGIN", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", read], &[other]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     Requests, SearchSettings, Step,
     catalog::Catalog,
-    independence::{Footprint, Transaction, asks_for_snapshot},
+    independence::{Footprint, Transaction, changes_snapshots},
     policy::Policy,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub(super) struct Knowledge {
     pub(super) saw_late: bool,
     /// The background contains what the service sends when a request is over.
     pub(super) knows_afterwards: bool,
-    /// A transaction requested a lasting snapshot.
+    /// Transactions may have a snapshot that lasts without asking for it.
     pub(super) snapshots: bool,
 }
 
@@ -311,7 +311,7 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
         };
         let known = self.connections.entry(connection).or_default();
         let footprint = known.transaction.footprint(&statements, &self.knowledge.catalog);
-        self.knowledge.snapshots |= asks_for_snapshot(&statements);
+        self.knowledge.snapshots |= changes_snapshots(&statements);
         known.last_user = Some(request);
         self.current = self.push(request, connection, statements, footprint);
         self.states[request] = State::Running(Some(InFlight { connection, step: self.current }));

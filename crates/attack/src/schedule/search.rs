@@ -255,7 +255,7 @@ fn reason_not_to_reduce(settings: &SearchSettings, knowledge: &Knowledge) -> Opt
     } else if knowledge.service_waits {
         Some("requests wait for each other inside the service")
     } else if knowledge.snapshots || knowledge.catalog.may_default_to_snapshots {
-        Some("a transaction has a snapshot that lasts (REPEATABLE READ or SERIALIZABLE)")
+        Some("the session or the database asks for snapshots that last (REPEATABLE READ or SERIALIZABLE)")
     } else {
         None
     }

@@ -12,7 +12,7 @@ use countersign_attack::{
     schedule::{CrashRun, CrashableRequests, Requests, Schedule},
 };
 use tokio::task::AbortHandle;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Error, NoTls, error::SqlState};
 
 pub(crate) const TABLES: &str = "
     CREATE TABLE cards (code text PRIMARY KEY, amount integer NOT NULL, state text NOT NULL, expires_at timestamptz NOT NULL);
@@ -28,6 +28,8 @@ pub(crate) enum Order {
     ConditionalUpdate,
     /// Locks it when it reads it.
     ForUpdate,
+    /// Reads the card, then marks it, in a serializable transaction that is repeated when it fails.
+    Serializable,
     /// A unique row.
     UniqueRow,
     /// Marks it, then writes the ledger, without a transaction.
@@ -76,13 +78,19 @@ impl Service {
         let status = match self.order {
             Order::WithoutTransaction => self.redeem_on(&client, &code).await,
             _ => {
-                client.batch_execute("BEGIN").await?;
-                let status = self.redeem_on(&client, &code).await;
-                match status {
-                    Ok(200) => client.batch_execute("COMMIT").await?,
-                    _ => client.batch_execute("ROLLBACK").await?,
+                let isolation =
+                    if self.order == Order::Serializable { " ISOLATION LEVEL SERIALIZABLE" } else { "" };
+                loop {
+                    client.batch_execute(&format!("BEGIN{isolation}")).await?;
+                    let status = match self.redeem_on(&client, &code).await {
+                        Ok(200) => client.batch_execute("COMMIT").await.map(|()| 200),
+                        status => client.batch_execute("ROLLBACK").await.and(status),
+                    };
+                    if !matches!(&status, Err(error) if error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE))
+                    {
+                        break status;
+                    }
                 }
-                status
             }
         };
         self.pool.lock().unwrap().push(client);
@@ -95,7 +103,7 @@ impl Service {
 
     async fn redeem_on(&self, client: &Client, code: &String) -> Result<u16, Error> {
         let changed = match self.order {
-            Order::ReadThenWrite | Order::ForUpdate => {
+            Order::ReadThenWrite | Order::ForUpdate | Order::Serializable => {
                 let lock = if self.order == Order::ForUpdate { " FOR UPDATE" } else { "" };
                 let read =
                     format!("SELECT amount, state FROM cards WHERE code = $1 AND expires_at > now(){lock}");
