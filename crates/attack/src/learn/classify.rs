@@ -183,12 +183,16 @@ fn consume(item: &Item, before: &[(Item, Role)], object: &str, status: Option<&s
     let reads = before.iter().filter(|(read, _)| {
         read.transaction == item.transaction && read.shape.table.as_deref() == Some(object)
     });
-    let is_locked = reads.clone().any(|(read, _)| read.shape.locks_rows);
+    let mut locked = reads.clone().filter(|(read, _)| read.shape.locks_rows).peekable();
+    let is_locked = locked.peek().is_some();
+    // Nothing changes the row between a locking read and the update: what the read compares, the update compares.
+    let locked_expiry = locked.any(|(read, _)| guards(&read.shape, status).expiry);
     let is_read = reads.count() > 0;
     if own.status {
-        Consume { guards: own, why: Atomic::Conditional }
+        Consume { guards: Guards { expiry: own.expiry || locked_expiry, ..own }, why: Atomic::Conditional }
     } else if is_locked {
-        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::Locked }
+        let guards = Guards { status: true, expiry: own.expiry || locked_expiry };
+        Consume { guards, why: Atomic::Locked }
     } else if item.is_snapshot && is_read {
         Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::Snapshot }
     } else {
