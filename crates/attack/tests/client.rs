@@ -98,7 +98,12 @@ fn offsets_are_kept() {
     let address = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let wire = Wire::new("POST", "/", &address.to_string(), &[], None);
     let second = Runner { offset_ns: 2_000_000, ..Runner::new(wire.clone()) };
-    let sent =
-        run(client::race(Protocol::Http1, address, &[second, Runner::new(wire)], Duration::from_secs(2), Clock::start()));
+    let sent = run(client::race(
+        Protocol::Http1,
+        address,
+        &[second, Runner::new(wire)],
+        Duration::from_secs(2),
+        Clock::start(),
+    ));
     assert!(sent[0].released_ns >= sent[1].released_ns + 1_900_000, "{sent:?}");
 }

@@ -2,6 +2,8 @@
 //!
 //! Needs PostgreSQL, and what `scripts/attack-services.sh` installs. One trial is one campaign, of at most a minute.
 
+mod trials;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,8 +18,8 @@ use countersign_attack::{
     target::{self, Target},
     template::Template,
 };
-use countersign_testkit::{Cluster, Fsync, Installation, may_be_skipped, unused_port};
-use libtest_mimic::{Arguments, Trial};
+use countersign_testkit::{Cluster, Fsync, unused_port};
+use libtest_mimic::Trial;
 
 /// A service, and the properties of which at least one is found violated. None: it is correct.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +74,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RACES: usize = 10_000;
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // The services have fixed ports.
-    arguments.test_threads = Some(1);
-    let missing = missing();
-    if let Some(missing) = &missing {
-        assert!(std::env::var_os("CI").is_none(), "in CI everything has to be there, and {missing}");
-        eprintln!("every trial is skipped: {missing}");
-    }
-    let skip = missing.is_some();
+    let (arguments, skip) = trials::begin(missing().as_deref());
     let mut trials = Vec::new();
     for roles in [Roles::All, Roles::WithoutEffects, Roles::WithoutDatabase] {
         for case in CASES {
@@ -107,11 +101,9 @@ fn installed() -> PathBuf {
 }
 
 fn missing() -> Option<String> {
-    if let Err(missing) = Installation::find() {
-        return may_be_skipped(&missing).err().or(Some(missing.to_string()));
-    }
-    (!installed().join("installed").exists())
-        .then(|| "scripts/attack-services.sh has not been run".to_owned())
+    let not_installed = !installed().join("installed").exists();
+    let services = not_installed.then(|| "scripts/attack-services.sh has not been run".to_owned());
+    trials::without_postgresql().or(services)
 }
 
 /// A PostgreSQL that listens on a port of the loopback address.

@@ -3,6 +3,8 @@
 //!
 //! Needs PostgreSQL, and the gate's program: `cargo build -p countersign-gate`, or its path in `COUNTERSIGN_GATE`.
 
+mod trials;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -19,8 +21,8 @@ use countersign_attack::{
     target::{self, Target},
 };
 use countersign_models::flows::BUILT_IN;
-use countersign_testkit::{Cluster, Fsync, Installation, may_be_skipped};
-use libtest_mimic::{Arguments, Trial};
+use countersign_testkit::{Cluster, Fsync};
+use libtest_mimic::Trial;
 
 const FLOWS: [&str; 3] = ["consume-first", "consume-last", "atomic-commit"];
 /// Properties that are visible from outside, and judged by the model on some of these flows.
@@ -47,14 +49,7 @@ deployment_cap = 1000000
 "#;
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // The gate has a fixed port.
-    arguments.test_threads = Some(1);
-    let missing = missing();
-    if let Some(missing) = &missing {
-        assert!(std::env::var_os("CI").is_none(), "in CI everything has to be there, and {missing}");
-        eprintln!("every trial is skipped: {missing}");
-    }
+    let (arguments, skip) = trials::begin(missing().as_deref());
     let mut trials = Vec::new();
     for flow in FLOWS {
         let postgres = Trial::test(format!("postgres/{flow}"), move || {
@@ -65,13 +60,13 @@ fn main() {
             sqlite(flow);
             Ok(())
         });
-        trials.extend([postgres, sqlite].map(|trial| trial.with_ignored_flag(missing.is_some())));
+        trials.extend([postgres, sqlite].map(|trial| trial.with_ignored_flag(skip)));
     }
     let interleaved = Trial::test("interleavings/atomic-commit", || {
         interleavings("atomic-commit");
         Ok(())
     });
-    trials.push(interleaved.with_ignored_flag(missing.is_some()));
+    trials.push(interleaved.with_ignored_flag(skip));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -82,11 +77,9 @@ fn gate() -> PathBuf {
 }
 
 fn missing() -> Option<String> {
-    if let Err(missing) = Installation::find() {
-        return may_be_skipped(&missing).err().or(Some(missing.to_string()));
-    }
     let gate = gate();
-    (!gate.exists()).then(|| format!("{} is not there: cargo build -p countersign-gate", gate.display()))
+    let build = || format!("{} is not there: cargo build -p countersign-gate", gate.display());
+    trials::without_postgresql().or_else(|| (!gate.exists()).then(build))
 }
 
 /// A folder with the gate's configuration.

@@ -141,7 +141,12 @@ fn requests(address: SocketAddr, path: &str, body: Option<&[u8]>) -> Vec<Runner>
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 fn statuses(sent: &[client::Sent]) -> Vec<u16> {

@@ -303,6 +303,19 @@ pub(super) fn stop(error: ExploreError<Stop>) -> Stop {
     }
 }
 
+/// The second requests that are wanted, and the time for each: until this share of the campaign is spent.
+fn others<'t>(
+    session: &Session<'t>,
+    options: &Options,
+    share: f64,
+    is_wanted: impl Fn(&Other<'t>) -> bool,
+) -> (Vec<Other<'t>>, Duration) {
+    let others: Vec<Other<'t>> = Other::all(session.target).into_iter().filter(is_wanted).collect();
+    let left = options.limits.time.mul_f64((share - session.budget.time_spent()).max(0.02));
+    let count = u32::try_from(others.len()).unwrap_or(u32::MAX).max(1);
+    (others, left / count)
+}
+
 /// Interleaves a use with a use, and with every change that is one request.
 pub(super) async fn interleave(
     session: &mut Session<'_>,
@@ -311,18 +324,12 @@ pub(super) async fn interleave(
     options: &Options,
     payload: Option<&Value>,
 ) -> Result<(), Stop> {
-    let mut others = Other::all(session.target);
-    others.retain(|other| !matches!(other, Other::Held(..)));
-    let left = options.limits.time.mul_f64((0.65 - session.budget.time_spent()).max(0.02));
-    let pairs = others.len() as u32;
+    let (others, time) = others(session, options, 0.65, |other| !matches!(other, Other::Held(..)));
     for other in others {
         let pair = format!("use ∥ {}", other.name());
         let mut requests = Pair::new(session, gathered, payload, other);
-        let settings = SearchSettings {
-            max_schedules: options.schedules,
-            max_time: left / pairs.max(1),
-            ..SearchSettings::default()
-        };
+        let settings =
+            SearchSettings { max_schedules: options.schedules, max_time: time, ..SearchSettings::default() };
         let done = match explore(proxy, &mut requests, &settings).await {
             Err(ExploreError::NoStatements) => {
                 gathered.notes.push(format!("{pair}: {}", ExploreError::<Stop>::NoStatements));
@@ -401,11 +408,8 @@ pub(super) async fn stall(
     options: &Options,
     payload: Option<&Value>,
 ) -> Result<(), Stop> {
-    let others = Other::all(session.target).into_iter().filter(|other| !matches!(other, Other::Change(..)));
-    let others: Vec<Other<'_>> = others.collect();
-    let count = others.len() as u32;
-    let left = options.limits.time.mul_f64((0.8 - session.budget.time_spent()).max(0.02));
-    let settings = SearchSettings { max_time: left / count.max(1), ..SearchSettings::default() };
+    let (others, max_time) = others(session, options, 0.8, |other| !matches!(other, Other::Change(..)));
+    let settings = SearchSettings { max_time, ..SearchSettings::default() };
     for other in others {
         let what = match &other {
             Other::Held(f, _) => f.word(),
