@@ -12,6 +12,10 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::{
     explorer::Explorable as _,
+    history::{
+        Action, Details, HARNESS, Kind, Operation, Promise, Trial,
+        judge::{Judged, judge_all},
+    },
     model::{Bounds, Model},
     world::{Packed, State},
 };
@@ -107,6 +111,51 @@ impl Auditor {
     }
 }
 
+/// The properties that the events of one approval violate, each with how, whatever the flow.
+pub fn violated(events: &[(AuditKind, Timestamp)]) -> Vec<(&'static str, String)> {
+    let how = |judged: &Judged| Some((judged.id, judged.shortest.as_ref()?.1.clone()));
+    judge_all(&[trial(events)]).judged().iter().filter_map(how).collect()
+}
+
+/// The events as a history: each is an operation that took no time, and the end of the window is one, too.
+fn trial(events: &[(AuditKind, Timestamp)]) -> Trial {
+    let promise = Promise { noun: "approval".into(), ..Promise::default() };
+    let mut trial = Trial { object: String::new(), promise, operations: Vec::new() };
+    let mut push = |f, at: Timestamp, who: Option<&str>| {
+        let details = Details { who: who.map(str::to_owned), ..Details::default() };
+        let at_ns = at.0.saturating_mul(1_000_000);
+        let operation = Operation {
+            process: HARNESS,
+            f,
+            kind: Kind::Ok,
+            invoked_ns: at_ns,
+            completed_ns: at_ns.saturating_add(1),
+            details: Details {
+                request: (f == Action::Use).then(|| AuditKind::Executed.as_str().to_owned()),
+                ..details
+            },
+        };
+        trial.operations.push(operation);
+    };
+    for (kind, at) in events {
+        match kind {
+            // Not approved yet.
+            AuditKind::Requested => {
+                push(Action::Arrange, *at, Some("unapproved"));
+                // At the end of its window it is expired, and this is before an event of the same moment.
+                let end = at.0.saturating_add(APPROVAL_WINDOW_MS).saturating_sub(1);
+                push(Action::Expire, Timestamp(end), None);
+            }
+            AuditKind::Approved => push(Action::Approve, *at, Some("approver-1")),
+            AuditKind::Rejected => push(Action::Reject, *at, None),
+            AuditKind::Expired => push(Action::Expire, *at, None),
+            AuditKind::Executed => push(Action::Use, *at, None),
+        }
+    }
+    trial.operations.sort_by_key(|operation| operation.invoked_ns);
+    trial
+}
+
 /// The event that is written between these two states.
 fn event(before: &State, after: &State) -> Option<AuditKind> {
     use countersign::protocol::Status;
@@ -167,6 +216,24 @@ mod tests {
             (&[(Approved, 1), (Executed, 2), (Executed, 3)], 3),
         ] {
             assert_eq!(judge("atomic-commit", events), Err(NotAllowed::Event(place)), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_must_not_be_is_named_by_its_property() {
+        use AuditKind::*;
+        for (events, expected) in [
+            (&[(Approved, 1), (Executed, LATE - 1)][..], &[][..]),
+            (&[(Approved, 1), (Executed, LATE)], &["S5"]),
+            (&[(Executed, 1)], &["S4"]),
+            (&[(Approved, 1), (Rejected, 2), (Executed, 3)], &["S20"]),
+            (&[(Approved, 1), (Executed, 2), (Executed, 3)], &["S2"]),
+        ] {
+            let rest = events.iter().map(|(kind, at)| (*kind, Timestamp(*at)));
+            let found = violated(&[REQUESTED].into_iter().chain(rest).collect::<Vec<_>>());
+            let ids: Vec<_> = found.iter().map(|(id, _)| *id).collect();
+            assert!(expected.iter().all(|id| ids.contains(id)), "{events:?}: {found:?}");
+            assert_eq!(expected.is_empty(), ids.is_empty(), "{events:?}: {found:?}");
         }
     }
 

@@ -243,7 +243,7 @@ pub(crate) struct MergeArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// A failure that `simulate` wrote
+    /// A failure that `simulate` or `attack` wrote
     #[arg(required_unless_present = "audit", conflicts_with_all = ["audit", "flow"])]
     pub(crate) failure: Option<PathBuf>,
     /// An audit log, a JSON object on each line: checks the transitions of each approval, not the order of the steps

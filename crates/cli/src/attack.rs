@@ -13,7 +13,7 @@ use countersign_attack::{
 use countersign_terminal::{
     BadInput, Exit,
     input::{self, Finding},
-    print_error, print_line,
+    print_data, print_error, print_line,
 };
 
 use crate::args::{
@@ -117,22 +117,30 @@ fn leave_reproductions(report: &Report, target: &Path, folder: &Path) -> Result<
 fn learn_flow(args: &LearnArgs) -> Result<Exit, BadInput> {
     let target = read(&args.target)?;
     let learnt = campaign::learn(&target, &options(&args.reach)).map_err(|stop| stopped(&stop))?;
-    print_line!("{}", learnt.toml.trim_end());
+    print_data!("{}", learnt.toml.trim_end());
     for question in learnt.questions {
         print_error!("? {question}");
     }
     Ok(Exit::Expected)
 }
 
-/// As with every failure: 1 if it occurs again, 0 if not.
 fn run_again(args: &AgainArgs) -> Result<Exit, BadInput> {
     const WHAT: &str = "a file that `countersign attack` wrote for a violation";
     let name = args.file.display().to_string();
-    let reproduction: Reproduction = input::json(&name, &input::text(&args.file, MOST, WHAT)?, WHAT)?;
+    let reproduction = input::json(&name, &input::text(&args.file, MOST, WHAT)?, WHAT)?;
+    replay(&reproduction, &args.reach, &args.output)
+}
+
+/// As with every failure: 1 if it occurs again, 0 if not.
+pub(crate) fn replay(
+    reproduction: &Reproduction,
+    reach: &ReachArgs,
+    output: &OutputArgs,
+) -> Result<Exit, BadInput> {
     let target = read(&reproduction.target)?;
-    let report = campaign::again(&target, &options(&args.reach), &reproduction);
+    let report = campaign::again(&target, &options(reach), reproduction);
     let report = report.map_err(|stop| stopped(&stop))?;
-    finish(&report, &args.output)?;
+    finish(&report, output)?;
     let is = |verdict| report.verdicts.iter().any(|line| line.verdict == verdict);
     Ok(if is(Verdict::Violated) {
         Exit::Unexpected
@@ -149,7 +157,7 @@ fn finish(report: &Report, output: &OutputArgs) -> Result<Exit, BadInput> {
     }
     match output.format {
         Format::Human => print_line!("{}", report.text().trim_end()),
-        Format::Json => print_line!("{}", report.json()),
+        Format::Json => print_data!("{}", report.json()),
     }
     Ok(match report.conclusion() {
         Conclusion::Clean => Exit::Expected,
@@ -178,7 +186,7 @@ fn write_target(args: &InitArgs) -> Result<Exit, BadInput> {
     };
     let text =
         text.map_err(|why| BadInput::plain(&why, "`countersign attack init --help` lists what can be read"))?;
-    print_line!("{}", text.trim_end());
+    print_data!("{}", text.trim_end());
     Ok(Exit::Expected)
 }
 

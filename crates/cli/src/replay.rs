@@ -1,21 +1,27 @@
-//! `countersign replay`: replays a failure as a sequence diagram, or checks an audit log against a flow.
+//! `countersign replay`: a failure once more, of the simulator or of a running service; or an audit log, checked against a
+//! flow.
 
 mod audit;
 
 use std::path::Path;
 
+use countersign_attack::reproduction::Reproduction;
 use countersign_models::{properties::Kind, simulation::Failure};
 use owo_colors::OwoColorize;
 
 use crate::{
-    args::{DiagramFormat, ReplayArgs},
+    args::{
+        DiagramFormat, ReplayArgs,
+        attacking::{OutputArgs, ReachArgs},
+    },
+    attack,
     diagram::{Diagram, mermaid, terminal},
 };
 use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
 /// The longest failure.
 const MOST: usize = 16 << 20;
-const WHAT: &str = "a failure that `countersign simulate` wrote";
+const WHAT: &str = "a failure that `countersign simulate` or `countersign attack` wrote";
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
     match (&args.audit, &args.failure) {
@@ -29,7 +35,22 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
 /// for this version.
 fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     let name = path.display().to_string();
-    let failure: Failure = input::json(&name, &input::text(path, MOST, WHAT)?, WHAT)?;
+    let text = input::text(path, MOST, WHAT)?;
+    if let Ok(reproduction) = serde_json::from_str::<Reproduction>(&text) {
+        return match format {
+            DiagramFormat::Human => {
+                attack::replay(&reproduction, &ReachArgs::default(), &OutputArgs::default())
+            }
+            DiagramFormat::Mermaid => {
+                let title = format!("{name}: a violation of a running service has no mermaid diagram");
+                Err(BadInput::plain(
+                    &title,
+                    "`countersign attack replay FILE --html PAGE` writes its timeline",
+                ))
+            }
+        };
+    }
+    let failure: Failure = input::json(&name, &text, WHAT)?;
     let replayed = failure.replay().map_err(|why| BadInput::plain(&format!("{name}: {why}"), WHAT))?;
     let property = replayed.property;
     let title = format!("{}: {} {}", failure.flow, property.id(), property.name());

@@ -56,7 +56,7 @@ pub(crate) struct AttackArgs {
     pub(crate) failures: PathBuf,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub(crate) struct ReachArgs {
     /// Attack this host, other than this machine
     #[arg(long, value_name = "HOST")]
@@ -66,7 +66,7 @@ pub(crate) struct ReachArgs {
     pub(crate) service_log: Option<PathBuf>,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub(crate) struct OutputArgs {
     /// Format of the report
     #[arg(long, value_enum, default_value_t)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::UNIX_EPOCH};
 
 use countersign::{protocol::Timestamp, store::AuditKind};
 use countersign_models::{
-    audit::{Auditor, NotAllowed},
+    audit::{Auditor, NotAllowed, violated},
     model::Bounds,
 };
 use indicatif::HumanCount;
@@ -59,6 +59,9 @@ pub(super) fn run(path: &Path, flow: &str) -> Result<Exit, BadInput> {
         if let Err(why) = auditor.judge(&sequence) {
             not_allowed += 1;
             tell(&name, approval, events, why);
+            for (property, how) in violated(&sequence) {
+                print_line!("  {property} is violated: {how}");
+            }
         }
     }
     let events = HumanCount(events);
