@@ -7,13 +7,14 @@ mod driver;
 mod primitives;
 mod strategies;
 
+use countersign_testkit::SLOW;
 use shuttle::{
     Config, Runner,
     scheduler::{PctScheduler, RandomScheduler, Scheduler},
 };
 
 /// Schedules for each strategy and scheduler.
-const SCHEDULES: usize = 10_000;
+const SCHEDULES: usize = if SLOW { 10_000 } else { 1_500 };
 /// Number of priority changes in one schedule of PCT.
 const PCT_DEPTH: usize = 3;
 /// The same schedules in every run.

@@ -1,16 +1,20 @@
 //! The order that is shipped: no schedule breaks it, every kind of trouble came, and each step is an edge of the model.
 
 use countersign_models::simulation::{Size, Swarm, crash_points};
+use countersign_testkit::SLOW;
 
 use crate::{campaign, found, missing, run, seeds};
 
+/// Number of schedules of each flow. The fast tier's are enough for every kind of fault to have happened.
+const SCHEDULES: u64 = if SLOW { 50_000 } else { 12_000 };
+
 #[test]
 fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
-    let report = run(&campaign("atomic-commit", None), seeds(0, 50_000));
+    let report = run(&campaign("atomic-commit", None), seeds(0, SCHEDULES));
     assert_eq!(found(&report), Vec::<&str>::new());
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
-    assert_eq!((report.schedules, report.modelled > 10_000), (50_000, true));
+    assert_eq!((report.schedules, report.modelled > SCHEDULES / 5), (SCHEDULES, true));
     assert!(report.longest > 1_000, "some schedules are thousands of actions long: {}", report.longest);
 }
 
@@ -24,7 +28,7 @@ fn it_survives_a_crash_before_and_after_every_effect() {
 #[test]
 fn the_order_with_a_lease_survives_as_much() {
     let campaign = campaign("atomic-commit-lease", None);
-    let report = run(&campaign, seeds(0, 50_000));
+    let report = run(&campaign, seeds(0, SCHEDULES));
     assert_eq!(found(&report), Vec::<&str>::new());
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);

@@ -30,6 +30,13 @@ fn run(campaign: &Campaign, seeds: Seeds) -> Report {
     campaign.run(seeds, &mut |_| ControlFlow::Continue(()))
 }
 
+/// Runs until `is_enough` holds of the report so far, or the seeds are used up.
+fn run_until(campaign: &Campaign, seeds: Seeds, is_enough: impl Fn(&Report) -> bool) -> Report {
+    campaign.run(seeds, &mut |report| {
+        if is_enough(report) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
 fn found(report: &Report) -> Vec<&str> {
     report.findings.keys().map(String::as_str).collect()
 }
