@@ -104,7 +104,7 @@ def main():
                          "expose": True},
                         {"name": "worker", "image_ref": f"registry.example.com/shop/worker:1.{number}"}]
             stack = call(base, token, "POST", "/api/v1/stacks",
-                         {"name": "shop", "env": "staging", "services": services})
+                         {"name": "shop", "env": "development", "services": services})
             asked = call(base, token, "POST", f"/api/v1/stacks/{stack['slug']}/promote", {"to": "production"})
             return asked["approval_id"], link_of(mail, asked["approval_id"])
 
@@ -116,7 +116,7 @@ def main():
                 approval, link = requested(claims)
                 driver.get(base + link)
                 text = driver.find_element(By.TAG_NAME, "body").text
-                for word in ("dev@example.com", "staging", "production", "shop", f"web:1.{claims}"):
+                for word in ("dev@example.com", "development", "production", "shop", f"web:1.{claims}"):
                     assert word in text, f"{word} is on the page"
                 assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang"), "the language is said"
                 assert len(driver.find_elements(By.TAG_NAME, "h1")) == 1, "one heading"

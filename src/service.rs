@@ -19,8 +19,8 @@ mod timer;
 mod waiter;
 mod worker;
 
-pub use admission::{Caller, admit, admit_source};
-pub use auto_approve::{POLICY, is_auto_approved};
+pub use admission::{Admitted, Caller, admit, admit_change, admit_source};
+pub use auto_approve::{POLICY, is_auto_approved, is_protected};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, NoDeployer, Running};
 pub use driver::{Driver, step};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};

@@ -28,9 +28,9 @@ pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, Claim, DeployLog, EnvVars, Execution, Job, JobState, Lease,
-    Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested,
-    Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, BreakGlass, Claim, DeployLog, EnvVars, Execution,
+    GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page,
+    Payload, Place, Plan, Query, Requested, Resource, ResourceKind, Service, Stack, StackStatus, Team,
 };
 pub use system::{RandomIds, SystemClock};
 use uuid::Uuid;
@@ -274,7 +274,18 @@ pub trait Tenants: Send + Sync {
         value: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Provisions a resource that is not a twin.
+    /// Writes an administrator's direct change of a protected environment into the team's audit. It is written before the
+    /// change: a change without its event must not be possible, an event whose change failed is.
+    fn break_glass(
+        &self,
+        team: Uuid,
+        event: BreakGlass,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The team's direct changes of protected environments, newest first, at most [`Query::MAX_LIMIT`].
+    fn glass_broken(&self, team: Uuid) -> impl Future<Output = Result<Vec<GlassBroken>, StoreError>> + Send;
+
+    /// Provisions a resource that is nobody's twin.
     fn create_resource(
         &self,
         team: Uuid,

@@ -107,8 +107,13 @@ refusals! {
     ENQUEUE_FAILED = 503 "enqueue_failed";
 }
 
-/// The refusals of steps that no flow of the gate has.
+/// The refusals of steps that no flow of the gate has, and those of changes that are no promotion.
 impl Refusal {
+    /// A protected environment changes by approved promotions only.
+    pub const PROTECTED_ENVIRONMENT: Self =
+        Self { status: 409, code: Cow::Borrowed("protected_environment") };
+    /// Only an administrator of the team may do this.
+    pub const ADMIN_REQUIRED: Self = Self { status: 403, code: Cow::Borrowed("admin_required") };
     /// Another deploy has changed the target since the approval.
     pub const TARGET_CHANGED: Self = Self { status: 409, code: Cow::Borrowed("target_changed") };
     /// Another attempt has the object's lease, and the step does not wait for it.

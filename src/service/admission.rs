@@ -1,8 +1,9 @@
 //! Checks before an approval is requested or used: the caller's role, the source and target environments.
 
+use super::is_protected;
 use crate::{
     protocol::{Binding, Environment, Kind, Refusal},
-    store::Plan,
+    store::{BreakGlass, Plan},
 };
 
 /// The caller.
@@ -40,6 +41,39 @@ pub fn admit(
         return Err(Refusal::MISSING_EMAIL);
     }
     Ok(Binding { kind, from, to })
+}
+
+/// What a direct change of an environment needs to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Nothing: the environment is open.
+    Open,
+    /// The event in the team's audit, before the change.
+    AfterEvent(BreakGlass),
+}
+
+/// Admits a direct change of what runs in an environment: `change` says which, for the audit. An administrator may change a
+/// protected environment with a reason.
+///
+/// # Errors
+/// 403 for a reason by another member of the team, 409 for a protected environment without one.
+pub fn admit_change(
+    env: &Environment,
+    change: String,
+    by: &str,
+    is_admin: bool,
+    reason: Option<String>,
+) -> Result<Admitted, Refusal> {
+    if reason.is_some() && !is_admin {
+        return Err(Refusal::ADMIN_REQUIRED);
+    }
+    match reason {
+        _ if !is_protected(env) => Ok(Admitted::Open),
+        Some(reason) => {
+            Ok(Admitted::AfterEvent(BreakGlass { env: env.clone(), change, by: by.to_owned(), reason }))
+        }
+        None => Err(Refusal::PROTECTED_ENVIRONMENT),
+    }
 }
 
 /// The part of [`admit`] that is judged before the request's body is looked at.
@@ -81,5 +115,29 @@ mod tests {
         assert_eq!(judge(nameless, here, None, "production"), Err(Refusal::MISSING_EMAIL));
         let admitted = judge(CALLER, here, None, "production").expect("nothing is wrong");
         assert_eq!((admitted.from.as_str(), admitted.to.as_str()), ("staging", "production"));
+    }
+
+    #[test]
+    fn only_an_administrator_with_a_reason_changes_a_protected_environment() {
+        let judge = |env: &str, is_admin, reason: Option<&str>| {
+            let env = Environment::parse(env).expect("a legal name");
+            admit_change(&env, "variables".to_owned(), "dev@example.com", is_admin, reason.map(str::to_owned))
+        };
+        for is_admin in [false, true] {
+            assert_eq!(judge("development", is_admin, None), Ok(Admitted::Open));
+            for env in ["production", "staging", "Development", "development-2", "deveIopment"] {
+                assert_eq!(judge(env, is_admin, None), Err(Refusal::PROTECTED_ENVIRONMENT), "{env}");
+            }
+        }
+        assert_eq!(judge("production", false, Some("outage")), Err(Refusal::ADMIN_REQUIRED));
+        assert_eq!(judge("development", false, Some("outage")), Err(Refusal::ADMIN_REQUIRED));
+        let Ok(Admitted::AfterEvent(event)) = judge("production", true, Some("outage")) else {
+            panic!("an administrator with a reason may")
+        };
+        let BreakGlass { env, change, by, reason } = event;
+        assert_eq!(
+            [env.as_str(), &change, &by, &reason],
+            ["production", "variables", "dev@example.com", "outage"]
+        );
     }
 }

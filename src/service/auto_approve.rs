@@ -17,9 +17,16 @@ pub const POLICY: &str = "policy:development";
 /// The most approvals that one key may use up, when its request changed each time before it was used.
 const MAX_TRIES: usize = 16;
 
-/// True if a rule approves promotes into this environment.
-pub fn is_auto_approved(to: &Environment) -> bool {
-    to.as_str() == "development"
+/// Whether what runs in this environment changes by approved promotions only. Every environment but `development` is
+/// protected: a name that only looks like it is another name.
+pub fn is_protected(env: &Environment) -> bool {
+    env.as_str() != "development"
+}
+
+/// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
+pub fn is_auto_approved(ask: &Ask) -> bool {
+    let binding = ask.binding();
+    !is_protected(&binding.to) && !(ask.payload.copy_vault && is_protected(&binding.from))
 }
 
 impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {

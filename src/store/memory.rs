@@ -34,8 +34,8 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, StackStatus, Store, StoreChecks,
-    StoreError, Team, TokenHash, digest_of, preflight,
+    GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, StackStatus, Store,
+    StoreChecks, StoreError, Team, TokenHash, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -87,6 +87,8 @@ struct TeamState {
     deploy_logs: IdMap<Vec<DeployLog>>,
     /// Executions of approvals that belong to another team: some flows do not check ownership.
     strays: BTreeMap<Uuid, Execution>,
+    /// The direct changes of protected environments, oldest first.
+    glass_broken: Vec<GlassBroken>,
     /// The launches for each target.
     launches: BTreeMap<Uuid, outbox::TargetLaunches>,
 }
@@ -261,6 +263,7 @@ impl TeamState {
             keys: BTreeMap::new(),
             deploy_logs: IdMap::default(),
             strays: BTreeMap::new(),
+            glass_broken: Vec::new(),
             launches: BTreeMap::new(),
         }
     }

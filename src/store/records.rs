@@ -438,6 +438,28 @@ impl NewStack {
     }
 }
 
+/// A direct change of a protected environment, which an administrator makes without an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakGlass {
+    /// The environment that it changes.
+    pub env: Environment,
+    /// What it changes: a stack's image, say. Never a value.
+    pub change: String,
+    /// The administrator.
+    pub by: String,
+    /// Why there is no time for an approval.
+    pub reason: String,
+}
+
+/// A direct change of a protected environment, as the audit has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlassBroken {
+    /// When it was announced.
+    pub at: Timestamp,
+    /// The change.
+    pub what: BreakGlass,
+}
+
 /// A resource to be provisioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResource {

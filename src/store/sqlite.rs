@@ -165,6 +165,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "lease", sql: include_str!("sqlite/migrations/0002_lease.sql") },
     Migration { version: 3, name: "targets", sql: include_str!("sqlite/migrations/0003_targets.sql") },
     Migration { version: 4, name: "readiness", sql: include_str!("sqlite/migrations/0004_readiness.sql") },
+    Migration {
+        version: 5,
+        name: "break_glass",
+        sql: include_str!("sqlite/migrations/0005_break_glass.sql"),
+    },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -207,6 +212,7 @@ mod tests {
                 "bfaf61ccb7a6d3bafc55c331dac4356b532e599199a83d10153af6e80e4ca858",
                 "5e375174d96c195e3f46ee10d05f6535a8f54dbad5affa0cb9a45bd7ad9188f5",
                 "1c2652867fbf1391a2a5cc2f7efd464bfec382d8017ce6dd8893fd1b1f9e331a",
+                "34215cfd1fe7b460b82ace71b819e5fc129647e6cc1cce603f8f76d5f2e1e662",
             ],
         );
     }

@@ -158,6 +158,7 @@ claims! {
         variables_are_set_and_removed,
         a_resource_is_found_by_its_own_team_only,
         what_a_team_pays_for_can_change,
+        direct_changes_of_protected_environments_are_kept_newest_first,
         nobody_without_a_team_writes_anything,
         text_of_any_kind_comes_back_as_it_was,
     }

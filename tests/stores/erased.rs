@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Requested, Resource,
-        Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
+        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
+        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
     },
 };
 use uuid::Uuid;
@@ -89,6 +89,8 @@ erased! {
         fn put_vault(
             team: [Uuid], env: [&Environment], key: [&str], value: [&str]
         ) -> Result<(), StoreError>;
+        fn break_glass(team: [Uuid], event: [BreakGlass]) -> Result<(), StoreError>;
+        fn glass_broken(team: [Uuid]) -> Result<Vec<GlassBroken>, StoreError>;
         fn create_resource(team: [Uuid], resource: [NewResource]) -> Result<Resource, StoreError>;
         fn resource(team: [Uuid], id: [Uuid]) -> Result<Option<Resource>, StoreError>;
     }

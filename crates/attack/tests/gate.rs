@@ -93,7 +93,8 @@ impl Home {
     }
 
     fn token() -> String {
-        let arguments = ["token", "--secret", SECRET, "--team", TEAM, "--email", "dev@example.com"];
+        let arguments =
+            ["token", "--secret", SECRET, "--team", TEAM, "--email", "dev@example.com", "--admin"];
         let output = Command::new(gate()).args(arguments).output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap().trim().to_owned()

@@ -13,6 +13,7 @@
 mod admin;
 mod approvals;
 mod bodies;
+mod break_glass;
 mod extract;
 mod idempotency;
 mod limits;
@@ -307,6 +308,9 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
         .routes(route::<admin::__path_list, _, _, _>(admin::list::<B, D>))
         .routes(route::<admin::__path_reject, _, _, _>(admin::reject::<B, D>))
         .routes(route::<admin::__path_give_up, _, _, _>(admin::give_up::<B, D>))
+        .routes(route::<break_glass::__path_list_glass_broken, _, _, _>(
+            break_glass::list_glass_broken::<B, D>,
+        ))
         .routes(route::<probes::__path_livez, _, _, _>(probes::livez))
         .routes(route::<probes::__path_readyz, _, _, _>(probes::readyz::<B, D>))
         .routes(route::<probes::__path_metrics, _, _, _>(probes::metrics::<B, D>))

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use countersign::{
     protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, Claim, Committed, DeployLog, Leased, NewResource, NewStack, Notice, NoticeState,
-        Operations, Reading, Resource, Service, Stack, Store, StoreError, Team, Tenants,
+        ApprovalRecord, Ask, BreakGlass, Claim, Committed, DeployLog, GlassBroken, Leased, NewResource,
+        NewStack, Notice, NoticeState, Operations, Reading, Resource, Service, Stack, Store, StoreError,
+        Team, Tenants,
     },
 };
 use countersign_models::outages::Outages;
@@ -118,6 +119,8 @@ impl<S: Tenants> Tenants for Faulty<S> {
         fn put_services(team: Uuid, stack: Uuid, services: Vec<Service>) -> bool;
         fn patch_env(team: Uuid, slug: &str, changes: &BTreeMap<String, Option<String>>) -> Option<Stack>;
         fn put_vault(team: Uuid, env: &Environment, key: &str, value: &str) -> ();
+        fn break_glass(team: Uuid, event: BreakGlass) -> ();
+        fn glass_broken(team: Uuid) -> Vec<GlassBroken>;
         fn create_resource(team: Uuid, resource: NewResource) -> Resource;
         fn resource(team: Uuid, id: Uuid) -> Option<Resource>;
     }

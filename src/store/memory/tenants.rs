@@ -12,8 +12,8 @@ use crate::{
     protocol::{Environment, Refusal, Timestamp},
     store::memory::strategy::{IdMap, Record, Strategy},
     store::{
-        ApprovalRecord, AuditKind, Estate, Job, NewResource, NewStack, Resource, Service, Stack, StackStatus,
-        StoreError, Team, Tenants, Vault, VaultEntry,
+        ApprovalRecord, AuditKind, BreakGlass, Estate, GlassBroken, Job, NewResource, NewStack, Query,
+        Resource, Service, Stack, StackStatus, StoreError, Team, Tenants, Vault, VaultEntry,
     },
 };
 
@@ -189,6 +189,18 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
     ) -> Result<(), StoreError> {
         let entry = VaultEntry { env: env.clone(), key: key.into(), value: value.into() };
         self.with_team(team, |team| team.estate.vault.put(entry)).ok_or_else(no_such_team)
+    }
+
+    async fn break_glass(&self, team: Uuid, what: BreakGlass) -> Result<(), StoreError> {
+        let at = self.clock.now();
+        let write = |team: &mut TeamState| team.glass_broken.push(GlassBroken { at, what });
+        self.with_team(team, write).ok_or_else(no_such_team)
+    }
+
+    async fn glass_broken(&self, team: Uuid) -> Result<Vec<GlassBroken>, StoreError> {
+        let latest =
+            |team: &mut TeamState| team.glass_broken.iter().rev().take(Query::MAX_LIMIT).cloned().collect();
+        Ok(self.with_team(team, latest).unwrap_or_default())
     }
 
     async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {

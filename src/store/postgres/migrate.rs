@@ -12,6 +12,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "lease", sql: include_str!("migrations/0002_lease.sql") },
     Migration { version: 3, name: "targets", sql: include_str!("migrations/0003_targets.sql") },
     Migration { version: 4, name: "readiness", sql: include_str!("migrations/0004_readiness.sql") },
+    Migration { version: 5, name: "break_glass", sql: include_str!("migrations/0005_break_glass.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -151,6 +152,7 @@ mod tests {
                 "86b2c21ed61df18b4f170a08359f648873055d6ee0ab8960dbefc4374457243d",
                 "3e6f123b24d8ab3c9d9bb1a0b68ad0a652d135e5cd83b55b45c86995a9861687",
                 "4fc61acdeea49f427a54751eb2fea3238e9b0fbc9212cf149f9b607daf1d5882",
+                "91528743d12c25f1e720e91d2ca01d18236e2f53e89890bc20307df9d903b473",
             ],
         );
     }

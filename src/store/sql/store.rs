@@ -15,17 +15,17 @@ use super::{
     preflight::{Check, FindTarget},
     readiness::Recognised,
     tenants::{
-        Change, ChangeStack, CreateResource, CreateStack, Family, FindResource, FindStack, PutServices,
-        PutTeam, PutVault, StackName,
+        Change, ChangeStack, CreateResource, CreateStack, Family, FindGlassBroken, FindResource, FindStack,
+        PutServices, PutTeam, PutVault, StackName, WriteGlassBroken,
     },
 };
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Ids, Lease,
-        Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, PlatformChecks, Query, Reading,
-        Requested, Resource, Service, Stack, StackStatus, Store, StoreChecks, StoreError, Team, Tenants,
-        TokenHash,
+        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        GlassBroken, Ids, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
+        PlatformChecks, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreChecks,
+        StoreError, Team, Tenants, TokenHash,
     },
 };
 
@@ -213,6 +213,14 @@ impl<E: Engine> Tenants for SqlStore<E> {
     ) -> Result<(), StoreError> {
         let (env, key, value) = (env.clone(), key.to_owned(), value.to_owned());
         self.engine.perform(PutVault { team, env, key, value }).await
+    }
+
+    async fn break_glass(&self, team: Uuid, what: BreakGlass) -> Result<(), StoreError> {
+        self.engine.perform(WriteGlassBroken { team, what }).await
+    }
+
+    async fn glass_broken(&self, team: Uuid) -> Result<Vec<GlassBroken>, StoreError> {
+        self.engine.perform(FindGlassBroken(team)).await
     }
 
     async fn create_resource(&self, team: Uuid, resource: NewResource) -> Result<Resource, StoreError> {

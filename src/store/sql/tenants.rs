@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     protocol::{Environment, Refusal},
-    store::{Estate, Ids, NewResource, NewStack, Resource, Service, Stack, StackStatus, Team},
+    store::{
+        BreakGlass, Estate, GlassBroken, Ids, NewResource, NewStack, Query, Resource, Service, Stack,
+        StackStatus, Team,
+    },
 };
 
 /// Adds a team, or changes what it pays for.
@@ -243,7 +246,53 @@ impl Work for PutVault {
     }
 }
 
-/// Provisions a resource that is not a twin.
+/// Writes down that an administrator is about to change a protected environment.
+pub(super) struct WriteGlassBroken {
+    pub(super) team: Uuid,
+    pub(super) what: BreakGlass,
+}
+
+impl Work for WriteGlassBroken {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const WRITE: &str = "INSERT INTO glass_broken (team, at, env, change, actor, reason) \
+                             VALUES ($1, countersign_now(), $2, $3, $4, $5)";
+        let BreakGlass { env, change, by, reason } = &self.what;
+        session.execute(WRITE, &values![self.team, env, change, by, reason]).await?;
+        Ok(Done::Keep(()))
+    }
+}
+
+/// The latest direct changes of a team's protected environments.
+pub(super) struct FindGlassBroken(pub(super) Uuid);
+
+impl Work for FindGlassBroken {
+    type Output = Vec<GlassBroken>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const FIND: &str = "SELECT at, env, change, actor, reason FROM glass_broken WHERE team = $1 \
+                            ORDER BY seq DESC LIMIT $2";
+        let rows = session.query(FIND, &values![self.0, Query::MAX_LIMIT]).await?;
+        let event = |row| {
+            let mut columns = Columns::of(row);
+            let (at, env, change) = (columns.take()?, columns.take()?, columns.take()?);
+            let (by, reason) = (columns.take()?, columns.take()?);
+            Ok(GlassBroken { at, what: BreakGlass { env, change, by, reason } })
+        };
+        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Keep)
+    }
+}
+
+/// Provisions a resource that is nobody's twin.
 pub(super) struct CreateResource {
     pub(super) team: Uuid,
     pub(super) resource: NewResource,

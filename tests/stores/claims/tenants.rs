@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use countersign::{
     protocol::{Digest, Refusal},
     store::{
-        Claim, EnvVars, NewResource, NewStack, Operations, Plan, ResourceKind, Service, Stack, StackStatus,
-        StoreError, Team, Tenants,
+        BreakGlass, Claim, EnvVars, GlassBroken, NewResource, NewStack, Operations, Plan, ResourceKind,
+        Service, Stack, StackStatus, StoreError, Team, Tenants,
     },
 };
 use uuid::Uuid;
 
-use crate::world::{STRANGERS, TEAM, UNKNOWN, World, environment, flow, new_stack, succeeded};
+use crate::world::{OPENS, STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, succeeded};
 
 async fn create(world: &World, stack: NewStack) -> Stack {
     world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room")
@@ -170,4 +170,21 @@ pub(super) async fn text_of_any_kind_comes_back_as_it_was(world: &World) {
         world.store().put_vault(TEAM, &env, text, text).await.expect("nothing fails");
         assert_eq!(world.backend.vault(TEAM, &env, text).await.as_deref(), Some(text));
     }
+}
+
+pub(super) async fn direct_changes_of_protected_environments_are_kept_newest_first(world: &World) {
+    let event = |change: &str| BreakGlass {
+        env: environment("production"),
+        change: change.to_owned(),
+        by: "admin@example.com".to_owned(),
+        reason: "an outage: 100 % of \"checkout\"".to_owned(),
+    };
+    for (ms, change) in [(0, "vault key A"), (5, "vault key B")] {
+        world.backend.set_clock(later(ms)).await;
+        world.store().break_glass(TEAM, event(change)).await.expect("nothing fails");
+    }
+    let expected = [(later(5), "vault key B"), (OPENS, "vault key A")];
+    let expected = expected.map(|(at, change)| GlassBroken { at, what: event(change) });
+    assert_eq!(world.store().glass_broken(TEAM).await.as_deref(), Ok(&expected[..]));
+    assert_eq!(world.store().glass_broken(STRANGERS).await, Ok(Vec::new()), "another team has its own");
 }

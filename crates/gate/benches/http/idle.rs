@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, Claim, Committed, Decision, DeployLog, Execution, Lease, Leased,
-        NewResource, NewStack, Notice, NoticeState, Operations, Page, Query, Reading, Requested, Resource,
-        Service, Stack, StackStatus, Store, StoreError, Team, Tenants, digest_of,
+        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
+        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
+        digest_of,
     },
 };
 use uuid::Uuid;
@@ -91,6 +92,8 @@ impl Tenants for Idle {
         fn put_services(Uuid, Uuid, Vec<Service>) -> bool;
         fn patch_env(Uuid, &str, &BTreeMap<String, Option<String>>) -> Option<Stack>;
         fn put_vault(Uuid, &Environment, &str, &str) -> ();
+        fn break_glass(Uuid, BreakGlass) -> ();
+        fn glass_broken(Uuid) -> Vec<GlassBroken>;
         fn create_resource(Uuid, NewResource) -> Resource;
         fn resource(Uuid, Uuid) -> Option<Resource>;
     }

@@ -99,6 +99,7 @@ const ANY: &[&str] = &["internal", "timed_out", "overloaded"];
 const WITH_SESSION: &[&str] = &["unauthorized", "lookup_failed", "store_failed"];
 const WITH_BODY: &[&str] =
     &["body_too_large", "unsupported_media_type", "body_too_slow", "invalid_body", "invalid_env"];
+const PROTECTED: &[&str] = &["protected_environment", "admin_required", "invalid_break_glass"];
 const WITH_KEY: &[&str] = &["invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_flight"];
 const ADMISSION: &[&str] = &[
     "plan_required",
@@ -139,11 +140,11 @@ macro_rules! refusals {
 refusals! {
     /// Codes of a route that only reads.
     ReadRefusals = [ANY, WITH_SESSION, ["not_found"]];
-    /// Codes of a route that changes something.
-    WriteRefusals = [ANY, WITH_SESSION, WITH_BODY, ["not_found"]];
-    /// Codes of a route that creates something.
-    CreateRefusals = [ANY, WITH_SESSION, WITH_BODY, ["deployment_limit_reached"]];
-    /// Codes of a stack's promote.
+    /// Of a route that changes what is there.
+    WriteRefusals = [ANY, WITH_SESSION, WITH_BODY, PROTECTED, ["not_found"]];
+    /// Of a route that creates something.
+    CreateRefusals = [ANY, WITH_SESSION, WITH_BODY, PROTECTED, ["deployment_limit_reached"]];
+    /// Of a stack's promote.
     PromoteRefusals = [ANY, WITH_SESSION, WITH_BODY, WITH_KEY, ADMISSION, APPROVAL, [
         "fetch_failed", "no_services", "missing_image_ref", "deployment_limit_reached", "create_failed",
         "update_failed", "env_load_failed", "vault_ref_failed",
@@ -156,7 +157,9 @@ refusals! {
     ListRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_status", "invalid_limit", "invalid_cursor", "invalid_query",
     ]];
-    /// Codes of giving up a deploy.
+    /// Of the list of direct changes.
+    BreakGlassRefusals = [ANY, WITH_SESSION, ["admin_required"]];
+    /// Of giving up on a deploy.
     GiveUpRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_id", "not_found", "approval_not_executed", "deploy_ended",
     ]];

@@ -81,6 +81,10 @@ table! {
     409 "env_mismatch" No "Environment mismatch" "The source is not in the environment named in `from`.";
     400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";
 
+    // Direct changes.
+    409 "protected_environment" No "Protected environment" "This environment changes by approved promotions only. An administrator may change it with a reason in the header Break-Glass.";
+    400 "invalid_break_glass" No "Invalid reason" "Break-Glass has to be one header of 1 to 500 printable ASCII characters.";
+
     // The idempotency key.
     422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
     409 "idempotency_key_in_flight" Yes "Request in flight" "A request with this Idempotency-Key is still running.";

@@ -213,7 +213,7 @@ impl Order {
             let answer = driver.promote_once(ask, source).await;
             return ended(app, flow, ask, ask.request.approval, answer).await;
         }
-        if is_auto_approved(&ask.binding().to) {
+        if is_auto_approved(ask) {
             let (approval, answer) = driver.promote_auto_approved(ask, source).await??;
             if !answer.replayed {
                 app.metrics().transition(None, Status::Pending);

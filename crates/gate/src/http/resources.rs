@@ -10,6 +10,7 @@ use axum::{
 use super::{
     App, Backend, Problem,
     bodies::{Body, LONGEST_NAME, ResourceBody, checked_text},
+    break_glass::Reason,
     extract::{Segments, id},
     openapi::{CreateRefusals, ReadRefusals},
     session::Session,
@@ -26,6 +27,7 @@ use countersign::{
     post,
     path = "/api/v1/resources",
     tag = "resources",
+    params(("Break-Glass" = Option<String>, Header, max_length = 500, description = "An administrator's reason to change a protected environment directly")),
     request_body = ResourceBody,
     responses((status = 201, body = ResourceView, description = "Provisioned"), CreateRefusals),
     security(("bearer" = [])),
@@ -33,11 +35,13 @@ use countersign::{
 pub(super) async fn provision<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     session: Session,
+    reason: Reason,
     body: Body,
 ) -> Result<Response, Problem> {
     let asked: ResourceBody = body.parse()?;
     checked_text("name", &asked.name, LONGEST_NAME)?;
     let env = Environment::parse(asked.env)?;
+    reason.admit(&app, &session, &env, format!("resource {} provisioned", asked.name)).await?;
     let resource = NewResource { name: asked.name, kind: asked.r#type.into(), env };
     let resource = app.store().create_resource(session.team, resource).await?;
     Ok((StatusCode::CREATED, Json(ResourceView::from(&resource))).into_response())

@@ -16,6 +16,7 @@ use super::{
         Body, ImageBody, LONGEST_IMAGE, StackBody, VaultBody, checked_text, checked_value, checked_variables,
         is_key,
     },
+    break_glass::Reason,
     extract::{Segments, is_slug},
     openapi::{CreateRefusals, ReadRefusals, WriteRefusals},
     session::Session,
@@ -32,6 +33,7 @@ use countersign::{
     post,
     path = "/api/v1/stacks",
     tag = "stacks",
+    params(("Break-Glass" = Option<String>, Header, max_length = 500, description = "An administrator's reason to change a protected environment directly")),
     request_body = StackBody,
     responses((status = 201, body = StackView, description = "Deployed"), CreateRefusals),
     security(("bearer" = [])),
@@ -39,11 +41,13 @@ use countersign::{
 pub(super) async fn create<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     session: Session,
+    reason: Reason,
     body: Body,
 ) -> Result<Response, Problem> {
     let asked: StackBody = body.parse()?;
     let services = asked.services()?;
     let env = Environment::parse(asked.env)?;
+    reason.admit(&app, &session, &env, format!("stack {} created", asked.name)).await?;
     let stack = NewStack { name: asked.name, env, parent: None, services, env_vars: asked.env_vars };
     let stack = app.store().create_stack(session.team, stack).await??;
     Ok((StatusCode::CREATED, Json(StackView::from(&stack))).into_response())
@@ -90,7 +94,7 @@ pub(super) async fn family<B: Backend, D: Deployer + 'static>(
     patch,
     path = "/api/v1/stacks/{slug}/services/{name}",
     tag = "stacks",
-    params(("slug" = String, Path), ("name" = String, Path)),
+    params(("slug" = String, Path), ("name" = String, Path), ("Break-Glass" = Option<String>, Header, max_length = 500, description = "An administrator's reason to change a protected environment directly")),
     request_body = ImageBody,
     responses((status = 200, body = ServiceAnswer, description = "The service"), WriteRefusals),
     security(("bearer" = [])),
@@ -99,6 +103,7 @@ pub(super) async fn put_image<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     session: Session,
     Segments((slug, name)): Segments<(String, String)>,
+    reason: Reason,
     body: Body,
 ) -> Result<Json<ServiceAnswer>, Problem> {
     let stack = find(&app, session.team, &slug).await?;
@@ -107,6 +112,7 @@ pub(super) async fn put_image<B: Backend, D: Deployer + 'static>(
     }
     let ImageBody { image_ref } = body.parse()?;
     checked_text("image_ref", &image_ref, LONGEST_IMAGE)?;
+    reason.admit(&app, &session, &stack.env, format!("image of {name} in {slug}")).await?;
     let stack = app.store().put_image(session.team, &slug, &name, &image_ref).await?;
     let stack = stack.ok_or(Refusal::NOT_FOUND)?;
     let service = stack.services.iter().find(|service| service.name == name).ok_or(Refusal::NOT_FOUND)?;
@@ -118,7 +124,7 @@ pub(super) async fn put_image<B: Backend, D: Deployer + 'static>(
     patch,
     path = "/api/v1/stacks/{slug}/env",
     tag = "stacks",
-    params(("slug" = String, Path)),
+    params(("slug" = String, Path), ("Break-Glass" = Option<String>, Header, max_length = 500, description = "An administrator's reason to change a protected environment directly")),
     request_body = BTreeMap<String, Option<String>>,
     responses((status = 200, body = OkView, description = "Done"), WriteRefusals),
     security(("bearer" = [])),
@@ -127,11 +133,14 @@ pub(super) async fn patch_env<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     session: Session,
     Segments(slug): Segments<String>,
+    reason: Reason,
     body: Body,
 ) -> Result<Json<OkView>, Problem> {
-    find(&app, session.team, &slug).await?;
+    let stack = find(&app, session.team, &slug).await?;
     let changes: BTreeMap<String, Option<String>> = body.parse()?;
     checked_variables(changes.iter().map(|(name, value)| (name, value.as_ref())))?;
+    let names: Vec<&str> = changes.keys().map(String::as_str).collect();
+    reason.admit(&app, &session, &stack.env, format!("variables {} of {slug}", names.join(", "))).await?;
     app.store().patch_env(session.team, &slug, &changes).await?.ok_or(Refusal::NOT_FOUND)?;
     Ok(Json(OkView { ok: true }))
 }
@@ -141,7 +150,7 @@ pub(super) async fn patch_env<B: Backend, D: Deployer + 'static>(
     put,
     path = "/api/v1/vault/{env}/{key}",
     tag = "stacks",
-    params(("env" = String, Path), ("key" = String, Path, description = "1 to 128 of [A-Za-z0-9_.-]")),
+    params(("env" = String, Path), ("key" = String, Path, description = "1 to 128 of [A-Za-z0-9_.-]"), ("Break-Glass" = Option<String>, Header, max_length = 500, description = "An administrator's reason to change a protected environment directly")),
     request_body = VaultBody,
     responses((status = 204, description = "Done"), WriteRefusals),
     security(("bearer" = [])),
@@ -150,6 +159,7 @@ pub(super) async fn put_vault<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     session: Session,
     Segments((env, key)): Segments<(String, String)>,
+    reason: Reason,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     if !is_key(&key) {
@@ -158,6 +168,7 @@ pub(super) async fn put_vault<B: Backend, D: Deployer + 'static>(
     let VaultBody { value } = body.parse()?;
     checked_value("value", &value)?;
     let env = Environment::parse(env)?;
+    reason.admit(&app, &session, &env, format!("vault key {key}")).await?;
     app.store().put_vault(session.team, &env, &key, &value).await?;
     Ok(StatusCode::NO_CONTENT)
 }

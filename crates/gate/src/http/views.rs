@@ -284,6 +284,28 @@ pub(super) struct GivenUpView {
     pub(super) status: String,
 }
 
+/// Direct changes of protected environments.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GlassBrokenListView {
+    pub(super) ok: bool,
+    /// Newest first.
+    pub(super) items: Vec<GlassBrokenView>,
+}
+
+/// A direct change of a protected environment.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GlassBrokenView {
+    #[schema(format = DateTime)]
+    pub(super) at: String,
+    pub(super) env: String,
+    /// What was changed. Never a value.
+    pub(super) change: String,
+    /// The administrator.
+    pub(super) by: String,
+    /// The administrator's reason.
+    pub(super) reason: String,
+}
+
 /// Events of an approval.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AuditView {

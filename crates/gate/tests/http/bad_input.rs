@@ -116,18 +116,18 @@ async fn stacks_and_resources_are_checked_before_they_are_created() {
     let service = |name: &str| json!({"name": name, "image_ref": "a:1"});
     let many: Vec<_> = (0..101).map(|index| service(&index.to_string())).collect();
     let stacks = [
-        json!({"name": "", "env": "staging", "services": []}),
-        json!({"name": "x".repeat(101), "env": "staging", "services": []}),
-        json!({"name": "a\nb", "env": "staging", "services": []}),
-        json!({"name": "a", "env": "staging"}),
-        json!({"name": "a", "env": "staging", "services": [service("web"), service("web")]}),
-        json!({"name": "a", "env": "staging", "services": many}),
-        json!({"name": "a", "env": "staging", "services": [{"name": "web", "port": 65536}]}),
-        json!({"name": "a", "env": "staging", "services": [{"name": "web", "image_ref": ""}]}),
-        json!({"name": "a", "env": "staging", "services": [{"name": "web", "ports": 1}]}),
-        json!({"name": "a", "env": "staging", "services": [], "env_vars": {"A B": "c"}}),
-        json!({"name": "a", "env": "staging", "services": [], "env_vars": {"A": "\u{0}"}}),
-        json!({"name": "a", "env": "staging", "services": [], "env_vars": {"A": null}}),
+        json!({"name": "", "env": "development", "services": []}),
+        json!({"name": "x".repeat(101), "env": "development", "services": []}),
+        json!({"name": "a\nb", "env": "development", "services": []}),
+        json!({"name": "a", "env": "development"}),
+        json!({"name": "a", "env": "development", "services": [service("web"), service("web")]}),
+        json!({"name": "a", "env": "development", "services": many}),
+        json!({"name": "a", "env": "development", "services": [{"name": "web", "port": 65536}]}),
+        json!({"name": "a", "env": "development", "services": [{"name": "web", "image_ref": ""}]}),
+        json!({"name": "a", "env": "development", "services": [{"name": "web", "ports": 1}]}),
+        json!({"name": "a", "env": "development", "services": [], "env_vars": {"A B": "c"}}),
+        json!({"name": "a", "env": "development", "services": [], "env_vars": {"A": "\u{0}"}}),
+        json!({"name": "a", "env": "development", "services": [], "env_vars": {"A": null}}),
     ];
     let refused = async |path: &str, body: &Value, code: &str| {
         let answer = gate.send(Call::new("POST", path).by(&dev()).json(body)).await;
@@ -138,8 +138,8 @@ async fn stacks_and_resources_are_checked_before_they_are_created() {
     }
     refused("/api/v1/stacks", &json!({"name": "a", "env": "no blanks", "services": []}), "invalid_env").await;
     for body in [
-        json!({"name": "db", "type": "oracle", "env": "staging"}),
-        json!({"name": "", "type": "redis", "env": "staging"}),
+        json!({"name": "db", "type": "oracle", "env": "development"}),
+        json!({"name": "", "type": "redis", "env": "development"}),
     ] {
         refused("/api/v1/resources", &body, "invalid_body").await;
     }
@@ -171,9 +171,9 @@ async fn addresses_that_name_nothing_are_404() {
         assert_eq!(gate.get(path, &dev()).await.problem(), (code.0, code.1.to_owned()), "{path}");
     }
     let vault = |path: &str| Call::new("PUT", path).by(&dev()).json(&json!({"value": "secret"}));
-    assert_eq!(gate.send(vault("/api/v1/vault/staging/a%20b")).await.status, 404);
+    assert_eq!(gate.send(vault("/api/v1/vault/development/a%20b")).await.status, 404);
     assert_eq!(gate.send(vault("/api/v1/vault/a%20b/KEY")).await.problem(), (400, "invalid_env".to_owned()));
-    assert_eq!(gate.send(vault("/api/v1/vault/staging/KEY")).await.status, 204);
+    assert_eq!(gate.send(vault("/api/v1/vault/development/KEY")).await.status, 204);
 }
 
 #[tokio::test]

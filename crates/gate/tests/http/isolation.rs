@@ -21,7 +21,7 @@ async fn every_route_answers_for_anothers_as_for_none() {
     let approved = gate.approved().await;
     let executed = gate.approved().await;
     gate.send(gate.promote(Some(executed))).await;
-    let body = json!({"name": "db", "type": "redis", "env": "staging"});
+    let body = json!({"name": "db", "type": "redis", "env": "development"});
     let resource =
         id_in(&gate.send(Call::new("POST", "/api/v1/resources").by(&dev()).json(&body)).await, "id");
     let none = Uuid::from_u128(0xDEAD);
@@ -63,7 +63,7 @@ async fn an_approval_of_another_team_cannot_be_used() {
     let gate = Gate::new();
     let approved = gate.approved().await;
     let body =
-        json!({"name": "shop", "env": "staging", "services": [{"name": "web", "image_ref": "shop:1"}]});
+        json!({"name": "shop", "env": "development", "services": [{"name": "web", "image_ref": "shop:1"}]});
     let theirs = gate.send(Call::new("POST", "/api/v1/stacks").by(&stranger()).json(&body)).await;
     let slug = theirs.json()["slug"].as_str().expect("a slug").to_owned();
     let promote = |approval: Uuid| {

@@ -30,7 +30,7 @@ async fn a_key_for_another_body_or_another_path_is_422() {
     let other_path = Call::new(
         "POST",
         &format!("/api/v1/resources/{}/provision-twin", {
-            let body = json!({"name": "db", "type": "mongodb", "env": "staging"});
+            let body = json!({"name": "db", "type": "mongodb", "env": "development"});
             id_in(&gate.send(Call::new("POST", "/api/v1/resources").by(&dev()).json(&body)).await, "id")
         }),
     )

@@ -9,6 +9,7 @@ mod keys;
 mod log;
 mod page;
 mod promote;
+mod protected;
 mod refusals;
 mod safe_methods;
 mod secrecy;

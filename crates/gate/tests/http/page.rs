@@ -29,7 +29,7 @@ async fn it_shows_who_asks_for_what_until_when() {
 #[tokio::test]
 async fn names_on_it_are_text_and_never_markup() {
     let gate = Gate::new();
-    let body = json!({"name": "<b>shop", "env": "staging", "services": [{"name": "<script>", "image_ref": "\"><i>"}]});
+    let body = json!({"name": "<b>shop", "env": "development", "services": [{"name": "<script>", "image_ref": "\"><i>"}]});
     let created = gate.send(Call::new("POST", "/api/v1/stacks").by(&dev()).json(&body)).await;
     let path = format!("/api/v1/stacks/{}/promote", created.json()["slug"].as_str().expect("a slug"));
     let body = json!({"to": "production", "name": "<u>"});

@@ -109,7 +109,7 @@ async fn a_refused_promote_into_development_can_be_asked_for_again_under_its_key
 #[tokio::test]
 async fn a_twin_is_provisioned_once_in_each_environment() {
     let gate = Gate::new();
-    let body = json!({"name": "db", "type": "postgres", "env": "staging"});
+    let body = json!({"name": "db", "type": "postgres", "env": "development"});
     let created = gate.send(Call::new("POST", "/api/v1/resources").by(&dev()).json(&body)).await;
     assert_eq!(created.status, 201, "{}", created.text);
     let id = id_in(&created, "id");

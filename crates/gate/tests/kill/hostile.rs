@@ -46,7 +46,7 @@ impl House {
 
     fn stack(&self) -> Answer {
         let services = json!([{"name": "web", "image_ref": "shop:1"}]);
-        let body = json!({"name": "shop", "env": "staging", "services": services});
+        let body = json!({"name": "shop", "env": "development", "services": services});
         self.post("/api/v1/stacks", &body).expect("it answers")
     }
 

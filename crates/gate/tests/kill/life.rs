@@ -95,7 +95,7 @@ impl Campaign {
 
     fn stack(&self, name: &str, env_vars: &Value) -> String {
         let services = json!([{"name": "web", "image_ref": format!("{name}:1"), "port": 80, "expose": true}]);
-        let body = json!({"name": name, "env": "staging", "services": services, "env_vars": env_vars});
+        let body = json!({"name": name, "env": "development", "services": services, "env_vars": env_vars});
         let created = self.post("/api/v1/stacks", None, &body);
         assert_eq!(created.status, 201, "{}", created.body);
         created.text("slug")
@@ -115,7 +115,7 @@ impl Campaign {
         let slug = self.stack(&name, &variables);
         let other = self.stack(&format!("other-{number}"), &json!({}));
         let path = format!("/api/v1/stacks/{slug}/promote");
-        let wish = json!({"from": "staging", "to": "production"});
+        let wish = json!({"from": "development", "to": "production"});
         let asked = self.post(&path, Some(&format!("ask-{number}")), &wish);
         assert_eq!(asked.status, 202, "{}", asked.body);
         let id = asked.text("approval_id");
@@ -198,11 +198,12 @@ impl Campaign {
 
     /// Puts the vault's key where it belongs, and promotes once more.
     fn mended(&self, life: &Life) -> Client {
-        let bearer = Some(self.bearer.as_str());
+        let bearer = Some(self.administrator.as_str());
         let path = format!("/api/v1/vault/production/{}", vault_key(life.number));
         let body = json!({"value": "secret"});
         let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&body) };
-        assert_eq!(self.clients.until_answered(call).status, 204);
+        let answer = self.clients.until_answered(call);
+        assert_eq!(answer.status, 204, "{}", answer.body);
         let before = self.status_now(&life.id) == Status::Approved;
         let mut fresh = self.race(&life.id, life.number + 1_000_000, &[life.slug.as_str()], before);
         fresh.remove(0)
@@ -262,7 +263,7 @@ impl Campaign {
 
     /// Concurrent clients that use the approval, each with its own key. A successful client repeats its request.
     fn race(&self, id: &str, number: usize, slugs: &[&str], began_on_approved: bool) -> Vec<Client> {
-        let body = json!({"from": "staging", "to": "production", "approval_id": id});
+        let body = json!({"from": "development", "to": "production", "approval_id": id});
         let foreign = |at: usize| slugs[at] != slugs[0];
         thread::scope(|scope| {
             let body = &body;

@@ -138,7 +138,7 @@ impl Target {
     /// Uses this many approvals for one target, one after the other, as fast as it goes.
     fn use_approvals(&self, approvals: usize) -> Vec<String> {
         let services = json!([{"name": "web", "image_ref": "shop:1", "port": 80, "expose": true}]);
-        let stack = json!({"name": "shop", "env": "staging", "services": services});
+        let stack = json!({"name": "shop", "env": "development", "services": services});
         let slug = self.post("/api/v1/stacks", None, &stack).text("slug");
         let path = format!("/api/v1/stacks/{slug}/promote");
         let mut used = Vec::new();

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::process::{Server, TEAM, Workplace, ask_as, bearer, decide, eventually, postgresql};
 
-/// The slug of a stack in staging.
+/// The slug of a stack in development.
 pub(crate) fn shop(server: &Server) -> String {
     let service = json!({ "name": "web", "image_ref": "shop:1", "port": 80 });
-    let stack = json!({ "name": "shop", "env": "staging", "services": [service] });
+    let stack = json!({ "name": "shop", "env": "development", "services": [service] });
     let (status, stack) = server.post("/api/v1/stacks", &stack);
     assert_eq!(status, 201, "{stack}");
     stack["slug"].as_str().expect("text").to_owned()
@@ -131,7 +131,7 @@ fn a_team_of_the_configuration_has_what_that_says_and_its_own_operators() {
     let claimed = bearer(&["--plan", "enterprise"]);
     let (status, answer) = ask_as(&server.url, &claimed, "POST", &path, Some(&body), None);
     assert_eq!((status, &answer["code"]), (402, &json!("plan_required")));
-    let another = json!({ "name": "b", "env": "staging", "services": [] });
+    let another = json!({ "name": "b", "env": "development", "services": [] });
     assert_eq!(server.post("/api/v1/stacks", &another).1["code"], "deployment_limit_reached");
 }
 

@@ -29,6 +29,7 @@ use crate::{
 use countersign_terminal::{BadInput, Exit, print_error, print_line};
 
 const DEVELOPER: &str = "dev@example.com";
+const APPROVED_IMAGE: &str = "registry.example.com/shop:1.4.2";
 const OPERATOR: &str = "ops@example.com";
 
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, BadInput> {
@@ -112,11 +113,11 @@ type Told<T = ()> = Result<T, String>;
 
 impl Story<'_> {
     fn tell(&self) -> Told {
-        let source = self.deploy_to_staging()?;
+        let source = self.deploy_to_development()?;
         let approval = self.ask_for_an_approval(&source)?;
         let link = self.the_mail(approval)?;
         self.look_and_approve(&link, approval)?;
-        self.a_preflight_that_fails(&source, approval)?;
+        self.a_build_that_nobody_approved(&source, approval)?;
         let (key, target) = self.promote_twice_at_once(&source, approval)?;
         self.ask_again(&source, approval, key, &target)?;
         self.healthy(approval)?;
@@ -126,15 +127,17 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn deploy_to_staging(&self) -> Told<String> {
-        chapter("A shop runs in staging", "its database is spoken of by the name that it has in the vault");
+    fn deploy_to_development(&self) -> Told<String> {
+        chapter("A shop runs in development", "only there is anything changed without an approval");
         let body = json!({
-            "name": "shop", "env": "staging",
-            "services": [{ "name": "web", "image_ref": "registry.example.com/shop:1.4.2", "port": 8080 }],
+            "name": "shop", "env": "development",
+            "services": [{ "name": "web", "image_ref": APPROVED_IMAGE, "port": 8080 }],
             "env_vars": { "DATABASE_URL": "vault:DATABASE_URL" },
         });
         let answer =
             self.client.tell(Request::post("/api/v1/stacks", &body).show(&["slug", "env", "status"]));
+        let value = json!({ "value": "postgres://db.internal/shop" });
+        self.client.tell(Request::put("/api/v1/vault/development/DATABASE_URL", &value)).expect(204)?;
         answer.expect(201)?.text("slug")
     }
 
@@ -144,11 +147,13 @@ impl Story<'_> {
             "without an approval the answer is 202: one was requested",
         );
         let path = format!("/api/v1/stacks/{source}/promote");
-        let answer = self.client.tell(Request::post(&path, &json!({ "to": "production" })).show(&[
-            "status",
-            "approval_id",
-            "expires_at",
-        ]));
+        let answer = self.client.tell(
+            Request::post(&path, &json!({ "to": "production", "copy_vault": true })).show(&[
+                "status",
+                "approval_id",
+                "expires_at",
+            ]),
+        );
         let approval = answer.expect(202)?.text("approval_id")?;
         approval.parse().map_err(|_| format!("{approval} is no approval's id"))
     }
@@ -174,25 +179,27 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn a_preflight_that_fails(&self, source: &str, approval: Uuid) -> Told {
+    fn a_build_that_nobody_approved(&self, source: &str, approval: Uuid) -> Told {
         chapter(
-            "The preflight fails, and the approval is still good",
-            "production's vault has no DATABASE_URL yet. Other orders of the same steps burn the approval here",
+            "A newer build is refused, and the approval is still good",
+            "it is bound to what was asked for. Other orders of the same steps burn the approval here",
         );
+        let service = format!("/api/v1/stacks/{source}/services/web");
+        let build = |image: &str| {
+            self.client.tell(Request::patch(&service, &json!({ "image_ref": image }))).expect(200).map(drop)
+        };
+        build("registry.example.com/shop:1.5.0-rc.1")?;
         let path = format!("/api/v1/stacks/{source}/promote");
-        let body = json!({ "to": "production", "approval_id": approval });
-        let failed = self.client.tell(Request::post(&path, &body)).expect(400)?;
-        failed.is("code", "vault_ref_failed")?;
+        let failed = self.client.tell(Request::post(&path, &promote_with(approval))).expect(409)?;
+        failed.is("code", "approval_payload_mismatch")?;
         failed.is("approval_status", "approved")?;
-        let value = json!({ "value": "postgres://db.internal/shop" });
-        self.client.tell(Request::put("/api/v1/vault/production/DATABASE_URL", &value)).expect(204)?;
-        Ok(())
+        build(APPROVED_IMAGE)
     }
 
     fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> Told<(&'static str, String)> {
         chapter("Two promote at the same moment", "one wins; the other one gets a 409: the approval is used");
         let path = format!("/api/v1/stacks/{source}/promote");
-        let body = json!({ "to": "production", "approval_id": approval });
+        let body = promote_with(approval);
         let requests = ["pipeline-41", "pipeline-42"]
             .map(|key| (key, Request::post(&path, &body).key(key).show(PROMOTED)));
         let answers = thread::scope(|scope| {
@@ -218,7 +225,7 @@ impl Story<'_> {
             "the same Idempotency-Key is given the same outcome, and nothing happens",
         );
         let path = format!("/api/v1/stacks/{source}/promote");
-        let body = json!({ "to": "production", "approval_id": approval });
+        let body = promote_with(approval);
         let answer = self.client.tell(Request::post(&path, &body).key(key).show(PROMOTED)).expect(202)?;
         answer.is("stack_id", target)
     }
@@ -253,7 +260,12 @@ impl Story<'_> {
     }
 }
 
-/// The fields shown of a promote's answer.
+/// A promote that uses this approval.
+fn promote_with(approval: Uuid) -> Value {
+    json!({ "to": "production", "copy_vault": true, "approval_id": approval })
+}
+
+/// What a promote's answer tells, whether it won or lost.
 const PROMOTED: &[&str] =
     &["action", "env", "stack_id", "status", "code", "approval_status", "consumed", "retryable"];
 

@@ -56,6 +56,10 @@ impl Request {
         Self { method: "PUT", ..Self::post(path, body) }
     }
 
+    pub(super) fn patch(path: &str, body: &Value) -> Self {
+        Self { method: "PATCH", ..Self::post(path, body) }
+    }
+
     /// A request for a page, without a token.
     pub(super) fn page(link: &str) -> Self {
         Self::get(link)
