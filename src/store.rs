@@ -22,15 +22,16 @@ mod vault;
 use std::{future::Future, sync::Arc};
 
 pub use decision::{Decider, Decision, Verdict};
-pub use digest::{TokenHash, digest_of};
+pub use digest::{Seal, TokenHash, digest_of};
 pub use error::{Causes, StoreError, StoreErrorKind};
 pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, BreakGlass, Claim, DeployLog, EnvVars, Execution,
-    GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack, Notice, NoticeState, Page,
-    Payload, Place, Plan, Query, Requested, Resource, ResourceKind, Service, Stack, StackStatus, Team,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, BoundTarget, BoundValue, BreakGlass, Claim, DeployLog,
+    Difference, EnvVars, Execution, GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack,
+    Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested, Resource, ResourceKind, Service,
+    Stack, StackStatus, Team,
 };
 pub use system::{RandomIds, SystemClock};
 use uuid::Uuid;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use countersign::{
@@ -11,11 +14,18 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// The platform's checks, and refusals that apply to a team between [`begin`](Self::begin) and [`end`](Self::end).
+/// The platform's checks, and refusals that apply to a team between [`begin`](Self::begin) and [`end`](Self::end). Approvals
+/// are not bound to the version of their target until [`bind_targets`](Self::bind_targets): the flows that are checked
+/// do not promise it.
 #[derive(Debug, Default)]
-pub struct Outages(Mutex<BTreeSet<(Uuid, Refusal)>>);
+pub struct Outages(Mutex<BTreeSet<(Uuid, Refusal)>>, AtomicBool);
 
 impl Outages {
+    /// From now on approvals are bound to the version of their target.
+    pub fn bind_targets(&self) {
+        self.1.store(true, Ordering::SeqCst);
+    }
+
     /// From now on this refusal applies to the team wherever a step lists it.
     pub fn begin(&self, team: Uuid, refusal: Refusal) {
         self.all(|outages| outages.insert((team, refusal)));
@@ -39,5 +49,9 @@ impl Outages {
 impl StoreChecks for Outages {
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
         self.is_out(ask.request.team, refusal) || estate.refuses(ask, refusal)
+    }
+
+    fn binds_target(&self) -> bool {
+        self.1.load(Ordering::SeqCst)
     }
 }

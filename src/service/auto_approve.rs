@@ -65,7 +65,9 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
             let answer = self.promote_once(&with_it, source).await;
             let is_useless =
                 matches!(requested.status, Status::Rejected | Status::Expired) || is_stale(&answer.end);
-            if !is_useless || ask.key.is_none() || tries == MAX_TRIES {
+            // Another promotion into the same target was first: no key has been used up.
+            let is_behind = matches!(&answer.end, Outcome::Refused { refusal, .. } if *refusal == Refusal::TARGET_CHANGED);
+            if !(is_behind || is_useless && ask.key.is_some()) || tries == MAX_TRIES {
                 return Ok(Ok((approval, answer)));
             }
             tries += 1;
@@ -77,7 +79,9 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
 fn is_stale(end: &Outcome) -> bool {
     match end {
         Outcome::Refused { refusal, .. } => {
-            [Refusal::APPROVAL_EXPIRED, Refusal::APPROVAL_PAYLOAD_MISMATCH].contains(refusal)
+            let stale =
+                [Refusal::APPROVAL_EXPIRED, Refusal::APPROVAL_PAYLOAD_MISMATCH, Refusal::TARGET_CHANGED];
+            stale.contains(refusal)
         }
         Outcome::Succeeded { .. } | Outcome::Unknown { .. } => false,
     }

@@ -4,7 +4,10 @@
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::records::{Ask, Service};
+use super::{
+    Ids,
+    records::{Ask, Service},
+};
 use crate::protocol::{Digest, Kind};
 
 /// The digest of what `ask` would launch from a source with these services.
@@ -37,6 +40,29 @@ pub fn digest_of(ask: &Ask, services: &[Service]) -> Digest {
         ]);
     }
     Digest(hash.finalize().into())
+}
+
+/// Hashes values under a key that is derived from the store's own secret: a hash that is passed on tells nothing about a
+/// value that could be guessed.
+#[derive(Clone, Copy)]
+pub struct Seal([u8; 32]);
+
+impl Seal {
+    /// Under the key of these ids. No approval has the nil id, so that its token is never sent.
+    pub fn of(ids: &dyn Ids) -> Self {
+        let token = ids.token(Uuid::nil());
+        let hash = Sha256::new().chain_update("countersign: the seal of a value\n").chain_update(token);
+        Self(hash.finalize().into())
+    }
+
+    /// The hash of a value. The name goes in, so that equal values do not show. It is nested, so that it cannot be extended.
+    pub fn seal(&self, name: &str, value: &str) -> Digest {
+        let mut inner = Sha256::new().chain_update(self.0);
+        inner.update((name.len() as u64).to_le_bytes());
+        inner.update(name);
+        inner.update(value);
+        Digest(Sha256::new().chain_update(self.0).chain_update(inner.finalize()).finalize().into())
+    }
 }
 
 /// Hash of the secret in an approval's link. Read access to a store reveals no link.

@@ -3,12 +3,16 @@
 //! The platform's rules stand here once for every store: an SQL store loads the records of the request, lets this
 //! module judge and change them, and writes the difference.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use uuid::Uuid;
 
 use super::{
-    records::{ApprovalRecord, Ask, EnvVars, Resource, Service, Stack, StackStatus, Team},
+    digest::Seal,
+    records::{
+        ApprovalRecord, Ask, Bound, BoundTarget, BoundValue, Difference, EnvVars, Resource, Service, Stack,
+        StackStatus, Team,
+    },
     vault::Vault,
 };
 use crate::protocol::{Binding, Change, Commit, Refusal, Target};
@@ -150,6 +154,73 @@ impl Estate {
         })
     }
 
+    /// What a promotion of this would be bound to now, besides the digest.
+    pub fn bound(&self, ask: &Ask, seal: &Seal) -> Bound {
+        // A twin's target must not be there, and has no variables.
+        if ask.is_twin() {
+            return Bound::default();
+        }
+        let target = self.target(ask).and_then(|id| self.stack(id));
+        let variables = self.merged_variables(ask);
+        let mut keys: BTreeSet<&str> =
+            variables.values().filter_map(|value| value.strip_prefix(VAULT)).collect();
+        let Binding { from, to, .. } = ask.binding();
+        if ask.payload.copy_vault {
+            keys.extend(
+                self.vault.entries().iter().filter(|entry| entry.env == *from).map(|entry| &*entry.key),
+            );
+        }
+        let in_vault = |key: &str| {
+            let there = self.vault.value(to, key);
+            let goes_along = || self.vault.value(from, key).filter(|_| ask.payload.copy_vault);
+            let value = there.or_else(goes_along);
+            let change = match (there, value) {
+                (Some(_), _) => Difference::Unchanged,
+                (None, Some(_)) => Difference::Added,
+                (None, None) => Difference::Missing,
+            };
+            BoundValue { name: key.to_owned(), seal: value.map(|value| seal.seal(key, value)), change }
+        };
+        let vault = keys.iter().map(|key| in_vault(key)).collect();
+        let of_target = |name: &str| target.is_some_and(|target| target.env_vars.contains_key(name));
+        let variable = |(name, value): (&String, &String)| BoundValue {
+            name: name.clone(),
+            seal: Some(seal.seal(name, value)),
+            change: if of_target(name) { Difference::Unchanged } else { Difference::Added },
+        };
+        let variables = variables.iter().map(variable).collect();
+        let target = target.map(|target| BoundTarget {
+            id: target.id,
+            version: target.version,
+            services: Arc::clone(&target.services),
+        });
+        Bound { target, variables, vault }
+    }
+
+    /// Why what would run now is not what the approval is bound to, if it is not. A vault key that had no value when it was
+    /// asked for may have got one since.
+    pub(super) fn unbound(
+        &self,
+        ask: &Ask,
+        bound: &Bound,
+        seal: &Seal,
+        binds_target: bool,
+    ) -> Option<Refusal> {
+        let now = self.bound(ask, seal);
+        let version = |bound: &Bound| bound.target.as_ref().map(|target| (target.id, target.version));
+        if binds_target && version(bound) != version(&now) {
+            return Some(Refusal::TARGET_CHANGED);
+        }
+        let same = |before: &[BoundValue], now: &[BoundValue]| {
+            let agree = |(before, now): (&BoundValue, &BoundValue)| {
+                before.name == now.name && (before.seal.is_none() || before.seal == now.seal)
+            };
+            before.len() == now.len() && before.iter().zip(now).all(agree)
+        };
+        let is_same = same(&bound.variables, &now.variables) && same(&bound.vault, &now.vault);
+        (!is_same).then_some(Refusal::APPROVAL_PAYLOAD_MISMATCH)
+    }
+
     /// Applies a commit except for the approval, its event and its job. Infallible: the refusals were checked before.
     /// `approved` is the record of the commit's approval.
     pub fn apply(
@@ -210,6 +281,7 @@ impl Estate {
                 let target = &mut self.stacks[place];
                 target.services = services;
                 target.env_vars = env_vars;
+                target.version += 1;
                 target.status = StackStatus::Building;
             }
             None => {
@@ -222,6 +294,7 @@ impl Estate {
                     root: source.root,
                     services,
                     env_vars,
+                    version: 0,
                 };
                 self.stacks.push(target);
             }

@@ -34,8 +34,8 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
-    GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, StackStatus, Store,
-    StoreChecks, StoreError, Team, TokenHash, digest_of, preflight,
+    GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, Seal, StackStatus,
+    Store, StoreChecks, StoreError, Team, TokenHash, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -50,6 +50,7 @@ pub struct MemoryStore<S = DefaultStrategy> {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     preflight: Arc<dyn StoreChecks>,
+    seal: Seal,
 }
 
 /// A team and all that it has.
@@ -132,8 +133,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let preflight = Arc::new(PlatformChecks);
-        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids, preflight }
+        let (preflight, seal) = (Arc::new(PlatformChecks), Seal::of(&*ids));
+        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids, preflight, seal }
     }
 
     /// The same store, with other checks than the platform's.

@@ -1,6 +1,6 @@
 //! The checks behind a step's refusals.
 
-use super::{Ask, Committed, Estate, estate::check_behind};
+use super::{ApprovalRecord, Ask, Committed, Estate, Seal, estate::check_behind};
 use crate::protocol::{
     ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
     consume,
@@ -11,6 +11,11 @@ use crate::protocol::{
 pub trait StoreChecks: Send + Sync {
     /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
+
+    /// Whether the version of its target binds an approval: a target that was written since refuses its use.
+    fn binds_target(&self) -> bool {
+        true
+    }
 }
 
 /// The platform's own checks: services, images, vault references, twins, and the plan's cap.
@@ -51,6 +56,9 @@ pub(super) struct Judgement<'a> {
     pub(super) commit: Commit<'a>,
     /// The approval; `None` if it does not exist.
     pub(super) standing: Option<ApprovalState>,
+    /// The record of the team's own approval.
+    pub(super) approved: Option<&'a ApprovalRecord>,
+    pub(super) seal: Seal,
     pub(super) fences: Fences,
     pub(super) now: Timestamp,
 }
@@ -74,6 +82,13 @@ impl Judgement<'_> {
         Ok(guards)
     }
 
+    /// Why the target is not what the approval is bound to, for a promotion that holds what was approved.
+    fn unbound(&self) -> Option<Refusal> {
+        let record = self.approved.filter(|record| record.approval.digest == self.commit.digest)?;
+        let bound = record.bound.as_deref()?;
+        self.estate.unbound(self.ask, bound, &self.seal, self.preflight.binds_target())
+    }
+
     /// Why the change at this index refuses by its own judgement, if it does.
     fn write_refused(&self, index: usize) -> Option<Refusal> {
         let Self { preflight, estate, ask, step, commit, .. } = *self;
@@ -82,7 +97,7 @@ impl Judgement<'_> {
             own_refusals(step, index).iter().find(applies).cloned()
         };
         match commit.ops.get(index)? {
-            Change::WriteTarget { trust_look } => own().or_else(|| {
+            Change::WriteTarget { trust_look } => self.unbound().or_else(own).or_else(|| {
                 let target =
                     if *trust_look { commit.target.map(|target| target.id) } else { estate.target(ask) };
                 (target.is_none() && estate.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)

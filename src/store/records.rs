@@ -72,6 +72,9 @@ pub struct Stack {
     pub services: Arc<[Service]>,
     /// Its variables.
     pub env_vars: EnvVars,
+    /// How often its services or variables were written since it was created. It tells a target that has become again what
+    /// it was from one that has not changed.
+    pub version: u64,
 }
 
 impl Stack {
@@ -170,10 +173,57 @@ pub struct ApprovalRecord {
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
     pub services: Arc<[Service]>,
+    /// What it is bound to besides its digest; none for a request of an older schema.
+    pub bound: Option<Arc<Bound>>,
     /// Time of the request.
     pub created_at: Timestamp,
     /// Time of the last change of status; `None` while pending.
     pub decided_at: Option<Timestamp>,
+}
+
+/// What an approval is bound to besides its digest: the target as it was when it was asked for, and the values that the
+/// target is to have. Values are kept as keyed hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// The target that there was; none: it is to be created.
+    pub target: Option<BoundTarget>,
+    /// The variables that the target is to have, by name.
+    pub variables: Vec<BoundValue>,
+    /// The vault keys of the target's environment that these refer to or that are copied, by name.
+    pub vault: Vec<BoundValue>,
+}
+
+/// A target as it was when an approval was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundTarget {
+    /// Its id.
+    pub id: Uuid,
+    /// Its version.
+    pub version: u64,
+    /// Its services.
+    pub services: Arc<[Service]>,
+}
+
+/// A variable or a vault key, and what a promotion makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundValue {
+    /// Its name.
+    pub name: String,
+    /// The keyed hash of its value; none when it has no value yet.
+    pub seal: Option<Digest>,
+    /// How the value differs from the target's.
+    pub change: Difference,
+}
+
+/// How a value that is to be differs from what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It does not.
+    Unchanged,
+    /// There is none.
+    Added,
+    /// It has no value, neither before nor after.
+    Missing,
 }
 
 /// The approval that a request was given.
@@ -434,7 +484,7 @@ impl NewStack {
     pub(super) fn deployed(self, id: Uuid, root: Uuid) -> Stack {
         let Self { name, env, parent, services, env_vars } = self;
         let services = services.into();
-        Stack { id, name, env, status: StackStatus::Healthy, parent, root, services, env_vars }
+        Stack { id, name, env, status: StackStatus::Healthy, parent, root, services, env_vars, version: 0 }
     }
 }
 

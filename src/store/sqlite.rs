@@ -170,6 +170,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "break_glass",
         sql: include_str!("sqlite/migrations/0005_break_glass.sql"),
     },
+    Migration { version: 6, name: "bound", sql: include_str!("sqlite/migrations/0006_bound.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -213,6 +214,7 @@ mod tests {
                 "5e375174d96c195e3f46ee10d05f6535a8f54dbad5affa0cb9a45bd7ad9188f5",
                 "1c2652867fbf1391a2a5cc2f7efd464bfec382d8017ce6dd8893fd1b1f9e331a",
                 "34215cfd1fe7b460b82ace71b819e5fc129647e6cc1cce603f8f76d5f2e1e662",
+                "556b3192821e9493e910cb46056c5b908f6cb136d80310b25ad054ef16ec38d8",
             ],
         );
     }

@@ -30,6 +30,9 @@ pub(crate) trait Backend: Send + Sync {
     /// Ends the outage.
     fn end_outage(&self, team: Uuid, refusal: &Refusal);
 
+    /// From now on approvals are bound to the version of their target.
+    fn bind_targets(&self);
+
     fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>>;
 
     fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>>;

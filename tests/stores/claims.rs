@@ -3,6 +3,7 @@
 //! A claim receives a separate world, and panics if it is violated.
 
 mod approvals;
+mod bound;
 mod commits;
 mod digests;
 mod finding_11;
@@ -53,6 +54,15 @@ claims! {
         every_event_says_who_did_what_to_what,
         another_teams_approval_is_absent,
         a_token_finds_its_approval_and_is_nowhere_in_clear,
+    }
+    bound {
+        a_variable_that_changed_since_is_409_and_leaves_it_approved,
+        a_value_that_changed_in_the_vault_since_is_409,
+        a_vault_key_that_had_no_value_may_get_one,
+        secrets_that_were_not_there_are_not_copied,
+        a_variable_that_changes_between_plan_and_commit_is_not_written,
+        a_target_that_was_written_since_is_409_also_when_it_is_again_what_it_was,
+        no_value_is_in_what_is_bound,
     }
     commits {
         a_consume_is_refused_in_the_order_of_the_rules,

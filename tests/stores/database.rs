@@ -26,11 +26,12 @@ use crate::{
 
 /// Every table of the schema but the migrations, in an order in which rows may be written; the clock, which is none of
 /// the schema's, comes last.
-pub(crate) const TABLES: [&str; 12] = [
+pub(crate) const TABLES: [&str; 13] = [
     "teams",
     "stacks",
     "resources",
     "vault",
+    "glass_broken",
     "approvals",
     "consumptions",
     "audit",
@@ -59,6 +60,7 @@ pub(crate) trait Database: Send + Sync {
 
 /// Access to a store in a database that the contract does not offer, and the outages of its parts.
 pub(crate) trait Hands: Send + Sync {
+    fn bind_targets(&self);
     fn fail(&self, team: Uuid, refusal: Refusal);
     fn mend(&self, team: Uuid, refusal: &Refusal);
     fn all_stacks(&self, team: Uuid) -> Later<'_, Result<Vec<Stack>, StoreError>>;
@@ -75,6 +77,10 @@ pub(crate) trait Hands: Send + Sync {
 impl<E: Engine> Hands for Faulty<SqlStore<E>> {
     fn fail(&self, team: Uuid, refusal: Refusal) {
         self.begin_outage(team, refusal);
+    }
+
+    fn bind_targets(&self) {
+        Faulty::bind_targets(self);
     }
 
     fn mend(&self, team: Uuid, refusal: &Refusal) {
@@ -128,6 +134,10 @@ impl Backend for InDatabase {
 
     fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
         self.database.set_clock(now)
+    }
+
+    fn bind_targets(&self) {
+        self.hands.bind_targets();
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {
@@ -233,6 +243,10 @@ impl Rig for OnRig {
 
     fn set_clock(&mut self, now: Timestamp) {
         self.wait(self.backend.set_clock(now));
+    }
+
+    fn bind_targets(&self) {
+        self.backend.bind_targets();
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {

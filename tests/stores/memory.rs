@@ -76,6 +76,10 @@ impl<S: Strategy + Default + 'static> Backend for Memory<S> {
         self.store.end_outage(team, refusal);
     }
 
+    fn bind_targets(&self) {
+        self.store.bind_targets();
+    }
+
     fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>> {
         now(self.store.stacks(team))
     }

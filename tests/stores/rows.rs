@@ -121,6 +121,7 @@ fn stack(row: &Row) -> Stack {
         root: row.id("root").expect("an id"),
         services: row.document::<Vec<Value>>("services").into_iter().map(service).collect(),
         env_vars: row.document("env_vars"),
+        version: row.number("version"),
     }
 }
 

@@ -32,6 +32,11 @@ impl<S> Faulty<S> {
         self.outages.begin(team, refusal);
     }
 
+    /// From now on approvals are bound to the version of their target.
+    pub fn bind_targets(&self) {
+        self.outages.bind_targets();
+    }
+
     /// Ends the outage.
     pub fn end_outage(&self, team: Uuid, refusal: &Refusal) {
         self.outages.end(team, refusal);

@@ -118,6 +118,7 @@ impl<S: Strategy> MemoryStore<S> {
             }),
             payload: ask.payload.clone(),
             services: team.estate.services_to_approve(ask),
+            bound: Some(Arc::new(team.estate.bound(ask, &self.seal))),
             created_at: now,
             decided_at: None,
         };

@@ -35,7 +35,10 @@ impl<S: Strategy> MemoryStore<S> {
         let fences = Fences { held: commit.fence, latest };
         // The exchange judges the consume again.
         let preflight = &*self.preflight;
-        let judgement = Judgement { preflight, estate, ask, step, commit, standing, fences, now };
+        let approved = folder.as_ref().map(|folder| &folder.record);
+        let seal = self.seal;
+        let judgement =
+            Judgement { preflight, estate, ask, step, commit, standing, approved, seal, fences, now };
         let guards = match judgement.guards() {
             Ok(guards) => guards,
             Err(refused) => return Ok(refused),

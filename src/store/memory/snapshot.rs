@@ -38,6 +38,7 @@ impl<S: Strategy + Default> MemoryStore<S> {
             clock,
             ids,
             preflight: Arc::clone(&self.preflight),
+            seal: self.seal,
         }
     }
 }

@@ -140,6 +140,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
             let mut services = stack.services.to_vec();
             services.iter_mut().find(|other| other.name == service)?.image_ref = Some(image_ref.to_owned());
             stack.services = services.into();
+            stack.version += 1;
             Some(stack.clone())
         };
         Ok(self.with_team(team, put).flatten())
@@ -154,6 +155,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
             Some(stack) => {
                 stack.services = services.into();
+                stack.version += 1;
                 true
             }
             None => false,
@@ -175,6 +177,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
                     None => stack.env_vars.remove(name),
                 };
             }
+            stack.version += 1;
             Some(stack.clone())
         };
         Ok(self.with_team(team, patch).flatten())

@@ -13,7 +13,7 @@ use crate::{
     protocol::{Approval, Binding, Refusal, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decider, Decision, Execution, Ids,
-        Listed, Page, Place, Query, Reading, Requested, Service, TokenHash, digest_of,
+        Listed, Page, Place, Query, Reading, Requested, Seal, Service, TokenHash, digest_of,
     },
 };
 
@@ -57,6 +57,7 @@ impl Work for ReadApproval {
 pub(super) struct Request {
     pub(super) ask: Ask,
     pub(super) ids: Arc<dyn Ids>,
+    pub(super) seal: Seal,
 }
 
 impl Work for Request {
@@ -72,7 +73,8 @@ impl Work for Request {
         if let Some(record) = self.asked_before(session).await? {
             return Ok(Done::Undo(Some(Requested { record, created: false })));
         }
-        let Some(estate) = load(session, ask, Needs::default()).await? else {
+        let needs = Needs { vault_refs: true, vault: ask.payload.copy_vault, ..Needs::default() };
+        let Some(estate) = load(session, ask, needs).await? else {
             return Ok(Done::Undo(None));
         };
         let now = now(session).await?;
@@ -88,6 +90,7 @@ impl Work for Request {
             }),
             payload: ask.payload.clone(),
             services: estate.services_to_approve(ask),
+            bound: Some(Arc::new(estate.bound(ask, &self.seal))),
             created_at: now,
             decided_at: None,
         };
@@ -123,10 +126,10 @@ impl Request {
     async fn insert<S: Session>(&self, session: &mut S, record: &ApprovalRecord) -> Result<bool, SqlError> {
         const INSERT: &str = "INSERT INTO approvals (id, team, token_hash, requested_by, kind, from_env, to_env, \
                               source, target_name, copy_vault, digest, services, request_key, status, created_at, \
-                              expires_at) \
-                              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+                              expires_at, bound) \
+                              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
                               ON CONFLICT (team, request_key) DO NOTHING";
-        let ApprovalRecord { approval, payload, services, created_at, .. } = record;
+        let ApprovalRecord { approval, payload, services, bound, created_at, .. } = record;
         let Approval { id, team, requested_by, binding, digest, status, expires_at } = &**approval;
         let Binding { kind, from, to } = binding;
         let token = super::Value::Bytes(TokenHash::of(&self.ids.token(*id)).0.to_vec());
@@ -147,6 +150,7 @@ impl Request {
             *status,
             *created_at,
             *expires_at,
+            bound.as_deref(),
         ];
         Ok(session.execute(INSERT, &parameters).await? == 1)
     }

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Stack, StoreChecks,
-        VaultEntry, preflight::Judgement,
+        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Seal, Stack,
+        StoreChecks, VaultEntry, preflight::Judgement,
     },
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Commit {
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
     pub(super) preflight: Arc<dyn StoreChecks>,
+    pub(super) seal: Seal,
 }
 
 impl Work for Commit {
@@ -102,6 +103,9 @@ impl Commit {
             step: &self.step,
             commit,
             standing: found.as_ref().map(|record| record.approval.state()),
+            // What another team has approved is not written for this one.
+            approved: found.as_ref().filter(|record| record.approval.team == ask.request.team),
+            seal: self.seal,
             fences,
             now,
         };
@@ -193,13 +197,13 @@ pub(super) async fn put_stack<S: Session>(
     team: Uuid,
     stack: &Stack,
 ) -> Result<(), SqlError> {
-    const PUT: &str = "INSERT INTO stacks (id, team, slug, name, env, status, parent, root, services, env_vars) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+    const PUT: &str = "INSERT INTO stacks (id, team, slug, name, env, status, parent, root, services, env_vars, \
+                       version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                        ON CONFLICT (id) DO UPDATE SET status = excluded.status, services = excluded.services, \
-                       env_vars = excluded.env_vars WHERE stacks.team = excluded.team";
-    let Stack { id, name, env, status, parent, root, services, env_vars } = stack;
+                       env_vars = excluded.env_vars, version = excluded.version WHERE stacks.team = excluded.team";
+    let Stack { id, name, env, status, parent, root, services, env_vars, version } = stack;
     let parameters =
-        values![*id, team, &stack.slug(), name, env, *status, *parent, *root, services, env_vars,];
+        values![*id, team, &stack.slug(), name, env, *status, *parent, *root, services, env_vars, *version];
     session.execute(PUT, &parameters).await.map(drop)
 }
 

@@ -11,8 +11,8 @@ use super::{Row, SqlError, Value};
 use crate::{
     protocol::{Approval, Binding, Digest, Environment, Kind, Status, Target, Timestamp},
     store::{
-        ApprovalRecord, AuditKind, EnvVars, Execution, Payload, Plan, Resource, ResourceKind, Service, Stack,
-        StackStatus,
+        ApprovalRecord, AuditKind, Bound, BoundTarget, BoundValue, Difference, EnvVars, Execution, Payload,
+        Plan, Resource, ResourceKind, Service, Stack, StackStatus,
     },
 };
 
@@ -26,7 +26,7 @@ pub(super) use values;
 macro_rules! approval_columns {
     () => {
         "a.id, a.team, a.requested_by, a.kind, a.from_env, a.to_env, a.digest, a.status, a.expires_at, \
-         a.source, a.target_name, a.copy_vault, a.services, a.created_at, a.decided_at"
+         a.source, a.target_name, a.copy_vault, a.services, a.bound, a.created_at, a.decided_at"
     };
 }
 pub(super) use approval_columns;
@@ -34,7 +34,7 @@ pub(super) use approval_columns;
 /// The columns of a [`Stack`].
 macro_rules! stack_columns {
     () => {
-        "id, name, env, status, parent, root, services, env_vars"
+        "id, name, env, status, parent, root, services, env_vars, version"
     };
 }
 pub(super) use stack_columns;
@@ -73,6 +73,7 @@ impl Columns {
             approval: Arc::new(Approval { id, team, requested_by, binding, digest, status, expires_at }),
             payload: Payload { source: self.take()?, name: self.take()?, copy_vault: self.take()? },
             services: self.take()?,
+            bound: self.take()?,
             created_at: self.take()?,
             decided_at: self.take()?,
         })
@@ -88,6 +89,7 @@ impl Columns {
             root: self.take()?,
             services: self.take()?,
             env_vars: self.take()?,
+            version: self.take()?,
         })
     }
 
@@ -201,6 +203,22 @@ impl FromValue for Arc<[Service]> {
     }
 }
 
+impl FromValue for Arc<Bound> {
+    fn from_value(value: Value) -> Option<Self> {
+        let document: BoundDocument = serde_json::from_str(&String::from_value(value)?).ok()?;
+        let target = document.target.map(|BoundTargetDocument { id, version, services }| BoundTarget {
+            id,
+            version,
+            services: services.into_iter().map(Service::from).collect(),
+        });
+        let values = |documents: Vec<BoundValueDocument>| -> Option<Vec<BoundValue>> {
+            documents.into_iter().map(BoundValueDocument::value).collect()
+        };
+        let (variables, vault) = (values(document.variables)?, values(document.vault)?);
+        Some(Self::new(Bound { target, variables, vault }))
+    }
+}
+
 impl FromValue for EnvVars {
     fn from_value(value: Value) -> Option<Self> {
         serde_json::from_str(&String::from_value(value)?).ok()
@@ -290,6 +308,22 @@ impl From<&Arc<[Service]>> for Value {
     }
 }
 
+impl From<&Bound> for Value {
+    fn from(bound: &Bound) -> Self {
+        let Bound { target, variables, vault } = bound;
+        let values = |values: &[BoundValue]| values.iter().map(BoundValueDocument::of).collect();
+        document(&BoundDocument {
+            target: target.as_ref().map(|BoundTarget { id, version, services }| BoundTargetDocument {
+                id: *id,
+                version: *version,
+                services: services.iter().map(ServiceDocument::from).collect(),
+            }),
+            variables: values(variables),
+            vault: values(vault),
+        })
+    }
+}
+
 impl From<&EnvVars> for Value {
     fn from(variables: &EnvVars) -> Self {
         document(variables)
@@ -344,6 +378,50 @@ impl From<ServiceDocument> for Service {
     fn from(document: ServiceDocument) -> Self {
         let ServiceDocument { name, image_ref, port, expose } = document;
         Self { name, image_ref, port, expose }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct BoundDocument {
+    target: Option<BoundTargetDocument>,
+    variables: Vec<BoundValueDocument>,
+    vault: Vec<BoundValueDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BoundTargetDocument {
+    id: Uuid,
+    version: u64,
+    services: Vec<ServiceDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BoundValueDocument {
+    name: String,
+    seal: Option<Digest>,
+    change: String,
+}
+
+impl BoundValueDocument {
+    fn of(value: &BoundValue) -> Self {
+        let BoundValue { name, seal, change } = value;
+        let change = match change {
+            Difference::Unchanged => "unchanged",
+            Difference::Added => "added",
+            Difference::Missing => "missing",
+        };
+        Self { name: name.clone(), seal: *seal, change: change.to_owned() }
+    }
+
+    fn value(self) -> Option<BoundValue> {
+        let Self { name, seal, change } = self;
+        let change = match change.as_str() {
+            "unchanged" => Difference::Unchanged,
+            "added" => Difference::Added,
+            "missing" => Difference::Missing,
+            _ => return None,
+        };
+        Some(BoundValue { name, seal, change })
     }
 }
 
@@ -434,6 +512,14 @@ mod tests {
             Service { name: String::new(), image_ref: None, port: None, expose: false },
         ]);
         assert_eq!(back::<Arc<[Service]>>(&services), Some(services));
+        let value = |change, seal| BoundValue { name: "A\"".to_owned(), seal, change };
+        let target = BoundTarget { id: Uuid::from_u128(3), version: 4, services: Arc::from([]) };
+        let bound = Bound {
+            target: Some(target),
+            variables: vec![value(Difference::Unchanged, Some(Digest([7; 32])))],
+            vault: vec![value(Difference::Missing, None), value(Difference::Added, Some(Digest([8; 32])))],
+        };
+        assert_eq!(back::<Arc<Bound>>(&bound).as_deref(), Some(&bound));
         let variables = EnvVars::from([("A".to_owned(), "vault:B".to_owned())]);
         assert_eq!(back::<EnvVars>(&variables), Some(variables));
         let execution = Execution {

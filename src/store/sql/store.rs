@@ -24,8 +24,8 @@ use crate::{
     store::{
         ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
         GlassBroken, Ids, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
-        PlatformChecks, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreChecks,
-        StoreError, Team, Tenants, TokenHash,
+        PlatformChecks, Query, Reading, Requested, Resource, Seal, Service, Stack, StackStatus, Store,
+        StoreChecks, StoreError, Team, Tenants, TokenHash,
     },
 };
 
@@ -36,13 +36,14 @@ pub struct SqlStore<E> {
     consume: Arc<Consume>,
     preflight: Arc<dyn StoreChecks>,
     recognised: Mutex<Recognised>,
+    seal: Seal,
 }
 
 impl<E: Engine> SqlStore<E> {
     /// A store whose works are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
-        let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
-        Self { engine, ids, consume, preflight, recognised: Mutex::default() }
+        let seal = Seal::of(&*ids);
+        Self { engine, ids, consume: Arc::new(consume), preflight: Arc::new(PlatformChecks), seal }
     }
 
     /// The same store, with other checks than the platform's.
@@ -101,12 +102,13 @@ impl<E: Engine> Store for SqlStore<E> {
             consume: Arc::clone(&self.consume),
             ids: Arc::clone(&self.ids),
             preflight: Arc::clone(&self.preflight),
+            seal: self.seal,
         };
         self.engine.perform(work).await
     }
 
     async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
-        let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids) };
+        let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids), seal: self.seal };
         self.engine.perform(work).await?.ok_or_else(no_such_team)
     }
 

@@ -191,6 +191,7 @@ impl Work for ChangeStack {
                 }
             }
         }
+        stack.version += 1;
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(Some(stack)))
     }
@@ -217,6 +218,7 @@ impl Work for PutServices {
             return Ok(Done::Undo(false));
         };
         stack.services = self.services.as_slice().into();
+        stack.version += 1;
         put_stack(session, self.team, &stack).await?;
         Ok(Done::Keep(true))
     }

@@ -147,7 +147,7 @@ refusals! {
     /// Of a stack's promote.
     PromoteRefusals = [ANY, WITH_SESSION, WITH_BODY, WITH_KEY, ADMISSION, APPROVAL, [
         "fetch_failed", "no_services", "missing_image_ref", "deployment_limit_reached", "create_failed",
-        "update_failed", "env_load_failed", "vault_ref_failed",
+        "update_failed", "env_load_failed", "vault_ref_failed", "target_changed",
     ]];
     /// Codes of a twin's.
     TwinRefusals = [ANY, WITH_SESSION, WITH_BODY, WITH_KEY, ADMISSION, APPROVAL, ["twin_exists", "provision_failed"]];

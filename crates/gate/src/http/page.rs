@@ -25,11 +25,14 @@ use super::{
     promote::about,
     time::{for_people, rfc3339},
 };
-use crate::instance::operators::same_mailbox;
+use crate::{
+    difference::{Line, lines},
+    instance::operators::same_mailbox,
+};
 use countersign::{
     protocol::{Kind, Refusal, Status, Timestamp, Validity},
     service::Deployer,
-    store::{ApprovalRecord, Decision, Service, StoreError, Verdict},
+    store::{ApprovalRecord, Decision, StoreError, Verdict},
 };
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -68,7 +71,9 @@ struct ApprovalPage<'a> {
     requested_by: &'a str,
     created_at: Moment,
     expires_at: Moment,
-    services: &'a [Service],
+    /// The target is created.
+    is_new: bool,
+    changes: Vec<Line>,
 }
 
 #[derive(Template)]
@@ -114,7 +119,8 @@ pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
         requested_by: &record.approval.requested_by,
         created_at: record.created_at.into(),
         expires_at: record.approval.expires_at.into(),
-        services: &record.services,
+        is_new: record.bound.as_deref().is_some_and(|bound| bound.target.is_none()),
+        changes: lines(&record),
     })
 }
 

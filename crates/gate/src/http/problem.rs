@@ -108,6 +108,8 @@ table! {
     410 "approval_expired" No "Approval expired" "The approval has expired.";
     409 "approval_payload_mismatch" No "Approval payload mismatch" "The payload is not the approved one.";
 
+    409 "target_changed" No "Target changed" "The target was changed after this was asked for. Ask for another approval.";
+
     // The lease.
     503 "lease_failed" Yes "Lease failed" "The store failed while taking the approval's lease. The approval is not used.";
 

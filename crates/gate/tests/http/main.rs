@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_input;
+mod bound;
 mod contention;
 mod gate;
 mod isolation;

@@ -5,6 +5,7 @@ use std::fmt;
 use askama::Template;
 use uuid::Uuid;
 
+use crate::difference::{Line, lines};
 use countersign::{
     protocol::{Kind, Timestamp},
     store::{ApprovalRecord, Service},
@@ -37,6 +38,8 @@ pub(super) struct Content {
     pub(super) expires_at: String,
     /// Name and image of each.
     pub(super) services: Vec<(String, String)>,
+    /// What it changes.
+    pub(super) changes: Vec<Line>,
 }
 
 #[derive(Template)]
@@ -48,8 +51,8 @@ pub(super) struct Content {
     from      {{ content.from }}
     to        {{ content.to }}
     source    {{ content.source }}
-{%- for (name, image) in content.services %}
-    service   {{ name }}  {{ image }}
+{%- for line in content.changes %}
+    {{ "{:<9}"|format(line.kind) }} {{ line.name }}{% if !line.value.is_empty() %}  {{ line.value }}{% endif %}{% if !line.change.is_empty() %}  ({{ line.change }}){% endif %}
 {%- endfor %}
     asked     {{ content.created_at }}
     until     {{ content.expires_at }}
@@ -79,8 +82,8 @@ struct Text<'a> {
 <tr><th align=\"left\" scope=\"row\">from</th><td>{{ content.from }}</td></tr>
 <tr><th align=\"left\" scope=\"row\">to</th><td>{{ content.to }}</td></tr>
 <tr><th align=\"left\" scope=\"row\">source</th><td>{{ content.source }}</td></tr>
-{%- for (name, image) in content.services %}
-<tr><th align=\"left\" scope=\"row\">service</th><td>{{ name }} <code>{{ image }}</code></td></tr>
+{%- for line in content.changes %}
+<tr><th align=\"left\" scope=\"row\">{{ line.kind }}</th><td>{{ line.name }} <code>{{ line.value }}</code> {{ line.change }}</td></tr>
 {%- endfor %}
 <tr><th align=\"left\" scope=\"row\">asked</th><td>{{ content.created_at }}</td></tr>
 <tr><th align=\"left\" scope=\"row\">until</th><td>{{ content.expires_at }}</td></tr>
@@ -117,6 +120,7 @@ impl Notification {
             created_at: rfc_3339(record.created_at),
             expires_at: rfc_3339(approval.expires_at),
             services: record.services.iter().map(named).collect(),
+            changes: lines(record).into_iter().map(one_line_each).collect(),
         };
         Self { approval: approval.id, created_at: record.created_at, recipients, content, token }
     }
@@ -149,6 +153,11 @@ impl fmt::Debug for Notification {
 
 fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_else(|_| unreachable!("a text can always be written to"))
+}
+
+fn one_line_each(line: Line) -> Line {
+    let Line { kind, name, value, change } = line;
+    Line { kind, name: one_line(&name), value: one_line(&value), change: one_line(&change) }
 }
 
 /// Replaces control characters: a name must not be able to add lines.

@@ -108,6 +108,11 @@ impl Webhook {
             .iter()
             .map(|(name, image)| json!({ "name": name, "image_ref": image }))
             .collect();
+        let changes: Vec<_> = content
+            .changes
+            .iter()
+            .map(|line| json!({ "kind": line.kind, "name": line.name, "value": line.value, "change": line.change }))
+            .collect();
         let event = json!({
             "specversion": "1.0",
             "id": notification.approval,
@@ -124,6 +129,7 @@ impl Webhook {
                 "to_env": content.to,
                 "requested_by_email": content.requested_by,
                 "services": services,
+                "changes": changes,
                 "expires_at": content.expires_at,
                 "recipients": notification.recipients,
                 "link": content.link,
