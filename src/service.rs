@@ -24,7 +24,7 @@ pub use auto_approve::{POLICY, is_auto_approved, is_protected};
 pub use deployer::{Deployer, InMemoryDeployer, Launch, NoDeployer, Running};
 pub use driver::{Driver, step};
 pub use key::{IdempotencyKey, InvalidKey, Use, under_key};
-pub use once::{Answer, request_once};
+pub use once::{Answer, request_decision, request_once};
 pub use preflight::{CheckRequest, NoPreflight, Preflight};
 pub use supports::{UnsupportedStep, supports, supports_with};
 pub use timer::{NoopTimer, Timer};

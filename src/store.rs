@@ -145,6 +145,18 @@ pub trait Store: Send + Sync {
     /// one gets `created`.
     fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<Requested, StoreError>> + Send;
 
+    /// As [`request_approval`](Self::request_approval), for a person's decision: a request for what an approval of the team is
+    /// pending or usable for returns that one, also under another key, and nothing is written but the key. All in one action.
+    ///
+    /// # Errors
+    /// Within, the refusal of a request that could never be used (412, or 409 for a twin that exists), and 429 when the team
+    /// has `most_pending` undecided approvals.
+    fn request_decision(
+        &self,
+        ask: &Ask,
+        most_pending: usize,
+    ) -> impl Future<Output = Result<Result<Requested, Refusal>, StoreError>> + Send;
+
     /// Decides a pending approval by compare-and-swap, and writes the event in the same transaction. If its window has
     /// passed and the operator decides, the approval becomes expired, and the result is a 410.
     ///

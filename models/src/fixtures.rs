@@ -28,6 +28,17 @@ macro_rules! decisions_pass_through {
             self.$store.request_approval(ask).await
         }
 
+        async fn request_decision(
+            &self,
+            ask: &::countersign::store::Ask,
+            most_pending: usize,
+        ) -> Result<
+            Result<::countersign::store::Requested, ::countersign::protocol::Refusal>,
+            ::countersign::store::StoreError,
+        > {
+            self.$store.request_decision(ask, most_pending).await
+        }
+
         async fn decide(
             &self,
             decision: ::countersign::store::Decision<'_>,

@@ -112,6 +112,9 @@ impl Refusal {
     /// A protected environment changes by approved promotions only.
     pub const PROTECTED_ENVIRONMENT: Self =
         Self { status: 409, code: Cow::Borrowed("protected_environment") };
+    /// The team has as many undecided approvals as it may have.
+    pub const TOO_MANY_PENDING: Self =
+        Self { status: 429, code: Cow::Borrowed("too_many_pending_approvals") };
     /// Only an administrator of the team may do this.
     pub const ADMIN_REQUIRED: Self = Self { status: 403, code: Cow::Borrowed("admin_required") };
     /// Another deploy has changed the target since the approval.

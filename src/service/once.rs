@@ -47,17 +47,34 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     }
 }
 
+/// Asks for a person's decision: as [`request_once`], and a request for what is pending or usable already is that approval.
+///
+/// # Errors
+/// The store's. Within, 422 when the key has asked for something else, and the refusals of
+/// [`Store::request_decision`].
+pub async fn request_decision<S: Store>(
+    ask: &Ask,
+    most_pending: usize,
+    store: &S,
+) -> Result<Result<Requested, Refusal>, StoreError> {
+    let requested = store.request_decision(ask, most_pending).await?;
+    Ok(requested.and_then(|requested| of_this_ask(ask, requested)))
+}
+
 /// Asks for an approval; under a key that has asked before it is that one.
 ///
 /// # Errors
 /// The store's. Within, 422 when the key has asked for something else.
 pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Requested, Refusal>, StoreError> {
-    let requested = store.request_approval(ask).await?;
+    Ok(of_this_ask(ask, store.request_approval(ask).await?))
+}
+
+fn of_this_ask(ask: &Ask, requested: Requested) -> Result<Requested, Refusal> {
     let record = &requested.record;
     if record.payload != ask.payload || record.approval.binding != *ask.binding() {
-        return Ok(Err(Refusal::IDEMPOTENCY_KEY_REUSED));
+        return Err(Refusal::IDEMPOTENCY_KEY_REUSED);
     }
-    Ok(Ok(requested))
+    Ok(requested)
 }
 
 /// The outcome of an earlier attempt under the same key; `None` when the key has not executed the approval.

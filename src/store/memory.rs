@@ -206,7 +206,16 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
-        self.request_now(ask)
+        // Without a limit nothing is refused.
+        self.request_now(ask, None)?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
+    }
+
+    async fn request_decision(
+        &self,
+        ask: &Ask,
+        most_pending: usize,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        self.request_now(ask, Some(most_pending))
     }
 
     async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {

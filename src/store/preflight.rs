@@ -37,6 +37,14 @@ impl StoreChecks for PlatformChecks {
     }
 }
 
+/// The refusals of a request that cannot be used later either: what would mend them is another digest, or impossible.
+const HOPELESS: [Refusal; 3] = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF, Refusal::TWIN_EXISTS];
+
+/// Why an approval of this could never be used.
+pub(super) fn hopeless(preflight: &dyn StoreChecks, estate: &Estate, ask: &Ask) -> Option<Refusal> {
+    HOPELESS.into_iter().find(|refusal| preflight.refuses(estate, ask, refusal))
+}
+
 /// The first of the step's refusals that applies.
 pub(super) fn first_refusal(
     preflight: &dyn StoreChecks,

@@ -171,6 +171,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("sqlite/migrations/0005_break_glass.sql"),
     },
     Migration { version: 6, name: "bound", sql: include_str!("sqlite/migrations/0006_bound.sql") },
+    Migration {
+        version: 7,
+        name: "further_keys",
+        sql: include_str!("sqlite/migrations/0007_further_keys.sql"),
+    },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -215,6 +220,7 @@ mod tests {
                 "1c2652867fbf1391a2a5cc2f7efd464bfec382d8017ce6dd8893fd1b1f9e331a",
                 "34215cfd1fe7b460b82ace71b819e5fc129647e6cc1cce603f8f76d5f2e1e662",
                 "556b3192821e9493e910cb46056c5b908f6cb136d80310b25ad054ef16ec38d8",
+                "e280acc791d6d3110429f1630e638dd45fe8c822c6a066ca83d8fba2185b0fba",
             ],
         );
     }

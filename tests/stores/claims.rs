@@ -3,6 +3,7 @@
 //! A claim receives a separate world, and panics if it is violated.
 
 mod approvals;
+mod asks;
 mod bound;
 mod commits;
 mod digests;
@@ -54,6 +55,13 @@ claims! {
         every_event_says_who_did_what_to_what,
         another_teams_approval_is_absent,
         a_token_finds_its_approval_and_is_nowhere_in_clear,
+    }
+    asks {
+        the_same_again_is_the_same_approval_until_it_is_closed,
+        a_request_is_another_one_when_what_it_is_bound_to_has_changed,
+        a_team_has_as_many_undecided_approvals_as_it_may_have,
+        what_can_never_be_used_is_refused_and_nothing_is_written,
+        of_eight_that_ask_for_the_same_one_creates_it,
     }
     bound {
         a_variable_that_changed_since_is_409_and_leaves_it_approved,

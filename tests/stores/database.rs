@@ -26,13 +26,14 @@ use crate::{
 
 /// Every table of the schema but the migrations, in an order in which rows may be written; the clock, which is none of
 /// the schema's, comes last.
-pub(crate) const TABLES: [&str; 13] = [
+pub(crate) const TABLES: [&str; 14] = [
     "teams",
     "stacks",
     "resources",
     "vault",
     "glass_broken",
     "approvals",
+    "further_keys",
     "consumptions",
     "audit",
     "jobs",

@@ -63,6 +63,9 @@ erased! {
         fn release_approval(ask: [&Ask], fence: [u64]) -> Result<(), StoreError>;
         fn commit(ask: [&Ask], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
         fn request_approval(ask: [&Ask]) -> Result<Requested, StoreError>;
+        fn request_decision(
+            ask: [&Ask], most_pending: [usize]
+        ) -> Result<Result<Requested, Refusal>, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;

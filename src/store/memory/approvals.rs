@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::{Folder, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
 use crate::{
-    protocol::{Approval, ApprovalState, Refusal, Status, Timestamp},
+    protocol::{Approval, ApprovalState, Refusal, Status, Timestamp, Validity},
     store::memory::strategy::{Record, Strategy},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Decision, Listed, Page, Place, Query, Reading,
-        Requested, StoreError, TokenHash,
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Bound, Decision, Listed, Page, Place, Query,
+        Reading, Requested, StoreError, TokenHash, preflight,
     },
 };
 
@@ -92,14 +92,32 @@ impl<S: Strategy> MemoryStore<S> {
         Page { items: page.into_iter().map(|(_, listed)| listed).collect(), total, next }
     }
 
-    pub(super) fn request_now(&self, ask: &Ask) -> Result<Requested, StoreError> {
+    /// Asks for an approval; with a number of undecided ones that the team may have, for a person's decision.
+    pub(super) fn request_now(
+        &self,
+        ask: &Ask,
+        most_pending: Option<usize>,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
         if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
-            return Ok(Requested { record, created: false });
+            return Ok(Ok(Requested { record, created: false }));
         }
         let now = self.clock.now();
+        let bound = Arc::new(team.estate.bound(ask, &self.seal));
+        if let Some(most_pending) = most_pending {
+            match self.same_or_refused(&team, ask, &bound, most_pending, now) {
+                Ok(None) => {}
+                Ok(Some(record)) => {
+                    if let Some(key) = &ask.key {
+                        team.asked_under.insert(key.clone(), record.approval.id);
+                    }
+                    return Ok(Ok(Requested { record, created: false }));
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let standing = ApprovalState {
             status: Status::Pending,
             expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
@@ -118,7 +136,7 @@ impl<S: Strategy> MemoryStore<S> {
             }),
             payload: ask.payload.clone(),
             services: team.estate.services_to_approve(ask),
-            bound: Some(Arc::new(team.estate.bound(ask, &self.seal))),
+            bound: Some(bound),
             created_at: now,
             decided_at: None,
         };
@@ -131,7 +149,40 @@ impl<S: Strategy> MemoryStore<S> {
         if let Some(key) = &ask.key {
             team.asked_under.insert(key.clone(), id);
         }
-        Ok(Requested { record, created: true })
+        Ok(Ok(Requested { record, created: true }))
+    }
+
+    /// The oldest usable or undecided approval of the same; or why another one is refused.
+    fn same_or_refused(
+        &self,
+        team: &TeamState,
+        ask: &Ask,
+        bound: &Bound,
+        most_pending: usize,
+        now: Timestamp,
+    ) -> Result<Option<ApprovalRecord>, Refusal> {
+        let digest = team.digest(ask);
+        let all = team.approvals.values().map(|folder| self.as_it_stands(folder));
+        let open: Vec<ApprovalRecord> = all
+            .filter(|record| {
+                matches!(record.approval.status, Status::Pending | Status::Approved)
+                    && record.approval.validity(now) == Validity::Valid
+            })
+            .collect();
+        let pending = open.iter().filter(|record| record.approval.status == Status::Pending).count();
+        let is_same = |record: &ApprovalRecord| {
+            record.approval.digest == digest && record.bound.as_deref() == Some(bound)
+        };
+        let same =
+            open.into_iter().filter(is_same).min_by_key(|record| (record.created_at, record.approval.id));
+        if same.is_some() {
+            return Ok(same);
+        }
+        match preflight::hopeless(&*self.preflight, &team.estate, ask) {
+            Some(refusal) => Err(refusal),
+            None if pending >= most_pending => Err(Refusal::TOO_MANY_PENDING),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn id_of_token(&self, token: &str) -> Option<Uuid> {

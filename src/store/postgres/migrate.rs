@@ -14,6 +14,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "readiness", sql: include_str!("migrations/0004_readiness.sql") },
     Migration { version: 5, name: "break_glass", sql: include_str!("migrations/0005_break_glass.sql") },
     Migration { version: 6, name: "bound", sql: include_str!("migrations/0006_bound.sql") },
+    Migration { version: 7, name: "further_keys", sql: include_str!("migrations/0007_further_keys.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -155,6 +156,7 @@ mod tests {
                 "4fc61acdeea49f427a54751eb2fea3238e9b0fbc9212cf149f9b607daf1d5882",
                 "91528743d12c25f1e720e91d2ca01d18236e2f53e89890bc20307df9d903b473",
                 "5cd5f927d392f1807922b42b2d7c40efab2543e98560efa1fe901a5a2703f8a9",
+                "e8cbe5927f74679807c59ff956d66f88bcd31e080463ab509bea1e898de5c6e8",
             ],
         );
     }

@@ -6,14 +6,15 @@ use uuid::Uuid;
 
 use super::{
     Done, Mode, Session, SqlError, Work,
-    preflight::{Needs, digest_now, load},
+    preflight::{Needs, digest_now, load, lock_team},
     rows::{Columns, approval_columns, first, unreadable, values},
 };
 use crate::{
-    protocol::{Approval, Binding, Refusal, Status, Timestamp},
+    protocol::{Approval, Binding, Digest, Refusal, Status, Timestamp},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decider, Decision, Execution, Ids,
-        Listed, Page, Place, Query, Reading, Requested, Seal, Service, TokenHash, digest_of,
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, Decider, Decision, Execution,
+        Ids, Listed, Page, Place, Query, Reading, Requested, Seal, Service, StoreChecks, TokenHash,
+        digest_of, preflight::hopeless,
     },
 };
 
@@ -58,11 +59,14 @@ pub(super) struct Request {
     pub(super) ask: Ask,
     pub(super) ids: Arc<dyn Ids>,
     pub(super) seal: Seal,
+    pub(super) preflight: Arc<dyn StoreChecks>,
+    /// For a person's decision: how many undecided approvals the team may have.
+    pub(super) most_pending: Option<usize>,
 }
 
 impl Work for Request {
     /// `None` for an unknown team.
-    type Output = Option<Requested>;
+    type Output = Option<Result<Requested, Refusal>>;
 
     fn mode(&self) -> Mode {
         Mode::Write
@@ -70,27 +74,44 @@ impl Work for Request {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         let ask = &self.ask;
+        if self.most_pending.is_some() {
+            // Of two requests for the same one is first.
+            lock_team(session, ask.request.team, self.mode()).await?;
+        }
         if let Some(record) = self.asked_before(session).await? {
-            return Ok(Done::Undo(Some(Requested { record, created: false })));
+            return Ok(Done::Undo(Some(Ok(Requested { record, created: false }))));
         }
         let needs = Needs { vault_refs: true, vault: ask.payload.copy_vault, ..Needs::default() };
         let Some(estate) = load(session, ask, needs).await? else {
             return Ok(Done::Undo(None));
         };
         let now = now(session).await?;
+        let (digest, bound) = (digest_now(ask, &estate), estate.bound(ask, &self.seal));
+        if let Some(most_pending) = self.most_pending {
+            if let Some(record) = self.same(session, digest, &bound, now).await? {
+                self.remember_key(session, record.approval.id).await?;
+                return Ok(Done::Keep(Some(Ok(Requested { record, created: false }))));
+            }
+            if let Some(refusal) = hopeless(&*self.preflight, &estate, ask) {
+                return Ok(Done::Undo(Some(Err(refusal))));
+            }
+            if self.pending(session, now).await? >= most_pending {
+                return Ok(Done::Undo(Some(Err(Refusal::TOO_MANY_PENDING))));
+            }
+        }
         let record = ApprovalRecord {
             approval: Arc::new(Approval {
                 id: self.ids.next(),
                 team: ask.request.team,
                 requested_by: ask.by.clone(),
                 binding: ask.binding().clone(),
-                digest: digest_now(ask, &estate),
+                digest,
                 status: Status::Pending,
                 expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
             }),
             payload: ask.payload.clone(),
             services: estate.services_to_approve(ask),
-            bound: Some(Arc::new(estate.bound(ask, &self.seal))),
+            bound: Some(Arc::new(bound)),
             created_at: now,
             decided_at: None,
         };
@@ -99,23 +120,65 @@ impl Work for Request {
             return self
                 .asked_before(session)
                 .await?
-                .map(|record| Done::Undo(Some(Requested { record, created: false })))
+                .map(|record| Done::Undo(Some(Ok(Requested { record, created: false }))))
                 .ok_or_else(|| SqlError::conflict("another request under the same key was rolled back"));
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.by).await?;
         const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
         session.execute(NOTICE, &values![id, now]).await?;
-        Ok(Done::Keep(Some(Requested { record, created: true })))
+        Ok(Done::Keep(Some(Ok(Requested { record, created: true }))))
     }
 }
 
 impl Request {
+    /// The oldest usable or undecided approval of the same.
+    async fn same<S: Session>(
+        &self,
+        session: &mut S,
+        digest: Digest,
+        bound: &Bound,
+        now: Timestamp,
+    ) -> Result<Option<ApprovalRecord>, SqlError> {
+        // The age is compared for the index's sake.
+        const SAME: &str = concat!(
+            "SELECT ",
+            approval_columns!(),
+            " FROM approvals AS a WHERE a.team = $1 AND a.created_at > $2 AND a.digest = $3 \
+             AND a.status IN ('pending', 'approved') AND a.expires_at > $4 ORDER BY a.created_at, a.id"
+        );
+        let parameters = values![self.ask.request.team, oldest(now), digest, now];
+        for row in session.query(SAME, &parameters).await? {
+            let record = Columns::of(row).approval()?;
+            if record.bound.as_deref() == Some(bound) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many undecided approvals the team has.
+    async fn pending<S: Session>(&self, session: &mut S, now: Timestamp) -> Result<usize, SqlError> {
+        const COUNT: &str = "SELECT count(*) FROM approvals WHERE team = $1 AND created_at > $2 \
+                             AND status = 'pending' AND expires_at > $3";
+        let rows = session.query(COUNT, &values![self.ask.request.team, oldest(now), now]).await?;
+        Ok(first(rows)?.unwrap_or(0))
+    }
+
+    /// From now on the request's key is that of this approval, too.
+    async fn remember_key<S: Session>(&self, session: &mut S, approval: Uuid) -> Result<(), SqlError> {
+        const WRITE: &str = "INSERT INTO further_keys (team, key, approval) VALUES ($1, $2, $3) \
+                             ON CONFLICT (team, key) DO NOTHING";
+        let Some(key) = &self.ask.key else { return Ok(()) };
+        session.execute(WRITE, &values![self.ask.request.team, key, approval]).await.map(drop)
+    }
+
     async fn asked_before<S: Session>(&self, session: &mut S) -> Result<Option<ApprovalRecord>, SqlError> {
         const ASKED: &str = concat!(
             "SELECT ",
             approval_columns!(),
-            " FROM approvals AS a WHERE a.team = $1 AND a.request_key = $2"
+            " FROM approvals AS a WHERE a.team = $1 AND (a.request_key = $2 OR a.id = \
+             (SELECT k.approval FROM further_keys AS k WHERE k.team = $1 AND k.key = $2))"
         );
         let Some(key) = &self.ask.key else { return Ok(None) };
         let rows = session.query(ASKED, &values![self.ask.request.team, key]).await?;
@@ -238,6 +301,11 @@ pub(super) async fn write_event<S: Session>(
 ) -> Result<(), SqlError> {
     const WRITE: &str = "INSERT INTO audit (approval, kind, at, actor) VALUES ($1, $2, $3, $4)";
     session.execute(WRITE, &values![approval, kind, at, by]).await.map(drop)
+}
+
+/// An approval that can still be decided or used was asked for after this.
+fn oldest(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(APPROVAL_WINDOW_MS))
 }
 
 /// The time, as the database has it.

@@ -62,6 +62,23 @@ impl<E: Engine> SqlStore<E> {
     }
 }
 
+impl<E: Engine> SqlStore<E> {
+    async fn request(
+        &self,
+        ask: &Ask,
+        most_pending: Option<usize>,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        let work = Request {
+            ask: ask.clone(),
+            ids: Arc::clone(&self.ids),
+            seal: self.seal,
+            preflight: Arc::clone(&self.preflight),
+            most_pending,
+        };
+        self.engine.perform(work).await?.ok_or_else(no_such_team)
+    }
+}
+
 fn no_such_team() -> StoreError {
     StoreError::not_applied("no such team")
 }
@@ -108,8 +125,16 @@ impl<E: Engine> Store for SqlStore<E> {
     }
 
     async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
-        let work = Request { ask: ask.clone(), ids: Arc::clone(&self.ids), seal: self.seal };
-        self.engine.perform(work).await?.ok_or_else(no_such_team)
+        // Without a limit nothing is refused.
+        self.request(ask, None).await?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
+    }
+
+    async fn request_decision(
+        &self,
+        ask: &Ask,
+        most_pending: usize,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        self.request(ask, Some(most_pending)).await
     }
 
     async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {

@@ -64,6 +64,7 @@ impl Store for Idle {
         fn lease_approval(&Ask) -> Leased;
         fn release_approval(&Ask, u64) -> ();
         fn request_approval(&Ask) -> Requested;
+        fn request_decision(&Ask, usize) -> Result<Requested, Refusal>;
         fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
         fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
         fn list_approvals(&Query) -> Page;

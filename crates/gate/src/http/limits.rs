@@ -35,6 +35,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Number of concurrent promotions and decisions, including those whose callers have hung up.
     pub max_under_way: usize,
+    /// How many undecided approvals a team may have.
+    pub max_pending_approvals: usize,
     /// How long a running request holds its idempotency key.
     pub key_lease: Duration,
     /// Rate limit of the approval's page, for one address.
@@ -59,6 +61,7 @@ impl Default for Settings {
             request_time: Duration::from_secs(30),
             max_connections: 4096,
             max_under_way: 1024,
+            max_pending_approvals: 100,
             key_lease: Duration::from_secs(60),
             page_requests_per_second: NonZeroU32::new(10).unwrap_or(NonZeroU32::MIN),
             trust_forwarded_for: false,

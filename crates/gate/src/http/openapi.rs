@@ -108,6 +108,8 @@ const ADMISSION: &[&str] = &[
     "env_mismatch",
     "missing_email",
     "self_approval_forbidden",
+    "approval_closed",
+    "too_many_pending_approvals",
 ];
 const APPROVAL: &[&str] = &[
     "invalid_approval_id",

@@ -99,6 +99,10 @@ table! {
     400 "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
     400 "invalid_cursor" No "Invalid cursor" "The cursor is not one that an earlier answer returned in next_cursor.";
 
+    // Requests for an approval.
+    409 "approval_closed" No "Approval closed" "The approval that was asked for under this Idempotency-Key was rejected, revoked or used, or has expired; approval_status has its status. Ask under another key.";
+    429 "too_many_pending_approvals" Yes "Too many pending approvals" "The team has as many undecided approvals as it may have. Retry when some have been decided.";
+
     // Validate.
     400 "invalid_approval_id" No "Invalid approval id" "The approval's id is not a UUID.";
     404 "approval_not_found" No "Approval not found" "Approval not found.";
@@ -200,7 +204,8 @@ impl Problem {
             detail: Cow::Borrowed(row.detail),
             again: row.again,
             about: None,
-            retry_after_s: (row.status == 503 || row.code == "idempotency_key_in_flight").then_some(PAUSE_S),
+            retry_after_s: (matches!(row.status, 429 | 503) || row.code == "idempotency_key_in_flight")
+                .then_some(PAUSE_S),
             allow: None,
         }))
     }
@@ -224,6 +229,14 @@ impl Problem {
     /// Adds what is known of the approval.
     pub(super) fn about(mut self, about: Option<About>) -> Self {
         self.0.about = about;
+        self
+    }
+
+    /// What mends this makes another approval necessary.
+    pub(super) fn needs_another_approval(mut self) -> Self {
+        self.0.again = Again::No;
+        self.0.detail =
+            format!("{} Mending it changes what would run: ask for another approval.", self.0.detail).into();
         self
     }
 

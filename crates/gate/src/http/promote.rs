@@ -25,7 +25,7 @@ use super::{
 };
 use countersign::{
     protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
-    service::{Answer, Deployer, Driver, admit, admit_source, is_auto_approved, request_once},
+    service::{Answer, Deployer, Driver, admit, admit_source, is_auto_approved, request_decision},
     store::{ApprovalRecord, Ask, Payload, Requested, Service, StoreError, StoreErrorKind, digest_of},
 };
 
@@ -227,11 +227,20 @@ impl Order {
                 may_have_happened: false,
             });
         }
-        let Requested { record, created } = request_once(ask, store).await??;
+        let Requested { record, created } =
+            request_decision(ask, app.settings().max_pending_approvals, store).await??;
         if created {
             app.metrics().transition(None, Status::Pending);
             if let Some(wakeups) = app.wakeups() {
                 wakeups.wake_notifier();
+            }
+        }
+        match record.approval.status {
+            Status::Pending | Status::Approved => {}
+            // An earlier request under the same key.
+            Status::Rejected | Status::Expired | Status::Executed | Status::Revoked => {
+                let problem = Problem::new("approval_closed").about(Some(about(&record, false)));
+                return Err(Failed { problem, may_have_happened: true });
             }
         }
         Ok(Done::Pending { record: Box::new(record), replayed: !created })
@@ -272,7 +281,12 @@ async fn ended<B: Backend, D: Deployer + 'static>(
     app.metrics().consumed(refusal.code());
     let record = app.store().approval(team, approval).await.ok().flatten();
     let about = record.map(|record| about(&record, may_have_happened));
-    Err(Failed { problem: Problem::from(refusal).about(about), may_have_happened })
+    let problem = Problem::from(refusal.clone()).about(about);
+    // What mends these is another digest than the approved one.
+    let is_lost = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF].contains(&refusal);
+    let names_approval = !ask.request.approval.is_nil();
+    let problem = if is_lost && names_approval { problem.needs_another_approval() } else { problem };
+    Err(Failed { problem, may_have_happened })
 }
 
 /// Answer to a successful promotion after the store failed to return the copied keys. With a key the caller retries and
@@ -341,7 +355,10 @@ impl Done {
                 let approval = &record.approval;
                 let view = PendingView {
                     ok: true,
-                    status: "pending_approval",
+                    status: match approval.status {
+                        Status::Approved => "approved",
+                        _ => "pending_approval",
+                    },
                     approval_id: approval.id,
                     expires_at: rfc3339(approval.expires_at),
                     from: approval.binding.from.to_string(),

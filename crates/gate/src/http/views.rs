@@ -120,7 +120,7 @@ impl From<&Resource> for ResourceView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct PendingView {
     pub(super) ok: bool,
-    /// `pending_approval`.
+    /// `pending_approval`, or `approved` where the same was asked for before and is usable.
     pub(super) status: &'static str,
     pub(super) approval_id: Uuid,
     /// End of its validity.

@@ -1,8 +1,9 @@
 //! A gate in this process: the whole surface on a store in memory, and callers of two teams.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use axum::{
@@ -39,6 +40,8 @@ pub(crate) struct Gate {
     /// The stack that is promoted.
     pub(crate) slug: String,
     pub(crate) source: Uuid,
+    /// What each approval was asked for with: the same again would be the same approval.
+    asked: Mutex<BTreeMap<Uuid, Value>>,
 }
 
 pub(crate) fn environment(name: &str) -> Environment {
@@ -183,7 +186,7 @@ impl Gate {
         };
         change(&mut parts);
         let app = App::new(parts);
-        Self { store, clock, router: router(app.clone()), app, slug, source }
+        Self { store, clock, router: router(app.clone()), app, slug, source, asked: Mutex::default() }
     }
 
     /// The response, which the description has to allow.
@@ -205,18 +208,27 @@ impl Gate {
 
     /// To promote the stack to production.
     pub(crate) fn promote(&self, approval: Option<Uuid>) -> Call {
-        let mut body = json!({"from": "staging", "to": "production"});
+        let asked = self.asked.lock().expect("no test panics with it");
+        let body = approval.and_then(|approval| asked.get(&approval).cloned());
+        let mut body = body.unwrap_or_else(|| json!({"from": "staging", "to": "production"}));
         if let Some(approval) = approval {
             body["approval_id"] = json!(approval);
         }
         Call::new("POST", &self.promote_path()).by(&dev()).json(&body)
     }
 
-    /// A pending approval.
+    /// A pending approval of its own.
     pub(crate) async fn requested(&self) -> Uuid {
-        let answer = self.send(self.promote(None)).await;
+        let mut body = json!({"from": "staging", "to": "production"});
+        let before = self.asked.lock().expect("no test panics with it").len();
+        if before > 0 {
+            body["name"] = json!(format!("shop {before}"));
+        }
+        let answer = self.send(Call::new("POST", &self.promote_path()).by(&dev()).json(&body)).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
-        id_in(&answer, "approval_id")
+        let approval = id_in(&answer, "approval_id");
+        self.asked.lock().expect("no test panics with it").insert(approval, body);
+        approval
     }
 
     /// The link's page.

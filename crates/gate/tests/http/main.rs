@@ -1,6 +1,7 @@
 //! The gate over HTTP, on a store in memory.
 
 mod admin;
+mod asks;
 mod bad_input;
 mod bound;
 mod contention;

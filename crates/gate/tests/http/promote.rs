@@ -113,22 +113,22 @@ async fn a_twin_is_provisioned_once_in_each_environment() {
     let created = gate.send(Call::new("POST", "/api/v1/resources").by(&dev()).json(&body)).await;
     assert_eq!(created.status, 201, "{}", created.text);
     let id = id_in(&created, "id");
-    let call = |approval: Option<Uuid>| {
-        let mut body = json!({"env": "production"});
+    let call = |name: &str, approval: Option<Uuid>| {
+        let mut body = json!({"env": "production", "name": name});
         if let Some(approval) = approval {
             body["approval_id"] = json!(approval);
         }
         Call::new("POST", &format!("/api/v1/resources/{id}/provision-twin")).by(&dev()).json(&body)
     };
-    let first = id_in(&gate.send(call(None)).await, "approval_id");
-    let second = id_in(&gate.send(call(None)).await, "approval_id");
+    let first = id_in(&gate.send(call("one", None)).await, "approval_id");
+    let second = id_in(&gate.send(call("two", None)).await, "approval_id");
     for approval in [first, second] {
         gate.decide(approval, "approve").await;
     }
-    let twin = gate.send(call(Some(first))).await;
+    let twin = gate.send(call("one", Some(first))).await;
     assert_eq!(twin.status, 201, "{}", twin.text);
     assert_eq!(twin.json()["family_root_id"], json!(id));
-    let refused = gate.send(call(Some(second))).await;
+    let refused = gate.send(call("two", Some(second))).await;
     assert_eq!(refused.problem(), (409, "twin_exists".to_owned()));
     assert_eq!(refused.json()["approval_status"], "approved");
     assert_eq!(gate.approval(first).await["outcome"]["id"], twin.json()["id"]);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     process::{SECRET, Server, TEAM, Workplace, ask_as, decide, eventually, finished, stdout},
-    promote::{promote, requested, shop, target},
+    promote::{promote, requested, requested_as, shop, target},
 };
 
 fn administrator() -> String {
@@ -83,7 +83,9 @@ fn the_audit_of_a_real_promote_is_allowed_and_a_forged_one_is_not() {
     let config = workplace.write("gate.toml", "[deployer]\ndry_run = \"10ms\"\n");
     let server = workplace.serve(&["--store", "sqlite:gate.db", "--config", &config]);
     let shop = shop(&server);
-    let [used, refused, open] = [(); 3].map(|()| requested(&server, &shop));
+    let used = requested(&server, &shop);
+    let [refused, open] =
+        ["one", "two"].map(|name| requested_as(&server, &shop, &json!({ "to": "production", "name": name })));
     assert_eq!(decide(&workplace.link(&used), "approve"), 303);
     assert_eq!(decide(&workplace.link(&refused), "reject"), 303);
     assert_eq!(promote(&server, &shop, &used, "key").0, 202);

@@ -33,8 +33,8 @@ fn syncs(workplace: &Workplace) -> usize {
 fn what_was_answered_is_on_the_disk() {
     let workplace = Workplace::new();
     let server = serve(&workplace);
-    let shop = shop(&server);
     for number in 0..5 {
+        let shop = shop(&server);
         let before = syncs(&workplace);
         let approval = requested(&server, &shop);
         let asked = syncs(&workplace);

@@ -18,8 +18,12 @@ pub(crate) fn shop(server: &Server) -> String {
 
 /// The id of a pending approval.
 pub(crate) fn requested(server: &Server, shop: &str) -> String {
-    let (status, pending) =
-        server.post(&format!("/api/v1/stacks/{shop}/promote"), &json!({ "to": "production" }));
+    requested_as(server, shop, &json!({ "to": "production" }))
+}
+
+/// The id of a pending approval of this.
+pub(crate) fn requested_as(server: &Server, shop: &str, body: &Value) -> String {
+    let (status, pending) = server.post(&format!("/api/v1/stacks/{shop}/promote"), body);
     assert_eq!((status, &pending["status"]), (202, &json!("pending_approval")), "{pending}");
     pending["approval_id"].as_str().expect("text").to_owned()
 }

@@ -100,6 +100,7 @@ pub(crate) struct HttpTable {
     pub(crate) request_time: Option<Text<Time>>,
     pub(crate) max_connections: Option<NonZeroU32>,
     pub(crate) max_under_way: Option<NonZeroU32>,
+    pub(crate) max_pending_approvals: Option<NonZeroU32>,
     pub(crate) key_lease: Option<Text<Time>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
     pub(crate) trust_forwarded_for: Option<bool>,

@@ -469,6 +469,7 @@ fn http_settings(
         request_time: time(&table.request_time, defaults.request_time),
         max_connections: table.max_connections.map_or(defaults.max_connections, many),
         max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
+        max_pending_approvals: table.max_pending_approvals.map_or(defaults.max_pending_approvals, many),
         key_lease: time(&table.key_lease, defaults.key_lease),
         page_requests_per_second: table.page_requests_per_second.unwrap_or(defaults.page_requests_per_second),
         trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),
