@@ -43,7 +43,7 @@ def browser(dark=False, phone=False):
     for argument in (
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={profile}", "--window-size=" + ("390,844" if phone else "1000,900"),
+        f"--user-data-dir={profile}", "--window-size=" + ("390,844" if phone else "1280,900"),
     ):
         options.add_argument(argument)
     if dark:
@@ -81,6 +81,19 @@ def contrast(driver):
     return (max(pair) + 0.05) / (min(pair) + 0.05)
 
 
+def press(driver, button, reason):
+    """Gives a reason and presses a button, with the keyboard alone."""
+    for _ in range(20):
+        driver.switch_to.active_element.send_keys(Keys.TAB)
+        active = driver.switch_to.active_element
+        if active.tag_name == "textarea":
+            active.send_keys(reason)
+        if active == button:
+            button.send_keys(Keys.ENTER)
+            return
+    raise SystemExit(f"{button.text} cannot be reached by keyboard")
+
+
 def main():
     pictures = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "target/pictures")
     pictures.mkdir(parents=True, exist_ok=True)
@@ -116,7 +129,7 @@ def main():
                 approval, link = requested(claims)
                 driver.get(base + link)
                 text = driver.find_element(By.TAG_NAME, "body").text
-                for word in ("dev@example.com", "development", "production", "shop", f"web:1.{claims}"):
+                for word in ("dev@example.com", "development", "production", "shop", f"web:1.{claims}", "new"):
                     assert word in text, f"{word} is on the page"
                 assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang"), "the language is said"
                 assert len(driver.find_elements(By.TAG_NAME, "h1")) == 1, "one heading"
@@ -129,17 +142,24 @@ def main():
                 # With the keyboard alone: the buttons can be reached and pressed.
                 decision = "reject" if dark else "approve"
                 button = driver.find_element(By.CSS_SELECTOR, f"button[value={decision}]")
-                for _ in range(20):
-                    driver.switch_to.active_element.send_keys(Keys.TAB)
-                    if driver.switch_to.active_element == button:
-                        break
-                assert driver.switch_to.active_element == button, f"{decision} can be reached by keyboard"
-                button.send_keys(Keys.ENTER)
+                press(driver, button, "seen by a browser")
                 driver.save_screenshot(str(pictures / f"decided-{name}.png"))
                 wanted = "rejected" if dark else "approved"
                 assert status(approval) == wanted, f"{decision} decides"
                 assert wanted in driver.find_element(By.TAG_NAME, "body").text.lower(), "the result is told"
                 driver.get(base + link)
+                buttons = driver.find_elements(By.TAG_NAME, "button")
+                if not dark:
+                    assert [one.get_attribute("value") for one in buttons] == ["revoke"], "it can be revoked"
+                    width = driver.execute_script(
+                        "return [document.documentElement.scrollWidth, window.innerWidth]")
+                    assert width[0] <= width[1], f"nothing has to be scrolled sideways: {width}"
+                    press(driver, buttons[0], "a mistake")
+                    driver.save_screenshot(str(pictures / f"revoked-{name}.png"))
+                    assert status(approval) == "revoked", "the approval is taken back"
+                    text = driver.find_element(By.TAG_NAME, "body").text
+                    assert "a mistake" in text and "operator@localhost" in text, text
+                    driver.get(base + link)
                 assert not driver.find_elements(By.TAG_NAME, "button"), "a used link decides nothing"
                 claims += 1
             finally:

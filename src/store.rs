@@ -21,7 +21,7 @@ mod vault;
 
 use std::{future::Future, sync::Arc};
 
-pub use decision::{Decider, Decision, Verdict};
+pub use decision::{Decider, Decision, Named, PersonalDecision, Verdict};
 pub use digest::{Seal, TokenHash, digest_of};
 pub use error::{Causes, StoreError, StoreErrorKind};
 pub use estate::{Applied, Estate};
@@ -31,7 +31,7 @@ pub use records::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, BoundTarget, BoundValue, BreakGlass, Claim, DeployLog,
     Difference, EnvVars, Execution, GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack,
     Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested, Resource, ResourceKind, Service,
-    Stack, StackStatus, Team,
+    Stack, StackStatus, Swept, Team, Way,
 };
 pub use system::{RandomIds, SystemClock};
 use uuid::Uuid;
@@ -298,7 +298,7 @@ pub trait Tenants: Send + Sync {
     /// The team's direct changes of protected environments, newest first, at most [`Query::MAX_LIMIT`].
     fn glass_broken(&self, team: Uuid) -> impl Future<Output = Result<Vec<GlassBroken>, StoreError>> + Send;
 
-    /// Provisions a resource that is nobody's twin.
+    /// Provisions a resource that is not a twin.
     fn create_resource(
         &self,
         team: Uuid,
@@ -315,6 +315,27 @@ pub trait Tenants: Send + Sync {
 
 /// Operations of the platform itself: the approval's page, notifications, deploys and idempotency keys.
 pub trait Operations: Send + Sync {
+    /// Writes that links with these tokens are these approvers' own for this approval. Writing one again changes nothing.
+    fn put_links(
+        &self,
+        approval: Uuid,
+        links: &[(TokenHash, String)],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The approver whose own link has this token; none for any other token.
+    fn approver_of_link(
+        &self,
+        token: &str,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
+    /// Expires pending approvals whose window has passed, each with its event: at most `most` of those that were asked for
+    /// after `after`.
+    fn expire_overdue(
+        &self,
+        after: Timestamp,
+        most: usize,
+    ) -> impl Future<Output = Result<Swept, StoreError>> + Send;
+
     /// The approval whose link has this token, as it stands now. Changes nothing.
     fn approval_by_token(
         &self,

@@ -61,11 +61,25 @@ impl Auditor {
             return if events.is_empty() { Ok(()) } else { Err(NotAllowed::NoRequest) };
         };
         let expires_at = Timestamp(requested_at.0.saturating_add(APPROVAL_WINDOW_MS));
-        let sights: Vec<Sight> =
-            rest.iter().map(|(kind, at)| Sight { kind: *kind, window_passed: expires_at <= *at }).collect();
-        for end in 1..=sights.len() {
-            if self.after(&sights[..end]).is_empty() {
-                return Err(NotAllowed::Event(end));
+        let mut sights: Vec<Sight> = Vec::new();
+        for (place, (kind, at)) in (1..).zip(rest) {
+            let before = events[place - 1].0;
+            match kind {
+                // The platform revokes under every flow, and what is revoked is never used.
+                AuditKind::Revoked if before == AuditKind::Approved && place == rest.len() => {}
+                AuditKind::RejectedLate
+                    if [AuditKind::Expired, AuditKind::RejectedLate].contains(&before) => {}
+                AuditKind::Revoked | AuditKind::RejectedLate => return Err(NotAllowed::Event(place)),
+                AuditKind::Requested
+                | AuditKind::Approved
+                | AuditKind::Rejected
+                | AuditKind::Expired
+                | AuditKind::Executed => {
+                    sights.push(Sight { kind: *kind, window_passed: expires_at <= *at });
+                    if self.after(&sights).is_empty() {
+                        return Err(NotAllowed::Event(place));
+                    }
+                }
             }
         }
         Ok(())

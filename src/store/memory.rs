@@ -35,7 +35,7 @@ use uuid::Uuid;
 use super::{
     ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
     GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, Seal, StackStatus,
-    Store, StoreChecks, StoreError, Team, TokenHash, digest_of, preflight,
+    Store, StoreChecks, StoreError, Team, TokenHash, Way, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -71,6 +71,8 @@ impl Tenant {
 struct Directory {
     owners: IdMap<Arc<Tenant>>,
     by_token: RandomMap<TokenHash, Uuid>,
+    /// Whose links these are; none for one that was sent to all.
+    approvers: RandomMap<TokenHash, Arc<str>>,
     jobs: Queue,
     notices: Queue,
 }
@@ -305,6 +307,8 @@ impl TeamState {
                 by: event.by.clone().unwrap_or_else(|| crate::store::decision::OPERATOR.into()),
                 binding: binding.clone(),
                 requested_by: Arc::clone(requested_by),
+                way: event.way,
+                reason: event.reason.clone(),
             })
             .collect();
         audit.reverse();
@@ -319,9 +323,22 @@ impl Folder {
 
     /// Writes an event of its team. `by` is `None` for the operator.
     fn write_event(&mut self, events: &mut Vec<Event>, kind: AuditKind, at: Timestamp, by: Option<Arc<str>>) {
+        self.write_decision(events, kind, at, by, (None, None));
+    }
+
+    /// As [`write_event`](Self::write_event), with how a person decided, and why.
+    fn write_decision(
+        &mut self,
+        events: &mut Vec<Event>,
+        kind: AuditKind,
+        at: Timestamp,
+        by: Option<Arc<str>>,
+        (way, reason): (Option<Way>, Option<&str>),
+    ) {
         let before = self.last_event;
-        // Beyond that many events, the first are unreachable.
+        // Of more events than that, the first are out of reach.
         self.last_event = u32::try_from(events.len()).ok();
-        events.push(Event { kind, approval: self.record.approval.id, at, by, before });
+        let (approval, reason) = (self.record.approval.id, reason.map(Arc::from));
+        events.push(Event { kind, approval, at, by, way, reason, before });
     }
 }

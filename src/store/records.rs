@@ -317,12 +317,23 @@ pub enum AuditKind {
     Expired,
     /// `promote.executed`
     Executed,
+    /// `promote.revoked`
+    Revoked,
+    /// `promote.rejected_after_expiry`: a rejection that came too late to change anything.
+    RejectedLate,
 }
 
 impl AuditKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Requested, Self::Approved, Self::Rejected, Self::Expired, Self::Executed];
+    pub const ALL: [Self; 7] = [
+        Self::Requested,
+        Self::Approved,
+        Self::Rejected,
+        Self::Expired,
+        Self::Executed,
+        Self::Revoked,
+        Self::RejectedLate,
+    ];
 
     /// Its name in lists.
     pub fn as_str(self) -> &'static str {
@@ -332,6 +343,8 @@ impl AuditKind {
             Self::Rejected => "promote.rejected",
             Self::Expired => "promote.expired",
             Self::Executed => "promote.executed",
+            Self::Revoked => "promote.revoked",
+            Self::RejectedLate => "promote.rejected_after_expiry",
         }
     }
 }
@@ -351,6 +364,38 @@ pub struct AuditEvent {
     pub binding: Binding,
     /// The requester of the approval.
     pub requested_by: Arc<str>,
+    /// How a person decided; none where no person did, and for events of an older schema.
+    pub way: Option<Way>,
+    /// The person's reason, where one was given.
+    pub reason: Option<Arc<str>>,
+}
+
+/// How a person decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a link of their own.
+    Link,
+    /// By a session.
+    Session,
+}
+
+impl Way {
+    /// Its name in the audit.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Approvals that a sweep has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swept {
+    /// How many.
+    pub expired: usize,
+    /// Approvals that were asked for up to this time need no other sweep.
+    pub until: Timestamp,
 }
 
 /// State of a launch job.

@@ -176,6 +176,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "further_keys",
         sql: include_str!("sqlite/migrations/0007_further_keys.sql"),
     },
+    Migration { version: 8, name: "decisions", sql: include_str!("sqlite/migrations/0008_decisions.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -219,8 +220,9 @@ mod tests {
                 "5e375174d96c195e3f46ee10d05f6535a8f54dbad5affa0cb9a45bd7ad9188f5",
                 "1c2652867fbf1391a2a5cc2f7efd464bfec382d8017ce6dd8893fd1b1f9e331a",
                 "34215cfd1fe7b460b82ace71b819e5fc129647e6cc1cce603f8f76d5f2e1e662",
-                "556b3192821e9493e910cb46056c5b908f6cb136d80310b25ad054ef16ec38d8",
+                "1f52db43421d695ec86446ca9635c14ae6ffb1f520a2d66e8743856191b1c5de",
                 "e280acc791d6d3110429f1630e638dd45fe8c822c6a066ca83d8fba2185b0fba",
+                "a8415eb7dc6a0a6e4ec753c3600d46c11e073a3f966a0cbcb479c3745d747f78",
             ],
         );
     }

@@ -3,7 +3,9 @@
 use countersign::{
     protocol::{Digest, Refusal, Timestamp},
     service::{IdempotencyKey, InvalidKey, Terms, Use, under_key},
-    store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError},
+    store::{
+        ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, Swept, TokenHash,
+    },
 };
 use countersign_models::fixtures::{HandClock, at_once};
 use uuid::Uuid;
@@ -87,6 +89,18 @@ impl Operations for Wedged<'_> {
         keep: bool,
     ) -> Result<(), StoreError> {
         self.0.store.release_key(team, key, until, keep).await
+    }
+
+    async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {
+        self.0.store.put_links(approval, links).await
+    }
+
+    async fn approver_of_link(&self, token: &str) -> Result<Option<String>, StoreError> {
+        self.0.store.approver_of_link(token).await
+    }
+
+    async fn expire_overdue(&self, after: Timestamp, most: usize) -> Result<Swept, StoreError> {
+        self.0.store.expire_overdue(after, most).await
     }
 
     async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {

@@ -6,6 +6,7 @@ mod approvals;
 mod asks;
 mod bound;
 mod commits;
+mod decisions;
 mod digests;
 mod finding_11;
 mod leases;
@@ -85,6 +86,13 @@ claims! {
         a_second_job_changes_nothing,
         vault_keys_are_copied_and_none_is_overwritten,
         a_twin_is_created_once,
+    }
+    decisions {
+        a_person_decides_by_a_link_or_with_a_session_and_is_named,
+        an_approval_is_revoked_until_it_is_used_and_never_after,
+        of_a_use_and_a_revocation_one_happens,
+        what_is_overdue_is_expired_once_with_its_event,
+        a_rejection_after_expiry_is_written_once_and_changes_nothing,
     }
     digests {
         every_part_of_a_request_is_in_its_digest,

@@ -26,7 +26,7 @@ use crate::{
 
 /// Every table of the schema but the migrations, in an order in which rows may be written; the clock, which is none of
 /// the schema's, comes last.
-pub(crate) const TABLES: [&str; 14] = [
+pub(crate) const TABLES: [&str; 15] = [
     "teams",
     "stacks",
     "resources",
@@ -34,6 +34,7 @@ pub(crate) const TABLES: [&str; 14] = [
     "glass_broken",
     "approvals",
     "further_keys",
+    "links",
     "consumptions",
     "audit",
     "jobs",
@@ -244,10 +245,6 @@ impl Rig for OnRig {
 
     fn set_clock(&mut self, now: Timestamp) {
         self.wait(self.backend.set_clock(now));
-    }
-
-    fn bind_targets(&self) {
-        self.backend.bind_targets();
     }
 
     fn begin_outage(&self, team: Uuid, refusal: &Refusal) {

@@ -7,7 +7,8 @@ use countersign::{
     store::{
         ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
         GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
-        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
+        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants,
+        TokenHash,
     },
 };
 use uuid::Uuid;
@@ -99,6 +100,9 @@ erased! {
     }
     Operations {
         fn approval_by_token(token: [&str]) -> Result<Option<ApprovalRecord>, StoreError>;
+        fn put_links(approval: [Uuid], links: [&[(TokenHash, String)]]) -> Result<(), StoreError>;
+        fn approver_of_link(token: [&str]) -> Result<Option<String>, StoreError>;
+        fn expire_overdue(after: [Timestamp], most: [usize]) -> Result<Swept, StoreError>;
         fn any_approval(id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn lease_notice(lease_ms: [u64]) -> Result<Option<Notice>, StoreError>;
         fn settle_notice(notice: [&Notice], state: [NoticeState]) -> Result<bool, StoreError>;

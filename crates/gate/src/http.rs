@@ -14,6 +14,7 @@ mod admin;
 mod approvals;
 mod bodies;
 mod break_glass;
+mod decisions;
 mod extract;
 mod idempotency;
 mod limits;
@@ -304,6 +305,11 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
         .routes(route::<resources::__path_show_resource, _, _, _>(resources::show_resource::<B, D>))
         .routes(route::<promote::__path_provision_twin, _, _, _>(promote::provision_twin::<B, D>))
         .routes(route::<approvals::__path_show_approval, _, _, _>(approvals::show_approval::<B, D>))
+        .routes(route::<decisions::__path_approve, _, _, _>(decisions::approve::<B, D>))
+        .routes(route::<decisions::__path_reject_with_session, _, _, _>(
+            decisions::reject_with_session::<B, D>,
+        ))
+        .routes(route::<decisions::__path_revoke, _, _, _>(decisions::revoke::<B, D>))
         .routes(route::<approvals::__path_audit, _, _, _>(approvals::audit::<B, D>))
         .routes(route::<admin::__path_list, _, _, _>(admin::list::<B, D>))
         .routes(route::<admin::__path_reject, _, _, _>(admin::reject::<B, D>))

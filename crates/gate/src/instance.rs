@@ -10,6 +10,7 @@ pub mod notify;
 pub mod operators;
 pub mod stop;
 mod supervisor;
+pub mod sweeper;
 pub mod wakeups;
 pub mod wall;
 pub mod workers;
@@ -25,6 +26,7 @@ use self::{
     notify::{Channel, Notifier, Retries},
     operators::Operators,
     stop::{Phase, Stopper},
+    sweeper::Sweeper,
     wakeups::Wakeups,
     workers::{Worker, WorkerSettings},
 };
@@ -103,6 +105,13 @@ impl<S: Store + Operations + 'static> Instance<S> {
             metrics: metrics.clone(),
             stop: stop.clone(),
         };
+        let sweeper = Sweeper {
+            store: Arc::clone(&store),
+            poll: workers.poll,
+            health: Arc::clone(&health),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        };
         let notifier = Notifier {
             store,
             ids,
@@ -119,6 +128,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
         let mut loops = JoinSet::new();
         loops.spawn(worker.run_all());
         loops.spawn(notifier.run_all());
+        loops.spawn(sweeper.run_all());
         Self { deployer, wakeups, health, stopper, loops, drain }
     }
 

@@ -10,7 +10,7 @@ use countersign::{
     protocol::{Digest, Timestamp},
     store::{
         ApprovalRecord, Claim, DeployLog, Lease, Notice, NoticeState, Operations, StackStatus, Store,
-        StoreError,
+        StoreError, Swept, TokenHash,
     },
 };
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub struct Breaking<S> {
 
 impl<S> Breaking<S> {
     /// The calls of the loops that look for work, work on it and write down how it ended.
-    pub const CALLS: [&'static str; 8] = [
+    pub const CALLS: [&'static str; 10] = [
         "lease_job",
         "renew_lease",
         "finish_job",
@@ -43,6 +43,8 @@ impl<S> Breaking<S> {
         "log_deploy",
         "lease_notice",
         "settle_notice",
+        "put_links",
+        "expire_overdue",
     ];
 
     /// The store, of which nothing breaks yet.
@@ -119,6 +121,9 @@ impl<S: Store> Store for Breaking<S> {
 
 impl<S: Operations> Operations for Breaking<S> {
     through! {
+        fn put_links(approval: Uuid, links: &[(TokenHash, String)]) -> ();
+        fn approver_of_link(token: &str) -> Option<String>;
+        fn expire_overdue(after: Timestamp, most: usize) -> Swept;
         fn approval_by_token(token: &str) -> Option<ApprovalRecord>;
         fn any_approval(id: Uuid) -> Option<ApprovalRecord>;
         fn lease_notice(lease_ms: u64) -> Option<Notice>;

@@ -7,7 +7,7 @@ use countersign::{
     store::{
         ApprovalRecord, Ask, BreakGlass, Claim, Committed, DeployLog, GlassBroken, Leased, NewResource,
         NewStack, Notice, NoticeState, Operations, Reading, Resource, Service, Stack, Store, StoreError,
-        Team, Tenants,
+        Swept, Team, Tenants, TokenHash,
     },
 };
 use countersign_models::outages::Outages;
@@ -134,6 +134,9 @@ impl<S: Tenants> Tenants for Faulty<S> {
 impl<S: Operations> Operations for Faulty<S> {
     pass_through! {
         fn approval_by_token(token: &str) -> Option<ApprovalRecord>;
+        fn put_links(approval: Uuid, links: &[(TokenHash, String)]) -> ();
+        fn approver_of_link(token: &str) -> Option<String>;
+        fn expire_overdue(after: Timestamp, most: usize) -> Swept;
         fn any_approval(id: Uuid) -> Option<ApprovalRecord>;
         fn lease_notice(lease_ms: u64) -> Option<Notice>;
         fn settle_notice(notice: &Notice, state: NoticeState) -> bool;

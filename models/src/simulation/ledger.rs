@@ -122,7 +122,7 @@ impl Ledger {
     /// An event about it was written.
     pub(super) fn event(&mut self, kind: AuditKind) {
         match kind {
-            AuditKind::Requested => {}
+            AuditKind::Requested | AuditKind::Revoked | AuditKind::RejectedLate => {}
             AuditKind::Approved | AuditKind::Rejected | AuditKind::Expired => {
                 self.known.decisions = (self.known.decisions + 1).min(2);
             }

@@ -6,11 +6,14 @@ use uuid::Uuid;
 
 use super::{Folder, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
 use crate::{
-    protocol::{Approval, ApprovalState, Refusal, Status, Timestamp, Validity},
+    protocol::{
+        Approval, ApprovalState, Event as ProtocolEvent, Refusal, Status, Timestamp, Validity, transition,
+    },
     store::memory::strategy::{Record, Strategy},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditKind, Bound, Decision, Listed, Page, Place, Query,
-        Reading, Requested, StoreError, TokenHash, preflight,
+        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, Decision, Listed, Named, Page,
+        PersonalDecision, Place, Query, Reading, Requested, StoreError, Swept, TokenHash, decision::EXPIRY,
+        preflight,
     },
 };
 
@@ -191,10 +194,13 @@ impl<S: Strategy> MemoryStore<S> {
 
     pub(super) fn decide_now(&self, decision: Decision<'_>) -> Result<ApprovalRecord, Refusal> {
         let (id, owned_by) = match decision {
-            Decision::Operator { token, .. } => (self.id_of_token(token), None),
-            Decision::Administrator { team, approval, .. } | Decision::Policy { team, approval, .. } => {
-                (Some(approval), Some(team))
+            Decision::Operator { token, .. }
+            | Decision::Person(PersonalDecision { about: Named::Link(token), .. }) => {
+                (self.id_of_token(token), None)
             }
+            Decision::Person(PersonalDecision { about: Named::OfTeam { team, approval }, .. })
+            | Decision::Administrator { team, approval, .. }
+            | Decision::Policy { team, approval, .. } => (Some(approval), Some(team)),
         };
         let id = id.ok_or(Refusal::NOT_FOUND)?;
         let owner = self.owner(id).ok_or(Refusal::NOT_FOUND)?;
@@ -205,14 +211,57 @@ impl<S: Strategy> MemoryStore<S> {
         let now = self.clock.now();
         let decider = decision.decider();
         let judge = |standing: ApprovalState| decider.judge(standing, now);
-        let status = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)??;
-        if let Some(kind) = AuditKind::of(status) {
+        let judged = self.standings.update(id, now, judge).ok_or(Refusal::NOT_FOUND)?;
+        let status = self.standings.read(id).map(|record| record.standing.status);
+        let kind = match &judged {
+            Ok(status) => AuditKind::of(*status),
+            Err(_) => {
+                let is_late = status.is_some_and(|status| decider.is_late_rejection(status));
+                let is_new = || {
+                    let same = |event: AuditEvent| {
+                        event.kind == AuditKind::RejectedLate && &*event.by == decision.by()
+                    };
+                    !team.audit(id).into_iter().any(same)
+                };
+                (is_late && is_new()).then_some(AuditKind::RejectedLate)
+            }
+        };
+        if let Some(kind) = kind {
             let TeamState { approvals, events, .. } = &mut *team;
             if let Some(folder) = approvals.get_mut(&id) {
-                folder.write_event(events, kind, now, decision.account().map(Arc::from));
+                let by = decision.account().map(Arc::from);
+                folder.write_decision(events, kind, now, by, decision.circumstances());
             }
         }
+        let status = judged?;
         let record = self.record(&team, id).ok_or(Refusal::NOT_FOUND)?;
         if status == Status::Expired { Err(decider.too_late()) } else { Ok(record) }
+    }
+
+    /// Expires pending approvals whose window has passed, at most this many, of those that were asked for after this time.
+    pub(super) fn expire_now(&self, after: Timestamp, most: usize) -> Swept {
+        let teams: Vec<_> = self.teams().values().cloned().collect();
+        let mut expired = 0;
+        let now = self.clock.now();
+        for team in teams {
+            let mut team = team.state();
+            let TeamState { approvals, events, .. } = &mut *team;
+            for folder in approvals.values_mut().filter(|folder| after < folder.record.created_at) {
+                if expired == most {
+                    return Swept { expired, until: after };
+                }
+                let judge = |standing: ApprovalState| {
+                    let window = standing.validity(now);
+                    transition(standing.status, ProtocolEvent::Expire, window)
+                        .map_err(|_| Refusal::NOT_PENDING)
+                };
+                let judged = self.standings.update(folder.record.approval.id, now, judge);
+                if matches!(judged, Some(Ok(_))) {
+                    expired += 1;
+                    folder.write_event(events, AuditKind::Expired, now, Some(EXPIRY.into()));
+                }
+            }
+        }
+        Swept { expired, until: Timestamp(now.0.saturating_sub(APPROVAL_WINDOW_MS)) }
     }
 }

@@ -8,7 +8,9 @@ use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, no_such_te
 use crate::{
     protocol::{Digest, Status, Timestamp},
     store::memory::strategy::Strategy,
-    store::{ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, TokenHash},
+    store::{
+        ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, Swept, TokenHash,
+    },
 };
 
 /// A link to be sent.
@@ -50,6 +52,24 @@ impl<S: Strategy> Operations for MemoryStore<S> {
             Some(id) => self.any_approval(id).await,
             None => Ok(None),
         }
+    }
+
+    async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {
+        let mut directory = locked(&self.directory);
+        for (token, approver) in links {
+            directory.by_token.insert(*token, approval);
+            directory.approvers.insert(*token, approver.as_str().into());
+        }
+        Ok(())
+    }
+
+    async fn approver_of_link(&self, token: &str) -> Result<Option<String>, StoreError> {
+        let approver = locked(&self.directory).approvers.get(&TokenHash::of(token)).cloned();
+        Ok(approver.map(|approver| approver.as_ref().to_owned()))
+    }
+
+    async fn expire_overdue(&self, after: Timestamp, most: usize) -> Result<Swept, StoreError> {
+        Ok(self.expire_now(after, most))
     }
 
     async fn any_approval(&self, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {

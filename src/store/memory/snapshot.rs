@@ -23,11 +23,12 @@ impl<S: Strategy + Default> MemoryStore<S> {
         };
         let teams: crate::store::memory::strategy::IdMap<_> = self.teams().values().map(copy).collect();
         let directory = locked(&self.directory);
-        let Directory { owners, by_token, jobs, notices } = &*directory;
+        let Directory { owners, by_token, approvers, jobs, notices } = &*directory;
         let owners = owners.iter().filter_map(|(id, owner)| Some((*id, Arc::clone(teams.get(&owner.id)?))));
         let directory = Directory {
             owners: owners.collect(),
             by_token: by_token.clone(),
+            approvers: approvers.clone(),
             jobs: jobs.clone(),
             notices: notices.clone(),
         };

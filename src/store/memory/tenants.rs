@@ -13,7 +13,7 @@ use crate::{
     store::memory::strategy::{IdMap, Record, Strategy},
     store::{
         ApprovalRecord, AuditKind, BreakGlass, Estate, GlassBroken, Job, NewResource, NewStack, Query,
-        Resource, Service, Stack, StackStatus, StoreError, Team, Tenants, Vault, VaultEntry,
+        Resource, Service, Stack, StackStatus, StoreError, Team, Tenants, Vault, VaultEntry, Way,
     },
 };
 
@@ -66,6 +66,8 @@ pub struct Event {
     pub(super) at: Timestamp,
     /// The user that caused the event; `None` for the operator.
     pub(super) by: Option<Arc<str>>,
+    pub(super) way: Option<Way>,
+    pub(super) reason: Option<Arc<str>>,
     /// The place of the approval's event before.
     pub(super) before: Option<u32>,
 }

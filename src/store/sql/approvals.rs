@@ -13,8 +13,8 @@ use crate::{
     protocol::{Approval, Binding, Digest, Refusal, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, Decider, Decision, Execution,
-        Ids, Listed, Page, Place, Query, Reading, Requested, Seal, Service, StoreChecks, TokenHash,
-        digest_of, preflight::hopeless,
+        Ids, Listed, Named, Page, PersonalDecision, Place, Query, Reading, Requested, Seal, Service,
+        StoreChecks, Swept, TokenHash, Way, decision::EXPIRY, digest_of, preflight::hopeless,
     },
 };
 
@@ -224,6 +224,8 @@ pub(super) struct Decide {
     decider: Decider,
     which: Pending,
     by: String,
+    way: Option<Way>,
+    reason: Option<String>,
 }
 
 /// The approval that is decided about.
@@ -235,12 +237,17 @@ enum Pending {
 impl From<Decision<'_>> for Decide {
     fn from(decision: Decision<'_>) -> Self {
         let which = match decision {
-            Decision::Operator { token, .. } => Pending::WithToken(TokenHash::of(token)),
-            Decision::Administrator { team, approval, .. } | Decision::Policy { team, approval, .. } => {
-                Pending::OfTeam { team, id: approval }
+            Decision::Operator { token, .. }
+            | Decision::Person(PersonalDecision { about: Named::Link(token), .. }) => {
+                Pending::WithToken(TokenHash::of(token))
             }
+            Decision::Person(PersonalDecision { about: Named::OfTeam { team, approval }, .. })
+            | Decision::Administrator { team, approval, .. }
+            | Decision::Policy { team, approval, .. } => Pending::OfTeam { team, id: approval },
         };
-        Self { decider: decision.decider(), which, by: decision.by().to_owned() }
+        let (way, reason) = decision.circumstances();
+        let (by, reason) = (decision.by().to_owned(), reason.map(str::to_owned));
+        Self { decider: decision.decider(), which, by, way, reason }
     }
 }
 
@@ -255,7 +262,8 @@ impl Work for Decide {
         const BY_TOKEN: &str = concat!(
             "SELECT countersign_now(), ",
             approval_columns!(),
-            " FROM approvals AS a WHERE a.token_hash = $1"
+            " FROM approvals AS a WHERE a.token_hash = $1 \
+             OR a.id = (SELECT l.approval FROM links AS l WHERE l.token_hash = $1)"
         );
         const BY_ID: &str = concat!(
             "SELECT countersign_now(), ",
@@ -275,20 +283,134 @@ impl Work for Decide {
         let mut columns = Columns::of(row);
         let (now, mut record) = (columns.take::<Timestamp>()?, columns.approval()?);
         let status = record.approval.status;
+        let id = record.approval.id;
         let next = match self.decider.judge(record.approval.state(), now) {
             Ok(next) => next,
+            Err(refusal) if self.decider.is_late_rejection(status) => {
+                self.write_late_rejection(session, id, now).await?;
+                return Ok(Done::Keep(Err(refusal)));
+            }
             Err(refusal) => return Ok(Done::Undo(Err(refusal))),
         };
-        let id = record.approval.id;
         if session.execute(MOVE, &values![next, now, id, status]).await? == 0 {
             return Ok(Done::Undo(Err(self.decider.too_late())));
         }
         let Some(kind) = AuditKind::of(next) else { return Err(unreadable("a decision")) };
-        write_event(session, kind, id, now, &self.by).await?;
+        write_decision(session, kind, id, now, &self.by, (self.way, self.reason.as_deref())).await?;
         Arc::make_mut(&mut record.approval).status = next;
         record.decided_at = Some(now);
         Ok(Done::Keep(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
     }
+}
+
+impl Decide {
+    /// Once for each person.
+    async fn write_late_rejection<S: Session>(
+        &self,
+        session: &mut S,
+        approval: Uuid,
+        at: Timestamp,
+    ) -> Result<(), SqlError> {
+        const WRITTEN: &str = "SELECT 1 FROM audit WHERE approval = $1 AND kind = $2 AND actor = $3 LIMIT 1";
+        let kind = AuditKind::RejectedLate;
+        if session.query(WRITTEN, &values![approval, kind, &self.by]).await?.is_empty() {
+            write_decision(session, kind, approval, at, &self.by, (self.way, self.reason.as_deref())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Expires pending approvals whose window has passed.
+pub(super) struct ExpireOverdue {
+    pub(super) after: Timestamp,
+    pub(super) most: usize,
+}
+
+impl Work for ExpireOverdue {
+    type Output = Swept;
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Swept>, SqlError> {
+        const OVERDUE: &str = "SELECT id, created_at FROM approvals WHERE created_at > $1 AND status = 'pending' \
+                               AND expires_at <= $2 ORDER BY created_at, id LIMIT $3";
+        const EXPIRE: &str = "UPDATE approvals SET status = 'expired', decided_at = $1, version = version + 1 \
+                              WHERE id = $2 AND status = 'pending'";
+        let now = now(session).await?;
+        let rows = session.query(OVERDUE, &values![self.after, now, self.most]).await?;
+        let is_all = rows.len() < self.most;
+        let (mut expired, mut until) = (0, self.after);
+        for row in rows {
+            let mut columns = Columns::of(row);
+            let (id, created_at) = (columns.take::<Uuid>()?, columns.take::<Timestamp>()?);
+            if session.execute(EXPIRE, &values![now, id]).await? == 1 {
+                write_event(session, AuditKind::Expired, id, now, EXPIRY).await?;
+                expired += 1;
+            }
+            // Others may have been asked for at the same time.
+            until = Timestamp(created_at.0.saturating_sub(1));
+        }
+        let until = if is_all { oldest(now) } else { until.max(self.after) };
+        Ok(Done::Keep(Swept { expired, until }))
+    }
+}
+
+/// Writes that links are approvers' own.
+pub(super) struct PutLinks {
+    pub(super) approval: Uuid,
+    pub(super) links: Vec<(TokenHash, String)>,
+}
+
+impl Work for PutLinks {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::Write
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const WRITE: &str = "INSERT INTO links (token_hash, approval, approver) VALUES ($1, $2, $3) \
+                             ON CONFLICT (token_hash) DO NOTHING";
+        for (token, approver) in &self.links {
+            let token = super::Value::Bytes(token.0.to_vec());
+            session.execute(WRITE, &values![token, self.approval, approver]).await?;
+        }
+        Ok(Done::Keep(()))
+    }
+}
+
+/// The approver whose own link has a token.
+pub(super) struct ApproverOfLink(pub(super) TokenHash);
+
+impl Work for ApproverOfLink {
+    type Output = Option<String>;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
+        const FIND: &str = "SELECT approver FROM links WHERE token_hash = $1";
+        let rows = session.query(FIND, &[super::Value::Bytes(self.0.0.to_vec())]).await?;
+        first(rows).map(Done::Keep)
+    }
+}
+
+/// Writes a person's decision about an approval that is there: how it was made, and why.
+async fn write_decision<S: Session>(
+    session: &mut S,
+    kind: AuditKind,
+    approval: Uuid,
+    at: Timestamp,
+    by: &str,
+    (way, reason): (Option<Way>, Option<&str>),
+) -> Result<(), SqlError> {
+    const WRITE: &str =
+        "INSERT INTO audit (approval, kind, at, actor, way, reason) VALUES ($1, $2, $3, $4, $5, $6)";
+    let way = way.map(Way::as_str);
+    session.execute(WRITE, &values![approval, kind, at, by, way, reason]).await.map(drop)
 }
 
 /// Writes an event about an approval that is there.
@@ -343,8 +465,12 @@ pub(super) async fn find<S: Session>(
     const OF_TEAM: &str =
         concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.id = $1 AND a.team = $2");
     const OF_ANYBODY: &str = concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.id = $1");
-    const WITH_TOKEN: &str =
-        concat!("SELECT ", approval_columns!(), " FROM approvals AS a WHERE a.token_hash = $1");
+    const WITH_TOKEN: &str = concat!(
+        "SELECT ",
+        approval_columns!(),
+        " FROM approvals AS a WHERE a.token_hash = $1 \
+             OR a.id = (SELECT l.approval FROM links AS l WHERE l.token_hash = $1)"
+    );
     let rows = match which {
         Which::OfTeam { team, id } => session.query(OF_TEAM, &values![*id, *team]).await?,
         Which::OfAnybody(id) => session.query(OF_ANYBODY, &values![*id]).await?,
@@ -444,7 +570,7 @@ impl Work for Audit {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const READ: &str = "SELECT e.kind, e.approval, e.at, e.actor, a.kind, a.from_env, a.to_env, \
-                            a.requested_by FROM audit AS e JOIN approvals AS a ON a.id = e.approval \
+                            a.requested_by, e.way, e.reason FROM audit AS e JOIN approvals AS a ON a.id = e.approval \
                             WHERE e.approval = $1 ORDER BY e.seq";
         let rows = session.query(READ, &values![self.0]).await?;
         let event = |row| {
@@ -456,6 +582,8 @@ impl Work for Audit {
                 by: columns.take()?,
                 binding: Binding { kind: columns.take()?, from: columns.take()?, to: columns.take()? },
                 requested_by: columns.take()?,
+                way: columns.take()?,
+                reason: columns.take()?,
             })
         };
         rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Keep)

@@ -12,7 +12,7 @@ use crate::{
     protocol::{Approval, Binding, Digest, Environment, Kind, Status, Target, Timestamp},
     store::{
         ApprovalRecord, AuditKind, Bound, BoundTarget, BoundValue, Difference, EnvVars, Execution, Payload,
-        Plan, Resource, ResourceKind, Service, Stack, StackStatus,
+        Plan, Resource, ResourceKind, Service, Stack, StackStatus, Way,
     },
 };
 
@@ -477,7 +477,10 @@ words! {
         Rejected = "promote.rejected",
         Expired = "promote.expired",
         Executed = "promote.executed",
+        Revoked = "promote.revoked",
+        RejectedLate = "promote.rejected_after_expiry",
     }
+    Way { Link = "link", Session = "session" }
 }
 
 #[cfg(test)]

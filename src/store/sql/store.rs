@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{
     Consume, Engine,
-    approvals::{Audit, Decide, Find, FindExecution, List, ReadApproval, Request, Which},
+    approvals::{
+        ApproverOfLink, Audit, Decide, ExpireOverdue, Find, FindExecution, List, PutLinks, ReadApproval,
+        Request, Which,
+    },
     commit,
     leases::{LeaseApproval, ReleaseApproval},
     operations::{ClaimKey, DeployLogs, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
@@ -25,7 +28,7 @@ use crate::{
         ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
         GlassBroken, Ids, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
         PlatformChecks, Query, Reading, Requested, Resource, Seal, Service, Stack, StackStatus, Store,
-        StoreChecks, StoreError, Team, Tenants, TokenHash,
+        StoreChecks, StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 
@@ -43,7 +46,8 @@ impl<E: Engine> SqlStore<E> {
     /// A store whose works are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
         let seal = Seal::of(&*ids);
-        Self { engine, ids, consume: Arc::new(consume), preflight: Arc::new(PlatformChecks), seal }
+        let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
+        Self { engine, ids, consume, preflight, seal, recognised: Mutex::default() }
     }
 
     /// The same store, with other checks than the platform's.
@@ -262,6 +266,18 @@ impl<E: Engine> Tenants for SqlStore<E> {
 impl<E: Engine> Operations for SqlStore<E> {
     async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
         self.engine.perform(Find(Which::WithToken(TokenHash::of(token)))).await
+    }
+
+    async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {
+        self.engine.perform(PutLinks { approval, links: links.to_vec() }).await
+    }
+
+    async fn approver_of_link(&self, token: &str) -> Result<Option<String>, StoreError> {
+        self.engine.perform(ApproverOfLink(TokenHash::of(token))).await
+    }
+
+    async fn expire_overdue(&self, after: Timestamp, most: usize) -> Result<Swept, StoreError> {
+        self.engine.perform(ExpireOverdue { after, most }).await
     }
 
     async fn any_approval(&self, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {

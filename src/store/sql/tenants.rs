@@ -294,7 +294,7 @@ impl Work for FindGlassBroken {
     }
 }
 
-/// Provisions a resource that is nobody's twin.
+/// Provisions a resource that is not a twin.
 pub(super) struct CreateResource {
     pub(super) team: Uuid,
     pub(super) resource: NewResource,

@@ -132,6 +132,8 @@ pub(super) async fn every_event_says_who_did_what_to_what(world: &World) {
         by: by.into(),
         binding: ask.binding().clone(),
         requested_by: "dev@example.com".into(),
+        way: None,
+        reason: None,
     };
     let events = [
         event(AuditKind::Requested, OPENS, "dev@example.com"),

@@ -93,7 +93,7 @@ pub(super) async fn what_can_never_be_used_is_refused_and_nothing_is_written(wor
     world.put_services(TEAM, world.source.id, vec![service(Some("shop:1"))]).await;
     let (approval, created) = asked(world, Some("mine")).await;
     assert!(created);
-    // Under its key it is what it was, whatever has become of the source.
+    // Under its key it is what it was, also when the source has changed.
     world.put_services(TEAM, world.source.id, Vec::new()).await;
     assert_eq!(asked(world, Some("mine")).await, (approval, false));
     assert_eq!(world.status(&world.ask(approval)).await, Status::Pending);

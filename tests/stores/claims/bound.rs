@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign::{
     protocol::{Outcome, Refusal, Status},
-    store::{Ask, Difference, Store, Tenants},
+    store::{Ask, Difference, Tenants},
 };
 use uuid::Uuid;
 

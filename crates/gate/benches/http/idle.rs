@@ -7,8 +7,8 @@ use countersign::{
     store::{
         ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
         GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
-        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Team, Tenants,
-        digest_of,
+        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants,
+        TokenHash, digest_of,
     },
 };
 use uuid::Uuid;
@@ -103,6 +103,9 @@ impl Tenants for Idle {
 impl Operations for Idle {
     refused! {
         fn approval_by_token(&str) -> Option<ApprovalRecord>;
+        fn put_links(Uuid, &[(TokenHash, String)]) -> ();
+        fn approver_of_link(&str) -> Option<String>;
+        fn expire_overdue(Timestamp, usize) -> Swept;
         fn any_approval(Uuid) -> Option<ApprovalRecord>;
         fn lease_notice(u64) -> Option<Notice>;
         fn settle_notice(&Notice, NoticeState) -> bool;

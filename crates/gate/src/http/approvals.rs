@@ -15,7 +15,7 @@ use super::{
 use countersign::{
     protocol::{Kind, Refusal, Request, Status},
     service::Deployer,
-    store::{ApprovalRecord, AuditKind, Listed, StackStatus, StoreError},
+    store::{ApprovalRecord, AuditEvent, AuditKind, Listed, StackStatus, StoreError},
 };
 
 /// An approval, with the outcome of the promote that used it.
@@ -36,6 +36,7 @@ pub(super) async fn show_approval<B: Backend, D: Deployer + 'static>(
     let record = find(&app, &session, &id).await?;
     let events = app.store().audit(record.approval.id).await?;
     let approved = events.iter().find(|event| event.kind == AuditKind::Approved);
+    let decision = decision(&events);
     let outcome = outcome(&app, &record).await?;
     let since = |status| record.decided_at.filter(|_| record.approval.status == status).map(rfc3339);
     let listed = Listed {
@@ -49,8 +50,20 @@ pub(super) async fn show_approval<B: Backend, D: Deployer + 'static>(
         approved_at: approved.map(|event| rfc3339(event.at)),
         executed_at: since(Status::Executed),
         rejected_at: since(Status::Rejected),
+        revoked_at: since(Status::Revoked),
+        decided_by: decision.map(|event| event.by.to_string()),
+        reason: decision.and_then(|event| event.reason.as_deref()).map(str::to_owned),
         outcome,
     }))
+}
+
+/// The latest decision in an approval's events.
+pub(super) fn decision(events: &[AuditEvent]) -> Option<&AuditEvent> {
+    let is_decision = |event: &&AuditEvent| match event.kind {
+        AuditKind::Approved | AuditKind::Rejected | AuditKind::Revoked => true,
+        AuditKind::Requested | AuditKind::Expired | AuditKind::Executed | AuditKind::RejectedLate => false,
+    };
+    events.iter().rev().find(is_decision)
 }
 
 /// Which approval's events.

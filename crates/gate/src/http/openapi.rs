@@ -161,6 +161,11 @@ refusals! {
     ]];
     /// Of the list of direct changes.
     BreakGlassRefusals = [ANY, WITH_SESSION, ["admin_required"]];
+    /// Codes of a decision with a session.
+    PersonRefusals = [ANY, WITH_SESSION, WITH_BODY, [
+        "invalid_approval_id", "approval_not_found", "missing_email", "self_approval_forbidden",
+        "not_an_approver", "not_pending", "approval_not_approved",
+    ]];
     /// Of giving up on a deploy.
     GiveUpRefusals = [ANY, WITH_SESSION, [
         "admin_required", "invalid_id", "not_found", "approval_not_executed", "deploy_ended",
@@ -173,7 +178,7 @@ refusals! {
     DecisionRefusals (true) = [ANY, [
         "not_found", "approval_gone", "too_many_requests", "lookup_failed", "store_failed", "invalid_body",
         "body_too_large", "unsupported_media_type", "body_too_slow", "unauthorized", "cross_site",
-        "self_approval_forbidden",
+        "self_approval_forbidden", "approval_not_approved",
     ]];
     /// Codes of the probes.
     ProbeRefusals = [ANY];

@@ -18,7 +18,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     App, Backend, Problem,
-    bodies::Body,
+    approvals::decision,
+    bodies::{Body, checked_text},
+    decisions::LONGEST_REASON,
     extract::Segments,
     limits::{Limited, Settings},
     openapi::{DecisionRefusals, PageRefusals},
@@ -32,7 +34,7 @@ use crate::{
 use countersign::{
     protocol::{Kind, Refusal, Status, Timestamp, Validity},
     service::Deployer,
-    store::{ApprovalRecord, Decision, StoreError, Verdict},
+    store::{ApprovalRecord, Decision, Named, PersonalDecision, StoreError, Verdict},
 };
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -77,6 +79,19 @@ struct ApprovalPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "usable.html")]
+struct UsablePage<'a> {
+    what: String,
+    from: &'a str,
+    to: &'a str,
+    requested_by: &'a str,
+    approved_by: String,
+    reason: Option<String>,
+    approved_at: Moment,
+    expires_at: Moment,
+}
+
+#[derive(Template)]
 #[template(path = "message.html")]
 struct MessagePage<'a> {
     title: &'a str,
@@ -100,16 +115,31 @@ pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
     let record = find(&app, &token).await?;
     // By this instance's clock, and only to be shown: the decision is judged by the store's.
     let is_open = record.approval.validity(app.now()) == Validity::Valid;
-    if record.approval.status != Status::Pending || !is_open {
+    if !matches!(record.approval.status, Status::Pending | Status::Approved) || !is_open {
         return Err(Problem::from(Refusal::APPROVAL_GONE).about(Some(about(&record, false))));
     }
     let source = source(&app, &record).await?;
     let binding = &record.approval.binding;
+    let what = match binding.kind {
+        Kind::Stack => format!("promoting {source}"),
+        Kind::ResourceTwin => format!("a twin of {source}"),
+    };
+    if record.approval.status == Status::Approved {
+        let events = app.store().audit(record.approval.id).await?;
+        let decision = decision(&events);
+        return rendered(&UsablePage {
+            what,
+            from: binding.from.as_str(),
+            to: binding.to.as_str(),
+            requested_by: &record.approval.requested_by,
+            approved_by: decision.map_or_else(String::new, |event| event.by.to_string()),
+            reason: decision.and_then(|event| event.reason.as_deref()).map(str::to_owned),
+            approved_at: record.decided_at.unwrap_or(record.created_at).into(),
+            expires_at: record.approval.expires_at.into(),
+        });
+    }
     rendered(&ApprovalPage {
-        what: match binding.kind {
-            Kind::Stack => format!("promoting {source}"),
-            Kind::ResourceTwin => format!("a twin of {source}"),
-        },
+        what,
         is_twin: binding.kind == Kind::ResourceTwin,
         source,
         name: record.payload.name.as_deref(),
@@ -148,22 +178,35 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
     let headers = request.headers().clone();
     let record = find(&app, &token).await?;
     let form = Body::take(request, &app, "application/x-www-form-urlencoded").await?;
-    let verdict = match form.bytes() {
-        b"decision=approve" => Verdict::Approve,
-        b"decision=reject" => Verdict::Reject,
-        _ => return Err(Problem::invalid_body(&"expected decision=approve or decision=reject")),
-    };
+    let (verdict, reason) = decision_of(form.bytes())?;
     if app.settings().forbid_self_approval && verdict == Verdict::Approve {
         refuse_requester(&app, &headers, &record)?;
     }
+    let approver = app.store().approver_of_link(&token).await?;
     let (mine, link) = (app.clone(), token.clone());
     let decided = app
-        .detached(async move { mine.store().decide(Decision::Operator { token: &link, verdict }).await })
+        .detached(async move {
+            let decision = match &approver {
+                Some(by) => Decision::Person(PersonalDecision {
+                    about: Named::Link(&link),
+                    verdict,
+                    by,
+                    reason: reason.as_deref(),
+                }),
+                // A link of an older version, which was sent to all approvers.
+                None => Decision::Operator { token: &link, verdict },
+            };
+            mine.store().decide(decision).await
+        })
         .await??;
     match decided {
         Ok(record) => {
-            app.metrics().transition(Some(Status::Pending), record.approval.status);
-            let to = HeaderValue::try_from(format!("/approve/{token}/result"));
+            let now = record.approval.status;
+            let before = if now == Status::Revoked { Status::Approved } else { Status::Pending };
+            app.metrics().transition(Some(before), now);
+            // What is approved can be revoked on its own page.
+            let page = if now == Status::Approved { "" } else { "/result" };
+            let to = HeaderValue::try_from(format!("/approve/{token}{page}"));
             let to = to.map_err(|_| Problem::new("internal"))?;
             Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
         }
@@ -179,13 +222,37 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
     }
 }
 
+/// The decision in a form, and its reason.
+fn decision_of(form: &[u8]) -> Result<(Verdict, Option<String>), Problem> {
+    let invalid =
+        || Problem::invalid_body(&"expected decision=approve, reject or revoke, and no more than a reason");
+    let (mut verdict, mut reason) = (None, None);
+    for (name, value) in form_urlencoded::parse(form) {
+        match (&*name, &*value) {
+            ("decision", "approve") if verdict.is_none() => verdict = Some(Verdict::Approve),
+            ("decision", "reject") if verdict.is_none() => verdict = Some(Verdict::Reject),
+            ("decision", "revoke") if verdict.is_none() => verdict = Some(Verdict::Revoke),
+            ("reason", text) if reason.is_none() => {
+                reason = Some(text.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+            _ => return Err(invalid()),
+        }
+    }
+    let reason = reason.filter(|reason| !reason.is_empty());
+    reason.as_ref().map_or(Ok(()), |reason| checked_text("reason", reason, LONGEST_REASON))?;
+    Ok((verdict.ok_or_else(invalid)?, reason))
+}
+
 /// The form of the page.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct DecisionForm {
-    /// `approve` or `reject`.
-    #[schema(pattern = "^(approve|reject)$")]
+    /// `approve`, `reject`, or `revoke` for what was approved and not used.
+    #[schema(pattern = "^(approve|reject|revoke)$")]
     decision: String,
+    /// Why: at most 500 characters. It is kept in the audit, and shown.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
 }
 
 /// The decision. Changes nothing.
@@ -202,7 +269,14 @@ pub(super) async fn show_result<B: Backend, D: Deployer + 'static>(
     Segments(token): Segments<String>,
 ) -> Result<Html<String>, Problem> {
     let record = find(&app, &token).await?;
-    let (title, text) = told(&record);
+    let (title, mut text) = told(&record);
+    let events = app.store().audit(record.approval.id).await?;
+    if let Some(event) = decision(&events) {
+        text.push_str(&format!(" Decided by {}.", event.by));
+        if let Some(reason) = &event.reason {
+            text.push_str(&format!(" Reason: {reason}"));
+        }
+    }
     rendered(&MessagePage { title, text: &text })
 }
 

@@ -68,6 +68,7 @@ table! {
     401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
     403 "admin_required" No "Administrator required" "Only an administrator may do this.";
     403 "self_approval_forbidden" No "Self-approval forbidden" "The requester may not approve this promotion, and no other approver is configured.";
+    403 "not_an_approver" No "Not an approver" "Only one of the approval's approvers may do this; an administrator may reject and revoke.";
     403 "cross_site" No "Cross-site request" "Decisions are accepted from the approval page only, not from another site.";
 
     400 "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";

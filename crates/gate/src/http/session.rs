@@ -97,6 +97,11 @@ pub trait TenantPolicy: Send + Sync {
     fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
         true
     }
+
+    /// True if this person may decide with a session about what `requester` requests.
+    fn may_decide(&self, _team: Uuid, _requester: &str, _person: &str) -> bool {
+        false
+    }
 }
 
 impl<F: Fn(Uuid, Option<Plan>) -> Team + Send + Sync> TenantPolicy for F {

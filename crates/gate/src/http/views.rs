@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{bodies::ResourceType, time::rfc3339};
 use countersign::{
     protocol::Kind,
-    store::{AuditEvent, Listed, Resource, Service, Stack, StackStatus},
+    store::{AuditEvent, Listed, Resource, Service, Stack, StackStatus, Way},
 };
 
 /// A service.
@@ -180,6 +180,12 @@ pub(super) struct ApprovalView {
     pub(super) executed_at: Option<String>,
     #[schema(format = DateTime)]
     pub(super) rejected_at: Option<String>,
+    #[schema(format = DateTime)]
+    pub(super) revoked_at: Option<String>,
+    /// The latest decision: who made it; null while there is none.
+    pub(super) decided_by: Option<String>,
+    /// The reason that was given for it.
+    pub(super) reason: Option<String>,
     /// The outcome of the promotion that used it; null while it is unused.
     pub(super) outcome: Option<OutcomeView>,
 }
@@ -225,7 +231,7 @@ pub(super) struct ListedView {
     pub(super) kind: &'static str,
     pub(super) from_env: String,
     pub(super) to_env: String,
-    /// `pending`, `approved`, `rejected`, `expired` or `executed`.
+    /// `pending`, `approved`, `rejected`, `expired`, `executed` or `revoked`.
     pub(super) status: String,
     pub(super) requested_by_email: String,
     #[schema(format = DateTime)]
@@ -273,6 +279,18 @@ pub(super) struct RejectedView {
     pub(super) id: Uuid,
     /// `rejected`.
     pub(super) status: String,
+}
+
+/// An approval that was decided about.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DecidedView {
+    pub(super) ok: bool,
+    pub(super) id: Uuid,
+    /// `approved`, `rejected` or `revoked`.
+    pub(super) status: String,
+    /// Until when it can be used.
+    #[schema(format = DateTime)]
+    pub(super) expires_at: String,
 }
 
 /// A deploy that was given up.
@@ -329,6 +347,10 @@ pub(super) struct EventView {
     requested_by_email: String,
     /// `stack` or `resource_twin`.
     approval_kind: &'static str,
+    /// How a person decided: `link` for a link of their own, `session`; null for other events.
+    way: Option<&'static str>,
+    /// The reason that was given.
+    reason: Option<String>,
 }
 
 impl From<&AuditEvent> for EventView {
@@ -342,6 +364,8 @@ impl From<&AuditEvent> for EventView {
             to_env: event.binding.to.to_string(),
             requested_by_email: event.requested_by.to_string(),
             approval_kind: kind_name(event.binding.kind),
+            way: event.way.map(Way::as_str),
+            reason: event.reason.as_deref().map(str::to_owned),
         }
     }
 }

@@ -17,14 +17,14 @@ pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
 use super::{
     health::{Health, Pulse},
     idle::Idle,
-    operators::Operators,
+    operators::{Operators, link_token},
     stop::{Phase, Stop},
     supervisor::Supervised,
     wakeups::Wakeups,
     workers::LONGEST_LOOK,
 };
 use crate::http::Metrics;
-use countersign::store::{Ids, Notice, NoticeState, Operations, StoreError};
+use countersign::store::{Ids, Notice, NoticeState, Operations, StoreError, TokenHash};
 
 /// Which way a link takes.
 #[derive(Clone, Debug)]
@@ -231,14 +231,17 @@ impl<S: Operations + 'static> Notifier<S> {
         if recipients.is_empty() {
             return Err(Trouble::NoRecipient);
         }
-        let count = recipients.len();
-        let token = self.ids.token(approval.id);
-        let found = self.store.approval_by_token(&token).await.map_err(Trouble::Store)?;
-        if found.is_none_or(|found| found.approval.id != approval.id) {
-            return Err(Trouble::DeadLink);
+        let (count, token) = (recipients.len(), self.ids.token(approval.id));
+        let links: Vec<_> =
+            recipients.into_iter().map(|approver| (link_token(&token, &approver), approver)).collect();
+        // No link is sent that the store does not know.
+        let known: Vec<_> =
+            links.iter().map(|(link, approver)| (TokenHash::of(link), approver.clone())).collect();
+        self.store.put_links(approval.id, &known).await.map_err(Trouble::Store)?;
+        for (place, (link, approver)) in links.into_iter().enumerate() {
+            let notification = Notification::new(&notice.record, (place, approver), &self.public_url, link);
+            within(PATIENCE, self.channel.send(&notification)).await?;
         }
-        let notification = Notification::new(&notice.record, recipients, &self.public_url, token);
-        within(PATIENCE, self.channel.send(&notification)).await?;
         Ok(count)
     }
 }
@@ -256,8 +259,6 @@ enum Trouble {
     TooLate,
     /// The requester is the only operator.
     NoRecipient,
-    /// The approval was requested under another secret, and a link made now would not open it.
-    DeadLink,
     /// The store does not say whether the link is good.
     Store(StoreError),
     /// A retry may succeed.
@@ -269,9 +270,6 @@ impl fmt::Display for Trouble {
         match self {
             Self::TooLate => f.write_str("the approval's window has passed"),
             Self::NoRecipient => f.write_str("the requester is the only operator"),
-            Self::DeadLink => f.write_str(
-                "the approval was asked for under another secret: start with that one, or ask for it again",
-            ),
             Self::Store(error) => error.fmt(f),
             Self::NotSent(not_sent) => not_sent.fmt(f),
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The operators of all teams.
@@ -24,10 +26,24 @@ impl Operators {
         operators.iter().filter(may).cloned().collect()
     }
 
+    /// True if this person may decide about what `requester` requests.
+    pub fn may_decide(&self, team: Uuid, requester: &str, person: &str) -> bool {
+        self.recipients(team, requester).iter().any(|operator| same_mailbox(operator, person))
+    }
+
     /// True if an approver exists for `requester`'s requests.
     pub fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
         !self.recipients(team, requester).is_empty()
     }
+}
+
+/// The token of an approver's own link, derived from the approval's: 32 bytes, URL-safe. The hash is nested, so that it cannot
+/// be extended.
+pub fn link_token(approval_token: &str, approver: &str) -> String {
+    let inner =
+        Sha256::new().chain_update(approval_token).chain_update("\n").chain_update(approver).finalize();
+    let outer = Sha256::new().chain_update(approval_token).chain_update(inner).finalize();
+    BASE64_URL_SAFE_NO_PAD.encode(outer)
 }
 
 /// True if two addresses name the same mailbox: case and `+tags` are ignored.

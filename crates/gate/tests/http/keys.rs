@@ -50,8 +50,7 @@ async fn asking_for_an_approval_twice_under_one_key_sends_one_link() {
     let again = gate.send(gate.promote(None).key("mine")).await;
     assert_eq!((again.status, again.json()), (first.status, first.json()));
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
-    assert_ne!(id_in(&gate.send(gate.promote(None)).await, "approval_id"), id_in(&first, "approval_id"));
-    assert_eq!(gate.count(AuditKind::Requested), 2);
+    assert_eq!(gate.count(AuditKind::Requested), 1);
 }
 
 #[tokio::test]

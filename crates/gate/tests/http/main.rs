@@ -5,6 +5,7 @@ mod asks;
 mod bad_input;
 mod bound;
 mod contention;
+mod decisions;
 mod gate;
 mod isolation;
 mod keys;

@@ -141,7 +141,7 @@ async fn secrets_leave_a_protected_environment_with_an_approval_only() {
     let path = format!("/api/v1/stacks/{slug}/promote");
     let used = gate.send(Call::new("POST", &path).by(&dev()).json(&body)).await;
     assert_eq!(used.json()["vault_keys_copied"], json!(["DB_PASSWORD"]), "{}", used.text);
-    // Without secrets nobody has to be asked.
+    // Without secrets it needs no approval.
     let answer = into_development(&gate, &slug, false).await;
     assert_eq!(answer.json()["status"], json!("building"), "{}", answer.text);
 }

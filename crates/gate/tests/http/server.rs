@@ -91,7 +91,12 @@ impl Slow {
 
     /// An approval that the operator has given.
     async fn approved(&self) -> Uuid {
-        let request = self.request("{\"to\": \"production\"}", None);
+        self.approved_of("{\"to\": \"production\"}").await
+    }
+
+    /// An approved request of this.
+    async fn approved_of(&self, body: &str) -> Uuid {
+        let request = self.request(body, None);
         let answer = self.router().oneshot(request).await.expect("a router does not fail");
         assert_eq!(answer.status(), 202);
         let pending = self.store.look(TEAM, |records| records.events.last().map(|event| event.approval));
@@ -200,7 +205,8 @@ async fn what_takes_too_long_is_503_and_happens_all_the_same() {
 #[tokio::test]
 async fn too_much_at_once_is_503_and_nothing_is_done() {
     let slow = Slow::new(Settings { max_under_way: 1, ..Settings::default() });
-    let (first, second) = (slow.approved().await, slow.approved().await);
+    let other = "{\"to\": \"production\", \"name\": \"other\"}";
+    let (first, second) = (slow.approved().await, slow.approved_of(other).await);
     let caller = slow.begin(slow.promote(first, None)).await;
     let answer = slow.router().oneshot(slow.promote(second, None)).await.expect("it does not fail");
     assert_eq!(answer.status(), 503);

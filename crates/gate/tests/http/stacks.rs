@@ -176,6 +176,6 @@ fn every_operation_says_what_it_may_refuse_and_who_may_call_it() {
             assert!(responses.contains_key("401") || !needs_session, "{place}");
         }
     }
-    assert_eq!(operations, 23);
+    assert_eq!(operations, 26);
     assert_eq!(DESCRIPTION["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }

@@ -17,6 +17,7 @@ use countersign::store::Ids;
 use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Webhook},
+    operators::link_token,
     wall::SystemClock,
 };
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     until(|| caught.text().contains("the link was sent").then_some(())).await;
     instance.stop().await;
 
-    let token = platform.ids.token(approval);
+    let token = link_token(&platform.ids.token(approval), OPERATOR);
     let verifier = standardwebhooks::Webhook::new(SECRET).expect("a secret");
     let other = standardwebhooks::Webhook::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").expect("a secret");
     for _ in 0..3 {

@@ -29,7 +29,7 @@ pub fn is_address(text: &str) -> bool {
     text.parse::<lettre::Address>().is_ok()
 }
 
-/// Mails as files: `ID.eml`, by the approval's id. A repeat is the same file.
+/// Mails as files: `ID.eml`, by the approval's id, and `ID-2.eml` and so on for further approvers. A repeat is the same file.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -50,7 +50,7 @@ impl Folder {
         Ok(Self { path, sender })
     }
 
-    /// File of the mail about this approval, once sent.
+    /// File of the first approver's mail about this approval, once sent.
     pub fn file(&self, approval: uuid::Uuid) -> PathBuf {
         self.path.join(format!("{approval}.eml"))
     }
@@ -59,7 +59,7 @@ impl Folder {
         let mail = mail(notification, &self.sender)?.formatted();
         // Another process may be writing the same mail.
         let half = self.path.join(format!(".{}.{}.half", notification.approval, std::process::id()));
-        let file = self.file(notification.approval);
+        let file = self.path.join(format!("{}.eml", notification.id()));
         let written = tokio::task::spawn_blocking(move || write_whole(&file, &half, &mail)).await;
         written
             .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
@@ -145,7 +145,7 @@ impl fmt::Display for WithSources<'_> {
 
 /// Deterministic: a repeat has the same bytes and the same Message-ID.
 fn mail(notification: &Notification, sender: &Sender) -> Result<Message, NotSent> {
-    let id = notification.approval;
+    let id = notification.id();
     let mut builder = Message::builder()
         .from(sender.0.clone())
         .date(UNIX_EPOCH + Duration::from_millis(notification.created_at.0))
@@ -157,7 +157,7 @@ fn mail(notification: &Notification, sender: &Sender) -> Result<Message, NotSent
     }
     let body = MultiPart::builder()
         .kind(MultiPartKind::Alternative)
-        .boundary(format!("countersign-{}", id.simple()))
+        .boundary(format!("countersign-{}", notification.approval.simple()))
         .singlepart(SinglePart::plain(legible(notification.text())))
         .singlepart(SinglePart::html(legible(notification.html())));
     builder.multipart(body).map_err(|error| NotSent::because(&error, notification))

@@ -22,6 +22,8 @@ pub struct Notification {
     pub recipients: Vec<String>,
     /// The content.
     pub(super) content: Content,
+    /// Its place among the approval's notifications: each approver gets one.
+    pub(super) place: usize,
     token: String,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Content {
     to        {{ content.to }}
     source    {{ content.source }}
 {%- for line in content.changes %}
-    {{ "{:<9}"|format(line.kind) }} {{ line.name }}{% if !line.value.is_empty() %}  {{ line.value }}{% endif %}{% if !line.change.is_empty() %}  ({{ line.change }}){% endif %}
+    {{ \"{:<9}\"|format(line.kind) }} {{ line.name }}{% if !line.value.is_empty() %}  {{ line.value }}{% endif %}{% if !line.change.is_empty() %}  ({{ line.change }}){% endif %}
 {%- endfor %}
     asked     {{ content.created_at }}
     until     {{ content.expires_at }}
@@ -61,8 +63,9 @@ Review it, and approve or reject it here:
 
 {{ content.link }}
 
-The link works once, for anyone who has it: do not forward it. Opening it
-changes nothing. If you do not recognise this request, reject it.
+The link is your own: a decision made with it is made in your name. Do not
+forward it. Opening it changes nothing. If you do not recognise this request, reject
+it. What you have approved you can revoke there until it is used.
 "
 )]
 struct Text<'a> {
@@ -89,8 +92,8 @@ struct Text<'a> {
 <tr><th align=\"left\" scope=\"row\">until</th><td>{{ content.expires_at }}</td></tr>
 </table>
 <p><a href=\"{{ content.link }}\" rel=\"noreferrer\">Review it, and approve or reject it</a></p>
-<p>The link works once, for anyone who has it: do not forward it. Opening it changes nothing.
-If you do not recognise this request, reject it.</p>
+<p>The link is your own: a decision made with it is made in your name, so do not forward it. Opening it changes
+nothing. If you do not recognise this request, reject it. What you have approved you can revoke there until it is used.</p>
 </body>
 </html>
 "
@@ -101,7 +104,12 @@ struct Html<'a> {
 
 impl Notification {
     /// About this approval, whose link has this token.
-    pub fn new(record: &ApprovalRecord, recipients: Vec<String>, public_url: &str, token: String) -> Self {
+    pub fn new(
+        record: &ApprovalRecord,
+        (place, recipient): (usize, String),
+        public_url: &str,
+        token: String,
+    ) -> Self {
         let approval = &record.approval;
         let named = |service: &Service| {
             let image = service.image_ref.as_deref().unwrap_or("(no image)");
@@ -122,7 +130,16 @@ impl Notification {
             services: record.services.iter().map(named).collect(),
             changes: lines(record).into_iter().map(one_line_each).collect(),
         };
-        Self { approval: approval.id, created_at: record.created_at, recipients, content, token }
+        let recipients = vec![recipient];
+        Self { approval: approval.id, created_at: record.created_at, recipients, content, place, token }
+    }
+
+    /// What tells it from every other notification: the approval's id for the first one.
+    pub(super) fn id(&self) -> String {
+        match self.place {
+            0 => self.approval.to_string(),
+            place => format!("{}-{}", self.approval, place + 1),
+        }
     }
 
     /// In a line.

@@ -76,7 +76,7 @@ impl Webhook {
 
     pub(super) async fn send(&self, notification: &Notification) -> Result<(), NotSent> {
         let body = self.event(notification);
-        let id = notification.approval.to_string();
+        let id = notification.id();
         let at = i64::try_from(self.clock.now().0 / 1000).unwrap_or(i64::MAX);
         let signature = self
             .key
@@ -115,7 +115,7 @@ impl Webhook {
             .collect();
         let event = json!({
             "specversion": "1.0",
-            "id": notification.approval,
+            "id": notification.id(),
             "source": &*self.source,
             "type": EVENT_TYPE,
             "subject": notification.approval,

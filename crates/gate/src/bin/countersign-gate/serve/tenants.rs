@@ -50,4 +50,8 @@ impl TenantPolicy for Tenants {
     fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
         self.operators.somebody_may_approve(team, requester)
     }
+
+    fn may_decide(&self, team: Uuid, requester: &str, person: &str) -> bool {
+        self.operators.may_decide(team, requester, person)
+    }
 }
