@@ -4,9 +4,13 @@
 //! them. A property that no view violates holds for every number. One that some view violates may hold all the same,
 //! because a view shows more than can happen: then nothing is said. docs/proof.md says why this is sound.
 
+pub mod certificate;
+mod checker;
+mod cutoff;
 mod fixpoint;
 mod sight;
 mod steps;
+mod text;
 mod view;
 
 use std::{fmt, ops::ControlFlow};
@@ -18,6 +22,7 @@ use crate::{
     properties::{Property, Set},
     world::State,
 };
+pub use cutoff::Cutoff;
 use fixpoint::Fixpoint;
 use steps::ModelSteps;
 use view::NoRoom;
@@ -109,6 +114,12 @@ impl Proof {
             let speaks = !run.steps.abstraction.sight.clean_only || state.world.clean;
             !speaks || run.steps.is_covered(model, state, |context, one| run.fixpoint.contains(context, one))
         })
+    }
+
+    /// How many callers reach every view of every fixpoint, if the search for it takes at most about `max_states` states
+    /// for each; none where nothing was proved.
+    pub fn cutoff(&self, max_states: usize) -> Option<Cutoff> {
+        self.runs.iter().map(|run| cutoff::cutoff(&run.steps, &run.fixpoint, max_states)).reduce(Cutoff::and)
     }
 
     /// The number of contexts of all fixpoints.

@@ -29,19 +29,23 @@ pub(crate) fn destination(flows: &[Named], file: Option<&Path>) -> Result<PathBu
         }
         (Some(path), None) => Ok(path.clone()),
         (Some(path), Some(file)) if path == file => Ok(path.clone()),
-        (_, Some(file)) if file.exists() => {
-            let title = format!("{}: the file exists, and is not the one that is judged", file.display());
-            Err(BadInput::plain(&title, "name a new file"))
-        }
-        (_, Some(file)) => {
-            let folder = file.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
-            if folder.is_dir() {
-                return Ok(file.to_owned());
-            }
-            let title = format!("{}: cannot be written: there is no such folder", file.display());
-            Err(BadInput::plain(&title, "name a file in a folder that exists"))
-        }
+        (_, Some(file)) => new_file(file).map(|()| file.to_owned()),
     }
+}
+
+/// Refuses a file that exists, or is in no folder that does.
+pub(crate) fn new_file(file: &Path) -> Result<(), BadInput> {
+    let shown = file.display();
+    if file.exists() {
+        let title = format!("{shown}: the file exists, and is not overwritten");
+        return Err(BadInput::plain(&title, "name a new file"));
+    }
+    let folder = file.parent().filter(|folder| *folder != OsStr::new("")).unwrap_or(Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let title = format!("{shown}: cannot be written: there is no such folder");
+    Err(BadInput::plain(&title, "name a file in a folder that exists"))
 }
 
 /// Prints the edits that mend each violated property.

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, time::Duration};
 
 use countersign_models::{
     properties::Property,
-    prove::{self, Limits},
+    prove::{self, Cutoff, Limits},
     verdict::Verdict,
 };
 use owo_colors::OwoColorize;
@@ -15,17 +15,28 @@ use countersign_terminal::{Stopwatch, print_line};
 /// The longest that one flow's proofs may take, unless `--time` allows less.
 const MOST: Duration = Duration::from_secs(30);
 
+/// What is asked for of a proof, in addition to the verdicts.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) certificate: bool,
+    pub(crate) cutoff: bool,
+}
+
 /// Results of the proof of a flow.
 pub(crate) struct AnyNumber {
     pub(crate) proved: Vec<Property>,
     /// Properties that hold within the bounds and were not proved, each with the reason.
     unknown: Vec<(Property, String)>,
     views: usize,
+    /// Its text, where it was asked for.
+    pub(crate) certificate: Option<String>,
+    /// How many callers reach every view, where that was asked for.
+    pub(crate) cutoff: Option<Cutoff>,
     seconds: f64,
 }
 
 /// Tries to prove what holds within the bounds.
-pub(crate) fn prove(judged: &Judged, time: Option<Duration>) -> AnyNumber {
+pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> AnyNumber {
     let most = time.map_or(MOST, |time| time.min(MOST));
     let stopwatch = Stopwatch::start();
     let held: Vec<Property> = judged
@@ -40,7 +51,14 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>) -> AnyNumber {
         let stops = stopwatch.elapsed() >= most || interrupt::happened();
         if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let mut any = AnyNumber { proved: Vec::new(), unknown: Vec::new(), views: proof.views(), seconds: 0.0 };
+    let mut any = AnyNumber {
+        proved: Vec::new(),
+        unknown: Vec::new(),
+        views: proof.views(),
+        certificate: asked.certificate.then(|| proof.certificate(&judged.file)).flatten(),
+        cutoff: asked.cutoff.then(|| proof.cutoff(Cutoff::STATES)).flatten(),
+        seconds: 0.0,
+    };
     for property in held {
         match proof.of(property) {
             prove::AnyNumber::Proved => any.proved.push(property),
@@ -71,6 +89,16 @@ pub(crate) fn print_summary(judged: &[Judged]) {
     let assumptions = "assumed: atomic steps, the store's transactions, one object (docs/proof.md)";
     print_line!("{}", assumptions.dimmed());
     for (one, any) in &all {
+        match any.cutoff {
+            Some(Cutoff::Callers(callers)) => {
+                print_line!("  {}: {callers} callers reach all of the {} views", one.name, any.views);
+            }
+            Some(Cutoff::Unknown { reached, views, callers }) => print_line!(
+                "  {}: {reached} of {views} views were reached, by up to {callers} callers; the cutoff is unknown",
+                one.name
+            ),
+            None => {}
+        }
         for (property, reason) in &any.unknown {
             let callers = one.report.bounds.consumers;
             print_line!(

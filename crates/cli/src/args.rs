@@ -94,6 +94,12 @@ states and the verdicts on its own, not the rules. The comment at the top of the
 
 L1 to L4 ask what is possible from a state, and are in none of the files.";
 
+const CERTIFY_EXIT_CODES: &str = "\
+Exit codes:
+  0  the certificate proves what it says
+  1  it does not: a view is missing, does not follow, or violates a property
+  2  bad usage, not a certificate, or one of another version or another flow";
+
 const FLOW: &str = "The name of a built-in flow, or the path of a flow file (`countersign help flows`)";
 
 #[derive(Debug, Subcommand)]
@@ -101,6 +107,9 @@ pub(crate) enum Command {
     /// Judge flows: every property, by every interleaving, crash and fault within the bounds
     #[command(after_help = EXIT_CODES, after_long_help = with_built_in_flows())]
     Verify(VerifyArgs),
+    /// Check the certificate of a proof (`verify --certificate`) without the prover
+    #[command(after_help = CERTIFY_EXIT_CODES)]
+    Certify(CertifyArgs),
     /// Draw the shortest run that violates a property, as a sequence diagram
     #[command(after_help = EXIT_CODES, after_long_help = with_built_in_flows())]
     Show(ShowArgs),
@@ -145,9 +154,21 @@ pub(crate) struct VerifyArgs {
     /// Search within the bounds only: prove nothing for any number of callers, crashes and faults
     #[arg(long)]
     pub(crate) bounded: bool,
+    /// Write what was proved of one flow to this new file, for `countersign certify`
+    #[arg(long, value_name = "FILE", conflicts_with = "bounded")]
+    pub(crate) certificate: Option<PathBuf>,
     /// The format of the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CertifyArgs {
+    /// A certificate
+    pub(crate) certificate: PathBuf,
+    /// The flow that it has to be about: the name of a built-in one, or the path of a flow file. None: the one in the
+    /// certificate, which is printed
+    pub(crate) flow: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -4,6 +4,7 @@ mod advice;
 mod any_number;
 mod args;
 mod attack;
+mod certify;
 mod completions;
 mod diagram;
 mod explain;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     output::choose(args.color.into());
     let exit = match args.command {
         Command::Verify(args) => verify::run(&args),
+        Command::Certify(args) => certify::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),

@@ -4,6 +4,7 @@ use countersign_models::{
     explorer::CutOff,
     model::Scene,
     properties::{Kind, Property},
+    prove::Cutoff,
     verdict::{Judgement, Run, Verdict},
 };
 use indicatif::HumanCount;
@@ -212,6 +213,9 @@ struct JsonFlow<'r> {
     edges: usize,
     seconds: f64,
     complete: bool,
+    /// How many callers reach every view of the proofs; none where that is unknown or was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cutoff_callers: Option<u8>,
     properties: Vec<JsonProperty>,
 }
 
@@ -255,6 +259,10 @@ fn json_flow(judged: &Judged) -> JsonFlow<'_> {
         edges: report.edges,
         seconds: judged.seconds,
         complete: report.cut_off.is_none(),
+        cutoff_callers: judged.any_number.as_ref().and_then(|any| match any.cutoff? {
+            Cutoff::Callers(callers) => Some(callers),
+            Cutoff::Unknown { .. } => None,
+        }),
         properties: report.judgements.iter().map(|judgement| json_property(judged, judgement)).collect(),
     }
 }

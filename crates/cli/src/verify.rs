@@ -3,9 +3,10 @@
 use countersign_models::properties::Property;
 
 use crate::{
-    advice, any_number,
+    advice,
+    any_number::{self, Asked},
     args::{Format, VerifyArgs},
-    interrupt,
+    certify, interrupt,
     judge::{fit, judge, pool},
     matrix, report,
 };
@@ -19,9 +20,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     // Before the first verdict: a later flow that does not fit must not lose earlier results.
     flows.iter().try_for_each(|named| fit(&named.name, &named.subject.flow, bounds))?;
     let fixed = args.fix.as_ref().map(|file| advice::destination(&flows, file.as_deref())).transpose()?;
+    if let Some(file) = &args.certificate {
+        certify::destination(&flows, file)?;
+    }
     interrupt::catch();
     let count = flows.len();
     let mut judged = Vec::new();
+    // The search for the cutoffs of all built-in flows takes longer than their proofs.
+    let asked = Asked { certificate: args.certificate.is_some(), cutoff: !args.flows.is_empty() };
     for named in flows {
         if interrupt::happened() {
             break;
@@ -29,7 +35,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
         let mut one = judge(named, bounds, &args.run, &pool)?;
         one.report.judgements.retain(|one| is_asked_for(one.property, &only));
         if !args.bounded && !interrupt::happened() {
-            one.any_number = Some(any_number::prove(&one, args.run.time));
+            one.any_number = Some(any_number::prove(&one, args.run.time, asked));
         }
         judged.push(one);
     }
@@ -51,12 +57,16 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     if let (Some(fixed), [one]) = (&fixed, judged.as_slice()) {
         advice::fix(one, fixed, &args.run, &pool)?;
     }
+    let written = match (&args.certificate, judged.as_slice()) {
+        (Some(file), [one]) => certify::write(one, file)?,
+        _ => Exit::Expected,
+    };
     if interrupt::happened() {
         print_error!("interrupted: {} of {count} flows were begun", judged.len());
         return Ok(Exit::Interrupted);
     }
     let worst = |exit| judged.iter().any(|judged| judged.exit() == exit);
-    Ok([Exit::Unexpected, Exit::CutOff].into_iter().find(|exit| worst(*exit)).unwrap_or(Exit::Expected))
+    Ok([Exit::Unexpected, Exit::CutOff].into_iter().find(|exit| worst(*exit)).unwrap_or(written))
 }
 
 fn is_asked_for(property: Property, only: &[Property]) -> bool {

@@ -230,6 +230,12 @@ fn bad_usage_exits_with_2() {
         &["verify", "consume-last", "--fix"],
         &["verify", "consume-last", "--fix=/no/such/folder/flow.toml"],
         &["verify", "--color", "sometimes"],
+        &["verify", "--certificate", "proof.txt"],
+        &["verify", "atomic-commit", "--certificate", "/no/such/folder/proof.txt"],
+        &["verify", "atomic-commit", "--bounded", "--certificate", "proof.txt"],
+        &["certify"],
+        &["certify", "no-such-file"],
+        &["certify", "/"],
         &["explain", "S99"],
         &["verify", "--time", "soon"],
         &["verify", "--format", "xml"],
@@ -367,6 +373,43 @@ fn advice_is_printed_and_fix_writes_the_file() {
     assert_eq!(code(&countersign(&["verify", name, "--fix"])), 1, "what was judged had violations");
     assert_eq!(fs::read_to_string(&path).expect("the file"), written);
     assert_eq!(code(&countersign(&["verify", name])), 0);
+}
+
+#[test]
+fn a_certificate_is_written_checked_and_refused_once_it_was_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("proof.txt");
+    let name = path.to_str().expect("text");
+    let written = countersign(&["verify", "atomic-commit", "--certificate", name]);
+    assert_eq!(code(&written), 0, "{}", stderr(&written));
+    assert!(stdout(&written).contains("atomic-commit: 2 callers reach all of the"), "{}", stdout(&written));
+    let again = countersign(&["verify", "atomic-commit", "--certificate", name]);
+    assert!(code(&again) == 2 && stderr(&again).contains("the file exists"), "{}", stderr(&again));
+
+    let valid = countersign(&["certify", name, "atomic-commit"]);
+    assert_eq!(code(&valid), 0, "{}", stderr(&valid));
+    assert!(stdout(&valid).contains("valid for the flow atomic-commit"), "{}", stdout(&valid));
+    assert!(stdout(&valid).contains("L1, L2, L3, L4"), "{}", stdout(&valid));
+    let alone = stdout(&countersign(&["certify", name]));
+    assert!(alone.contains("[[step]]") && alone.contains("SHA-256"), "{alone}");
+
+    let other = countersign(&["certify", name, "consume-first"]);
+    assert!(
+        code(&other) == 2 && stderr(&other).contains("about the flow with SHA-256"),
+        "{}",
+        stderr(&other)
+    );
+    let text = std::fs::read_to_string(&path).expect("the certificate");
+    for (changed, exit, said) in [
+        (text.replacen("\nview 0 ", "\nview 1 ", 1), 1, "not valid"),
+        (text.replacen("\nversion ", "\nversion 0.0.", 1), 2, "checked by"),
+        (text.replacen("certificate 1", "certificate 9", 1), 2, "line 1: found"),
+    ] {
+        std::fs::write(&path, changed).expect("written");
+        let refused = countersign(&["certify", name]);
+        assert_eq!(code(&refused), exit, "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
 }
 
 #[test]

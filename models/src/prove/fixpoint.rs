@@ -84,7 +84,8 @@ pub(super) struct Fixpoint {
     /// For each property that a view violates the first such view.
     pub(super) violating: Vec<(Property, Context, Vec<Participant>)>,
     violated: Set,
-    views: usize,
+    /// The views in the order in which they were found.
+    order: Vec<(u32, Option<u32>)>,
     queue: Vec<(u32, Option<u32>)>,
 }
 
@@ -103,7 +104,7 @@ impl Fixpoint {
             nodes: Vec::new(),
             violating: Vec::new(),
             violated: 0,
-            views: 0,
+            order: Vec::new(),
             queue: Vec::new(),
         };
         let together = together || steps.reaches_others();
@@ -114,9 +115,9 @@ impl Fixpoint {
             turns += 1;
             if turns.is_multiple_of(256) {
                 if fixpoint.bytes() > limits.max_bytes {
-                    return Err(Stopped::Memory(fixpoint.views));
+                    return Err(Stopped::Memory(fixpoint.views()));
                 }
-                if watch(fixpoint.views).is_break() {
+                if watch(fixpoint.views()).is_break() {
                     return Err(Stopped::Watch);
                 }
             }
@@ -131,7 +132,7 @@ impl Fixpoint {
 
     /// The number of views.
     pub(super) fn views(&self) -> usize {
-        self.views
+        self.order.len()
     }
 
     /// About the memory that is held.
@@ -139,8 +140,8 @@ impl Fixpoint {
         self.contexts.bytes()
             + self.participants.bytes()
             + self.nodes.capacity() * size_of::<Node>()
-            // The list of a context's participants, the set, and the queue.
-            + self.views * 32
+            // The list of a context's participants, the set, the order, and the queue.
+            + self.order.len() * 44
     }
 
     /// Every context with its other participants.
@@ -153,20 +154,39 @@ impl Fixpoint {
             .map(|(context, node)| (context, node.others.iter().map(|number| self.participants.get(*number))))
     }
 
+    /// Every view in the order in which they were found: the number of its context, and its other participant.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (u32, &Context, Option<&Participant>)> {
+        self.order.iter().map(|(context, other)| {
+            (*context, self.contexts.get(*context), other.map(|other| self.participants.get(other)))
+        })
+    }
+
     /// Properties violated in some view.
-    #[cfg(test)]
     pub(super) fn violated(&self) -> Set {
         self.violated
     }
 
     /// True if this view is in the fixpoint.
     pub(super) fn contains(&self, context: &Context, other: Option<&Participant>) -> bool {
-        self.contexts.find(context).is_some_and(|node| {
-            other.is_none_or(|other| {
-                let number = self.participants.find(other);
-                number.is_some_and(|number| self.nodes[node as usize].known.contains(&number))
-            })
-        })
+        self.numbers_of(context, other).is_some()
+    }
+
+    /// The numbers of this view, if it is one of them.
+    pub(super) fn numbers_of(
+        &self,
+        context: &Context,
+        other: Option<&Participant>,
+    ) -> Option<(u32, Option<u32>)> {
+        let node = self.contexts.find(context)?;
+        let Some(other) = other else { return Some((node, None)) };
+        let number = self.participants.find(other)?;
+        self.nodes[node as usize].known.contains(&number).then_some((node, Some(number)))
+    }
+
+    /// The context and the participants of these numbers.
+    pub(super) fn values_of(&self, context: u32, others: &[u32]) -> (Context, Vec<Participant>) {
+        let others = others.iter().map(|other| *self.participants.get(*other));
+        (self.contexts.get(context).clone(), others.collect())
     }
 
     fn note(&mut self, violated: Set, context: &Context, others: &[Participant]) {
@@ -190,7 +210,7 @@ impl Fixpoint {
             edges: Vec::new(),
             crashes: false,
         });
-        self.views += 1;
+        self.order.push((number, None));
         self.queue.push((number, None));
         Ok(number)
     }
@@ -201,7 +221,7 @@ impl Fixpoint {
             return Ok(());
         }
         self.nodes[node as usize].others.push(other);
-        self.views += 1;
+        self.order.push((node, Some(other)));
         let one = *self.participants.get(other);
         let context = self.contexts.get(node);
         let violated = steps.violated(context, &[one])?;

@@ -1,5 +1,7 @@
 //! The moves of the model, on views: what the fixpoint, its mutants and the checker of certificates are built on.
 
+use std::rc::Rc;
+
 use super::view::{Abstraction, Class, Context, Naming, NoRoom, Participant, Seating, judge};
 use crate::{
     model::{Action, Model},
@@ -12,6 +14,10 @@ use crate::{
 pub(super) enum Mover {
     /// The world's, those of the named participants, and the beginnings of new ones.
     Context,
+    /// As `Context`, without beginnings.
+    Named,
+    /// The beginnings of a new participant.
+    New(Class),
     /// The other participant with this index.
     Other(usize),
     /// The crash, if it may happen.
@@ -63,22 +69,27 @@ impl Steps for ModelSteps {
     }
 
     fn steps(&self, context: &Context, others: &[Participant], mover: Mover) -> Result<Vec<Step>, NoRoom> {
-        let classes = self.abstraction.classes();
-        let newcomers: &[Class] = if mover == Mover::Context { &classes } else { &[] };
+        let classes = match mover {
+            Mover::Context => self.abstraction.classes(),
+            Mover::New(class) => vec![class],
+            Mover::Named | Mover::Other(_) | Mover::Crash => Vec::new(),
+        };
         let mut all = others.to_vec();
-        all.extend(newcomers.iter().map(|class| self.abstraction.waiting(*class)));
-        // One at a time, where there is no room for all.
-        if let Err(NoRoom) = self.abstraction.state(context, &all) {
-            let mut steps = Vec::new();
-            for class in newcomers {
-                all.truncate(others.len());
-                all.push(self.abstraction.waiting(*class));
-                self.add_steps(context, others.len(), &all, mover, &mut steps)?;
-            }
-            return Ok(steps);
-        }
+        all.extend(classes.iter().map(|class| self.abstraction.waiting(*class)));
         let mut steps = Vec::new();
-        self.add_steps(context, others.len(), &all, mover, &mut steps)?;
+        match self.abstraction.state(context, &all) {
+            Ok(state) => self.add_steps(context, others.len(), &state, mover, &mut steps),
+            Err(NoRoom) if classes.len() < 2 => return Err(NoRoom),
+            // One at a time, where there is no room for all.
+            Err(NoRoom) => {
+                for class in classes {
+                    all.truncate(others.len());
+                    all.push(self.abstraction.waiting(class));
+                    let state = self.abstraction.state(context, &all)?;
+                    self.add_steps(context, others.len(), &state, mover, &mut steps);
+                }
+            }
+        }
         Ok(steps)
     }
 
@@ -103,11 +114,10 @@ impl ModelSteps {
         &self,
         context: &Context,
         others: usize,
-        all: &[Participant],
+        (seating, state): &(Rc<Seating>, State),
         mover: Mover,
         steps: &mut Vec<Step>,
-    ) -> Result<(), NoRoom> {
-        let (seating, state) = self.abstraction.state(context, all)?;
+    ) {
         let model = &seating.model;
         let named = context.named.len();
         let is_named = |seat: usize| (1..=named).contains(&seat);
@@ -129,36 +139,37 @@ impl ModelSteps {
                 {
                     seat_of(slot)
                 }
-                _ => return mover == Mover::Context,
+                _ => return matches!(mover, Mover::Context | Mover::Named),
             };
             match mover {
                 Mover::Context => by.is_some_and(|seat| is_named(seat) || is_new(seat)),
+                Mover::Named => by.is_some_and(is_named),
+                Mover::New(_) => by.is_some_and(is_new),
                 Mover::Other(index) => by == Some(1 + named + index),
                 Mover::Crash => false,
             }
         };
         let mut actions = Vec::new();
-        model.candidates(&state, &mut actions);
+        model.candidates(state, &mut actions);
         if mover == Mover::Crash && !actions.contains(&Action::Crash) {
             // Another participant, which is not seen here, is killed.
             actions.push(Action::Crash);
         }
         let names: Vec<usize> = (1..=named).collect();
         for action in actions.into_iter().filter(wanted) {
-            let Some(next) = model.apply(&state, action) else { continue };
+            let Some(next) = model.apply(state, action) else { continue };
             if self.abstraction.sight.clean_only && !next.world.clean {
                 continue;
             }
             let parts = self.abstraction.split(
-                &seating,
-                Some((&state, context.successes)),
+                seating,
+                Some((state, context.successes)),
                 &next,
                 Naming::After(&names),
             );
             let violated = if parts.lossy { judge(model, &next, self.lossy) } else { 0 };
             steps.push(Step { context: parts.context, others: parts.others, violated });
         }
-        Ok(())
     }
 }
 
@@ -171,9 +182,11 @@ impl ModelSteps {
         has: impl Fn(&Context, Option<&Participant>) -> bool,
     ) -> bool {
         let seating = Seating { model: model.clone(), seats: Abstraction::seats_of(model) };
-        (0..1_u32 << (seating.seats.len() - 1)).any(|choice| {
-            let named: Vec<usize> =
-                (1..seating.seats.len()).filter(|seat| choice >> (seat - 1) & 1 == 1).collect();
+        let may_be_named = |seat: &usize| self.abstraction.has_effect(state, seating.seats[*seat]);
+        let candidates: Vec<usize> = (1..seating.seats.len()).filter(may_be_named).collect();
+        (0..1_u32 << candidates.len()).any(|choice| {
+            let named = candidates.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
+            let named: Vec<usize> = named.map(|(_, seat)| *seat).collect();
             let parts = self.abstraction.split(&seating, None, state, Naming::Exactly(&named));
             has(&parts.context, None) && parts.others.iter().all(|one| has(&parts.context, Some(one)))
         })

@@ -5,7 +5,7 @@
 //! writers) and the first that have an effect and are not over, as many as there are uses. A participant that does
 //! nothing more and shows nothing more is left out; one that has not begun is always there.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, hash::BuildHasher, rc::Rc};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -16,6 +16,9 @@ use crate::{
     properties::{Property, Set, Stage},
     world::{Attempt, Job, JobStatus, Lease, MAX_ATTEMPTS, State, World},
 };
+
+/// An order of participants: any will do that is the same in every run.
+const ORDER: FixedState = FixedState::with_seed(0);
 
 const ACTS: usize = countersign::protocol::Flow::MAX_ACTS;
 
@@ -252,6 +255,12 @@ impl Abstraction {
         one
     }
 
+    /// Whether this participant has used the object or acted.
+    pub(super) fn has_effect(&self, state: &State, seat: (Class, u8, u8)) -> bool {
+        let one = self.participant(state, seat);
+        one.has_used() || one.has_only_acted()
+    }
+
     /// The successes that are seen in a state.
     fn seen_successes(&self, state: &State, seating: &Seating) -> u8 {
         seating.seats.iter().map(|seat| self.participant(state, *seat).successes()).sum()
@@ -362,7 +371,7 @@ impl Abstraction {
             users.extend(others);
         }
         // One order for those that are alike.
-        users.sort_by_cached_key(|(_, one)| format!("{one:?}"));
+        users.sort_by_key(|(_, one)| ORDER.hash_one(one));
         users.into_iter().map(|(seat, _)| seat).collect()
     }
 
@@ -441,22 +450,22 @@ pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
         explorer::{Explorable, Mover},
         properties::Inevitable,
     };
-    let mut violated = 0;
-    for property in Property::MODELLED.iter().filter(|one| wanted & one.bit() != 0) {
-        if model.violates(*property, state) {
-            violated |= property.bit();
-        }
+    if wanted == 0 {
+        return 0;
     }
-    let pending = Inevitable::ALL
-        .into_iter()
-        .filter(|one| {
-            wanted & one.property().bit() != 0 && model.with_facts(state, |facts| one.is_pending(facts))
-        })
-        .fold(0, |set, one| set | one.property().bit());
-    if pending != 0
-        && !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), Mover::Owed(_)))
-    {
-        violated |= pending;
-    }
-    violated
+    let (violated, pending) = model.with_facts(state, |facts| {
+        let is_violated = |one: &&Property| {
+            wanted & one.bit() != 0
+                && model.applies(**one)
+                && one.is_violated(facts, || model.fresh_succeeds(state))
+        };
+        let is_pending = |one: &&Inevitable| wanted & one.property().bit() != 0 && one.is_pending(facts);
+        (
+            Property::MODELLED.iter().filter(is_violated).fold(0, |set, one| set | one.bit()),
+            Inevitable::ALL.iter().filter(is_pending).fold(0, |set, one| set | one.property().bit()),
+        )
+    });
+    let stays =
+        || !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), Mover::Owed(_)));
+    if pending != 0 && stays() { violated | pending } else { violated }
 }

@@ -1,0 +1,292 @@
+//! Certificates: the views of a proof as text, with the flow that it is about, and what is wrong with one.
+//!
+//! docs/proof.md has the format. A certificate is read as text from anywhere: nothing in it is trusted.
+
+use std::fmt::{self, Write as _};
+
+use countersign::flow_file;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use sha2::{Digest as _, Sha256};
+
+use super::{Proof, checker, steps::ModelSteps, view::NoRoom};
+use crate::{
+    flows::Subject,
+    model::Model,
+    properties::{Property, Set},
+};
+
+const TITLE: &str = "countersign certificate 1";
+/// The version that writes certificates, and checks those that it wrote.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Some properties, and the views that none of them is violated by.
+pub(super) struct Claim<'t> {
+    /// The line of the certificate, from 1.
+    pub(super) line: usize,
+    pub(super) proved: Set,
+    /// What the views were made for, too, and some of them may violate.
+    open: Set,
+    pub(super) contexts: Vec<&'t str>,
+    pub(super) participants: Vec<&'t str>,
+    /// In the order in which they follow, each with its line.
+    pub(super) views: Vec<(usize, (usize, Option<usize>))>,
+}
+
+/// Why a certificate is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A line is not what the format says.
+    Malformed {
+        /// The line, from 1.
+        line: usize,
+        /// What it has.
+        found: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// Another version wrote it.
+    Version(String),
+    /// It is about another flow.
+    Flow {
+        /// The SHA-256 of the flow that it is about.
+        certified: String,
+        /// That of the flow that it was held against.
+        given: String,
+    },
+    /// What it says does not follow.
+    Unsound {
+        /// The line of the view, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed { line, found, expected } => {
+                write!(f, "line {line}: found {found}, expected {expected}")
+            }
+            Self::Version(version) => write!(f, "written by version {version}, checked by {VERSION}"),
+            Self::Flow { certified, given } => {
+                write!(f, "about the flow with SHA-256 {certified}, not {given}")
+            }
+            Self::Unsound { line, why } => write!(f, "line {line}: {why}"),
+        }
+    }
+}
+
+/// What a certificate proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// For any number of callers, crashes and faults.
+    pub properties: Vec<Property>,
+    /// The number of views that were checked.
+    pub views: usize,
+    /// The SHA-256 of the flow file.
+    pub flow_sha256: String,
+    /// The flow file.
+    pub flow_file: String,
+}
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn ids(set: Set) -> String {
+    let ids = Property::ALL.iter().filter(|one| set & one.bit() != 0).map(|one| format!(" {}", one.id()));
+    ids.collect()
+}
+
+impl Proof {
+    /// The certificate of what is proved of the flow of this file; none when that is nothing, or a view does not fit
+    /// into the packed form of a state.
+    pub fn certificate(&self, flow_file: &str) -> Option<String> {
+        let mut text = heading(flow_file);
+        let mut has_claims = false;
+        for run in &self.runs {
+            let open = run.fixpoint.violated();
+            if run.wanted & !open != 0 {
+                has_claims = true;
+                let _ = writeln!(text, "proved{}", ids(run.wanted & !open));
+                if open != 0 {
+                    let _ = writeln!(text, "open{}", ids(run.wanted & open));
+                }
+                write_views(&run.steps, &run.fixpoint, &mut text).ok()?;
+            }
+        }
+        has_claims.then_some(text)
+    }
+}
+
+/// The lines above the first claim.
+pub(super) fn heading(flow_file: &str) -> String {
+    let mut text = format!("{TITLE}\nversion {VERSION}\nflow {}\n", sha256(flow_file));
+    flow_file.split('\n').for_each(|line| text.extend(["| ", line, "\n"]));
+    text
+}
+
+/// The lines of the views, in the order in which they were found.
+pub(super) fn write_views(
+    steps: &ModelSteps,
+    fixpoint: &super::fixpoint::Fixpoint,
+    text: &mut String,
+) -> Result<(), NoRoom> {
+    // Numbered in the order in which they are written: a participant may be known before it is in a view.
+    let mut numbers = hashbrown::HashMap::with_hasher(FixedState::default());
+    for (number, context, other) in fixpoint.in_order() {
+        match other {
+            None => {
+                let _ = writeln!(text, "context {}", steps.abstraction.text_of_context(context)?);
+            }
+            Some(one) => {
+                let next = numbers.len();
+                if !numbers.contains_key(one) {
+                    let _ = writeln!(text, "participant {}", steps.abstraction.text_of_participant(one)?);
+                }
+                let _ = writeln!(text, "view {number} {}", numbers.entry(one).or_insert(next));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks a certificate. `flow_file`: the flow that it has to be about; it has its own all the same.
+///
+/// # Errors
+/// [`Refusal`] says why it proves nothing.
+pub fn check(text: &str, flow_file: Option<&str>) -> Result<Certified, Refusal> {
+    let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
+    let mut reader = Reader { lines, at: 0 };
+    if reader.next_line() != Some(TITLE) {
+        return Err(reader.malformed("`countersign certificate 1`"));
+    }
+    let version = reader.field("version ").ok_or_else(|| reader.malformed("`version`"))?;
+    if version != VERSION {
+        return Err(Refusal::Version(version.chars().take(40).collect()));
+    }
+    let certified = reader.field("flow ").ok_or_else(|| reader.malformed("`flow` and a SHA-256"))?.to_owned();
+    let mut file_lines = Vec::new();
+    while let Some(line) = reader.peek().and_then(|line| line.strip_prefix("| ")) {
+        file_lines.push(line);
+        reader.at += 1;
+    }
+    let file = file_lines.join("\n");
+    for given in [Some(file.as_str()), flow_file].into_iter().flatten().map(sha256) {
+        if given != certified {
+            return Err(Refusal::Flow { certified, given });
+        }
+    }
+    let flow = Subject::read(file.as_bytes()).map_err(|problem| Refusal::Malformed {
+        line: 3 + flow_file::position(file.as_bytes(), problem.span.start).0,
+        found: problem.found(),
+        expected: "a flow file of this version",
+    })?;
+    let base = Model::unseated(flow.flow);
+    let (mut properties, mut views) = (0, 0);
+    while reader.peek().is_some() {
+        let claim = reader.claim(&base)?;
+        let steps = ModelSteps::new(base.clone(), claim.proved | claim.open);
+        checker::check(&steps, &claim)?;
+        properties |= claim.proved;
+        views += claim.views.len();
+    }
+    if properties == 0 {
+        return Err(reader.malformed("`proved` and properties"));
+    }
+    let proved = Property::ALL.iter().copied().filter(|one| properties & one.bit() != 0).collect();
+    Ok(Certified { properties: proved, views, flow_sha256: certified, flow_file: file })
+}
+
+/// Reads a certificate line by line.
+struct Reader<'t> {
+    lines: Vec<&'t str>,
+    /// The lines that were read.
+    at: usize,
+}
+
+impl<'t> Reader<'t> {
+    fn peek(&self) -> Option<&'t str> {
+        self.lines.get(self.at).copied()
+    }
+
+    fn next_line(&mut self) -> Option<&'t str> {
+        self.at += 1;
+        self.lines.get(self.at - 1).copied()
+    }
+
+    /// What follows `name` in the next line.
+    fn field(&mut self, name: &str) -> Option<&'t str> {
+        self.next_line()?.strip_prefix(name)
+    }
+
+    /// The line that was read last is not what it should be.
+    fn malformed(&self, expected: &'static str) -> Refusal {
+        let line = self.lines.get(self.at.saturating_sub(1));
+        let shown = |line: &&str| format!("`{}`", line.chars().take(60).collect::<String>().escape_debug());
+        Refusal::Malformed {
+            line: self.at.clamp(1, self.lines.len().max(1)),
+            found: line.map_or_else(|| "the end".to_owned(), shown),
+            expected,
+        }
+    }
+
+    fn properties(&self, base: &Model, ids: &str) -> Result<Set, Refusal> {
+        let applies = |id: &str| {
+            let modelled = Property::from_id(id).filter(|one| Property::MODELLED.contains(one));
+            modelled.filter(|one| base.applies(*one)).map(|one| one.bit())
+        };
+        let set = ids.split(' ').try_fold(0, |set, id| Some(set | applies(id)?));
+        set.ok_or_else(|| self.malformed("properties that apply to the flow"))
+    }
+
+    fn claim(&mut self, base: &Model) -> Result<Claim<'t>, Refusal> {
+        let proved = self.field("proved ").ok_or_else(|| self.malformed("`proved` and properties"))?;
+        let proved = self.properties(base, proved)?;
+        let mut claim =
+            Claim { line: self.at, proved, open: 0, contexts: vec![], participants: vec![], views: vec![] };
+        if let Some(open) = self.peek().and_then(|line| line.strip_prefix("open ")) {
+            self.at += 1;
+            claim.open = self.properties(base, open)?;
+        }
+        let wanted = claim.proved | claim.open;
+        if wanted & Property::S3.bit() != 0 && wanted != Property::S3.bit() {
+            return Err(self.malformed("S3 alone: it is proved on runs without what it leaves out"));
+        }
+        let (mut texts, mut listed) =
+            (HashSet::with_hasher(FixedState::default()), HashSet::with_hasher(FixedState::default()));
+        while let Some(line) = self.peek().filter(|line| !line.starts_with("proved")) {
+            self.at += 1;
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let is_new = match word {
+                "context" => {
+                    claim.views.push((self.at, (claim.contexts.len(), None)));
+                    claim.contexts.push(rest);
+                    texts.insert(line)
+                }
+                "participant" => {
+                    claim.participants.push(rest);
+                    texts.insert(line)
+                }
+                "view" => {
+                    let number = |text: &str, most: usize| text.parse().ok().filter(|number| *number < most);
+                    let view = rest.split_once(' ').and_then(|(context, one)| {
+                        let context: usize = number(context, claim.contexts.len())?;
+                        Some((context, Some(number(one, claim.participants.len())?)))
+                    });
+                    let view = view
+                        .ok_or_else(|| self.malformed("the numbers of a context and a participant above"))?;
+                    claim.views.push((self.at, view));
+                    listed.insert(view)
+                }
+                _ => return Err(self.malformed("`context`, `participant`, `view` or `proved`")),
+            };
+            if !is_new {
+                return Err(self.malformed("a line that was not there before"));
+            }
+        }
+        Ok(claim)
+    }
+}
