@@ -3,17 +3,24 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use countersign_models::{
+    explorer,
+    flows::Subject,
+    model::{Bounds, Model},
     properties::Property,
     prove::{self, Cutoff, Limits},
-    verdict::Verdict,
+    verdict::{Expectations, Run, Verdict, verify},
+    world::MAX_CONSUMERS,
 };
 use owo_colors::OwoColorize;
 
-use crate::{interrupt, judge::Judged};
+use crate::{interrupt, judge::Judged, report};
 use countersign_terminal::{Stopwatch, print_line};
 
 /// The longest that one flow's proofs may take, unless `--time` allows less.
 const MOST: Duration = Duration::from_secs(30);
+
+/// The most states of a search with more callers, for what some view violates.
+const MOST_STATES: usize = 200_000;
 
 /// What is asked for of a proof, in addition to the verdicts.
 #[derive(Clone, Copy)]
@@ -27,12 +34,23 @@ pub(crate) struct AnyNumber {
     pub(crate) proved: Vec<Property>,
     /// Properties that hold within the bounds and were not proved, each with the reason.
     unknown: Vec<(Property, String)>,
+    /// Those that hold within the bounds, and that a run with more callers violates.
+    pub(crate) violated: Vec<Beyond>,
     views: usize,
     /// Its text, where it was asked for.
     pub(crate) certificate: Option<String>,
     /// How many callers reach every view, where that was asked for.
     pub(crate) cutoff: Option<Cutoff>,
     seconds: f64,
+}
+
+/// A run with more callers than the bounds have.
+pub(crate) struct Beyond {
+    pub(crate) property: Property,
+    /// The flow's file says so.
+    pub(crate) is_expected: bool,
+    pub(crate) model: Model,
+    run: Run,
 }
 
 /// Tries to prove what holds within the bounds.
@@ -54,26 +72,60 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> An
     let mut any = AnyNumber {
         proved: Vec::new(),
         unknown: Vec::new(),
+        violated: Vec::new(),
         views: proof.views(),
         certificate: asked.certificate.then(|| proof.certificate(&judged.file)).flatten(),
         cutoff: asked.cutoff.then(|| proof.cutoff(Cutoff::STATES)).flatten(),
         seconds: 0.0,
     };
+    let mut open = Vec::new();
     for property in held {
         match proof.of(property) {
             prove::AnyNumber::Proved => any.proved.push(property),
-            prove::AnyNumber::Open(_) => {
-                any.unknown.push((property, "a view violates it, and no run was found that does".to_owned()));
-            }
+            prove::AnyNumber::Open(_) => open.push(property),
             prove::AnyNumber::Stopped(stopped) => any.unknown.push((property, stopped.to_string())),
             prove::AnyNumber::NotAsked => {}
         }
     }
+    let is_late = || stopwatch.elapsed() >= most || interrupt::happened();
+    search_beyond(judged, open, &mut any, &is_late);
     any.seconds = stopwatch.elapsed().as_secs_f64();
     any
 }
 
 /// Prints the proved properties with the assumptions, and the others with the reason.
+
+/// Looks for runs with more callers that violate what is open.
+fn search_beyond(judged: &Judged, mut open: Vec<Property>, any: &mut AnyNumber, is_late: &dyn Fn() -> bool) {
+    let bounds = judged.report.bounds;
+    let mut searched = bounds.consumers;
+    let broken = Subject::read(judged.file.as_bytes()).map_or(Vec::new(), |file| file.expectations.broken);
+    for consumers in bounds.consumers + 1..=MAX_CONSUMERS as u8 {
+        let bounds = Bounds { consumers, ..bounds };
+        if open.is_empty() || is_late() || !Model::fits(judged.model.flow(), bounds) {
+            break;
+        }
+        let model = Model::new(judged.model.flow().clone(), bounds);
+        let limits = explorer::Limits { max_states: MOST_STATES, ..explorer::Limits::default() };
+        let report = verify(&model, &Expectations::default(), limits, &mut |_| {
+            if is_late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        open.retain(|&property| {
+            let Verdict::Violated(run) = &report.of(property).verdict else { return true };
+            let (is_expected, run, model) = (broken.contains(&property), run.clone(), model.clone());
+            any.violated.push(Beyond { property, is_expected, model, run });
+            false
+        });
+        if report.cut_off.is_some() {
+            break;
+        }
+        searched = consumers;
+    }
+    let reason = format!("a view violates it, and no run of up to {searched} callers was found that does");
+    any.unknown.extend(open.into_iter().map(|property| (property, reason.clone())));
+}
+
+/// Says what was proved, under which assumptions, and what was not, with the reason.
 pub(crate) fn print_summary(judged: &[Judged]) {
     let all: Vec<(&Judged, &AnyNumber)> =
         judged.iter().filter_map(|one| Some((one, one.any_number.as_ref()?))).collect();
@@ -98,6 +150,13 @@ pub(crate) fn print_summary(judged: &[Judged]) {
                 one.name
             ),
             None => {}
+        }
+        for Beyond { property, model, run, .. } in &any.violated {
+            let (few, many) = (one.report.bounds.consumers, model.bounds().consumers);
+            let said =
+                format!("{} {property}: holds for {few} callers, and is violated with {many}:", one.name);
+            print_line!("  {}", said.red().bold());
+            report::print_run(model, property.is_inevitable(), run);
         }
         for (property, reason) in &any.unknown {
             let callers = one.report.bounds.consumers;

@@ -12,7 +12,11 @@ use countersign_models::{
 };
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
-use crate::{any_number::AnyNumber, args::RunArgs, interrupt};
+use crate::{
+    any_number::{AnyNumber, Beyond},
+    args::RunArgs,
+    interrupt,
+};
 use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
 
 /// A flow, its model, and its report.
@@ -39,12 +43,21 @@ impl Judged {
         self.any_number.as_ref().is_some_and(|any| any.proved.contains(&property))
     }
 
+    /// A run with more callers that violates `property`, which holds within the bounds.
+    pub(crate) fn beyond(&self, property: Property) -> Option<&Beyond> {
+        self.any_number.as_ref()?.violated.iter().find(|one| one.property == property)
+    }
+
     /// True if a verdict is known, and differs from the expected one.
     pub(crate) fn is_unexpected(&self) -> bool {
         self.report.judgements.iter().any(is_unexpected)
     }
 
     pub(crate) fn exit(&self) -> Exit {
+        let beyond = self.any_number.iter().flat_map(|any| &any.violated);
+        if beyond.into_iter().any(|one| !one.is_expected) {
+            return Exit::Unexpected;
+        }
         // A finding before a limit was reached is valid.
         let complete = self.report.cut_off.is_none();
         match self.report.is_expected() {

@@ -2,7 +2,7 @@
 
 use countersign_models::{
     explorer::CutOff,
-    model::Scene,
+    model::{Model, Scene},
     properties::{Kind, Property},
     prove::Cutoff,
     verdict::{Judgement, Run, Verdict},
@@ -62,7 +62,7 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
             print_line!("\n  {title} is violated after {actions}{unexpected}");
             print_line!("  {}", wrap(property.sentence(), WIDE, 2).dimmed());
             print_line!("  {}", wrap(&judged.model.reason(property, run), WIDE, 2));
-            print_run(judged, property.is_inevitable(), run);
+            print_run(&judged.model, property.is_inevitable(), run);
         }
         Verdict::Holds if !judgement.exercised => {
             print_line!(
@@ -81,9 +81,10 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
     }
 }
 
-fn print_run(judged: &Judged, stays: bool, run: &Run) {
-    let scenes = run.scenes(&judged.model);
-    let [tail, cycle] = run.aftermath(&judged.model);
+/// Prints a run of this model, whose violating step is marked unless the state `stays` as it is.
+pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
+    let scenes = run.scenes(model);
+    let [tail, cycle] = run.aftermath(model);
     for (number, scene) in scenes.iter().enumerate() {
         // A liveness violation has no violating step.
         let is_last = number + 1 == scenes.len() && !stays;
@@ -235,6 +236,9 @@ struct JsonProperty {
     /// True if it holds for any number of callers, crashes and faults; absent if that was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     proved_for_any_number: Option<bool>,
+    /// It holds within the bounds, and a run of this many callers violates it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken_with_callers: Option<u8>,
     expected: bool,
     witness: bool,
     counterexample: Vec<String>,
@@ -286,6 +290,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
         },
         verdict,
         proved_for_any_number: judged.any_number.as_ref().map(|_| judged.is_proved(property)),
+        broken_with_callers: judged.beyond(property).map(|beyond| beyond.model.bounds().consumers),
         expected: judgement.expected,
         witness: judgement.exercised,
         counterexample,

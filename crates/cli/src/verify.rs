@@ -35,7 +35,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
         let mut one = judge(named, bounds, &args.run, &pool)?;
         one.report.judgements.retain(|one| is_asked_for(one.property, &only));
         if !args.bounded && !interrupt::happened() {
-            one.any_number = Some(any_number::prove(&one, args.run.time, asked));
+            let any_number = any_number::prove(&one, args.run.time, asked);
+            for beyond in any_number.violated.iter().filter(|beyond| beyond.is_expected) {
+                let judgements = one.report.judgements.iter_mut();
+                judgements.filter(|one| one.property == beyond.property).for_each(|one| one.expected = true);
+            }
+            one.any_number = Some(any_number);
         }
         judged.push(one);
     }

@@ -375,6 +375,40 @@ fn advice_is_printed_and_fix_writes_the_file() {
     assert_eq!(code(&countersign(&["verify", name])), 0);
 }
 
+/// A counter of uses that is read and then written: of three uses, only a fourth caller makes four.
+const THREE_USES: &str = "\
+[object]
+uses = 3
+approvers = 0
+bound = false
+audited = false
+expires = false
+owner = false
+
+[[step]]
+do = \"consume\"
+how = \"read-then-write\"
+guards = [\"status\"]
+";
+
+#[test]
+fn a_run_with_more_callers_is_found_for_what_a_view_violates() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("three-uses.toml");
+    let name = path.to_str().expect("text");
+    std::fs::write(&path, THREE_USES).expect("written");
+    let found = countersign(&["verify", name]);
+    let printed = stdout(&found);
+    assert!(printed.contains("S2: holds for 3 callers, and is violated with 4:"), "{printed}");
+    assert_eq!(code(&found), 1, "{printed}");
+    let bounded = countersign(&["verify", name, "--bounded"]);
+    assert!(!stdout(&bounded).contains("violated with 4"), "{}", stdout(&bounded));
+    std::fs::write(&path, format!("expect_broken = [\"S2\"]\n{THREE_USES}")).expect("written");
+    let (_, report) = json(&[name, "--only", "S2"]);
+    let s2 = &report["flows"][0]["properties"][0];
+    assert_eq!((&s2["broken_with_callers"], &s2["expected"]), (&4.into(), &true.into()));
+}
+
 #[test]
 fn a_certificate_is_written_checked_and_refused_once_it_was_changed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -401,7 +435,7 @@ fn a_certificate_is_written_checked_and_refused_once_it_was_changed() {
     );
     let text = std::fs::read_to_string(&path).expect("the certificate");
     for (changed, exit, said) in [
-        (text.replacen("\nview 0 ", "\nview 1 ", 1), 1, "not valid"),
+        (text.replacen("\nview ", "\nview 0 0\nview ", 1), 1, "not valid"),
         (text.replacen("\nversion ", "\nversion 0.0.", 1), 2, "checked by"),
         (text.replacen("certificate 1", "certificate 9", 1), 2, "line 1: found"),
     ] {
