@@ -1,4 +1,4 @@
-//! How long proofs for any number of callers take, of the built-in flows and of random ones.
+//! The time of proofs for any number of callers, of the built-in flows and of random ones.
 //!
 //! `cargo bench --bench proof` measures the proofs of two flows; before that it times every built-in flow and the random
 //! flows of 500 seeds, and prints each that misses its goal. `PROOF_FLOWS=50` takes fewer random ones.

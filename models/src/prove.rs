@@ -116,7 +116,7 @@ impl Proof {
         })
     }
 
-    /// How many callers reach every view of every fixpoint, if the search for it takes at most about `max_states` states
+    /// The number of callers that reach every view of every fixpoint, if the search for it takes at most about `max_states` states
     /// for each; none where nothing was proved.
     pub fn cutoff(&self, max_states: usize) -> Option<Cutoff> {
         self.runs.iter().map(|run| cutoff::cutoff(&run.steps, &run.fixpoint, max_states)).reduce(Cutoff::and)

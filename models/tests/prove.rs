@@ -70,7 +70,7 @@ fn limits() -> Limits {
     Limits { max_states: MAX_STATES, ..Limits::default() }
 }
 
-/// What came of the comparison with one flow within one set of bounds.
+/// The comparison with one flow within one set of bounds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     /// Proved, and violated by no run.

@@ -22,7 +22,7 @@ const MOST: Duration = Duration::from_secs(30);
 /// The most states of a search with more callers, for what some view violates.
 const MOST_STATES: usize = 200_000;
 
-/// What is asked for of a proof, in addition to the verdicts.
+/// Requests to a proof, in addition to the verdicts.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) certificate: bool,
@@ -39,7 +39,7 @@ pub(crate) struct AnyNumber {
     views: usize,
     /// Its text, where it was asked for.
     pub(crate) certificate: Option<String>,
-    /// How many callers reach every view, where that was asked for.
+    /// The number of callers that reach every view, where that was asked for.
     pub(crate) cutoff: Option<Cutoff>,
     seconds: f64,
 }

@@ -214,7 +214,7 @@ struct JsonFlow<'r> {
     edges: usize,
     seconds: f64,
     complete: bool,
-    /// How many callers reach every view of the proofs; none where that is unknown or was not asked for.
+    /// The number of callers that reach every view of the proofs; none where that is unknown or was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     cutoff_callers: Option<u8>,
     properties: Vec<JsonProperty>,
@@ -236,7 +236,7 @@ struct JsonProperty {
     /// True if it holds for any number of callers, crashes and faults; absent if that was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     proved_for_any_number: Option<bool>,
-    /// It holds within the bounds, and a run of this many callers violates it.
+    /// A run of this many callers violates it, though it holds within the bounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken_with_callers: Option<u8>,
     expected: bool,

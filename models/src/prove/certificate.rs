@@ -25,7 +25,7 @@ pub(super) struct Claim<'t> {
     /// The line of the certificate, from 1.
     pub(super) line: usize,
     pub(super) proved: Set,
-    /// What the views were made for, too, and some of them may violate.
+    /// Further properties that the views were made for, and that some of them violate.
     open: Set,
     pub(super) contexts: Vec<&'t str>,
     pub(super) participants: Vec<&'t str>,
@@ -40,25 +40,25 @@ pub enum Refusal {
     Malformed {
         /// The line, from 1.
         line: usize,
-        /// What it has.
+        /// The text of the line.
         found: String,
-        /// What belongs there.
+        /// The text that belongs there.
         expected: &'static str,
     },
     /// Another version wrote it.
     Version(String),
-    /// It is about another flow.
+    /// The certificate is about another flow.
     Flow {
         /// The SHA-256 of the flow that it is about.
         certified: String,
         /// That of the flow that it was held against.
         given: String,
     },
-    /// What it says does not follow.
+    /// A claim does not follow from the views.
     Unsound {
         /// The line of the view, from 1.
         line: usize,
-        /// What is wrong.
+        /// The gap or the violation.
         why: String,
     },
 }
@@ -78,7 +78,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a certificate proves.
+/// The content of a valid certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certified {
     /// For any number of callers, crashes and faults.
@@ -217,7 +217,7 @@ impl<'t> Reader<'t> {
         self.lines.get(self.at - 1).copied()
     }
 
-    /// What follows `name` in the next line.
+    /// The rest of the next line after `name`.
     fn field(&mut self, name: &str) -> Option<&'t str> {
         self.next_line()?.strip_prefix(name)
     }

@@ -1,7 +1,7 @@
 //! The checker of certificates: the initial view is listed, every move of a listed view leads to listed views, every
 //! view follows from earlier ones, and none violates what is claimed.
 //!
-//! It reads the views once, in their order, and searches nothing. With the prover it shares what a view is and how the
+//! The checker reads the views once, in their order, and searches nothing. With the prover it shares what a view is and how the
 //! model moves one (`view`, `sight`, `steps`), and nothing of the fixpoint. Only a value that was derived is moved: a
 //! certificate names states, and cannot bring its own.
 
@@ -40,7 +40,7 @@ impl<'c, T: Clone> Listed<'c, T> {
     }
 }
 
-/// What is known of a context up to the current view; `after`: where it is left with others as they were.
+/// A context up to the current view; `after`: the contexts after moves that leave others as they were.
 #[derive(Clone, Default)]
 struct Node {
     others: Vec<usize>,

@@ -12,7 +12,7 @@ use super::{
     view::{Class, Context, Participant},
 };
 
-/// How many callers it takes to reach every view.
+/// The number of callers that it takes to reach every view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cutoff {
     /// This many reach every view, and fewer do not.

@@ -152,7 +152,7 @@ fn is_closed(steps: &ModelSteps, fixpoint: &Fixpoint) -> Result<bool, NoRoom> {
     Ok(true)
 }
 
-/// What this prover would certify.
+/// The certificate that this prover would write.
 fn certificate_of(prover: &Mutated, real: &ModelSteps, source: &str, wanted: Set) -> String {
     let mut go_on = |_| ControlFlow::Continue(());
     let fixpoint = Fixpoint::run(prover, Limits::default(), false, &mut go_on).expect("small flows");

@@ -255,7 +255,7 @@ impl Abstraction {
         one
     }
 
-    /// Whether this participant has used the object or acted.
+    /// True if this participant has used the object or acted.
     pub(super) fn has_effect(&self, state: &State, seat: (Class, u8, u8)) -> bool {
         let one = self.participant(state, seat);
         one.has_used() || one.has_only_acted()
