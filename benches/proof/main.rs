@@ -6,7 +6,7 @@
 /// The random flows of the oracle.
 #[path = "../../models/tests/oracle"]
 mod oracle {
-    #[expect(dead_code, reason = "the benchmark counts neither words nor bounds")]
+    #[expect(dead_code, unused_imports, reason = "the benchmark counts neither words nor bounds")]
     pub(crate) mod generator;
 }
 
