@@ -93,8 +93,6 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> An
     any
 }
 
-/// Prints the proved properties with the assumptions, and the others with the reason.
-
 /// Looks for runs with more callers that violate what is open.
 fn search_beyond(judged: &Judged, mut open: Vec<Property>, any: &mut AnyNumber, is_late: &dyn Fn() -> bool) {
     let bounds = judged.report.bounds;
@@ -125,7 +123,7 @@ fn search_beyond(judged: &Judged, mut open: Vec<Property>, any: &mut AnyNumber, 
     any.unknown.extend(open.into_iter().map(|property| (property, reason.clone())));
 }
 
-/// Says what was proved, under which assumptions, and what was not, with the reason.
+/// Prints the proved properties with the assumptions, and the others with the reason.
 pub(crate) fn print_summary(judged: &[Judged]) {
     let all: Vec<(&Judged, &AnyNumber)> =
         judged.iter().filter_map(|one| Some((one, one.any_number.as_ref()?))).collect();
