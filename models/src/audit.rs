@@ -125,7 +125,7 @@ impl Auditor {
     }
 }
 
-/// The properties that the events of one approval violate, each with how, whatever the flow.
+/// The properties that the events of one approval violate under any flow, each with the reason.
 pub fn violated(events: &[(AuditKind, Timestamp)]) -> Vec<(&'static str, String)> {
     let how = |judged: &Judged| Some((judged.id, judged.shortest.as_ref()?.1.clone()));
     judge_all(&[trial(events)]).judged().iter().filter_map(how).collect()

@@ -43,7 +43,7 @@ pub fn admit(
     Ok(Binding { kind, from, to })
 }
 
-/// What a direct change of an environment needs to be made.
+/// Requirement of a direct change of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// Nothing: the environment is open.

@@ -61,7 +61,7 @@ pub struct PersonalDecision<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// How a person names an approval.
+/// Reference to an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named<'a> {
     /// By the token of a link.
@@ -134,7 +134,7 @@ impl Decision<'_> {
         }
     }
 
-    /// How a person decides, and why.
+    /// The way of the decision, and its reason.
     pub(super) fn circumstances(&self) -> (Option<Way>, Option<&str>) {
         match self {
             Self::Person(PersonalDecision { about, reason, .. }) => (Some(about.way()), *reason),

@@ -154,7 +154,7 @@ impl Estate {
         })
     }
 
-    /// What a promotion of this would be bound to now, besides the digest.
+    /// The binding of a promotion of this now, in addition to the digest.
     pub fn bound(&self, ask: &Ask, seal: &Seal) -> Bound {
         // A twin's target must not be there, and has no variables.
         if ask.is_twin() {

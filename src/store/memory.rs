@@ -71,7 +71,7 @@ impl Tenant {
 struct Directory {
     owners: IdMap<Arc<Tenant>>,
     by_token: RandomMap<TokenHash, Uuid>,
-    /// Whose links these are; none for one that was sent to all.
+    /// Approvers by the hash of their link; a link that was sent to all has none.
     approvers: RandomMap<TokenHash, Arc<str>>,
     jobs: Queue,
     notices: Queue,

@@ -12,7 +12,7 @@ pub trait StoreChecks: Send + Sync {
     /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
     fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
 
-    /// Whether the version of its target binds an approval: a target that was written since refuses its use.
+    /// True if an approval binds the version of its target: a later write to the target refuses its use.
     fn binds_target(&self) -> bool {
         true
     }

@@ -173,7 +173,7 @@ pub struct ApprovalRecord {
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.
     pub services: Arc<[Service]>,
-    /// What it is bound to besides its digest; none for a request of an older schema.
+    /// The binding in addition to the digest; `None` for a request of an older schema.
     pub bound: Option<Arc<Bound>>,
     /// Time of the request.
     pub created_at: Timestamp,
@@ -211,18 +211,18 @@ pub struct BoundValue {
     pub name: String,
     /// The keyed hash of its value; none when it has no value yet.
     pub seal: Option<Digest>,
-    /// How the value differs from the target's.
+    /// Difference of the value from the target's.
     pub change: Difference,
 }
 
-/// How a value that is to be differs from what there is.
+/// Difference of a new value from the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It does not.
+    /// Equal.
     Unchanged,
     /// There is none.
     Added,
-    /// It has no value, neither before nor after.
+    /// Missing before and after.
     Missing,
 }
 
@@ -364,13 +364,13 @@ pub struct AuditEvent {
     pub binding: Binding,
     /// The requester of the approval.
     pub requested_by: Arc<str>,
-    /// How a person decided; none where no person did, and for events of an older schema.
+    /// The way of a person's decision; `None` for other events, and for events of an older schema.
     pub way: Option<Way>,
     /// The person's reason, where one was given.
     pub reason: Option<Arc<str>>,
 }
 
-/// How a person decides.
+/// The way of a person's decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// By a link of their own.
@@ -392,7 +392,7 @@ impl Way {
 /// Approvals that a sweep has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// How many.
+    /// Number of expired approvals.
     pub expired: usize,
     /// Approvals that were asked for up to this time need no other sweep.
     pub until: Timestamp,
@@ -538,7 +538,7 @@ impl NewStack {
 pub struct BreakGlass {
     /// The environment that it changes.
     pub env: Environment,
-    /// What it changes: a stack's image, say. Never a value.
+    /// The change, such as a stack's image. Never a value.
     pub change: String,
     /// The administrator.
     pub by: String,

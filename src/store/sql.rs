@@ -150,7 +150,7 @@ pub trait Engine: Send + Sync + 'static {
     /// after everything else [`StoreErrorKind::NotApplied`](super::StoreErrorKind::NotApplied).
     fn perform<W: Work>(&self, work: W) -> impl Future<Output = Result<W::Output, StoreError>> + Send;
 
-    /// Whether the database is still where it was opened.
+    /// Checks that the database is still the opened one.
     ///
     /// # Errors
     /// Why what is written now would not be found there.

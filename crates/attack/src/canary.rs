@@ -43,7 +43,7 @@ pub struct Canary {
     rule: Arc<Rule>,
 }
 
-/// What the canary does with a request.
+/// Response of the canary to a request.
 #[derive(Debug)]
 struct Rule {
     window: Window,

@@ -27,7 +27,7 @@ pub struct Wire {
     body: Vec<u8>,
 }
 
-/// How the requests of a race are sent.
+/// Protocol of the requests of a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {

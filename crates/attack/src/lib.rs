@@ -25,5 +25,5 @@ pub mod target;
 pub mod template;
 
 pub use clock::Clock;
-/// What was recorded of a service, and its judgement.
+/// Recorded histories, and their judgement.
 pub use countersign_models::history::{self, judge};

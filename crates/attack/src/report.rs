@@ -41,7 +41,7 @@ pub struct Report {
     pub races: usize,
     /// Pairs at offsets.
     pub pairs: usize,
-    /// How the requests of a round were sent.
+    /// Protocol of the requests of a round.
     pub protocol: Protocol,
     /// Median time between the first and the last release of a round, in microseconds.
     pub spread_us: u64,

@@ -62,7 +62,7 @@ pub(crate) struct Session<'t> {
     /// Values of every template: `database_url`.
     pub(crate) values: Values,
     address: SocketAddr,
-    /// How the requests of a race are sent; single ones go over HTTP/1.1.
+    /// Protocol of the requests of a race; single ones go over HTTP/1.1.
     pub(crate) protocol: Protocol,
     sink: Option<Sink>,
     monitor: Option<Monitor>,

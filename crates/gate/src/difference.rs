@@ -6,16 +6,16 @@ use countersign::{
     store::{ApprovalRecord, BoundValue, Difference, Service},
 };
 
-/// What becomes of one thing.
+/// The change of one item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     /// `service`, `variable` or `vault key`.
     pub(crate) kind: &'static str,
     /// Its name.
     pub(crate) name: String,
-    /// What it is to be; empty where that is not shown.
+    /// The new value; empty where it is not shown.
     pub(crate) value: String,
-    /// How that differs from what ran.
+    /// Difference from the running value.
     pub(crate) change: String,
 }
 

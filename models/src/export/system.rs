@@ -224,7 +224,7 @@ impl Table<'_> {
             self.walk.pairs.iter().enumerate().map(|(number, pair)| (*pair, number)).collect();
         let column =
             |name: &str| self.vars.iter().position(|var| var.scope == Scope::Participant && var.name == name);
-        // An attempt's action is told by where it is.
+        // An attempt's action follows from its position.
         let place = |action: Action| -> Vec<usize> {
             let prefix = match action {
                 Action::Promotion { consumer: 0, .. } => "",

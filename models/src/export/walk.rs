@@ -226,7 +226,7 @@ impl Walker<'_> {
         Ok(())
     }
 
-    /// Keeps the row of this edge, or holds it against the one that is known.
+    /// Stores the row of this edge, or compares it with the known one.
     fn edge(
         &mut self,
         state: &State,

@@ -157,7 +157,7 @@ impl Request {
         Ok(None)
     }
 
-    /// How many undecided approvals the team has.
+    /// Number of the team's undecided approvals.
     async fn pending<S: Session>(&self, session: &mut S, now: Timestamp) -> Result<usize, SqlError> {
         const COUNT: &str = "SELECT count(*) FROM approvals WHERE team = $1 AND created_at > $2 \
                              AND status = 'pending' AND expires_at > $3";

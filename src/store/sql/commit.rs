@@ -103,7 +103,7 @@ impl Commit {
             step: &self.step,
             commit,
             standing: found.as_ref().map(|record| record.approval.state()),
-            // What another team has approved is not written for this one.
+            // The approval of another team gets no record here.
             approved: found.as_ref().filter(|record| record.approval.team == ask.request.team),
             seal: self.seal,
             fences,

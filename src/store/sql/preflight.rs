@@ -45,7 +45,7 @@ impl Needs {
         ops.iter().fold(needs, |needs, op| match op {
             Change::WriteTarget { trust_look } => Self {
                 room: true,
-                // What the approval is bound to.
+                // For the approval's binding.
                 vault_refs: true,
                 vault: needs.vault || ask.payload.copy_vault,
                 room_for_another: needs.room_for_another || (*trust_look && target.is_none()),

@@ -17,7 +17,7 @@ const ROOM_BYTES: usize = 4_096;
 /// The rows of instances that have ended are removed after 30 days.
 const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
-/// What an instance remembers of its database.
+/// An instance's memory of its database.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Recognised {
     instance: Option<Uuid>,

@@ -49,7 +49,7 @@ impl Place {
         Ok(Self(files))
     }
 
-    /// Whether the paths still lead to the files that are open, and these may be written.
+    /// Checks that the paths still lead to the open files, and that these are writable.
     ///
     /// No file is opened: to close it would release SQLite's locks on it.
     pub(super) fn check(&self) -> Result<(), StoreError> {

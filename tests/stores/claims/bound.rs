@@ -1,4 +1,4 @@
-//! What an approval is bound to besides images: variables, vault values and the target's version.
+//! The binding of an approval in addition to images: variables, vault values and the target's version.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ async fn promote(world: &World, ask: &Ask) -> Outcome {
     world.promote(&flow("atomic-commit"), ask).await
 }
 
-/// It is refused with this, and the approval can still be used.
+/// Asserts this refusal, and that the approval can still be used.
 async fn is_refused(world: &World, ask: &Ask, refusal: Refusal) {
     assert_eq!(refused(promote(world, ask).await), refusal);
     assert_eq!(world.status(ask).await, Status::Approved);

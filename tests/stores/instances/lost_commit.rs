@@ -103,7 +103,7 @@ async fn forward(mut client: UnixStream, mut server: UnixStream, shared: &Shared
     }
 }
 
-/// What one connection has sent and not yet been answered.
+/// Unanswered requests of one connection.
 #[derive(Default)]
 struct Conversation {
     has_started: bool,
@@ -111,7 +111,7 @@ struct Conversation {
     reads_only: bool,
     /// Requests that the server answers with one ReadyForQuery each, and has not yet.
     unanswered: usize,
-    /// How many of these come before the lost answer, and that answer itself.
+    /// Number of these before the lost answer, and that answer itself.
     until_lost: Option<usize>,
 }
 
@@ -176,7 +176,7 @@ fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &length.to_be_bytes()[..], body].concat()
 }
 
-/// What a store sends after a read and before a write may arrive in one packet.
+/// Messages between a read and a write may arrive in one packet.
 pub(super) async fn the_proxy_drops_the_answer_to_the_writes_commit_and_not_to_the_reads(_: Arc<Cluster>) {
     let shared = Shared::default();
     shared.drops.store(true, Ordering::SeqCst);
@@ -227,7 +227,7 @@ pub(super) async fn a_commit_whose_answer_is_lost_is_not_tried_again(cluster: Ar
     }
 }
 
-/// What became of a check's write is not known then. The next one finds either row.
+/// The outcome of the check's write is unknown then. The next one finds either row.
 pub(super) async fn a_readiness_check_whose_answer_is_lost_does_not_condemn_the_database(
     cluster: Arc<Cluster>,
 ) {

@@ -1,4 +1,4 @@
-//! What an instance makes and finds at its start: the tables, their migrations, and their schema.
+//! The start of an instance: tables, migrations, and their schema.
 
 use std::sync::Arc;
 

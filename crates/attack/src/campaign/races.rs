@@ -16,7 +16,7 @@ use crate::{
 /// Timing of the races.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Races {
-    /// How the requests of a round were sent.
+    /// Protocol of the requests of a round.
     pub protocol: Protocol,
     /// Rounds of concurrent uses.
     pub rounds: usize,

@@ -27,7 +27,7 @@ use tokio::{
 use super::{Answer, MAX_ANSWER, Outcome, Runner, Sent, Wire};
 use crate::clock::Clock;
 
-/// Whether the service answers the preface of HTTP/2 without encryption and without an upgrade.
+/// True if the service answers the preface of HTTP/2 without encryption and without an upgrade.
 pub async fn is_spoken(address: SocketAddr, patience: Duration) -> bool {
     timeout(patience, Held::connect(address)).await.is_ok_and(|connected| connected.is_ok())
 }
@@ -185,7 +185,7 @@ struct Request {
     response: Option<ResponseFuture>,
     /// Its last frame was not sent, or may not have been.
     failed: Option<Outcome>,
-    /// It was answered before its last frame was sent.
+    /// Answered before its last frame was sent.
     is_early: bool,
 }
 
@@ -283,7 +283,7 @@ async fn drive<T>(connection: &mut Connection<Corked>, future: impl Future<Outpu
     .await
 }
 
-/// How many frames in these bytes are the last of their request.
+/// Number of last frames of a request in these bytes.
 fn last_frames(mut bytes: &[u8]) -> usize {
     const HEAD: usize = 9;
     const DATA: u8 = 0;

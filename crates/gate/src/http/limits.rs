@@ -35,7 +35,7 @@ pub struct Settings {
     pub max_connections: usize,
     /// Number of concurrent promotions and decisions, including those whose callers have hung up.
     pub max_under_way: usize,
-    /// How many undecided approvals a team may have.
+    /// Maximum number of undecided approvals of a team.
     pub max_pending_approvals: usize,
     /// How long a running request holds its idempotency key.
     pub key_lease: Duration,

@@ -204,7 +204,7 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
             let now = record.approval.status;
             let before = if now == Status::Revoked { Status::Approved } else { Status::Pending };
             app.metrics().transition(Some(before), now);
-            // What is approved can be revoked on its own page.
+            // An approved promotion can be revoked on its own page.
             let page = if now == Status::Approved { "" } else { "/result" };
             let to = HeaderValue::try_from(format!("/approve/{token}{page}"));
             let to = to.map_err(|_| Problem::new("internal"))?;

@@ -282,7 +282,7 @@ async fn ended<B: Backend, D: Deployer + 'static>(
     let record = app.store().approval(team, approval).await.ok().flatten();
     let about = record.map(|record| about(&record, may_have_happened));
     let problem = Problem::from(refusal.clone()).about(about);
-    // What mends these is another digest than the approved one.
+    // The remedy for these changes the digest.
     let is_lost = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF].contains(&refusal);
     let names_approval = !ask.request.approval.is_nil();
     let problem = if is_lost && names_approval { problem.needs_another_approval() } else { problem };

@@ -31,7 +31,7 @@ pub struct Sweeper<S> {
     pub health: Arc<Health>,
     /// Where it counts.
     pub metrics: Metrics,
-    /// What ends it.
+    /// Ends it.
     pub stop: Stop,
 }
 

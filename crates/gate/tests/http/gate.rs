@@ -40,7 +40,7 @@ pub(crate) struct Gate {
     /// The stack that is promoted.
     pub(crate) slug: String,
     pub(crate) source: Uuid,
-    /// What each approval was asked for with: the same again would be the same approval.
+    /// The request of each approval: repeating it would return the same approval.
     asked: Mutex<BTreeMap<Uuid, Value>>,
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Content {
     pub(super) expires_at: String,
     /// Name and image of each.
     pub(super) services: Vec<(String, String)>,
-    /// What it changes.
+    /// The changes.
     pub(super) changes: Vec<Line>,
 }
 
@@ -134,7 +134,7 @@ impl Notification {
         Self { approval: approval.id, created_at: record.created_at, recipients, content, place, token }
     }
 
-    /// What tells it from every other notification: the approval's id for the first one.
+    /// The unique id: the approval's for the first notification.
     pub(super) fn id(&self) -> String {
         match self.place {
             0 => self.approval.to_string(),
