@@ -161,7 +161,9 @@ fn trial(events: &[(AuditKind, Timestamp)]) -> Trial {
                 push(Action::Expire, Timestamp(end), None);
             }
             AuditKind::Approved => push(Action::Approve, *at, Some("approver-1")),
-            AuditKind::Rejected => push(Action::Reject, *at, None),
+            AuditKind::Rejected | AuditKind::Revoked => push(Action::Reject, *at, None),
+            // It changed nothing.
+            AuditKind::RejectedLate => {}
             AuditKind::Expired => push(Action::Expire, *at, None),
             AuditKind::Executed => push(Action::Use, *at, None),
         }
@@ -264,5 +266,25 @@ mod tests {
         let mut auditor = Auditor::new(Flow::atomic_commit());
         assert_eq!(auditor.judge(&[(AuditKind::Approved, Timestamp(1))]), Err(NotAllowed::NoRequest));
         assert_eq!(auditor.judge(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_revocation_is_the_last_event_and_a_late_rejection_follows_an_expiry() {
+        use AuditKind::*;
+        let mut auditor = Auditor::new(Flow::atomic_commit());
+        let mut judge = |kinds: &[AuditKind]| {
+            let at = |kind: &AuditKind| match kind {
+                Expired | RejectedLate => Timestamp(APPROVAL_WINDOW_MS),
+                _ => Timestamp(1),
+            };
+            let events = kinds.iter().map(|kind| (*kind, at(kind)));
+            auditor.judge(&[REQUESTED].into_iter().chain(events).collect::<Vec<_>>())
+        };
+        assert_eq!(judge(&[Approved, Revoked]), Ok(()));
+        assert_eq!(judge(&[Expired, RejectedLate, RejectedLate]), Ok(()));
+        assert_eq!(judge(&[Revoked]), Err(NotAllowed::Event(1)));
+        assert_eq!(judge(&[Approved, Executed, Revoked]), Err(NotAllowed::Event(3)));
+        assert_eq!(judge(&[Approved, Revoked, Executed]), Err(NotAllowed::Event(2)));
+        assert_eq!(judge(&[Rejected, RejectedLate]), Err(NotAllowed::Event(2)));
     }
 }
