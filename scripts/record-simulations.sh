@@ -20,7 +20,7 @@ failures() {
   for flow in consume-first twin-consume-first consume-last lease-unfenced; do
     "$countersign" simulate "$flow" --seeds 0..30000 --failures "$new" > /dev/null
   done
-  for failure in tests/simulation/failures/atomic-commit-*.json; do
+  for failure in tests/simulation/failures/atomic-commit-keyed-*.json; do
     mutant=$(sed -n 's/^  "mutant": "\(.*\)",$/\1/p' "$failure")
     # It ends with 1, because something is found.
     "$countersign" simulate --mutant "$mutant" --seeds 0..30000 --failures "$new" > /dev/null || [ $? = 1 ]

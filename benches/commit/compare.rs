@@ -93,9 +93,9 @@ impl Given {
         asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
     }
 
-    /// The commit of `atomic-commit`, after validate and plan; whether it was applied.
+    /// The commit of `atomic-commit`, after recall, validate and plan; whether it was applied.
     fn commit(&self, flow: &Flow, ask: &Ask, digest: Digest) -> bool {
-        let at = Position { cursor: 2, ..Position::new(digest) };
+        let at = Position { cursor: 3, ..Position::new(digest) };
         let promotion = Promotion::at_position(flow, &ask.request, at);
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
             return false;

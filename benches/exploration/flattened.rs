@@ -1,4 +1,4 @@
-//! `atomic-commit` flattened by hand to a few bytes: the baseline of the real core.
+//! `atomic-commit` without keys, flattened by hand to a few bytes: the baseline of the real core.
 //!
 //! The rules of this one flow are repeated here: that makes it fast, and is acceptable only in a benchmark.
 

@@ -14,7 +14,7 @@ use std::{
 use countersign::{protocol::Flow, store::memory::strategy::Sharded};
 use countersign_models::{
     explorer::{Explored, Limits, explore},
-    flows::BuiltIn,
+    flows::{BuiltIn, without_keys},
     model::{Action, Bounds, Model},
     replay::replay,
     world::{Packed, State},
@@ -50,8 +50,13 @@ impl stateright::Model for RealCore {
     }
 }
 
+/// What was flattened by hand.
+fn atomic_commit() -> Flow {
+    without_keys(&Flow::atomic_commit())
+}
+
 fn real_core() -> RealCore {
-    RealCore(Model::new(Flow::atomic_commit(), BOUNDS))
+    RealCore(Model::new(atomic_commit(), BOUNDS))
 }
 
 /// Unique states, by stateright on one thread.
@@ -94,12 +99,12 @@ fn in_turns<T, U>(mut one: impl FnMut() -> T, mut other: impl FnMut() -> U) -> (
 fn ratios(_: &mut Criterion) {
     let states = count(real_core());
     assert_eq!(states, count(Flattened::new(BOUNDS)), "both have the same graph");
-    println!("\natomic-commit, 4 consumers, 1 crash, 1 fault: {states} unique states");
+    println!("\natomic-commit without keys, 4 consumers, 1 crash, 1 fault: {states} unique states");
 
     let (real, flattened) = in_turns(|| count(real_core()), || count(Flattened::new(BOUNDS)));
     println!("real core / flattened by hand, states a second, stateright, 1 thread: {:.2}", flattened / real);
 
-    let model = Model::new(Flow::atomic_commit(), BOUNDS);
+    let model = Model::new(atomic_commit(), BOUNDS);
     let alone = pool(1);
     let (our, stateright) = in_turns(|| ours(&model, &alone), || count(real_core()));
     println!(
@@ -131,7 +136,7 @@ fn ratios(_: &mut Criterion) {
 }
 
 fn exploration(criterion: &mut Criterion) {
-    let model = Model::new(Flow::atomic_commit(), BOUNDS);
+    let model = Model::new(atomic_commit(), BOUNDS);
     let mut group = criterion.benchmark_group("explore/atomic-commit-4");
     group.throughput(Throughput::Elements(count(real_core()) as u64)).sample_size(10);
     group.bench_function("stateright/real-core", |bencher| bencher.iter(|| count(real_core())));

@@ -142,6 +142,7 @@ impl Store for Contender {
     countersign_models::leases_pass_through!(store);
     countersign_models::decisions_pass_through!(store);
     countersign_models::jobs_pass_through!(store);
+    countersign_models::recalls_pass_through!(store);
 }
 
 /// Answer to a contender, and its time. `None` after a crash.

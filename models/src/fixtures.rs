@@ -82,9 +82,9 @@ macro_rules! decisions_pass_through {
     };
 }
 
-/// Within an `impl Store`: what a worker and a retry ask for goes straight to the store in this field.
+/// Within an `impl Store`: a `recall` goes straight to the store in this field.
 #[macro_export]
-macro_rules! jobs_pass_through {
+macro_rules! recalls_pass_through {
     ($store:tt) => {
         async fn execution(
             &self,
@@ -93,7 +93,13 @@ macro_rules! jobs_pass_through {
         ) -> Result<Option<::countersign::store::Execution>, ::countersign::store::StoreError> {
             self.$store.execution(team, approval).await
         }
+    };
+}
 
+/// Within an `impl Store`: what a worker asks for goes straight to the store in this field.
+#[macro_export]
+macro_rules! jobs_pass_through {
+    ($store:tt) => {
         async fn lease_job(
             &self,
             lease_ms: u64,

@@ -4,7 +4,7 @@ mod cases;
 
 use countersign::{
     flow_file::{self, Problem},
-    protocol::Flow,
+    protocol::{Endpoint, Flow, Member, Retry, StepAction},
 };
 
 pub use self::cases::{CASES, Case};
@@ -21,14 +21,19 @@ pub struct BuiltIn {
 
 macro_rules! built_in {
     ($($name:literal),+ $(,)?) => {
-        /// The orders of a deployment gate, then other kinds of single-use action. The flows of real bugs are in
-        /// [`CASES`].
-        pub const BUILT_IN: &[BuiltIn] =
-            &[$(BuiltIn { name: $name, source: include_str!(concat!("../flows/", $name, ".toml")) }),+];
+        &[$(BuiltIn { name: $name, source: include_str!(concat!("../flows/", $name, ".toml")) }),+]
     };
 }
 
-built_in![
+/// The order that the library ships, for requests under a key.
+pub const SHIPPED: &str = "atomic-commit-keyed";
+
+/// The orders that the library ships, with the steps that answer a repeated request. With two attempts for each caller a
+/// search at the default bounds is too long: these are proved for any number of callers, and searched with one.
+pub const KEYED: &[BuiltIn] = built_in!["atomic-commit-keyed", "atomic-commit-lease-keyed"];
+
+/// The orders of a deployment gate, then other kinds of single-use action. The flows of real bugs are in [`CASES`].
+pub const BUILT_IN: &[BuiltIn] = built_in![
     "consume-first",
     "twin-consume-first",
     "consume-last",
@@ -84,14 +89,14 @@ impl Subject {
 }
 
 impl BuiltIn {
-    /// Every built-in flow: [`BUILT_IN`], then those of [`CASES`].
+    /// Every built-in flow that a search at the default bounds finishes: [`BUILT_IN`], then those of [`CASES`].
     pub fn every() -> impl Iterator<Item = Self> {
         BUILT_IN.iter().chain(CASES.iter().flat_map(|case| case.flows)).copied()
     }
 
     /// The flow of this name.
     pub fn find(name: &str) -> Option<Self> {
-        Self::every().find(|flow| flow.name == name)
+        Self::every().chain(KEYED.iter().copied()).find(|flow| flow.name == name)
     }
 
     /// Topic of the flow.
@@ -99,6 +104,7 @@ impl BuiltIn {
         match BUILT_IN.iter().position(|flow| *flow == self) {
             Some(0..GATE_ORDERS) => Group::Gate,
             Some(_) => Group::OtherAction,
+            None if KEYED.contains(&self) => Group::Gate,
             None => Group::RealBug,
         }
     }
@@ -108,4 +114,18 @@ impl BuiltIn {
         Subject::read(self.source.as_bytes())
             .unwrap_or_else(|problem| unreachable!("the file of {} is tested: {problem}", self.name))
     }
+}
+
+/// The same order for requests without a key: without `recall` and `remember`.
+pub fn without_keys(flow: &Flow) -> Flow {
+    let mut steps = flow.steps().to_vec();
+    steps.retain(|step| !matches!(step.action, StepAction::Recall { .. } | StepAction::Remember));
+    for step in &mut steps {
+        if let StepAction::Atomic(members) = &mut step.action {
+            members.retain(|member| *member != Member::Remember);
+        }
+    }
+    let endpoint = Endpoint { retry: Retry::None, ..flow.endpoint() };
+    Flow::new(flow.object().clone(), flow.decision(), endpoint, steps)
+        .unwrap_or_else(|invalid| unreachable!("no step needs the key of a request: {invalid}"))
 }

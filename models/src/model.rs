@@ -164,6 +164,11 @@ impl Model {
         setup::of_callers(flow, bounds, transition)
     }
 
+    /// As [`of_callers`](Self::of_callers), with the retries of the callers.
+    pub fn of_callers_who_retry(flow: Flow, bounds: Bounds) -> Self {
+        setup::of_callers_who_retry(flow, bounds, transition)
+    }
+
     /// True if a state of this flow fits into its packed form within `bounds`. A flow with dozens of undone steps, for
     /// six callers who retry, does not.
     pub fn fits(flow: &Flow, bounds: Bounds) -> bool {

@@ -108,7 +108,7 @@ properties! {
     S4 Safety [Model Simulator Attack] "used_implies_approved"
         "The object becomes used from approved only.";
     S5 Safety [Model Simulator Attack] "no_use_after_expiry"
-        "The swap itself refuses past expires_at.";
+        "Past expires_at the consume itself refuses, whatever was checked before it.";
     S6 Safety [Model Simulator Attack] "does_what_was_approved"
         "Every act has the digest that was approved.";
     S7 Safety [Model Simulator Attack] "refusal_leaves_no_trace"
@@ -144,11 +144,11 @@ properties! {
     S22 Safety [Model] "no_stale_target"
         "The target's version at the use is that of the approval.";
     L1 Liveness [Model Simulator Attack] "used_is_eventually_done"
-        "Once faults stop, every act of a used object takes effect.";
+        "Once faults stop, each act of a used object takes effect: a coupon that is used up is paid out.";
     L2 Liveness [Model Simulator Attack] "target_eventually_settles"
         "Once faults stop, no target stays in building.";
     L3 Liveness [Model Simulator Attack] "refused_is_retryable"
-        "After a preflight refusal, one fresh attempt of what was approved succeeds.";
+        "After a preflight refusal, a new attempt of what was approved succeeds if nothing stands in its way.";
     L4 Liveness [Model Simulator Attack] "contenders_make_progress"
         "While the object is usable, one fresh attempt of what was approved succeeds.";
 }

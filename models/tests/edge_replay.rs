@@ -13,20 +13,21 @@ use countersign::{
 use countersign_models::{
     explorer::{Limits, explore},
     fixtures::at_once,
-    flows::{BUILT_IN, BuiltIn},
+    flows::{BUILT_IN, BuiltIn, KEYED},
     model::{Bounds, Model},
     replay::{InMemory, Replayed, Rig, TEAM, replay, replay_on},
 };
 use uuid::Uuid;
 
-const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
-
+/// A caller who repeats its request makes two attempts.
 fn model(name: &str) -> Model {
-    Model::of_callers(BuiltIn::find(name).expect("it is built in").subject().flow, BOUNDS)
+    let flow = BuiltIn::find(name).expect("it is built in").subject().flow;
+    let consumers = if flow.recalls() { 1 } else { 2 };
+    Model::of_callers_who_retry(flow, Bounds { consumers, crashes: 1, faults: 1 })
 }
 
 fn every_edge_of_every_built_in_flow<S: Strategy + Default>() {
-    for flow in BUILT_IN.iter().filter(|flow| supports(&flow.subject().flow).is_ok()) {
+    for flow in BUILT_IN.iter().chain(KEYED).filter(|flow| supports(&flow.subject().flow).is_ok()) {
         let model = model(flow.name);
         let explored = explore(&model, Limits::default(), &mut |_| ControlFlow::Continue(()));
         let replayed = replay::<S>(&model).unwrap_or_else(|divergence| panic!("{}: {divergence}", flow.name));

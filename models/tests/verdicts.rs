@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use countersign::protocol::Flow;
 use countersign_models::{
     explorer::{CutOff, Explorable, Limits, explore},
-    flows::{BUILT_IN, BuiltIn},
+    flows::{BUILT_IN, BuiltIn, without_keys},
     model::{Bounds, Model},
     properties::Property,
     verdict::{Report, Verdict, verify},
@@ -185,8 +185,12 @@ fn a_depth_limit_at_the_farthest_state_cuts_nothing_off() {
 
 #[test]
 fn the_flows_that_the_library_ships_are_those_in_the_files() {
-    assert_eq!(built_in("atomic-commit").subject().flow, Flow::atomic_commit());
-    assert_eq!(built_in("atomic-commit-lease").subject().flow, Flow::atomic_commit_lease());
+    for (name, shipped) in
+        [("atomic-commit", Flow::atomic_commit()), ("atomic-commit-lease", Flow::atomic_commit_lease())]
+    {
+        assert_eq!(built_in(&format!("{name}-keyed")).subject().flow, shipped);
+        assert_eq!(built_in(name).subject().flow, without_keys(&shipped));
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub enum Effect<'a> {
     /// [`Reply::Refused`], [`Reply::Failed`].
     Check,
     /// Look for the outcome under the request's key. Takes [`Reply::Recalled`], [`Reply::NotRecalled`],
-    /// [`Reply::InFlight`] (only where it claims), [`Reply::Failed`].
+    /// [`Reply::InFlight`] (only where it claims), [`Reply::Refused`] (the key is another request's), [`Reply::Failed`].
     Recall {
         /// Inserts the in-flight marker if there is none.
         claim: bool,
@@ -139,7 +139,10 @@ pub enum Reply<'a> {
         digest: Digest,
     },
     /// An outcome is stored under the request's key: a success.
-    Recalled,
+    Recalled {
+        /// The target that it wrote, if it wrote one.
+        target: Option<Target>,
+    },
     /// No outcome is stored under the request's key. Where the recall claims, its marker now is.
     NotRecalled,
     /// Another attempt's marker is stored under the request's key; nothing changed.

@@ -137,12 +137,9 @@ impl Flow {
         self.steps.iter().any(|step| matches!(step.action, StepAction::Lease(_)))
     }
 
-    /// True if only the answer follows the consume.
-    ///
-    /// Only then does an executed approval imply a successful promotion, whose outcome can be replayed.
-    pub fn ends_with_consume(&self) -> bool {
-        let consumes = |change: &Change| matches!(change, Change::Consume(_));
-        matches!(self.instructions.last(), Some((Instruction::Commit(changes), _)) if changes.iter().any(consumes))
+    /// True if an attempt looks for the outcome of an earlier one under its key.
+    pub fn recalls(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, StepAction::Recall { .. }))
     }
 
     /// The first instruction of the step of `cursor`, and the first after that step.

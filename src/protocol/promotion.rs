@@ -241,10 +241,15 @@ impl<'a> Promotion<'a> {
                 self.advance();
             }
             (Instruction::Recall { .. }, Reply::NotRecalled) => self.advance(),
-            (Instruction::Recall { .. }, Reply::Recalled) => {
+            (Instruction::Recall { .. }, Reply::Recalled { target }) => {
                 // Only the answer is left.
+                self.at.target = target;
                 self.at.repeats = true;
                 self.at.cursor = self.flow.end();
+            }
+            // The key is another request's.
+            (Instruction::Recall { .. }, Reply::Refused(refusal)) => {
+                self.refuse(refusal, RefusalKind::Conflict);
             }
             (Instruction::Recall { .. }, Reply::InFlight) => {
                 self.refuse(Refusal::IN_FLIGHT, RefusalKind::Conflict);

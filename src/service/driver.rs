@@ -148,13 +148,29 @@ async fn step_with<S: Store, D: Deployer, P: Preflight>(
             deployer.launch(&Launch { approval, key: None, digest, target, fence: 0 }).await;
             promotion.resume(Reply::Done);
         }
+        // `supports` refuses a flow that claims.
+        Effect::Recall { .. } => promotion.resume(recall(ask, store).await),
         // `supports` refuses a flow with these.
-        Effect::Recall { .. } | Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
+        Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
             promotion.resume(Reply::Failed);
         }
         Effect::Answer => promotion.resume(Reply::Done),
     }
     None
+}
+
+/// The outcome that an earlier attempt under the same key has stored. A request without a key has none.
+async fn recall<S: Store>(ask: &Ask, store: &S) -> Reply<'static> {
+    if ask.key.is_none() {
+        return Reply::NotRecalled;
+    }
+    match store.execution(ask.request.team, ask.request.approval).await {
+        Ok(Some(found)) if found.key != ask.key => Reply::NotRecalled,
+        Ok(Some(found)) if found.payload != ask.payload => Reply::Refused(Refusal::IDEMPOTENCY_KEY_REUSED),
+        Ok(Some(found)) => Reply::Recalled { target: found.target },
+        Ok(None) => Reply::NotRecalled,
+        Err(_) => Reply::Failed,
+    }
 }
 
 /// The preflight's own checks, then the store's.

@@ -1,7 +1,7 @@
 //! Idempotency keys: requests under one key never run concurrently, and a key belongs to one request.
 //!
-//! Only the request's digest is stored. The outcome is read from the request's own records
-//! ([`promote_once`](super::promote_once)), so that there is no second record that could disagree.
+//! Only the request's digest and the end of its claim are stored here. The outcome is stored and found by the flow's own
+//! steps, and no promise about it depends on this module.
 //!
 //! A key is never stuck: its claim is a lease, which expires after a crash, and a refused request releases it
 //! immediately.

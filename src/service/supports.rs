@@ -79,7 +79,8 @@ pub fn supports_with<P: Preflight>(flow: &Flow, preflight: &P) -> Result<(), Uns
     reach(flow.decision(), flow.endpoint())?;
     let by_preflight = |refusal: &Refusal| preflight.can_produce(refusal);
     let mut before = Before { acted: false, leased: false, by_preflight: &by_preflight };
-    flow.steps().iter().try_for_each(|step| before.check(step))
+    let last = flow.steps().len() - 1;
+    flow.steps().iter().enumerate().try_for_each(|(at, step)| before.check(step, at == last))
 }
 
 /// An approval of the platform is the default object; only its name and its audit are the flow's own.
@@ -119,10 +120,8 @@ fn reach(decision: DecisionRule, endpoint: Endpoint) -> Result<(), UnsupportedSt
     refuse_if(method == Method::Get, || promise("decision", "method", &"\"GET\""))?;
     let Endpoint { method, retry } = endpoint;
     refuse_if(method == Method::Get, || promise("endpoint", "method", &"\"GET\""))?;
-    // The service repeats outcomes by the approval's own execution, which the flow's steps do not show.
     match retry {
-        Retry::None => Ok(()),
-        Retry::Key => Err(promise("endpoint", "retry", &"\"key\"")),
+        Retry::None | Retry::Key => Ok(()),
         Retry::Keyless => Err(promise("endpoint", "retry", &"\"keyless\"")),
     }
 }
@@ -154,7 +153,7 @@ struct Before<'a> {
 }
 
 impl Before<'_> {
-    fn check(&mut self, step: &Step) -> Result<(), UnsupportedStep> {
+    fn check(&mut self, step: &Step, is_last: bool) -> Result<(), UnsupportedStep> {
         // The promotion itself handles `on_error`: the driver only runs the effects.
         let Step { name: _, on_error: _, action } = step;
         let name = step.to_string();
@@ -166,13 +165,16 @@ impl Before<'_> {
                 at.word(*accept_own, "`validate` with `accept_own = true`")?;
             }
             StepAction::Check { refusals } => known(at, refusals, self.by_preflight)?,
-            StepAction::Recall { claim: _, claim_expires: _ } => at.word(true, "`recall`")?,
+            StepAction::Recall { claim, claim_expires: _ } => {
+                at.word(*claim, "`recall` with `claim = true`")?;
+            }
             StepAction::Lease(lease) => self.lease(at, *lease)?,
             StepAction::Write(one) => write(at, one)?,
             StepAction::Consume(one) => consume(at, one)?,
             StepAction::Act(one) => self.act(at, one)?,
             StepAction::Audit => {}
-            StepAction::Remember => at.word(true, "`remember`")?,
+            // The stores keep the outcome with the use.
+            StepAction::Remember => at.word(true, "`remember` outside the group that consumes")?,
             StepAction::Atomic(members) => {
                 for member in members {
                     match member {
@@ -180,7 +182,12 @@ impl Before<'_> {
                         Member::Write(one) => write(at, one)?,
                         Member::Act(one) => self.act(At(one.name.as_deref().unwrap_or(&name)), one)?,
                         Member::Audit => {}
-                        Member::Remember => at.word(true, "`remember`")?,
+                        Member::Remember => {
+                            let alone = step.consume().is_none();
+                            at.word(alone, "`remember` outside the group that consumes")?;
+                            // A refusal after it would have to forget the outcome.
+                            at.word(!is_last, "`remember` before the last step")?;
+                        }
                     }
                 }
             }

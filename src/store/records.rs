@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::protocol::{Approval, Binding, Digest, Environment, Kind, Request, Status, Target, Timestamp};
+use crate::protocol::{
+    Approval, Binding, Change, Digest, Environment, Kind, Request, Status, Target, Timestamp,
+};
 
 /// The tier of a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -238,7 +240,7 @@ pub struct Requested {
 /// The promotion that consumed an approval, as it is written in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
-    /// The caller's idempotency key.
+    /// The key under which its outcome is stored; none if the commit does not remember it, or the request had no key.
     pub key: Option<Arc<str>>,
     /// The requested payload.
     pub payload: Payload,
@@ -246,6 +248,14 @@ pub struct Execution {
     pub target: Option<Target>,
     /// The keys that it copied into the vault.
     pub vault_keys: Vec<String>,
+}
+
+impl Execution {
+    /// The record of a commit of these changes, which consumes for `ask`.
+    pub fn of(ask: &Ask, changes: &[Change], target: Option<Target>, vault_keys: Vec<String>) -> Self {
+        let key = ask.key.clone().filter(|_| changes.contains(&Change::Remember));
+        Self { key, payload: ask.payload.clone(), target, vault_keys }
+    }
 }
 
 /// Position of an approval in a list, newest first.

@@ -267,11 +267,11 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> O
             }
             Effect::Check if fails => promotion.resume(Reply::Refused(Refusal::NO_SERVICES)),
             Effect::Check => promotion.resume(Reply::Read { digest: DIGEST }),
-            Effect::Lease { .. }
-            | Effect::Recall { .. }
-            | Effect::Call { .. }
-            | Effect::Prepare { .. }
-            | Effect::Undo { .. } => unreachable!("its flow has none of these"),
+            // Its request has no key.
+            Effect::Recall { .. } => promotion.resume(Reply::NotRecalled),
+            Effect::Lease { .. } | Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
+                unreachable!("its flow has none of these")
+            }
             Effect::FindTarget => promotion.resume(Reply::Target(None)),
             Effect::Commit(commit) => {
                 let consumes = commit.ops.iter().find_map(|op| match op {

@@ -74,6 +74,7 @@ impl Store for Watched {
 
     countersign_models::decisions_pass_through!(store);
     countersign_models::jobs_pass_through!(store);
+    countersign_models::recalls_pass_through!(store);
 }
 
 type Promoting<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;

@@ -164,6 +164,7 @@ fn overtaken() -> Refusal {
         assert_eq!(go_on(&mut slow), None, "nobody else has it");
     }
     let mut other = Promotion::begin(&flow, &ask.request, source);
+    assert_eq!(go_on(&mut other), None, "it has no key");
     assert_eq!(go_on(&mut other), None, "validated");
     let until = go_on(&mut other).expect("it has to wait");
     assert_eq!(go_on(&mut other), Some(until), "and asks again");
@@ -224,7 +225,7 @@ fn reused_key() -> Refusal {
 fn consumed_meanwhile() -> Refusal {
     let (platform, flow) = (Platform::new(), Flow::atomic_commit());
     let ask = platform.approved();
-    let late = platform.drive_to(&flow, &ask, 2);
+    let late = platform.drive_to(&flow, &ask, flow.steps().len() - 1);
     assert!(matches!(platform.promote(&flow, &ask), Outcome::Succeeded { .. }));
     refused(platform.finish(late, &ask))
 }

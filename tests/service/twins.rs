@@ -36,5 +36,5 @@ fn there_is_at_most_one_twin_whoever_looked_when() {
         }),
         _ => false,
     });
-    assert!(in_commit && flow.ends_with_consume());
+    assert!(in_commit && flow.recalls());
 }

@@ -58,6 +58,7 @@ impl Store for Polite {
     countersign_models::leases_pass_through!(0);
     countersign_models::decisions_pass_through!(0);
     countersign_models::jobs_pass_through!(0);
+    countersign_models::recalls_pass_through!(0);
 }
 
 /// Result of one schedule.

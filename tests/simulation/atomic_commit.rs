@@ -1,6 +1,9 @@
 //! The order that is shipped: no schedule breaks it, every kind of trouble came, and each step is an edge of the model.
 
-use countersign_models::simulation::{Size, Swarm, crash_points};
+use countersign_models::{
+    flows::SHIPPED,
+    simulation::{Size, Swarm, crash_points},
+};
 use countersign_testkit::SLOW;
 
 use crate::{campaign, found, missing, run, seeds};
@@ -10,7 +13,7 @@ const SCHEDULES: u64 = if SLOW { 50_000 } else { 12_000 };
 
 #[test]
 fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
-    let report = run(&campaign("atomic-commit", None), seeds(0, SCHEDULES));
+    let report = run(&campaign(SHIPPED, None), seeds(0, SCHEDULES));
     assert_eq!(found(&report), Vec::<&str>::new());
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
@@ -20,7 +23,7 @@ fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
 
 #[test]
 fn it_survives_a_crash_before_and_after_every_effect() {
-    let points = crash_points(&campaign("atomic-commit", None).flow);
+    let points = crash_points(&campaign(SHIPPED, None).flow);
     assert_eq!((points.covered, points.total), (1_374, 1_374));
     assert_eq!(points.found.broken().count(), 0);
 }
@@ -49,7 +52,7 @@ fn a_crash_at_the_wrong_moment_is_found_in_the_merged_fix() {
 #[test]
 fn a_swarm_keeps_to_the_stated_fault_budget() {
     use countersign_models::simulation::{Fault, MOST_CRASHES, MOST_FAULTS};
-    let campaign = campaign("atomic-commit", None);
+    let campaign = campaign(SHIPPED, None);
     let watcher = campaign.watcher();
     let mut most = 0;
     for seed in (0..4_000).filter(|seed| Swarm::of(*seed).size != Size::Long) {

@@ -3,7 +3,7 @@
 use countersign::service::supports;
 use countersign_models::{
     controls::{BEYOND_THE_MODEL, CONTROLS},
-    flows::BUILT_IN,
+    flows::{BUILT_IN, SHIPPED},
     properties::Property,
     simulation::{Bad, KnownBad, Mutant, Report, Shortest},
 };
@@ -90,7 +90,7 @@ fn every_known_bad_order_is_found_and_shrinks_to_the_models_shortest_run() {
 fn a_step_that_is_no_edge_of_the_model_is_noticed() {
     // These mutants change what a step does in the model's own world.
     for mutant in [Mutant::UnconditionalUpdate, Mutant::JobLost, Mutant::EventLost, Mutant::RowCountIgnored] {
-        let campaign = campaign("atomic-commit", Some(mutant));
+        let campaign = campaign(SHIPPED, Some(mutant));
         let report = run_until(&campaign, seeds(0, SEEDS), |report| !report.divergences.is_empty());
         assert_ne!(report.divergences, [], "{}", mutant.name());
     }

@@ -1,6 +1,9 @@
 //! Reports: shards add up to the whole, threads make no difference, and detection is counted right.
 
-use countersign_models::simulation::{Finding, Seeds, Unmergeable};
+use countersign_models::{
+    flows::SHIPPED,
+    simulation::{Finding, Seeds, Unmergeable},
+};
 
 use crate::{campaign, run, seeds};
 
@@ -22,7 +25,7 @@ fn what_is_no_shard_of_the_same_campaign_is_refused() {
     let mut first = run(&campaign("consume-last", None), seeds(0, 64));
     let again = run(&campaign("consume-last", None), seeds(63, 70));
     assert_eq!(first.merge(again), Err(Unmergeable::Seeds));
-    let other = run(&campaign("atomic-commit", None), seeds(64, 70));
+    let other = run(&campaign(SHIPPED, None), seeds(64, 70));
     assert_eq!(first.merge(other), Err(Unmergeable::Flow));
     let next = run(&campaign("consume-last", None), seeds(64, 70));
     assert_eq!(first.merge(next), Ok(()));

@@ -168,7 +168,8 @@ claims! {
         the_same_key_gets_the_same_outcome_and_any_other_a_409,
         the_same_key_for_something_else_is_422,
         a_refusal_is_never_the_outcome_of_a_key,
-        an_order_that_goes_on_after_its_consume_repeats_nothing,
+        an_order_that_recalls_nothing_repeats_nothing,
+        a_commit_that_does_not_remember_stores_no_outcome_under_the_key,
         a_build_between_plan_and_commit_is_not_what_is_written,
         an_execution_is_there_when_its_approval_is_executed,
     }

@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use countersign::service::supports;
 use countersign_models::{
     explorer::{Limits, explore},
-    flows::BUILT_IN,
+    flows::{BUILT_IN, KEYED},
     model::{Bounds, Model},
     replay::{Divergence, Replayed, replay_on},
 };
@@ -16,8 +16,6 @@ use crate::{
     database::{DatabaseMaker, InDatabase, OnRig},
     world::flow,
 };
-
-const BOUNDS: Bounds = Bounds { consumers: 2, crashes: 1, faults: 1 };
 
 /// A replay for each of the built-in flows.
 pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
@@ -40,13 +38,17 @@ pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
     };
     BUILT_IN
         .iter()
+        .chain(KEYED)
         .filter(|flow| supports(&flow.subject().flow).is_ok())
         .map(|flow| trial(flow.name))
         .collect()
 }
 
+/// A caller who repeats its request makes two attempts.
 fn model(name: &str) -> Model {
-    Model::of_callers(flow(name), BOUNDS)
+    let flow = flow(name);
+    let consumers = if flow.recalls() { 1 } else { 2 };
+    Model::of_callers_who_retry(flow, Bounds { consumers, crashes: 1, faults: 1 })
 }
 
 /// Replays this flow on an empty store.

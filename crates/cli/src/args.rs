@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 use countersign_models::{
     explorer::Limits,
-    flows::{BUILT_IN, CASES},
+    flows::{BUILT_IN, CASES, KEYED, SHIPPED},
     model::Bounds,
     world::MAX_CONSUMERS,
 };
@@ -46,10 +46,13 @@ impl From<ColorArg> for Color {
 /// Exit codes, and the built-in flows.
 fn with_built_in_flows() -> String {
     let names: Vec<&str> = BUILT_IN.iter().map(|flow| flow.name).collect();
+    let keyed: Vec<&str> = KEYED.iter().map(|flow| flow.name).collect();
     let bugs: Vec<&str> = CASES.iter().map(|case| case.bug().name).collect();
     format!(
-        "Built-in flows:\n  {}\n\nPublic bug reports; their fixes end in -fixed:\n  {}\n\n{EXIT_CODES}",
+        "Built-in flows:\n  {}\n\nAs the library ships them, with repeated requests under a key (verify with --callers 1):\n  {}\n\n\
+         Public bug reports; their fixes end in -fixed:\n  {}\n\n{EXIT_CODES}",
         names.join("\n  "),
+        keyed.join("\n  "),
         bugs.join("\n  "),
     )
 }
@@ -203,7 +206,7 @@ pub(crate) struct ShowArgs {
 pub(crate) struct SimulateArgs {
     #[command(subcommand)]
     pub(crate) command: Option<SimulateCommand>,
-    #[arg(help = FLOW, default_value = "atomic-commit")]
+    #[arg(help = FLOW, default_value = SHIPPED)]
     pub(crate) flow: String,
     /// The first seed, and the one after the last
     #[arg(long, value_name = "A..B", default_value = "0..100000", value_parser = seeds)]

@@ -102,6 +102,7 @@ impl<S: Store> Store for Faulty<S> {
 
     countersign_models::decisions_pass_through!(store);
     countersign_models::jobs_pass_through!(store);
+    countersign_models::recalls_pass_through!(store);
 }
 
 /// Calls that always go to the store.

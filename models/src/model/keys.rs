@@ -165,11 +165,11 @@ impl Model {
         let one = &mut state.attempts[usize::from(attempt)];
         if one.is_stored {
             one.answers = one.stored_answers;
-            return Reply::Recalled;
+            return Reply::Recalled { target: None };
         }
         if let Some(other) = sibling.filter(|other| other.is_stored) {
             one.answers = other.stored_answers;
-            return Reply::Recalled;
+            return Reply::Recalled { target: None };
         }
         if claim {
             if sibling.is_some_and(|other| other.has_marker) {

@@ -42,6 +42,12 @@ pub(super) fn of_callers(flow: Flow, bounds: Bounds, transitions: Transitions) -
     with_cast(flow, bounds, transitions, cast)
 }
 
+pub(super) fn of_callers_who_retry(flow: Flow, bounds: Bounds, transitions: Transitions) -> Model {
+    let mut cast = cast(&flow, bounds);
+    cast.retain(|one| matches!(one.role, Role::Caller { .. }));
+    with_cast(flow, bounds, transitions, cast)
+}
+
 fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cast>) -> Model {
     assert!(usize::from(bounds.consumers) <= MAX_CONSUMERS, "at most {MAX_CONSUMERS} callers");
     assert!(bounds.crashes.max(bounds.faults) <= Bounds::MAX_BUDGET, "a budget beyond the most");

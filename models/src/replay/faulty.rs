@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step},
-    store::{Ask, Committed, Leased, Reading, Store, StoreError},
+    store::{Ask, Committed, Execution, Leased, Reading, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -77,6 +77,11 @@ impl<R: Rig> Store for Faulty<'_, R> {
         } else {
             Ok(committed)
         }
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.is_reached()?;
+        self.store.execution(team, approval).await
     }
 
     crate::decisions_pass_through!(store);

@@ -50,7 +50,7 @@ impl Observed {
     pub(super) fn of_model(model: &Model, state: &State) -> Self {
         let world = &state.world;
         let job = world.jobs[0][0];
-        let consumers = &state.attempts[..usize::from(model.bounds().consumers)];
+        let consumers = &state.attempts[..model.cast().len()];
         Self {
             status: world.status,
             window_passed: world.window_passed,
@@ -126,13 +126,19 @@ impl Real {
                     stage: if by_kind { stage(progress) } else { stage(progress).merged() },
                     deploying: deploy.is_some(),
                     holds: match progress {
-                        Progress::Running(at) => Some((
-                            at.position().cursor,
-                            self.payload(at.position().digest),
-                            at.position().target.and_then(|target| index(target.id)),
-                            at.position().target.is_some_and(|target| target.created),
-                        )),
-                        Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
+                        Progress::Running(at) => {
+                            // The model's stored outcome is a success, and names no target.
+                            let target = at.position().target.filter(|_| !at.position().repeats);
+                            Some((
+                                at.position().cursor,
+                                self.payload(at.position().digest),
+                                target.and_then(|target| index(target.id)),
+                                target.is_some_and(|target| target.created),
+                            ))
+                        }
+                        Progress::Waiting | Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => {
+                            None
+                        }
                     },
                     leased_last: matches!(
                         progress,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, Checkpoint, Digest, Environment, Kind, Outcome, Promotion, Request, Timestamp},
+    protocol::{
+        Binding, Checkpoint, Digest, Effect, Environment, Kind, Outcome, Promotion, Request, Retry, Timestamp,
+    },
     service::{InMemoryDeployer, launch, step},
     store::{
         Ask, Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, Service, Stack, StackStatus, Store,
@@ -34,6 +36,8 @@ pub(super) enum Progress {
     Waiting,
     Running(Checkpoint),
     Ended(Outcome),
+    /// It succeeded, and its caller does not know.
+    AnswerLost,
     Killed,
 }
 
@@ -85,7 +89,7 @@ impl Real {
         };
         let approved = stack("approved", None);
         let other = stack("other", Some(approved.id));
-        let ask = |source, approval| Ask {
+        let ask = |source, approval, key| Ask {
             request: Request {
                 approval,
                 team: TEAM,
@@ -97,17 +101,26 @@ impl Real {
             },
             by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
-            key: None,
+            key,
         };
         let record = rig
-            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil())))
+            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil(), None)))
             .expect("nothing fails")
             .record;
         let id = record.approval.id;
         rig.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
-        let consumers = model.bounds().consumers;
-        let source = |consumer| if model.is_foreign(consumer) { other.id } else { approved.id };
-        let asks: Arc<[Ask]> = (0..consumers).map(|consumer| ask(source(consumer), id)).collect();
+        let source = |attempt| if model.is_foreign(attempt) { other.id } else { approved.id };
+        let has_keys = model.flow().endpoint().retry == Retry::Key;
+        let asks: Arc<[Ask]> = (0..)
+            .zip(model.cast())
+            .map(|(attempt, cast)| {
+                // A retry has the key of its caller's first attempt.
+                let caller = cast.retry_of.unwrap_or(attempt);
+                let key = has_keys.then(|| format!("key-{caller}").into());
+                ask(source(attempt), id, key)
+            })
+            .collect();
+        let attempts = asks.len();
         let foreign = asks.iter().find(|ask| ask.payload.source == other.id);
         Self {
             deployer: InMemoryDeployer::default(),
@@ -117,8 +130,8 @@ impl Real {
             foreign: foreign.map(|ask| digest_of(ask, &other.services)),
             slug: approved.slug().into(),
             asks,
-            progress: vec![Progress::Waiting; consumers.into()],
-            deploys: vec![None; consumers.into()],
+            progress: vec![Progress::Waiting; attempts],
+            deploys: vec![None; attempts],
             lease: None,
         }
     }
@@ -209,8 +222,12 @@ impl Real {
             }
             Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, at)
                 .expect("it is the checkpoint of this attempt"),
-            Progress::Ended(_) | Progress::Killed => return,
+            Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => return,
         };
+        if promotion.effect() == Some(Effect::Answer) && outcome == StepOutcome::LosesAnswer {
+            self.progress[consumer] = Progress::AnswerLost;
+            return;
+        }
         let deploys = self.deployer.running().len();
         let faulty = Faulty { store: rig.store(), rig, outcome, team: TEAM };
         rig.wait(step(&mut promotion, ask, &faulty, &self.deployer));
@@ -236,7 +253,7 @@ impl Real {
         // A process knows its own promotion's target, also after the launch.
         let known = match &self.progress[consumer] {
             Progress::Running(at) => at.position().target.map(|target| target.id),
-            Progress::Waiting | Progress::Ended(_) | Progress::Killed => None,
+            Progress::Waiting | Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => None,
         };
         let target = known.or(running.launch.target);
         rig.wait(rig.store().settle(running.launch.approval, target, StackStatus::Healthy))
@@ -266,6 +283,7 @@ pub(super) fn stage(progress: &Progress) -> Stage {
     match progress {
         Progress::Waiting => Stage::Waiting,
         Progress::Running(_) => Stage::Running,
+        Progress::AnswerLost => Stage::AnswerLost,
         Progress::Killed => Stage::Killed,
         Progress::Ended(end) => crate::model::stage(end),
     }

@@ -45,8 +45,11 @@ fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
     if !enqueues && !acts_via(Via::Memory) {
         cannot.push(Fault::FailedDeploy.name());
     }
-    if !flow.ends_with_consume() {
+    if !flow.recalls() {
         cannot.push(Ending::Replayed.name());
+    }
+    if !Property::S13.applies(flow) {
+        cannot.push(Property::S13.id());
     }
     if !reads_what_may_be_stale(flow) {
         cannot.push(Fault::StaleRead.name());

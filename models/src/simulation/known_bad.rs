@@ -7,7 +7,7 @@ use countersign::service::supports;
 use super::{Campaign, Mutant};
 use crate::{
     controls::{BEYOND_THE_MODEL, CONTROLS},
-    flows::{BUILT_IN, Subject},
+    flows::{BUILT_IN, BuiltIn, SHIPPED, Subject},
     properties::Property,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub enum Bad {
     /// A built-in flow's order.
     Flow,
-    /// The platform, under `atomic-commit`.
+    /// The platform, under the order that the library ships.
     Mutant,
     /// The order of a small flow that is wrong in one way.
     Control,
@@ -56,7 +56,7 @@ impl KnownBad {
             Some(bad).filter(|bad| !bad.breaks.is_empty())
         });
         let mutants = Mutant::ALL.iter().filter_map(|mutant| {
-            let shipped = BUILT_IN.iter().find(|flow| flow.name == "atomic-commit")?;
+            let shipped = BuiltIn::find(SHIPPED)?;
             let campaign = campaign(shipped.name, shipped.source, Some(*mutant));
             let name = mutant.name().to_owned();
             Some(Self { bad: Bad::Mutant, name, campaign, breaks: vec![mutant.breaks()] })

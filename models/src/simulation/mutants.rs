@@ -27,7 +27,7 @@ macro_rules! mutants {
                 match self { $(Self::$mutant => $name),+ }
             }
 
-            /// A property that it breaks under `atomic-commit`.
+            /// A property that it breaks under the order that the library ships.
             pub fn breaks(self) -> Property {
                 match self { $(Self::$mutant => Property::$property),+ }
             }

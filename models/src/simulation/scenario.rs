@@ -49,7 +49,7 @@ pub struct Scenario {
     pub approvals: Vec<Permission>,
     /// The clients. Those of one approval with the approved payload come first.
     pub clients: Vec<Client>,
-    /// Clients send an idempotency key.
+    /// Clients send an idempotency key, where the endpoint has keys.
     pub keys: bool,
     /// Number of targets that each team's tier allows; `None` for no limit.
     pub room: Option<u8>,
@@ -89,7 +89,7 @@ impl Scenario {
             skews_ms: vec![0],
             approvals: vec![Permission { team: 0, family: 0 }],
             clients: (0..consumers).map(client).collect(),
-            keys: false,
+            keys: true,
             room: None,
         }
     }

@@ -1,13 +1,14 @@
 //! The orders that this crate ships.
 
 use super::{
-    Act, Checks, Consume, DecisionRule, Endpoint, Flow, Guards, Lease, Member, Object, Step, StepAction, Via,
-    Write, WriteTarget,
+    Act, Checks, Consume, DecisionRule, Endpoint, Flow, Guards, Lease, Member, Object, Retry, Step,
+    StepAction, Via, Write, WriteTarget,
 };
 use crate::protocol::refusal::Refusal;
 
 impl Flow {
-    /// The order that this crate ships: validate, plan, commit everything atomically, and let a worker launch.
+    /// The order that this crate ships: repeat the outcome that is stored under the request's key, or else validate, plan,
+    /// commit everything atomically, and let a worker launch.
     pub fn atomic_commit() -> Self {
         Self::one_commit(false, Self::refusals_for_stacks())
     }
@@ -29,18 +30,18 @@ impl Flow {
         Self::one_commit(true, Self::refusals_for_twins())
     }
 
-    /// The order for an object of one's own: validate, check (where there are `refusals`), then use it and write its event
-    /// atomically. The effect belongs into the same transaction, or after an [`Outcome::Succeeded`] under the object's id.
+    /// The order for an object of one's own: repeat the outcome that is stored under the request's key, or else validate,
+    /// check (where there are `refusals`), then use the object, write its event and store the outcome atomically. The effect belongs into the same transaction, or after an [`Outcome::Succeeded`] under the object's id.
     ///
     /// [`Outcome::Succeeded`]: crate::protocol::Outcome::Succeeded
     pub fn single_use(refusals: Vec<Refusal>) -> Self {
         let validate = StepAction::Validate { checks: Checks::ALL, accept_own: false };
-        let use_it = StepAction::Atomic(vec![Member::Consume(Consume::new(Guards::ALL)), Member::Audit]);
-        let mut steps = vec![Step::from(validate)];
+        let use_it = vec![Member::Consume(Consume::new(Guards::ALL)), Member::Audit, Member::Remember];
+        let mut steps = vec![recall(), Step::from(validate)];
         if !refusals.is_empty() {
             steps.push(Step::named("preflight", StepAction::Check { refusals }));
         }
-        steps.push(Step::named("use", use_it));
+        steps.push(Step::named("use", StepAction::Atomic(use_it)));
         Self::shipped(steps)
     }
 
@@ -73,7 +74,7 @@ impl Flow {
     fn one_commit(leased: bool, refusals: (Vec<Refusal>, Vec<Refusal>)) -> Self {
         let (plan, refusals) = refusals;
         let validate = || Step::from(StepAction::Validate { checks: Checks::ALL, accept_own: false });
-        let mut steps = vec![validate()];
+        let mut steps = vec![recall(), validate()];
         if leased {
             // A promotion that gets the lease after the winner is refused here, before it plans.
             steps.extend([StepAction::Lease(Lease::default()).into(), validate()]);
@@ -85,6 +86,7 @@ impl Flow {
             Member::Write(Write::new(WriteTarget::Vault)),
             Member::Audit,
             Member::Act(Act { name: Some("launch".to_owned()), ..Act::new(Via::Outbox) }),
+            Member::Remember,
         ];
         steps.extend([
             Step::named("plan", StepAction::Check { refusals: plan }),
@@ -93,11 +95,17 @@ impl Flow {
         Self::shipped(steps)
     }
 
-    /// A flow of the steps above.
+    /// A flow of the steps above, whose clients send keys.
     fn shipped(steps: Vec<Step>) -> Self {
-        match Self::of_steps(steps) {
+        let endpoint = Endpoint { retry: Retry::Key, ..Endpoint::default() };
+        match Self::new(Object::default(), DecisionRule::default(), endpoint, steps) {
             Ok(flow) => flow,
             Err(invalid) => unreachable!("the order above has every invariant: {invalid}"),
         }
     }
+}
+
+/// Looks for the outcome without a marker: of two attempts under one key that overlap, the commit refuses one.
+fn recall() -> Step {
+    StepAction::Recall { claim: false, claim_expires: true }.into()
 }

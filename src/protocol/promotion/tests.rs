@@ -193,8 +193,15 @@ fn an_outcome_that_is_recalled_is_answered_and_nothing_else_is_done() {
     let recall = StepAction::Recall { claim: true, claim_expires: true };
     let steps = vec![recall.into(), consume_in(Guards::ALL).into()];
     let flow = Flow::new(Default::default(), Default::default(), endpoint, steps).expect("a flow");
-    let repeats = Outcome::Succeeded { target: None, repeats: true };
-    assert_eq!(after(&flow, vec![Reply::Recalled, Reply::Done]), Err(repeats));
+    let target = Some(Target { id: Uuid::from_u128(7), created: true });
+    let repeats = Outcome::Succeeded { target, repeats: true };
+    assert_eq!(after(&flow, vec![Reply::Recalled { target }, Reply::Done]), Err(repeats));
+    let reused = Reply::Refused(Refusal::IDEMPOTENCY_KEY_REUSED);
+    assert_eq!(
+        after(&flow, vec![reused]),
+        refused(Refusal::IDEMPOTENCY_KEY_REUSED, RefusalKind::Conflict),
+        "the key is another request's"
+    );
     assert_eq!(after(&flow, vec![Reply::InFlight]), refused(Refusal::IN_FLIGHT, RefusalKind::Conflict));
     assert_eq!(after(&flow, vec![Reply::NotRecalled]), at(1, BEGAN));
 }

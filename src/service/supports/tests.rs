@@ -66,7 +66,6 @@ fn a_promise_that_the_platform_does_not_keep_is_refused() {
         ("object", "failed_attempt = \"burn\""),
         ("decision", "method = \"GET\""),
         ("endpoint", "method = \"GET\""),
-        ("endpoint", "retry = \"key\""),
         ("endpoint", "retry = \"keyless\""),
     ] {
         let said = refused(&one(&format!("[{table}]\n{word}\n[[step]]\ndo = \"audit\"")));
@@ -147,23 +146,43 @@ fn a_member_of_a_group_is_refused_as_a_step_is() {
 }
 
 #[test]
-fn recall_and_remember_are_refused_wherever_they_stand() {
-    // A file that has them also promises `retry = "key"`, which is refused first.
-    let check = |action| {
-        Before { acted: false, leased: false, by_preflight: &|_| false }
-            .check(&Step::named("earlier", action))
-    };
-    let said = |action| check(action).expect_err("it is not carried out").to_string();
-    assert!(
-        said(StepAction::Recall { claim: false, claim_expires: true })
-            .starts_with("the step `earlier` uses `recall`, ")
-    );
-    assert!(said(StepAction::Remember).starts_with("the step `earlier` uses `remember`, "));
-    let member = StepAction::Atomic(vec![Member::Audit, Member::Remember]);
-    assert!(said(member).starts_with("the step `earlier` uses `remember`, "));
-    // Only a call can be undone. It is refused for its `via` first: a call cannot be another act's `undo`.
+fn an_outcome_is_remembered_by_the_last_step_with_the_use_and_nowhere_else() {
+    let keyed = |steps: &str| flow(&format!("endpoint.retry = \"key\"\nstep = [{steps}]"));
+    let consume = r#"{ do = "consume", guards = ["status"] }"#;
+    let remembers = format!(r#"{{ name = "use", atomic = [{consume}, {{ do = "remember" }}] }}"#);
+    let recall = r#"{ do = "recall" }"#;
+    assert_eq!(supports(&keyed(&format!("{recall}, {remembers}"))), Ok(()));
+    for (steps, word) in [
+        (
+            format!(r#"{{ name = "look", do = "recall", claim = true }}, {remembers}"#),
+            "`look` uses `recall` with `claim = true`",
+        ),
+        (
+            format!(r#"{recall}, {consume}, {{ do = "remember" }}"#),
+            "`remember` uses `remember` outside the group that consumes",
+        ),
+        (
+            format!(r#"{recall}, {consume}, {{ name = "end", atomic = [{{ do = "remember" }}] }}"#),
+            "`end` uses `remember` outside the group that consumes",
+        ),
+        (
+            format!(r#"{recall}, {remembers}, {{ do = "audit" }}"#),
+            "`use` uses `remember` before the last step",
+        ),
+    ] {
+        let said = supports(&keyed(&steps)).expect_err("it is not carried out").to_string();
+        assert!(said.starts_with(&format!("the step {word}, ")), "{said}");
+    }
+}
+
+#[test]
+fn an_act_that_is_undone_is_refused() {
+    // Only a call can be undone, and a file with one is refused for its `via` first.
+    let mut before = Before { acted: false, leased: false, by_preflight: &|_| false };
     let undone = Act { undo: true, ..Act::new(Via::Outbox) };
-    assert!(said(StepAction::Act(undone)).starts_with("the step `earlier` uses `act` with `undo = true`, "));
+    let said = before.check(&Step::named("earlier", StepAction::Act(undone)), true);
+    let said = said.expect_err("it is not carried out").to_string();
+    assert!(said.starts_with("the step `earlier` uses `act` with `undo = true`, "));
 }
 
 #[test]

@@ -60,8 +60,7 @@ impl<S: Strategy> MemoryStore<S> {
             }
         }
         if applied.consumed {
-            let (key, payload) = (ask.key.clone(), ask.payload.clone());
-            let execution = Execution { key, payload, target, vault_keys: applied.vault_keys };
+            let execution = Execution::of(ask, commit.ops, target, applied.vault_keys);
             match &mut folder {
                 Some(folder) => {
                     folder.execution.get_or_insert_with(|| Box::new(execution));

@@ -84,7 +84,7 @@ impl Commit {
     }
 
     fn execution(&self, target: Option<Target>, vault_keys: Vec<String>) -> Execution {
-        Execution { key: self.ask.key.clone(), payload: self.ask.payload.clone(), target, vault_keys }
+        Execution::of(&self.ask, &self.ops, target, vault_keys)
     }
 
     async fn run_all<S: Session>(&self, session: &mut S) -> Result<Done<Committed>, SqlError> {

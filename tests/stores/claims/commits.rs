@@ -103,7 +103,7 @@ pub(super) async fn the_stores_own_clock_decides_expiry(world: &World) {
     assert_eq!(world.record(&first).await.decided_at, Some(later(APPROVAL_WINDOW_MS - 1)));
     // Validated before its end, consumed after it.
     let flow = flow("atomic-commit");
-    let promotion = world.drive_to(&flow, &second, 2).await;
+    let promotion = world.drive_to(&flow, &second, flow.steps().len() - 1).await;
     world.backend.set_clock(ends).await;
     let end = world.finish(promotion, &second).await;
     assert_eq!(refused(end), Refusal::APPROVAL_EXPIRED);

@@ -5,6 +5,7 @@ use countersign::{
     service::{Answer, Driver},
     store::{Ask, Payload, Store},
 };
+use countersign_models::flows::SHIPPED;
 
 use crate::world::{TEAM, World, flow, service, succeeded};
 
@@ -24,7 +25,7 @@ fn refused(answer: &Answer) -> Option<&Refusal> {
 }
 
 pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409(world: &World) {
-    let flow = flow("atomic-commit");
+    let flow = flow(SHIPPED);
     let approved = world.approved().await;
     let first = ask_once(world, &flow, &under(&approved, "mine")).await;
     let Outcome::Succeeded { target: Some(target), .. } = first.end else { panic!("{first:?}") };
@@ -40,7 +41,7 @@ pub(super) async fn the_same_key_gets_the_same_outcome_and_any_other_a_409(world
 }
 
 pub(super) async fn the_same_key_for_something_else_is_422(world: &World) {
-    let flow = flow("atomic-commit");
+    let flow = flow(SHIPPED);
     let ask = under(&world.approved().await, "mine");
     ask_once(world, &flow, &ask).await;
     let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
@@ -49,7 +50,7 @@ pub(super) async fn the_same_key_for_something_else_is_422(world: &World) {
 }
 
 pub(super) async fn a_refusal_is_never_the_outcome_of_a_key(world: &World) {
-    let flow = flow("atomic-commit");
+    let flow = flow(SHIPPED);
     let ask = under(&world.approved().await, "mine");
     world.backend.begin_outage(TEAM, &Refusal::ENV_LOAD_FAILED);
     assert_eq!(refused(&ask_once(world, &flow, &ask).await), Some(&Refusal::ENV_LOAD_FAILED));
@@ -58,19 +59,18 @@ pub(super) async fn a_refusal_is_never_the_outcome_of_a_key(world: &World) {
     assert!(succeeded(&answer.end) && !answer.replayed, "{answer:?}");
 }
 
-pub(super) async fn an_order_that_goes_on_after_its_consume_repeats_nothing(world: &World) {
-    // Executed does not say there that the promotion succeeded: to say so would be a lie.
+pub(super) async fn an_order_that_recalls_nothing_repeats_nothing(world: &World) {
     let flow = flow("consume-last");
-    assert!(!flow.ends_with_consume() && Flow::atomic_commit().ends_with_consume());
+    assert!(!flow.recalls() && Flow::atomic_commit().recalls());
     let ask = under(&world.approved().await, "mine");
     ask_once(world, &flow, &ask).await;
     assert_eq!(refused(&ask_once(world, &flow, &ask).await), Some(&Refusal::APPROVAL_NOT_APPROVED));
 }
 
 pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written(world: &World) {
-    let flow = flow("atomic-commit");
+    let flow = flow(SHIPPED);
     let ask = world.approved().await;
-    let promotion = world.drive_to(&flow, &ask, 2).await;
+    let promotion = world.drive_to(&flow, &ask, flow.steps().len() - 1).await;
     world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;
     assert!(succeeded(&world.finish(promotion, &ask).await));
     assert_eq!(*world.targets().await[0].services, [service(Some("shop:1"))]);
@@ -78,12 +78,21 @@ pub(super) async fn a_build_between_plan_and_commit_is_not_what_is_written(world
     assert_eq!(job.digest, world.record(&ask).await.approval.digest);
 }
 
+pub(super) async fn a_commit_that_does_not_remember_stores_no_outcome_under_the_key(world: &World) {
+    let ask = under(&world.approved().await, "mine");
+    ask_once(world, &flow("consume-last"), &ask).await;
+    let execution = world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
+    assert_eq!(execution.expect("it is executed").key, None);
+    let again = ask_once(world, &Flow::atomic_commit(), &ask).await;
+    assert_eq!(refused(&again), Some(&Refusal::APPROVAL_NOT_APPROVED));
+}
+
 pub(super) async fn an_execution_is_there_when_its_approval_is_executed(world: &World) {
     let ask = under(&world.approved().await, "mine");
     let execution =
         async || world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
     assert_eq!(execution().await, None);
-    let Outcome::Succeeded { target, .. } = world.promote(&flow("atomic-commit"), &ask).await else {
+    let Outcome::Succeeded { target, .. } = world.promote(&flow(SHIPPED), &ask).await else {
         panic!("nothing is in its way")
     };
     let execution = execution().await.expect("it is executed");

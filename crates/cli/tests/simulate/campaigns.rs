@@ -9,7 +9,7 @@ use std::{
 
 use countersign::service::supports;
 use countersign_models::{
-    flows::BUILT_IN,
+    flows::{BUILT_IN, BuiltIn, KEYED, SHIPPED},
     simulation::{Bad, KnownBad},
 };
 
@@ -45,7 +45,7 @@ fn the_shipped_orders_do_the_same_in_two_processes() {
         return;
     }
     let folder = folder();
-    for flow in ["atomic-commit", "atomic-commit-lease"] {
+    for flow in KEYED.iter().map(|flow| flow.name) {
         twice(flow, || digest(folder.path(), &[flow], "0..50000"));
     }
 }
@@ -102,13 +102,13 @@ fn the_recorded_run_was_made_by_this_code() {
     let kept = fs::read_to_string(recorded("simulate-atomic-commit.json")).expect("it was recorded");
     let kept: Value = serde_json::from_str(&kept).expect("JSON");
     assert_eq!((&kept["report"]["schedules"], &kept["shrunk"]), (&1_000_000.into(), &serde_json::json!({})));
-    let shipped = BUILT_IN.iter().find(|flow| flow.name == "atomic-commit").expect("it is built in");
+    let shipped = BuiltIn::find(SHIPPED).expect("it is built in");
     assert_eq!(
         (&kept["report"]["version"], &kept["flow_file"]),
         (&env!("CARGO_PKG_VERSION").into(), &shipped.source.into())
     );
     assert_eq!(kept["trace"]["seeds"], serde_json::json!([0, 20_000]));
-    let now = digest(folder.path(), &["atomic-commit"], "0..20000");
+    let now = digest(folder.path(), &[SHIPPED], "0..20000");
     assert_eq!(
         kept["trace"]["sha256"], now,
         "the recorded run is of other code: when that is meant, run\nscripts/record-simulations.sh run"

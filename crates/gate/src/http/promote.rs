@@ -292,7 +292,7 @@ async fn ended<B: Backend, D: Deployer + 'static>(
 /// Answer to a successful promotion after the store failed to return the copied keys. With a key the caller retries and
 /// gets all of it: one key, one answer. Without one there is no second answer, and this one is a success.
 fn without_vault_keys(flow: &Flow, ask: &Ask) -> Result<Option<Vec<String>>, Failed> {
-    if ask.key.is_some() && flow.ends_with_consume() {
+    if ask.key.is_some() && flow.recalls() {
         return Err(Failed { problem: Refusal::EXECUTE_FAILED.into(), may_have_happened: true });
     }
     Ok(None)

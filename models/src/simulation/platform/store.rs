@@ -9,10 +9,7 @@ use countersign::{
 use uuid::Uuid;
 
 use super::{At, Late, Message, Platform, WorkerDeed};
-use crate::{
-    model::Actor,
-    simulation::{CallOutcome, Mutant},
-};
+use crate::simulation::{CallOutcome, Mutant};
 
 /// An event that is lost is swallowed: there is no answer that could be lost.
 fn has_answer(step: &Step) -> bool {
@@ -166,7 +163,7 @@ impl Store for Platform {
 
     async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.say(|| (Actor::Store, "looks its key up".to_owned(), "ok".to_owned()));
+        self.name(&Effect::Recall { claim: false }, None);
         self.reach(outcome)?;
         if self.mutant == Some(Mutant::KeyIgnored) {
             return Ok(None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Timestamp},
+    protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Retry, Timestamp},
     store::{Ask, EnvVars, NewStack, Payload, Plan, Store, Team, Tenants},
 };
 use uuid::Uuid;
@@ -41,12 +41,14 @@ impl Simulation {
     /// If the scenario is inconsistent: see [`Scenario::check`].
     pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
         let begins_at = first(&flow, &binding());
+        // A client of an endpoint without keys sends none.
+        let keys = scenario.keys && flow.endpoint().retry == Retry::Key;
         let platform = Platform::new(flow, mutant, BEGIN);
         let (families, teams) = populate(&platform, scenario);
         let mut ledgers = request_approvals(&platform, scenario, &families);
         let consumers = scenario.clients.iter().enumerate().map(|(index, client)| {
             let ledger = &mut ledgers[usize::from(client.approval)];
-            let key = scenario.keys.then(|| format!("key-{index}").into());
+            let key = keys.then(|| format!("key-{index}").into());
             let permission = scenario.approvals[usize::from(client.approval)];
             let ask = ask_of(*client, permission, ledger, &families, key);
             let facts = begin_facts(ledger, client.wants, begins_at);
