@@ -13,8 +13,16 @@ use crate::{
 };
 use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
+/// The mistake of a property that was named first.
+fn swapped(args: &ShowArgs) -> Option<BadInput> {
+    let ShowArgs { flow, property, .. } = args;
+    input::property(flow).ok()?;
+    let title = format!("found the property `{flow}`, expected a flow");
+    Some(BadInput::plain(&title, &format!("the flow comes first: `countersign show {property} {flow}`")))
+}
+
 pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
-    let named = input::flow(&args.flow)?;
+    let named = input::flow(&args.flow).map_err(|bad| swapped(args).unwrap_or(bad))?;
     let property = input::modelled_property(&args.property)?;
     let pool = pool(args.run.threads)?;
     interrupt::catch();

@@ -255,6 +255,15 @@ fn bad_usage_exits_with_2() {
 }
 
 #[test]
+fn a_property_that_is_named_before_the_flow_is_told_its_place() {
+    let output = countersign(&["show", "s7", "consume-last"]);
+    assert_eq!(code(&output), 2);
+    let said = stderr(&output);
+    assert!(said.contains("found the property `s7`, expected a flow"), "{said}");
+    assert!(said.contains("the flow comes first: `countersign show consume-last s7`"), "{said}");
+}
+
+#[test]
 fn a_counterexample_is_drawn() {
     let s11 = countersign(&["show", "consume-last", "S11"]);
     assert_eq!(code(&s11), 0);
