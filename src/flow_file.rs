@@ -71,63 +71,129 @@ pub const MAX_BYTES: usize = 1 << 20;
 /// # Errors
 /// The first [`Problem`] in the file.
 pub fn parse(bytes: &[u8], known_properties: &[&str]) -> Result<FlowFile, Problem> {
-    let whole = 0..0;
+    parse_in_full(bytes, known_properties).map_err(|mut problems| problems.swap_remove(0))
+}
+
+/// As [`parse`], but goes on after a problem in one table or one key of the file with the next one.
+///
+/// # Errors
+/// The problems, at least one. One that may follow from another is left out.
+pub fn parse_in_full(bytes: &[u8], known_properties: &[&str]) -> Result<FlowFile, Vec<Problem>> {
+    let text = checked_text(bytes).map_err(|problem| vec![problem])?;
+    let document = DeTable::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let line = text.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let mistake = Mistake::NotToml { why: error.message().to_owned(), text: line.to_owned() };
+        vec![Problem::new(span, mistake)]
+    })?;
+    let mut problems = Problems::default();
+    let read = read(&document, known_properties, &mut problems);
+    read.filter(|_| problems.0.is_empty()).ok_or(problems.0)
+}
+
+fn checked_text(bytes: &[u8]) -> Result<&str, Problem> {
     if bytes.len() > MAX_BYTES {
-        return Err(Problem::new(whole, Mistake::FileTooLong));
+        return Err(Problem::new(0..0, Mistake::FileTooLong));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         Problem::new(at..at + 1, Mistake::NotUtf8(bytes[at]))
-    })?;
-    let document = DeTable::parse(text).map_err(|error| {
-        let span = error.span().unwrap_or(whole);
-        Problem::new(span, Mistake::NotToml(error.message().to_owned()))
-    })?;
-    read(&document, known_properties)
+    })
 }
 
-fn read(document: &Spanned<DeTable<'_>>, known_properties: &[&str]) -> Result<FlowFile, Problem> {
+/// What has been found wrong so far.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Keeps the problem, and lets the reading go on without the value.
+    fn keep<T>(&mut self, read: Result<T, Problem>) -> Option<T> {
+        read.map_err(|problem| self.0.push(problem)).ok()
+    }
+}
+
+/// None only where there are problems.
+fn read(
+    document: &Spanned<DeTable<'_>>,
+    known_properties: &[&str],
+    problems: &mut Problems,
+) -> Option<FlowFile> {
     let mut file = Table::of(document.get_ref(), document.span(), "a flow file");
-    file.only("a flow file", vocabulary::FILE.iter().map(|key| key.name))?;
-    let about = file.optional(&vocabulary::ABOUT)?.map(|Text(about)| about);
-    let expected = |key| properties(&file, key, known_properties);
-    let expect_broken = expected(&vocabulary::EXPECT_BROKEN)?;
-    let expect_broken_in_simulation = expected(&vocabulary::EXPECT_BROKEN_IN_SIMULATION)?;
-    let expect_vacuous = expected(&vocabulary::EXPECT_VACUOUS)?;
-    let flow = flow(&file)?;
-    Ok(FlowFile { about, expect_broken, expect_broken_in_simulation, expect_vacuous, flow })
+    problems.keep(file.only("a flow file", vocabulary::FILE.iter().map(|key| key.name)));
+    let about = problems.keep(file.optional(&vocabulary::ABOUT));
+    let mut expected = |key| problems.keep(properties(&file, key, known_properties)).unwrap_or_default();
+    let expect_broken = expected(&vocabulary::EXPECT_BROKEN);
+    let expect_broken_in_simulation = expected(&vocabulary::EXPECT_BROKEN_IN_SIMULATION);
+    let expect_vacuous = expected(&vocabulary::EXPECT_VACUOUS);
+    // What is violated is neither vacuous nor violated by the simulator alone.
+    problems.keep(disjoint(&expect_broken, &expect_broken_in_simulation));
+    problems.keep(disjoint(&expect_broken, &expect_vacuous));
+    let flow = flow(&file, problems);
+    let ids = |expected: Vec<(String, Range<usize>)>| expected.into_iter().map(|(id, _)| id).collect();
+    Some(FlowFile {
+        about: about?.map(|Text(about)| about),
+        expect_broken: ids(expect_broken),
+        expect_broken_in_simulation: ids(expect_broken_in_simulation),
+        expect_vacuous: ids(expect_vacuous),
+        flow: flow?,
+    })
 }
 
-/// The properties that an expectation names.
-fn properties(file: &Table<'_>, key: &Key<Properties>, known: &[&str]) -> Result<Vec<String>, Problem> {
+fn disjoint(broken: &[(String, Range<usize>)], other: &[(String, Range<usize>)]) -> Result<(), Problem> {
+    match other.iter().find(|(id, _)| broken.iter().any(|(other, _)| other == id)) {
+        Some((id, span)) => {
+            let other = vocabulary::EXPECT_BROKEN.name();
+            let mistake = Mistake::ContradictoryExpectation { id: id.clone(), other };
+            Err(Problem::new(span.clone(), mistake))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The properties that an expectation names, each with its place.
+fn properties(
+    file: &Table<'_>,
+    key: &Key<Properties>,
+    known: &[&str],
+) -> Result<Vec<(String, Range<usize>)>, Problem> {
     let Properties(found) = file.value(key, Properties(Vec::new()))?;
     if let Some((id, span)) = found.iter().find(|(id, _)| !known.contains(&id.as_str())) {
         let allowed = known.iter().map(|id| (*id).to_owned()).collect();
         return Err(Problem::new(span.clone(), Mistake::UnknownWord { word: id.clone(), allowed }));
     }
-    Ok(found.into_iter().map(|(id, _)| id).collect())
+    Ok(found)
 }
 
-fn flow(file: &Table<'_>) -> Result<Flow, Problem> {
-    let object = object(file)?;
-    let decision = decision(file, &object)?;
-    let endpoint = endpoint(file)?;
-    let Some(mut tables) = file.tables("step", "a step")? else {
+fn flow(file: &Table<'_>, problems: &mut Problems) -> Option<Flow> {
+    let object = problems.keep(object(file));
+    let decision = problems.keep(decision(file, object.as_ref()));
+    let endpoint = problems.keep(endpoint(file));
+    let mut tables = problems.keep(step_tables(file))?;
+    // A mistake in a name is left to the reading of its step.
+    let names: Vec<_> = tables.iter().map(|table| steps::name(table).ok().flatten()).collect();
+    let mut read = Vec::with_capacity(tables.len());
+    for (index, table) in tables.iter_mut().enumerate() {
+        read.push(problems.keep(steps::step(table, index, &names)));
+    }
+    let steps = read.into_iter().collect::<Option<Vec<_>>>()?;
+    problems.keep(Flow::new(object?, decision?, endpoint?, steps).map_err(|invalid| {
+        let span = place(file, &tables, &invalid);
+        Problem::new(span, Mistake::Flow(invalid.problem))
+    }))
+}
+
+fn step_tables<'t>(file: &Table<'t>) -> Result<Vec<Table<'t>>, Problem> {
+    let Some(tables) = file.tables("step", "a step")? else {
         return Err(Problem::new(0..0, Mistake::Flow(FlowProblem::NoSteps)));
     };
     // Before any step is read: ten thousand are refused as one mistake.
-    if let Some(beyond) = tables.get(Flow::MAX_STEPS) {
-        let mistake = Mistake::Flow(FlowProblem::TooManySteps(tables.len()));
-        return Err(Problem::new(beyond.place(), mistake));
+    match tables.get(Flow::MAX_STEPS) {
+        Some(beyond) => {
+            let mistake = Mistake::Flow(FlowProblem::TooManySteps(tables.len()));
+            Err(Problem::new(beyond.place(), mistake))
+        }
+        None => Ok(tables),
     }
-    // A mistake in a name is left to the reading of its step.
-    let names: Vec<_> = tables.iter().map(|table| steps::name(table).ok().flatten()).collect();
-    let steps = tables.iter_mut().enumerate().map(|(index, table)| steps::step(table, index, &names));
-    let steps = steps.collect::<Result<_, _>>()?;
-    Flow::new(object, decision, endpoint, steps).map_err(|invalid| {
-        let span = place(file, &tables, &invalid);
-        Problem::new(span, Mistake::Flow(invalid.problem))
-    })
 }
 
 fn object(file: &Table<'_>) -> Result<Object, Problem> {
@@ -152,14 +218,15 @@ fn object(file: &Table<'_>) -> Result<Object, Problem> {
     })
 }
 
-fn decision(file: &Table<'_>, object: &Object) -> Result<DecisionRule, Problem> {
+/// `object` is none where it cannot be read.
+fn decision(file: &Table<'_>, object: Option<&Object>) -> Result<DecisionRule, Problem> {
     let table = declared(file, &vocabulary::DECISION)?;
     let default = DecisionRule::default();
     let decision = DecisionRule {
         guards: table.value(&vocabulary::DECISION_GUARDS, default.guards)?,
         method: table.value(&vocabulary::DECISION_METHOD, default.method)?,
     };
-    if object.approvers == 0 && file.has("decision") {
+    if object.is_some_and(|object| object.approvers == 0) && file.has("decision") {
         let mistake = Mistake::Flow(FlowProblem::DecisionWithoutApprovers);
         return Err(Problem::new(file.value_span("decision"), mistake));
     }
@@ -186,6 +253,10 @@ fn declared<'t>(file: &Table<'t>, declared: &TableWord) -> Result<Table<'t>, Pro
 fn place(file: &Table<'_>, steps: &[Table<'_>], invalid: &InvalidFlow) -> Range<usize> {
     let Some(step) = invalid.step.and_then(|index| steps.get(index)) else {
         return file.value_span(match invalid.problem {
+            FlowProblem::SeparateWithoutApprovers => {
+                let object = file.table("object", "`[object]`");
+                return object.map_or(file.place(), |object| object.value_span("separate"));
+            }
             FlowProblem::Uses(_) | FlowProblem::Approvers(_) => "object",
             FlowProblem::DecisionWithoutApprovers => "decision",
             _ => "step",

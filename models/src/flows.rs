@@ -77,7 +77,15 @@ impl Subject {
     /// # Errors
     /// [`Problem`] with position and cause.
     pub fn read(file: &[u8]) -> Result<Self, Problem> {
-        let file = flow_file::parse(file, Property::IDS)?;
+        Self::read_in_full(file).map_err(|mut problems| problems.swap_remove(0))
+    }
+
+    /// As [`read`](Self::read), with every problem that does not follow from another.
+    ///
+    /// # Errors
+    /// The problems, at least one.
+    pub fn read_in_full(file: &[u8]) -> Result<Self, Vec<Problem>> {
+        let file = flow_file::parse_in_full(file, Property::IDS)?;
         let properties = |ids: &[String]| ids.iter().filter_map(|id| Property::from_id(id)).collect();
         let expectations = Expectations {
             broken: properties(&file.expect_broken),

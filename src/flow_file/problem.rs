@@ -5,7 +5,7 @@ use std::{fmt, ops::Range};
 use super::{MAX_BYTES, declaration::Only};
 use crate::protocol::{Flow, FlowProblem, InvalidRefusal};
 
-/// The first thing that is wrong with a flow file.
+/// Something that is wrong with a flow file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its place, in bytes from the beginning of the file.
@@ -22,8 +22,20 @@ pub enum Mistake {
     FileTooLong,
     /// A byte that is not UTF-8.
     NotUtf8(u8),
-    /// The text is not TOML; the message of the TOML parser.
-    NotToml(String),
+    /// The text is not TOML.
+    NotToml {
+        /// The message of the TOML parser.
+        why: String,
+        /// The text of the line up to its end, from the value if there is one.
+        text: String,
+    },
+    /// An expectation that another one contradicts.
+    ContradictoryExpectation {
+        /// The id of the property.
+        id: String,
+        /// The other list that names it.
+        other: &'static str,
+    },
     /// A key that the table does not take.
     UnknownKey {
         /// The key.
@@ -132,7 +144,8 @@ impl Problem {
         match &self.mistake {
             Mistake::FileTooLong => format!("a file of more than {MAX_BYTES} bytes"),
             Mistake::NotUtf8(byte) => format!("the byte {byte:#04x}, which is not UTF-8"),
-            Mistake::NotToml(why) => format!("invalid TOML: {why}"),
+            Mistake::NotToml { why, .. } => format!("invalid TOML: {why}"),
+            Mistake::ContradictoryExpectation { id, other } => format!("`{id}`, which `{other}` names, too"),
             Mistake::UnknownKey { key, misplaced, .. } => {
                 format!("the {}key `{}`", if *misplaced { "" } else { "unknown " }, shortened(key))
             }
@@ -164,7 +177,8 @@ impl Problem {
         match &self.mistake {
             Mistake::FileTooLong => "at most 1 MiB".to_owned(),
             Mistake::NotUtf8(_) => "text in UTF-8".to_owned(),
-            Mistake::NotToml(_) => "TOML".to_owned(),
+            Mistake::NotToml { .. } => "TOML".to_owned(),
+            Mistake::ContradictoryExpectation { .. } => "each property in one of the two lists".to_owned(),
             Mistake::UnknownKey { allowed, table, .. } => format!("only {} in {table}", listed(allowed)),
             Mistake::UnknownWord { allowed, .. } => match allowed.as_slice() {
                 [word] => format!("`{word}`"),
@@ -204,10 +218,24 @@ impl Problem {
             Mistake::MissingKey { key: "guards", .. } => {
                 Some("`guards = []` is an unconditional update".to_owned())
             }
+            Mistake::NotToml { text, .. } => help_for_toml(text),
             Mistake::Flow(problem) => help_for_flow(problem).map(str::to_owned),
             _ => None,
         }
     }
+}
+
+/// A suggestion for a line that is not TOML.
+fn help_for_toml(line: &str) -> Option<String> {
+    if line.starts_with("[step]") {
+        return Some("each step begins with `[[step]]`, in double brackets".to_owned());
+    }
+    let is_of_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    let end = line.find(|letter| !is_of_word(letter)).unwrap_or(line.len());
+    let word =
+        Some(&line[..end]).filter(|word| word.starts_with(|first: char| first.is_ascii_alphabetic()))?;
+    did_you_mean(word, &["true", "false"])
+        .or_else(|| Some(format!("a text is written in quotes: `\"{}\"`", shortened(word))))
 }
 
 fn found_in_flow(problem: &FlowProblem) -> String {
@@ -219,6 +247,7 @@ fn found_in_flow(problem: &FlowProblem) -> String {
         FlowProblem::SameAct(name) => format!("a second act named \"{}\"", shortened(name)),
         FlowProblem::GuardWithoutLease => "the guard \"lease\" without a lease before it".to_owned(),
         FlowProblem::DecisionWithoutApprovers => "`[decision]` with `approvers = 0`".to_owned(),
+        FlowProblem::SeparateWithoutApprovers => "`separate = true` with `approvers = 0`".to_owned(),
         FlowProblem::KeyWithoutRetry => "a step that needs the request's key".to_owned(),
         FlowProblem::UntilBeforeLease(_) => "a step that does not come after the lease".to_owned(),
         other => other.to_string(),
@@ -236,6 +265,7 @@ fn expected_of_flow(problem: &FlowProblem) -> String {
         FlowProblem::SameAct(_) => "a `name` of its own for each act".to_owned(),
         FlowProblem::GuardWithoutLease => "a step that takes the lease first".to_owned(),
         FlowProblem::DecisionWithoutApprovers => "no `[decision]`, or at least one approver".to_owned(),
+        FlowProblem::SeparateWithoutApprovers => "at least one approver, or no `separate`".to_owned(),
         FlowProblem::KeyWithoutRetry => "`retry = \"key\"` in `[endpoint]`".to_owned(),
         FlowProblem::UntilBeforeLease(_) => "the `name` of a step after the lease".to_owned(),
         _ => "a flow as in `countersign help flows`".to_owned(),

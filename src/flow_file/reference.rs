@@ -75,7 +75,7 @@ fn membership(step: &StepWord) -> String {
         .collect();
     match outside.as_slice() {
         [] => "Can be a member of a group.".to_owned(),
-        keys => format!("Can be a member of a group, without {}.", keys.join(", ")),
+        keys => format!("Can be a member of a group, where {} is refused.", keys.join(" and ")),
     }
 }
 

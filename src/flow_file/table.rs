@@ -121,7 +121,13 @@ impl<'t> Table<'t> {
     /// An array of tables, each of which describes `what`.
     pub(super) fn tables(&self, key: &str, what: &'static str) -> Result<Option<Vec<Table<'t>>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let array = value.get_ref().as_array().ok_or_else(|| wrong_type(value, "an array of tables"))?;
+        // A single table in single brackets is the likely mistake.
+        let expected = if key == "step" {
+            "`[[step]]`, in double brackets, for each step"
+        } else {
+            "an array of tables"
+        };
+        let array = value.get_ref().as_array().ok_or_else(|| wrong_type(value, expected))?;
         let table = |item: &'t Toml<'t>| {
             let table = item.get_ref().as_table().ok_or_else(|| wrong_type(item, "a table"))?;
             Ok(Table::of(table, item.span(), what))

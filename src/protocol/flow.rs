@@ -161,6 +161,9 @@ fn check_object(object: &Object, decision: DecisionRule) -> Result<(), FlowProbl
     if object.approvers > Object::MAX_APPROVERS {
         return Err(FlowProblem::Approvers(object.approvers));
     }
+    if object.approvers == 0 && object.separate {
+        return Err(FlowProblem::SeparateWithoutApprovers);
+    }
     if object.approvers == 0 && decision != DecisionRule::default() {
         return Err(FlowProblem::DecisionWithoutApprovers);
     }

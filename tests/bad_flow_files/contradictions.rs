@@ -21,6 +21,34 @@ fn a_decision_needs_an_approver() {
 }
 
 #[test]
+fn approvers_other_than_the_requester_need_an_approver() {
+    refused(
+        &format!("[object]\nseparate = true\napprovers = 0\n{CONSUME}"),
+        (2, 12),
+        "`separate = true` with `approvers = 0`",
+        "at least one approver, or no `separate`",
+        None,
+    );
+    assert!(read(&format!("[object]\nseparate = false\napprovers = 0\n{CONSUME}")).is_ok());
+}
+
+#[test]
+fn what_is_violated_is_neither_vacuous_nor_violated_in_simulation_alone() {
+    for key in ["expect_vacuous", "expect_broken_in_simulation"] {
+        refused(
+            &format!("expect_broken = [\"L1\", \"S5\"]\n{key} = [\"S5\"]\n{CONSUME}"),
+            (2, key.len() + 5),
+            "`S5`, which `expect_broken` names, too",
+            "each property in one of the two lists",
+            None,
+        );
+    }
+    // Vacuous in the model, and violated by what only the simulator does.
+    let both = format!("expect_vacuous = [\"S5\"]\nexpect_broken_in_simulation = [\"S5\"]\n{CONSUME}");
+    assert!(read(&both).is_ok());
+}
+
+#[test]
 fn steps_that_need_a_key_need_clients_that_send_one() {
     let found = "a step that needs the request's key";
     let expected = "`retry = \"key\"` in `[endpoint]`";

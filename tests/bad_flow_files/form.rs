@@ -1,7 +1,7 @@
 //! The form of a file: its length, its encoding, TOML, and the number of its steps.
 
 use countersign::{
-    flow_file::{MAX_BYTES, parse},
+    flow_file::{MAX_BYTES, parse, parse_in_full, position},
     protocol::Flow,
 };
 
@@ -103,4 +103,33 @@ fn deep_nesting_neither_hangs_nor_overflows() {
     }
     assert!(parse("[".repeat(1 << 20).as_bytes(), PROPERTIES).is_err());
     assert!(parse("a.".repeat(1 << 19).as_bytes(), PROPERTIES).is_err());
+}
+
+#[test]
+fn a_slip_of_toml_gets_a_suggestion() {
+    for (file, help) in [
+        ("[object]\nowner = flase\n", "did you mean `false`?"),
+        ("[object]\nowner = True\n", "did you mean `true`?"),
+        ("about = coupons\n", "a text is written in quotes: `\"coupons\"`"),
+        (
+            "[step]\ndo = \"audit\"\n[step]\ndo = \"audit\"\n",
+            "each step begins with `[[step]]`, in double brackets",
+        ),
+    ] {
+        let (_, _, found, expected, said) = message(file.as_bytes());
+        assert!(found.starts_with("invalid TOML: "), "{found}");
+        assert_eq!((expected.as_str(), said.as_deref()), ("TOML", Some(help)), "{file}");
+    }
+}
+
+#[test]
+fn every_problem_that_does_not_follow_from_another_is_reported() {
+    let file = "expect_broken = [\"S99\"]\nabot = \"x\"\n[object]\nuses = 9\n[endpoint]\nretry = \"keys\"\n\
+                [[step]]\ndo = \"consune\"\n[[step]]\ndo = \"audit\"\n[[step]]\ndo = \"consume\"\n";
+    let problems = parse_in_full(file.as_bytes(), PROPERTIES).expect_err("a bad flow file");
+    let mut lines: Vec<usize> =
+        problems.iter().map(|problem| position(file.as_bytes(), problem.span.start).0).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [1, 2, 4, 6, 8, 12]);
+    assert_eq!(parse(file.as_bytes(), PROPERTIES).as_ref(), Err(&problems[0]), "the first one");
 }

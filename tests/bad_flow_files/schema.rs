@@ -39,7 +39,8 @@ fn is_beyond_a_schema(mistake: &Mistake) -> bool {
     match mistake {
         Mistake::FileTooLong
         | Mistake::NotUtf8(_)
-        | Mistake::NotToml(_)
+        | Mistake::NotToml { .. }
+        | Mistake::ContradictoryExpectation { .. }
         | Mistake::ControlCharacter(_)
         | Mistake::UnknownStep { .. }
         | Mistake::AmbiguousStep { .. } => true,

@@ -42,9 +42,15 @@ fn expectations_name_known_properties_once() {
 #[test]
 fn types_of_structures_are_reported_by_both_names() {
     refused("about = 3\n", (1, 9), "an integer", "a string", None);
-    refused("step = 3\n", (1, 8), "an integer", "an array of tables", None);
+    refused("step = 3\n", (1, 8), "an integer", "`[[step]]`, in double brackets, for each step", None);
     refused("step = [1]\n", (1, 9), "an integer", "a table", None);
-    refused("[step]\ndo = \"consume\"\n", (1, 1), "a table", "an array of tables", None);
+    refused(
+        "[step]\ndo = \"consume\"\n",
+        (1, 1),
+        "a table",
+        "`[[step]]`, in double brackets, for each step",
+        None,
+    );
     for table in ["object", "decision", "endpoint"] {
         refused(&format!("{table} = 1\n{CONSUME}"), (1, table.len() + 4), "an integer", "a table", None);
         refused(&format!("[[{table}]]\n{CONSUME}"), (1, 1), "an array", "a table", None);

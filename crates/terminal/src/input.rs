@@ -128,7 +128,7 @@ pub fn flow(name: &str) -> Result<Named, BadInput> {
     }
     let path = Path::new(name);
     let bytes = read(path, flow_file::MAX_BYTES).map_err(|error| unreadable(name, &error))?;
-    match Subject::read(&bytes) {
+    match Subject::read_in_full(&bytes) {
         Ok(subject) => {
             let stem = path.file_stem().map_or_else(|| name.into(), |stem| stem.to_string_lossy());
             // A file's name may have anything in it, and is printed.
@@ -140,7 +140,12 @@ pub fn flow(name: &str) -> Result<Named, BadInput> {
                 path: Some(path.to_owned()),
             })
         }
-        Err(problem) => Err(BadInput::in_file(name, &bytes, &Finding::from(&problem))),
+        Err(mut problems) => {
+            problems.sort_by_key(|problem| problem.span.start);
+            let each =
+                problems.iter().map(|problem| BadInput::in_file(name, &bytes, &Finding::from(problem)).0);
+            Err(BadInput(each.collect::<Vec<_>>().join("\n\n")))
+        }
     }
 }
 

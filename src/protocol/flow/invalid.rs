@@ -24,6 +24,8 @@ pub enum FlowProblem {
     Approvers(u8),
     /// A rule for a decision that is never taken: `approvers = 0`.
     DecisionWithoutApprovers,
+    /// Approvers other than the requester, and none at all: `approvers = 0`.
+    SeparateWithoutApprovers,
     /// No step at all.
     NoSteps,
     /// More steps than [`Flow::MAX_STEPS`].
@@ -70,6 +72,9 @@ impl fmt::Display for FlowProblem {
             Self::DecisionWithoutApprovers => {
                 f.write_str("a decision rule for an object that needs no approval (approvers = 0)")
             }
+            Self::SeparateWithoutApprovers => f.write_str(
+                "approvers other than the requester (separate = true), and none at all (approvers = 0)",
+            ),
             Self::NoSteps => f.write_str("no step"),
             Self::TooManySteps(found) => {
                 write!(f, "{found} steps, and at most {} are allowed", Flow::MAX_STEPS)
