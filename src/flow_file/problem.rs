@@ -227,7 +227,7 @@ impl Problem {
 
 /// A suggestion for a line that is not TOML.
 fn help_for_toml(line: &str) -> Option<String> {
-    if line.starts_with("[step]") {
+    if line.trim_start_matches('[').starts_with("step]") {
         return Some("each step begins with `[[step]]`, in double brackets".to_owned());
     }
     let is_of_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';

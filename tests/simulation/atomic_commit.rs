@@ -18,13 +18,13 @@ fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
     assert_eq!((report.schedules, report.modelled > SCHEDULES / 5), (SCHEDULES, true));
-    assert!(report.longest > 1_000, "some schedules are thousands of actions long: {}", report.longest);
+    assert!(report.longest > 500, "some schedules are hundreds of actions long: {}", report.longest);
 }
 
 #[test]
 fn it_survives_a_crash_before_and_after_every_effect() {
     let points = crash_points(&campaign(SHIPPED, None).flow);
-    assert_eq!((points.covered, points.total), (1_374, 1_374));
+    assert_eq!((points.covered, points.total), (9_030, 9_030));
     assert_eq!(points.found.broken().count(), 0);
 }
 

@@ -28,7 +28,6 @@ fn everything_that_the_production_driver_carries_out_is_simulated() {
         // Two acts: jobs and launches carry no name of their act.
         "launch before the consume",
         // Promises that this platform does not make.
-        "a retry that does not recognise its own use",
         "a link that a scanner follows",
         "clicks counted instead of people",
         "a requester who approves",
