@@ -108,7 +108,7 @@ properties! {
     S4 Safety [Model Simulator Attack] "used_implies_approved"
         "The object becomes used from approved only.";
     S5 Safety [Model Simulator Attack] "no_use_after_expiry"
-        "Past expires_at the consume itself refuses, whatever was checked before it.";
+        "Past expires_at the consume itself refuses, even after checks that passed.";
     S6 Safety [Model Simulator Attack] "does_what_was_approved"
         "Every act has the digest that was approved.";
     S7 Safety [Model Simulator Attack] "refusal_leaves_no_trace"

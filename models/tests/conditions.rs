@@ -54,7 +54,7 @@ const CONDITIONS: &[Conditions] = {
         S7: Some("#BARE#USE"), Some((1, "#BARE#ROW#OVERWRITE")), (2, "#BARE#ROW#USE");
         S8: Some("#BARE#USE"), Some((1, "#ROW")), (1, "#USE");
         S9: Some("#BARE#ROW"), Some((1, "#BARE#USE")), (2, "#BARE#USE");
-        // An approver can decide, whatever the steps are.
+        // An approver can decide under any steps.
         S10: Some("#BARE#USE"), None, (1, "#USE");
         S11: Some("#BARE#USE"), Some((1, "#BARE#CHECK#TARGET#USE")), (2, "#BARE#CHECK#TARGET#USE");
         // A stranger can ask.

@@ -255,7 +255,7 @@ fn bad_usage_exits_with_2() {
 }
 
 #[test]
-fn a_property_that_is_named_before_the_flow_is_told_its_place() {
+fn a_property_named_before_the_flow_gets_a_hint() {
     let output = countersign(&["show", "s7", "consume-last"]);
     assert_eq!(code(&output), 2);
     let said = stderr(&output);
