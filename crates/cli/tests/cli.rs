@@ -117,12 +117,13 @@ fn the_json_has_exactly_the_names_that_are_promised() {
     assert_eq!(s5["verdict"], "broken");
     assert_eq!(s5["counterexample"][0], "operator approves the approval");
     assert_eq!(s5["counterexample"].as_array().map(Vec::len), Some(8));
-    // The only rival asks for another payload, so that no caller can lose to it: S3 is vacuous.
-    assert_eq!(exit, 1);
+    // The only rival asks for another payload, so that no caller can lose to it: S3 is vacuous, as it may be below the
+    // default bounds.
+    assert_eq!(exit, 0);
     let s3 = properties.iter().find(|property| property["id"] == "S3").expect("S3");
     assert_eq!(
         (&s3["verdict"], &s3["witness"], &s3["expected"]),
-        (&"holds".into(), &false.into(), &false.into())
+        (&"holds".into(), &false.into(), &true.into())
     );
 }
 
