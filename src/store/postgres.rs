@@ -1,24 +1,32 @@
 //! The store in PostgreSQL, shared by several instances: connecting, and the options.
 //!
-//! There is no TLS: reach the server over a Unix socket or a private network. A URL that demands TLS is refused.
+//! The URL's `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what they mean to libpq. Without `verify-full` a connection
+//! may be encrypted and lead to another server.
 
 mod engine;
 mod migrate;
 mod pool;
 mod session;
+mod tls;
 mod value;
 mod watchdog;
 mod wire;
 
-use std::{fmt, io, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    num::NonZeroUsize,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
-use tokio_postgres::{Config, Error as ServerError};
+use tokio_postgres::Error as ServerError;
 
 pub use engine::PostgresEngine;
 
 use self::{
     migrate::{migrate, pending},
-    pool::Pool,
+    pool::{Connections, Pool},
+    tls::Server,
     watchdog::Watchdog,
 };
 use super::{
@@ -85,6 +93,8 @@ pub enum OpenError {
     Server(ServerError),
     /// The server does not answer in time.
     TimedOut,
+    /// What the URL says about encryption is wrong, or a file that it names is.
+    Tls(String),
     /// The server is older than PostgreSQL 12.
     TooOld(String),
     /// Its tables are not those that this version knows.
@@ -107,6 +117,7 @@ impl fmt::Display for OpenError {
         match self {
             Self::Url(error) => write!(f, "not a PostgreSQL URL: {}", Causes(error)),
             Self::Server(error) => write!(f, "PostgreSQL: {}", Causes(error)),
+            Self::Tls(why) => write!(f, "PostgreSQL over TLS: {why}"),
             Self::TimedOut => f.write_str("PostgreSQL does not answer in time"),
             Self::TooOld(version) => {
                 write!(f, "PostgreSQL {version} is too old (version 12 or later is required)")
@@ -151,13 +162,15 @@ impl SqlStore<PostgresEngine> {
             Cas::ConsumptionRow => include_str!("postgres/consume/consumption_row.sql"),
         };
         let consume = Consume::new(options.cas, consume).map_err(OpenError::Statement)?;
-        let config = config(url, options)?;
-        migrate(&config, options).await?;
+        let server = server(url, options)?;
+        migrate(&server, options).await?;
         // The server's limit is shorter, so that its reply rules out a change.
         let patience = options.statement_timeout + Duration::from_secs(2);
         let watchdog = Watchdog::start(patience).map_err(OpenError::Thread)?;
-        let size = options.connections.get();
-        let pool = Pool::new(config, setup(options), size, options.connect_timeout, watchdog);
+        let connections =
+            Connections { server, setup: setup(options), watchdog, opened: AtomicU32::default() };
+        let pool = Pool::new(connections, options.connections, options.connect_timeout);
+        let pool = pool.unwrap_or_else(|error| unreachable!("the runtime is named: {error}"));
         Ok(Self::new(PostgresEngine::new(pool), ids, consume))
     }
 
@@ -170,17 +183,17 @@ impl SqlStore<PostgresEngine> {
         url: &str,
         options: &PostgresOptions,
     ) -> Result<Option<usize>, OpenError> {
-        pending(&config(url, options)?, options).await
+        pending(&server(url, options)?, options).await
     }
 }
 
-fn config(url: &str, options: &PostgresOptions) -> Result<Config, OpenError> {
-    let mut config: Config = url.parse().map_err(OpenError::Url)?;
-    config.connect_timeout(options.connect_timeout);
-    if config.get_application_name().is_none() {
-        config.application_name("countersign");
-    }
-    Ok(config)
+fn server(url: &str, options: &PostgresOptions) -> Result<Server, OpenError> {
+    Server::parse(url, |config| {
+        config.connect_timeout(options.connect_timeout);
+        if config.get_application_name().is_none() {
+            config.application_name("countersign");
+        }
+    })
 }
 
 /// The settings of every new connection.

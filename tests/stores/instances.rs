@@ -6,6 +6,7 @@ mod outages;
 mod readiness;
 mod schemas;
 mod strategies;
+mod tls;
 
 use std::sync::Arc;
 
@@ -65,6 +66,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         schemas::a_name_of_a_schema_is_taken_as_it_is,
         readiness::a_database_that_is_not_what_it_was_is_not_ready,
         readiness::instances_are_ready_together_and_an_older_copy_is_noticed_by_each,
+        tls::a_connection_is_encrypted_and_verified_as_sslmode_says,
         opening::what_cannot_be_reached_is_said_so_without_the_password,
         opening::a_password_that_is_wrong_is_in_the_error_and_in_the_log,
         opening::text_that_the_server_does_not_take_is_not_applied,

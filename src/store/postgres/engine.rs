@@ -47,14 +47,14 @@ impl Engine for PostgresEngine {
             let mut borrowed = self.pool.borrow().await?;
             let mut collisions = 0;
             let ended = loop {
-                match attempt(&mut borrowed.wire, &work).await {
+                match attempt(borrowed.wire(), &work).await {
                     Attempt::Done(output) => {
                         borrowed.give_back();
                         return Ok(output);
                     }
                     Attempt::Not(Ended::Conflict(_)) if collisions < MOST_COLLISIONS => {
                         collisions += 1;
-                        step_aside(collisions, borrowed.wire.number()).await;
+                        step_aside(collisions, borrowed.wire().number()).await;
                     }
                     Attempt::Not(ended) => break ended,
                 }

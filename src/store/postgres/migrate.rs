@@ -1,9 +1,9 @@
 //! Brings the tables up to date, one instance at a time.
 
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::Client;
 
-use super::{OpenError, PostgresOptions, SynchronousCommit, quoted, wire::driven};
+use super::{OpenError, PostgresOptions, SynchronousCommit, quoted, tls::Server, wire::driven};
 use crate::store::sql::{Cas, Migration, to_apply};
 
 /// All of them, oldest first.
@@ -25,16 +25,16 @@ const LOCK: i64 = 0x636f_756e_7465_7273;
 const OLDEST: i32 = 120_000;
 
 /// Creates or migrates the schema and the tables. A concurrent instance waits, and then finds nothing to do.
-pub(super) async fn migrate(config: &Config, options: &PostgresOptions) -> Result<(), OpenError> {
-    let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
+pub(super) async fn migrate(server: &Server, options: &PostgresOptions) -> Result<(), OpenError> {
+    let connected = timeout(options.connect_timeout, server.connect()).await;
     let (mut client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
     // The connection ends with this, and the lock with the connection.
-    driven(&mut Some(Box::pin(link)), bring_up_to_date(&mut client, options)).await
+    driven(&mut Some(link), bring_up_to_date(&mut client, options)).await
 }
 
 /// Number of missing migrations; `None` if there are no tables. Changes nothing.
-pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
-    let connected = timeout(options.connect_timeout, config.connect(NoTls)).await;
+pub(super) async fn pending(server: &Server, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
+    let connected = timeout(options.connect_timeout, server.connect()).await;
     let (client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
     let look = async {
         is_young_enough(&client).await?;
@@ -52,7 +52,7 @@ pub(super) async fn pending(config: &Config, options: &PostgresOptions) -> Resul
         }
         Ok((!applied.is_empty()).then_some(missing.len()))
     };
-    driven(&mut Some(Box::pin(link)), look).await
+    driven(&mut Some(link), look).await
 }
 
 async fn is_young_enough(client: &Client) -> Result<(), OpenError> {

@@ -1,102 +1,125 @@
-//! The connection pool: a bounded number, each used by one work at a time, and closed if its state is uncertain.
+//! The connections: a bounded number, each used by one work at a time, and closed when there is any doubt about it.
+//!
+//! `deadpool` counts, queues and keeps them. Its own pool for PostgreSQL is not used: that one runs each connection in a task
+//! of its own, puts back what was dropped half way, and does not know when an answer comes too late.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{Instant, timeout},
+use deadpool::{
+    Runtime,
+    managed::{
+        self, BuildError, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts,
+    },
 };
-use tokio_postgres::Config;
+use tokio::time::Instant;
 
 use super::{
+    tls::Server,
     watchdog::Watchdog,
     wire::{Wire, report},
 };
 use crate::store::StoreError;
 
-/// Open connections without a user; the most recently used is taken first.
-pub(super) struct Pool {
-    config: Config,
-    /// The statements that set up a new connection.
-    setup: String,
-    places: Semaphore,
-    /// Number of connections opened so far.
-    opened: AtomicU32,
-    idle: Mutex<Vec<Wire>>,
-    /// Time limit for getting a connection.
-    wait: Duration,
-    watchdog: Arc<Watchdog>,
+/// Open connections that no work uses. The one that was used last is used first.
+pub(super) struct Pool(managed::Pool<Connections>);
+
+/// How a connection is made, and found to be alive.
+pub(super) struct Connections {
+    pub(super) server: Server,
+    /// The statements that make a connection ready for use.
+    pub(super) setup: String,
+    pub(super) watchdog: Arc<Watchdog>,
+    /// The number of connections that there have been.
+    pub(super) opened: AtomicU32,
 }
 
-/// A connection in use. Dropping it closes the connection, because an interrupted work leaves it in an unknown state;
-/// returning it keeps it open.
-pub(super) struct Borrowed<'a> {
-    pub(super) wire: Wire,
-    pool: &'a Pool,
-    _place: SemaphorePermit<'a>,
+/// A connection in use. It is closed when this is dropped, unless it is given back: what a work that was dropped half
+/// way has left on it is unknown.
+pub(super) struct Borrowed(Option<Object<Connections>>);
+
+impl managed::Manager for Connections {
+    type Type = Wire;
+    type Error = tokio_postgres::Error;
+
+    async fn create(&self) -> Result<Wire, Self::Error> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        Wire::connect(&self.server, &self.setup, Arc::clone(&self.watchdog), number).await
+    }
+
+    async fn recycle(&self, wire: &mut Wire, _: &Metrics) -> RecycleResult<Self::Error> {
+        /// The server may have gone without a word, but hardly since so short a time ago.
+        const FRESH: Duration = Duration::from_secs(1);
+        if wire.is_open() && (wire.seen_at.elapsed() < FRESH || wire.answers().await) {
+            return Ok(());
+        }
+        Err(RecycleError::message("the connection is closed"))
+    }
 }
 
 impl Pool {
-    /// A pool of at most `size` connections. `wait` limits getting one; the watchdog limits the reply.
+    /// A pool of `size` connections at most, each of which is waited for, and made, within `wait`. The watchdog says how
+    /// long answers are waited for.
     pub(super) fn new(
-        config: Config,
-        setup: String,
-        size: usize,
+        connections: Connections,
+        size: NonZeroUsize,
         wait: Duration,
-        watchdog: Arc<Watchdog>,
-    ) -> Self {
-        let (places, opened) = (Semaphore::new(size), AtomicU32::default());
-        Self { config, setup, places, opened, idle: Mutex::default(), wait, watchdog }
+    ) -> Result<Self, BuildError> {
+        managed::Pool::builder(connections)
+            .max_size(size.get())
+            .queue_mode(QueueMode::Lifo)
+            .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: None })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map(Self)
     }
 
     /// A connection that the server has not closed as far as the client can tell.
-    pub(super) async fn borrow(&self) -> Result<Borrowed<'_>, StoreError> {
-        /// The server may have gone without a word, but hardly since so short a time ago.
-        const FRESH: Duration = Duration::from_secs(1);
-        let place = timeout(self.wait, self.places.acquire()).await;
-        let place = place.map_err(StoreError::not_applied)?.map_err(StoreError::not_applied)?;
-        loop {
-            let Some(mut wire) = self.idle().pop() else { break };
-            if wire.is_open() && (wire.seen_at.elapsed() < FRESH || wire.answers().await) {
-                return Ok(Borrowed { wire, pool: self, _place: place });
+    pub(super) async fn borrow(&self) -> Result<Borrowed, StoreError> {
+        match self.0.get().await {
+            Ok(object) => Ok(Borrowed(Some(object))),
+            Err(PoolError::Backend(error)) => {
+                report("cannot connect to PostgreSQL", &error);
+                Err(StoreError::not_applied(error))
+            }
+            Err(error) => {
+                tracing::warn!("no connection to PostgreSQL: {error}");
+                Err(StoreError::not_applied(error.to_string()))
             }
         }
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let connecting = Wire::connect(&self.config, &self.setup, Arc::clone(&self.watchdog), number);
-        let wire = timeout(self.wait, connecting).await.map_err(|late| {
-            tracing::warn!("cannot connect to PostgreSQL: no answer in {:?}", self.wait);
-            StoreError::not_applied(late)
-        })?;
-        let wire = wire.map_err(|error| {
-            report("cannot connect to PostgreSQL", &error);
-            StoreError::not_applied(error)
-        })?;
-        Ok(Borrowed { wire, pool: self, _place: place })
     }
 
-    /// The server has closed a connection: it has not closed that one alone.
+    /// The server has closed a connection: it has probably closed the others, too.
     pub(super) fn forget_idle(&self) {
-        self.idle().clear();
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Wire>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.retain(|_, _| false);
     }
 }
 
-impl Borrowed<'_> {
-    /// Returns the connection; a closed one is dropped.
-    pub(super) fn give_back(self) {
-        let Self { mut wire, pool, _place } = self;
+impl Borrowed {
+    pub(super) fn wire(&mut self) -> &mut Wire {
+        self.0.as_mut().expect("it is given back only by value")
+    }
+
+    /// The connection is as it was, or it is closed.
+    pub(super) fn give_back(mut self) {
+        let wire = self.wire();
         if wire.is_open() {
             wire.seen_at = Instant::now();
-            pool.idle().push(wire);
+            drop(self.0.take());
+        }
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
         }
     }
 }

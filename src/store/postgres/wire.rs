@@ -13,12 +13,12 @@ use std::{
 
 use tokio::time::Instant;
 use tokio_postgres::{
-    Client, Config, Error, NoTls, Row, Statement,
+    Client, Error, Row, Statement,
     error::{DbError, Severity, SqlState},
     types::ToSql,
 };
 
-use super::watchdog::Watchdog;
+use super::{tls::Server, watchdog::Watchdog};
 use crate::store::{Causes, StoreError, sql::Value};
 
 /// The reading and writing half of a connection. It resolves when the connection is closed.
@@ -50,15 +50,15 @@ pub(super) struct Wire {
 impl Wire {
     /// Connects, and runs the setup statements. The watchdog limits the wait for replies.
     pub(super) async fn connect(
-        config: &Config,
+        server: &Server,
         setup: &str,
         watchdog: Arc<Watchdog>,
         number: u32,
     ) -> Result<Self, Error> {
-        let (client, link) = config.connect(NoTls).await?;
+        let (client, link) = server.connect().await?;
         let mut wire = Self {
             client,
-            link: Some(Box::pin(link)),
+            link: Some(link),
             prepared: BTreeMap::new(),
             watchdog,
             number,
