@@ -119,8 +119,8 @@ async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
     // The deploy may have been another worker's before, and have died with it. If it runs, it is the same.
     let launched = keyed(lease);
     deployer.launch(&launched).await;
-    // The same time is left for a slow store.
-    let mut patience_ms = terms.lease_ms / 2;
+    // The lease is always nearly whole: what is left of it is how long the store may be out.
+    let mut patience_ms = terms.lease_ms / 10;
     loop {
         let ended = deployer.outcome(&launched, patience_ms).await;
         let asked_at = terms.clock.now();

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use countersign::{
@@ -30,6 +33,7 @@ pub enum Break {
 pub struct Breaking<S> {
     store: Arc<S>,
     breaks: Mutex<BTreeMap<&'static str, (Break, u32)>>,
+    is_out: AtomicBool,
 }
 
 impl<S> Breaking<S> {
@@ -49,12 +53,17 @@ impl<S> Breaking<S> {
 
     /// The store, of which nothing breaks yet.
     pub fn new(store: Arc<S>) -> Self {
-        Self { store, breaks: Mutex::default() }
+        Self { store, breaks: Mutex::default(), is_out: AtomicBool::new(false) }
     }
 
     /// The next `times` calls of this name break like this.
     pub fn break_next(&self, call: &'static str, how: Break, times: u32) {
         self.breaks().insert(call, (how, times));
+    }
+
+    /// From now on every call fails before it reaches the store; or none does any more.
+    pub fn set_outage(&self, is_out: bool) {
+        self.is_out.store(is_out, Ordering::SeqCst);
     }
 
     /// Number of calls of this name that are still to break.
@@ -67,6 +76,9 @@ impl<S> Breaking<S> {
     }
 
     fn next(&self, call: &str) -> Option<Break> {
+        if self.is_out.load(Ordering::SeqCst) {
+            return Some(Break::Fail);
+        }
         let mut breaks = self.breaks();
         let (how, times) = breaks.get_mut(call)?;
         *times = times.checked_sub(1)?;

@@ -47,6 +47,17 @@ impl Default for WorkerSettings {
     }
 }
 
+impl WorkerSettings {
+    /// The lease under which a deploy goes on while the store is out for as long as the deploy may take.
+    ///
+    /// A worker renews its lease when a tenth of it is over, asks again after a twentieth, and ends the deploy in the last
+    /// tenth: three quarters are left for an outage. It is also the time after which the job of a killed instance
+    /// comes back.
+    pub fn lease_for(deploy: Duration) -> Duration {
+        (deploy * 3 / 2).max(Self::default().lease)
+    }
+}
+
 /// The longest that a store may take to answer whether there is work.
 pub(super) const LONGEST_LOOK: Duration = Duration::from_secs(30);
 

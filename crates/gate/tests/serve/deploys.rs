@@ -28,8 +28,8 @@ fn admin(server: &Server, approval: &str) -> (u16, Value) {
 #[test]
 fn deploys_of_a_target_do_not_overlap_and_each_approval_has_its_own_outcome() {
     let workplace = Workplace::new();
-    let script = "plan=$(cat); case $plan in *shop:1*) v=1;; *) v=2;; esac; echo begin $v $COUNTERSIGN_FENCE >> runs; \
-                  if [ $v = 1 ]; then until [ -e go ]; do sleep 0.05; done; fi; echo end $v >> runs; [ $v = 1 ]";
+    let script = "plan=$(cat); case $plan in *shop:1*) v=1;; *shop:3*) v=3;; *) v=2;; esac; echo begin $v $COUNTERSIGN_FENCE >> runs; \
+                  if [ $v = 1 ]; then until [ -e go ]; do sleep 0.05; done; fi; echo end $v >> runs; [ $v != 2 ]";
     fs::write(workplace.path("deploy"), script).expect("a file");
     let config = workplace.write("gate.toml", "[deployer]\ncommand = [\"/bin/sh\", \"deploy\"]\n");
     let server = workplace.serve(&["--store", "sqlite:gate.db", "--config", &config]);
@@ -37,15 +37,22 @@ fn deploys_of_a_target_do_not_overlap_and_each_approval_has_its_own_outcome() {
     let first = used(&workplace, &server, &shop);
     let runs = || fs::read_to_string(workplace.path("runs")).unwrap_or_default();
     eventually(|| (runs() == "begin 1 1\n").then_some(()));
-    let path = format!("/api/v1/stacks/{shop}/services/web");
-    assert_eq!(server.ask("PATCH", &path, Some(&json!({ "image_ref": "shop:2" })), None).0, 200);
+    let put_image = |stack: &str, image_ref: &str| {
+        let path = format!("/api/v1/stacks/{stack}/services/web");
+        assert_eq!(server.ask("PATCH", &path, Some(&json!({ "image_ref": image_ref })), None).0, 200);
+    };
+    put_image(&shop, "shop:2");
     let second = used(&workplace, &server, &shop);
-    // Three workers have nothing to do, and the later job is ready.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!((runs(), target(&server, &shop)), ("begin 1 1\n".to_owned(), json!("building")));
+    // Workers take the oldest job that is ready: the one after it, for another target, shows that they passed over it.
+    let other = self::shop(&server);
+    put_image(&other, "shop:3");
+    used(&workplace, &server, &other);
+    eventually(|| (target(&server, &other) == "healthy").then_some(()));
+    let before = "begin 1 1\nbegin 3 1\nend 3\n";
+    assert_eq!((runs().as_str(), target(&server, &shop)), (before, json!("building")));
     fs::write(workplace.path("go"), "").expect("a file");
     eventually(|| (target(&server, &shop) == "failed").then_some(()));
-    assert_eq!(runs(), "begin 1 1\nend 1\nbegin 2 2\nend 2\n");
+    assert_eq!(runs(), format!("{before}end 1\nbegin 2 2\nend 2\n"));
     let outcome =
         |approval: &str| server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"].clone();
     assert_eq!((outcome(&first), outcome(&second)), (json!("healthy"), json!("failed")));

@@ -50,7 +50,7 @@ pub(super) struct Run<S> {
 /// The longest pause between two attempts to start a command.
 const LONGEST_BEFORE_ANOTHER_START: Duration = Duration::from_secs(10);
 
-/// Number of attempts to record an end.
+/// Number of attempts to record the end of a deploy that was cancelled.
 const ATTEMPTS: u32 = 8;
 
 impl<S: Store + Operations> Run<S> {
@@ -78,10 +78,10 @@ impl<S: Store + Operations> Run<S> {
         let Ended { exit_code, output } = ended;
         let log = DeployLog { approval, ended_at: self.clock.now(), exit_code, output };
         // Before it is reported: after a crash the next holder of the job must find the result.
-        insist(|| self.store.log_deploy(log.clone())).await;
+        self.insist(|| self.store.log_deploy(log.clone())).await;
         if launch.key.is_none() {
             // There is no job to finish.
-            insist(|| self.store.settle(approval, launch.target, status)).await;
+            self.insist(|| self.store.settle(approval, launch.target, status)).await;
         }
         Some(status)
     }
@@ -143,22 +143,24 @@ impl<S: Store + Operations> Run<S> {
             }
         }
     }
-}
 
-/// Asks the store until it has done it, or patience is over.
-async fn insist<F>(act: impl Fn() -> F)
-where
-    F: Future<Output = Result<(), StoreError>>,
-{
-    let mut pause = Pause::default();
-    for _ in 0..ATTEMPTS {
-        match act().await {
-            Ok(()) => return,
-            Err(error) => warn!(%error, "the end of a deploy could not be written down yet"),
+    /// Asks the store until it has done it. The worker ends this when its lease is about to run out.
+    async fn insist<F>(&self, act: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        let mut pause = Pause::default();
+        let mut attempts = ATTEMPTS;
+        while attempts > 0 {
+            match act().await {
+                Ok(()) => return,
+                Err(error) => warn!(%error, "the end of a deploy could not be written down yet"),
+            }
+            attempts -= u32::from(self.cancelled.is_so());
+            pause.wait().await;
         }
-        pause.wait().await;
+        error!("the end of a deploy could not be written down");
     }
-    error!("the end of a deploy could not be written down");
 }
 
 /// A healthy deploy exits with 0.

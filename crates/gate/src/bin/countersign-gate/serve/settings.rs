@@ -88,6 +88,8 @@ impl Settings {
         let file = &config.file;
         let secret = secret(args, file)?;
         let workers = WorkerSettings::default();
+        let method = method(&config, &secret)?;
+        let lease = worker_lease(&config, &method)?;
         let forbid_self_approval =
             args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
         let operators = Arc::new(operators(args, &config, forbid_self_approval)?);
@@ -115,12 +117,12 @@ impl Settings {
             secret_is_exposed: args.secret.is_some(),
             tenants: Tenants::new(&config, Arc::clone(&operators)),
             operators,
-            method: method(&config, &secret)?,
+            method,
             secret,
             notifier: notifier(args, &config)?,
             workers: WorkerSettings {
                 count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
-                lease: worker_lease(&config, workers.lease)?,
+                lease,
                 poll: pause(&file.workers.poll, workers.poll),
             },
             drain: time(&file.drain, Duration::from_secs(10)),
@@ -155,11 +157,14 @@ fn time(value: &Option<Text<Time>>, default: Duration) -> Duration {
     value.as_ref().map_or(default, |Text(Time(time))| *time)
 }
 
-/// A worker renews its lease after half of it, and has to hear of that before it ends.
-fn worker_lease(config: &Config, default: Duration) -> Result<Duration, BadInput> {
+/// A worker renews its lease after a tenth of it, and has to hear of that before it ends.
+fn worker_lease(config: &Config, method: &DeployMethod) -> Result<Duration, BadInput> {
     const SHORTEST: Duration = Duration::from_secs(1);
     match &config.file.workers.lease {
-        None => Ok(default),
+        None => Ok(match method {
+            DeployMethod::Command(command) => WorkerSettings::lease_for(command.timeout),
+            DeployMethod::DryRun(dry_run) => WorkerSettings::lease_for(dry_run.duration),
+        }),
         Some(lease) => {
             let Text(Pause(asked)) = lease.get_ref();
             if *asked < SHORTEST {
