@@ -224,10 +224,8 @@ impl Real {
                 .expect("it is the checkpoint of this attempt"),
             Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => return,
         };
-        if promotion.effect() == Some(Effect::Answer) && outcome == StepOutcome::LosesAnswer {
-            self.progress[consumer] = Progress::AnswerLost;
-            return;
-        }
+        let is_answer_lost =
+            promotion.effect() == Some(Effect::Answer) && outcome == StepOutcome::LosesAnswer;
         let deploys = self.deployer.running().len();
         let faulty = Faulty { store: rig.store(), rig, outcome, team: TEAM };
         rig.wait(step(&mut promotion, ask, &faulty, &self.deployer));
@@ -241,7 +239,7 @@ impl Real {
                 if let Some(fence) = promotion.position().fence {
                     rig.wait(rig.store().release_approval(ask, fence)).expect("nothing fails");
                 }
-                Progress::Ended(end.clone())
+                if is_answer_lost { Progress::AnswerLost } else { Progress::Ended(end.clone()) }
             }
             None => Progress::Running(promotion.checkpoint().expect("it has not ended")),
         };
