@@ -39,6 +39,9 @@ lease = "1s"
 dry_run = "5ms"
 [notifier]
 folder = "mail"
+[postgres]
+# The throwaway server does not sync.
+allow_data_loss = true
 [http]
 request_time = "5s"
 key_lease = "1s"
