@@ -11,7 +11,6 @@ use countersign_models::{
     flows::BuiltIn,
     model::{Bounds, Model},
 };
-use insta::assert_snapshot;
 
 fn export(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_countersign"))
@@ -37,12 +36,12 @@ fn code(output: &Output) -> i32 {
 const SMALL: [&str; 6] = ["--callers", "1", "--crashes", "0", "--faults", "0"];
 
 #[test]
-fn a_small_flow_is_exported_as_recorded() {
-    for language in ["promela", "tla"] {
+fn a_rule_has_a_comment_in_words() {
+    for (language, comment) in [("promela", "/* "), ("tla", "\\* "), ("smt2", "; ")] {
         let output = export(&[&["magic-link", "--to", language], SMALL.as_slice()].concat());
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        let printed = stdout(&output).replace(env!("CARGO_PKG_VERSION"), "VERSION");
-        assert_snapshot!(language, printed.trim_end());
+        let rule = format!("{comment}caller uses the link (link): 410 (expired)");
+        assert!(stdout(&output).contains(&rule), "{}", stdout(&output));
     }
 }
 
