@@ -92,7 +92,7 @@ fn every_table(dialect: Dialect) -> &'static str {
         ($($more:literal)?) => {
             tables!(
                 "migrations", "teams", "stacks", "resources", "vault", "approvals", "consumptions", "audit", "jobs",
-                "notices", "idempotency_keys", "deploy_logs", "readiness" $(, $more)?
+                "notices", "idempotency_keys", "deploy_logs", "readiness", "glass_broken", "further_keys", "links" $(, $more)?
             )
         };
     }
