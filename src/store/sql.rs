@@ -8,6 +8,7 @@
 //! epoch: the database's own clock in production, a manual clock in tests.
 
 mod approvals;
+mod archive;
 mod commit;
 mod consume;
 mod leases;
@@ -22,6 +23,7 @@ mod tenants;
 
 use std::future::Future;
 
+pub use archive::Archived;
 pub use consume::{Cas, Consume, MissingStatement};
 #[cfg(test)]
 pub(crate) use migrations::assert_unchanged;

@@ -1,5 +1,6 @@
 //! The store in SQLite: what the contract asks of it, and what only a file can get wrong.
 
+mod archive;
 mod contract;
 mod crash;
 mod disk_full;

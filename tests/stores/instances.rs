@@ -1,5 +1,6 @@
 //! Claims about PostgreSQL alone: several instances, a server that goes and comes back, and one that is slow.
 
+mod archive;
 mod lost_commit;
 mod opening;
 mod outages;
@@ -67,6 +68,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         readiness::a_database_that_is_not_what_it_was_is_not_ready,
         readiness::instances_are_ready_together_and_an_older_copy_is_noticed_by_each,
         tls::a_connection_is_encrypted_and_verified_as_sslmode_says,
+        archive::what_is_archived_is_whole_and_is_deleted_once,
         opening::what_cannot_be_reached_is_said_so_without_the_password,
         opening::a_password_that_is_wrong_is_in_the_error_and_in_the_log,
         opening::text_that_the_server_does_not_take_is_not_applied,

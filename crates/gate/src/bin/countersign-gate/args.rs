@@ -25,6 +25,9 @@ pub(crate) enum Command {
     /// Validate the configuration, and exit
     #[command(after_help = CHECK_HELP)]
     Check(ServeArgs),
+    /// Write old approvals as lines of JSON, and delete them; the gate may serve meanwhile
+    #[command(after_help = ARCHIVE_HELP)]
+    Archive(ArchiveArgs),
     /// Print a bearer token for the gate's API, for development
     Token(TokenArgs),
     /// Walk through a promote in a minute: request, approve, promote, and the loser's 409
@@ -47,6 +50,36 @@ Takes the options of `serve`. Nothing is created, and nothing is changed.
 Exit codes:
   0  the configuration is valid, and everything that it names is reachable
   2  bad usage, a bad configuration, or a missing resource";
+
+const ARCHIVE_HELP: &str = "\
+Also takes the options of `serve`, and reads its configuration.
+An approval stays while its window is open, while its deploy is not done, and while it is its target's latest.
+What is deleted has been written before: after a crash some approvals may be in two archives.
+
+Exit codes:
+  0  every approval of that age was written and deleted, or stays for one of these reasons
+  2  bad usage, a bad configuration, or a missing resource";
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ArchiveArgs {
+    /// Age of the approvals, at least 2d: 90d, 1y
+    #[arg(long, value_name = "AGE", value_parser = archive_age)]
+    pub(crate) older_than: Duration,
+    /// File to append to, readable by its owner only [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+/// A window of a day has passed by then, whatever the clocks say.
+fn archive_age(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(age) if age >= SHORTEST => Ok(age),
+        _ => Err("expected an age of at least 2d, as in 90d or 1y".to_owned()),
+    }
+}
 
 /// An option has no default here: the configuration file comes in between.
 #[derive(Debug, Default, ClapArgs)]

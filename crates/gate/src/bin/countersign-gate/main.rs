@@ -1,5 +1,6 @@
 //! `countersign-gate`: the approval gate as a server.
 
+mod archive;
 mod args;
 mod demo;
 mod help;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let exit = match Args::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => serve::check(&args),
+        Command::Archive(args) => archive::run(&args),
         Command::Token(args) => token::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Help(args) => help::run(&args),

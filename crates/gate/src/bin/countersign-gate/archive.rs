@@ -1,0 +1,114 @@
+//! `countersign-gate archive`: old approvals as lines of JSON, deleted once they are written.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+};
+
+use countersign::store::{
+    StoreError,
+    sql::{Engine, SqlStore},
+};
+use countersign_gate::instance::wall::SecretIds;
+use countersign_terminal::{BadInput, Exit, print_error};
+use tokio::task::JoinSet;
+
+use crate::{
+    args::ArchiveArgs,
+    serve::{
+        open::{self, Opened},
+        runtime,
+        settings::Settings,
+    },
+};
+
+/// The approvals that are read together, and deleted concurrently.
+const BATCH: usize = 64;
+
+pub(crate) fn run(args: &ArchiveArgs) -> Result<Exit, BadInput> {
+    let settings = Settings::gather(&args.serve)?;
+    let mut output = Output::open(args.output.as_deref())?;
+    let age_ms = u64::try_from(args.older_than.as_millis()).unwrap_or(u64::MAX);
+    runtime()?.block_on(async {
+        let ids = Arc::new(SecretIds::new(&settings.secret));
+        let archived = match open::open(&settings, ids).await? {
+            Opened::Memory(_) => {
+                return Err(BadInput::plain(
+                    "a store in memory has nothing to archive",
+                    "expected the store of a gate, as in `--store sqlite:countersign.db`",
+                ));
+            }
+            Opened::Sqlite(store) => archive(&store, age_ms, &mut output).await,
+            Opened::Postgres(store) => archive(&store, age_ms, &mut output).await,
+        }?;
+        print_error!("{archived} approvals were archived");
+        Ok(Exit::Expected)
+    })
+}
+
+/// Where the lines go.
+enum Output {
+    Standard(io::Stdout),
+    File(File),
+}
+
+impl Output {
+    fn open(path: Option<&Path>) -> Result<Self, BadInput> {
+        let Some(path) = path else { return Ok(Self::Standard(io::stdout())) };
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        file.map(Self::File).map_err(|error| {
+            BadInput::plain(
+                &format!("{}: the archive cannot be written: {error}", path.display()),
+                "expected a file that can be made or appended to",
+            )
+        })
+    }
+
+    /// Returns when the lines are written, and on the disk where this is a file.
+    fn write(&mut self, lines: &str) -> io::Result<()> {
+        match self {
+            Self::Standard(output) => output.write_all(lines.as_bytes()).and_then(|()| output.flush()),
+            Self::File(file) => file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()),
+        }
+    }
+}
+
+/// Writes and deletes one batch after another; how many approvals that were.
+async fn archive<E: Engine>(
+    store: &Arc<SqlStore<E>>,
+    age_ms: u64,
+    output: &mut Output,
+) -> Result<usize, BadInput> {
+    let failed = |error: StoreError| {
+        BadInput::plain(
+            &format!("the store failed: {error}"),
+            "run it again: what is written twice is deleted once",
+        )
+    };
+    let mut count = 0;
+    loop {
+        let batch = store.archivable(age_ms, BATCH).await.map_err(failed)?;
+        if batch.is_empty() {
+            return Ok(count);
+        }
+        let lines: String = batch.iter().map(|archived| archived.line() + "\n").collect();
+        output.write(&lines).map_err(|error| {
+            BadInput::plain(
+                &format!("the archive cannot be written: {error}"),
+                "nothing was deleted that is not in the archive; make room, and run it again",
+            )
+        })?;
+        let mut deleting = JoinSet::new();
+        for archived in batch {
+            let store = Arc::clone(store);
+            deleting.spawn(async move { store.delete_archived(&archived).await });
+        }
+        while let Some(deleted) = deleting.join_next().await {
+            // One that was written about meanwhile is in the next batch.
+            count += usize::from(deleted.expect("no panic in a delete").map_err(failed)?);
+        }
+    }
+}
