@@ -17,6 +17,7 @@ mod break_glass;
 mod decisions;
 mod extract;
 mod idempotency;
+mod identity;
 mod limits;
 mod metrics;
 mod middleware;
@@ -45,6 +46,7 @@ use axum::{
     http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
 };
+pub use identity::{IdentityProvider, IdentitySettings, NoKeys};
 use limits::Limiter;
 pub use limits::Settings;
 pub use metrics::Metrics;
@@ -112,6 +114,10 @@ pub struct Parts<B, D> {
     pub ids: Arc<dyn Ids>,
     /// The secret that signs sessions.
     pub secret: Vec<u8>,
+    /// Earlier secrets, whose sessions go on.
+    pub earlier_secrets: Vec<Vec<u8>>,
+    /// Whose tokens are accepted in addition.
+    pub identity: Option<Arc<IdentityProvider>>,
     /// Tier and limits of teams.
     pub tenants: Arc<dyn TenantPolicy>,
     /// Limits of the instance.
@@ -153,9 +159,9 @@ impl<B, D> Clone for App<B, D> {
 impl<B: Backend, D: Deployer + 'static> App<B, D> {
     /// An instance of these parts.
     pub fn new(parts: Parts<B, D>) -> Self {
-        let Parts { store, deployer, flows, clock, ids, secret, tenants, settings, metrics } = parts;
+        let Parts { store, deployer, flows, clock, ids, secret, tenants, settings, metrics, .. } = parts;
         Self(Arc::new(Instance {
-            sessions: Sessions::new(&secret),
+            sessions: Sessions::new(&secret, &parts.earlier_secrets, parts.identity),
             cursors: Cursors::new(&secret),
             limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
             turns: WaitingRoom::default(),

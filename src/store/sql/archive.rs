@@ -66,7 +66,8 @@ macro_rules! tables {
 }
 
 /// Those that refer to others come first.
-const TABLES: [(&str, &str, &str); 5] = tables!["audit", "deploy_logs", "jobs", "notices", "consumptions"];
+const TABLES: [(&str, &str, &str); 7] =
+    tables!["audit", "deploy_logs", "jobs", "notices", "consumptions", "links", "further_keys"];
 
 impl Work for ReadArchivable {
     type Output = Vec<Archived>;

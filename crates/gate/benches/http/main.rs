@@ -166,6 +166,8 @@ fn parts_of<B>(store: Arc<B>, clock: Arc<HandClock>, ids: Arc<CountingIds>) -> P
         clock,
         ids,
         secret: SECRET.to_vec(),
+        earlier_secrets: Vec::new(),
+        identity: None,
         tenants: Arc::new(ByPlan),
         settings: Settings::default(),
         metrics: Metrics::new(),

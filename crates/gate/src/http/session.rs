@@ -1,7 +1,8 @@
-//! Sessions: bearer tokens (JWT, HS256), their teams, and the tiers of these.
+//! Sessions: bearer tokens (JWT), their teams, and the tiers of these.
 //!
-//! One algorithm, independent of the token's header. A token that is forged, expired or signed with another secret gets
-//! 401 without a reason.
+//! HS256 is verified with the server's secrets only, RS256 and ES256 with the identity provider's keys only: a token's
+//! header chooses between the two, and never what they are verified with. A token that is forged, expired or signed by
+//! another party gets 401 without a reason.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +14,15 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 
-use super::{App, Backend, Problem};
+use super::{App, Backend, IdentityProvider, Problem};
 use countersign::{
     protocol::Timestamp,
     service::{Caller, Deployer},
@@ -80,11 +84,21 @@ impl From<ClaimedPlan> for Plan {
 
 /// A bearer token that says this.
 pub fn mint(secret: &[u8], claims: &Claims) -> String {
-    let header = Header::new(Algorithm::HS256);
+    let header = Header { kid: Some(key_id(secret)), ..Header::new(Algorithm::HS256) };
     match encode(&header, claims, &EncodingKey::from_secret(secret)) {
         Ok(token) => token,
         Err(error) => unreachable!("claims are plain JSON, and the key fits the algorithm: {error}"),
     }
+}
+
+/// The id of a secret, in the header of the tokens that it signs. It says nothing about the secret that such a token
+/// does not say as well.
+fn key_id(secret: &[u8]) -> String {
+    let Ok(mut code) = Hmac::<Sha256>::new_from_slice(secret) else {
+        unreachable!("any key will do for this code")
+    };
+    code.update(b"countersign: the id of a key");
+    BASE64_URL_SAFE_NO_PAD.encode(&code.finalize().into_bytes()[..9])
 }
 
 /// Tier and limits of teams, as configured.
@@ -128,7 +142,9 @@ impl TenantPolicy for ByPlan {
 
 /// Tells good tokens from others.
 pub(super) struct Sessions {
-    key: DecodingKey,
+    /// By their ids, the newest first.
+    keys: Vec<(String, DecodingKey)>,
+    identity: Option<Arc<IdentityProvider>>,
     validation: Validation,
     teams: Mutex<BTreeMap<Uuid, Arc<RwLock<Option<Known>>>>>,
 }
@@ -158,12 +174,30 @@ impl Authority {
 }
 
 impl Sessions {
-    pub(super) fn new(secret: &[u8]) -> Self {
+    pub(super) fn new(secret: &[u8], earlier: &[Vec<u8>], identity: Option<Arc<IdentityProvider>>) -> Self {
+        let key = |secret: &[u8]| (key_id(secret), DecodingKey::from_secret(secret));
+        let keys = [secret].into_iter().chain(earlier.iter().map(Vec::as_slice)).map(key).collect();
         let mut validation = Validation::new(Algorithm::HS256);
         // By the instance's own clock, below.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        Self { key: DecodingKey::from_secret(secret), validation, teams: Mutex::default() }
+        Self { keys, identity, validation, teams: Mutex::default() }
+    }
+
+    fn verified(&self, token: &str) -> Option<Claims> {
+        let header = decode_header(token).ok()?;
+        match header.alg {
+            Algorithm::HS256 => {
+                // The id is a hint: a token of another program may have one of its own, or none.
+                let named = self.keys.iter().filter(|(id, _)| header.kid.as_ref() == Some(id));
+                let others = self.keys.iter().filter(|(id, _)| header.kid.as_ref() != Some(id));
+                let verified =
+                    |(_, key): &(String, DecodingKey)| decode::<Claims>(token, key, &self.validation).ok();
+                named.chain(others).find_map(verified).map(|token| token.claims)
+            }
+            Algorithm::RS256 | Algorithm::ES256 => self.identity.as_ref()?.claims(token, &header),
+            _ => None,
+        }
     }
 
     /// The claims of the request's bearer token; `None` without a valid one.
@@ -174,7 +208,7 @@ impl Sessions {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let claims = decode::<Claims>(token.trim(), &self.key, &self.validation).ok()?.claims;
+        let claims = self.verified(token.trim())?;
         let now_s = now.0 / 1000;
         let is_good = now_s < claims.exp && claims.nbf.is_none_or(|from| from <= now_s);
         // A store may be unable to keep what no address has in it.

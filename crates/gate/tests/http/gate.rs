@@ -180,6 +180,8 @@ impl Gate {
             clock: clock.clone(),
             ids,
             secret: SECRET.to_vec(),
+            earlier_secrets: Vec::new(),
+            identity: None,
             tenants: Arc::new(ByPlan),
             settings: Settings::default(),
             metrics: Metrics::new(),

@@ -7,6 +7,7 @@ mod bound;
 mod contention;
 mod decisions;
 mod gate;
+mod identity;
 mod isolation;
 mod keys;
 mod log;

@@ -78,6 +78,8 @@ impl Slow {
             clock,
             ids,
             secret: SECRET.to_vec(),
+            earlier_secrets: Vec::new(),
+            identity: None,
             tenants: Arc::new(ByPlan),
             settings,
             metrics: Metrics::new(),

@@ -90,7 +90,7 @@ async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_b
             fs::File::options().append(true).open(&program).expect("it is there")
         });
         let command =
-            CommandLine { argv: vec![program.clone()], timeout: PATIENCE, user: None, secret: None };
+            CommandLine { argv: vec![program.clone()], timeout: PATIENCE, user: None, secrets: Vec::new() };
         let metrics = Metrics::new();
         let parts = platform.parts(DeployMethod::Command(command));
         let instance = Instance::start(Parts { metrics: metrics.clone(), ..parts });
@@ -113,8 +113,12 @@ async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_b
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_given_up_by_an_operator_alone() {
     let platform = Platform::new();
-    let command =
-        CommandLine { argv: vec!["/nowhere/at/all".to_owned()], timeout: PATIENCE, user: None, secret: None };
+    let command = CommandLine {
+        argv: vec!["/nowhere/at/all".to_owned()],
+        timeout: PATIENCE,
+        user: None,
+        secrets: Vec::new(),
+    };
     let instance = Instance::start(platform.parts(DeployMethod::Command(command)));
     let approval = platform.promoted(&Flow::atomic_commit(), &instance).await.approval;
     // As the endpoint writes it.

@@ -161,7 +161,7 @@ pub(crate) fn shell(script: &str, folder: &Path) -> CommandLine {
         argv: ["/bin/sh", "-c", &script].map(str::to_owned).into(),
         timeout: PATIENCE,
         user: None,
-        secret: None,
+        secrets: Vec::new(),
     }
 }
 

@@ -118,7 +118,8 @@ fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
             settings.listen.0
         );
     }
-    let length = settings.secret.as_bytes().len();
+    let secrets = [&settings.secret].into_iter().chain(&settings.earlier_secrets);
+    let length = secrets.map(|secret| secret.as_bytes().len()).min().unwrap_or_default();
     let wanted = Secret::RECOMMENDED_BYTES;
     if length >= wanted {
         if settings.secret_is_exposed && (!is_here_only || has_https) {

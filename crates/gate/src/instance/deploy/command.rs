@@ -39,8 +39,8 @@ pub struct CommandLine {
     pub timeout: Duration,
     /// User of the command; `None` for the server's own.
     pub user: Option<User>,
-    /// The secret, removed from its output.
-    pub secret: Option<Secret>,
+    /// The server's secrets, removed from its output.
+    pub secrets: Vec<Secret>,
 }
 
 /// A user, and the group that it has first.
@@ -87,7 +87,7 @@ impl CommandLine {
             }
         };
         group.is_over = true;
-        let output = output.finish(note, self.secret.as_ref()).await;
+        let output = output.finish(note, &self.secrets).await;
         let exit_code = status.ok().filter(|_| note.is_empty()).and_then(|status| status.code());
         Ok(Some(Ended { exit_code, output }))
     }
@@ -195,15 +195,12 @@ impl Output {
     }
 
     /// The last of it, with this note at its end.
-    async fn finish(mut self, note: &str, secret: Option<&Secret>) -> String {
+    async fn finish(mut self, note: &str, secrets: &[Secret]) -> String {
         let _ = tokio::time::timeout(TIME_TO_DRAIN, &mut self.reading).await;
         self.reading.abort();
         let mut kept = std::mem::take(&mut *locked(&self.kept));
         kept.extend_from_slice(note.as_bytes());
-        match secret {
-            Some(secret) => last_of(&without(&kept, secret.as_bytes())),
-            None => last_of(&kept),
-        }
+        last_of(&secrets.iter().fold(kept, |kept, secret| without(&kept, secret.as_bytes())))
     }
 }
 

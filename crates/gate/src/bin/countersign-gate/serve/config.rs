@@ -43,6 +43,7 @@ pub(crate) struct File {
     pub(crate) contention: Option<Contention>,
     pub(crate) secret: Option<Text<SecretText>>,
     pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) earlier_secret_files: Vec<PathBuf>,
     pub(crate) operators: Option<Spanned<Vec<Text<MailAddress>>>>,
     pub(crate) forbid_self_approval: Option<bool>,
     pub(crate) log: Option<LogFormat>,
@@ -52,6 +53,7 @@ pub(crate) struct File {
     pub(crate) notifier: Option<Spanned<NotifierTable>>,
     pub(crate) http: HttpTable,
     pub(crate) postgres: PostgresTable,
+    pub(crate) identity: Option<Spanned<IdentityTable>>,
     pub(crate) tenant: Vec<Spanned<TenantTable>>,
 }
 
@@ -115,6 +117,15 @@ pub(crate) struct PostgresTable {
     pub(crate) connections: Option<NonZeroU16>,
     pub(crate) statement_timeout: Option<Text<Time>>,
     pub(crate) allow_data_loss: Option<bool>,
+}
+
+/// An identity provider.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IdentityTable {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) jwks: String,
 }
 
 /// A team.
@@ -240,7 +251,9 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_documentation() {
-        for table in ["", "[workers]", "[deployer]", "[notifier]", "[http]", "[postgres]", "[[tenant]]"] {
+        for table in
+            ["", "[workers]", "[deployer]", "[notifier]", "[http]", "[postgres]", "[identity]", "[[tenant]]"]
+        {
             let names = names(table);
             assert!(names.len() > 2, "{table} {names:?}");
             for name in names {

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use countersign_gate::{
@@ -13,6 +14,7 @@ use countersign_gate::{
     },
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tracing::warn;
 
 use super::settings::Settings;
 use countersign_terminal::BadInput;
@@ -58,12 +60,21 @@ impl Gate {
             clock,
             ids,
             secret: settings.secret.as_bytes().to_vec(),
+            earlier_secrets: settings
+                .earlier_secrets
+                .iter()
+                .map(|secret| secret.as_bytes().to_vec())
+                .collect(),
+            identity: settings.identity.clone(),
             tenants: Arc::new(settings.tenants),
             settings: settings.http,
             metrics,
         });
         app.wake_with(Arc::clone(&instance.wakeups));
         app.ready_with(Arc::clone(&instance.health));
+        if let Some(identity) = settings.identity {
+            tokio::spawn(keep_fresh(identity));
+        }
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let asked_to_stop = async {
@@ -87,6 +98,20 @@ impl Gate {
     pub(crate) async fn close(self) {
         let _ = self.shutdown.send(());
         let _ = self.running.await;
+    }
+}
+
+/// Reads the keys of the identity provider again and again: it replaces them without notice.
+async fn keep_fresh(identity: Arc<http::IdentityProvider>) {
+    const PAUSE: Duration = Duration::from_secs(300);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let identity = Arc::clone(&identity);
+        match tokio::task::spawn_blocking(move || identity.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the keys of the identity provider stay as they are"),
+            Err(error) => warn!(%error, "reading the keys of the identity provider was interrupted"),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use countersign::{
     store::{postgres::PostgresOptions, sql::Cas},
 };
 use countersign_gate::{
-    http::{self, Flows},
+    http::{self, Flows, IdentityProvider, IdentitySettings},
     instance::{
         deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
@@ -27,7 +27,7 @@ use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
-    config::{Config, DeployerTable, File, HttpTable, NotifierTable},
+    config::{Config, DeployerTable, File, HttpTable, IdentityTable, NotifierTable},
     folders::folder_or_its_parent,
     secrets,
     tenants::Tenants,
@@ -46,6 +46,9 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) order: Order,
     pub(crate) secret: Secret,
+    /// Those that it has replaced, the latest first.
+    pub(crate) earlier_secrets: Vec<Secret>,
+    pub(crate) identity: Option<Arc<IdentityProvider>>,
     /// The secret was given as an option or in the environment.
     pub(crate) secret_is_exposed: bool,
     pub(crate) operators: Arc<Operators>,
@@ -88,7 +91,12 @@ impl Settings {
         let file = &config.file;
         let secret = secret(args, file)?;
         let workers = WorkerSettings::default();
-        let method = method(&config, &secret)?;
+        let earlier_secrets = file
+            .earlier_secret_files
+            .iter()
+            .map(|path| secrets::from_file(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        let method = method(&config, &[std::slice::from_ref(&secret), &earlier_secrets].concat())?;
         let lease = worker_lease(&config, &method)?;
         let forbid_self_approval =
             args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
@@ -115,6 +123,8 @@ impl Settings {
                 .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
             order: order(args, &config)?,
             secret_is_exposed: args.secret.is_some(),
+            earlier_secrets,
+            identity: identity(&config)?,
             tenants: Tenants::new(&config, Arc::clone(&operators)),
             operators,
             method,
@@ -199,6 +209,22 @@ fn secret(args: &ServeArgs, file: &File) -> Result<Secret, BadInput> {
         return secrets::from_file(path);
     }
     secrets::from_systemd().unwrap_or_else(|| Err(no_secret()))
+}
+
+/// The identity provider, whose keys are read now: without them none of its tokens would be accepted.
+fn identity(config: &Config) -> Result<Option<Arc<IdentityProvider>>, BadInput> {
+    let Some(table) = &config.file.identity else { return Ok(None) };
+    let IdentityTable { issuer, audience, jwks } = table.get_ref();
+    let settings =
+        IdentitySettings { issuer: issuer.clone(), audience: audience.clone(), jwks: jwks.clone() };
+    match IdentityProvider::open(settings) {
+        Ok(provider) => Ok(Some(Arc::new(provider))),
+        Err(error) => Err(config.problem(
+            table.span(),
+            &format!("no keys: {error}"),
+            "`jwks` with the provider's key set, a file or an https:// address",
+        )),
+    }
 }
 
 fn no_secret() -> BadInput {
@@ -315,7 +341,7 @@ fn operators(args: &ServeArgs, config: &Config, forbid_self_approval: bool) -> R
     Ok(Operators { everywhere, of_team, forbid_self_approval })
 }
 
-fn method(config: &Config, secret: &Secret) -> Result<DeployMethod, BadInput> {
+fn method(config: &Config, secrets: &[Secret]) -> Result<DeployMethod, BadInput> {
     let Some(table) = &config.file.deployer else {
         return Ok(DeployMethod::DryRun(DryRun { duration: Duration::from_secs(1), fails: false }));
     };
@@ -348,7 +374,7 @@ fn method(config: &Config, secret: &Secret) -> Result<DeployMethod, BadInput> {
             config.problem(name.span(), "an unknown user", "a user in /etc/passwd, by name or by UID:GID")
         })?),
     };
-    Ok(DeployMethod::Command(CommandLine { argv, timeout, user, secret: Some(secret.clone()) }))
+    Ok(DeployMethod::Command(CommandLine { argv, timeout, user, secrets: secrets.to_vec() }))
 }
 
 /// True if this can be executed: a path, or a name in `PATH`.

@@ -1,0 +1,158 @@
+//! Whose bearer tokens are accepted: those of earlier secrets, and those of an identity provider.
+
+use std::{fs, path::Path, process::Command, sync::Arc};
+
+use countersign_gate::http::{IdentityProvider, IdentitySettings, mint};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use serde_json::{Value, json};
+
+use crate::gate::{Gate, OPENS, SECRET, claims};
+
+const ISSUER: &str = "https://id.example.com";
+const AUDIENCE: &str = "countersign";
+
+async fn status(gate: &Gate, token: &str) -> u16 {
+    let answer = gate.get(&format!("/api/v1/stacks/{}", gate.slug), &format!("Bearer {token}")).await;
+    answer.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_token_of_an_earlier_secret_is_good_until_that_secret_is_removed() {
+    let (old, older) = (b"the secret before this one".to_vec(), b"and the one before that".to_vec());
+    let rotated = Gate::with(|parts| parts.earlier_secrets = vec![old.clone(), older.clone()]);
+    for secret in [SECRET, &old, &older] {
+        assert_eq!(status(&rotated, &mint(secret, &claims())).await, 200);
+        // The id of the key is a hint, and proves nothing.
+        let header = Header { kid: Some("of another program".to_owned()), ..Header::new(Algorithm::HS256) };
+        let named = encode(&header, &claims(), &EncodingKey::from_secret(secret)).expect("a token");
+        assert_eq!(status(&rotated, &named).await, 200);
+    }
+    assert_eq!(status(&rotated, &mint(b"none of them", &claims())).await, 401);
+    let current = Gate::new();
+    assert_eq!(status(&current, &mint(SECRET, &claims())).await, 200);
+    assert_eq!(status(&current, &mint(&old, &claims())).await, 401);
+    let header = jsonwebtoken::decode_header(mint(SECRET, &claims())).expect("a token");
+    assert_ne!(header.kid, jsonwebtoken::decode_header(mint(&old, &claims())).expect("a token").kid);
+}
+
+/// A key of the provider's, with its public half.
+struct Signer {
+    algorithm: Algorithm,
+    key: EncodingKey,
+    id: &'static str,
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let made = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output();
+    let made = made.expect("there is openssl");
+    assert!(made.status.success(), "{arguments}: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+impl Signer {
+    fn rsa(folder: &Path, id: &'static str) -> Self {
+        openssl(folder, "genrsa -out rsa.pem 2048");
+        openssl(folder, "rsa -in rsa.pem -traditional -outform DER -out rsa.der");
+        let key = EncodingKey::from_rsa_der(&fs::read(folder.join("rsa.der")).expect("a key"));
+        Self { algorithm: Algorithm::RS256, key, id }
+    }
+
+    fn ec(folder: &Path, id: &'static str) -> Self {
+        openssl(folder, "ecparam -genkey -noout -name prime256v1 -out ec.pem");
+        openssl(folder, "pkcs8 -topk8 -nocrypt -in ec.pem -outform DER -out ec.der");
+        let key = EncodingKey::from_ec_der(&fs::read(folder.join("ec.der")).expect("a key"));
+        Self { algorithm: Algorithm::ES256, key, id }
+    }
+
+    fn public(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("a public key");
+        jwk.common.key_id = Some(self.id.to_owned());
+        serde_json::to_value(jwk).expect("JSON")
+    }
+
+    fn sign_as(&self, id: Option<&str>, claims: &Value) -> String {
+        let header = Header { kid: id.map(str::to_owned), ..Header::new(self.algorithm) };
+        encode(&header, claims, &self.key).expect("a token")
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        self.sign_as(Some(self.id), claims)
+    }
+}
+
+fn issued(change: impl FnOnce(&mut Value)) -> Value {
+    let mut claims = serde_json::to_value(claims()).expect("JSON");
+    claims["iss"] = json!(ISSUER);
+    claims["aud"] = json!(AUDIENCE);
+    change(&mut claims);
+    claims
+}
+
+#[tokio::test]
+async fn a_token_of_the_identity_provider_needs_its_key_its_issuer_and_this_audience() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (rsa, ec) = (Signer::rsa(folder.path(), "one"), Signer::ec(folder.path(), "two"));
+    let file = folder.path().join("jwks.json");
+    let publish = |keys: &[Value]| fs::write(&file, json!({ "keys": keys }).to_string()).expect("a file");
+    // A kind of key that is not known here is no reason to refuse the others.
+    publish(&[json!({ "kty": "post-quantum", "kid": "three" }), rsa.public(), ec.public()]);
+    let settings = || IdentitySettings {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        jwks: file.display().to_string(),
+    };
+    let provider = Arc::new(IdentityProvider::open(settings()).expect("it has keys"));
+    let gate = Gate::with(|parts| parts.identity = Some(Arc::clone(&provider)));
+    assert_eq!(status(&gate, &mint(SECRET, &claims())).await, 200, "its own tokens are still good");
+    for signer in [&rsa, &ec] {
+        assert_eq!(status(&gate, &signer.sign(&issued(|_| ()))).await, 200, "{}", signer.id);
+        assert_eq!(
+            status(&gate, &signer.sign(&issued(|claims| claims["aud"] = json!([AUDIENCE, "b"])))).await,
+            200
+        );
+        let now_s = OPENS.0 / 1000;
+        let bad = [
+            issued(|claims| claims["iss"] = json!("https://id.example.org")),
+            issued(|claims| claims["aud"] = json!("another")),
+            issued(|claims| drop(claims.as_object_mut().expect("an object").remove("iss"))),
+            issued(|claims| drop(claims.as_object_mut().expect("an object").remove("aud"))),
+            issued(|claims| drop(claims.as_object_mut().expect("an object").remove("exp"))),
+            issued(|claims| claims["exp"] = json!(now_s)),
+            issued(|claims| claims["nbf"] = json!(now_s + 1)),
+        ];
+        for claims in &bad {
+            assert_eq!(status(&gate, &signer.sign(claims)).await, 401, "{claims}");
+        }
+        for id in [None, Some("three"), Some("unknown")] {
+            assert_eq!(status(&gate, &signer.sign_as(id, &issued(|_| ()))).await, 401, "{id:?}");
+        }
+    }
+    assert_eq!(status(&gate, &rsa.sign_as(Some("two"), &issued(|_| ()))).await, 401, "another key's id");
+    // A public key is no secret: HS256 is verified with the server's alone.
+    let public = serde_json::to_vec(&rsa.public()).expect("JSON");
+    for secret in [&public[..], rsa.public()["n"].as_str().expect("text").as_bytes()] {
+        let header = Header { kid: Some("one".to_owned()), ..Header::new(Algorithm::HS256) };
+        let forged = encode(&header, &issued(|_| ()), &EncodingKey::from_secret(secret)).expect("a token");
+        assert_eq!(status(&gate, &forged).await, 401);
+    }
+    assert_eq!(status(&Gate::new(), &rsa.sign(&issued(|_| ()))).await, 401, "no provider is configured");
+
+    publish(&[ec.public()]);
+    provider.refresh().expect("it has a key");
+    assert_eq!(status(&gate, &rsa.sign(&issued(|_| ()))).await, 401, "the key was withdrawn");
+    assert_eq!(status(&gate, &ec.sign(&issued(|_| ()))).await, 200);
+    fs::write(&file, "no JSON").expect("a file");
+    assert!(provider.refresh().is_err());
+    assert_eq!(status(&gate, &ec.sign(&issued(|_| ()))).await, 200, "the keys stay as they were");
+
+    for (keys, why) in
+        [(json!([]), "no key with a `kid`"), (json!([{ "kty": "oct", "k": "AA", "kid": "x" }]), "no key")]
+    {
+        publish(keys.as_array().expect("a list"));
+        let refused = IdentityProvider::open(settings()).expect_err("it has no key").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    for jwks in ["http://id.example.com/keys", "/no/file"] {
+        let refused = IdentityProvider::open(IdentitySettings { jwks: jwks.to_owned(), ..settings() });
+        assert!(refused.expect_err(jwks).to_string().contains(jwks));
+    }
+}
