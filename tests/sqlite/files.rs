@@ -59,11 +59,11 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     let Platform { store, clock, .. } = Platform::at(&path, SqliteOptions::default());
     drop(store);
     let raw = Connection::open(&path).expect("it is there");
-    raw.execute_batch("INSERT INTO migrations VALUES (5, 'tomorrow', 0)").expect("nothing fails");
+    raw.execute_batch("INSERT INTO migrations VALUES (9, 'tomorrow', 0)").expect("nothing fails");
     drop(raw);
     let refused = open(&path, &clock, SqliteOptions::default()).err();
     let Some(OpenError::Schema(why)) = refused else { panic!("{refused:?}") };
-    assert_eq!(why, SchemaError::Newer { found: 5, known: 4 });
+    assert_eq!(why, SchemaError::Newer { found: 9, known: 8 });
 }
 
 #[test]
