@@ -6,7 +6,6 @@
 mod decision;
 mod digest;
 mod error;
-mod estate;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -17,6 +16,7 @@ pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod system;
+mod tenant_state;
 mod vault;
 
 use std::{future::Future, sync::Arc};
@@ -24,7 +24,6 @@ use std::{future::Future, sync::Arc};
 pub use decision::{Decider, Decision, Named, PersonalDecision, Verdict};
 pub use digest::{Seal, TokenHash, digest_of};
 pub use error::{Causes, StoreError, StoreErrorKind};
-pub use estate::{Applied, Estate};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
@@ -34,6 +33,7 @@ pub use records::{
     Stack, StackStatus, Swept, Team, Way,
 };
 pub use system::{RandomIds, SystemClock};
+pub use tenant_state::{Applied, TenantState};
 use uuid::Uuid;
 pub use vault::{Vault, VaultEntry};
 

@@ -10,7 +10,7 @@ use std::{
 
 use countersign::{
     protocol::Refusal,
-    store::{Ask, Estate, StoreChecks},
+    store::{Ask, StoreChecks, TenantState},
 };
 use uuid::Uuid;
 
@@ -47,8 +47,8 @@ impl Outages {
 }
 
 impl StoreChecks for Outages {
-    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
-        self.is_out(ask.request.team, refusal) || estate.refuses(ask, refusal)
+    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool {
+        self.is_out(ask.request.team, refusal) || tenant_state.refuses(ask, refusal)
     }
 
     fn binds_target(&self) -> bool {

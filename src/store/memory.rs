@@ -1,7 +1,7 @@
 //! The store in memory: one lock for each team; approval states live in a separate compare-and-swap strategy.
 //!
 //! ```text
-//!               ┌ teams: id ─▶ Tenant ┬ Mutex: estate, folders, events
+//!               ┌ teams: id ─▶ Tenant ┬ Mutex: tenant state, folders, events
 //! MemoryStore ──┼ standings: id ─▶ what the rules compare
 //!               └ directory: Mutex: id ─▶ tenant; token ─▶ id; which job, which notice is next
 //! ```
@@ -33,9 +33,9 @@ pub use tenants::{Event, Records};
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Estate, Execution,
+    ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Execution,
     GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, Seal, StackStatus,
-    Store, StoreChecks, StoreError, Team, TokenHash, Way, digest_of, preflight,
+    Store, StoreChecks, StoreError, Team, TenantState, TokenHash, Way, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -80,7 +80,7 @@ struct Directory {
 /// All that a team's lock guards.
 #[derive(Clone, Debug, PartialEq)]
 struct TeamState {
-    estate: Estate,
+    tenant_state: TenantState,
     approvals: IdMap<Box<Folder>>,
     /// Oldest first.
     events: Vec<Event>,
@@ -179,7 +179,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
     async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         let check = |team: &mut TeamState| match preflight::first_refusal(
             &*self.preflight,
-            &team.estate,
+            &team.tenant_state,
             ask,
             step,
         ) {
@@ -190,7 +190,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
     }
 
     async fn find_target(&self, ask: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let found = self.with_team(ask.request.team, |team| team.estate.target(ask));
+        let found = self.with_team(ask.request.team, |team| team.tenant_state.target(ask));
         Ok(found.ok_or(Refusal::NOT_FOUND))
     }
 
@@ -268,7 +268,7 @@ impl<S: Strategy> Store for MemoryStore<S> {
 impl TeamState {
     fn new(team: Team) -> Self {
         Self {
-            estate: Estate::new(team),
+            tenant_state: TenantState::new(team),
             approvals: IdMap::default(),
             events: Vec::new(),
             asked_under: BTreeMap::new(),
@@ -282,7 +282,7 @@ impl TeamState {
 
     /// Digest of the stack that the request would deploy now.
     fn digest(&self, ask: &Ask) -> Digest {
-        digest_of(ask, self.estate.source_services(ask))
+        digest_of(ask, self.tenant_state.source_services(ask))
     }
 
     fn execution(&self, approval: Uuid) -> Option<&Execution> {

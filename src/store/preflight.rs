@@ -1,6 +1,6 @@
 //! The checks behind a step's refusals.
 
-use super::{ApprovalRecord, Ask, Committed, Estate, Seal, estate::check_behind};
+use super::{ApprovalRecord, Ask, Committed, Seal, TenantState, tenant_state::check_behind};
 use crate::protocol::{
     ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
     consume,
@@ -10,7 +10,7 @@ use crate::protocol::{
 /// has at that moment.
 pub trait StoreChecks: Send + Sync {
     /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
-    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool;
+    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool;
 
     /// True if an approval binds the version of its target: a later write to the target refuses its use.
     fn binds_target(&self) -> bool {
@@ -32,8 +32,8 @@ impl PlatformChecks {
 }
 
 impl StoreChecks for PlatformChecks {
-    fn refuses(&self, estate: &Estate, ask: &Ask, refusal: &Refusal) -> bool {
-        estate.refuses(ask, refusal)
+    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool {
+        tenant_state.refuses(ask, refusal)
     }
 }
 
@@ -41,24 +41,28 @@ impl StoreChecks for PlatformChecks {
 const HOPELESS: [Refusal; 3] = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF, Refusal::TWIN_EXISTS];
 
 /// Why an approval of this could never be used.
-pub(super) fn hopeless(preflight: &dyn StoreChecks, estate: &Estate, ask: &Ask) -> Option<Refusal> {
-    HOPELESS.into_iter().find(|refusal| preflight.refuses(estate, ask, refusal))
+pub(super) fn hopeless(
+    preflight: &dyn StoreChecks,
+    tenant_state: &TenantState,
+    ask: &Ask,
+) -> Option<Refusal> {
+    HOPELESS.into_iter().find(|refusal| preflight.refuses(tenant_state, ask, refusal))
 }
 
 /// The first of the step's refusals that applies.
 pub(super) fn first_refusal(
     preflight: &dyn StoreChecks,
-    estate: &Estate,
+    tenant_state: &TenantState,
     ask: &Ask,
     step: &Step,
 ) -> Option<Refusal> {
-    step.refusals().find(|refusal| preflight.refuses(estate, ask, refusal)).cloned()
+    step.refusals().find(|refusal| preflight.refuses(tenant_state, ask, refusal)).cloned()
 }
 
 /// A commit that is about to be judged, with everything that it is judged by.
 pub(super) struct Judgement<'a> {
     pub(super) preflight: &'a dyn StoreChecks,
-    pub(super) estate: &'a Estate,
+    pub(super) tenant_state: &'a TenantState,
     pub(super) ask: &'a Ask,
     pub(super) step: &'a Step,
     pub(super) commit: Commit<'a>,
@@ -94,21 +98,24 @@ impl Judgement<'_> {
     fn unbound(&self) -> Option<Refusal> {
         let record = self.approved.filter(|record| record.approval.digest == self.commit.digest)?;
         let bound = record.bound.as_deref()?;
-        self.estate.unbound(self.ask, bound, &self.seal, self.preflight.binds_target())
+        self.tenant_state.unbound(self.ask, bound, &self.seal, self.preflight.binds_target())
     }
 
     /// Why the change at this index refuses by its own judgement, if it does.
     fn write_refused(&self, index: usize) -> Option<Refusal> {
-        let Self { preflight, estate, ask, step, commit, .. } = *self;
+        let Self { preflight, tenant_state, ask, step, commit, .. } = *self;
         let own = || {
-            let applies = |refusal: &&Refusal| preflight.refuses(estate, ask, refusal);
+            let applies = |refusal: &&Refusal| preflight.refuses(tenant_state, ask, refusal);
             own_refusals(step, index).iter().find(applies).cloned()
         };
         match commit.ops.get(index)? {
             Change::WriteTarget { trust_look } => self.unbound().or_else(own).or_else(|| {
-                let target =
-                    if *trust_look { commit.target.map(|target| target.id) } else { estate.target(ask) };
-                (target.is_none() && estate.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
+                let target = if *trust_look {
+                    commit.target.map(|target| target.id)
+                } else {
+                    tenant_state.target(ask)
+                };
+                (target.is_none() && tenant_state.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
             }),
             Change::WriteVault => own(),
             Change::Consume(_)

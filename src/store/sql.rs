@@ -1,7 +1,7 @@
 //! The common part of the SQL stores: one [`Work`] for each method of the contract, run by an [`Engine`].
 //!
 //! A work is written once, against a [`Session`] of either database. It loads the records of a request,
-//! applies the protocol's rules and the [`Estate`](super::Estate), and writes the changes. The databases differ in the
+//! applies the protocol's rules and the [`TenantState`](super::TenantState), and writes the changes. The databases differ in the
 //! engine, the schema's types, and the compare-and-swap strategies, which are a `.sql` file each.
 //!
 //! The clock is the database's: statements that need the time call `countersign_now()`, milliseconds since the Unix

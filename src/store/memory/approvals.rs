@@ -108,7 +108,7 @@ impl<S: Strategy> MemoryStore<S> {
             return Ok(Ok(Requested { record, created: false }));
         }
         let now = self.clock.now();
-        let bound = Arc::new(team.estate.bound(ask, &self.seal));
+        let bound = Arc::new(team.tenant_state.bound(ask, &self.seal));
         if let Some(most_pending) = most_pending {
             match self.same_or_refused(&team, ask, &bound, most_pending, now) {
                 Ok(None) => {}
@@ -138,7 +138,7 @@ impl<S: Strategy> MemoryStore<S> {
                 expires_at: standing.expires_at,
             }),
             payload: ask.payload.clone(),
-            services: team.estate.services_to_approve(ask),
+            services: team.tenant_state.services_to_approve(ask),
             bound: Some(bound),
             created_at: now,
             decided_at: None,
@@ -181,7 +181,7 @@ impl<S: Strategy> MemoryStore<S> {
         if same.is_some() {
             return Ok(same);
         }
-        match preflight::hopeless(&*self.preflight, &team.estate, ask) {
+        match preflight::hopeless(&*self.preflight, &team.tenant_state, ask) {
             Some(refusal) => Err(refusal),
             None if pending >= most_pending => Err(Refusal::TOO_MANY_PENDING),
             None => Ok(None),

@@ -25,7 +25,7 @@ impl<S: Strategy> MemoryStore<S> {
         // Another team's approval is in another folder, whose fence is read before: no two teams' locks are held together.
         let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.request.team, commit.approval));
         let mut team = tenant.state();
-        let TeamState { estate, approvals, events, strays, launches, .. } = &mut *team;
+        let TeamState { tenant_state, approvals, events, strays, launches, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
         // Both are far away, and neither has to wait for the other.
@@ -38,7 +38,7 @@ impl<S: Strategy> MemoryStore<S> {
         let approved = folder.as_ref().map(|folder| &folder.record);
         let seal = self.seal;
         let judgement =
-            Judgement { preflight, estate, ask, step, commit, standing, approved, seal, fences, now };
+            Judgement { preflight, tenant_state, ask, step, commit, standing, approved, seal, fences, now };
         let guards = match judgement.guards() {
             Ok(guards) => guards,
             Err(refused) => return Ok(refused),
@@ -50,7 +50,7 @@ impl<S: Strategy> MemoryStore<S> {
         }
         // Infallible from here on.
         let approved = folder.as_ref().map(|folder| &folder.record);
-        let applied = estate.apply(ask, commit, approved, &mut || self.ids.next());
+        let applied = tenant_state.apply(ask, commit, approved, &mut || self.ids.next());
         let Commit { approval, digest, .. } = commit;
         // The commit is atomic to readers: the job carries the target that the commit wrote.
         let target = applied.target.or(commit.target);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     store::memory::strategy::Strategy,
-    store::{Estate, Job, JobState, Lease, StackStatus},
+    store::{Job, JobState, Lease, StackStatus, TenantState},
 };
 
 /// A job, with its place in the queue.
@@ -150,10 +150,10 @@ impl TeamState {
     }
 
     fn settle(&mut self, approval: Uuid, target: Option<Uuid>, ended: StackStatus) {
-        let Self { estate, approvals, .. } = self;
-        let first = || estate.target(&Estate::asked(&approvals.get(&approval)?.record));
+        let Self { tenant_state, approvals, .. } = self;
+        let first = || tenant_state.target(&TenantState::asked(&approvals.get(&approval)?.record));
         if let Some(target) = target.or_else(first).filter(|_| approvals.contains_key(&approval)) {
-            estate.end_building(target, ended);
+            tenant_state.end_building(target, ended);
         }
     }
 }

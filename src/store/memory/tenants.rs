@@ -12,8 +12,8 @@ use crate::{
     protocol::{Environment, Refusal, Timestamp},
     store::memory::strategy::{IdMap, Record, Strategy},
     store::{
-        ApprovalRecord, AuditKind, BreakGlass, Estate, GlassBroken, Job, NewResource, NewStack, Query,
-        Resource, Service, Stack, StackStatus, StoreError, Team, Tenants, Vault, VaultEntry, Way,
+        ApprovalRecord, AuditKind, BreakGlass, GlassBroken, Job, NewResource, NewStack, Query, Resource,
+        Service, Stack, StackStatus, StoreError, Team, TenantState, Tenants, Vault, VaultEntry, Way,
     },
 };
 
@@ -81,8 +81,8 @@ impl<S: Strategy> MemoryStore<S> {
     /// Reads a team's records at one moment; `None` for an unknown team.
     pub fn look<T>(&self, team: Uuid, look: impl FnOnce(Records<'_>) -> T) -> Option<T> {
         self.with_team(team, |team| {
-            let TeamState { estate, events, approvals, .. } = team;
-            let Estate { team, stacks, resources, vault, .. } = estate;
+            let TeamState { tenant_state, events, approvals, .. } = team;
+            let TenantState { team, stacks, resources, vault, .. } = tenant_state;
             look(Records { team: *team, stacks, resources, vault, events, approvals })
         })
     }
@@ -93,22 +93,22 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
         let state = || Mutex::new(TeamState::new(team));
         let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant { id, state: state() }));
-        tenant.state().estate.team = team;
+        tenant.state().tenant_state.team = team;
         Ok(())
     }
 
     async fn create_stack(&self, team: Uuid, stack: NewStack) -> Result<Result<Stack, Refusal>, StoreError> {
         let id = self.ids.next();
         let create = |team: &mut TeamState| {
-            if team.estate.has_no_room() {
+            if team.tenant_state.has_no_room() {
                 return Err(Refusal::DEPLOYMENT_LIMIT_REACHED);
             }
             let root = match stack.parent {
-                Some(parent) => team.estate.stack(parent).ok_or(Refusal::NOT_FOUND)?.root,
+                Some(parent) => team.tenant_state.stack(parent).ok_or(Refusal::NOT_FOUND)?.root,
                 None => id,
             };
             let stack = stack.deployed(id, root);
-            team.estate.stacks.push(stack.clone());
+            team.tenant_state.stacks.push(stack.clone());
             Ok(stack)
         };
         self.with_team(team, create).ok_or_else(no_such_team)
@@ -120,12 +120,12 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
     }
 
     async fn stack_by_id(&self, team: Uuid, id: Uuid) -> Result<Option<Stack>, StoreError> {
-        Ok(self.with_team(team, |team| team.estate.stack(id).cloned()).flatten())
+        Ok(self.with_team(team, |team| team.tenant_state.stack(id).cloned()).flatten())
     }
 
     async fn family(&self, team: Uuid, root: Uuid) -> Result<Vec<Stack>, StoreError> {
         let members = |team: &mut TeamState| {
-            team.estate.stacks.iter().filter(|stack| stack.root == root).cloned().collect()
+            team.tenant_state.stacks.iter().filter(|stack| stack.root == root).cloned().collect()
         };
         Ok(self.with_team(team, members).unwrap_or_default())
     }
@@ -154,7 +154,12 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         stack: Uuid,
         services: Vec<Service>,
     ) -> Result<bool, StoreError> {
-        let put = |team: &mut TeamState| match team.estate.stacks.iter_mut().find(|other| other.id == stack) {
+        let put = |team: &mut TeamState| match team
+            .tenant_state
+            .stacks
+            .iter_mut()
+            .find(|other| other.id == stack)
+        {
             Some(stack) => {
                 stack.services = services.into();
                 stack.version += 1;
@@ -193,7 +198,7 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         value: &str,
     ) -> Result<(), StoreError> {
         let entry = VaultEntry { env: env.clone(), key: key.into(), value: value.into() };
-        self.with_team(team, |team| team.estate.vault.put(entry)).ok_or_else(no_such_team)
+        self.with_team(team, |team| team.tenant_state.vault.put(entry)).ok_or_else(no_such_team)
     }
 
     async fn break_glass(&self, team: Uuid, what: BreakGlass) -> Result<(), StoreError> {
@@ -212,18 +217,18 @@ impl<S: Strategy> Tenants for MemoryStore<S> {
         let id = self.ids.next();
         let NewResource { name, kind, env } = resource;
         let resource = Resource { id, name, kind, env, root: id, status: StackStatus::Healthy };
-        let create = |team: &mut TeamState| team.estate.resources.push(resource.clone());
+        let create = |team: &mut TeamState| team.tenant_state.resources.push(resource.clone());
         self.with_team(team, create).ok_or_else(no_such_team)?;
         Ok(resource)
     }
 
     async fn resource(&self, team: Uuid, id: Uuid) -> Result<Option<Resource>, StoreError> {
-        Ok(self.with_team(team, |team| team.estate.resource(id).cloned()).flatten())
+        Ok(self.with_team(team, |team| team.tenant_state.resource(id).cloned()).flatten())
     }
 }
 
 impl TeamState {
     fn by_slug(&mut self, slug: &str) -> Option<&mut Stack> {
-        self.estate.stacks.iter_mut().find(|stack| stack.slug() == slug)
+        self.tenant_state.stacks.iter_mut().find(|stack| stack.slug() == slug)
     }
 }

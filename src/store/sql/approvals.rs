@@ -82,17 +82,17 @@ impl Work for Request {
             return Ok(Done::Undo(Some(Ok(Requested { record, created: false }))));
         }
         let needs = Needs { vault_refs: true, vault: ask.payload.copy_vault, ..Needs::default() };
-        let Some(estate) = load(session, ask, needs).await? else {
+        let Some(tenant_state) = load(session, ask, needs).await? else {
             return Ok(Done::Undo(None));
         };
         let now = now(session).await?;
-        let (digest, bound) = (digest_now(ask, &estate), estate.bound(ask, &self.seal));
+        let (digest, bound) = (digest_now(ask, &tenant_state), tenant_state.bound(ask, &self.seal));
         if let Some(most_pending) = self.most_pending {
             if let Some(record) = self.same(session, digest, &bound, now).await? {
                 self.remember_key(session, record.approval.id).await?;
                 return Ok(Done::Keep(Some(Ok(Requested { record, created: false }))));
             }
-            if let Some(refusal) = hopeless(&*self.preflight, &estate, ask) {
+            if let Some(refusal) = hopeless(&*self.preflight, &tenant_state, ask) {
                 return Ok(Done::Undo(Some(Err(refusal))));
             }
             if self.pending(session, now).await? >= most_pending {
@@ -110,7 +110,7 @@ impl Work for Request {
                 expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
             }),
             payload: ask.payload.clone(),
-            services: estate.services_to_approve(ask),
+            services: tenant_state.services_to_approve(ask),
             bound: Some(Arc::new(bound)),
             created_at: now,
             decided_at: None,

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Estate, Execution, Ids, Resource, Seal, Stack,
-        StoreChecks, VaultEntry, preflight::Judgement,
+        ApprovalRecord, Ask, AuditKind, Committed, Execution, Ids, Resource, Seal, Stack, StoreChecks,
+        TenantState, VaultEntry, preflight::Judgement,
     },
 };
 
@@ -91,14 +91,14 @@ impl Commit {
         let (ask, commit) = (&self.ask, self.commit());
         lock_team(session, ask.request.team, self.mode()).await?;
         let needs = Needs::of_commit(ask, &self.step, &self.ops, self.target.map(|target| target.id));
-        let Some(mut estate) = load(session, ask, needs).await? else {
+        let Some(mut tenant_state) = load(session, ask, needs).await? else {
             return Ok(Done::Undo(Committed::Refused(Refusal::NOT_FOUND)));
         };
         let (now, latest, found) = self.read_approval(session).await?;
         let fences = Fences { held: self.fence, latest };
         let judgement = Judgement {
             preflight: &*self.preflight,
-            estate: &estate,
+            tenant_state: &tenant_state,
             ask,
             step: &self.step,
             commit,
@@ -119,8 +119,8 @@ impl Commit {
         }
         // The approval of another team gets no event and no job here.
         let ours = found.filter(|record| record.approval.team == ask.request.team);
-        let before = estate.clone();
-        let applied = estate.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
+        let before = tenant_state.clone();
+        let applied = tenant_state.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
         let mut at = now;
         if let Some(guards) = guards {
             let execution = self.execution(applied.target.or(self.target), applied.vault_keys.clone());
@@ -129,7 +129,7 @@ impl Commit {
                 Err(refusal) => return Ok(Done::Undo(Committed::NotConsumed(refusal))),
             }
         }
-        self.write(session, &before, &estate).await?;
+        self.write(session, &before, &tenant_state).await?;
         if ours.is_some() {
             for _ in 0..applied.events {
                 write_event(session, AuditKind::Executed, self.approval, at, &ask.by).await?;
@@ -157,12 +157,12 @@ impl Commit {
         Ok((now, fence, found))
     }
 
-    /// Writes down what has changed of the estate.
+    /// Writes down what has changed of the tenant state.
     async fn write<S: Session>(
         &self,
         session: &mut S,
-        before: &Estate,
-        after: &Estate,
+        before: &TenantState,
+        after: &TenantState,
     ) -> Result<(), SqlError> {
         // Entries of the target's environment are not overwritten: the first writer wins.
         const VAULT: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, $2, $3, $4) \

@@ -8,7 +8,7 @@ use super::{
     preflight::{Needs, load, lock_team},
     rows::{Columns, values},
 };
-use crate::store::{ApprovalRecord, Estate, Lease, StackStatus};
+use crate::store::{ApprovalRecord, Lease, StackStatus, TenantState};
 
 /// A statement that skips rows that a concurrent transaction has locked, where the database has concurrent writers.
 macro_rules! passing_over_locked {
@@ -159,10 +159,10 @@ async fn settle<S: Session>(
 ) -> Result<(), SqlError> {
     const STACK: &str = "UPDATE stacks SET status = $1 WHERE id = $2";
     const TWIN: &str = "UPDATE resources SET status = $1 WHERE id = $2";
-    let asked = Estate::asked(record);
+    let asked = TenantState::asked(record);
     let needs = Needs { also: target, ..Needs::default() };
-    let Some(mut estate) = load(session, &asked, needs).await? else { return Ok(()) };
-    if let Some(settled) = estate.settle(&asked, target, ended) {
+    let Some(mut tenant_state) = load(session, &asked, needs).await? else { return Ok(()) };
+    if let Some(settled) = tenant_state.settle(&asked, target, ended) {
         let sql = if asked.is_twin() { TWIN } else { STACK };
         session.execute(sql, &values![ended, settled]).await?;
     }

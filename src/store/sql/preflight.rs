@@ -1,4 +1,4 @@
-//! Loads what one ask is about into an [`Estate`], which judges it: one statement for team and family, and what is seldom
+//! Loads what one ask is about into an [`TenantState`], which judges it: one statement for team and family, and what is seldom
 //! needed only when it is.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{Change, Digest, Refusal, Step},
-    store::{Ask, Estate, StoreChecks, Team, VaultEntry, digest_of, preflight::first_refusal},
+    store::{Ask, StoreChecks, Team, TenantState, VaultEntry, digest_of, preflight::first_refusal},
 };
 
 /// Records that a judgement needs in addition to the family.
@@ -80,25 +80,26 @@ pub(super) async fn load<S: Session>(
     session: &mut S,
     ask: &Ask,
     needs: Needs,
-) -> Result<Option<Estate>, SqlError> {
+) -> Result<Option<TenantState>, SqlError> {
     let sql = if ask.is_twin() { TWINS } else { STACKS };
     let (team, binding) = (ask.request.team, ask.binding());
     let parameters = values![ask.payload.source, team, needs.also, &binding.to];
     let rows = session.query(sql, &parameters).await?;
-    let Some(mut estate) = estate_of(rows, ask.is_twin())? else { return Ok(None) };
-    let creates = needs.room_for_another || estate.target(ask).is_none();
+    let Some(mut tenant_state) = tenant_state_of(rows, ask.is_twin())? else { return Ok(None) };
+    let creates = needs.room_for_another || tenant_state.target(ask).is_none();
     if needs.room && creates && !ask.is_twin() {
-        estate.other_stacks = count_stacks(session, team).await?.saturating_sub(estate.stacks.len());
+        tenant_state.other_stacks =
+            count_stacks(session, team).await?.saturating_sub(tenant_state.stacks.len());
     }
-    if needs.vault || (needs.vault_refs && estate.speaks_of_vault()) {
+    if needs.vault || (needs.vault_refs && tenant_state.speaks_of_vault()) {
         let rows = session.query(VAULT, &values![team, &binding.from, &binding.to]).await?;
         let entry = |row| -> Result<VaultEntry, SqlError> {
             let mut columns = Columns::of(row);
             Ok(VaultEntry { env: columns.take()?, key: columns.take()?, value: columns.take()? })
         };
-        estate.vault = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
+        tenant_state.vault = rows.into_iter().map(entry).collect::<Result<_, _>>()?;
     }
-    Ok(Some(estate))
+    Ok(Some(tenant_state))
 }
 
 /// Number of stacks of a team.
@@ -108,23 +109,23 @@ pub(super) async fn count_stacks<S: Session>(session: &mut S, team: Uuid) -> Res
 }
 
 /// The team of these rows, with the members of the family.
-fn estate_of(rows: Vec<Row>, twins: bool) -> Result<Option<Estate>, SqlError> {
-    let mut estate = None;
+fn tenant_state_of(rows: Vec<Row>, twins: bool) -> Result<Option<TenantState>, SqlError> {
+    let mut tenant_state = None;
     for row in rows {
         let mut columns = Columns::of(row);
         let team = Team { plan: columns.take()?, deployment_cap: columns.take()? };
-        let estate = estate.get_or_insert_with(|| Estate::new(team));
+        let tenant_state = tenant_state.get_or_insert_with(|| TenantState::new(team));
         if columns.is_null() {
             continue;
         }
         let _seq: i64 = columns.take()?;
         if twins {
-            estate.resources.push(columns.resource()?);
+            tenant_state.resources.push(columns.resource()?);
         } else {
-            estate.stacks.push(columns.stack()?);
+            tenant_state.stacks.push(columns.stack()?);
         }
     }
-    Ok(estate)
+    Ok(tenant_state)
 }
 
 /// The team with the source, the target given by id, and the source's family in the environment.
@@ -155,8 +156,8 @@ const TWINS: &str = family!("resources", resource_columns);
 const VAULT: &str = "SELECT env, key, value FROM vault WHERE team = $1 AND env IN ($2, $3)";
 
 /// The digest of the request with the source's current services.
-pub(super) fn digest_now(ask: &Ask, estate: &Estate) -> Digest {
-    digest_of(ask, estate.source_services(ask))
+pub(super) fn digest_now(ask: &Ask, tenant_state: &TenantState) -> Digest {
+    digest_of(ask, tenant_state.source_services(ask))
 }
 
 /// Judges a step's refusals on what there is.
@@ -177,12 +178,12 @@ impl Work for Check {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         let Self { ask, step, preflight } = self;
         let needs = Needs::of_refusals(step.refusals());
-        let Some(estate) = load(session, ask, needs).await? else {
+        let Some(tenant_state) = load(session, ask, needs).await? else {
             return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
         };
-        Ok(Done::Keep(match first_refusal(&**preflight, &estate, ask, step) {
+        Ok(Done::Keep(match first_refusal(&**preflight, &tenant_state, ask, step) {
             Some(refusal) => Err(refusal),
-            None => Ok(digest_now(ask, &estate)),
+            None => Ok(digest_now(ask, &tenant_state)),
         }))
     }
 }
@@ -200,7 +201,9 @@ impl Work for FindTarget {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        let estate = load(session, &self.ask, Needs::default()).await?;
-        Ok(Done::Keep(estate.map(|estate| estate.target(&self.ask)).ok_or(Refusal::NOT_FOUND)))
+        let tenant_state = load(session, &self.ask, Needs::default()).await?;
+        Ok(Done::Keep(
+            tenant_state.map(|tenant_state| tenant_state.target(&self.ask)).ok_or(Refusal::NOT_FOUND),
+        ))
     }
 }

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     protocol::{Environment, Refusal},
     store::{
-        BreakGlass, Estate, GlassBroken, Ids, NewResource, NewStack, Query, Resource, Service, Stack,
-        StackStatus, Team,
+        BreakGlass, GlassBroken, Ids, NewResource, NewStack, Query, Resource, Service, Stack, StackStatus,
+        Team, TenantState,
     },
 };
 
@@ -62,7 +62,7 @@ impl Work for CreateStack {
         lock_team(session, self.team, self.mode).await?;
         let Some(team) = find_team(session, self.team).await? else { return Ok(Done::Undo(None)) };
         let other_stacks = count_stacks(session, self.team).await?;
-        if (Estate { other_stacks, ..Estate::new(team) }).has_no_room() {
+        if (TenantState { other_stacks, ..TenantState::new(team) }).has_no_room() {
             return Ok(Done::Undo(Some(Err(Refusal::DEPLOYMENT_LIMIT_REACHED))));
         }
         let root = match self.stack.parent {

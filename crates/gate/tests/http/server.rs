@@ -166,7 +166,7 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
     let (store, deployer) = (slow.store.clone(), slow.deployer.clone());
     let second = slow.approved().await;
     let record = at_once(slow.store.approval(TEAM, second)).expect("nothing fails").expect("it is there");
-    let mut ask = countersign::store::Estate::asked(&record);
+    let mut ask = countersign::store::TenantState::asked(&record);
     ask.payload.source = slow.source;
     let digest = record.approval.digest;
     let own =

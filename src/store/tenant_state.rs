@@ -22,7 +22,7 @@ const VAULT: &str = "vault:";
 
 /// A team's state: all of it, or the part that one request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Estate {
+pub struct TenantState {
     /// The team's tier and limits.
     pub team: Team,
     /// In the order in which they were created.
@@ -51,29 +51,29 @@ pub struct Applied {
 }
 
 /// Checks if a refusal applies to a request, given its team's state.
-type PlatformCheck = fn(&Estate, &Ask) -> bool;
+type PlatformCheck = fn(&TenantState, &Ask) -> bool;
 
 /// The platform's check behind this refusal; `None` when it has no such check.
 pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
     static CHECKS: [(Refusal, PlatformCheck); 6] = [
-        (Refusal::NO_SERVICES, |estate, ask| {
-            estate.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
+        (Refusal::NO_SERVICES, |tenant_state, ask| {
+            tenant_state.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
         }),
-        (Refusal::MISSING_IMAGE_REF, |estate, ask| {
+        (Refusal::MISSING_IMAGE_REF, |tenant_state, ask| {
             let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
-            estate.stack(ask.payload.source).is_some_and(missing)
+            tenant_state.stack(ask.payload.source).is_some_and(missing)
         }),
-        (Refusal::VAULT_REF_FAILED, |estate, ask| !estate.vault_refs_resolve(ask)),
-        (Refusal::TWIN_EXISTS, |estate, ask| ask.is_twin() && estate.target(ask).is_some()),
-        (Refusal::NOT_FOUND, |estate, ask| !estate.source_exists(ask)),
-        (Refusal::DEPLOYMENT_LIMIT_REACHED, |estate, ask| {
-            estate.target(ask).is_none() && estate.is_full(ask)
+        (Refusal::VAULT_REF_FAILED, |tenant_state, ask| !tenant_state.vault_refs_resolve(ask)),
+        (Refusal::TWIN_EXISTS, |tenant_state, ask| ask.is_twin() && tenant_state.target(ask).is_some()),
+        (Refusal::NOT_FOUND, |tenant_state, ask| !tenant_state.source_exists(ask)),
+        (Refusal::DEPLOYMENT_LIMIT_REACHED, |tenant_state, ask| {
+            tenant_state.target(ask).is_none() && tenant_state.is_full(ask)
         }),
     ];
     CHECKS.iter().find(|(checked, _)| checked == refusal).map(|(_, check)| *check)
 }
 
-impl Estate {
+impl TenantState {
     /// An empty state.
     pub fn new(team: Team) -> Self {
         Self { team, stacks: Vec::new(), other_stacks: 0, resources: Vec::new(), vault: Vault::default() }
