@@ -16,7 +16,8 @@ use crate::{
         Waiter, request_once, supports_with,
     },
     store::{
-        ApprovalRecord, Ask, Decision, Payload, Plan, Requested, Store, StoreError, Team, Tenants, digest_of,
+        ApprovalRecord, Decision, Payload, Plan, PromotionRequest, Requested, Store, StoreError, Team,
+        Tenants, digest_of,
     },
 };
 
@@ -66,7 +67,7 @@ impl Item {
 
     /// The request to use `approval`, or without one to be given one. A store keeps requests of the platform, so the content
     /// takes the place of a target's name.
-    fn ask(&self, approval: Option<Uuid>) -> Ask {
+    fn ask(&self, approval: Option<Uuid>) -> PromotionRequest {
         let name =
             |name: &str| Environment::parse(name).unwrap_or_else(|_| unreachable!("{name} is a legal name"));
         let binding = Binding { kind: Kind::Stack, from: name("issued"), to: name("used") };
@@ -75,7 +76,7 @@ impl Item {
             None => Request::for_new(self.owner, binding),
         };
         let payload = Payload { source: self.owner, name: Some(self.content.to_string()), copy_vault: false };
-        Ask { request, by: Arc::clone(&self.by), payload, key: self.key.clone() }
+        PromotionRequest { request, requested_by: Arc::clone(&self.by), payload, key: self.key.clone() }
     }
 }
 

@@ -27,10 +27,10 @@ pub use error::{Causes, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, BoundTarget, BoundValue, BreakGlass, Claim, DeployLog,
+    ApprovalRecord, AuditEvent, AuditKind, Bound, BoundTarget, BoundValue, BreakGlass, Claim, DeployLog,
     Difference, EnvVars, Execution, GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack,
-    Notice, NoticeState, Page, Payload, Place, Plan, Query, Requested, Resource, ResourceKind, Service,
-    Stack, StackStatus, Swept, Team, Way,
+    Notice, NoticeState, Page, Payload, Place, Plan, PromotionRequest, Query, Requested, Resource,
+    ResourceKind, Service, Stack, StackStatus, Swept, Team, Way,
 };
 pub use system::{RandomIds, SystemClock};
 pub use tenant_state::{Applied, TenantState};
@@ -100,20 +100,23 @@ pub trait Store: Send + Sync {
     /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
     ///
     /// A digest that is older than the row lets through what was not approved.
-    fn read_approval(&self, ask: &Ask) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+    fn read_approval(
+        &self,
+        ask: &PromotionRequest,
+    ) -> impl Future<Output = Result<Reading, StoreError>> + Send;
 
     /// Judges each of the step's refusals, in their order, on what there is now; with none, the digest of what would
     /// run. Changes nothing.
     fn check(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         step: &Step,
     ) -> impl Future<Output = Result<Result<Digest, Refusal>, StoreError>> + Send;
 
     /// The target that there is, if any. Changes nothing.
     fn find_target(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         step: &Step,
     ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
 
@@ -123,17 +126,24 @@ pub trait Store: Send + Sync {
     ///
     /// Two concurrent holders of one lease cost a preflight; two with the same number, or a decreasing one, cannot be
     /// told apart by a consume under the `lease` guard.
-    fn lease_approval(&self, ask: &Ask) -> impl Future<Output = Result<Leased, StoreError>> + Send;
+    fn lease_approval(
+        &self,
+        ask: &PromotionRequest,
+    ) -> impl Future<Output = Result<Leased, StoreError>> + Send;
 
     /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
     /// The number stays given.
-    fn release_approval(&self, ask: &Ask, fence: u64) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn release_approval(
+        &self,
+        ask: &PromotionRequest,
+        fence: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Applies all of the commit or nothing. Its consume is judged on the approval's current state, by one reading of
     /// the store's clock: of two commits that consume one approval at most one is applied.
     fn commit(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         step: &Step,
         commit: Commit<'_>,
     ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
@@ -143,7 +153,10 @@ pub trait Store: Send + Sync {
     /// If the team has requested an approval under the same key before, returns that one, with `created` false, and
     /// writes nothing: a retry after a lost reply must not send a second link. Of the requests under one key exactly
     /// one gets `created`.
-    fn request_approval(&self, ask: &Ask) -> impl Future<Output = Result<Requested, StoreError>> + Send;
+    fn request_approval(
+        &self,
+        ask: &PromotionRequest,
+    ) -> impl Future<Output = Result<Requested, StoreError>> + Send;
 
     /// As [`request_approval`](Self::request_approval), for a person's decision: a request for what an approval of the team is
     /// pending or usable for returns that one, also under another key, and nothing is written but the key. All in one action.
@@ -153,7 +166,7 @@ pub trait Store: Send + Sync {
     /// has `most_pending` undecided approvals.
     fn request_decision(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         most_pending: usize,
     ) -> impl Future<Output = Result<Result<Requested, Refusal>, StoreError>> + Send;
 

@@ -13,7 +13,10 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::memory::strategy::{self, DefaultStrategy, Strategy},
-    store::{Ask, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
+    store::{
+        Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store, Team,
+        Verdict,
+    },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
 use countersign_testkit::{Peek, Seed};
@@ -47,7 +50,7 @@ impl Dice {
 pub(crate) struct Given {
     store: MemoryStore,
     bare: DefaultStrategy,
-    asks: Vec<Ask>,
+    asks: Vec<PromotionRequest>,
 }
 
 impl Given {
@@ -68,7 +71,7 @@ impl Given {
             for _ in 0..approvals / usize::from(teams) {
                 let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
                 let payload = Payload { source, name: None, copy_vault: true };
-                let mut ask = Ask { request, by: Arc::clone(&by), payload, key: None };
+                let mut ask = PromotionRequest { request, requested_by: Arc::clone(&by), payload, key: None };
                 let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory").record;
                 ask.request.approval = record.approval.id;
                 asks.push(ask);
@@ -89,12 +92,12 @@ impl Given {
     }
 
     /// Each request with the digest that an attempt holds which reads before it commits.
-    fn with_digests<'a>(&self, asks: &'a [Ask]) -> Vec<(&'a Ask, Digest)> {
+    fn with_digests<'a>(&self, asks: &'a [PromotionRequest]) -> Vec<(&'a PromotionRequest, Digest)> {
         asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
     }
 
     /// The commit of `atomic-commit`, after recall, validate and plan; whether it was applied.
-    fn commit(&self, flow: &Flow, ask: &Ask, digest: Digest) -> bool {
+    fn commit(&self, flow: &Flow, ask: &PromotionRequest, digest: Digest) -> bool {
         let at = Position { cursor: 3, ..Position::new(digest) };
         let promotion = Promotion::at_position(flow, &ask.request, at);
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
@@ -122,7 +125,11 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    fn add(&mut self, chunk: &[(&Ask, Digest)], mut work: impl FnMut(&Ask, Digest) -> bool) {
+    fn add(
+        &mut self,
+        chunk: &[(&PromotionRequest, Digest)],
+        mut work: impl FnMut(&PromotionRequest, Digest) -> bool,
+    ) {
         #[expect(clippy::disallowed_methods, reason = "this is a benchmark")]
         let start = Instant::now();
         let mut done = 0;

@@ -17,7 +17,8 @@ use std::{
 use countersign::{
     protocol::{Binding, Digest, Environment, Guards, Kind, Request},
     store::{
-        Ask, Committed, Decision, EnvVars, NewStack, Payload, Plan, Store, Team, Tenants, Verdict,
+        Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Store, Team, Tenants,
+        Verdict,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -148,7 +149,7 @@ fn rate_of_store(clients: usize, approvals: usize) -> (f64, u64) {
 }
 
 /// A store with this many approved approvals, and a request for each of them.
-fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uuid>) {
+fn platform(path: &Path, approvals: usize) -> (SqliteStore, PromotionRequest, Digest, Vec<Uuid>) {
     let clock = Arc::new(HandClock::at(countersign::protocol::Timestamp(1_000)));
     let ids = Arc::new(CountingIds::default());
     let store = SqliteStore::open(path, clock, ids, SqliteOptions::default()).expect("a new file");
@@ -159,13 +160,13 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, Ask, Digest, Vec<Uui
         let stack = NewStack { name, env, parent: None, services: Vec::new(), env_vars: EnvVars::new() };
         let stack = store.create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
         let (from, to) = (stack.env, environment("production"));
-        let mut ask = Ask {
+        let mut ask = PromotionRequest {
             request: Request {
                 approval: Uuid::nil(),
                 team: TEAM,
                 binding: Binding { kind: Kind::Stack, from, to },
             },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source: stack.id, name: None, copy_vault: false },
             key: None,
         };

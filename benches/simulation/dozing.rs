@@ -9,8 +9,8 @@ use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
     service::{Deployer, Driver, Launch, Terms, Worked, work},
     store::{
-        Ask, Committed, Decision, EnvVars, Execution, Lease, MemoryStore, NewStack, Payload, Plan, Reading,
-        Service, StackStatus, Store, StoreError, Team, Tenants, Verdict,
+        Committed, Decision, EnvVars, Execution, Lease, MemoryStore, NewStack, Payload, Plan,
+        PromotionRequest, Reading, Service, StackStatus, Store, StoreError, Team, Tenants, Verdict,
     },
 };
 use countersign_models::{
@@ -37,22 +37,35 @@ impl Dozing {
 }
 
 impl Store for Dozing {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.doze().await;
         self.store.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.doze().await;
         self.store.check(ask, step).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.doze().await;
         self.store.find_target(ask, step).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         self.doze().await;
         self.store.commit(ask, step, commit).await
     }
@@ -127,9 +140,9 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let approved = stack("approved", None);
     let other = stack("other", Some(approved));
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let ask = |source, approval| Ask {
+    let ask = |source, approval| PromotionRequest {
         request: Request { approval, team: TEAM, binding: binding.clone() },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };

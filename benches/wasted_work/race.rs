@@ -18,8 +18,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::{
-        Ask, AuditKind, Clock, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service,
-        Store, StoreError, Team, Verdict,
+        AuditKind, Clock, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest,
+        Reading, Service, Store, StoreError, Team, Verdict,
     },
 };
 use countersign_models::fixtures::{CountingIds, token_of};
@@ -106,11 +106,15 @@ struct Contender {
 }
 
 impl Store for Contender {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.store.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         let Track { race, preflights, .. } = &*self.track;
         let is_first = preflights.fetch_add(1, Ordering::Relaxed) == 0;
         if race.first_dies && is_first {
@@ -125,11 +129,20 @@ impl Store for Contender {
         self.store.check(ask, step).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.store.find_target(ask, step).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
         let committed = self.store.commit(ask, step, commit).await;
         if consumes && matches!(committed, Ok(Committed::Applied { .. })) {
@@ -211,7 +224,7 @@ impl Race {
     async fn judge(
         &self,
         store: &MemoryStore,
-        ask: &Ask,
+        ask: &PromotionRequest,
         track: &Track,
         answers: &[Answer],
     ) -> Result<Finish, String> {
@@ -255,7 +268,7 @@ impl Race {
 
 impl Contender {
     /// Comes, and tries until it has its answer or dies.
-    async fn contend(&self, ask: &Ask, source: Digest, line: &Line, flight: &Flight) -> Answer {
+    async fn contend(&self, ask: &PromotionRequest, source: Digest, line: &Line, flight: &Flight) -> Answer {
         let Track { race, clock, .. } = &*self.track;
         tokio::time::sleep(Duration::from_millis(race.arrival_ms(self.number))).await;
         let mut death = pin!(self.death.notified());
@@ -267,7 +280,7 @@ impl Contender {
         Answer { told: told.await, at_ms: clock.elapsed_ms() }
     }
 
-    async fn attempt(&self, ask: &Ask, source: Digest, line: &Line, flight: &Flight) -> Shared {
+    async fn attempt(&self, ask: &PromotionRequest, source: Digest, line: &Line, flight: &Flight) -> Shared {
         let Race { contention, flow, .. } = &self.track.race;
         // The launch is the worker's: it is irrelevant here.
         let deployer = InMemoryDeployer::default();
@@ -282,16 +295,16 @@ impl Contender {
 }
 
 /// An ask with an approval that the operator has given.
-async fn approved(store: &MemoryStore) -> Ask {
+async fn approved(store: &MemoryStore) -> PromotionRequest {
     let environment = |name| Environment::parse(name).expect("a legal name");
     store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
     let image_ref = Some("shop:1".to_owned());
     let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
     let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = Ask {
+    let mut ask = PromotionRequest {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };

@@ -23,14 +23,14 @@ macro_rules! decisions_pass_through {
     ($store:tt) => {
         async fn request_approval(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Requested, ::countersign::store::StoreError> {
             self.$store.request_approval(ask).await
         }
 
         async fn request_decision(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
             most_pending: usize,
         ) -> Result<
             Result<::countersign::store::Requested, ::countersign::protocol::Refusal>,
@@ -131,14 +131,14 @@ macro_rules! promotions_pass_through {
     ($store:tt) => {
         async fn read_approval(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Reading, ::countersign::store::StoreError> {
             self.$store.read_approval(ask).await
         }
 
         async fn check(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
             step: &::countersign::protocol::Step,
         ) -> Result<
             Result<::countersign::protocol::Digest, ::countersign::protocol::Refusal>,
@@ -149,7 +149,7 @@ macro_rules! promotions_pass_through {
 
         async fn find_target(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
             step: &::countersign::protocol::Step,
         ) -> Result<
             Result<Option<::uuid::Uuid>, ::countersign::protocol::Refusal>,
@@ -160,7 +160,7 @@ macro_rules! promotions_pass_through {
 
         async fn commit(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
             step: &::countersign::protocol::Step,
             commit: ::countersign::protocol::Commit<'_>,
         ) -> Result<::countersign::store::Committed, ::countersign::store::StoreError> {
@@ -183,14 +183,14 @@ macro_rules! leases_pass_through {
     ($store:tt) => {
         async fn lease_approval(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Leased, ::countersign::store::StoreError> {
             self.$store.lease_approval(ask).await
         }
 
         async fn release_approval(
             &self,
-            ask: &::countersign::store::Ask,
+            ask: &::countersign::store::PromotionRequest,
             fence: u64,
         ) -> Result<(), ::countersign::store::StoreError> {
             self.$store.release_approval(ask, fence).await

@@ -10,7 +10,7 @@ use std::{
 
 use countersign::{
     protocol::Refusal,
-    store::{Ask, StoreChecks, TenantState},
+    store::{PromotionRequest, StoreChecks, TenantState},
 };
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl Outages {
 }
 
 impl StoreChecks for Outages {
-    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool {
+    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
         self.is_out(ask.request.team, refusal) || tenant_state.refuses(ask, refusal)
     }
 

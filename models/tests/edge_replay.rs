@@ -8,7 +8,7 @@ use countersign::{
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
     },
-    store::{Ask, Payload, StackStatus, Store},
+    store::{Payload, PromotionRequest, StackStatus, Store},
 };
 use countersign_models::{
     explorer::{Limits, explore},
@@ -103,12 +103,12 @@ fn a_strategy_that_forgets_is_found_at_the_first_decision() {
     assert!(divergence.to_string().contains("1 operator approves"));
 }
 
-fn ask_for(approval: Uuid) -> Ask {
+fn ask_for(approval: Uuid) -> PromotionRequest {
     let environment = |name| Environment::parse(name).expect("a legal name");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    Ask {
+    PromotionRequest {
         request: Request { approval, team: TEAM, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Answer, Deployer, Driver, Preflight, Waiter, request_once};
 use crate::{
     protocol::{Digest, Environment, Outcome, Refusal, Status},
-    store::{Ask, Decision, Requested, Store, StoreError},
+    store::{Decision, PromotionRequest, Requested, Store, StoreError},
 };
 
 /// The approver, in the audit of a promote that a rule approved.
@@ -24,7 +24,7 @@ pub fn is_protected(env: &Environment) -> bool {
 }
 
 /// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
-pub fn is_auto_approved(ask: &Ask) -> bool {
+pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
     let binding = ask.binding();
     !is_protected(&binding.to) && !(ask.payload.copy_vault && is_protected(&binding.from))
 }
@@ -40,7 +40,7 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     /// The store's, before there is an approval. Within, 422 if the key belongs to another request.
     pub async fn promote_auto_approved(
         self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         source: Digest,
     ) -> Result<Result<(Uuid, Answer), Refusal>, StoreError> {
         let mut tries = 1;
@@ -50,7 +50,7 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
                 .key
                 .as_ref()
                 .map(|key| if tries == 1 { key.clone() } else { format!("{key} {tries}").into() });
-            let requested = match request_once(&Ask { key, ..ask.clone() }, self.store).await? {
+            let requested = match request_once(&PromotionRequest { key, ..ask.clone() }, self.store).await? {
                 Ok(Requested { record, .. }) => record.approval,
                 Err(refusal) => return Ok(Err(refusal)),
             };

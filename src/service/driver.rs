@@ -5,7 +5,7 @@ use crate::{
     protocol::{
         Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Step, StepAction, Timestamp,
     },
-    store::{Ask, Committed, Leased, Store, StoreError, StoreErrorKind},
+    store::{Committed, Leased, PromotionRequest, Store, StoreError, StoreErrorKind},
 };
 
 /// The order of the steps, and everything that an attempt runs against.
@@ -47,7 +47,7 @@ impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> 
 
     /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of the current
     /// payload. A lease that was acquired is released at the end, in any case, and the next waiter is called.
-    pub async fn promote(self, ask: &Ask, source: Digest) -> Outcome {
+    pub async fn promote(self, ask: &PromotionRequest, source: Digest) -> Outcome {
         let Self { flow, store, waiter, .. } = self;
         let mut promotion = Promotion::begin(flow, &ask.request, source);
         let mut has_waited = false;
@@ -84,7 +84,7 @@ impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> 
 /// moved.
 pub async fn step<S: Store, D: Deployer>(
     promotion: &mut Promotion<'_>,
-    ask: &Ask,
+    ask: &PromotionRequest,
     store: &S,
     deployer: &D,
 ) -> Option<Timestamp> {
@@ -93,7 +93,7 @@ pub async fn step<S: Store, D: Deployer>(
 
 async fn step_with<S: Store, D: Deployer, P: Preflight>(
     promotion: &mut Promotion<'_>,
-    ask: &Ask,
+    ask: &PromotionRequest,
     store: &S,
     deployer: &D,
     preflight: &P,
@@ -160,7 +160,7 @@ async fn step_with<S: Store, D: Deployer, P: Preflight>(
 }
 
 /// The outcome that an earlier attempt under the same key has stored. A request without a key has none.
-async fn recall<S: Store>(ask: &Ask, store: &S) -> Reply<'static> {
+async fn recall<S: Store>(ask: &PromotionRequest, store: &S) -> Reply<'static> {
     if ask.key.is_none() {
         return Reply::NotRecalled;
     }
@@ -175,14 +175,14 @@ async fn recall<S: Store>(ask: &Ask, store: &S) -> Reply<'static> {
 
 /// The preflight's own checks, then the store's.
 async fn check<S: Store, P: Preflight>(
-    ask: &Ask,
+    ask: &PromotionRequest,
     step: &Step,
     store: &S,
     preflight: &P,
 ) -> Result<Result<Digest, Refusal>, StoreError> {
     let request = CheckRequest {
         approval: ask.request.approval,
-        by: &ask.by,
+        by: &ask.requested_by,
         step: step.name.as_deref().unwrap_or("check"),
     };
     for refusal in step.refusals().filter(|refusal| preflight.can_produce(refusal)) {

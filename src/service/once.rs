@@ -8,7 +8,7 @@ use std::pin::pin;
 use super::{Deployer, Driver, Preflight, Waiter};
 use crate::{
     protocol::{Digest, Outcome, Refusal},
-    store::{Ask, Requested, Store, StoreError},
+    store::{PromotionRequest, Requested, Store, StoreError},
 };
 
 /// The answer to a request.
@@ -25,7 +25,7 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     ///
     /// A flow without [`recall`](crate::protocol::Flow::recalls) replays nothing: there a retry gets a 409. So does an
     /// attempt that overlaps with another one under its key and loses; repeated, it gets the outcome.
-    pub async fn promote_once(self, ask: &Ask, source: Digest) -> Answer {
+    pub async fn promote_once(self, ask: &PromotionRequest, source: Digest) -> Answer {
         // Pinned on the stack, so that the future is not moved.
         let end = pin!(self.promote(ask, source)).await;
         let replayed = matches!(end, Outcome::Succeeded { repeats: true, .. });
@@ -39,7 +39,7 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
 /// The store's. Within, 422 when the key has asked for something else, and the refusals of
 /// [`Store::request_decision`].
 pub async fn request_decision<S: Store>(
-    ask: &Ask,
+    ask: &PromotionRequest,
     most_pending: usize,
     store: &S,
 ) -> Result<Result<Requested, Refusal>, StoreError> {
@@ -51,11 +51,14 @@ pub async fn request_decision<S: Store>(
 ///
 /// # Errors
 /// The store's. Within, 422 when the key has asked for something else.
-pub async fn request_once<S: Store>(ask: &Ask, store: &S) -> Result<Result<Requested, Refusal>, StoreError> {
+pub async fn request_once<S: Store>(
+    ask: &PromotionRequest,
+    store: &S,
+) -> Result<Result<Requested, Refusal>, StoreError> {
     Ok(of_this_ask(ask, store.request_approval(ask).await?))
 }
 
-fn of_this_ask(ask: &Ask, requested: Requested) -> Result<Requested, Refusal> {
+fn of_this_ask(ask: &PromotionRequest, requested: Requested) -> Result<Requested, Refusal> {
     let record = &requested.record;
     if record.payload != ask.payload || record.approval.binding != *ask.binding() {
         return Err(Refusal::IDEMPOTENCY_KEY_REUSED);

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use super::{
     Ids,
-    records::{Ask, Service},
+    records::{PromotionRequest, Service},
 };
 use crate::protocol::{Digest, Kind};
 
 /// The digest of what `ask` would launch from a source with these services.
 ///
 /// Each part goes in with its length, so that no two requests run into one another.
-pub fn digest_of(ask: &Ask, services: &[Service]) -> Digest {
+pub fn digest_of(ask: &PromotionRequest, services: &[Service]) -> Digest {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());

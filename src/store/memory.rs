@@ -33,8 +33,8 @@ pub use tenants::{Event, Records};
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, Ask, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Execution,
-    GlassBroken, Ids, Lease, Leased, Page, PlatformChecks, Query, Reading, Requested, Seal, StackStatus,
+    ApprovalRecord, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Execution, GlassBroken,
+    Ids, Lease, Leased, Page, PlatformChecks, PromotionRequest, Query, Reading, Requested, Seal, StackStatus,
     Store, StoreChecks, StoreError, Team, TenantState, TokenHash, Way, digest_of, preflight,
 };
 use crate::{
@@ -172,11 +172,15 @@ impl<S: Strategy> MemoryStore<S> {
 }
 
 impl<S: Strategy> Store for MemoryStore<S> {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.reading(ask)
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         let check = |team: &mut TeamState| match preflight::first_refusal(
             &*self.preflight,
             &team.tenant_state,
@@ -189,32 +193,41 @@ impl<S: Strategy> Store for MemoryStore<S> {
         Ok(self.with_team(ask.request.team, check).unwrap_or(Err(Refusal::NOT_FOUND)))
     }
 
-    async fn find_target(&self, ask: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        _: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         let found = self.with_team(ask.request.team, |team| team.tenant_state.target(ask));
         Ok(found.ok_or(Refusal::NOT_FOUND))
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         Ok(self.take_lease(ask))
     }
 
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.give_lease_back(ask, fence);
         Ok(())
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         self.commit_now(ask, step, commit)
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
+    async fn request_approval(&self, ask: &PromotionRequest) -> Result<Requested, StoreError> {
         // Without a limit nothing is refused.
         self.request_now(ask, None)?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
     }
 
     async fn request_decision(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         most_pending: usize,
     ) -> Result<Result<Requested, Refusal>, StoreError> {
         self.request_now(ask, Some(most_pending))
@@ -281,7 +294,7 @@ impl TeamState {
     }
 
     /// Digest of the stack that the request would deploy now.
-    fn digest(&self, ask: &Ask) -> Digest {
+    fn digest(&self, ask: &PromotionRequest) -> Digest {
         digest_of(ask, self.tenant_state.source_services(ask))
     }
 

@@ -1,6 +1,6 @@
 //! The checks behind a step's refusals.
 
-use super::{ApprovalRecord, Ask, Committed, Seal, TenantState, tenant_state::check_behind};
+use super::{ApprovalRecord, Committed, PromotionRequest, Seal, TenantState, tenant_state::check_behind};
 use crate::protocol::{
     ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
     consume,
@@ -10,7 +10,7 @@ use crate::protocol::{
 /// has at that moment.
 pub trait StoreChecks: Send + Sync {
     /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
-    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool;
+    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool;
 
     /// True if an approval binds the version of its target: a later write to the target refuses its use.
     fn binds_target(&self) -> bool {
@@ -32,7 +32,7 @@ impl PlatformChecks {
 }
 
 impl StoreChecks for PlatformChecks {
-    fn refuses(&self, tenant_state: &TenantState, ask: &Ask, refusal: &Refusal) -> bool {
+    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
         tenant_state.refuses(ask, refusal)
     }
 }
@@ -44,7 +44,7 @@ const HOPELESS: [Refusal; 3] = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF
 pub(super) fn hopeless(
     preflight: &dyn StoreChecks,
     tenant_state: &TenantState,
-    ask: &Ask,
+    ask: &PromotionRequest,
 ) -> Option<Refusal> {
     HOPELESS.into_iter().find(|refusal| preflight.refuses(tenant_state, ask, refusal))
 }
@@ -53,7 +53,7 @@ pub(super) fn hopeless(
 pub(super) fn first_refusal(
     preflight: &dyn StoreChecks,
     tenant_state: &TenantState,
-    ask: &Ask,
+    ask: &PromotionRequest,
     step: &Step,
 ) -> Option<Refusal> {
     step.refusals().find(|refusal| preflight.refuses(tenant_state, ask, refusal)).cloned()
@@ -63,7 +63,7 @@ pub(super) fn first_refusal(
 pub(super) struct Judgement<'a> {
     pub(super) preflight: &'a dyn StoreChecks,
     pub(super) tenant_state: &'a TenantState,
-    pub(super) ask: &'a Ask,
+    pub(super) ask: &'a PromotionRequest,
     pub(super) step: &'a Step,
     pub(super) commit: Commit<'a>,
     /// The approval; `None` if it does not exist.

@@ -143,18 +143,18 @@ pub struct Payload {
 
 /// A caller's request: who asks, for what, with which approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct PromotionRequest {
     /// The caller's team, the binding, and the approval that the caller names.
     pub request: Request,
     /// The e-mail address of the caller.
-    pub by: Arc<str>,
+    pub requested_by: Arc<str>,
     /// The payload to promote.
     pub payload: Payload,
     /// The caller's idempotency key: a retry gets the same outcome.
     pub key: Option<Arc<str>>,
 }
 
-impl Ask {
+impl PromotionRequest {
     /// The binding.
     pub fn binding(&self) -> &Binding {
         &self.request.binding
@@ -252,7 +252,12 @@ pub struct Execution {
 
 impl Execution {
     /// The record of a commit of these changes, which consumes for `ask`.
-    pub fn of(ask: &Ask, changes: &[Change], target: Option<Target>, vault_keys: Vec<String>) -> Self {
+    pub fn of(
+        ask: &PromotionRequest,
+        changes: &[Change],
+        target: Option<Target>,
+        vault_keys: Vec<String>,
+    ) -> Self {
         let key = ask.key.clone().filter(|_| changes.contains(&Change::Remember));
         Self { key, payload: ask.payload.clone(), target, vault_keys }
     }

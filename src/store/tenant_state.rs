@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{
     digest::Seal,
     records::{
-        ApprovalRecord, Ask, Bound, BoundTarget, BoundValue, Difference, EnvVars, Resource, Service, Stack,
-        StackStatus, Team,
+        ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, EnvVars, PromotionRequest, Resource,
+        Service, Stack, StackStatus, Team,
     },
     vault::Vault,
 };
@@ -51,7 +51,7 @@ pub struct Applied {
 }
 
 /// Checks if a refusal applies to a request, given its team's state.
-type PlatformCheck = fn(&TenantState, &Ask) -> bool;
+type PlatformCheck = fn(&TenantState, &PromotionRequest) -> bool;
 
 /// The platform's check behind this refusal; `None` when it has no such check.
 pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
@@ -90,17 +90,17 @@ impl TenantState {
     }
 
     /// The services of what `ask` would launch.
-    pub fn source_services(&self, ask: &Ask) -> &[Service] {
+    pub fn source_services(&self, ask: &PromotionRequest) -> &[Service] {
         self.stack(ask.payload.source).map_or(&[], |stack| &stack.services)
     }
 
     /// True if the platform's checks produce this refusal now.
-    pub fn refuses(&self, ask: &Ask, refusal: &Refusal) -> bool {
+    pub fn refuses(&self, ask: &PromotionRequest, refusal: &Refusal) -> bool {
         check_behind(refusal).is_some_and(|applies| applies(self, ask))
     }
 
     /// True if another target would exceed the tier's cap. Twins are not counted.
-    pub fn is_full(&self, ask: &Ask) -> bool {
+    pub fn is_full(&self, ask: &PromotionRequest) -> bool {
         !ask.is_twin() && self.has_no_room()
     }
 
@@ -114,13 +114,13 @@ impl TenantState {
         self.stacks.iter().any(speaks_of_vault)
     }
 
-    fn source_exists(&self, ask: &Ask) -> bool {
+    fn source_exists(&self, ask: &PromotionRequest) -> bool {
         let source = ask.payload.source;
         if ask.is_twin() { self.resource(source).is_some() } else { self.stack(source).is_some() }
     }
 
     /// The target that there is: the first of the source's family in the environment.
-    pub fn target(&self, ask: &Ask) -> Option<Uuid> {
+    pub fn target(&self, ask: &PromotionRequest) -> Option<Uuid> {
         let to = &ask.binding().to;
         if ask.is_twin() {
             let root = self.resource(ask.payload.source)?.root;
@@ -132,7 +132,7 @@ impl TenantState {
     }
 
     /// The variables that the target would have: its own win over the source's.
-    fn merged_variables(&self, ask: &Ask) -> EnvVars {
+    fn merged_variables(&self, ask: &PromotionRequest) -> EnvVars {
         let mut merged =
             self.stack(ask.payload.source).map(|source| source.env_vars.clone()).unwrap_or_default();
         if let Some(target) = self.target(ask).and_then(|target| self.stack(target)) {
@@ -141,7 +141,7 @@ impl TenantState {
         merged
     }
 
-    fn vault_refs_resolve(&self, ask: &Ask) -> bool {
+    fn vault_refs_resolve(&self, ask: &PromotionRequest) -> bool {
         let target = self.target(ask);
         let stacks = [Some(ask.payload.source), target].into_iter().flatten();
         if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
@@ -155,7 +155,7 @@ impl TenantState {
     }
 
     /// The binding of a promotion of this now, in addition to the digest.
-    pub fn bound(&self, ask: &Ask, seal: &Seal) -> Bound {
+    pub fn bound(&self, ask: &PromotionRequest, seal: &Seal) -> Bound {
         // A twin's target must not be there, and has no variables.
         if ask.is_twin() {
             return Bound::default();
@@ -201,7 +201,7 @@ impl TenantState {
     /// asked for may have got one since.
     pub(super) fn unbound(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         bound: &Bound,
         seal: &Seal,
         binds_target: bool,
@@ -225,7 +225,7 @@ impl TenantState {
     /// `approved` is the record of the commit's approval.
     pub fn apply(
         &mut self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         commit: Commit<'_>,
         approved: Option<&ApprovalRecord>,
         new_id: &mut dyn FnMut() -> Uuid,
@@ -262,7 +262,13 @@ impl TenantState {
     /// Creates or updates the target of this id; it is building then.
     ///
     /// A promotion that holds the approved services writes those, and not the source's current ones.
-    fn write_target(&mut self, ask: &Ask, commit: Commit<'_>, approved: Option<&ApprovalRecord>, id: Uuid) {
+    fn write_target(
+        &mut self,
+        ask: &PromotionRequest,
+        commit: Commit<'_>,
+        approved: Option<&ApprovalRecord>,
+        id: Uuid,
+    ) {
         if ask.is_twin() {
             match self.resources.iter_mut().find(|other| other.id == id) {
                 Some(twin) => twin.status = StackStatus::Building,
@@ -301,7 +307,7 @@ impl TenantState {
         }
     }
 
-    fn create_twin(&mut self, ask: &Ask, id: Uuid) {
+    fn create_twin(&mut self, ask: &PromotionRequest, id: Uuid) {
         let Some(source) = self.resource(ask.payload.source) else { return };
         let twin = Resource {
             id,
@@ -316,7 +322,12 @@ impl TenantState {
 
     /// A deploy has ended: its target, or else the first one of what the approval asked for, is no longer building.
     /// The id of what has changed, if anything has.
-    pub fn settle(&mut self, asked: &Ask, target: Option<Uuid>, ended: StackStatus) -> Option<Uuid> {
+    pub fn settle(
+        &mut self,
+        asked: &PromotionRequest,
+        target: Option<Uuid>,
+        ended: StackStatus,
+    ) -> Option<Uuid> {
         let target = target.or_else(|| self.target(asked))?;
         self.end_building(target, ended)
     }
@@ -332,14 +343,19 @@ impl TenantState {
     }
 
     /// The request for which an approval was made.
-    pub fn asked(record: &ApprovalRecord) -> Ask {
+    pub fn asked(record: &ApprovalRecord) -> PromotionRequest {
         let crate::protocol::Approval { id, team, binding, requested_by, .. } = &*record.approval;
         let request = crate::protocol::Request { approval: *id, team: *team, binding: binding.clone() };
-        Ask { request, by: requested_by.clone(), payload: record.payload.clone(), key: None }
+        PromotionRequest {
+            request,
+            requested_by: requested_by.clone(),
+            payload: record.payload.clone(),
+            key: None,
+        }
     }
 
     /// The services of a source as they are approved.
-    pub fn services_to_approve(&self, ask: &Ask) -> Arc<[Service]> {
+    pub fn services_to_approve(&self, ask: &PromotionRequest) -> Arc<[Service]> {
         self.stack(ask.payload.source).map_or_else(|| Arc::from([]), |stack| Arc::clone(&stack.services))
     }
 }

@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal, RefusalKind, Status},
     service::{Answer, Driver, POLICY, is_auto_approved},
-    store::{Ask, AuditKind, Decision, Payload, Store, Tenants},
+    store::{AuditKind, Decision, Payload, PromotionRequest, Store, Tenants},
 };
 use countersign_models::fixtures::at_once;
 use countersign_testkit::{Peek, Seed};
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::platform::{Platform, TEAM, environment, service};
 
-fn ask(platform: &Platform, key: Option<&str>) -> Ask {
+fn ask(platform: &Platform, key: Option<&str>) -> PromotionRequest {
     let mut ask = platform.ask(Uuid::nil());
     ask.request.binding.to = environment("development");
     ask.key = key.map(Into::into);
     ask
 }
 
-fn promote(platform: &Platform, ask: &Ask) -> Result<(Uuid, Answer), Refusal> {
+fn promote(platform: &Platform, ask: &PromotionRequest) -> Result<(Uuid, Answer), Refusal> {
     let source = platform.store.digest(ask).expect("the team is there");
     let flow = Flow::atomic_commit();
     at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_auto_approved(ask, source))
@@ -60,7 +60,7 @@ fn the_same_key_gives_the_same_outcome_and_nothing_runs_twice() {
     let again = promote(&platform, &ask).expect("it is its own");
     let Outcome::Succeeded { target, .. } = first.end else { panic!("{first:?}") };
     assert_eq!(again, (id, Answer { replayed: true, end: Outcome::Succeeded { target, repeats: true } }));
-    let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
+    let other = PromotionRequest { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
     assert_eq!(promote(&platform, &other), Err(Refusal::IDEMPOTENCY_KEY_REUSED));
 }
 

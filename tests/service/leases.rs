@@ -13,7 +13,7 @@ use std::{
 use countersign::{
     protocol::{Commit, Digest, Flow, Outcome, Refusal, RefusalKind, Step, Timestamp},
     service::{Driver, InMemoryDeployer, RetryImmediately, Waiter},
-    store::{Ask, Committed, Leased, MemoryStore, Reading, Store, StoreError},
+    store::{Committed, Leased, MemoryStore, PromotionRequest, Reading, Store, StoreError},
 };
 use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
@@ -41,33 +41,46 @@ async fn give_way() {
 }
 
 impl Store for Watched {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         give_way().await;
         self.store.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.preflights.fetch_add(1, Ordering::Relaxed);
         give_way().await;
         self.store.check(ask, step).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         give_way().await;
         self.store.find_target(ask, step).await
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         self.lease_asks.fetch_add(1, Ordering::Relaxed);
         give_way().await;
         self.store.lease_approval(ask).await
     }
 
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         give_way().await;
         self.store.commit(ask, step, commit).await
     }

@@ -8,7 +8,7 @@ use std::{
 use countersign::{
     protocol::{Digest, Flow, Outcome},
     service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
-    store::{Ask, JobState, StackStatus, Store},
+    store::{JobState, PromotionRequest, StackStatus, Store},
 };
 use countersign_models::fixtures::{HandClock, at_once};
 use countersign_testkit::Peek;
@@ -18,7 +18,7 @@ use crate::platform::{OPENS, Platform, TEAM};
 
 const APPROVAL: Uuid = Uuid::from_u128(1);
 
-fn executed() -> (Platform, Ask) {
+fn executed() -> (Platform, PromotionRequest) {
     let platform = Platform::new();
     let ask = platform.approved();
     assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));

@@ -6,7 +6,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Promotion, Request, Timestamp},
     service::{Driver, InMemoryDeployer, step},
     store::{
-        ApprovalRecord, Ask, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict,
+        ApprovalRecord, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store,
+        Team, Verdict,
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
@@ -48,19 +49,19 @@ impl Platform {
     }
 
     /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        Ask {
+        PromotionRequest {
             request: Request { approval, team: TEAM, binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,
         }
     }
 
     /// A pending approval for what `ask` says.
-    pub(crate) fn requested(&self, ask: &Ask) -> ApprovalRecord {
+    pub(crate) fn requested(&self, ask: &PromotionRequest) -> ApprovalRecord {
         at_once(self.store.request_approval(ask)).expect("nothing fails").record
     }
 
@@ -70,24 +71,29 @@ impl Platform {
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) fn approved(&self) -> Ask {
+    pub(crate) fn approved(&self) -> PromotionRequest {
         self.approve(self.ask(Uuid::nil()))
     }
 
-    pub(crate) fn approve(&self, mut ask: Ask) -> Ask {
+    pub(crate) fn approve(&self, mut ask: PromotionRequest) -> PromotionRequest {
         let record = self.requested(&ask);
         self.decide(&record, Verdict::Approve);
         ask.request.approval = record.approval.id;
         ask
     }
 
-    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
+    pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
         at_once(Driver::new(flow, &self.store, &self.deployer).promote(ask, source))
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
-    pub(crate) fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a Ask, index: usize) -> Promotion<'a> {
+    pub(crate) fn drive_to<'a>(
+        &self,
+        flow: &'a Flow,
+        ask: &'a PromotionRequest,
+        index: usize,
+    ) -> Promotion<'a> {
         let source = self.store.digest(ask).expect("the team is there");
         let mut promotion = Promotion::begin(flow, &ask.request, source);
         while promotion.step() != flow.steps().get(index) {
@@ -97,7 +103,7 @@ impl Platform {
         promotion
     }
 
-    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> Outcome {
+    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
         while promotion.outcome().is_none() {
             at_once(step(&mut promotion, ask, &self.store, &self.deployer));
         }

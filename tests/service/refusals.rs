@@ -7,7 +7,7 @@ use countersign::{
         StepAction, Via, Write, WriteTarget,
     },
     service::{Caller, Driver, admit, step},
-    store::{Ask, Decision, EnvVars, Plan, ResourceKind, Store, Team, Verdict},
+    store::{Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Store, Team, Verdict},
 };
 use countersign_models::{
     fixtures::{at_once, token_of},
@@ -25,7 +25,7 @@ fn refused(end: Outcome) -> Refusal {
 }
 
 /// The answer of `atomic-commit` on a spoiled platform.
-fn promoted(spoil: impl FnOnce(&Platform, &mut Ask)) -> Refusal {
+fn promoted(spoil: impl FnOnce(&Platform, &mut PromotionRequest)) -> Refusal {
     let platform = Platform::new();
     let mut ask = platform.approved();
     spoil(&platform, &mut ask);
@@ -212,8 +212,8 @@ fn unresolved_vault_reference() -> Refusal {
 /// The refusal of a key that was used for another request.
 fn reused_key() -> Refusal {
     let (platform, flow) = (Platform::new(), Flow::atomic_commit());
-    let mut ask = Ask { key: Some("mine".into()), ..platform.approved() };
-    let ask_once = |ask: &Ask| {
+    let mut ask = PromotionRequest { key: Some("mine".into()), ..platform.approved() };
+    let ask_once = |ask: &PromotionRequest| {
         let source = platform.store.digest(ask).expect("the team is there");
         at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_once(ask, source)).end
     };

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Digest, Flow, Outcome, Status},
     service::{Driver, InMemoryDeployer},
     store::{
-        Ask, AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
-        Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
+        AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
+        PromotionRequest, Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
     },
 };
 use countersign_models::fixtures::{CountingIds, at_once};
@@ -58,7 +58,12 @@ fn seen(store: &MemoryStore, approvals: &[Uuid]) -> Seen {
 }
 
 /// Every kind of change that there is, to what the platform has.
-fn change_everything(platform: &Platform, store: &MemoryStore, ask: &Ask, pending: &Ask) {
+fn change_everything(
+    platform: &Platform,
+    store: &MemoryStore,
+    ask: &PromotionRequest,
+    pending: &PromotionRequest,
+) {
     at_once(store.lease_approval(ask)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
     let end = at_once(
@@ -79,7 +84,7 @@ fn change_everything(platform: &Platform, store: &MemoryStore, ask: &Ask, pendin
     at_once(store.decide(Decision::Administrator { team: TEAM, approval: rejected, by }))
         .expect("nothing fails")
         .expect("it is pending");
-    let asked = Ask { key: Some("again".into()), ..platform.ask(Uuid::nil()) };
+    let asked = PromotionRequest { key: Some("again".into()), ..platform.ask(Uuid::nil()) };
     at_once(store.request_approval(&asked)).expect("nothing fails");
     store.seed_services(TEAM, platform.source, vec![service(Some("shop:2"))]);
     assert_ne!(store.digest(ask), Some(source), "it is another one now");

@@ -13,7 +13,7 @@ use std::{
 use countersign::{
     protocol::{Flow, Outcome, Timestamp},
     service::{Deployer, Launch, Terms, Worked, launch, work},
-    store::{Ask, JobState, Lease, MemoryStore, StackStatus, Store, StoreError},
+    store::{JobState, Lease, MemoryStore, PromotionRequest, StackStatus, Store, StoreError},
 };
 use countersign_models::fixtures::{HandClock, at_once};
 use countersign_testkit::{Faulty, Peek};
@@ -23,7 +23,7 @@ use crate::platform::{OPENS, Platform, TEAM};
 
 const LEASE_MS: u64 = 100;
 
-fn executed() -> (Platform, Ask) {
+fn executed() -> (Platform, PromotionRequest) {
     let platform = Platform::new();
     let ask = platform.approved();
     assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));
@@ -34,7 +34,7 @@ fn poll<T>(task: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-fn state(platform: &Platform, ask: &Ask) -> JobState {
+fn state(platform: &Platform, ask: &PromotionRequest) -> JobState {
     platform.store.job(TEAM, ask.request.approval).expect("there is a job").state
 }
 

@@ -14,8 +14,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::{
-        Ask, AuditKind, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, Reading, Service, Store,
-        StoreError, Team, Verdict,
+        AuditKind, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Reading,
+        Service, Store, StoreError, Team, Verdict,
     },
 };
 use countersign_models::{
@@ -35,22 +35,35 @@ const PROMOTIONS: usize = 4;
 struct Polite(MemoryStore);
 
 impl Store for Polite {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         future::yield_now().await;
         self.0.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         future::yield_now().await;
         self.0.check(ask, step).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         future::yield_now().await;
         self.0.find_target(ask, step).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         future::yield_now().await;
         self.0.commit(ask, step, commit).await
     }
@@ -83,9 +96,9 @@ fn race(flow: &'static str) -> Played {
     let service = Service { name: "web".to_owned(), image_ref, port: None, expose: false };
     let source = store.seed_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = Ask {
+    let mut ask = PromotionRequest {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use countersign::{
     protocol::{Flow, Timestamp},
-    store::{Ask, Decision, DeployLog, Operations, StackStatus, Store, Verdict, sqlite::SqliteOptions},
+    store::{
+        Decision, DeployLog, Operations, PromotionRequest, StackStatus, Store, Verdict, sqlite::SqliteOptions,
+    },
 };
 use countersign_models::fixtures::{block_on, token_of};
 use rusqlite::Connection;
@@ -28,7 +30,7 @@ fn ids(platform: &Platform) -> Vec<Uuid> {
     archivable(platform).into_iter().map(|(id, _)| id).collect()
 }
 
-fn use_up(platform: &Platform) -> Ask {
+fn use_up(platform: &Platform) -> PromotionRequest {
     let ask = platform.approved();
     platform.promote(&Flow::atomic_commit(), &ask);
     ask

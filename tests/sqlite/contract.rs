@@ -3,15 +3,15 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal, RefusalKind, Status, Target},
     service::Answer,
-    store::{Ask, AuditKind, JobState, Store, Tenants},
+    store::{AuditKind, JobState, PromotionRequest, Store, Tenants},
 };
 use countersign_models::fixtures::block_on;
 use countersign_testkit::SqlPeek;
 
 use crate::platform::{Platform, TEAM};
 
-fn under(ask: &Ask, key: &str) -> Ask {
-    Ask { key: Some(key.into()), ..ask.clone() }
+fn under(ask: &PromotionRequest, key: &str) -> PromotionRequest {
+    PromotionRequest { key: Some(key.into()), ..ask.clone() }
 }
 
 #[test]

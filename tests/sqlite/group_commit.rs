@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::{Change, Commit, Flow, Guards, Refusal, Step, StepAction},
     store::{
-        Ask, Causes, Committed, Store, StoreError, StoreErrorKind, Tenants,
+        Causes, Committed, PromotionRequest, Store, StoreError, StoreErrorKind, Tenants,
         sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Value, Work},
         sqlite::{SqliteOptions, SqliteStore},
     },
@@ -22,7 +22,7 @@ use countersign_testkit::SqlPeek;
 use crate::platform::{OPENS, Platform, TEAM, environment, open};
 
 /// Number of winners among this many concurrent consumers of the approval.
-fn winners(platform: &Platform, ask: &Ask, consumers: usize) -> usize {
+fn winners(platform: &Platform, ask: &PromotionRequest, consumers: usize) -> usize {
     let digest = block_on(platform.store.digest(ask)).expect("nothing fails");
     let flow = Flow::atomic_commit();
     let all_of_it =

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Request, Status, Timestamp},
     service::{Answer, Driver, InMemoryDeployer},
     store::{
-        ApprovalRecord, Ask, Decision, EnvVars, NewStack, Payload, Plan, Service, Stack, Store, StoreError,
-        Team, Tenants, Verdict,
+        ApprovalRecord, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Service, Stack, Store,
+        StoreError, Team, Tenants, Verdict,
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
 };
@@ -68,22 +68,22 @@ impl Platform {
     }
 
     /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        Ask {
+        PromotionRequest {
             request: Request { approval, team: TEAM, binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,
         }
     }
 
-    pub(crate) fn requested(&self, ask: &Ask) -> Result<ApprovalRecord, StoreError> {
+    pub(crate) fn requested(&self, ask: &PromotionRequest) -> Result<ApprovalRecord, StoreError> {
         block_on(self.store.request_approval(ask)).map(|requested| requested.record)
     }
 
-    pub(crate) fn approve(&self, mut ask: Ask) -> Ask {
+    pub(crate) fn approve(&self, mut ask: PromotionRequest) -> PromotionRequest {
         ask.request.approval = self.requested(&ask).expect("nothing fails").approval.id;
         let token = token_of(ask.request.approval);
         let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
@@ -92,18 +92,18 @@ impl Platform {
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) fn approved(&self) -> Ask {
+    pub(crate) fn approved(&self) -> PromotionRequest {
         self.approve(self.ask(Uuid::nil()))
     }
 
-    pub(crate) fn promote(&self, flow: &Flow, ask: &Ask) -> Answer {
+    pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Answer {
         block_on(async {
             let source = self.store.digest(ask).await.expect("nothing fails");
             Driver::new(flow, &self.store, &self.deployer).promote_once(ask, source).await
         })
     }
 
-    pub(crate) fn status(&self, ask: &Ask) -> Status {
+    pub(crate) fn status(&self, ask: &PromotionRequest) -> Status {
         let record = block_on(self.store.approval(TEAM, ask.request.approval)).expect("nothing fails");
         record.expect("it was requested").approval.status
     }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
-        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
-        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants,
-        TokenHash,
+        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
+        PromotionRequest, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store,
+        StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 use uuid::Uuid;
@@ -57,15 +57,15 @@ macro_rules! erased {
 
 erased! {
     Store {
-        fn read_approval(ask: [&Ask]) -> Result<Reading, StoreError>;
-        fn check(ask: [&Ask], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
-        fn find_target(ask: [&Ask], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
-        fn lease_approval(ask: [&Ask]) -> Result<Leased, StoreError>;
-        fn release_approval(ask: [&Ask], fence: [u64]) -> Result<(), StoreError>;
-        fn commit(ask: [&Ask], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
-        fn request_approval(ask: [&Ask]) -> Result<Requested, StoreError>;
+        fn read_approval(ask: [&PromotionRequest]) -> Result<Reading, StoreError>;
+        fn check(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
+        fn find_target(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
+        fn lease_approval(ask: [&PromotionRequest]) -> Result<Leased, StoreError>;
+        fn release_approval(ask: [&PromotionRequest], fence: [u64]) -> Result<(), StoreError>;
+        fn commit(ask: [&PromotionRequest], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
+        fn request_approval(ask: [&PromotionRequest]) -> Result<Requested, StoreError>;
         fn request_decision(
-            ask: [&Ask], most_pending: [usize]
+            ask: [&PromotionRequest], most_pending: [usize]
         ) -> Result<Result<Requested, Refusal>, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;

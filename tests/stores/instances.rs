@@ -15,7 +15,7 @@ use countersign::{
     protocol::{Binding, Digest, Kind, Request},
     service::Driver,
     store::{
-        Ask, Decision, Ids, Payload, Plan, Store, Team, Tenants, Verdict,
+        Decision, Ids, Payload, Plan, PromotionRequest, Store, Team, Tenants, Verdict,
         postgres::{PostgresOptions, PostgresStore},
         sql::Cas,
     },
@@ -97,25 +97,25 @@ async fn world(cluster: Arc<Cluster>) -> World {
     World::new(Arc::new(maker.make(None).await)).await
 }
 
-async fn promote(store: &PostgresStore, ask: &Ask) -> bool {
+async fn promote(store: &PostgresStore, ask: &PromotionRequest) -> bool {
     let digest = store.digest(ask).await.expect("nothing fails");
     promote_digest(store, ask, digest).await
 }
 
-async fn promote_digest(store: &PostgresStore, ask: &Ask, digest: Digest) -> bool {
+async fn promote_digest(store: &PostgresStore, ask: &PromotionRequest, digest: Digest) -> bool {
     let deployer = countersign::service::InMemoryDeployer::default();
     succeeded(&Driver::new(&flow("atomic-commit"), store, &deployer).promote(ask, digest).await)
 }
 
 /// A team with a stack, and an approval to promote it.
-async fn approved(store: &PostgresStore) -> Ask {
+async fn approved(store: &PostgresStore) -> PromotionRequest {
     store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 100 }).await.expect("nothing fails");
     let stack = store.create_stack(TEAM, new_stack("shop", "shop:1")).await;
     let stack = stack.expect("nothing fails").expect("there is room");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = Ask {
+    let mut ask = PromotionRequest {
         request: Request { approval: Uuid::nil(), team: TEAM, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,
     };

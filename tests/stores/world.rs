@@ -9,8 +9,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer, step},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, Service,
-        Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
+        ApprovalRecord, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest,
+        Service, Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
     },
 };
 use countersign_models::{fixtures::token_of, flows::BuiltIn};
@@ -98,19 +98,19 @@ impl World {
     }
 
     /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> Ask {
+    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-        Ask {
+        PromotionRequest {
             request: Request { approval, team: TEAM, binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,
         }
     }
 
     /// A pending approval for what `ask` says.
-    pub(crate) async fn requested(&self, ask: &Ask) -> ApprovalRecord {
+    pub(crate) async fn requested(&self, ask: &PromotionRequest) -> ApprovalRecord {
         self.store().request_approval(ask).await.expect("nothing fails").record
     }
 
@@ -125,35 +125,40 @@ impl World {
     }
 
     /// An ask with an approval that is pending.
-    pub(crate) async fn pending(&self, mut ask: Ask) -> Ask {
+    pub(crate) async fn pending(&self, mut ask: PromotionRequest) -> PromotionRequest {
         ask.request.approval = self.requested(&ask).await.approval.id;
         ask
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) async fn approve(&self, ask: Ask) -> Ask {
+    pub(crate) async fn approve(&self, ask: PromotionRequest) -> PromotionRequest {
         let ask = self.pending(ask).await;
         self.operator(ask.request.approval, Verdict::Approve).await.expect("it is pending");
         ask
     }
 
     /// As [`approve`](Self::approve), for the stack.
-    pub(crate) async fn approved(&self) -> Ask {
+    pub(crate) async fn approved(&self) -> PromotionRequest {
         self.approve(self.ask(Uuid::nil())).await
     }
 
-    pub(crate) async fn source_digest(&self, ask: &Ask) -> countersign::protocol::Digest {
+    pub(crate) async fn source_digest(&self, ask: &PromotionRequest) -> countersign::protocol::Digest {
         let stacks = self.backend.stacks(ask.request.team).await;
         let source = stacks.iter().find(|stack| stack.id == ask.payload.source);
         digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
     }
 
-    pub(crate) async fn promote(&self, flow: &Flow, ask: &Ask) -> Outcome {
+    pub(crate) async fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
         Driver::new(flow, self.store(), &self.deployer).promote(ask, self.source_digest(ask).await).await
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
-    pub(crate) async fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a Ask, index: usize) -> Promotion<'a> {
+    pub(crate) async fn drive_to<'a>(
+        &self,
+        flow: &'a Flow,
+        ask: &'a PromotionRequest,
+        index: usize,
+    ) -> Promotion<'a> {
         let mut promotion = Promotion::begin(flow, &ask.request, self.source_digest(ask).await);
         while promotion.step() != flow.steps().get(index) {
             assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
@@ -162,7 +167,7 @@ impl World {
         promotion
     }
 
-    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &Ask) -> Outcome {
+    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
         while promotion.outcome().is_none() {
             step(&mut promotion, ask, self.store(), &self.deployer).await;
         }
@@ -172,7 +177,7 @@ impl World {
     /// Only a consume, under these guards, by a promotion that holds this digest.
     pub(crate) async fn consume(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         guards: Guards,
         digest: countersign::protocol::Digest,
     ) -> Result<Committed, StoreError> {
@@ -189,17 +194,17 @@ impl World {
         self.store().commit(ask, &step, commit).await
     }
 
-    pub(crate) async fn record(&self, ask: &Ask) -> ApprovalRecord {
+    pub(crate) async fn record(&self, ask: &PromotionRequest) -> ApprovalRecord {
         let record = self.store().approval(ask.request.team, ask.request.approval).await;
         record.expect("nothing fails").expect("it was requested")
     }
 
-    pub(crate) async fn status(&self, ask: &Ask) -> Status {
+    pub(crate) async fn status(&self, ask: &PromotionRequest) -> Status {
         self.record(ask).await.approval.status
     }
 
     /// The kinds of the events about the approval, oldest first.
-    pub(crate) async fn events(&self, ask: &Ask) -> Vec<AuditKind> {
+    pub(crate) async fn events(&self, ask: &PromotionRequest) -> Vec<AuditKind> {
         let events = self.store().audit(ask.request.approval).await.expect("nothing fails");
         events.iter().map(|event| event.kind).collect()
     }

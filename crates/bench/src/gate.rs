@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Binding, Change, Commit, Digest, Environment, Flow, Guards, Kind as About, Request, Step},
     store::{
-        Ask, Committed, Decision, NewStack, Payload, Plan, Service, Store, StoreError, StoreErrorKind, Team,
-        Tenants, Verdict,
+        Committed, Decision, NewStack, Payload, Plan, PromotionRequest, Service, Store, StoreError,
+        StoreErrorKind, Team, Tenants, Verdict,
         sql::{Engine, SqlStore},
     },
 };
@@ -35,7 +35,7 @@ pub(crate) fn id_of(number: u32) -> Uuid {
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     pub(crate) approval: Uuid,
-    ask: Ask,
+    ask: PromotionRequest,
     digest: Digest,
 }
 
@@ -65,13 +65,13 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         .create_stack(TEAM, stack)
         .await?
         .map_err(|_| StoreError::not_applied("the template is refused"))?;
-    let mut ask = Ask {
+    let mut ask = PromotionRequest {
         request: Request {
             approval: Uuid::nil(),
             team: TEAM,
             binding: Binding { kind: About::Stack, from, to },
         },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,
     };

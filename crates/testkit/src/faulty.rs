@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use countersign::{
     protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, BreakGlass, Claim, Committed, DeployLog, GlassBroken, Leased, NewResource,
-        NewStack, Notice, NoticeState, Operations, Reading, Resource, Service, Stack, Store, StoreError,
-        Swept, Team, Tenants, TokenHash,
+        ApprovalRecord, BreakGlass, Claim, Committed, DeployLog, GlassBroken, Leased, NewResource, NewStack,
+        Notice, NoticeState, Operations, PromotionRequest, Reading, Resource, Service, Stack, Store,
+        StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 use countersign_models::outages::Outages;
@@ -42,7 +42,7 @@ impl<S> Faulty<S> {
         self.outages.end(team, refusal);
     }
 
-    fn reach(&self, ask: &Ask, part: &Refusal) -> Result<(), StoreError> {
+    fn reach(&self, ask: &PromotionRequest, part: &Refusal) -> Result<(), StoreError> {
         if self.outages.is_out(ask.request.team, part) {
             Err(StoreError::not_applied(format!("injected outage: {part}")))
         } else {
@@ -60,32 +60,45 @@ impl<S> Deref for Faulty<S> {
 }
 
 impl<S: Store> Store for Faulty<S> {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.reach(ask, &Refusal::LOOKUP_FAILED)?;
         self.store.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.store.check(ask, step).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         match step.refusals().find(|refusal| self.outages.is_out(ask.request.team, refusal)) {
             Some(refusal) => Ok(Err(refusal.clone())),
             None => self.store.find_target(ask, step).await,
         }
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         self.reach(ask, &Refusal::LEASE_FAILED)?;
         self.store.lease_approval(ask).await
     }
 
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         for op in commit.ops {
             match op {
                 Change::Consume(_) => self.reach(ask, &Refusal::EXECUTE_FAILED)?,

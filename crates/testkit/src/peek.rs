@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Digest, Environment, Timestamp},
     store::memory::strategy::Strategy,
-    store::{Ask, Job, MemoryStore, Resource, Stack, Store},
+    store::{Job, MemoryStore, PromotionRequest, Resource, Stack, Store},
 };
 use countersign_models::fixtures::at_once;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ pub trait Peek {
     /// The most stacks that a team may have; `None` for an unknown team.
     fn deployment_cap(&self, team: Uuid) -> Option<usize>;
     /// Digest of the payload that `ask` would launch now; `None` for an unknown team.
-    fn digest(&self, ask: &Ask) -> Option<Digest>;
+    fn digest(&self, ask: &PromotionRequest) -> Option<Digest>;
 }
 
 impl<S: Strategy> Peek for MemoryStore<S> {
@@ -51,7 +51,7 @@ impl<S: Strategy> Peek for MemoryStore<S> {
         self.look(team, |records| records.team.deployment_cap)
     }
 
-    fn digest(&self, ask: &Ask) -> Option<Digest> {
+    fn digest(&self, ask: &PromotionRequest) -> Option<Digest> {
         at_once(self.read_approval(ask)).ok().map(|reading| reading.digest)
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use countersign::{
     protocol::{Change, Commit, Consume, Digest, Environment, Guards, Step, StepAction, Timestamp},
     store::{
-        Ask, Committed, Job, JobState, Resource, Stack, Store, StoreError, Tenants,
+        Committed, Job, JobState, PromotionRequest, Resource, Stack, Store, StoreError, Tenants,
         sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
     },
 };
@@ -28,11 +28,11 @@ pub trait SqlPeek {
     fn job(&self, team: Uuid, approval: Uuid)
     -> impl Future<Output = Result<Option<Job>, StoreError>> + Send;
     /// Digest of the payload that `ask` would launch now.
-    fn digest(&self, ask: &Ask) -> impl Future<Output = Result<Digest, StoreError>> + Send;
+    fn digest(&self, ask: &PromotionRequest) -> impl Future<Output = Result<Digest, StoreError>> + Send;
     /// The consume of an approval and nothing else.
     fn consume_alone(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         digest: Digest,
         guards: Guards,
     ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
@@ -107,13 +107,13 @@ impl<E: Engine> SqlPeek for SqlStore<E> {
         }))
     }
 
-    async fn digest(&self, ask: &Ask) -> Result<Digest, StoreError> {
+    async fn digest(&self, ask: &PromotionRequest) -> Result<Digest, StoreError> {
         Ok(self.read_approval(ask).await?.digest)
     }
 
     async fn consume_alone(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         digest: Digest,
         guards: Guards,
     ) -> Result<Committed, StoreError> {

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step},
-    store::{Ask, Committed, Execution, Leased, Reading, Store, StoreError},
+    store::{Committed, Execution, Leased, PromotionRequest, Reading, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -37,17 +37,25 @@ impl<R: Rig> Faulty<'_, R> {
 }
 
 impl<R: Rig> Store for Faulty<'_, R> {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.is_reached()?;
         self.store.read_approval(ask).await
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.is_reached()?;
         self.while_out(step, self.store.check(ask, step)).await
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.is_reached()?;
         match step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses) {
             Some(refusal) => Ok(Err(refusal.clone())),
@@ -55,7 +63,7 @@ impl<R: Rig> Store for Faulty<'_, R> {
         }
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         self.is_reached()?;
         let leased = self.store.lease_approval(ask).await?;
         if self.outcome == StepOutcome::LosesAnswer {
@@ -65,11 +73,16 @@ impl<R: Rig> Store for Faulty<'_, R> {
         }
     }
 
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         self.is_reached()?;
         let committed = self.while_out(step, self.store.commit(ask, step, commit)).await?;
         if self.outcome == StepOutcome::LosesAnswer {

@@ -8,8 +8,8 @@ use countersign::{
     },
     service::{InMemoryDeployer, launch, step},
     store::{
-        Ask, Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, Service, Stack, StackStatus, Store,
-        Team, Tenants, Verdict, digest_of,
+        Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, PromotionRequest, Service, Stack,
+        StackStatus, Store, Team, Tenants, Verdict, digest_of,
     },
 };
 use uuid::Uuid;
@@ -54,7 +54,7 @@ pub(super) struct Real {
     /// The source's name in addresses.
     slug: Arc<str>,
     /// The request of each consumer.
-    asks: Arc<[Ask]>,
+    asks: Arc<[PromotionRequest]>,
     pub(super) progress: Vec<Progress>,
     /// The deploy that each consumer's process has launched and that runs.
     pub(super) deploys: Vec<Option<u64>>,
@@ -89,7 +89,7 @@ impl Real {
         };
         let approved = stack("approved", None);
         let other = stack("other", Some(approved.id));
-        let ask = |source, approval, key| Ask {
+        let ask = |source, approval, key| PromotionRequest {
             request: Request {
                 approval,
                 team: TEAM,
@@ -99,7 +99,7 @@ impl Real {
                     to: environment("production"),
                 },
             },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },
             key,
         };
@@ -111,7 +111,7 @@ impl Real {
         rig.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
         let source = |attempt| if model.is_foreign(attempt) { other.id } else { approved.id };
         let has_keys = model.flow().endpoint().retry == Retry::Key;
-        let asks: Arc<[Ask]> = (0..)
+        let asks: Arc<[PromotionRequest]> = (0..)
             .zip(model.cast())
             .map(|(attempt, cast)| {
                 // A retry has the key of its caller's first attempt.

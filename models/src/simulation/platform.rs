@@ -18,8 +18,8 @@ use countersign::{
     protocol::{Change, Commit, Digest, Effect, Flow, Refusal, Step, Target, Timestamp},
     service::Launch,
     store::{
-        Ask, Clock, Committed, JobState, Lease, MemoryStore, Operations, Plan, Reading, StackStatus, Store,
-        StoreError, Team, Tenants, memory::Records,
+        Clock, Committed, JobState, Lease, MemoryStore, Operations, Plan, PromotionRequest, Reading,
+        StackStatus, Store, StoreError, Team, Tenants, memory::Records,
     },
 };
 use notes::Notes;
@@ -71,7 +71,7 @@ pub(super) struct Late {
 #[derive(Clone, Debug)]
 pub(super) enum Message {
     Commit {
-        ask: Ask,
+        ask: PromotionRequest,
         step: usize,
         approval: Uuid,
         digest: Digest,
@@ -238,7 +238,7 @@ impl Platform {
     }
 
     /// The reading of an earlier moment, where that is wanted and there is one. Keeps this one for later.
-    fn reading_before(&self, ask: &Ask, fresh: &Reading, stale: bool) -> Option<Reading> {
+    fn reading_before(&self, ask: &PromotionRequest, fresh: &Reading, stale: bool) -> Option<Reading> {
         if !self.keeps_readings {
             return None;
         }
@@ -261,7 +261,7 @@ impl Platform {
     /// One delivery of a commit.
     pub(super) fn deliver(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         step: &Step,
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
@@ -308,7 +308,7 @@ impl Platform {
     }
 
     /// True if the target just written has other services than the approved ones.
-    fn wrote_other(&self, ask: &Ask, target: Option<&Target>) -> bool {
+    fn wrote_other(&self, ask: &PromotionRequest, target: Option<&Target>) -> bool {
         let (team, approval) = (ask.request.team, ask.request.approval);
         let Some(target) = target else { return false };
         if self.mutant == Some(Mutant::WritesWhatIsThere) {
@@ -370,7 +370,7 @@ impl Platform {
 
 impl Platform {
     /// Starts an outage of the step's first refusal, if it is to refuse.
-    fn begin_outage(&self, ask: &Ask, step: &Step, outcome: CallOutcome) -> Option<Refusal> {
+    fn begin_outage(&self, ask: &PromotionRequest, step: &Step, outcome: CallOutcome) -> Option<Refusal> {
         if outcome != CallOutcome::Refuses {
             return None;
         }
@@ -380,7 +380,7 @@ impl Platform {
     }
 
     /// Ends the outage. If the step has refused meanwhile, that is the outcome.
-    fn end_outage(&self, ask: &Ask, outage: Option<Refusal>, refused: bool) {
+    fn end_outage(&self, ask: &PromotionRequest, outage: Option<Refusal>, refused: bool) {
         if let Some(refusal) = outage {
             self.outages.end(ask.request.team, &refusal);
             if refused {

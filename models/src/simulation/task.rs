@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::{Digest, Outcome},
     service::{Answer, Driver, Terms, Worked, work},
-    store::{Ask, StoreError},
+    store::{PromotionRequest, StoreError},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A client's request, up to the answer.
-pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<Ask>, source: Digest) -> Task<Answer> {
+pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<PromotionRequest>, source: Digest) -> Task<Answer> {
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
         let answer =

@@ -11,9 +11,9 @@ use crate::{
     },
     store::memory::strategy::{Record, Strategy},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, Decision, Listed, Named, Page,
-        PersonalDecision, Place, Query, Reading, Requested, StoreError, Swept, TokenHash, decision::EXPIRY,
-        preflight,
+        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Decision, Listed, Named, Page,
+        PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, StoreError, Swept, TokenHash,
+        decision::EXPIRY, preflight,
     },
 };
 
@@ -52,7 +52,7 @@ impl<S: Strategy> MemoryStore<S> {
         Some((approval, folder.fence()))
     }
 
-    pub(super) fn reading(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    pub(super) fn reading(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let id = ask.request.approval;
         let teams = self.teams();
         // A caller without a team has no stack that could run.
@@ -98,7 +98,7 @@ impl<S: Strategy> MemoryStore<S> {
     /// Asks for an approval; with a number of undecided ones that the team may have, for a person's decision.
     pub(super) fn request_now(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         most_pending: Option<usize>,
     ) -> Result<Result<Requested, Refusal>, StoreError> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
@@ -131,7 +131,7 @@ impl<S: Strategy> MemoryStore<S> {
             approval: Arc::new(Approval {
                 id,
                 team: ask.request.team,
-                requested_by: ask.by.clone(),
+                requested_by: ask.requested_by.clone(),
                 binding: ask.binding().clone(),
                 digest: standing.digest,
                 status: standing.status,
@@ -147,7 +147,7 @@ impl<S: Strategy> MemoryStore<S> {
         // The approval becomes visible only when this team's lock is released.
         let notice = NoticeRow::new(now, locked(&self.directory).file(id, &owner, token));
         let mut folder = Folder::new(record.clone(), notice);
-        folder.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.by)));
+        folder.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.requested_by)));
         team.approvals.insert(id, Box::new(folder));
         if let Some(key) = &ask.key {
             team.asked_under.insert(key.clone(), id);
@@ -159,7 +159,7 @@ impl<S: Strategy> MemoryStore<S> {
     fn same_or_refused(
         &self,
         team: &TeamState,
-        ask: &Ask,
+        ask: &PromotionRequest,
         bound: &Bound,
         most_pending: usize,
         now: Timestamp,

@@ -8,13 +8,15 @@ use super::{MemoryStore, TeamState};
 use crate::{
     protocol::{Commit, Fences, Guards, Refusal, Status, Step, Timestamp, consume},
     store::memory::strategy::Strategy,
-    store::{Ask, AuditKind, Committed, Execution, Job, JobState, StoreError, preflight::Judgement},
+    store::{
+        AuditKind, Committed, Execution, Job, JobState, PromotionRequest, StoreError, preflight::Judgement,
+    },
 };
 
 impl<S: Strategy> MemoryStore<S> {
     pub(super) fn commit_now(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         step: &Step,
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
@@ -56,7 +58,7 @@ impl<S: Strategy> MemoryStore<S> {
         let target = applied.target.or(commit.target);
         if let Some(folder) = &mut folder {
             for _ in 0..applied.events {
-                folder.write_event(events, AuditKind::Executed, now, Some(Arc::clone(&ask.by)));
+                folder.write_event(events, AuditKind::Executed, now, Some(Arc::clone(&ask.requested_by)));
             }
         }
         if applied.consumed {

@@ -4,7 +4,7 @@ use super::{Folder, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Timestamp, lease},
     store::memory::strategy::Strategy,
-    store::{APPROVAL_LEASE_MS, Ask, Leased},
+    store::{APPROVAL_LEASE_MS, Leased, PromotionRequest},
 };
 
 /// The lease that was taken last.
@@ -27,7 +27,7 @@ impl Folder {
 }
 
 impl<S: Strategy> MemoryStore<S> {
-    pub(super) fn take_lease(&self, ask: &Ask) -> Leased {
+    pub(super) fn take_lease(&self, ask: &PromotionRequest) -> Leased {
         let take = |team: &mut TeamState| {
             // Another team's is in another folder.
             let Some(folder) = team.approvals.get_mut(&ask.request.approval) else {
@@ -46,7 +46,7 @@ impl<S: Strategy> MemoryStore<S> {
         self.with_team(ask.request.team, take).unwrap_or(Leased::Absent)
     }
 
-    pub(super) fn give_lease_back(&self, ask: &Ask, fence: u64) {
+    pub(super) fn give_lease_back(&self, ask: &PromotionRequest, fence: u64) {
         self.with_team(ask.request.team, |team| {
             let row = team.approvals.get_mut(&ask.request.approval).and_then(|folder| folder.lease.as_mut());
             if let Some(row) = row.filter(|row| row.fence == fence) {

@@ -12,15 +12,15 @@ use super::{
 use crate::{
     protocol::{Approval, Binding, Digest, Refusal, Status, Timestamp},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Bound, Decider, Decision, Execution,
-        Ids, Listed, Named, Page, PersonalDecision, Place, Query, Reading, Requested, Seal, Service,
-        StoreChecks, Swept, TokenHash, Way, decision::EXPIRY, digest_of, preflight::hopeless,
+        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Decider, Decision, Execution, Ids,
+        Listed, Named, Page, PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, Seal,
+        Service, StoreChecks, Swept, TokenHash, Way, decision::EXPIRY, digest_of, preflight::hopeless,
     },
 };
 
 /// Reads an approval, what would run, and the clock, in one statement.
 pub(super) struct ReadApproval {
-    pub(super) ask: Ask,
+    pub(super) ask: PromotionRequest,
 }
 
 impl Work for ReadApproval {
@@ -56,7 +56,7 @@ impl Work for ReadApproval {
 
 /// Writes a pending approval with its event and its notice, unless it was asked for before under the same key.
 pub(super) struct Request {
-    pub(super) ask: Ask,
+    pub(super) ask: PromotionRequest,
     pub(super) ids: Arc<dyn Ids>,
     pub(super) seal: Seal,
     pub(super) preflight: Arc<dyn StoreChecks>,
@@ -103,7 +103,7 @@ impl Work for Request {
             approval: Arc::new(Approval {
                 id: self.ids.next(),
                 team: ask.request.team,
-                requested_by: ask.by.clone(),
+                requested_by: ask.requested_by.clone(),
                 binding: ask.binding().clone(),
                 digest,
                 status: Status::Pending,
@@ -124,7 +124,7 @@ impl Work for Request {
                 .ok_or_else(|| SqlError::conflict("another request under the same key was rolled back"));
         }
         let id = record.approval.id;
-        write_event(session, AuditKind::Requested, id, now, &ask.by).await?;
+        write_event(session, AuditKind::Requested, id, now, &ask.requested_by).await?;
         const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
         session.execute(NOTICE, &values![id, now]).await?;
         Ok(Done::Keep(Some(Ok(Requested { record, created: true }))))

@@ -17,14 +17,14 @@ use super::{
 use crate::{
     protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditKind, Committed, Execution, Ids, Resource, Seal, Stack, StoreChecks,
-        TenantState, VaultEntry, preflight::Judgement,
+        ApprovalRecord, AuditKind, Committed, Execution, Ids, PromotionRequest, Resource, Seal, Stack,
+        StoreChecks, TenantState, VaultEntry, preflight::Judgement,
     },
 };
 
 /// A commit, kept until it is run.
 pub(super) struct Commit {
-    pub(super) ask: Ask,
+    pub(super) ask: PromotionRequest,
     pub(super) step: Step,
     pub(super) approval: Uuid,
     pub(super) digest: Digest,
@@ -132,7 +132,7 @@ impl Commit {
         self.write(session, &before, &tenant_state).await?;
         if ours.is_some() {
             for _ in 0..applied.events {
-                write_event(session, AuditKind::Executed, self.approval, at, &ask.by).await?;
+                write_event(session, AuditKind::Executed, self.approval, at, &ask.requested_by).await?;
             }
             if applied.enqueued {
                 self.enqueue(session, applied.target.or(self.target)).await?;

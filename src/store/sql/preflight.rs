@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     protocol::{Change, Digest, Refusal, Step},
-    store::{Ask, StoreChecks, Team, TenantState, VaultEntry, digest_of, preflight::first_refusal},
+    store::{
+        PromotionRequest, StoreChecks, Team, TenantState, VaultEntry, digest_of, preflight::first_refusal,
+    },
 };
 
 /// Records that a judgement needs in addition to the family.
@@ -40,7 +42,12 @@ impl Needs {
     }
 
     /// To make these changes, in a step that may refuse.
-    pub(super) fn of_commit(ask: &Ask, step: &Step, ops: &[Change], target: Option<Uuid>) -> Self {
+    pub(super) fn of_commit(
+        ask: &PromotionRequest,
+        step: &Step,
+        ops: &[Change],
+        target: Option<Uuid>,
+    ) -> Self {
         let needs = Self { also: target, ..Self::of_refusals(step.refusals()) };
         ops.iter().fold(needs, |needs, op| match op {
             Change::WriteTarget { trust_look } => Self {
@@ -78,7 +85,7 @@ pub(super) async fn lock_team<S: Session>(session: &mut S, team: Uuid, mode: Mod
 /// The lock is a separate statement: a query that waited for the lock would still see the older snapshot.
 pub(super) async fn load<S: Session>(
     session: &mut S,
-    ask: &Ask,
+    ask: &PromotionRequest,
     needs: Needs,
 ) -> Result<Option<TenantState>, SqlError> {
     let sql = if ask.is_twin() { TWINS } else { STACKS };
@@ -156,13 +163,13 @@ const TWINS: &str = family!("resources", resource_columns);
 const VAULT: &str = "SELECT env, key, value FROM vault WHERE team = $1 AND env IN ($2, $3)";
 
 /// The digest of the request with the source's current services.
-pub(super) fn digest_now(ask: &Ask, tenant_state: &TenantState) -> Digest {
+pub(super) fn digest_now(ask: &PromotionRequest, tenant_state: &TenantState) -> Digest {
     digest_of(ask, tenant_state.source_services(ask))
 }
 
 /// Judges a step's refusals on what there is.
 pub(super) struct Check {
-    pub(super) ask: Ask,
+    pub(super) ask: PromotionRequest,
     pub(super) step: Step,
     pub(super) preflight: Arc<dyn StoreChecks>,
 }
@@ -190,7 +197,7 @@ impl Work for Check {
 
 /// Looks for the target.
 pub(super) struct FindTarget {
-    pub(super) ask: Ask,
+    pub(super) ask: PromotionRequest,
 }
 
 impl Work for FindTarget {

@@ -25,10 +25,10 @@ use super::{
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
         GlassBroken, Ids, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
-        PlatformChecks, Query, Reading, Requested, Resource, Seal, Service, Stack, StackStatus, Store,
-        StoreChecks, StoreError, Swept, Team, Tenants, TokenHash,
+        PlatformChecks, PromotionRequest, Query, Reading, Requested, Resource, Seal, Service, Stack,
+        StackStatus, Store, StoreChecks, StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 
@@ -69,7 +69,7 @@ impl<E: Engine> SqlStore<E> {
 impl<E: Engine> SqlStore<E> {
     async fn request(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         most_pending: Option<usize>,
     ) -> Result<Result<Requested, Refusal>, StoreError> {
         let work = Request {
@@ -88,30 +88,43 @@ fn no_such_team() -> StoreError {
 }
 
 impl<E: Engine> Store for SqlStore<E> {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or_else(no_such_team)
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         let preflight = Arc::clone(&self.preflight);
         self.engine.perform(Check { ask: ask.clone(), step: step.clone(), preflight }).await
     }
 
-    async fn find_target(&self, ask: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        _: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.engine.perform(FindTarget { ask: ask.clone() }).await
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         let (team, approval) = (ask.request.team, ask.request.approval);
         self.engine.perform(LeaseApproval { team, approval }).await
     }
 
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         let (team, approval) = (ask.request.team, ask.request.approval);
         self.engine.perform(ReleaseApproval { team, approval, fence }).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         let work = commit::Commit {
             ask: ask.clone(),
             step: step.clone(),
@@ -128,14 +141,14 @@ impl<E: Engine> Store for SqlStore<E> {
         self.engine.perform(work).await
     }
 
-    async fn request_approval(&self, ask: &Ask) -> Result<Requested, StoreError> {
+    async fn request_approval(&self, ask: &PromotionRequest) -> Result<Requested, StoreError> {
         // Without a limit nothing is refused.
         self.request(ask, None).await?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
     }
 
     async fn request_decision(
         &self,
-        ask: &Ask,
+        ask: &PromotionRequest,
         most_pending: usize,
     ) -> Result<Result<Requested, Refusal>, StoreError> {
         self.request(ask, Some(most_pending)).await

@@ -9,9 +9,9 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::{
-        Ask, Claim, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
-        Operations, Payload, Place, Plan, Query, Requested, ResourceKind, Stack, StackStatus, Store, Team,
-        Tenants, Verdict, digest_of,
+        Claim, Clock, Decision, DeployLog, EnvVars, Lease, NewResource, NewStack, Notice, NoticeState,
+        Operations, Payload, Place, Plan, PromotionRequest, Query, Requested, ResourceKind, Stack,
+        StackStatus, Store, Team, Tenants, Verdict, digest_of,
     },
 };
 use countersign_models::{
@@ -35,7 +35,7 @@ pub(super) struct World<S> {
     stacks: Vec<Stack>,
     twins: Vec<Uuid>,
     /// The requests, with approval and time.
-    approvals: Vec<(Ask, Place)>,
+    approvals: Vec<(PromotionRequest, Place)>,
     leases: Vec<Lease>,
     notices: Vec<Notice>,
     /// The claimed key, and the end of its claim.
@@ -144,7 +144,7 @@ impl<S: Store + Tenants + Operations> World<S> {
                 let (asked, place) = self.approval(*approval);
                 let ask = self.ask(wish, place.id, *key);
                 // Most are asked for what was approved.
-                let ask = if *stale { ask } else { Ask { key: ask.key, ..asked } };
+                let ask = if *stale { ask } else { PromotionRequest { key: ask.key, ..asked } };
                 let digest = if *stale { Digest([7; 32]) } else { self.digest(&ask).await };
                 let target = self.looked_for(&ask).filter(|_| *look);
                 let commit = Commit { approval: place.id, digest, target, fence: None, uses_seen: 0, ops };
@@ -268,7 +268,7 @@ impl<S: Store + Tenants + Operations> World<S> {
     }
 
     /// The target that was found last, if the ask can be about it.
-    fn looked_for(&self, ask: &Ask) -> Option<Target> {
+    fn looked_for(&self, ask: &PromotionRequest) -> Option<Target> {
         self.looked.filter(|(_, is_twin)| *is_twin == ask.is_twin()).map(|(target, _)| target)
     }
 
@@ -277,7 +277,7 @@ impl<S: Store + Tenants + Operations> World<S> {
     }
 
     /// One of the latest.
-    fn approval(&self, number: usize) -> (Ask, Place) {
+    fn approval(&self, number: usize) -> (PromotionRequest, Place) {
         back(&self.approvals, number % self.approvals.len()).expect("there is one from the beginning").clone()
     }
 
@@ -286,23 +286,23 @@ impl<S: Store + Tenants + Operations> World<S> {
         record.approval.status == countersign::protocol::Status::Pending
     }
 
-    fn ask(&self, wish: &Wish, approval: Uuid, key: Option<u8>) -> Ask {
+    fn ask(&self, wish: &Wish, approval: Uuid, key: Option<u8>) -> PromotionRequest {
         let kind = if wish.twin { Kind::ResourceTwin } else { Kind::Stack };
         let from = environment("staging");
         let binding = Binding { kind, from, to: environment_of(1 + wish.to) };
         let source =
             if wish.twin { self.twins[wish.source % self.twins.len()] } else { self.source(wish.source).id };
         let name = wish.name.map(|name| format!("name {name}"));
-        Ask {
+        PromotionRequest {
             request: Request { approval, team: TEAM, binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source, name, copy_vault: wish.copy_vault },
             key: key_of(key),
         }
     }
 
     /// The digest of the current payload.
-    async fn digest(&self, ask: &Ask) -> Digest {
+    async fn digest(&self, ask: &PromotionRequest) -> Digest {
         let services = self.all_stacks().await.into_iter().flatten();
         let source = services.into_iter().find(|stack| stack.id == ask.payload.source);
         digest_of(ask, source.as_ref().map_or(&[], |source| &source.services))

@@ -3,8 +3,8 @@
 use countersign::{
     protocol::{Refusal, Status},
     store::{
-        APPROVAL_WINDOW_MS, Ask, AuditEvent, AuditKind, Decision, Operations, Query, Requested, Store,
-        Verdict,
+        APPROVAL_WINDOW_MS, AuditEvent, AuditKind, Decision, Operations, PromotionRequest, Query, Requested,
+        Store, Verdict,
     },
 };
 use countersign_models::fixtures::token_of;
@@ -17,7 +17,10 @@ pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for(world
     (ask.payload.name, ask.payload.copy_vault) = (Some("shop live".to_owned()), true);
     let record = world.requested(&ask).await;
     let approval = &record.approval;
-    assert_eq!((approval.team, &approval.binding, &approval.requested_by), (TEAM, ask.binding(), &ask.by));
+    assert_eq!(
+        (approval.team, &approval.binding, &approval.requested_by),
+        (TEAM, ask.binding(), &ask.requested_by)
+    );
     assert_eq!(approval.digest, world.source_digest(&ask).await);
     assert_eq!((approval.status, approval.expires_at), (Status::Pending, later(APPROVAL_WINDOW_MS)));
     assert_eq!((&record.payload, &*record.services), (&ask.payload, &*world.source.services));
@@ -30,7 +33,7 @@ pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for(world
 }
 
 pub(super) async fn a_request_under_a_key_that_was_used_is_the_same_request(world: &World) {
-    let under = |key: Option<&str>| Ask { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
+    let under = |key: Option<&str>| PromotionRequest { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
     // The clock stands still: only the store can tell the second request from the first.
     let requested = async |key| world.store().request_approval(&under(key)).await.expect("nothing fails");
     let Requested { record: first, created } = requested(Some("mine")).await;
@@ -122,7 +125,7 @@ pub(super) async fn an_unknown_link_is_404(world: &World) {
 
 pub(super) async fn every_event_says_who_did_what_to_what(world: &World) {
     let mut ask = world.approved().await;
-    ask.by = "release@example.com".into();
+    ask.requested_by = "release@example.com".into();
     world.backend.set_clock(later(5)).await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     let event = |kind, at, by: &str| AuditEvent {

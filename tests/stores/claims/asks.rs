@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     protocol::{Refusal, Status},
-    store::{Ask, AuditKind, Requested, Store, Tenants, Verdict},
+    store::{AuditKind, PromotionRequest, Requested, Store, Tenants, Verdict},
 };
 use uuid::Uuid;
 
@@ -13,18 +13,18 @@ use crate::world::{STRANGERS, TEAM, World, flow, later, service, succeeded};
 
 const MOST: usize = 3;
 
-async fn ask(world: &World, ask: &Ask) -> Result<Requested, Refusal> {
+async fn ask(world: &World, ask: &PromotionRequest) -> Result<Requested, Refusal> {
     world.store().request_decision(ask, MOST).await.expect("nothing fails")
 }
 
 /// The approval, and whether this request created it.
 async fn asked(world: &World, key: Option<&str>) -> (Uuid, bool) {
-    let wish = Ask { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
+    let wish = PromotionRequest { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
     let Requested { record, created } = ask(world, &wish).await.expect("there is room");
     (record.approval.id, created)
 }
 
-fn named(world: &World, name: &str) -> Ask {
+fn named(world: &World, name: &str) -> PromotionRequest {
     let mut ask = world.ask(Uuid::nil());
     ask.payload.name = Some(name.to_owned());
     ask
@@ -85,7 +85,7 @@ pub(super) async fn what_can_never_be_used_is_refused_and_nothing_is_written(wor
         [(Vec::new(), Refusal::NO_SERVICES), (vec![service(None)], Refusal::MISSING_IMAGE_REF)]
     {
         world.put_services(TEAM, world.source.id, services).await;
-        let wish = Ask { key: Some("mine".into()), ..world.ask(Uuid::nil()) };
+        let wish = PromotionRequest { key: Some("mine".into()), ..world.ask(Uuid::nil()) };
         assert_eq!(ask(world, &wish).await, Err(refusal));
     }
     let (before, after) = (before.get("approvals"), world.backend.everything().await);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign::{
     protocol::{Outcome, Refusal, Status},
-    store::{Ask, Difference, Tenants},
+    store::{Difference, PromotionRequest, Tenants},
 };
 use uuid::Uuid;
 
@@ -20,12 +20,12 @@ async fn put_vault(world: &World, env: &str, key: &str, value: &str) {
     world.store().put_vault(TEAM, &environment(env), key, value).await.expect("nothing fails");
 }
 
-async fn promote(world: &World, ask: &Ask) -> Outcome {
+async fn promote(world: &World, ask: &PromotionRequest) -> Outcome {
     world.promote(&flow("atomic-commit"), ask).await
 }
 
 /// Asserts this refusal, and that the approval can still be used.
-async fn is_refused(world: &World, ask: &Ask, refusal: Refusal) {
+async fn is_refused(world: &World, ask: &PromotionRequest, refusal: Refusal) {
     assert_eq!(refused(promote(world, ask).await), refusal);
     assert_eq!(world.status(ask).await, Status::Approved);
     assert!(world.targets().await.iter().all(|target| target.env_vars.get("A").is_none_or(|a| a != "evil")));

@@ -6,8 +6,8 @@ use countersign::{
         Step, StepAction, Target, Via, Write, WriteTarget,
     },
     store::{
-        APPROVAL_WINDOW_MS, Ask, AuditKind, Committed, JobState, NewResource, ResourceKind, StackStatus,
-        Store, StoreError, Tenants,
+        APPROVAL_WINDOW_MS, AuditKind, Committed, JobState, NewResource, PromotionRequest, ResourceKind,
+        StackStatus, Store, StoreError, Tenants,
     },
 };
 use uuid::Uuid;
@@ -21,12 +21,17 @@ fn not_consumed(refusal: Refusal) -> Result<Committed, StoreError> {
     Ok(Committed::NotConsumed(refusal))
 }
 
-async fn digest(world: &World, ask: &Ask) -> Digest {
+async fn digest(world: &World, ask: &PromotionRequest) -> Digest {
     world.record(ask).await.approval.digest
 }
 
 /// One write of the target, alone.
-async fn write_target(world: &World, ask: &Ask, trust_look: bool, target: Option<Target>) -> Target {
+async fn write_target(
+    world: &World,
+    ask: &PromotionRequest,
+    trust_look: bool,
+    target: Option<Target>,
+) -> Target {
     let how = if trust_look { Atomicity::ReadThenWrite } else { Atomicity::Atomic };
     let step = Step::from(StepAction::Write(Write { atomicity: how, ..Write::new(WriteTarget::Target) }));
     let ops = [Change::WriteTarget { trust_look }];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Refusal, Status, Timestamp},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, Ask, AuditEvent, AuditKind, Decision, Named, Operations,
-        PersonalDecision, Store, TokenHash, Verdict, Way,
+        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Decision, Named, Operations,
+        PersonalDecision, PromotionRequest, Store, TokenHash, Verdict, Way,
     },
 };
 use uuid::Uuid;
@@ -28,15 +28,15 @@ async fn decide(
     world.store().decide(decision).await.expect("nothing fails")
 }
 
-fn of_team(ask: &Ask) -> Named<'static> {
+fn of_team(ask: &PromotionRequest) -> Named<'static> {
     Named::OfTeam { team: TEAM, approval: ask.request.approval }
 }
 
-async fn pending(world: &World) -> Ask {
+async fn pending(world: &World) -> PromotionRequest {
     world.pending(world.ask(Uuid::nil())).await
 }
 
-async fn audit(world: &World, ask: &Ask) -> Vec<AuditEvent> {
+async fn audit(world: &World, ask: &PromotionRequest) -> Vec<AuditEvent> {
     world.store().audit(ask.request.approval).await.expect("nothing fails")
 }
 
@@ -76,8 +76,9 @@ pub(super) async fn a_person_decides_by_a_link_or_with_a_session_and_is_named(wo
 }
 
 pub(super) async fn an_approval_is_revoked_until_it_is_used_and_never_after(world: &World) {
-    let revoke =
-        async |ask: &Ask| decide(world, of_team(ask), Verdict::Revoke, ALICE, Some("a mistake")).await;
+    let revoke = async |ask: &PromotionRequest| {
+        decide(world, of_team(ask), Verdict::Revoke, ALICE, Some("a mistake")).await
+    };
     let ask = pending(world).await;
     assert_eq!(revoke(&ask).await, Err(Refusal::APPROVAL_NOT_APPROVED), "it is pending");
     let ask = world.approved().await;

@@ -2,14 +2,14 @@
 
 use countersign::{
     protocol::Digest,
-    store::{Ask, Payload, Store, digest_of},
+    store::{Payload, PromotionRequest, Store, digest_of},
 };
 use uuid::Uuid;
 
 use crate::world::{TEAM, World, environment, flow, service, succeeded};
 
 /// The store's digest.
-async fn digest(world: &World, ask: &Ask) -> Digest {
+async fn digest(world: &World, ask: &PromotionRequest) -> Digest {
     world.store().read_approval(ask).await.expect("nothing fails").digest
 }
 
@@ -39,13 +39,14 @@ pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
     }
     assert_eq!(digest(world, &ask).await, digest_of(&ask, &world.source.services));
     // The requester, the approval and the key are not part of the payload.
-    let same = Ask { by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
+    let same =
+        PromotionRequest { requested_by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
     assert_eq!(digest(world, &same).await, digest(world, &ask).await);
 }
 
 pub(super) async fn no_digest_is_remembered_past_a_new_build(world: &World) {
     // More than are remembered.
-    let asks: Vec<Ask> = (0..40)
+    let asks: Vec<PromotionRequest> = (0..40)
         .map(|number| {
             let mut ask = world.ask(Uuid::nil());
             ask.payload.name = Some(format!("target-{number}"));

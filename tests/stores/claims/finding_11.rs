@@ -21,7 +21,7 @@ fn consume(flow: &Flow) -> usize {
     flow.steps().iter().position(|step| consumes(&step.action)).expect("a flow consumes")
 }
 
-async fn executed_events(world: &World, ask: &countersign::store::Ask) -> usize {
+async fn executed_events(world: &World, ask: &countersign::store::PromotionRequest) -> usize {
     world.events(ask).await.iter().filter(|kind| **kind == AuditKind::Executed).count()
 }
 

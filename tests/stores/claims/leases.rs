@@ -6,7 +6,7 @@ use countersign::{
     protocol::{
         Change, Commit, Consume, Digest, Guards, Outcome, Refusal, RefusalKind, StepAction, Timestamp,
     },
-    store::{APPROVAL_LEASE_MS, Ask, Committed, Leased, Store},
+    store::{APPROVAL_LEASE_MS, Committed, Leased, PromotionRequest, Store},
 };
 
 use super::races::{EIGHT, ROUNDS, at_once};
@@ -16,21 +16,26 @@ const FIRST: Leased = Leased::Taken { fence: 1 };
 const SECOND: Leased = Leased::Taken { fence: 2 };
 const GUARDED: Guards = Guards { lease: true, ..Guards::ALL };
 
-async fn lease(world: &World, ask: &Ask) -> Leased {
+async fn lease(world: &World, ask: &PromotionRequest) -> Leased {
     world.store().lease_approval(ask).await.expect("nothing fails")
 }
 
-async fn release(world: &World, ask: &Ask, fence: u64) {
+async fn release(world: &World, ask: &PromotionRequest, fence: u64) {
     world.store().release_approval(ask, fence).await.expect("nothing fails");
 }
 
 /// Only a consume under the guard, by a promotion whose lease has this number.
-async fn consume(world: &World, ask: &Ask, fence: Option<u64>) -> Committed {
+async fn consume(world: &World, ask: &PromotionRequest, fence: Option<u64>) -> Committed {
     consume_with(world, ask, world.source_digest(ask).await, fence).await
 }
 
 /// As [`consume`], by a promotion that holds this digest.
-async fn consume_with(world: &World, ask: &Ask, digest: Digest, fence: Option<u64>) -> Committed {
+async fn consume_with(
+    world: &World,
+    ask: &PromotionRequest,
+    digest: Digest,
+    fence: Option<u64>,
+) -> Committed {
     let step = StepAction::Consume(Consume::new(GUARDED)).into();
     let approval = ask.request.approval;
     let ops = [Change::consume(GUARDED)];

@@ -3,14 +3,14 @@
 use countersign::{
     protocol::Environment,
     service::launch,
-    store::{Ask, JobState, Lease, StackStatus, Store},
+    store::{JobState, Lease, PromotionRequest, StackStatus, Store},
 };
 use uuid::Uuid;
 
 use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
 
 /// An approval that was executed, with a job.
-async fn executed(world: &World) -> Ask {
+async fn executed(world: &World) -> PromotionRequest {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     ask
@@ -67,7 +67,7 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
 }
 
 /// An approval for this environment that was executed, with a job.
-pub(super) async fn executed_into(world: &World, environment: Environment) -> Ask {
+pub(super) async fn executed_into(world: &World, environment: Environment) -> PromotionRequest {
     let mut ask = world.ask(Uuid::nil());
     ask.request.binding.to = environment;
     let ask = world.approve(ask).await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Digest, Guards, Outcome, Refusal, Status},
-    store::{Ask, AuditKind, Claim, Committed, Operations, StackStatus, Store, Tenants, Verdict},
+    store::{
+        AuditKind, Claim, Committed, Operations, PromotionRequest, StackStatus, Store, Tenants, Verdict,
+    },
 };
 use tokio::sync::Barrier;
 use uuid::Uuid;
@@ -232,7 +234,7 @@ pub(super) async fn one_of_eight_gets_a_key(world: &Arc<World>) {
 
 pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) {
     for round in 0..ROUNDS {
-        let ask = Ask { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
+        let ask = PromotionRequest { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
         let asked = at_once(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.store().request_approval(&ask).await.expect("nothing fails") }

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Act, Consume, Flow, Guards, Lease, Refusal, Step, StepAction, Via, Write, WriteTarget},
-    store::{Ask, EnvVars, NewStack, Payload, Store, StoreError, Tenants},
+    store::{EnvVars, NewStack, Payload, PromotionRequest, Store, StoreError, Tenants},
 };
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ fn write(refusal: Refusal) -> StepAction {
 }
 
 /// The answer of `atomic-commit` to this request, approved in its unspoiled form.
-async fn promoted(world: &World, spoil: impl FnOnce(&mut Ask)) -> Refusal {
+async fn promoted(world: &World, spoil: impl FnOnce(&mut PromotionRequest)) -> Refusal {
     let mut ask = world.approved().await;
     spoil(&mut ask);
     refused(world.promote(&flow("atomic-commit"), &ask).await)
@@ -148,6 +148,6 @@ pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     ask.request.team = STRANGERS;
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
     let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };
-    let nothing = Ask { payload: elsewhere, ..ask.clone() };
+    let nothing = PromotionRequest { payload: elsewhere, ..ask.clone() };
     assert_eq!(world.store().find_target(&nothing, &step).await, Ok(Ok(None)));
 }

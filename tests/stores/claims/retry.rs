@@ -3,18 +3,18 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal},
     service::{Answer, Driver},
-    store::{Ask, Payload, Store},
+    store::{Payload, PromotionRequest, Store},
 };
 use countersign_models::flows::SHIPPED;
 
 use crate::world::{TEAM, World, flow, service, succeeded};
 
-async fn ask_once(world: &World, flow: &Flow, ask: &Ask) -> Answer {
+async fn ask_once(world: &World, flow: &Flow, ask: &PromotionRequest) -> Answer {
     Driver::new(flow, world.store(), &world.deployer).promote_once(ask, world.source_digest(ask).await).await
 }
 
-fn under(ask: &Ask, key: &str) -> Ask {
-    Ask { key: Some(key.into()), ..ask.clone() }
+fn under(ask: &PromotionRequest, key: &str) -> PromotionRequest {
+    PromotionRequest { key: Some(key.into()), ..ask.clone() }
 }
 
 fn refused(answer: &Answer) -> Option<&Refusal> {
@@ -44,7 +44,7 @@ pub(super) async fn the_same_key_for_something_else_is_422(world: &World) {
     let flow = flow(SHIPPED);
     let ask = under(&world.approved().await, "mine");
     ask_once(world, &flow, &ask).await;
-    let other = Ask { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
+    let other = PromotionRequest { payload: Payload { copy_vault: true, ..ask.payload.clone() }, ..ask };
     let answer = ask_once(world, &flow, &other).await;
     assert_eq!(refused(&answer), Some(&Refusal::IDEMPOTENCY_KEY_REUSED));
 }

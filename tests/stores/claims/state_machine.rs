@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Event, Outcome, Refusal, Status, Timestamp, Validity, transition},
-    store::{APPROVAL_WINDOW_MS, Ask, AuditKind, Verdict},
+    store::{APPROVAL_WINDOW_MS, AuditKind, PromotionRequest, Verdict},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use uuid::Uuid;
@@ -52,7 +52,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// The state of one approval according to the transition table.
 struct Expected {
-    ask: Ask,
+    ask: PromotionRequest,
     status: Status,
     expires_at: Timestamp,
     moves: Vec<AuditKind>,

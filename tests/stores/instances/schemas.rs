@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Binding, Digest, Guards, Kind, Request},
     store::{
-        Ask, Committed, Leased, Operations, Payload, Store,
+        Committed, Leased, Operations, Payload, PromotionRequest, Store,
         postgres::{OpenError, PostgresStore},
         sql::SchemaError,
     },
@@ -58,9 +58,9 @@ pub(super) async fn tables_of_the_first_schema_are_migrated_and_their_approval_c
     made.expect("the server answers");
     let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let ask = Ask {
+    let ask = PromotionRequest {
         request: Request { approval: Uuid::from_u128(1), team: TEAM, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,
     };

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Ask, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
-        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page, Query,
-        Reading, Requested, Resource, Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants,
-        TokenHash, digest_of,
+        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
+        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
+        PromotionRequest, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store,
+        StoreError, Swept, Team, Tenants, TokenHash, digest_of,
     },
 };
 use uuid::Uuid;
@@ -30,12 +30,12 @@ macro_rules! refused {
 }
 
 impl Store for Idle {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let digest = digest_of(ask, &self.stack.services);
         let approval = Approval {
             id: ask.request.approval,
             team: ask.request.team,
-            requested_by: ask.by.clone(),
+            requested_by: ask.requested_by.clone(),
             binding: ask.request.binding.clone(),
             digest,
             status: Status::Approved,
@@ -44,15 +44,19 @@ impl Store for Idle {
         Ok(Reading { approval: Some(Arc::new(approval)), digest, fence: 0, now: self.now })
     }
 
-    async fn check(&self, ask: &Ask, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(&self, ask: &PromotionRequest, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         Ok(Ok(digest_of(ask, &self.stack.services)))
     }
 
-    async fn find_target(&self, _: &Ask, _: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        _: &PromotionRequest,
+        _: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         Ok(Ok(Some(self.target.id)))
     }
 
-    async fn commit(&self, _: &Ask, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(&self, _: &PromotionRequest, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {
         Ok(Committed::Applied { target: Some(self.target) })
     }
 
@@ -61,10 +65,10 @@ impl Store for Idle {
     }
 
     refused! {
-        fn lease_approval(&Ask) -> Leased;
-        fn release_approval(&Ask, u64) -> ();
-        fn request_approval(&Ask) -> Requested;
-        fn request_decision(&Ask, usize) -> Result<Requested, Refusal>;
+        fn lease_approval(&PromotionRequest) -> Leased;
+        fn release_approval(&PromotionRequest, u64) -> ();
+        fn request_approval(&PromotionRequest) -> Requested;
+        fn request_decision(&PromotionRequest, usize) -> Result<Requested, Refusal>;
         fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
         fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
         fn list_approvals(&Query) -> Page;

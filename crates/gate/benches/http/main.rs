@@ -25,7 +25,7 @@ use axum::{
 use countersign::{
     protocol::{Binding, Environment, Kind, Request, Target, Timestamp},
     service::InMemoryDeployer,
-    store::{Ask, Decision, EnvVars, MemoryStore, Payload, Plan, Service, Store, Team, Verdict},
+    store::{Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store, Team, Verdict},
 };
 use countersign_gate::http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, router};
 use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
@@ -132,9 +132,9 @@ impl Gate {
         };
         let bearer = mint(SECRET, &claims);
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
-        let ask = Ask {
+        let ask = PromotionRequest {
             request: Request { approval: Uuid::nil(), team: TEAM, binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: false },
             key: None,
         };

@@ -26,7 +26,9 @@ use super::{
 use countersign::{
     protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
     service::{Answer, Deployer, Driver, admit, admit_source, is_auto_approved, request_decision},
-    store::{ApprovalRecord, Ask, Payload, Requested, Service, StoreError, StoreErrorKind, digest_of},
+    store::{
+        ApprovalRecord, Payload, PromotionRequest, Requested, Service, StoreError, StoreErrorKind, digest_of,
+    },
 };
 
 /// Promotes a stack into another environment.
@@ -152,7 +154,7 @@ pub(super) enum PromoteAccepted {
 
 /// A request that was admitted.
 struct Order {
-    ask: Ask,
+    ask: PromotionRequest,
     /// The caller names the approval to use.
     has_approval: bool,
 }
@@ -169,7 +171,10 @@ impl Order {
         let request = Request { approval: named.unwrap_or(Uuid::nil()), team: session.team, binding };
         let by = session.email.as_deref().unwrap_or_default().into();
         let key = keyed.key.as_ref().map(|key| key.as_str().into());
-        Ok(Self { ask: Ask { request, by, payload, key }, has_approval: named.is_some() })
+        Ok(Self {
+            ask: PromotionRequest { request, requested_by: by, payload, key },
+            has_approval: named.is_some(),
+        })
     }
 
     /// Carries it out, on a task of its own and under its key.
@@ -221,7 +226,7 @@ impl Order {
             }
             return ended(app, flow, ask, approval, answer).await;
         }
-        if !app.tenants().somebody_may_approve(ask.request.team, &ask.by) {
+        if !app.tenants().somebody_may_approve(ask.request.team, &ask.requested_by) {
             return Err(Failed {
                 problem: Problem::new("self_approval_forbidden"),
                 may_have_happened: false,
@@ -251,7 +256,7 @@ impl Order {
 async fn ended<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
     flow: &Flow,
-    ask: &Ask,
+    ask: &PromotionRequest,
     approval: Uuid,
     Answer { end, replayed }: Answer,
 ) -> Result<Done, Failed> {
@@ -291,7 +296,7 @@ async fn ended<B: Backend, D: Deployer + 'static>(
 
 /// Answer to a successful promotion after the store failed to return the copied keys. With a key the caller retries and
 /// gets all of it: one key, one answer. Without one there is no second answer, and this one is a success.
-fn without_vault_keys(flow: &Flow, ask: &Ask) -> Result<Option<Vec<String>>, Failed> {
+fn without_vault_keys(flow: &Flow, ask: &PromotionRequest) -> Result<Option<Vec<String>>, Failed> {
     if ask.key.is_some() && flow.recalls() {
         return Err(Failed { problem: Refusal::EXECUTE_FAILED.into(), may_have_happened: true });
     }
@@ -386,14 +391,14 @@ mod tests {
     fn an_answer_that_can_be_had_again_is_whole_or_is_asked_for_again() {
         let env = |name| Environment::parse(name).expect("a legal name");
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
-        let ask = Ask {
+        let ask = PromotionRequest {
             request: Request { approval: Uuid::nil(), team: Uuid::nil(), binding },
-            by: "dev@example.com".into(),
+            requested_by: "dev@example.com".into(),
             payload: Payload { source: Uuid::nil(), name: None, copy_vault: true },
             key: None,
         };
-        let keyed = Ask { key: Some("mine".into()), ..ask.clone() };
-        let told = |flow: &Flow, ask: &Ask| {
+        let keyed = PromotionRequest { key: Some("mine".into()), ..ask.clone() };
+        let told = |flow: &Flow, ask: &PromotionRequest| {
             without_vault_keys(flow, ask).map_err(|failed| {
                 let Failed { problem, may_have_happened } = failed;
                 (problem.status().as_u16(), problem.code().to_owned(), may_have_happened)

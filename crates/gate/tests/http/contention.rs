@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Binding, Kind, Request},
-    store::{Ask, AuditKind, Leased, Payload, Store},
+    store::{AuditKind, Leased, Payload, PromotionRequest, Store},
 };
 use countersign_gate::http::Flows;
 use tokio::time::{Duration, timeout};
@@ -13,11 +13,11 @@ use crate::gate::{Gate, TEAM, environment};
 const CALLERS: usize = 3;
 
 /// Another instance's request for the approval's lease.
-fn elsewhere(gate: &Gate, approval: Uuid) -> Ask {
+fn elsewhere(gate: &Gate, approval: Uuid) -> PromotionRequest {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    Ask {
+    PromotionRequest {
         request: Request { team: TEAM, approval, binding },
-        by: "dev@example.com".into(),
+        requested_by: "dev@example.com".into(),
         payload: Payload { source: gate.source, name: None, copy_vault: false },
         key: None,
     }

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Driver, Launch},
     store::{
-        Ask, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, Service, StackStatus, Store,
-        Team, Verdict,
+        Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest, Service,
+        StackStatus, Store, Team, Verdict,
     },
 };
 use countersign_gate::{
@@ -59,12 +59,12 @@ impl Platform {
     }
 
     /// An ask for which there is a pending approval.
-    pub(crate) async fn requested(&self) -> Ask {
+    pub(crate) async fn requested(&self) -> PromotionRequest {
         let (from, to) = (environment("staging"), environment("production"));
         let binding = Binding { kind: Kind::Stack, from, to };
-        let mut ask = Ask {
+        let mut ask = PromotionRequest {
             request: Request { approval: Uuid::nil(), team: TEAM, binding },
-            by: REQUESTER.into(),
+            requested_by: REQUESTER.into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,
         };
@@ -73,7 +73,7 @@ impl Platform {
         ask
     }
 
-    pub(crate) async fn approved(&self) -> Ask {
+    pub(crate) async fn approved(&self) -> PromotionRequest {
         let ask = self.requested().await;
         let token = &self.ids.token(ask.request.approval);
         let decided = self.store.decide(Decision::Operator { token, verdict: Verdict::Approve }).await;

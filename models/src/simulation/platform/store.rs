@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Change, Commit, Digest, Effect, Refusal, Step, StepAction, Target},
-    store::{Ask, Committed, Execution, Lease, Leased, Reading, StackStatus, Store, StoreError},
+    store::{Committed, Execution, Lease, Leased, PromotionRequest, Reading, StackStatus, Store, StoreError},
 };
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ fn has_answer(step: &Step) -> bool {
 }
 
 impl Store for Platform {
-    async fn read_approval(&self, ask: &Ask) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.name(&Effect::Validate { approval: ask.request.approval }, None);
         self.reach(outcome)?;
@@ -33,7 +33,11 @@ impl Store for Platform {
         }
     }
 
-    async fn check(&self, ask: &Ask, step: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.name(&Effect::Check, Some(step));
         self.reach(outcome)?;
@@ -49,7 +53,11 @@ impl Store for Platform {
         Ok(checked)
     }
 
-    async fn find_target(&self, ask: &Ask, step: &Step) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
         self.name(&Effect::FindTarget, Some(step));
         self.reach(outcome)?;
@@ -70,7 +78,7 @@ impl Store for Platform {
         Ok(found)
     }
 
-    async fn lease_approval(&self, ask: &Ask) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.name(&Effect::Lease { approval: ask.request.approval }, None);
         self.reach(outcome)?;
@@ -93,11 +101,16 @@ impl Store for Platform {
     }
 
     /// Happens with the end of the promotion, and is not a separate action: a crash before that releases nothing.
-    async fn release_approval(&self, ask: &Ask, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
 
-    async fn commit(&self, ask: &Ask, step: &Step, commit: Commit<'_>) -> Result<Committed, StoreError> {
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
         let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
         let writes_target = commit.ops.iter().any(|op| matches!(op, Change::WriteTarget { .. }));
         let outcome = self.pass(At::Change { consumes, writes_target }).await;

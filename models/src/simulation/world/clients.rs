@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Outcome, Refusal, Status, Target},
     service::Answer,
-    store::{Ask, Clock, StackStatus, Store, Tenants},
+    store::{Clock, PromotionRequest, StackStatus, Store, Tenants},
 };
 use uuid::Uuid;
 
@@ -64,7 +64,7 @@ impl Attempt {
 
 pub(super) struct Consumer {
     pub(super) plan: Client,
-    pub(super) ask: Arc<Ask>,
+    pub(super) ask: Arc<PromotionRequest>,
     pub(super) attempts: [Attempt; 2],
     /// Under its key the approval was consumed, with this target.
     pub(super) consumed: Option<Option<Uuid>>,
@@ -206,7 +206,7 @@ impl Simulation {
             .find(|one| usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved);
         let Some(known) = known else { return Ok(()) };
         let plan = known.plan;
-        let ask = Arc::new(Ask { key: None, ..Ask::clone(&known.ask) });
+        let ask = Arc::new(PromotionRequest { key: None, ..PromotionRequest::clone(&known.ask) });
         let Ok(reading) = at_once(self.platform.store.read_approval(&ask)) else { return Ok(()) };
         let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);

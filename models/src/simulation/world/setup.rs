@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Retry, Timestamp},
-    store::{Ask, EnvVars, NewStack, Payload, Plan, Store, Team, Tenants},
+    store::{EnvVars, NewStack, Payload, Plan, PromotionRequest, Store, Team, Tenants},
 };
 use uuid::Uuid;
 
@@ -89,10 +89,10 @@ fn binding() -> Binding {
     Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") }
 }
 
-fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Ask {
-    Ask {
+fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> PromotionRequest {
+    PromotionRequest {
         request: Request { approval, team: team_id(team), binding: binding() },
-        by: REQUESTER.into(),
+        requested_by: REQUESTER.into(),
         payload: Payload { source, name: None, copy_vault: true },
         key,
     }
@@ -105,7 +105,7 @@ fn ask_of(
     ledger: &Ledger,
     families: &[Family],
     key: Option<Arc<str>>,
-) -> Ask {
+) -> PromotionRequest {
     let (team, source) = match client.wants {
         Wants::Approved => (permission.team, ledger.sources[0]),
         Wants::OtherStack => (permission.team, ledger.sources[1]),
