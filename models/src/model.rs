@@ -33,7 +33,7 @@ use crate::{
     properties::Set,
     world::{Attempt, Layout, MAX_ATTEMPTS, Payload, State, World},
 };
-use setup::Line;
+use setup::ActionProfile;
 
 /// Bounds of the explored world. Verdicts hold within these bounds only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub struct Model {
     /// The object's row, by its status.
     approvals: [Approval; 6],
     /// The flow's atomic actions, by cursor.
-    lines: Vec<Line>,
+    profiles: Vec<ActionProfile>,
     /// The fields that states have.
     layout: Layout,
     /// The maker of each attempt.

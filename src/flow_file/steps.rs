@@ -4,7 +4,7 @@ use super::{
     Mistake, Problem,
     declaration::Declaration,
     table::Table,
-    values::{Do, MemberVia, Text, ViaWord, string},
+    values::{ActionWord, MemberVia, Text, ViaWord, string},
     vocabulary::{
         ACCEPT_OWN, ATOMIC, CHECKS, CLAIM, CLAIM_EXPIRES, DO, EVERY_STEP, GUARDS, HOW_TO_CONSUME,
         HOW_TO_WRITE, KEY, LEASE_EXPIRES, MEMBER_VIA, NAME, ON_CONFLICT, ON_ERROR, ON_HELD, REENTRANT,
@@ -30,29 +30,29 @@ pub(super) fn step(table: &mut Table<'_>, index: usize, names: &Names) -> Result
     table
         .only(declared.within, [DO.name()].into_iter().chain(keys(EVERY_STEP)).chain(keys(declared.keys)))?;
     let action = match table.required(&DO)? {
-        Do::Validate => StepAction::Validate {
+        ActionWord::Validate => StepAction::Validate {
             checks: table.required(&CHECKS)?,
             accept_own: table.value(&ACCEPT_OWN, false)?,
         },
-        Do::Check => StepAction::Check { refusals: table.value(&REFUSALS, Vec::new())? },
-        Do::Recall => StepAction::Recall {
+        ActionWord::Check => StepAction::Check { refusals: table.value(&REFUSALS, Vec::new())? },
+        ActionWord::Recall => StepAction::Recall {
             claim: table.value(&CLAIM, false)?,
             claim_expires: table.value(&CLAIM_EXPIRES, true)?,
         },
-        Do::Lease => StepAction::Lease(lease(table, index, names)?),
-        Do::Write => StepAction::Write(Write {
+        ActionWord::Lease => StepAction::Lease(lease(table, index, names)?),
+        ActionWord::Write => StepAction::Write(Write {
             atomicity: table.value(&HOW_TO_WRITE, Default::default())?,
             undo: table.value(&UNDO, false)?,
             ..write(table)?
         }),
-        Do::Consume => StepAction::Consume(Consume {
+        ActionWord::Consume => StepAction::Consume(Consume {
             atomicity: table.value(&HOW_TO_CONSUME, Default::default())?,
             undo: table.value(&UNDO, false)?,
             ..consume(table)?
         }),
-        Do::Act => StepAction::Act(act(table)?),
-        Do::Audit => StepAction::Audit,
-        Do::Remember => StepAction::Remember,
+        ActionWord::Act => StepAction::Act(act(table)?),
+        ActionWord::Audit => StepAction::Audit,
+        ActionWord::Remember => StepAction::Remember,
     };
     table.conditions(declared.keys)?;
     Ok(Step { name: name(table)?, on_error: table.value(&ON_ERROR, Default::default())?, action })
@@ -86,9 +86,9 @@ fn member(table: &mut Table<'_>) -> Result<Member, Problem> {
     };
     table.only(declared.within_group, [DO.name()].into_iter().chain(keys(own)))?;
     let member = match table.required(&DO)? {
-        Do::Write => Member::Write(write(table)?),
-        Do::Consume => Member::Consume(consume(table)?),
-        Do::Act => Member::Act(Act {
+        ActionWord::Write => Member::Write(write(table)?),
+        ActionWord::Consume => Member::Consume(consume(table)?),
+        ActionWord::Act => Member::Act(Act {
             name: name(table)?,
             via: match table.required(&MEMBER_VIA)? {
                 MemberVia::Outbox => Via::Outbox,
@@ -97,9 +97,9 @@ fn member(table: &mut Table<'_>) -> Result<Member, Problem> {
             refusals: table.value(&REFUSALS, Vec::new())?,
             undo: false,
         }),
-        Do::Audit => Member::Audit,
-        Do::Remember => Member::Remember,
-        Do::Validate | Do::Check | Do::Recall | Do::Lease => {
+        ActionWord::Audit => Member::Audit,
+        ActionWord::Remember => Member::Remember,
+        ActionWord::Validate | ActionWord::Check | ActionWord::Recall | ActionWord::Lease => {
             unreachable!("{} has no keys as a member", declared.word)
         }
     };

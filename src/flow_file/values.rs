@@ -47,7 +47,7 @@ pub(super) enum MemberVia {
 
 /// The word of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Do {
+pub(super) enum ActionWord {
     Validate,
     Check,
     Recall,
@@ -85,7 +85,7 @@ words!(Atomicity: "read-then-write" = ReadThenWrite);
 words!(Storage: "memory" = Memory);
 words!(ViaWord: "memory" = Memory, "outbox" = Outbox, "row" = Row, "call" = Call, "answer" = Answer);
 words!(MemberVia: "outbox" = Outbox, "row" = Row);
-words!(Do:
+words!(ActionWord:
     "validate" = Validate, "check" = Check, "recall" = Recall, "lease" = Lease, "write" = Write,
     "consume" = Consume, "act" = Act, "audit" = Audit, "remember" = Remember,
 );

@@ -4,7 +4,7 @@
 
 use super::{
     declaration::{Declaration, Key, Kind},
-    values::{Do, MemberVia, Number, Properties, Text, ViaWord},
+    values::{ActionWord, MemberVia, Number, Properties, Text, ViaWord},
 };
 use crate::protocol::{
     Atomicity, Checks, DecisionGuards, FailedAttempt, Guards, Method, OnConflict, OnError, OnHeld, Refusal,
@@ -219,12 +219,12 @@ pub(super) const UNDO_ACT: Key<bool> = Key::with_default(
     "A refusal later in the attempt takes the effect back before the answer.",
 )
 .only("true", "via", "\"call\"");
-pub(super) const DO: Key<Do> = Key::required("do", "The kind of the step.");
+pub(super) const DO: Key<ActionWord> = Key::required("do", "The kind of the step.");
 
 /// The keys of every step.
 pub(super) const EVERY_STEP: &[Declaration] = &[NAME.declaration(), ON_ERROR.declaration()];
 
-/// The steps. A test holds the words against those of [`Do`].
+/// The steps. A test holds the words against those of [`ActionWord`].
 pub(super) const STEPS: &[StepWord] = &[
     StepWord {
         word: "validate",
@@ -416,7 +416,7 @@ mod tests {
             words.sort_unstable();
             words
         };
-        let Kind::Word(steps) = Do::KIND else { panic!("the steps are words") };
+        let Kind::Word(steps) = ActionWord::KIND else { panic!("the steps are words") };
         assert_eq!(sorted(STEPS.iter().map(|step| step.word).collect()), sorted(steps.to_vec()));
         let Kind::Word(via) = ViaWord::KIND else { panic!("the effects are words") };
         assert_eq!(EFFECTS.iter().map(|(word, _)| *word).collect::<Vec<_>>(), via);

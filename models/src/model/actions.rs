@@ -178,7 +178,7 @@ impl Model {
         } else if one.stage == Stage::Running
             || (one.stage == Stage::Waiting && self.may_begin(state, attempt))
         {
-            let line = &self.lines[usize::from(one.cursor)];
+            let line = &self.profiles[usize::from(one.cursor)];
             push(StepOutcome::Happens);
             if line.refusal.is_some() {
                 push(StepOutcome::Refuses);

@@ -80,7 +80,7 @@ impl Model {
     fn attempt_facts(&self, world: &World, one: &Attempt, attempt: u8) -> PromotionFacts {
         let running = one.stage == Stage::Running && one.ending.is_none();
         let may_act = running || one.stage == Stage::Waiting;
-        let line = &self.lines[usize::from(one.cursor)];
+        let line = &self.profiles[usize::from(one.cursor)];
         PromotionFacts {
             stage: one.stage,
             foreign: self.is_foreign(attempt),

@@ -89,7 +89,7 @@ impl Model {
     pub(super) fn is_stuck(&self, state: &State, attempt: u8) -> bool {
         let one = &state.attempts[usize::from(attempt)];
         let Lease::Held { by, .. } = state.world.lease else { return false };
-        let line = &self.lines[usize::from(one.cursor)];
+        let line = &self.profiles[usize::from(one.cursor)];
         one.stage == Stage::Running
             && one.ending.is_none()
             && line.waits
@@ -108,7 +108,7 @@ impl Model {
 
     /// True if this attempt may share a lease of attempt `by`.
     fn may_share(&self, by: u8, attempt: u8, cursor: u8) -> bool {
-        let step = self.lines[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
+        let step = self.profiles[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
         let is_reentrant = matches!(step, Some(StepAction::Lease(lease)) if lease.reentrant);
         is_reentrant && (by == attempt || self.sibling(attempt) == Some(by))
     }
@@ -123,7 +123,7 @@ impl Model {
         if let Lease::Held { by, .. } = state.world.lease
             && !self.may_share(by, attempt, cursor)
         {
-            let waits = self.lines[usize::from(cursor)].waits;
+            let waits = self.profiles[usize::from(cursor)].waits;
             return (!waits && outcome == StepOutcome::Happens).then_some(Reply::LeaseHeld);
         }
         let known = outcome != StepOutcome::LosesAnswer;
@@ -132,7 +132,7 @@ impl Model {
         match world.lease {
             Lease::Free => {
                 world.lease = Lease::Held { by: attempt, known };
-                let step = self.lines[usize::from(cursor)].step.unwrap_or(0);
+                let step = self.profiles[usize::from(cursor)].step.unwrap_or(0);
                 let earlier = self.flow.steps()[..step].iter();
                 let takes = |step: &&Step| matches!(step.action, StepAction::Lease(_));
                 world.lease_step =
@@ -192,7 +192,7 @@ impl Model {
 
     /// True if the marker of the recall at this action expires.
     pub(super) fn claim_expires_at(&self, cursor: u8) -> bool {
-        let step = self.lines[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
+        let step = self.profiles[usize::from(cursor)].step.map(|step| &self.flow.steps()[step].action);
         matches!(step, Some(StepAction::Recall { claim_expires: true, .. }))
     }
 }

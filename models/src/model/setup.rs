@@ -14,7 +14,7 @@ use crate::{
 
 /// Possible outcomes of one atomic action of the flow, found by querying the machine for its effect.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct ActionProfile {
     /// The index of its step, none for the answer.
     pub(super) step: Option<usize>,
     /// The first refusal that it may answer by its own judgement.
@@ -67,8 +67,8 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
         status,
         expires_at: EXPIRES_AT,
     });
-    let lines = lines(&flow, &request);
-    let layout = layout(&flow, &lines, &cast);
+    let profiles = profiles(&flow, &request);
+    let layout = layout(&flow, &profiles, &cast);
     let applied = Property::ALL.iter().filter(|one| one.applies(&flow)).fold(0, |set, one| set | one.bit());
     Model {
         flow,
@@ -76,7 +76,7 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
         transitions,
         requests: [request, stranger],
         approvals,
-        lines,
+        profiles,
         layout,
         cast,
         fresh: fresh::Known::default(),
@@ -105,8 +105,8 @@ fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
     cast
 }
 
-fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+fn profiles(flow: &Flow, request: &Request) -> Vec<ActionProfile> {
+    let mut profiles: Vec<ActionProfile> = Vec::new();
     for cursor in 0.. {
         let at = Position { cursor, ..Position::new(Digest([0; 32])) };
         let promotion = Promotion::at_position(flow, request, at);
@@ -116,7 +116,7 @@ fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
         let is_event = step.is_some_and(|step| step.action == StepAction::Audit);
         let waits =
             |action: &StepAction| matches!(action, StepAction::Lease(lease) if lease.on_held == OnHeld::Wait);
-        lines.push(Line {
+        profiles.push(ActionProfile {
             step: step.and_then(|step| flow.steps().iter().position(|other| std::ptr::eq(other, step))),
             // The look of a read-then-write refuses for its step.
             refusal: step.and_then(|step| step.refusals().next().cloned()),
@@ -133,10 +133,10 @@ fn lines(flow: &Flow, request: &Request) -> Vec<Line> {
             break;
         }
     }
-    lines
+    profiles
 }
 
-fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
+fn layout(flow: &Flow, profiles: &[ActionProfile], cast: &[Cast]) -> Layout {
     let object = flow.object();
     let steps = || flow.steps().iter();
     let bits = |wanted: &dyn Fn(&StepAction) -> bool| {
@@ -164,7 +164,7 @@ fn layout(flow: &Flow, lines: &[Line], cast: &[Cast]) -> Layout {
         steps().any(|step| step.action == StepAction::Audit || step.members().contains(&Member::Audit));
     Layout {
         attempts: cast.len(),
-        cursor_bits: usize::BITS - lines.len().leading_zeros(),
+        cursor_bits: usize::BITS - profiles.len().leading_zeros(),
         is_decided: object.approvers > 0,
         has_uses: true,
         reads_uses,

@@ -107,7 +107,7 @@ impl Model {
 
     /// The step refuses by its own judgement. In a group a member does, if those before it do not conflict.
     fn own_refusal<'m>(&'m self, effect: Effect<'m>, state: &State, attempt: u8) -> Option<Reply<'m>> {
-        let line = &self.lines[usize::from(state.attempts[usize::from(attempt)].cursor)];
+        let line = &self.profiles[usize::from(state.attempts[usize::from(attempt)].cursor)];
         if let (Effect::Commit(commit), Some(step)) = (effect, line.step)
             && let StepAction::Atomic(members) = &self.flow.steps()[step].action
         {
@@ -296,7 +296,7 @@ impl Model {
     fn note_write(&self, state: &mut State, attempt: u8, replaced: u128, is_lost: bool) {
         self.note_change(&mut state.world, attempt);
         let one = &mut state.attempts[usize::from(attempt)];
-        let step = self.lines[usize::from(one.cursor)].step;
+        let step = self.profiles[usize::from(one.cursor)].step;
         match step.filter(|step| self.layout.undone_writes >> step & 1 == 1) {
             Some(step) if !is_lost => {
                 one.replaced = one.replaced & !(3 << (2 * step)) | replaced << (2 * step);

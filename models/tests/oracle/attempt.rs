@@ -1,7 +1,7 @@
 //! An attempt from its beginning to its answer, with what faults make of its steps, and its undos.
 
 use crate::{
-    flow::{Action, OnError, Retry, Step, Via, What},
+    flow::{Action, OnError, Retry, Step, Via, WriteTarget},
     moves::Move,
     properties::{Broken, Property::*},
     steps::Done,
@@ -316,7 +316,7 @@ impl Judge {
 }
 
 /// "what it replaced, if this attempt was the last to write it"
-fn undo_write(world: &mut World, i: usize, step: u8, what: What) {
+fn undo_write(world: &mut World, i: usize, step: u8, what: WriteTarget) {
     let attempt = &mut world.attempts[i];
     let Some(saved) = attempt.replaced.iter_mut().find(|saved| saved.is_some_and(|saved| saved.step == step))
     else {
@@ -325,7 +325,7 @@ fn undo_write(world: &mut World, i: usize, step: u8, what: What) {
     let replaced = saved.take().expect("it was found");
     let me = Some(i as u8);
     match (what, replaced.slot) {
-        (What::Target, Some(slot)) => {
+        (WriteTarget::Target, Some(slot)) => {
             if world.target_writers[slot as usize] != me {
                 return;
             }
@@ -334,7 +334,7 @@ fn undo_write(world: &mut World, i: usize, step: u8, what: What) {
             world.targets = world.targets & !bit | if replaced.existed { bit } else { 0 };
             world.building = world.building & !bit | if replaced.building { bit } else { 0 };
         }
-        (What::Vault, None) => {
+        (WriteTarget::Vault, None) => {
             if world.vault_writer != me {
                 return;
             }

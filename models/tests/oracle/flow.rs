@@ -155,7 +155,7 @@ pub(crate) enum OnError {
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum What {
+pub(crate) enum WriteTarget {
     Target,
     Vault,
 }
@@ -199,7 +199,7 @@ pub(crate) enum Action {
         claim: Option<bool>,
     },
     Lease(Lease),
-    Write(What),
+    Write(WriteTarget),
     Consume(Consume),
     Act(Act),
     Audit,
@@ -279,7 +279,7 @@ impl Flow {
     }
 
     pub(crate) fn writes_target(&self) -> bool {
-        self.all_steps().any(|step| matches!(step.action, Action::Write(What::Target)))
+        self.all_steps().any(|step| matches!(step.action, Action::Write(WriteTarget::Target)))
     }
 
     pub(crate) fn writes(&self) -> bool {
@@ -333,7 +333,9 @@ fn read_step(step: &StepTable, all: &[StepTable], acts: &mut Vec<Act>) -> Step {
                 all.iter().position(named).expect("`until` names a step")
             }),
         }),
-        "write" => Action::Write(if step.what == "target" { What::Target } else { What::Vault }),
+        "write" => {
+            Action::Write(if step.what == "target" { WriteTarget::Target } else { WriteTarget::Vault })
+        }
         "consume" => Action::Consume(Consume {
             guards: conditions(&step.guards),
             continues_on_conflict: step.on_conflict == "continue",

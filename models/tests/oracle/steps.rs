@@ -1,7 +1,7 @@
 //! The effect of each step without a fault.
 
 use crate::{
-    flow::{Act, Action, Conditions, Consume, Lease, Step, Via, What},
+    flow::{Act, Action, Conditions, Consume, Lease, Step, Via, WriteTarget},
     properties::{Broken, Property::*},
     world::{
         Code, Effect, HeldLease, Job, JobState, Judge, Key, Kin, Kind, Look, Marker, Refusal, Replaced,
@@ -58,7 +58,7 @@ impl Judge {
             Action::Write(what) => {
                 let look = world.attempts[i].look;
                 if step.two_actions && look == Look::No {
-                    let found = *what == What::Vault || world.first_target().is_some();
+                    let found = *what == WriteTarget::Vault || world.first_target().is_some();
                     to.attempts[i].look = if found { Look::Found } else { Look::Missing };
                     Done::Halfway(to)
                 } else {
@@ -308,11 +308,11 @@ impl Judge {
         world.attempts.iter().enumerate().any(holds)
     }
 
-    fn write(&self, world: &mut World, i: usize, what: What, look: Look, undo: bool) -> Broken {
+    fn write(&self, world: &mut World, i: usize, what: WriteTarget, look: Look, undo: bool) -> Broken {
         let me = Some(i as u8);
         let step = world.attempts[i].at;
         let replaced = match what {
-            What::Vault => {
+            WriteTarget::Vault => {
                 let replaced =
                     Replaced { step, slot: None, existed: true, building: false, writer: world.vault_writer };
                 if self.undoes_writes() {
@@ -320,7 +320,7 @@ impl Judge {
                 }
                 replaced
             }
-            What::Target => {
+            WriteTarget::Target => {
                 let existing = world.first_target().filter(|_| look != Look::Missing);
                 let slot = match (existing, look) {
                     (Some(slot), _) => slot,
