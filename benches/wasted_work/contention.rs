@@ -45,11 +45,11 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The queue for the one lease of a race, in order of arrival.
 #[derive(Default)]
-pub(crate) struct Line {
+pub(crate) struct WaitQueue {
     waiting: Notify,
 }
 
-impl Waiter for Line {
+impl Waiter for WaitQueue {
     async fn wait(&self, _: Uuid) {
         // Called or not, it asks again.
         let _ = tokio::time::timeout(PATIENCE, self.waiting.notified()).await;

@@ -27,7 +27,7 @@ use countersign_testkit::{Peek, Seed};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use crate::contention::{Contention, Flight, Line, Shared};
+use crate::contention::{Contention, Flight, Shared, WaitQueue};
 
 /// Duration of a preflight.
 pub(crate) const PREFLIGHT_MS: u64 = 100;
@@ -203,7 +203,7 @@ impl Race {
             preflights: AtomicUsize::new(0),
             consumed: Mutex::new(Vec::new()),
         });
-        let line = Arc::new(Line::default());
+        let line = Arc::new(WaitQueue::default());
         let flight = Arc::new(Flight::default());
         let runs: Vec<_> = (0..self.contenders)
             .map(|number| {
@@ -268,7 +268,13 @@ impl Race {
 
 impl Contender {
     /// Comes, and tries until it has its answer or dies.
-    async fn contend(&self, ask: &PromotionRequest, source: Digest, line: &Line, flight: &Flight) -> Answer {
+    async fn contend(
+        &self,
+        ask: &PromotionRequest,
+        source: Digest,
+        line: &WaitQueue,
+        flight: &Flight,
+    ) -> Answer {
         let Track { race, clock, .. } = &*self.track;
         tokio::time::sleep(Duration::from_millis(race.arrival_ms(self.number))).await;
         let mut death = pin!(self.death.notified());
@@ -280,7 +286,13 @@ impl Contender {
         Answer { told: told.await, at_ms: clock.elapsed_ms() }
     }
 
-    async fn attempt(&self, ask: &PromotionRequest, source: Digest, line: &Line, flight: &Flight) -> Shared {
+    async fn attempt(
+        &self,
+        ask: &PromotionRequest,
+        source: Digest,
+        line: &WaitQueue,
+        flight: &Flight,
+    ) -> Shared {
         let Race { contention, flow, .. } = &self.track.race;
         // The launch is the worker's: it is irrelevant here.
         let deployer = InMemoryDeployer::default();

@@ -31,8 +31,8 @@ mod server;
 mod session;
 mod stacks;
 mod time;
-mod turns;
 mod views;
+mod wait_queue;
 
 use std::sync::{
     Arc, OnceLock,
@@ -58,8 +58,8 @@ pub use session::{ByPlan, ClaimedPlan, Claims, TenantPolicy, mint};
 use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use tracing::Instrument;
-use turns::WaitingRoom;
 use utoipa_axum::router::OpenApiRouter;
+use wait_queue::WaitQueue;
 
 use crate::instance::{health::Health, wakeups::Wakeups};
 use countersign::{
@@ -141,7 +141,7 @@ struct Instance<B, D> {
     sessions: Sessions,
     cursors: Cursors,
     limiter: Limiter,
-    turns: WaitingRoom,
+    wait_queue: WaitQueue,
     /// Permits of tasks that continue after their caller hangs up.
     under_way: Arc<Semaphore>,
     shutting_down: AtomicBool,
@@ -164,7 +164,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             sessions: Sessions::new(&secret, &parts.earlier_secrets, parts.identity),
             cursors: Cursors::new(&secret),
             limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
-            turns: WaitingRoom::default(),
+            wait_queue: WaitQueue::default(),
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
             wakeups: OnceLock::new(),
@@ -253,8 +253,8 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         &self.0.cursors
     }
 
-    fn turns(&self) -> &WaitingRoom {
-        &self.0.turns
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.0.wait_queue
     }
 
     fn limiter(&self) -> &Limiter {

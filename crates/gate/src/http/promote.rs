@@ -213,7 +213,7 @@ impl Order {
             Kind::ResourceTwin => &app.flows().twins,
         };
         let source = digest_of(ask, services);
-        let driver = Driver::new(flow, store, app.deployer()).waiting(app.turns());
+        let driver = Driver::new(flow, store, app.deployer()).waiting(app.wait_queue());
         if self.has_approval {
             let answer = driver.promote_once(ask, source).await;
             return ended(app, flow, ask, ask.request.approval, answer).await;

@@ -17,49 +17,49 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The queues, by approval.
 #[derive(Debug, Default)]
-pub(super) struct WaitingRoom(Mutex<BTreeMap<Uuid, Queue>>);
+pub(super) struct WaitQueue(Mutex<BTreeMap<Uuid, Queue>>);
 
 #[derive(Debug, Default)]
 struct Queue {
     waiting: usize,
-    bell: Arc<Notify>,
+    wakeup: Arc<Notify>,
 }
 
-impl Waiter for WaitingRoom {
+impl Waiter for WaitQueue {
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
-        let seat = Seat::take(self, approval);
+        let ticket = Ticket::take(self, approval);
         async move {
             // After the timeout it retries anyway.
-            let _ = timeout(PATIENCE, seat.bell.notified()).await;
+            let _ = timeout(PATIENCE, ticket.wakeup.notified()).await;
         }
     }
 
     fn next(&self, approval: Uuid) {
         if let Some(queue) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&approval) {
-            queue.bell.notify_one();
+            queue.wakeup.notify_one();
         }
     }
 }
 
 /// A position in the queue, left on drop.
-struct Seat<'a> {
-    room: &'a WaitingRoom,
+struct Ticket<'a> {
+    wait_queue: &'a WaitQueue,
     approval: Uuid,
-    bell: Arc<Notify>,
+    wakeup: Arc<Notify>,
 }
 
-impl<'a> Seat<'a> {
-    fn take(room: &'a WaitingRoom, approval: Uuid) -> Self {
-        let mut queues = room.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl<'a> Ticket<'a> {
+    fn take(wait_queue: &'a WaitQueue, approval: Uuid) -> Self {
+        let mut queues = wait_queue.0.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.entry(approval).or_default();
         queue.waiting += 1;
-        Self { room, approval, bell: Arc::clone(&queue.bell) }
+        Self { wait_queue, approval, wakeup: Arc::clone(&queue.wakeup) }
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        let mut queues = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = self.wait_queue.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queues.get_mut(&self.approval) {
             queue.waiting -= 1;
             if queue.waiting == 0 {
@@ -77,40 +77,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waiters_are_called_in_order_and_leave_the_queue() {
-        let room = WaitingRoom::default();
+        let wait_queue = WaitQueue::default();
         let begun = tokio::time::Instant::now();
         let order = Mutex::new(Vec::new());
         let wait = async |name| {
-            room.wait(APPROVAL).await;
+            wait_queue.wait(APPROVAL).await;
             order.lock().expect("not poisoned").push(name);
-            room.next(APPROVAL);
+            wait_queue.next(APPROVAL);
         };
-        let call = async { room.next(APPROVAL) };
+        let call = async { wait_queue.next(APPROVAL) };
         tokio::join!(wait(1), wait(2), wait(3), call);
         assert_eq!(*order.lock().expect("not poisoned"), [1, 2, 3]);
         assert_eq!(begun.elapsed(), Duration::ZERO, "each is called by the one before");
-        assert!(room.0.lock().expect("not poisoned").is_empty());
+        assert!(wait_queue.0.lock().expect("not poisoned").is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_called_before_waiting_does_not_wait() {
-        let room = WaitingRoom::default();
+        let wait_queue = WaitQueue::default();
         let begun = tokio::time::Instant::now();
-        let turn = room.wait(APPROVAL);
-        room.next(APPROVAL);
+        let turn = wait_queue.wait(APPROVAL);
+        wait_queue.next(APPROVAL);
         turn.await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        assert!(room.0.lock().expect("not poisoned").is_empty());
+        assert!(wait_queue.0.lock().expect("not poisoned").is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_was_called_and_has_left_passes_the_call_on() {
-        let room = WaitingRoom::default();
+        let wait_queue = WaitQueue::default();
         let begun = tokio::time::Instant::now();
-        let mut first = Box::pin(room.wait(APPROVAL));
-        let mut second = Box::pin(room.wait(APPROVAL));
+        let mut first = Box::pin(wait_queue.wait(APPROVAL));
+        let mut second = Box::pin(wait_queue.wait(APPROVAL));
         assert!(futures_are_pending(&mut first, &mut second).await);
-        room.next(APPROVAL);
+        wait_queue.next(APPROVAL);
         drop(first);
         second.await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -131,9 +131,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_never_called_asks_again() {
-        let room = WaitingRoom::default();
+        let wait_queue = WaitQueue::default();
         let begun = tokio::time::Instant::now();
-        room.wait(APPROVAL).await;
+        wait_queue.wait(APPROVAL).await;
         assert_eq!(begun.elapsed(), PATIENCE);
     }
 }
