@@ -49,7 +49,7 @@ impl Engine for PostgresEngine {
             let ended = loop {
                 match attempt(borrowed.wire(), &work).await {
                     Attempt::Done(output) => {
-                        borrowed.give_back();
+                        borrowed.release();
                         return Ok(output);
                     }
                     Attempt::Not(Ended::Conflict(_)) if collisions < MOST_COLLISIONS => {
@@ -62,7 +62,7 @@ impl Engine for PostgresEngine {
             match ended {
                 Ended::Done => unreachable!("an attempt that ended well has its output"),
                 Ended::Conflict(error) | Ended::Failed(error) => {
-                    borrowed.give_back();
+                    borrowed.release();
                     return Err(error);
                 }
                 Ended::Unknown(error) => {

@@ -107,7 +107,7 @@ impl Borrowed {
     }
 
     /// The connection is as it was, or it is closed.
-    pub(super) fn give_back(mut self) {
+    pub(super) fn release(mut self) {
         let wire = self.wire();
         if wire.is_open() {
             wire.seen_at = Instant::now();

@@ -55,7 +55,7 @@ impl Service {
         self.pool.lock().unwrap().remove(0)
     }
 
-    fn give_back(&self, client: Arc<Client>) {
+    fn release(&self, client: Arc<Client>) {
         self.pool.lock().unwrap().push(client);
     }
 
@@ -68,7 +68,7 @@ impl Service {
     ) -> Result<Vec<SimpleQueryMessage>, tokio_postgres::Error> {
         let client = self.take();
         let rows = client.simple_query(&with_code(tag, code, sql)).await;
-        self.give_back(client);
+        self.release(client);
         rows
     }
 
@@ -97,7 +97,7 @@ impl Service {
                 let guard = lock.lock().await;
                 let client = self.take();
                 let status = read_then_write(&client, tag, &code, "").await;
-                self.give_back(client);
+                self.release(client);
                 drop(guard);
                 status
             }
@@ -114,10 +114,10 @@ impl Service {
                     tokio::spawn(async move {
                         let insert = with_code(tag, &code, "INSERT INTO ledger (code) VALUES ('CODE')");
                         client.simple_query(&insert).await.unwrap();
-                        self.give_back(client);
+                        self.release(client);
                     });
                 } else {
-                    self.give_back(client);
+                    self.release(client);
                 }
                 status
             }
