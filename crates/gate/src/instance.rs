@@ -11,8 +11,8 @@ pub mod operators;
 pub mod stop;
 mod supervisor;
 pub mod sweeper;
+pub mod system_clock;
 pub mod wakeups;
-pub mod wall;
 pub mod workers;
 
 use std::{sync::Arc, time::Duration};

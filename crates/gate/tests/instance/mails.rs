@@ -7,7 +7,7 @@ use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Sender, Smtp},
     operators::{Operators, link_token},
-    wall::{Secret, SecretIds},
+    system_clock::{Secret, SecretIds},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},

@@ -17,7 +17,7 @@ use countersign_gate::{
         deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, Retries, Sender},
         operators::Operators,
-        wall::{Secret, SecretIds, SystemClock},
+        system_clock::{Secret, SecretIds, SystemClock},
         workers::WorkerSettings,
     },
 };

@@ -19,8 +19,8 @@ use countersign_gate::{
     instance::{
         deploy::LocalDeployer,
         stop::{Phase, Stopper},
+        system_clock::SystemClock,
         wakeups::Wakeups,
-        wall::SystemClock,
         workers::{Worker, WorkerSettings},
     },
 };

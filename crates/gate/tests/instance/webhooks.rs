@@ -18,7 +18,7 @@ use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Webhook},
     operators::link_token,
-    wall::SystemClock,
+    system_clock::SystemClock,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};

@@ -12,7 +12,7 @@ use countersign::store::{
     StoreError,
     sql::{Engine, SqlStore},
 };
-use countersign_gate::instance::wall::SecretIds;
+use countersign_gate::instance::system_clock::SecretIds;
 use countersign_terminal::{BadInput, Exit, print_error};
 use tokio::task::JoinSet;
 

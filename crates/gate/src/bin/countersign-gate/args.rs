@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use countersign::store::Plan;
-use countersign_gate::instance::wall::Secret;
+use countersign_gate::instance::system_clock::Secret;
 use uuid::Uuid;
 
 use crate::serve::values::{Listen, MailAddress, PublicUrl, plan, secret, switch};

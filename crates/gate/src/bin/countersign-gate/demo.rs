@@ -9,7 +9,7 @@ use std::{fs, path::Path, sync::Arc, thread, time::Duration};
 use countersign::store::{Clock, Ids};
 use countersign_gate::{
     http::{ClaimedPlan, Claims, Metrics, mint},
-    instance::wall::{Secret, SecretIds, SystemClock},
+    instance::system_clock::{Secret, SecretIds, SystemClock},
 };
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};

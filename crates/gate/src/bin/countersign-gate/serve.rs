@@ -17,7 +17,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use countersign_gate::{
     http::Metrics,
-    instance::wall::{Secret, SecretIds},
+    instance::system_clock::{Secret, SecretIds},
 };
 use tokio::{
     net::{TcpListener, lookup_host},

@@ -3,7 +3,7 @@
 use countersign::store::{Clock, Plan};
 use countersign_gate::{
     http::{ClaimedPlan, Claims, mint},
-    instance::wall::SystemClock,
+    instance::system_clock::SystemClock,
 };
 
 use crate::{args::TokenArgs, serve::secrets};

@@ -19,7 +19,7 @@ use super::{
     Plan, locked,
     run::{Cancelled, Ended},
 };
-use crate::instance::wall::Secret;
+use crate::instance::system_clock::Secret;
 
 /// The variable that names the approval to the command. A repeat of a deploy has the same one.
 pub const APPROVAL_ID_VARIABLE: &str = "COUNTERSIGN_APPROVAL_ID";

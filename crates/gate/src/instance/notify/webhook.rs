@@ -160,7 +160,7 @@ fn is_safe(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::wall::SystemClock;
+    use crate::instance::system_clock::SystemClock;
 
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 

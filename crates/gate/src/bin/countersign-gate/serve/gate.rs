@@ -10,7 +10,7 @@ use countersign_gate::{
     http::{self, App, Backend, Metrics},
     instance::{
         Instance, Parts,
-        wall::{SecretIds, SystemClock},
+        system_clock::{SecretIds, SystemClock},
     },
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};

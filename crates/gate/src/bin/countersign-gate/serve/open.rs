@@ -9,7 +9,7 @@ use countersign::store::{
 };
 use countersign_gate::{
     http::Metrics,
-    instance::wall::{SecretIds, SystemClock},
+    instance::system_clock::{SecretIds, SystemClock},
 };
 
 use tokio::net::TcpListener;

@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::Path};
 
-use countersign_gate::instance::wall::Secret;
+use countersign_gate::instance::system_clock::Secret;
 use countersign_terminal::{BadInput, print_error};
 
 use super::values;

@@ -19,7 +19,7 @@ use countersign_gate::{
         deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
         operators::Operators,
-        wall::{Secret, SystemClock},
+        system_clock::{Secret, SystemClock},
         workers::WorkerSettings,
     },
 };

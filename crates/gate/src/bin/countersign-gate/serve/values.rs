@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, path::PathBuf, str::FromStr, time::Duration}
 use countersign::store::Plan;
 use countersign_gate::instance::{
     notify::{Sender, is_address},
-    wall::Secret,
+    system_clock::Secret,
 };
 use serde::{
     Deserialize, Deserializer,
