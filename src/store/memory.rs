@@ -1,7 +1,7 @@
 //! The store in memory: one lock for each team; approval states live in a separate compare-and-swap strategy.
 //!
 //! ```text
-//!               ┌ teams: id ─▶ Tenant ┬ Mutex: tenant state, folders, events
+//!               ┌ teams: id ─▶ Tenant ┬ Mutex: tenant state, entries, events
 //! MemoryStore ──┼ standings: id ─▶ what the rules compare
 //!               └ directory: Mutex: id ─▶ tenant; token ─▶ id; which job, which notice is next
 //! ```
@@ -81,15 +81,15 @@ struct Directory {
 #[derive(Clone, Debug, PartialEq)]
 struct TeamState {
     tenant_state: TenantState,
-    approvals: IdMap<Box<Folder>>,
+    approvals: IdMap<Box<ApprovalEntry>>,
     /// Oldest first.
     events: Vec<Event>,
     /// The approvals that were asked for under a key.
-    asked_under: BTreeMap<Arc<str>, Uuid>,
+    by_idempotency_key: BTreeMap<Arc<str>, Uuid>,
     keys: BTreeMap<String, KeyState>,
     deploy_logs: IdMap<Vec<DeployLog>>,
     /// Executions of approvals that belong to another team: some flows do not check ownership.
-    strays: BTreeMap<Uuid, Execution>,
+    foreign_executions: BTreeMap<Uuid, Execution>,
     /// The direct changes of protected environments, oldest first.
     glass_broken: Vec<GlassBroken>,
     /// The launches for each target.
@@ -98,7 +98,7 @@ struct TeamState {
 
 /// An approval with its notice, its lease and its job.
 #[derive(Clone, Debug, PartialEq)]
-struct Folder {
+struct ApprovalEntry {
     /// The status in it is that of the request; the standing has the real one.
     record: ApprovalRecord,
     /// The place of its latest event.
@@ -284,10 +284,10 @@ impl TeamState {
             tenant_state: TenantState::new(team),
             approvals: IdMap::default(),
             events: Vec::new(),
-            asked_under: BTreeMap::new(),
+            by_idempotency_key: BTreeMap::new(),
             keys: BTreeMap::new(),
             deploy_logs: IdMap::default(),
-            strays: BTreeMap::new(),
+            foreign_executions: BTreeMap::new(),
             glass_broken: Vec::new(),
             launches: BTreeMap::new(),
         }
@@ -300,18 +300,18 @@ impl TeamState {
 
     fn execution(&self, approval: Uuid) -> Option<&Execution> {
         match self.approvals.get(&approval) {
-            Some(folder) => folder.execution.as_deref(),
-            None => self.strays.get(&approval),
+            Some(entry) => entry.execution.as_deref(),
+            None => self.foreign_executions.get(&approval),
         }
     }
 
     /// The events about an approval, oldest first.
     fn audit(&self, approval: Uuid) -> Vec<AuditEvent> {
-        let Some(folder) = self.approvals.get(&approval) else { return Vec::new() };
+        let Some(entry) = self.approvals.get(&approval) else { return Vec::new() };
         let place_of = |place: u32| self.events.get(place as usize);
-        let latest = folder.last_event.and_then(place_of);
+        let latest = entry.last_event.and_then(place_of);
         let events = std::iter::successors(latest, |event| event.before.and_then(place_of));
-        let Approval { binding, requested_by, .. } = &*folder.record.approval;
+        let Approval { binding, requested_by, .. } = &*entry.record.approval;
         let mut audit: Vec<AuditEvent> = events
             .map(|event| AuditEvent {
                 kind: event.kind,
@@ -329,7 +329,7 @@ impl TeamState {
     }
 }
 
-impl Folder {
+impl ApprovalEntry {
     fn new(record: ApprovalRecord, notice: NoticeRow) -> Self {
         Self { record, last_event: None, execution: None, job: None, notice: Some(notice), lease: None }
     }

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
+use super::{ApprovalEntry, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
 use crate::{
     protocol::{
         Approval, ApprovalState, Event as ProtocolEvent, Refusal, Status, Timestamp, Validity, transition,
@@ -26,10 +26,10 @@ fn set_status(approval: &mut Arc<Approval>, status: Status) {
 
 impl<S: Strategy> MemoryStore<S> {
     /// The record with the status that it has now.
-    pub(super) fn as_it_stands(&self, folder: &Folder) -> ApprovalRecord {
-        let standing = self.standings.read(folder.record.approval.id);
+    pub(super) fn as_it_stands(&self, entry: &ApprovalEntry) -> ApprovalRecord {
+        let standing = self.standings.read(entry.record.approval.id);
         let standing = standing.map(|Record { standing, changed_at }| (standing.status, changed_at));
-        let mut record = folder.record.clone();
+        let mut record = entry.record.clone();
         if let Some((status, _)) = standing {
             set_status(&mut record.approval, status);
         }
@@ -39,17 +39,17 @@ impl<S: Strategy> MemoryStore<S> {
 
     /// The record of one of the team's approvals, as it stands now.
     pub(super) fn record(&self, team: &TeamState, id: Uuid) -> Option<ApprovalRecord> {
-        team.approvals.get(&id).map(|folder| self.as_it_stands(folder))
+        team.approvals.get(&id).map(|entry| self.as_it_stands(entry))
     }
 
     /// The approval with its current status, and its latest fencing number.
     fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
-        let folder = team.approvals.get(&id)?;
-        let mut approval = Arc::clone(&folder.record.approval);
+        let entry = team.approvals.get(&id)?;
+        let mut approval = Arc::clone(&entry.record.approval);
         if let Some(record) = self.standings.read(id) {
             set_status(&mut approval, record.standing.status);
         }
-        Some((approval, folder.fence()))
+        Some((approval, entry.fence()))
     }
 
     pub(super) fn reading(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
@@ -79,7 +79,7 @@ impl<S: Strategy> MemoryStore<S> {
         let mut found: Vec<(Place, Listed)> = Vec::new();
         for team in teams {
             let team = team.state();
-            for record in team.approvals.values().map(|folder| self.as_it_stands(folder)) {
+            for record in team.approvals.values().map(|entry| self.as_it_stands(entry)) {
                 let ApprovalRecord { approval, created_at, decided_at, .. } = record;
                 if query.status.is_none_or(|status| status == approval.status) {
                     let place = Place { created_at, id: approval.id };
@@ -103,7 +103,7 @@ impl<S: Strategy> MemoryStore<S> {
     ) -> Result<Result<Requested, Refusal>, StoreError> {
         let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
         let mut team = owner.state();
-        let asked_before = ask.key.as_ref().and_then(|key| team.asked_under.get(key).copied());
+        let asked_before = ask.key.as_ref().and_then(|key| team.by_idempotency_key.get(key).copied());
         if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
             return Ok(Ok(Requested { record, created: false }));
         }
@@ -114,7 +114,7 @@ impl<S: Strategy> MemoryStore<S> {
                 Ok(None) => {}
                 Ok(Some(record)) => {
                     if let Some(key) = &ask.key {
-                        team.asked_under.insert(key.clone(), record.approval.id);
+                        team.by_idempotency_key.insert(key.clone(), record.approval.id);
                     }
                     return Ok(Ok(Requested { record, created: false }));
                 }
@@ -146,11 +146,11 @@ impl<S: Strategy> MemoryStore<S> {
         let token = TokenHash::of(&self.ids.token(id));
         // The approval becomes visible only when this team's lock is released.
         let notice = NoticeRow::new(now, locked(&self.directory).file(id, &owner, token));
-        let mut folder = Folder::new(record.clone(), notice);
-        folder.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.requested_by)));
-        team.approvals.insert(id, Box::new(folder));
+        let mut entry = ApprovalEntry::new(record.clone(), notice);
+        entry.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.requested_by)));
+        team.approvals.insert(id, Box::new(entry));
         if let Some(key) = &ask.key {
-            team.asked_under.insert(key.clone(), id);
+            team.by_idempotency_key.insert(key.clone(), id);
         }
         Ok(Ok(Requested { record, created: true }))
     }
@@ -165,7 +165,7 @@ impl<S: Strategy> MemoryStore<S> {
         now: Timestamp,
     ) -> Result<Option<ApprovalRecord>, Refusal> {
         let digest = team.digest(ask);
-        let all = team.approvals.values().map(|folder| self.as_it_stands(folder));
+        let all = team.approvals.values().map(|entry| self.as_it_stands(entry));
         let open: Vec<ApprovalRecord> = all
             .filter(|record| {
                 matches!(record.approval.status, Status::Pending | Status::Approved)
@@ -228,9 +228,9 @@ impl<S: Strategy> MemoryStore<S> {
         };
         if let Some(kind) = kind {
             let TeamState { approvals, events, .. } = &mut *team;
-            if let Some(folder) = approvals.get_mut(&id) {
+            if let Some(entry) = approvals.get_mut(&id) {
                 let by = decision.account().map(Arc::from);
-                folder.write_decision(events, kind, now, by, decision.circumstances());
+                entry.write_decision(events, kind, now, by, decision.circumstances());
             }
         }
         let status = judged?;
@@ -246,7 +246,7 @@ impl<S: Strategy> MemoryStore<S> {
         for team in teams {
             let mut team = team.state();
             let TeamState { approvals, events, .. } = &mut *team;
-            for folder in approvals.values_mut().filter(|folder| after < folder.record.created_at) {
+            for entry in approvals.values_mut().filter(|entry| after < entry.record.created_at) {
                 if expired == most {
                     return Swept { expired, until: after };
                 }
@@ -255,10 +255,10 @@ impl<S: Strategy> MemoryStore<S> {
                     transition(standing.status, ProtocolEvent::Expire, window)
                         .map_err(|_| Refusal::NOT_PENDING)
                 };
-                let judged = self.standings.update(folder.record.approval.id, now, judge);
+                let judged = self.standings.update(entry.record.approval.id, now, judge);
                 if matches!(judged, Some(Ok(_))) {
                     expired += 1;
-                    folder.write_event(events, AuditKind::Expired, now, Some(EXPIRY.into()));
+                    entry.write_event(events, AuditKind::Expired, now, Some(EXPIRY.into()));
                 }
             }
         }

@@ -24,20 +24,20 @@ impl<S: Strategy> MemoryStore<S> {
         let Some(tenant) = teams.get(&ask.request.team) else {
             return Ok(Committed::Refused(Refusal::NOT_FOUND));
         };
-        // Another team's approval is in another folder, whose fence is read before: no two teams' locks are held together.
+        // Another team's approval is in another entry, whose fence is read before: no two teams' locks are held together.
         let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.request.team, commit.approval));
         let mut team = tenant.state();
-        let TeamState { tenant_state, approvals, events, strays, launches, .. } = &mut *team;
+        let TeamState { tenant_state, approvals, events, foreign_executions, launches, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
         let now = self.clock.now();
         // Both are far away, and neither has to wait for the other.
         let standing = self.standings.read(commit.approval).map(|record| record.standing);
-        let mut folder = approvals.get_mut(&commit.approval);
-        let latest = folder.as_ref().map(|folder| folder.fence()).or(foreign).unwrap_or(0);
+        let mut entry = approvals.get_mut(&commit.approval);
+        let latest = entry.as_ref().map(|entry| entry.fence()).or(foreign).unwrap_or(0);
         let fences = Fences { held: commit.fence, latest };
         // The exchange judges the consume again.
         let preflight = &*self.preflight;
-        let approved = folder.as_ref().map(|folder| &folder.record);
+        let approved = entry.as_ref().map(|entry| &entry.record);
         let seal = self.seal;
         let judgement =
             Judgement { preflight, tenant_state, ask, step, commit, standing, approved, seal, fences, now };
@@ -51,33 +51,33 @@ impl<S: Strategy> MemoryStore<S> {
             return Ok(Committed::NotConsumed(refusal));
         }
         // Infallible from here on.
-        let approved = folder.as_ref().map(|folder| &folder.record);
+        let approved = entry.as_ref().map(|entry| &entry.record);
         let applied = tenant_state.apply(ask, commit, approved, &mut || self.ids.next());
         let Commit { approval, digest, .. } = commit;
         // The commit is atomic to readers: the job carries the target that the commit wrote.
         let target = applied.target.or(commit.target);
-        if let Some(folder) = &mut folder {
+        if let Some(entry) = &mut entry {
             for _ in 0..applied.events {
-                folder.write_event(events, AuditKind::Executed, now, Some(Arc::clone(&ask.requested_by)));
+                entry.write_event(events, AuditKind::Executed, now, Some(Arc::clone(&ask.requested_by)));
             }
         }
         if applied.consumed {
             let execution = Execution::of(ask, commit.ops, target, applied.vault_keys);
-            match &mut folder {
-                Some(folder) => {
-                    folder.execution.get_or_insert_with(|| Box::new(execution));
+            match &mut entry {
+                Some(entry) => {
+                    entry.execution.get_or_insert_with(|| Box::new(execution));
                 }
                 None => {
-                    strays.entry(approval).or_insert(execution);
+                    foreign_executions.entry(approval).or_insert(execution);
                 }
             }
         }
-        if let Some(folder) = folder.filter(|folder| applied.enqueued && folder.job.is_none()) {
+        if let Some(entry) = entry.filter(|entry| applied.enqueued && entry.job.is_none()) {
             let target = target.map(|target| target.id);
             if let Some(target) = target {
                 launches.entry(target).or_default().add(approval);
             }
-            self.write_job(folder, Job { approval, digest, target, state: JobState::Ready });
+            self.write_job(entry, Job { approval, digest, target, state: JobState::Ready });
         }
         Ok(Committed::Applied { target: applied.target })
     }
@@ -85,7 +85,7 @@ impl<S: Strategy> MemoryStore<S> {
     /// The fencing number that was given last for an approval of another team than this one.
     fn foreign_fence(&self, team: Uuid, approval: Uuid) -> Option<u64> {
         let owner = self.owner(approval).filter(|owner| owner.id != team)?;
-        owner.state().approvals.get(&approval).map(|folder| folder.fence())
+        owner.state().approvals.get(&approval).map(|entry| entry.fence())
     }
 
     /// The compare-and-swap: of all that was compared on this approval, the last.

@@ -1,6 +1,6 @@
 //! The leases of approvals: which attempt may run now.
 
-use super::{Folder, MemoryStore, TeamState, after};
+use super::{ApprovalEntry, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Timestamp, lease},
     store::memory::strategy::Strategy,
@@ -14,7 +14,7 @@ pub(super) struct LeaseRow {
     until: Timestamp,
 }
 
-impl Folder {
+impl ApprovalEntry {
     /// The fencing number that was given last; 0 when none was.
     pub(super) fn fence(&self) -> u64 {
         self.lease.as_ref().map_or(0, |row| row.fence)
@@ -29,15 +29,15 @@ impl Folder {
 impl<S: Strategy> MemoryStore<S> {
     pub(super) fn take_lease(&self, ask: &PromotionRequest) -> Leased {
         let take = |team: &mut TeamState| {
-            // Another team's is in another folder.
-            let Some(folder) = team.approvals.get_mut(&ask.request.approval) else {
+            // Another team's is in another entry.
+            let Some(entry) = team.approvals.get_mut(&ask.request.approval) else {
                 return Leased::Absent;
             };
             let now = self.clock.now();
-            match lease(folder.fence(), folder.leased_until(), now) {
+            match lease(entry.fence(), entry.leased_until(), now) {
                 Ok(fence) => {
                     let until = after(now, APPROVAL_LEASE_MS);
-                    folder.lease = Some(Box::new(LeaseRow { fence, until }));
+                    entry.lease = Some(Box::new(LeaseRow { fence, until }));
                     Leased::Taken { fence }
                 }
                 Err(until) => Leased::Held { until },
@@ -48,7 +48,7 @@ impl<S: Strategy> MemoryStore<S> {
 
     pub(super) fn give_lease_back(&self, ask: &PromotionRequest, fence: u64) {
         self.with_team(ask.request.team, |team| {
-            let row = team.approvals.get_mut(&ask.request.approval).and_then(|folder| folder.lease.as_mut());
+            let row = team.approvals.get_mut(&ask.request.approval).and_then(|entry| entry.lease.as_mut());
             if let Some(row) = row.filter(|row| row.fence == fence) {
                 row.until = Timestamp(0);
             }

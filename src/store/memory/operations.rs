@@ -83,8 +83,8 @@ impl<S: Strategy> Operations for MemoryStore<S> {
     async fn settle_notice(&self, notice: &Notice, state: NoticeState) -> Result<bool, StoreError> {
         let id = notice.record.approval.id;
         let settle = |team: &mut TeamState| {
-            let Some(folder) = team.approvals.get_mut(&id) else { return false };
-            let Some(row) = folder.notice.as_mut().filter(|row| row.fence == notice.fence) else {
+            let Some(entry) = team.approvals.get_mut(&id) else { return false };
+            let Some(row) = entry.notice.as_mut().filter(|row| row.fence == notice.fence) else {
                 return false;
             };
             match state {
@@ -95,7 +95,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                         locked(&self.directory).notices.file(id, &mut row.place, at);
                     }
                 }
-                NoticeState::Done => folder.notice = None,
+                NoticeState::Done => entry.notice = None,
             }
             true
         };
@@ -171,15 +171,15 @@ impl<S: Strategy> MemoryStore<S> {
             let id = ticket.id;
             let mut team = owner.state();
             let now = self.clock.now();
-            let Some(folder) = team.approvals.get_mut(&id) else { continue };
-            if !folder.notice.is_some_and(|row| ticket.is_for(row.place)) {
+            let Some(entry) = team.approvals.get_mut(&id) else { continue };
+            if !entry.notice.is_some_and(|row| ticket.is_for(row.place)) {
                 continue;
             }
-            let record = self.as_it_stands(folder);
+            let record = self.as_it_stands(entry);
             let is_pending = record.approval.status == Status::Pending;
-            let Some(row) = folder.notice.as_mut().filter(|_| is_pending) else {
+            let Some(row) = entry.notice.as_mut().filter(|_| is_pending) else {
                 // A decided approval needs no link.
-                folder.notice = None;
+                entry.notice = None;
                 continue;
             };
             if now < row.due {

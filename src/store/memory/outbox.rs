@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Directory, Folder, MemoryStore, TeamState, Tenant, after, locked,
+    ApprovalEntry, Directory, MemoryStore, TeamState, Tenant, after, locked,
     queue::{Place, Queue, Ticket},
 };
 use crate::{
@@ -41,9 +41,9 @@ impl TargetLaunches {
 
 impl<S: Strategy> MemoryStore<S> {
     /// Writes the job of an approval that has none.
-    pub(super) fn write_job(&self, folder: &mut Folder, job: Job) {
+    pub(super) fn write_job(&self, entry: &mut ApprovalEntry, job: Job) {
         let place = locked(&self.directory).jobs.add(job.approval);
-        folder.job = Some(Box::new(JobRow { job, place }));
+        entry.job = Some(Box::new(JobRow { job, place }));
     }
 
     pub(super) fn lease_now(&self, lease_ms: u64) -> Option<Lease> {
@@ -53,7 +53,7 @@ impl<S: Strategy> MemoryStore<S> {
             let mut team = owner.state();
             let now = self.clock.now();
             let TeamState { approvals, launches, .. } = &mut *team;
-            let row = approvals.get_mut(&approval).and_then(|folder| folder.job.as_mut());
+            let row = approvals.get_mut(&approval).and_then(|entry| entry.job.as_mut());
             let Some(row) = row.filter(|row| ticket.is_for(row.place)) else { continue };
             let of_target = row.job.target.and_then(|target| launches.get_mut(&target));
             if row.job.state == JobState::Ready

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Folder, MemoryStore, TeamState, Tenant, no_such_team};
+use super::{ApprovalEntry, MemoryStore, TeamState, Tenant, no_such_team};
 use crate::{
     protocol::{Environment, Refusal, Timestamp},
     store::memory::strategy::{IdMap, Record, Strategy},
@@ -30,7 +30,7 @@ pub struct Records<'a> {
     pub vault: &'a Vault,
     /// The events, oldest first.
     pub events: &'a [Event],
-    approvals: &'a IdMap<Box<Folder>>,
+    approvals: &'a IdMap<Box<ApprovalEntry>>,
 }
 
 impl<'a> Records<'a> {
@@ -41,7 +41,7 @@ impl<'a> Records<'a> {
 
     /// The approval as it was requested. [`MemoryStore::standing`] has its present status.
     pub fn approval(&self, id: Uuid) -> Option<&'a ApprovalRecord> {
-        self.approvals.get(&id).map(|folder| &folder.record)
+        self.approvals.get(&id).map(|entry| &entry.record)
     }
 
     /// The launch job of an approval, if it has one.
@@ -51,8 +51,8 @@ impl<'a> Records<'a> {
 
     /// The fencing number of an approval's lease that was given last, and when it runs out; `None` before the first.
     pub fn lease(&self, approval: Uuid) -> Option<(u64, Timestamp)> {
-        let folder = self.approvals.get(&approval)?;
-        folder.lease.as_ref().map(|_| (folder.fence(), folder.leased_until()))
+        let entry = self.approvals.get(&approval)?;
+        entry.lease.as_ref().map(|_| (entry.fence(), entry.leased_until()))
     }
 }
 
