@@ -1,6 +1,6 @@
-//! The common part of the SQL stores: one [`Work`] for each method of the contract, run by an [`Engine`].
+//! The common part of the SQL stores: one [`Transaction`] for each method of the contract, run by an [`Engine`].
 //!
-//! A work is written once, against a [`Session`] of either database. It loads the records of a request,
+//! A transaction is written once, against a [`Session`] of either database. It loads the records of a request,
 //! applies the protocol's rules and the [`TenantState`](super::TenantState), and writes the changes. The databases differ in the
 //! engine, the schema's types, and the compare-and-swap strategies, which are a `.sql` file each.
 //!
@@ -57,7 +57,7 @@ pub type Row = Vec<Value>;
 /// Why a statement was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SqlError {
-    /// Transactions collided: nothing changed, and a retry may succeed. A work may return this too.
+    /// Transactions collided: nothing changed, and a retry may succeed. A transaction may return this too.
     Conflict(StoreError),
     /// Another failure; the transaction was rolled back.
     Failed(StoreError),
@@ -104,7 +104,7 @@ pub enum Dialect {
     Postgres,
 }
 
-/// Transaction mode of a work.
+/// Transaction mode of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Reads only, from one snapshot.
@@ -120,37 +120,37 @@ pub enum Mode {
 }
 
 /// One method of the contract, with all that it was asked for. It may be run again when it met a conflict.
-pub trait Work: Send + Sync + 'static {
+pub trait Transaction: Send + Sync + 'static {
     /// The result.
     type Output: Send + 'static;
 
     /// Its transaction mode.
     fn mode(&self) -> Mode;
 
-    /// Runs the work. Its writes are rolled back if it returns [`Done::Undo`] or an error.
+    /// Runs the transaction. Its writes are rolled back if it returns [`Done::Rollback`] or an error.
     fn run<S: Session>(
         &self,
         session: &mut S,
     ) -> impl Future<Output = Result<Done<Self::Output>, SqlError>> + Send;
 }
 
-/// End of a work.
+/// End of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done<T> {
     /// Commits.
-    Keep(T),
+    Commit(T),
     /// Rolls back: a refusal changes nothing.
-    Undo(T),
+    Rollback(T),
 }
 
-/// Runs works against a database.
+/// Runs transactions against a database.
 pub trait Engine: Send + Sync + 'static {
     /// Runs it, again while it meets conflicts and patience lasts.
     ///
     /// # Errors
     /// [`StoreErrorKind::Unknown`](super::StoreErrorKind::Unknown) when the commit was sent and its answer did not come;
     /// after everything else [`StoreErrorKind::NotApplied`](super::StoreErrorKind::NotApplied).
-    fn perform<W: Work>(&self, work: W) -> impl Future<Output = Result<W::Output, StoreError>> + Send;
+    fn perform<W: Transaction>(&self, work: W) -> impl Future<Output = Result<W::Output, StoreError>> + Send;
 
     /// Checks that the database is still the opened one.
     ///

@@ -1,13 +1,13 @@
 //! A store in one SQLite file: one writer with group commit, and readers that see all acknowledged writes.
 //!
-//! Every work that may write goes to the writer's thread. It takes all waiting works, runs them in one transaction with
+//! Every transaction that may write goes to the writer's thread. It takes all waiting transactions, runs them in one transaction with
 //! a savepoint each, and replies when their shared COMMIT is on the disk: eight concurrent callers pay for one sync.
 //! Works that only read run in reader threads on separate snapshots; a snapshot that begins after a reply includes its
 //! write. Several processes may share a file: they wait for each other.
 //!
 //! The log grows by 256 KiB at a time, because overwriting is synced faster than appending.
 //!
-//! A work reads the clock once, at its start.
+//! A transaction reads the clock once, at its start.
 //!
 //! Supported strategies of [`Cas`]: conditional update, version column, for update and consumption row. SQLite's
 //! transactions are always serializable, and the writer locks the whole database, so that [`Cas::Serializable`] and

@@ -12,7 +12,7 @@ use countersign::{
     protocol::{Change, Commit, Flow, Guards, Refusal, Step, StepAction},
     store::{
         Causes, Committed, PromotionRequest, Store, StoreError, StoreErrorKind, Tenants,
-        sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Value, Work},
+        sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Transaction, Value},
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -119,7 +119,7 @@ impl Probe {
     }
 }
 
-impl Work for Probe {
+impl Transaction for Probe {
     type Output = End;
 
     fn mode(&self) -> Mode {
@@ -137,8 +137,8 @@ impl Work for Probe {
         const WRITE: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, 'staging', $2, 'written')";
         session.execute(WRITE, &parameters).await?;
         match self.end {
-            End::Keeps => Ok(Done::Keep(End::Keeps)),
-            End::Undoes => Ok(Done::Undo(End::Undoes)),
+            End::Keeps => Ok(Done::Commit(End::Keeps)),
+            End::Undoes => Ok(Done::Rollback(End::Undoes)),
             End::Fails => Err(SqlError::failed("any cause")),
             End::Panics => panic!("a panic that the test asked for"),
         }

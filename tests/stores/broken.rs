@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::store::{
     StoreError,
-    sql::{Cas, Consume, Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
+    sql::{Cas, Consume, Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},
 };
 use countersign_models::fixtures::CountingIds;
 
@@ -88,7 +88,7 @@ pub(crate) struct Through<E> {
 }
 
 impl<E: Engine> Engine for Through<E> {
-    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn perform<W: Transaction>(&self, work: W) -> Result<W::Output, StoreError> {
         self.store.engine().perform(Meddled { work, ignores: self.ignores, overlaps: self.overlaps }).await
     }
 }
@@ -100,7 +100,7 @@ struct Meddled<W> {
     overlaps: bool,
 }
 
-impl<W: Work> Work for Meddled<W> {
+impl<W: Transaction> Transaction for Meddled<W> {
     type Output = W::Output;
 
     fn mode(&self) -> Mode {

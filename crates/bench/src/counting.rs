@@ -7,7 +7,7 @@ use std::sync::{
 
 use countersign::store::{
     StoreError,
-    sql::{Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
+    sql::{Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},
 };
 
 /// A statement, with what it was given.
@@ -70,7 +70,7 @@ impl<E> Counting<E> {
 }
 
 impl<E: Engine> Engine for Counting<E> {
-    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn perform<W: Transaction>(&self, work: W) -> Result<W::Output, StoreError> {
         self.counts.works.fetch_add(1, Ordering::Relaxed);
         self.store.engine().perform(Counted { work, counts: Arc::clone(&self.counts) }).await
     }
@@ -81,7 +81,7 @@ struct Counted<W> {
     counts: Arc<Counts>,
 }
 
-impl<W: Work> Work for Counted<W> {
+impl<W: Transaction> Transaction for Counted<W> {
     type Output = W::Output;
 
     fn mode(&self) -> Mode {
@@ -92,7 +92,7 @@ impl<W: Work> Work for Counted<W> {
         self.counts.attempts.fetch_add(1, Ordering::Relaxed);
         let done = self.work.run(&mut Noted { session, counts: &self.counts }).await;
         let in_transaction = matches!(self.mode(), Mode::Write | Mode::Serializable);
-        if in_transaction && matches!(done, Ok(Done::Keep(_))) {
+        if in_transaction && matches!(done, Ok(Done::Commit(_))) {
             self.counts.commits.fetch_add(1, Ordering::Relaxed);
         }
         done

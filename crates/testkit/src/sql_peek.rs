@@ -6,7 +6,7 @@ use countersign::{
     protocol::{Change, Commit, Consume, Digest, Environment, Guards, Step, StepAction, Timestamp},
     store::{
         Committed, Job, JobState, PromotionRequest, Resource, Stack, Store, StoreError, Tenants,
-        sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work},
+        sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},
     },
 };
 use uuid::Uuid;
@@ -44,7 +44,7 @@ struct Query {
     parameters: Vec<Value>,
 }
 
-impl Work for Query {
+impl Transaction for Query {
     type Output = Vec<Row>;
 
     fn mode(&self) -> Mode {
@@ -52,7 +52,7 @@ impl Work for Query {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        session.query(self.sql, &self.parameters).await.map(Done::Keep)
+        session.query(self.sql, &self.parameters).await.map(Done::Commit)
     }
 }
 

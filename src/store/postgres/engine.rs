@@ -1,4 +1,4 @@
-//! Runs works on PostgreSQL: each in a transaction, again after a collision, and on another connection when the server
+//! Runs transactions on PostgreSQL: each in a transaction, again after a collision, and on another connection when the server
 //! has closed the first one.
 
 use std::time::Duration;
@@ -12,17 +12,17 @@ use super::{
 };
 use crate::store::{
     StoreError, StoreErrorKind,
-    sql::{Done, Engine, SqlError, Work},
+    sql::{Done, Engine, SqlError, Transaction},
 };
 
-/// Retries of a work after collisions. Under the strategies that let transactions collide, the unluckiest of 32 on one
+/// Retries of a transaction after collisions. Under the strategies that let transactions collide, the unluckiest of 32 on one
 /// row needs a few dozen.
 const MOST_COLLISIONS: u32 = 200;
 
-/// Retries of a work after dead connections.
+/// Retries of a transaction after dead connections.
 const MOST_CONNECTIONS: u32 = 3;
 
-/// Runs works on PostgreSQL.
+/// Runs transactions on PostgreSQL.
 pub struct PostgresEngine {
     pool: Pool,
 }
@@ -41,7 +41,7 @@ enum Attempt<T> {
 }
 
 impl Engine for PostgresEngine {
-    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn perform<W: Transaction>(&self, work: W) -> Result<W::Output, StoreError> {
         let mut last = None;
         for _ in 0..MOST_CONNECTIONS {
             let mut borrowed = self.pool.borrow().await?;
@@ -79,19 +79,19 @@ impl Engine for PostgresEngine {
     }
 }
 
-async fn attempt<W: Work>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
+async fn attempt<W: Transaction>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
     let mut session = PgSession::new(wire, work.mode());
     match work.run(&mut session).await {
-        Ok(Done::Keep(output)) => match session.keep().await {
+        Ok(Done::Commit(output)) => match session.commit().await {
             Ended::Done => Attempt::Done(output),
             ended => Attempt::Not(ended),
         },
-        Ok(Done::Undo(output)) => match session.undo().await {
+        Ok(Done::Rollback(output)) => match session.rollback().await {
             Ended::Done => Attempt::Done(output),
             ended => Attempt::Not(ended),
         },
-        // The session knows better than the work why it could not go on, if it was the session's doing.
-        Err(error) => match (session.undo().await, error) {
+        // The session knows better than the transaction why it could not go on, if it was the session's doing.
+        Err(error) => match (session.rollback().await, error) {
             (Ended::Done, SqlError::Conflict(error)) => Attempt::Not(Ended::Conflict(error)),
             (Ended::Done, SqlError::Failed(error)) => Attempt::Not(match error.kind() {
                 StoreErrorKind::NotApplied => Ended::Failed(error),
@@ -102,7 +102,7 @@ async fn attempt<W: Work>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
     }
 }
 
-/// Backs off. The delay differs between connections, so that works that collided do not collide again in step.
+/// Backs off. The delay differs between connections, so that transactions that collided do not collide again in step.
 async fn step_aside(collisions: u32, number: u32) {
     const AT_ONCE: u32 = 2;
     const LONGEST_MS: u32 = 32;

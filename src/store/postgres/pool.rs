@@ -1,4 +1,4 @@
-//! The connections: a bounded number, each used by one work at a time, and closed when there is any doubt about it.
+//! The connections: a bounded number, each used by one transaction at a time, and closed when there is any doubt about it.
 //!
 //! `deadpool` counts, queues and keeps them. Its own pool for PostgreSQL is not used: that one runs each connection in a task
 //! of its own, puts back what was dropped half way, and does not know when an answer comes too late.
@@ -40,7 +40,7 @@ pub(super) struct Connections {
     pub(super) opened: AtomicU32,
 }
 
-/// A connection in use. It is closed when this is dropped, unless it is given back: what a work that was dropped half
+/// A connection in use. It is closed when this is dropped, unless it is given back: what a transaction that was dropped half
 /// way has left on it is unknown.
 pub(super) struct Borrowed(Option<Object<Connections>>);
 

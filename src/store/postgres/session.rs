@@ -48,7 +48,7 @@ impl<'a> PgSession<'a> {
     pub(super) fn new(wire: &'a mut Wire, mode: Mode) -> Self {
         let begin = match mode {
             Mode::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            // The connection's default: read committed. A work locks the rows that it reads before it writes.
+            // The connection's default: read committed. A transaction locks the rows that it reads before it writes.
             Mode::Write => Some("BEGIN"),
             Mode::Serializable => Some("BEGIN ISOLATION LEVEL SERIALIZABLE"),
             Mode::OneStatement | Mode::OneRead => None,
@@ -58,9 +58,9 @@ impl<'a> PgSession<'a> {
     }
 
     /// Keeps what was written.
-    pub(super) async fn keep(self) -> Ended {
+    pub(super) async fn commit(self) -> Ended {
         if self.failure.is_some() {
-            return self.undo().await;
+            return self.rollback().await;
         }
         if !self.begun || self.begin.is_none() {
             return Ended::Done;
@@ -78,8 +78,8 @@ impl<'a> PgSession<'a> {
         }
     }
 
-    /// Undoes what was written, whether its work wants that or could not go on.
-    pub(super) async fn undo(self) -> Ended {
+    /// Undoes what was written, whether its transaction wants that or could not go on.
+    pub(super) async fn rollback(self) -> Ended {
         let in_transaction = self.begin.is_some();
         if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken(_) | Failure::Late)) {
             self.wire.post("ROLLBACK");

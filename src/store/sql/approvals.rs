@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Done, Mode, Session, SqlError, Work,
+    Done, Mode, Session, SqlError, Transaction,
     preflight::{Needs, digest_now, load, lock_team},
     rows::{Columns, approval_columns, first, unreadable, values},
 };
@@ -23,7 +23,7 @@ pub(super) struct ReadApproval {
     pub(super) ask: PromotionRequest,
 }
 
-impl Work for ReadApproval {
+impl Transaction for ReadApproval {
     /// `None` if the caller has no team, and so no stack that could run.
     type Output = Option<Reading>;
 
@@ -42,7 +42,7 @@ impl Work for ReadApproval {
         let Self { ask } = self;
         let parameters = values![ask.payload.source, ask.request.approval, ask.request.team];
         let Some(row) = session.query(READ, &parameters).await?.into_iter().next() else {
-            return Ok(Done::Keep(None));
+            return Ok(Done::Commit(None));
         };
         let mut columns = Columns::of(row);
         let (now, services) = (columns.take()?, columns.take::<Option<Arc<[Service]>>>()?);
@@ -50,7 +50,7 @@ impl Work for ReadApproval {
         let fence = columns.take()?;
         let services = services.filter(|_| !ask.is_twin()).unwrap_or_else(|| Arc::from([]));
         let approval = if columns.is_null() { None } else { Some(columns.approval()?.approval) };
-        Ok(Done::Keep(Some(Reading { approval, digest: digest_of(ask, &services), fence, now })))
+        Ok(Done::Commit(Some(Reading { approval, digest: digest_of(ask, &services), fence, now })))
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Request {
     pub(super) most_pending: Option<usize>,
 }
 
-impl Work for Request {
+impl Transaction for Request {
     /// `None` for an unknown team.
     type Output = Option<Result<Requested, Refusal>>;
 
@@ -79,24 +79,24 @@ impl Work for Request {
             lock_team(session, ask.request.team, self.mode()).await?;
         }
         if let Some(record) = self.asked_before(session).await? {
-            return Ok(Done::Undo(Some(Ok(Requested { record, created: false }))));
+            return Ok(Done::Rollback(Some(Ok(Requested { record, created: false }))));
         }
         let needs = Needs { vault_refs: true, vault: ask.payload.copy_vault, ..Needs::default() };
         let Some(tenant_state) = load(session, ask, needs).await? else {
-            return Ok(Done::Undo(None));
+            return Ok(Done::Rollback(None));
         };
         let now = now(session).await?;
         let (digest, bound) = (digest_now(ask, &tenant_state), tenant_state.bound(ask, &self.seal));
         if let Some(most_pending) = self.most_pending {
             if let Some(record) = self.same(session, digest, &bound, now).await? {
                 self.remember_key(session, record.approval.id).await?;
-                return Ok(Done::Keep(Some(Ok(Requested { record, created: false }))));
+                return Ok(Done::Commit(Some(Ok(Requested { record, created: false }))));
             }
             if let Some(refusal) = hopeless(&*self.preflight, &tenant_state, ask) {
-                return Ok(Done::Undo(Some(Err(refusal))));
+                return Ok(Done::Rollback(Some(Err(refusal))));
             }
             if self.pending(session, now).await? >= most_pending {
-                return Ok(Done::Undo(Some(Err(Refusal::TOO_MANY_PENDING))));
+                return Ok(Done::Rollback(Some(Err(Refusal::TOO_MANY_PENDING))));
             }
         }
         let record = ApprovalRecord {
@@ -120,14 +120,14 @@ impl Work for Request {
             return self
                 .asked_before(session)
                 .await?
-                .map(|record| Done::Undo(Some(Ok(Requested { record, created: false }))))
+                .map(|record| Done::Rollback(Some(Ok(Requested { record, created: false }))))
                 .ok_or_else(|| SqlError::conflict("another request under the same key was rolled back"));
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.requested_by).await?;
         const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
         session.execute(NOTICE, &values![id, now]).await?;
-        Ok(Done::Keep(Some(Ok(Requested { record, created: true }))))
+        Ok(Done::Commit(Some(Ok(Requested { record, created: true }))))
     }
 }
 
@@ -251,7 +251,7 @@ impl From<Decision<'_>> for Decide {
     }
 }
 
-impl Work for Decide {
+impl Transaction for Decide {
     type Output = Result<ApprovalRecord, Refusal>;
 
     fn mode(&self) -> Mode {
@@ -279,7 +279,7 @@ impl Work for Decide {
             }
             Pending::OfTeam { team, id } => session.query(BY_ID, &values![*id, *team]).await?,
         };
-        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Err(Refusal::NOT_FOUND))) };
+        let Some(row) = rows.into_iter().next() else { return Ok(Done::Rollback(Err(Refusal::NOT_FOUND))) };
         let mut columns = Columns::of(row);
         let (now, mut record) = (columns.take::<Timestamp>()?, columns.approval()?);
         let status = record.approval.status;
@@ -288,18 +288,18 @@ impl Work for Decide {
             Ok(next) => next,
             Err(refusal) if self.decider.is_late_rejection(status) => {
                 self.write_late_rejection(session, id, now).await?;
-                return Ok(Done::Keep(Err(refusal)));
+                return Ok(Done::Commit(Err(refusal)));
             }
-            Err(refusal) => return Ok(Done::Undo(Err(refusal))),
+            Err(refusal) => return Ok(Done::Rollback(Err(refusal))),
         };
         if session.execute(MOVE, &values![next, now, id, status]).await? == 0 {
-            return Ok(Done::Undo(Err(self.decider.too_late())));
+            return Ok(Done::Rollback(Err(self.decider.too_late())));
         }
         let Some(kind) = AuditKind::of(next) else { return Err(unreadable("a decision")) };
         write_decision(session, kind, id, now, &self.by, (self.way, self.reason.as_deref())).await?;
         Arc::make_mut(&mut record.approval).status = next;
         record.decided_at = Some(now);
-        Ok(Done::Keep(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
+        Ok(Done::Commit(if next == Status::Expired { Err(self.decider.too_late()) } else { Ok(record) }))
     }
 }
 
@@ -326,7 +326,7 @@ pub(super) struct ExpireOverdue {
     pub(super) most: usize,
 }
 
-impl Work for ExpireOverdue {
+impl Transaction for ExpireOverdue {
     type Output = Swept;
 
     fn mode(&self) -> Mode {
@@ -353,7 +353,7 @@ impl Work for ExpireOverdue {
             until = Timestamp(created_at.0.saturating_sub(1));
         }
         let until = if is_all { oldest(now) } else { until.max(self.after) };
-        Ok(Done::Keep(Swept { expired, until }))
+        Ok(Done::Commit(Swept { expired, until }))
     }
 }
 
@@ -363,7 +363,7 @@ pub(super) struct PutLinks {
     pub(super) links: Vec<(TokenHash, String)>,
 }
 
-impl Work for PutLinks {
+impl Transaction for PutLinks {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -377,14 +377,14 @@ impl Work for PutLinks {
             let token = super::Value::Bytes(token.0.to_vec());
             session.execute(WRITE, &values![token, self.approval, approver]).await?;
         }
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
 /// The approver whose own link has a token.
 pub(super) struct ApproverOfLink(pub(super) TokenHash);
 
-impl Work for ApproverOfLink {
+impl Transaction for ApproverOfLink {
     type Output = Option<String>;
 
     fn mode(&self) -> Mode {
@@ -394,7 +394,7 @@ impl Work for ApproverOfLink {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const FIND: &str = "SELECT approver FROM links WHERE token_hash = $1";
         let rows = session.query(FIND, &[super::Value::Bytes(self.0.0.to_vec())]).await?;
-        first(rows).map(Done::Keep)
+        first(rows).map(Done::Commit)
     }
 }
 
@@ -445,7 +445,7 @@ pub(super) enum Which {
 /// One approval as it stands.
 pub(super) struct Find(pub(super) Which);
 
-impl Work for Find {
+impl Transaction for Find {
     type Output = Option<ApprovalRecord>;
 
     fn mode(&self) -> Mode {
@@ -453,7 +453,7 @@ impl Work for Find {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
-        find(session, &self.0).await.map(Done::Keep)
+        find(session, &self.0).await.map(Done::Commit)
     }
 }
 
@@ -485,7 +485,7 @@ pub(super) struct FindExecution {
     pub(super) approval: Uuid,
 }
 
-impl Work for FindExecution {
+impl Transaction for FindExecution {
     type Output = Option<Execution>;
 
     fn mode(&self) -> Mode {
@@ -495,14 +495,14 @@ impl Work for FindExecution {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const FIND: &str = "SELECT execution FROM approvals WHERE id = $1 AND team = $2";
         let rows = session.query(FIND, &values![self.approval, self.team]).await?;
-        Ok(Done::Keep(first::<Option<Execution>>(rows)?.flatten()))
+        Ok(Done::Commit(first::<Option<Execution>>(rows)?.flatten()))
     }
 }
 
 /// A part of the list.
 pub(super) struct List(pub(super) Query);
 
-impl Work for List {
+impl Transaction for List {
     type Output = Page;
 
     fn mode(&self) -> Mode {
@@ -549,7 +549,7 @@ impl Work for List {
         let items = rows.into_iter().take(limit).map(listed).collect::<Result<Vec<_>, _>>()?;
         let place = |last: &Listed| Place { created_at: last.created_at, id: last.approval.id };
         let next = items.last().map(place).filter(|_| more);
-        Ok(Done::Keep(Page { items, total, next }))
+        Ok(Done::Commit(Page { items, total, next }))
     }
 }
 
@@ -561,7 +561,7 @@ fn listed(row: super::Row) -> Result<Listed, SqlError> {
 /// The events about an approval.
 pub(super) struct Audit(pub(super) Uuid);
 
-impl Work for Audit {
+impl Transaction for Audit {
     type Output = Vec<AuditEvent>;
 
     fn mode(&self) -> Mode {
@@ -586,6 +586,6 @@ impl Work for Audit {
                 reason: columns.take()?,
             })
         };
-        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Keep)
+        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Commit)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::{
-    Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Value, Work,
+    Dialect, Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value,
     rows::{Columns, values},
 };
 use crate::store::StoreError;
@@ -69,7 +69,7 @@ macro_rules! tables {
 const TABLES: [(&str, &str, &str); 7] =
     tables!["audit", "deploy_logs", "jobs", "notices", "consumptions", "links", "further_keys"];
 
-impl Work for ReadArchivable {
+impl Transaction for ReadArchivable {
     type Output = Vec<Archived>;
 
     fn mode(&self) -> Mode {
@@ -107,7 +107,7 @@ impl Work for ReadArchivable {
             }
             archived.push(Archived { id, rows, line: Json::Object(line) });
         }
-        Ok(Done::Keep(archived))
+        Ok(Done::Commit(archived))
     }
 }
 
@@ -149,7 +149,7 @@ struct Delete {
     rows: u64,
 }
 
-impl Work for Delete {
+impl Transaction for Delete {
     type Output = bool;
 
     fn mode(&self) -> Mode {
@@ -163,16 +163,16 @@ impl Work for Delete {
         let [sqlite, postgres] = LOCK;
         let lock = if S::DIALECT == Dialect::Sqlite { sqlite } else { postgres };
         if session.query(lock, &values![self.id]).await?.is_empty() {
-            return Ok(Done::Undo(true));
+            return Ok(Done::Rollback(true));
         }
         let mut rows = 0;
         for (_, _, delete) in TABLES {
             rows += session.execute(delete, &values![self.id]).await?;
         }
         if rows != self.rows {
-            return Ok(Done::Undo(false));
+            return Ok(Done::Rollback(false));
         }
         session.execute(DELETE, &values![self.id]).await?;
-        Ok(Done::Keep(true))
+        Ok(Done::Commit(true))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Done, Mode, Session, SqlError, Work,
+    Done, Mode, Session, SqlError, Transaction,
     approvals::write_event,
     consume::{Consume, Swap},
     preflight::{Needs, load, lock_team},
@@ -37,7 +37,7 @@ pub(super) struct Commit {
     pub(super) seal: Seal,
 }
 
-impl Work for Commit {
+impl Transaction for Commit {
     type Output = Committed;
 
     fn mode(&self) -> Mode {
@@ -50,8 +50,8 @@ impl Work for Commit {
             let execution = self.execution(self.target, Vec::new());
             let exchanged = self.consume.exchange(session, self.swap(guards), &execution).await?;
             return Ok(match exchanged {
-                Ok(_) => Done::Keep(Committed::Applied { target: None }),
-                Err(refusal) => Done::Undo(Committed::NotConsumed(refusal)),
+                Ok(_) => Done::Commit(Committed::Applied { target: None }),
+                Err(refusal) => Done::Rollback(Committed::NotConsumed(refusal)),
             });
         }
         self.run_all(session).await
@@ -92,7 +92,7 @@ impl Commit {
         lock_team(session, ask.request.team, self.mode()).await?;
         let needs = Needs::of_commit(ask, &self.step, &self.ops, self.target.map(|target| target.id));
         let Some(mut tenant_state) = load(session, ask, needs).await? else {
-            return Ok(Done::Undo(Committed::Refused(Refusal::NOT_FOUND)));
+            return Ok(Done::Rollback(Committed::Refused(Refusal::NOT_FOUND)));
         };
         let (now, latest, found) = self.read_approval(session).await?;
         let fences = Fences { held: self.fence, latest };
@@ -112,10 +112,10 @@ impl Commit {
         // The exchange judges the consume again.
         let guards = match judgement.guards() {
             Ok(guards) => guards,
-            Err(refused) => return Ok(Done::Undo(refused)),
+            Err(refused) => return Ok(Done::Rollback(refused)),
         };
         if guards.is_some() && found.is_none() {
-            return Ok(Done::Undo(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
+            return Ok(Done::Rollback(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
         }
         // The approval of another team gets no event and no job here.
         let ours = found.filter(|record| record.approval.team == ask.request.team);
@@ -126,7 +126,7 @@ impl Commit {
             let execution = self.execution(applied.target.or(self.target), applied.vault_keys.clone());
             match self.consume.exchange(session, self.swap(guards), &execution).await? {
                 Ok(judged_at) => at = judged_at,
-                Err(refusal) => return Ok(Done::Undo(Committed::NotConsumed(refusal))),
+                Err(refusal) => return Ok(Done::Rollback(Committed::NotConsumed(refusal))),
             }
         }
         self.write(session, &before, &tenant_state).await?;
@@ -138,7 +138,7 @@ impl Commit {
                 self.enqueue(session, applied.target.or(self.target)).await?;
             }
         }
-        Ok(Done::Keep(Committed::Applied { target: applied.target }))
+        Ok(Done::Commit(Committed::Applied { target: applied.target }))
     }
 
     async fn read_approval<S: Session>(

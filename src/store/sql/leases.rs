@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    Done, Mode, Session, SqlError, Work,
+    Done, Mode, Session, SqlError, Transaction,
     rows::{Columns, values},
 };
 use crate::{
@@ -17,7 +17,7 @@ pub(super) struct LeaseApproval {
     pub(super) approval: Uuid,
 }
 
-impl Work for LeaseApproval {
+impl Transaction for LeaseApproval {
     type Output = Leased;
 
     fn mode(&self) -> Mode {
@@ -31,19 +31,19 @@ impl Work for LeaseApproval {
         const TAKE: &str = "UPDATE approvals SET lease_fence = $1, lease_until = $2, version = version + 1 \
                             WHERE id = $3 AND lease_fence = $4 AND lease_until = $5";
         let rows = session.query(READ, &values![self.approval, self.team]).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(Done::Undo(Leased::Absent)) };
+        let Some(row) = rows.into_iter().next() else { return Ok(Done::Rollback(Leased::Absent)) };
         let mut columns = Columns::of(row);
         let (latest, until, now): (u64, Timestamp, Timestamp) =
             (columns.take()?, columns.take()?, columns.take()?);
         let fence = match lease(latest, until, now) {
             Ok(fence) => fence,
-            Err(until) => return Ok(Done::Undo(Leased::Held { until })),
+            Err(until) => return Ok(Done::Rollback(Leased::Held { until })),
         };
         let ends = Timestamp(now.0.saturating_add(APPROVAL_LEASE_MS));
         match session.execute(TAKE, &values![fence, ends, self.approval, latest, until]).await? {
             // A concurrent attempt was faster.
             0 => Err(SqlError::conflict("another attempt took the lease")),
-            _ => Ok(Done::Keep(Leased::Taken { fence })),
+            _ => Ok(Done::Commit(Leased::Taken { fence })),
         }
     }
 }
@@ -55,7 +55,7 @@ pub(super) struct ReleaseApproval {
     pub(super) fence: u64,
 }
 
-impl Work for ReleaseApproval {
+impl Transaction for ReleaseApproval {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -65,6 +65,9 @@ impl Work for ReleaseApproval {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
         const RELEASE: &str =
             "UPDATE approvals SET lease_until = 0 WHERE id = $1 AND team = $2 AND lease_fence = $3";
-        session.execute(RELEASE, &values![self.approval, self.team, self.fence]).await.map(|_| Done::Keep(()))
+        session
+            .execute(RELEASE, &values![self.approval, self.team, self.fence])
+            .await
+            .map(|_| Done::Commit(()))
     }
 }

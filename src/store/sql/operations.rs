@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    Done, Mode, Session, SqlError, Work,
+    Done, Mode, Session, SqlError, Transaction,
     approvals::{Which, find},
     outbox::{in_dialect, passing_over_locked, span},
     rows::{Columns, first, values},
@@ -18,7 +18,7 @@ pub(super) struct LeaseNotice {
     pub(super) lease_ms: u64,
 }
 
-impl Work for LeaseNotice {
+impl Transaction for LeaseNotice {
     type Output = Option<Notice>;
 
     fn mode(&self) -> Mode {
@@ -34,7 +34,7 @@ impl Work for LeaseNotice {
         const DONE: &str = "UPDATE notices SET state = 'done' WHERE approval = $1";
         loop {
             let leased = session.query(in_dialect::<S>(LEASE), &values![span(self.lease_ms)]).await?;
-            let Some(row) = leased.into_iter().next() else { return Ok(Done::Keep(None)) };
+            let Some(row) = leased.into_iter().next() else { return Ok(Done::Commit(None)) };
             let mut columns = Columns::of(row);
             let (approval, attempts) = (columns.take()?, columns.take::<u32>()?);
             let (fence, now) = (columns.take()?, columns.take()?);
@@ -42,7 +42,7 @@ impl Work for LeaseNotice {
                 && record.approval.status == Status::Pending
             {
                 let attempts = attempts.saturating_sub(1);
-                return Ok(Done::Keep(Some(Notice { record, attempts, fence, now })));
+                return Ok(Done::Commit(Some(Notice { record, attempts, fence, now })));
             }
             // A decided approval needs no link.
             session.execute(DONE, &values![approval]).await?;
@@ -57,7 +57,7 @@ pub(super) struct SettleNotice {
     pub(super) state: NoticeState,
 }
 
-impl Work for SettleNotice {
+impl Transaction for SettleNotice {
     type Output = bool;
 
     fn mode(&self) -> Mode {
@@ -75,7 +75,7 @@ impl Work for SettleNotice {
             }
             NoticeState::Done => session.execute(DONE, &values![approval, fence]).await?,
         };
-        Ok(Done::Keep(settled == 1))
+        Ok(Done::Commit(settled == 1))
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) struct ClaimKey {
     pub(super) lease_ms: u64,
 }
 
-impl Work for ClaimKey {
+impl Transaction for ClaimKey {
     type Output = Claim;
 
     fn mode(&self) -> Mode {
@@ -105,11 +105,11 @@ impl Work for ClaimKey {
         let Self { team, key, request, lease_ms } = self;
         let claimed = session.query(CLAIM, &values![*team, key, *request, span(*lease_ms)]).await?;
         if let Some(until) = first(claimed)? {
-            return Ok(Done::Keep(Claim::Granted { until }));
+            return Ok(Done::Commit(Claim::Granted { until }));
         }
         match first::<Digest>(session.query(HOLDER, &values![*team, key]).await?)? {
-            Some(holder) if holder == *request => Ok(Done::Undo(Claim::InFlight)),
-            Some(_) => Ok(Done::Undo(Claim::OtherRequest)),
+            Some(holder) if holder == *request => Ok(Done::Rollback(Claim::InFlight)),
+            Some(_) => Ok(Done::Rollback(Claim::OtherRequest)),
             // Released in between: it is free now.
             None => Err(SqlError::conflict("the key was released in between")),
         }
@@ -124,7 +124,7 @@ pub(super) struct ReleaseKey {
     pub(super) keep: bool,
 }
 
-impl Work for ReleaseKey {
+impl Transaction for ReleaseKey {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -138,14 +138,14 @@ impl Work for ReleaseKey {
             "DELETE FROM idempotency_keys WHERE team = $1 AND key = $2 AND claimed_until = $3";
         let sql = if self.keep { KEEP } else { FORGET };
         session.execute(sql, &values![self.team, &self.key, self.until]).await?;
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
 /// Writes down how a deploy ended.
 pub(super) struct LogDeploy(pub(super) DeployLog);
 
-impl Work for LogDeploy {
+impl Transaction for LogDeploy {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -157,14 +157,14 @@ impl Work for LogDeploy {
             "INSERT INTO deploy_logs (approval, ended_at, exit_code, output) VALUES ($1, $2, $3, $4)";
         let DeployLog { approval, ended_at, exit_code, output } = &self.0;
         session.execute(WRITE, &values![*approval, *ended_at, exit_code.map(i64::from), output]).await?;
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
 /// Results of the deploys for an approval.
 pub(super) struct DeployLogs(pub(super) Uuid);
 
-impl Work for DeployLogs {
+impl Transaction for DeployLogs {
     type Output = Vec<DeployLog>;
 
     fn mode(&self) -> Mode {
@@ -184,6 +184,6 @@ impl Work for DeployLogs {
                 output: columns.take()?,
             })
         };
-        rows.into_iter().map(log).collect::<Result<_, _>>().map(Done::Keep)
+        rows.into_iter().map(log).collect::<Result<_, _>>().map(Done::Commit)
     }
 }

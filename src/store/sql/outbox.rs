@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    Dialect, Done, Mode, Session, SqlError, Work,
+    Dialect, Done, Mode, Session, SqlError, Transaction,
     approvals::{Which, find},
     preflight::{Needs, load, lock_team},
     rows::{Columns, values},
@@ -40,7 +40,7 @@ pub(super) struct LeaseJob {
     pub(super) lease_ms: u64,
 }
 
-impl Work for LeaseJob {
+impl Transaction for LeaseJob {
     type Output = Option<Lease>;
 
     fn mode(&self) -> Mode {
@@ -68,7 +68,7 @@ impl Work for LeaseJob {
                 fence: columns.take()?,
             })
         };
-        leased.into_iter().next().map(lease).transpose().map(Done::Keep)
+        leased.into_iter().next().map(lease).transpose().map(Done::Commit)
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) struct RenewLease {
     pub(super) lease_ms: u64,
 }
 
-impl Work for RenewLease {
+impl Transaction for RenewLease {
     type Output = bool;
 
     fn mode(&self) -> Mode {
@@ -89,7 +89,7 @@ impl Work for RenewLease {
         const RENEW: &str = "UPDATE jobs SET leased_until = countersign_now() + $1 WHERE approval = $2 AND fence = $3 AND state = 'leased'";
         let Lease { approval, fence, .. } = self.lease;
         let renewed = session.execute(RENEW, &values![span(self.lease_ms), approval, fence]).await?;
-        Ok(Done::Keep(renewed == 1))
+        Ok(Done::Commit(renewed == 1))
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) struct FinishJob {
     pub(super) ended: StackStatus,
 }
 
-impl Work for FinishJob {
+impl Transaction for FinishJob {
     type Output = bool;
 
     fn mode(&self) -> Mode {
@@ -112,18 +112,18 @@ impl Work for FinishJob {
         const ANOTHER: &str = "SELECT 1 FROM jobs WHERE target = $1 AND state <> 'done' LIMIT 1";
         let Lease { approval, target, fence, .. } = self.lease;
         let Some(record) = find(session, &Which::OfAnybody(approval)).await? else {
-            return Ok(Done::Undo(false));
+            return Ok(Done::Rollback(false));
         };
         // The team before the job, as everywhere: the opposite order may deadlock.
         lock_team(session, record.approval.team, self.mode()).await?;
         if session.execute(FINISH, &values![approval, fence]).await? == 0 {
-            return Ok(Done::Undo(false));
+            return Ok(Done::Rollback(false));
         }
         // Otherwise the target is what a later use has made of it, and that one's deploy is still to come.
         if session.query(ANOTHER, &values![target]).await?.is_empty() {
             settle(session, &record, target, self.ended).await?;
         }
-        Ok(Done::Keep(true))
+        Ok(Done::Commit(true))
     }
 }
 
@@ -134,7 +134,7 @@ pub(super) struct Settle {
     pub(super) ended: StackStatus,
 }
 
-impl Work for Settle {
+impl Transaction for Settle {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -146,7 +146,7 @@ impl Work for Settle {
             lock_team(session, record.approval.team, self.mode()).await?;
             settle(session, &record, self.target, self.ended).await?;
         }
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 

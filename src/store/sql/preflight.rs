@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    Dialect, Done, Mode, Row, Session, SqlError, Work,
+    Dialect, Done, Mode, Row, Session, SqlError, Transaction,
     rows::{Columns, first, resource_columns, stack_columns, values},
 };
 use crate::{
@@ -174,7 +174,7 @@ pub(super) struct Check {
     pub(super) preflight: Arc<dyn StoreChecks>,
 }
 
-impl Work for Check {
+impl Transaction for Check {
     type Output = Result<Digest, Refusal>;
 
     fn mode(&self) -> Mode {
@@ -186,9 +186,9 @@ impl Work for Check {
         let Self { ask, step, preflight } = self;
         let needs = Needs::of_refusals(step.refusals());
         let Some(tenant_state) = load(session, ask, needs).await? else {
-            return Ok(Done::Keep(Err(Refusal::NOT_FOUND)));
+            return Ok(Done::Commit(Err(Refusal::NOT_FOUND)));
         };
-        Ok(Done::Keep(match first_refusal(&**preflight, &tenant_state, ask, step) {
+        Ok(Done::Commit(match first_refusal(&**preflight, &tenant_state, ask, step) {
             Some(refusal) => Err(refusal),
             None => Ok(digest_now(ask, &tenant_state)),
         }))
@@ -200,7 +200,7 @@ pub(super) struct FindTarget {
     pub(super) ask: PromotionRequest,
 }
 
-impl Work for FindTarget {
+impl Transaction for FindTarget {
     type Output = Result<Option<Uuid>, Refusal>;
 
     fn mode(&self) -> Mode {
@@ -209,7 +209,7 @@ impl Work for FindTarget {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         let tenant_state = load(session, &self.ask, Needs::default()).await?;
-        Ok(Done::Keep(
+        Ok(Done::Commit(
             tenant_state.map(|tenant_state| tenant_state.target(&self.ask)).ok_or(Refusal::NOT_FOUND),
         ))
     }

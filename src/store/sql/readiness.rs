@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use super::{
-    Dialect, Done, Mode, Session, SqlError, Value, Work,
+    Dialect, Done, Mode, Session, SqlError, Transaction, Value,
     rows::{first, values},
 };
 
@@ -49,7 +49,7 @@ pub(super) struct CheckReadiness {
     beat: u64,
 }
 
-impl Work for CheckReadiness {
+impl Transaction for CheckReadiness {
     type Output = Option<Uuid>;
 
     fn mode(&self) -> Mode {
@@ -73,10 +73,10 @@ impl Work for CheckReadiness {
         if self.instance.is_some() {
             let replaced = session.execute(REPLACED, &values![instance, self.kept, self.beat]).await?;
             if replaced == 0 {
-                return Ok(Done::Undo(None));
+                return Ok(Done::Rollback(None));
             }
         }
-        Ok(Done::Keep(Some(instance)))
+        Ok(Done::Commit(Some(instance)))
     }
 }
 

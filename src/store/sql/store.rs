@@ -1,4 +1,4 @@
-//! A store in a SQL database: each method of the contracts handed to the engine as a work.
+//! A store in a SQL database: each method of the contracts handed to the engine as a transaction.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -43,7 +43,7 @@ pub struct SqlStore<E> {
 }
 
 impl<E: Engine> SqlStore<E> {
-    /// A store whose works are run by this engine, and whose approvals move by this strategy.
+    /// A store whose transactions are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
         let seal = Seal::of(&*ids);
         let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
@@ -55,7 +55,7 @@ impl<E: Engine> SqlStore<E> {
         Self { preflight, ..self }
     }
 
-    /// The engine that runs the works.
+    /// The engine that runs the transactions.
     pub fn engine(&self) -> &E {
         &self.engine
     }

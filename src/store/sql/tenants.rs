@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Done, Mode, Session, SqlError, Work,
+    Done, Mode, Session, SqlError, Transaction,
     commit::{put_resource, put_stack},
     preflight::{count_stacks, lock_team},
     rows::{Columns, resource_columns, stack_columns, values},
@@ -24,7 +24,7 @@ pub(super) struct PutTeam {
     pub(super) team: Team,
 }
 
-impl Work for PutTeam {
+impl Transaction for PutTeam {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -36,7 +36,7 @@ impl Work for PutTeam {
                            DO UPDATE SET plan = excluded.plan, deployment_cap = excluded.deployment_cap";
         let Team { plan, deployment_cap } = self.team;
         session.execute(PUT, &values![self.id, plan, deployment_cap]).await?;
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) struct CreateStack {
     pub(super) mode: Mode,
 }
 
-impl Work for CreateStack {
+impl Transaction for CreateStack {
     /// `None` for an unknown team.
     type Output = Option<Result<Stack, Refusal>>;
 
@@ -60,21 +60,21 @@ impl Work for CreateStack {
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         let id = self.ids.next();
         lock_team(session, self.team, self.mode).await?;
-        let Some(team) = find_team(session, self.team).await? else { return Ok(Done::Undo(None)) };
+        let Some(team) = find_team(session, self.team).await? else { return Ok(Done::Rollback(None)) };
         let other_stacks = count_stacks(session, self.team).await?;
         if (TenantState { other_stacks, ..TenantState::new(team) }).has_no_room() {
-            return Ok(Done::Undo(Some(Err(Refusal::DEPLOYMENT_LIMIT_REACHED))));
+            return Ok(Done::Rollback(Some(Err(Refusal::DEPLOYMENT_LIMIT_REACHED))));
         }
         let root = match self.stack.parent {
             Some(parent) => match by_id(session, self.team, parent).await? {
                 Some(parent) => parent.root,
-                None => return Ok(Done::Undo(Some(Err(Refusal::NOT_FOUND)))),
+                None => return Ok(Done::Rollback(Some(Err(Refusal::NOT_FOUND)))),
             },
             None => id,
         };
         let stack = self.stack.clone().deployed(id, root);
         put_stack(session, self.team, &stack).await?;
-        Ok(Done::Keep(Some(Ok(stack))))
+        Ok(Done::Commit(Some(Ok(stack))))
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) enum StackName {
     Id(Uuid),
 }
 
-impl Work for FindStack {
+impl Transaction for FindStack {
     type Output = Option<Stack>;
 
     fn mode(&self) -> Mode {
@@ -106,8 +106,8 @@ impl Work for FindStack {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         match &self.by {
-            StackName::Slug(slug) => by_slug(session, self.team, slug).await.map(Done::Keep),
-            StackName::Id(id) => by_id(session, self.team, *id).await.map(Done::Keep),
+            StackName::Slug(slug) => by_slug(session, self.team, slug).await.map(Done::Commit),
+            StackName::Id(id) => by_id(session, self.team, *id).await.map(Done::Commit),
         }
     }
 }
@@ -130,7 +130,7 @@ pub(super) struct Family {
     pub(super) root: Uuid,
 }
 
-impl Work for Family {
+impl Transaction for Family {
     type Output = Vec<Stack>;
 
     fn mode(&self) -> Mode {
@@ -141,7 +141,7 @@ impl Work for Family {
         const FIND: &str =
             concat!("SELECT ", stack_columns!(), " FROM stacks WHERE team = $1 AND root = $2 ORDER BY seq");
         let rows = session.query(FIND, &values![self.team, self.root]).await?;
-        rows.into_iter().map(|row| Columns::of(row).stack()).collect::<Result<_, _>>().map(Done::Keep)
+        rows.into_iter().map(|row| Columns::of(row).stack()).collect::<Result<_, _>>().map(Done::Commit)
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) struct ChangeStack {
     pub(super) change: Change,
 }
 
-impl Work for ChangeStack {
+impl Transaction for ChangeStack {
     type Output = Option<Stack>;
 
     fn mode(&self) -> Mode {
@@ -171,13 +171,13 @@ impl Work for ChangeStack {
         // A commit that reads and writes the same stack must not be in between.
         lock_team(session, self.team, self.mode()).await?;
         let Some(mut stack) = by_slug(session, self.team, &self.slug).await? else {
-            return Ok(Done::Undo(None));
+            return Ok(Done::Rollback(None));
         };
         match &self.change {
             Change::Image { service, image_ref } => {
                 let mut services = stack.services.to_vec();
                 let Some(service) = services.iter_mut().find(|other| other.name == *service) else {
-                    return Ok(Done::Undo(None));
+                    return Ok(Done::Rollback(None));
                 };
                 service.image_ref = Some(image_ref.clone());
                 stack.services = services.into();
@@ -193,7 +193,7 @@ impl Work for ChangeStack {
         }
         stack.version += 1;
         put_stack(session, self.team, &stack).await?;
-        Ok(Done::Keep(Some(stack)))
+        Ok(Done::Commit(Some(stack)))
     }
 }
 
@@ -204,7 +204,7 @@ pub(super) struct PutServices {
     pub(super) services: Vec<Service>,
 }
 
-impl Work for PutServices {
+impl Transaction for PutServices {
     type Output = bool;
 
     fn mode(&self) -> Mode {
@@ -215,12 +215,12 @@ impl Work for PutServices {
         // A commit that reads and writes the same stack must not be in between.
         lock_team(session, self.team, self.mode()).await?;
         let Some(mut stack) = by_id(session, self.team, self.stack).await? else {
-            return Ok(Done::Undo(false));
+            return Ok(Done::Rollback(false));
         };
         stack.services = self.services.as_slice().into();
         stack.version += 1;
         put_stack(session, self.team, &stack).await?;
-        Ok(Done::Keep(true))
+        Ok(Done::Commit(true))
     }
 }
 
@@ -232,7 +232,7 @@ pub(super) struct PutVault {
     pub(super) value: String,
 }
 
-impl Work for PutVault {
+impl Transaction for PutVault {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -244,7 +244,7 @@ impl Work for PutVault {
                            ON CONFLICT (team, env, key) DO UPDATE SET value = excluded.value";
         let Self { team, env, key, value } = self;
         session.execute(PUT, &values![*team, env, key, value]).await?;
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
@@ -254,7 +254,7 @@ pub(super) struct WriteGlassBroken {
     pub(super) what: BreakGlass,
 }
 
-impl Work for WriteGlassBroken {
+impl Transaction for WriteGlassBroken {
     type Output = ();
 
     fn mode(&self) -> Mode {
@@ -266,14 +266,14 @@ impl Work for WriteGlassBroken {
                              VALUES ($1, countersign_now(), $2, $3, $4, $5)";
         let BreakGlass { env, change, by, reason } = &self.what;
         session.execute(WRITE, &values![self.team, env, change, by, reason]).await?;
-        Ok(Done::Keep(()))
+        Ok(Done::Commit(()))
     }
 }
 
 /// The latest direct changes of a team's protected environments.
 pub(super) struct FindGlassBroken(pub(super) Uuid);
 
-impl Work for FindGlassBroken {
+impl Transaction for FindGlassBroken {
     type Output = Vec<GlassBroken>;
 
     fn mode(&self) -> Mode {
@@ -290,7 +290,7 @@ impl Work for FindGlassBroken {
             let (by, reason) = (columns.take()?, columns.take()?);
             Ok(GlassBroken { at, what: BreakGlass { env, change, by, reason } })
         };
-        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Keep)
+        rows.into_iter().map(event).collect::<Result<_, _>>().map(Done::Commit)
     }
 }
 
@@ -301,7 +301,7 @@ pub(super) struct CreateResource {
     pub(super) ids: Arc<dyn Ids>,
 }
 
-impl Work for CreateResource {
+impl Transaction for CreateResource {
     type Output = Resource;
 
     fn mode(&self) -> Mode {
@@ -313,7 +313,7 @@ impl Work for CreateResource {
         let NewResource { name, kind, env } = self.resource.clone();
         let resource = Resource { id, name, kind, env, root: id, status: StackStatus::Healthy };
         put_resource(session, self.team, &resource).await?;
-        Ok(Done::Keep(resource))
+        Ok(Done::Commit(resource))
     }
 }
 
@@ -323,7 +323,7 @@ pub(super) struct FindResource {
     pub(super) id: Uuid,
 }
 
-impl Work for FindResource {
+impl Transaction for FindResource {
     type Output = Option<Resource>;
 
     fn mode(&self) -> Mode {
@@ -335,6 +335,6 @@ impl Work for FindResource {
             concat!("SELECT ", resource_columns!(), " FROM resources WHERE id = $1 AND team = $2");
         let rows = session.query(FIND, &values![self.id, self.team]).await?;
         let resource = rows.into_iter().next().map(|row| Columns::of(row).resource()).transpose()?;
-        Ok(Done::Keep(resource))
+        Ok(Done::Commit(resource))
     }
 }

@@ -26,7 +26,7 @@ const NEW_PAGE: u32 = 2 * 1_024;
 /// Size of the log, in bytes of pages, at which it is copied into the file.
 const LONGEST_LOG: u32 = 32 * 1_024 * 1_024;
 
-/// A connection with the time by which its works go.
+/// A connection with the time by which its transactions go.
 pub(super) struct Timed {
     pub(super) connection: Connection,
     clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! The engine: passes works to its threads, returns their results, and shuts down.
+//! The engine: passes transactions to its threads, returns their results, and shuts down.
 
 use std::{
     fmt,
@@ -25,13 +25,13 @@ use super::{
 };
 use crate::store::{
     Clock, StoreError,
-    sql::{Engine, Mode, Work},
+    sql::{Engine, Mode, Transaction},
 };
 
 /// One writer and some readers. Dropped, it finishes what was sent to it, and waits for that.
 pub struct SqliteEngine {
     to_write: Option<Sender<Box<dyn Task>>>,
-    /// `None` if all works go to the writer: a database in memory is visible to its connection only.
+    /// `None` if all transactions go to the writer: a database in memory is visible to its connection only.
     to_read: Option<Sender<Box<dyn Task>>>,
     /// The readers before the writer, which has to be the last to close the file.
     threads: Vec<JoinHandle<()>>,
@@ -89,7 +89,7 @@ impl SqliteEngine {
 /// The error after the thread that owned the connection has panicked.
 const STOPPED: &str = "the thread that runs statements has stopped";
 
-/// Restarts the loop after a panic: the current work fails, later ones are unaffected.
+/// Restarts the loop after a panic: the current transaction fails, later ones are unaffected.
 fn again_after_a_panic(mut run: impl FnMut()) {
     while catch_unwind(AssertUnwindSafe(&mut run)).is_err() {
         tracing::error!("a thread of the store has panicked, and goes on");
@@ -97,7 +97,7 @@ fn again_after_a_panic(mut run: impl FnMut()) {
 }
 
 impl Engine for SqliteEngine {
-    async fn perform<W: Work>(&self, work: W) -> Result<W::Output, StoreError> {
+    async fn perform<W: Transaction>(&self, work: W) -> Result<W::Output, StoreError> {
         let reads = matches!(work.mode(), Mode::Read | Mode::OneRead);
         let readers = self.to_read.as_ref().filter(|_| reads);
         let queue = readers.or(self.to_write.as_ref());

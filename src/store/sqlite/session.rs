@@ -1,4 +1,4 @@
-//! A transaction under way in SQLite, as works see it. It never waits: every future is ready when it is made.
+//! A transaction under way in SQLite, as transactions see it. It never waits: every future is ready when it is made.
 
 use std::future::{Future, ready};
 
@@ -9,7 +9,7 @@ use rusqlite::{
 
 use crate::store::sql::{Dialect, Row, Session, SqlError, Value};
 
-/// A connection that is lent to one work.
+/// A connection that is lent to one transaction.
 pub(super) struct SqliteSession<'a>(pub(super) &'a mut Connection);
 
 impl Session for SqliteSession<'_> {
@@ -88,7 +88,7 @@ fn value_of(value: ValueRef<'_>) -> rusqlite::Result<Value> {
     })
 }
 
-/// The meaning of a failed statement for its work.
+/// The meaning of a failed statement for its transaction.
 fn failure(error: rusqlite::Error) -> SqlError {
     report("a statement failed", &error);
     match error.sqlite_error_code() {

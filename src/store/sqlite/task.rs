@@ -1,4 +1,4 @@
-//! A work in a queue, with its type erased: a thread runs it and sends its result.
+//! A transaction in a queue, with its type erased: a thread runs it and sends its result.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use super::{connection::Timed, session::SqliteSession};
 use crate::store::{
     StoreError,
-    sql::{Done, SqlError, Work},
+    sql::{Done, SqlError, Transaction},
 };
 
-/// Effect of a work.
+/// Effect of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// Changes that are to be kept.
@@ -23,7 +23,7 @@ pub(super) enum Left {
     Nothing,
 }
 
-/// A work with a waiting caller.
+/// A transaction with a waiting caller.
 pub(super) trait Task: Send {
     /// Runs it on this connection. Its answer is kept back.
     fn run(&mut self, on: &mut Timed) -> Left;
@@ -32,35 +32,35 @@ pub(super) trait Task: Send {
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
 }
 
-/// A work, its waiting caller, and its result in between.
-pub(super) struct Waiting<W: Work> {
+/// A transaction, its waiting caller, and its result in between.
+pub(super) struct Waiting<W: Transaction> {
     work: W,
     result: Result<Done<W::Output>, StoreError>,
     answer: oneshot::Sender<Result<W::Output, StoreError>>,
 }
 
-impl<W: Work> Waiting<W> {
+impl<W: Transaction> Waiting<W> {
     pub(super) fn new(work: W, answer: oneshot::Sender<Result<W::Output, StoreError>>) -> Self {
         Self { work, result: Err(StoreError::not_applied("the work was never run")), answer }
     }
 }
 
-impl<W: Work> Task for Waiting<W> {
+impl<W: Transaction> Task for Waiting<W> {
     fn run(&mut self, on: &mut Timed) -> Left {
         on.at_this_moment();
-        // A panic fails only its own work, whose writes are rolled back.
+        // A panic fails only its own transaction, whose writes are rolled back.
         let run = || at_once(&self.work, &mut SqliteSession(&mut on.connection));
         self.result = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(StoreError::not_applied("the work panicked")));
-        if matches!(self.result, Ok(Done::Keep(_))) { Left::Changes } else { Left::Nothing }
+        if matches!(self.result, Ok(Done::Commit(_))) { Left::Changes } else { Left::Nothing }
     }
 
     fn answer(self: Box<Self>, transaction: Result<(), StoreError>) {
         let answer = match (self.result, transaction) {
-            (Ok(Done::Keep(output) | Done::Undo(output)), Ok(())) => Ok(output),
-            (Ok(Done::Keep(_)), Err(error)) => Err(error),
-            // A failed commit of the batch does not matter here: this work has changed nothing.
-            (Ok(Done::Undo(_)), Err(error)) => Err(error.into_not_applied()),
+            (Ok(Done::Commit(output) | Done::Rollback(output)), Ok(())) => Ok(output),
+            (Ok(Done::Commit(_)), Err(error)) => Err(error),
+            // A failed commit of the batch does not matter here: this transaction has changed nothing.
+            (Ok(Done::Rollback(_)), Err(error)) => Err(error.into_not_applied()),
             (Err(error), _) => Err(error),
         };
         // The caller may no longer be waiting.
@@ -68,7 +68,7 @@ impl<W: Work> Task for Waiting<W> {
     }
 }
 
-fn at_once<W: Work>(work: &W, session: &mut SqliteSession<'_>) -> Result<Done<W::Output>, StoreError> {
+fn at_once<W: Transaction>(work: &W, session: &mut SqliteSession<'_>) -> Result<Done<W::Output>, StoreError> {
     match pin!(work.run(session)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(done)) => Ok(done),
         Poll::Ready(Err(SqlError::Failed(error))) => Err(error),

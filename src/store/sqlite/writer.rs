@@ -18,7 +18,7 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Commits works, at most `batch` together, until the queue is closed.
+/// Commits transactions, at most `batch` together, until the queue is closed.
 pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
     // A transaction interrupted by a panic is rolled back.
     roll_back(&on.connection);
@@ -128,7 +128,7 @@ fn commit(on: &mut Timed, together: &mut [Box<dyn Task>]) -> Result<(), StoreErr
     })
 }
 
-/// Runs one work: its writes are kept or undone regardless of the others.
+/// Runs one transaction: its writes are kept or undone regardless of the others.
 fn run_alone(on: &mut Timed, task: &mut dyn Task) -> rusqlite::Result<()> {
     let say = |connection: &Connection, what: &str| connection.prepare_cached(what)?.execute([]).map(drop);
     say(&on.connection, "SAVEPOINT work")?;
