@@ -22,7 +22,7 @@ use crate::store::StoreError;
 pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize, commits: &AtomicU64) {
     // A transaction interrupted by a panic is rolled back.
     roll_back(&on.connection);
-    let mut company = Company::default();
+    let mut window = BatchWindow::default();
     let mut together = Vec::new();
     loop {
         if together.is_empty() {
@@ -31,13 +31,13 @@ pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize,
                 Err(_) => break,
             }
         }
-        company.gather(tasks, &mut together, batch);
+        window.gather(tasks, &mut together, batch);
         let begun = now();
         let committed = commit(on, &mut together);
         commits.fetch_add(committed.is_ok().into(), Ordering::Relaxed);
         let came = tasks.try_iter().take(batch).collect();
         let answered = std::mem::replace(&mut together, came);
-        company.expect(answered.len() + together.len(), begun.elapsed());
+        window.expect(answered.len() + together.len(), begun.elapsed());
         for task in answered {
             task.answer(committed.clone());
         }
@@ -46,26 +46,26 @@ pub(super) fn run(on: &mut Timed, tasks: &Receiver<Box<dyn Task>>, batch: usize,
 
 /// The batching window of the next commit.
 #[derive(Clone, Copy, Debug, Default)]
-struct Company {
+struct BatchWindow {
     /// Number of writers that may join: those just answered, and those that arrived meanwhile.
     expected: usize,
     /// For how long they are worth waiting for.
-    patience: Duration,
+    wait: Duration,
     /// Number of consecutive windows in which they did not arrive.
-    disappointments: u32,
+    consecutive_misses: u32,
     /// Number of commits to make without waiting, as a result.
     skip: u32,
 }
 
-impl Company {
+impl BatchWindow {
     /// The longest wait is this fraction of a commit.
     const PART: u32 = 8;
-    /// Upper bound of `disappointments`.
+    /// Upper bound of `consecutive_misses`.
     const MOST: u32 = 6;
 
     fn expect(&mut self, expected: usize, took: Duration) {
         self.expected = expected;
-        self.patience = took / Self::PART;
+        self.wait = took / Self::PART;
     }
 
     /// Collects the rest of the batch. Callers just answered may be about to return: a sync without them makes them
@@ -79,22 +79,22 @@ impl Company {
         let begun = now();
         while together.len() < batch {
             let waits = hopes && together.len() < expected;
-            let left = if waits { self.patience.saturating_sub(begun.elapsed()) } else { Duration::ZERO };
+            let left = if waits { self.wait.saturating_sub(begun.elapsed()) } else { Duration::ZERO };
             let next = if left.is_zero() { tasks.try_recv().ok() } else { tasks.recv_timeout(left).ok() };
             let Some(task) = next else { break };
             together.push(task);
         }
         if hopes {
             let came = together.len() >= expected;
-            self.disappointments = if came { 0 } else { (self.disappointments + 1).min(Self::MOST) };
-            self.skip = (1 << self.disappointments) - 1;
+            self.consecutive_misses = if came { 0 } else { (self.consecutive_misses + 1).min(Self::MOST) };
+            self.skip = (1 << self.consecutive_misses) - 1;
         }
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "it says how long to wait for company, and decides nothing else"
+    reason = "it says how long to wait for other writers, and decides nothing else"
 )]
 fn now() -> Instant {
     Instant::now()
@@ -168,11 +168,11 @@ mod tests {
     #[test]
     fn whoever_is_expected_is_waited_for_and_nobody_else() {
         let (sender, tasks) = channel();
-        let (mut company, mut together) = (Company::default(), vec![1]);
-        company.expect(2, FOR_EVER);
+        let (mut window, mut together) = (BatchWindow::default(), vec![1]);
+        window.expect(2, FOR_EVER);
         thread::scope(|scope| {
             scope.spawn(|| sender.send(2).expect("somebody waits"));
-            company.gather(&tasks, &mut together, 8);
+            window.gather(&tasks, &mut together, 8);
         });
         assert_eq!(together, [1, 2]);
     }
@@ -180,26 +180,26 @@ mod tests {
     #[test]
     fn whoever_comes_alone_waits_for_nobody_and_no_more_than_a_batch_is_taken() {
         let (sender, tasks) = channel();
-        let (mut company, mut together) = (Company::default(), vec![1]);
-        company.expect(1, FOR_EVER);
-        company.gather(&tasks, &mut together, 8);
+        let (mut window, mut together) = (BatchWindow::default(), vec![1]);
+        window.expect(1, FOR_EVER);
+        window.gather(&tasks, &mut together, 8);
         assert_eq!(together, [1]);
         for number in 2..6 {
             sender.send(number).expect("it is open");
         }
-        company.expect(9, FOR_EVER);
-        company.gather(&tasks, &mut together, 4);
+        window.expect(9, FOR_EVER);
+        window.gather(&tasks, &mut together, 4);
         assert_eq!(together, [1, 2, 3, 4]);
     }
 
     #[test]
     fn those_who_never_come_are_waited_for_more_and_more_rarely() {
         let (_sender, tasks) = channel::<u8>();
-        let mut company = Company::default();
+        let mut window = BatchWindow::default();
         let waits = (0..500).filter(|_| {
-            company.expect(2, Duration::from_nanos(8));
-            let hopes = company.skip == 0;
-            company.gather(&tasks, &mut vec![1], 8);
+            window.expect(2, Duration::from_nanos(8));
+            let hopes = window.skip == 0;
+            window.gather(&tasks, &mut vec![1], 8);
             hopes
         });
         // After 1, 3, 7, 15, 31 and then each time 63 commits without.
