@@ -3,6 +3,7 @@
 //! The URL's `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what they mean to libpq. Without `verify-full` a connection
 //! may be encrypted and lead to another server.
 
+mod connection;
 mod engine;
 mod migrate;
 mod pool;
@@ -10,7 +11,6 @@ mod session;
 mod tls;
 mod value;
 mod watchdog;
-mod wire;
 
 use std::{
     fmt, io,

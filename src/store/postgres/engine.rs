@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{
+    connection::Connection,
     pool::Pool,
     session::{Ended, PgSession},
-    wire::Wire,
 };
 use crate::store::{
     StoreError, StoreErrorKind,
@@ -47,14 +47,14 @@ impl Engine for PostgresEngine {
             let mut borrowed = self.pool.borrow().await?;
             let mut collisions = 0;
             let ended = loop {
-                match attempt(borrowed.wire(), &work).await {
+                match attempt(borrowed.connection(), &work).await {
                     Attempt::Done(output) => {
                         borrowed.release();
                         return Ok(output);
                     }
                     Attempt::Not(Ended::Conflict(_)) if collisions < MOST_COLLISIONS => {
                         collisions += 1;
-                        step_aside(collisions, borrowed.wire().number()).await;
+                        step_aside(collisions, borrowed.connection().number()).await;
                     }
                     Attempt::Not(ended) => break ended,
                 }
@@ -79,8 +79,8 @@ impl Engine for PostgresEngine {
     }
 }
 
-async fn attempt<W: Transaction>(wire: &mut Wire, work: &W) -> Attempt<W::Output> {
-    let mut session = PgSession::new(wire, work.mode());
+async fn attempt<W: Transaction>(connection: &mut Connection, work: &W) -> Attempt<W::Output> {
+    let mut session = PgSession::new(connection, work.mode());
     match work.run(&mut session).await {
         Ok(Done::Commit(output)) => match session.commit().await {
             Ended::Done => Attempt::Done(output),

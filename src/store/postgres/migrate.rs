@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
-use super::{OpenError, PostgresOptions, SynchronousCommit, quoted, tls::Server, wire::driven};
+use super::{OpenError, PostgresOptions, SynchronousCommit, connection::driven, quoted, tls::Server};
 use crate::store::sql::{Cas, Migration, to_apply};
 
 /// All of them, oldest first.
@@ -27,15 +27,15 @@ const OLDEST: i32 = 120_000;
 /// Creates or migrates the schema and the tables. A concurrent instance waits, and then finds nothing to do.
 pub(super) async fn migrate(server: &Server, options: &PostgresOptions) -> Result<(), OpenError> {
     let connected = timeout(options.connect_timeout, server.connect()).await;
-    let (mut client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
+    let (mut client, driver) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
     // The connection ends with this, and the lock with the connection.
-    driven(&mut Some(link), bring_up_to_date(&mut client, options)).await
+    driven(&mut Some(driver), bring_up_to_date(&mut client, options)).await
 }
 
 /// Number of missing migrations; `None` if there are no tables. Changes nothing.
 pub(super) async fn pending(server: &Server, options: &PostgresOptions) -> Result<Option<usize>, OpenError> {
     let connected = timeout(options.connect_timeout, server.connect()).await;
-    let (client, link) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
+    let (client, driver) = connected.map_err(|_| OpenError::TimedOut)?.map_err(OpenError::Server)?;
     let look = async {
         is_young_enough(&client).await?;
         if let Some(schema) = &options.schema {
@@ -52,7 +52,7 @@ pub(super) async fn pending(server: &Server, options: &PostgresOptions) -> Resul
         }
         Ok((!applied.is_empty()).then_some(missing.len()))
     };
-    driven(&mut Some(link), look).await
+    driven(&mut Some(driver), look).await
 }
 
 async fn is_young_enough(client: &Client) -> Result<(), OpenError> {

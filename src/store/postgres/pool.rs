@@ -21,9 +21,9 @@ use deadpool::{
 use tokio::time::Instant;
 
 use super::{
+    connection::{Connection, report},
     tls::Server,
     watchdog::Watchdog,
-    wire::{Wire, report},
 };
 use crate::store::StoreError;
 
@@ -45,18 +45,18 @@ pub(super) struct Connections {
 pub(super) struct Borrowed(Option<Object<Connections>>);
 
 impl managed::Manager for Connections {
-    type Type = Wire;
+    type Type = Connection;
     type Error = tokio_postgres::Error;
 
-    async fn create(&self) -> Result<Wire, Self::Error> {
+    async fn create(&self) -> Result<Connection, Self::Error> {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        Wire::connect(&self.server, &self.setup, Arc::clone(&self.watchdog), number).await
+        Connection::connect(&self.server, &self.setup, Arc::clone(&self.watchdog), number).await
     }
 
-    async fn recycle(&self, wire: &mut Wire, _: &Metrics) -> RecycleResult<Self::Error> {
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Self::Error> {
         /// The server may have gone without a word, but hardly since so short a time ago.
         const FRESH: Duration = Duration::from_secs(1);
-        if wire.is_open() && (wire.seen_at.elapsed() < FRESH || wire.answers().await) {
+        if connection.is_open() && (connection.seen_at.elapsed() < FRESH || connection.answers().await) {
             return Ok(());
         }
         Err(RecycleError::message("the connection is closed"))
@@ -102,15 +102,15 @@ impl Pool {
 }
 
 impl Borrowed {
-    pub(super) fn wire(&mut self) -> &mut Wire {
+    pub(super) fn connection(&mut self) -> &mut Connection {
         self.0.as_mut().expect("it is given back only by value")
     }
 
     /// The connection is as it was, or it is closed.
     pub(super) fn release(mut self) {
-        let wire = self.wire();
-        if wire.is_open() {
-            wire.seen_at = Instant::now();
+        let connection = self.connection();
+        if connection.is_open() {
+            connection.seen_at = Instant::now();
             drop(self.0.take());
         }
     }

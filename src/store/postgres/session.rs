@@ -3,8 +3,8 @@
 use tokio_postgres::error::SqlState;
 
 use super::{
+    connection::{Connection, Failure},
     value::values_of,
-    wire::{Failure, Wire},
 };
 use crate::store::{
     StoreError,
@@ -31,7 +31,7 @@ const LATE: &str = "the server did not answer in time";
 
 /// A transaction, or one statement without an explicit transaction.
 pub(super) struct PgSession<'a> {
-    wire: &'a mut Wire,
+    connection: &'a mut Connection,
     /// The statement that begins the transaction, if any.
     begin: Option<&'static str>,
     /// A statement was sent, so that the transaction has begun.
@@ -45,7 +45,7 @@ pub(super) struct PgSession<'a> {
 }
 
 impl<'a> PgSession<'a> {
-    pub(super) fn new(wire: &'a mut Wire, mode: Mode) -> Self {
+    pub(super) fn new(connection: &'a mut Connection, mode: Mode) -> Self {
         let begin = match mode {
             Mode::Read => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             // The connection's default: read committed. A transaction locks the rows that it reads before it writes.
@@ -54,7 +54,7 @@ impl<'a> PgSession<'a> {
             Mode::OneStatement | Mode::OneRead => None,
         };
         let reads = matches!(mode, Mode::Read | Mode::OneRead);
-        Self { wire, begin, begun: false, changed: false, failure: None, reads }
+        Self { connection, begin, begun: false, changed: false, failure: None, reads }
     }
 
     /// Keeps what was written.
@@ -67,10 +67,10 @@ impl<'a> PgSession<'a> {
         }
         if self.reads {
             // There is nothing to commit, and no reply to wait for.
-            self.wire.post("COMMIT");
+            self.connection.post("COMMIT");
             return Ended::Done;
         }
-        match self.wire.run("COMMIT").await {
+        match self.connection.run("COMMIT").await {
             Ok(()) => Ended::Done,
             Err(Failure::Refused(code, error)) => refused(&code, error),
             Err(Failure::Broken(error)) => Ended::Unknown(error),
@@ -82,7 +82,7 @@ impl<'a> PgSession<'a> {
     pub(super) async fn rollback(self) -> Ended {
         let in_transaction = self.begin.is_some();
         if in_transaction && self.begun && !matches!(self.failure, Some(Failure::Broken(_) | Failure::Late)) {
-            self.wire.post("ROLLBACK");
+            self.connection.post("ROLLBACK");
         }
         // Without a transaction each statement commits by itself: one that was sent may have changed something.
         let may_stay = !in_transaction && !self.reads;
@@ -131,10 +131,10 @@ impl Session for PgSession<'_> {
 
     async fn query(&mut self, sql: &'static str, parameters: &[Value]) -> Result<Vec<Row>, SqlError> {
         let begin = self.before()?;
-        let prepared = self.wire.prepare(sql).await;
+        let prepared = self.connection.prepare(sql).await;
         let statement = self.noted(prepared)?;
         self.begun = true;
-        let done = self.wire.query(begin, &statement, parameters).await;
+        let done = self.connection.query(begin, &statement, parameters).await;
         let rows = self.noted(done)?;
         // A statement that changes something and returns no rows is not queried for them.
         self.changed |= !rows.is_empty();
@@ -147,10 +147,10 @@ impl Session for PgSession<'_> {
 
     async fn execute(&mut self, sql: &'static str, parameters: &[Value]) -> Result<u64, SqlError> {
         let begin = self.before()?;
-        let prepared = self.wire.prepare(sql).await;
+        let prepared = self.connection.prepare(sql).await;
         let statement = self.noted(prepared)?;
         self.begun = true;
-        let done = self.wire.execute(begin, &statement, parameters).await;
+        let done = self.connection.execute(begin, &statement, parameters).await;
         let rows = self.noted(done)?;
         self.changed |= rows > 0;
         Ok(rows)

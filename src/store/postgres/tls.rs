@@ -33,7 +33,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
-use super::{OpenError, wire::Link};
+use super::{OpenError, connection::IoDriver};
 
 /// A server, and how a connection to it is encrypted.
 #[derive(Clone)]
@@ -97,7 +97,7 @@ impl Server {
     }
 
     /// A new connection. It makes progress while the link is polled.
-    pub(super) async fn connect(&self) -> Result<(Client, Link), ServerError> {
+    pub(super) async fn connect(&self) -> Result<(Client, IoDriver), ServerError> {
         let connected = self.config.connect(self.tls.clone()).await;
         let connected = match (connected, &self.encrypted) {
             (Err(error), Some(encrypted)) if error.as_db_error().is_some() => {
@@ -105,7 +105,7 @@ impl Server {
             }
             (connected, _) => connected,
         };
-        connected.map(|(client, connection)| (client, Box::pin(connection) as Link))
+        connected.map(|(client, connection)| (client, Box::pin(connection) as IoDriver))
     }
 }
 

@@ -22,7 +22,7 @@ use super::{tls::Server, watchdog::Watchdog};
 use crate::store::{Causes, StoreError, sql::Value};
 
 /// The reading and writing half of a connection. It resolves when the connection is closed.
-pub(super) type Link = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+pub(super) type IoDriver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Why a statement has no result.
 #[derive(Debug)]
@@ -36,10 +36,10 @@ pub(super) enum Failure {
 }
 
 /// A connection.
-pub(super) struct Wire {
+pub(super) struct Connection {
     client: Client,
     /// `None` once the connection is known to be closed.
-    link: Option<Link>,
+    driver: Option<IoDriver>,
     prepared: BTreeMap<&'static str, Statement>,
     watchdog: Arc<Watchdog>,
     number: u32,
@@ -47,7 +47,7 @@ pub(super) struct Wire {
     pub(super) seen_at: Instant,
 }
 
-impl Wire {
+impl Connection {
     /// Connects, and runs the setup statements. The watchdog limits the wait for replies.
     pub(super) async fn connect(
         server: &Server,
@@ -55,32 +55,32 @@ impl Wire {
         watchdog: Arc<Watchdog>,
         number: u32,
     ) -> Result<Self, Error> {
-        let (client, link) = server.connect().await?;
-        let mut wire = Self {
+        let (client, driver) = server.connect().await?;
+        let mut connection = Self {
             client,
-            link: Some(link),
+            driver: Some(driver),
             prepared: BTreeMap::new(),
             watchdog,
             number,
             seen_at: Instant::now(),
         };
-        let Self { client, link, .. } = &mut wire;
-        driven(link, client.batch_execute(setup)).await?;
-        Ok(wire)
+        let Self { client, driver, .. } = &mut connection;
+        driven(driver, client.batch_execute(setup)).await?;
+        Ok(connection)
     }
 
     /// False if the server is known to have closed the connection.
     pub(super) fn is_open(&mut self) -> bool {
         self.turn();
-        self.link.is_some()
+        self.driver.is_some()
     }
 
     /// Reads and writes what can be read and written without waiting.
     fn turn(&mut self) {
-        if let Some(link) = &mut self.link
-            && link.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
         {
-            self.link = None;
+            self.driver = None;
         }
     }
 
@@ -96,8 +96,8 @@ impl Wire {
 
     /// Carries out statements without parameters.
     pub(super) async fn run(&mut self, statements: &str) -> Result<(), Failure> {
-        let Self { client, link, watchdog, .. } = self;
-        let done = in_time(watchdog, link, client.batch_execute(statements)).await;
+        let Self { client, driver, watchdog, .. } = self;
+        let done = in_time(watchdog, driver, client.batch_execute(statements)).await;
         self.noted(done)
     }
 
@@ -106,7 +106,7 @@ impl Wire {
         let mut nobody = Context::from_waker(Waker::noop());
         let posted = pin!(self.client.batch_execute(statements)).poll(&mut nobody);
         match posted {
-            Poll::Ready(Err(_)) => self.link = None,
+            Poll::Ready(Err(_)) => self.driver = None,
             Poll::Ready(Ok(())) | Poll::Pending => self.turn(),
         }
     }
@@ -119,9 +119,9 @@ impl Wire {
         parameters: &[Value],
     ) -> Result<Vec<Row>, Failure> {
         let parameters = bound(parameters);
-        let Self { client, link, watchdog, .. } = self;
+        let Self { client, driver, watchdog, .. } = self;
         let rows = async { client.query(statement, &parameters).await };
-        let done = in_time(watchdog, link, after(client, begin, rows)).await;
+        let done = in_time(watchdog, driver, after(client, begin, rows)).await;
         self.noted(done)
     }
 
@@ -133,9 +133,9 @@ impl Wire {
         parameters: &[Value],
     ) -> Result<u64, Failure> {
         let parameters = bound(parameters);
-        let Self { client, link, watchdog, .. } = self;
+        let Self { client, driver, watchdog, .. } = self;
         let changed = async { client.execute(statement, &parameters).await };
-        let done = in_time(watchdog, link, after(client, begin, changed)).await;
+        let done = in_time(watchdog, driver, after(client, begin, changed)).await;
         self.noted(done)
     }
 
@@ -144,8 +144,8 @@ impl Wire {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
         }
-        let Self { client, link, watchdog, .. } = self;
-        let done = in_time(watchdog, link, client.prepare(sql)).await;
+        let Self { client, driver, watchdog, .. } = self;
+        let done = in_time(watchdog, driver, client.prepare(sql)).await;
         let statement = self.noted(done)?;
         self.prepared.insert(sql, statement.clone());
         Ok(statement)
@@ -172,7 +172,7 @@ impl Wire {
             }
         };
         if matches!(failure, Failure::Broken(_) | Failure::Late) {
-            self.link = None;
+            self.driver = None;
         }
         Err(failure)
     }
@@ -218,25 +218,25 @@ async fn after<T>(
 /// As [`driven`], but no error means that it took too long.
 async fn in_time<T>(
     watchdog: &Watchdog,
-    link: &mut Option<Link>,
+    driver: &mut Option<IoDriver>,
     asked: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Option<Error>> {
-    match watchdog.in_time(driven(link, asked)).await {
+    match watchdog.in_time(driven(driver, asked)).await {
         Some(done) => done.map_err(Some),
         None => Err(None),
     }
 }
 
 /// Lets the connection read and write for as long as this answer is waited for.
-pub(super) async fn driven<T>(link: &mut Option<Link>, asked: impl Future<Output = T>) -> T {
+pub(super) async fn driven<T>(driver: &mut Option<IoDriver>, asked: impl Future<Output = T>) -> T {
     let mut asked = pin!(asked);
     poll_fn(|context| {
         if let Poll::Ready(answer) = asked.as_mut().poll(context) {
             return Poll::Ready(answer);
         }
-        if link.as_mut().is_some_and(|link| link.as_mut().poll(context).is_ready()) {
+        if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
             // Pending replies resolve with an error.
-            *link = None;
+            *driver = None;
         }
         asked.as_mut().poll(context)
     })
