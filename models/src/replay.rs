@@ -5,10 +5,10 @@
 //! so that the first divergence has a shortest path.
 
 mod faulty;
+mod harness;
 mod memory;
 mod observed;
 mod real;
-mod rig;
 
 use std::{collections::VecDeque, fmt, rc::Rc};
 
@@ -16,11 +16,11 @@ use countersign::store::memory::strategy::Strategy;
 use hashbrown::HashSet;
 use uuid::Uuid;
 
+pub use harness::{About, Records, StoreHarness};
 pub use memory::InMemory;
 pub use observed::Observed;
 use real::Real;
 pub use real::TEAM;
-pub use rig::{About, Records, Rig};
 
 use crate::{
     explorer::Explorable as _,
@@ -88,26 +88,26 @@ pub fn replay<S: Strategy + Default>(model: &Model) -> Result<Replayed, Box<Dive
 ///
 /// # Errors
 /// The first [`Divergence`].
-pub fn replay_on<R: Rig>(
+pub fn replay_on<R: StoreHarness>(
     model: &Model,
-    rig: &mut R,
+    harness: &mut R,
     spoil: impl Fn(&R, Uuid),
 ) -> Result<Replayed, Box<Divergence>> {
     let mut known = HashSet::with_hasher(foldhash::fast::FixedState::default());
     known.insert(model.pack(&model.initial()));
-    let real = Real::new(model, rig);
-    let records = rig.look(&real.about());
-    let first = Node { state: model.initial(), real, records, saved: rig.save(), trail: None };
+    let real = Real::new(model, harness);
+    let records = harness.look(&real.about());
+    let first = Node { state: model.initial(), real, records, saved: harness.save(), trail: None };
     let mut queue = VecDeque::from([first]);
     let mut edges = 0;
     while let Some(node) = queue.pop_front() {
         for (next, action) in model.moves(&node.state) {
             let mut real = node.real.clone();
-            rig.restore(&node.saved);
-            real.act(model, action, rig, &node.records);
-            spoil(rig, real.approval);
+            harness.restore(&node.saved);
+            real.act(model, action, harness, &node.records);
+            spoil(harness, real.approval);
             edges += 1;
-            let records = rig.look(&real.about());
+            let records = harness.look(&real.about());
             let (expected, found) =
                 (Observed::of_model(model, &next), real.observe(&records, next.world.clean));
             if expected != found {
@@ -116,7 +116,7 @@ pub fn replay_on<R: Rig>(
             }
             if known.insert(model.pack(&next)) {
                 let trail = Some(Rc::new(Trail { action, before: node.trail.clone() }));
-                queue.push_back(Node { state: next, real, records, saved: rig.save(), trail });
+                queue.push_back(Node { state: next, real, records, saved: harness.save(), trail });
             }
         }
     }

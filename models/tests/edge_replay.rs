@@ -15,7 +15,7 @@ use countersign_models::{
     fixtures::at_once,
     flows::{BUILT_IN, BuiltIn, KEYED},
     model::{Bounds, Model},
-    replay::{InMemory, Replayed, Rig, TEAM, replay, replay_on},
+    replay::{InMemory, Replayed, StoreHarness, TEAM, replay, replay_on},
 };
 use uuid::Uuid;
 
@@ -116,11 +116,11 @@ fn ask_for(approval: Uuid) -> PromotionRequest {
 
 #[test]
 fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
-    let mut rig = InMemory::<Sharded>::default();
-    let divergence = replay_on(&model("atomic-commit-lease"), &mut rig, |rig, approval| {
+    let mut harness = InMemory::<Sharded>::default();
+    let divergence = replay_on(&model("atomic-commit-lease"), &mut harness, |harness, approval| {
         let ask = ask_for(approval);
         (1..=3).for_each(|fence| {
-            at_once(rig.store().release_approval(&ask, fence)).expect("nothing fails");
+            at_once(harness.store().release_approval(&ask, fence)).expect("nothing fails");
         });
     })
     .expect_err("nobody has to wait");
@@ -130,9 +130,9 @@ fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
 
 #[test]
 fn a_target_that_settles_by_itself_is_found_by_a_shortest_path() {
-    let mut rig = InMemory::<Sharded>::default();
-    let divergence = replay_on(&model("consume-last"), &mut rig, |rig, approval| {
-        at_once(rig.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
+    let mut harness = InMemory::<Sharded>::default();
+    let divergence = replay_on(&model("consume-last"), &mut harness, |harness, approval| {
+        at_once(harness.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
     })
     .expect_err("no target builds");
     // Without the operator's decision, validate refuses every attempt: the write shows the defect.

@@ -13,7 +13,7 @@ use countersign::{
         sql::{Engine, SqlStore},
     },
 };
-use countersign_models::replay::{About, Records, Rig};
+use countersign_models::replay::{About, Records, StoreHarness};
 use countersign_testkit::{Faulty, SqlPeek};
 use uuid::Uuid;
 
@@ -214,7 +214,7 @@ impl OnRig {
     }
 }
 
-impl Rig for OnRig {
+impl StoreHarness for OnRig {
     type Store = Erased;
     type Saved = Dump;
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, functions::FunctionFlags, types::Value as Bound};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{counting::Statement, gate::id_of, load::Consumer, tally::Ended};
+use super::{counters::Ended, counting::Statement, gate::id_of, load::Consumer};
 
 /// A wish, and where its answer goes.
 type Wish = (u32, oneshot::Sender<Ended>);

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     autocommit::{Autocommit, Journal},
-    bed::{self, Bed, Entry, FIRST, Label, Measurement, Pass},
+    bench_store::{self, BenchStore, Contender, FIRST, Label, Measurement, Pass},
     counting::Statement,
     document::{DEFAULT, Document, Kind, Run, SCHEMA, Scenario, Settings},
     gate::{Act, Gate, id_of},
@@ -26,7 +26,7 @@ use countersign_terminal::BadInput;
 
 pub(crate) struct Campaign {
     /// `None` for all of them, with baselines and comparisons.
-    pub(crate) entries: Option<Vec<Entry>>,
+    pub(crate) entries: Option<Vec<Contender>>,
     pub(crate) clients: Vec<usize>,
     pub(crate) time: Duration,
     rate: Option<f64>,
@@ -44,7 +44,7 @@ const PASSES: u32 = 3;
 const MOST_APPROVALS: u32 = 400_000;
 
 impl Campaign {
-    pub(crate) fn new(args: &Args, entries: Option<Vec<Entry>>) -> Self {
+    pub(crate) fn new(args: &Args, entries: Option<Vec<Contender>>) -> Self {
         let mut clients = args.clients.clone();
         clients.sort_unstable();
         clients.dedup();
@@ -85,11 +85,12 @@ impl Campaign {
     }
 
     /// Our own, in every scenario.
-    pub(crate) async fn contenders<B: Bed>(&mut self, bed: &mut B) -> Result<(), BadInput> {
-        let entries: Vec<Entry> = match &self.entries {
+    pub(crate) async fn contenders<B: BenchStore>(&mut self, bench_store: &mut B) -> Result<(), BadInput> {
+        let entries: Vec<Contender> = match &self.entries {
             Some(entries) => entries.iter().copied().filter(B::takes).collect(),
             None => {
-                let all = Cas::ALL.into_iter().map(Entry::of).chain([Entry::default_one().forgetful()]);
+                let all =
+                    Cas::ALL.into_iter().map(Contender::of).chain([Contender::default_one().forgetful()]);
                 all.filter(B::takes).collect()
             }
         };
@@ -103,17 +104,17 @@ impl Campaign {
                     plan.extend(clients.iter().map(|clients| (*entry, *clients)));
                 }
             }
-            self.scenario(bed, scenario, &plan).await?;
+            self.scenario(bench_store, scenario, &plan).await?;
         }
         Ok(())
     }
 
     /// Each of them once a pass.
-    async fn scenario<B: Bed>(
+    async fn scenario<B: BenchStore>(
         &mut self,
-        bed: &mut B,
+        bench_store: &mut B,
         scenario: Scenario,
-        plan: &[(Entry, usize)],
+        plan: &[(Contender, usize)],
     ) -> Result<(), BadInput> {
         self.bar.inc_length(u64::from(PASSES) * plan.len() as u64);
         let mut passes: Vec<Vec<Pass>> = plan.iter().map(|_| Vec::new()).collect();
@@ -121,11 +122,11 @@ impl Campaign {
             for ((entry, clients), passes) in plan.iter().zip(&mut passes) {
                 let measurement = self.measurement(B::NAME, scenario, *clients);
                 self.say::<B>(entry.name, &measurement);
-                bed.fill(measurement.approvals).await?;
-                let store = bed.open(entry, *clients).await?;
-                let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
+                bench_store.fill(measurement.approvals).await?;
+                let store = bench_store.open(entry, *clients).await?;
+                let gate = Arc::new(Gate::new(store, bench_store.template().clone(), Act::Consume));
                 let counts = Arc::clone(gate.counts());
-                let pass = measurement.take(bed, gate, Some(counts)).await?;
+                let pass = measurement.take(bench_store, gate, Some(counts)).await?;
                 // A measurement that was cut short is discarded.
                 if self.is_stopped() {
                     return Ok(());
@@ -136,7 +137,7 @@ impl Campaign {
         }
         for ((entry, clients), passes) in plan.iter().zip(passes) {
             let measurement = self.measurement(B::NAME, scenario, *clients);
-            let mut run = bed::run_of(B::NAME, &measurement, label(bed, entry), passes);
+            let mut run = bench_store::run_of(B::NAME, &measurement, label(bench_store, entry), passes);
             if B::NAME == Sqlite::NAME {
                 // It runs in-process.
                 run.round_trips_per_win = None;
@@ -154,7 +155,7 @@ impl Campaign {
         self.bar.inc(1);
     }
 
-    fn say<B: Bed>(&self, name: &str, measurement: &Measurement) {
+    fn say<B: BenchStore>(&self, name: &str, measurement: &Measurement) {
         let Measurement { scenario, clients, .. } = measurement;
         self.bar.set_message(format!("{} {name} {} × {clients}", B::NAME, scenario.name()));
         self.bar.tick();
@@ -197,7 +198,7 @@ impl Campaign {
 
     pub(crate) async fn autocommit(
         &mut self,
-        bed: &mut Sqlite,
+        bench_store: &mut Sqlite,
         statement: &Statement,
         journal: Journal,
         scenario: Scenario,
@@ -212,10 +213,10 @@ impl Campaign {
             let mut measurement = self.measurement(Sqlite::NAME, scenario, clients);
             measurement.approvals = measurement.approvals.min(20_000);
             self.say::<Sqlite>(journal.contender(), &measurement);
-            bed.fill(measurement.approvals).await?;
-            let open = Autocommit::open(bed.path(), clients, statement, id_of(FIRST), journal);
+            bench_store.fill(measurement.approvals).await?;
+            let open = Autocommit::open(bench_store.path(), clients, statement, id_of(FIRST), journal);
             let open = Arc::new(open.map_err(|error| failed(journal.contender(), &error))?);
-            let pass = measurement.take(bed, open, None).await?;
+            let pass = measurement.take(bench_store, open, None).await?;
             if self.is_stopped() {
                 return Ok(());
             }
@@ -223,17 +224,17 @@ impl Campaign {
             self.bar.inc(1);
         }
         let measurement = self.measurement(Sqlite::NAME, scenario, clients);
-        let mut label = baseline(journal.contender(), bed);
+        let mut label = baseline(journal.contender(), bench_store);
         if journal != Journal::Wal {
             label.durability = format!("{}, journal_mode={}", label.durability, journal.mode());
         }
-        self.document.runs.push(bed::run_of(Sqlite::NAME, &measurement, label, passes));
+        self.document.runs.push(bench_store::run_of(Sqlite::NAME, &measurement, label, passes));
         Ok(())
     }
 
     pub(crate) async fn pgbench(
         &mut self,
-        bed: &mut Postgres,
+        bench_store: &mut Postgres,
         pgbench: &Pgbench,
         statement: &Statement,
         clients: usize,
@@ -254,29 +255,33 @@ impl Campaign {
         let mut passes = Vec::new();
         for _ in 0..PASSES {
             self.say::<Postgres>("pgbench", &measurement);
-            bed.fill(each * clients as u32).await?;
+            bench_store.fill(each * clients as u32).await?;
             let tries = pgbench.run(&script, Plan { clients, each, first: FIRST });
             if self.is_stopped() {
                 return Ok(());
             }
             let tries = tries.map_err(|error| failed("pgbench", &error))?;
-            let executed = bed.executed().await?;
+            let executed = bench_store.executed().await?;
             let counted = Some((0, tries.all.len() as u64));
             passes.push(Pass { judgement: tries.judge(executed), tries, executed, counted, log: None });
             self.bar.inc(1);
         }
-        let label = baseline("pgbench", bed);
-        self.document.runs.push(bed::run_of(Postgres::NAME, &measurement, label, passes));
+        let label = baseline("pgbench", bench_store);
+        self.document.runs.push(bench_store::run_of(Postgres::NAME, &measurement, label, passes));
         Ok(())
     }
 }
 
-fn baseline<B: Bed>(name: &str, bed: &B) -> Label {
-    Label { contender: name.to_owned(), kind: Kind::Baseline, ..label(bed, &Entry::default_one()) }
+fn baseline<B: BenchStore>(name: &str, bench_store: &B) -> Label {
+    Label {
+        contender: name.to_owned(),
+        kind: Kind::Baseline,
+        ..label(bench_store, &Contender::default_one())
+    }
 }
 
-fn label<B: Bed>(bed: &B, entry: &Entry) -> Label {
-    let (durability, single_use_after_a_crash) = bed.durability(entry);
+fn label<B: BenchStore>(bench_store: &B, entry: &Contender) -> Label {
+    let (durability, single_use_after_a_crash) = bench_store.durability(entry);
     Label { contender: entry.name.to_owned(), kind: entry.kind, durability, single_use_after_a_crash }
 }
 
@@ -286,7 +291,7 @@ pub(crate) async fn tries_of<C: Consumer>(
     first: u32,
     count: u32,
     consumer: &Arc<C>,
-) -> super::tally::Tries {
+) -> super::counters::Tries {
     measurement.load(measurement.scenario, (first, count)).run(consumer).await
 }
 

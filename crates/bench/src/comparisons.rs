@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     autocommit::{Autocommit, Journal},
-    bed::{Bed, Entry, FIRST},
+    bench_store::{BenchStore, Contender, FIRST},
     campaign::{Campaign, tries_of},
+    counters::{Ended, Tries, latency, median},
     counting::Statement,
     document::{Comparison, DEFAULT, Goal, Scenario, rounded},
     gate::{Act, Gate, id_of},
@@ -14,7 +15,6 @@ use super::{
     pgbench::{Pgbench, Plan, Script},
     postgres::Postgres,
     sqlite::{Sqlite, failed},
-    tally::{Ended, Tries, latency, median},
 };
 use countersign_terminal::BadInput;
 
@@ -31,8 +31,8 @@ const GROUPED: &str = "consumes";
 const CONTENDED: &str = "contended approvals";
 
 /// The statement by which our store has just consumed the first approval.
-pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInput> {
-    let mut statements = recorded(bed, Act::Consume, 0).await?;
+pub(crate) async fn one_consume<B: BenchStore>(bench_store: &mut B) -> Result<Statement, BadInput> {
+    let mut statements = recorded(bench_store, Act::Consume, 0).await?;
     if statements.len() == 1 {
         Ok(statements.remove(0))
     } else {
@@ -41,10 +41,14 @@ pub(crate) async fn one_consume<B: Bed>(bed: &mut B) -> Result<Statement, BadInp
 }
 
 /// The statements sent for the approval with this number.
-async fn recorded<B: Bed>(bed: &mut B, act: Act, before: u32) -> Result<Vec<Statement>, BadInput> {
-    bed.fill(before + 1).await?;
-    let store = bed.open(&Entry::default_one(), 1).await?;
-    let gate = Gate::new(store, bed.template().clone(), act);
+async fn recorded<B: BenchStore>(
+    bench_store: &mut B,
+    act: Act,
+    before: u32,
+) -> Result<Vec<Statement>, BadInput> {
+    bench_store.fill(before + 1).await?;
+    let store = bench_store.open(&Contender::default_one(), 1).await?;
+    let gate = Gate::new(store, bench_store.template().clone(), act);
     for number in 1..=before {
         gate.consume(0, FIRST + number).await;
     }
@@ -105,11 +109,11 @@ fn p50(tries: &Tries) -> Option<f64> {
 /// One writer with group commit against a connection for each client, in a log and with SQLite's default journal.
 pub(crate) async fn on_sqlite(
     campaign: &mut Campaign,
-    bed: &mut Sqlite,
+    bench_store: &mut Sqlite,
     statement: &Statement,
 ) -> Result<(), BadInput> {
     for (scenario, name) in [(Scenario::Distinct, GROUPED), (Scenario::Hot, CONTENDED)] {
-        against_autocommit(campaign, bed, statement, (scenario, name)).await?;
+        against_autocommit(campaign, bench_store, statement, (scenario, name)).await?;
     }
     Ok(())
 }
@@ -117,7 +121,7 @@ pub(crate) async fn on_sqlite(
 /// In one scenario: round by round ours, and one side for each journal.
 async fn against_autocommit(
     campaign: &mut Campaign,
-    bed: &mut Sqlite,
+    bench_store: &mut Sqlite,
     statement: &Statement,
     (scenario, name): (Scenario, &str),
 ) -> Result<(), BadInput> {
@@ -135,17 +139,17 @@ async fn against_autocommit(
                 return Ok(());
             }
             let journal = Journal::ALL.get((turn + round) % sides);
-            bed.fill(measurement.approvals).await?;
+            bench_store.fill(measurement.approvals).await?;
             let (first, rest) = (FIRST + WARM_UP, measurement.approvals.saturating_sub(WARM_UP));
             if let Some(journal) = journal {
-                let open = Autocommit::open(bed.path(), CLIENTS, statement, id_of(FIRST), *journal);
+                let open = Autocommit::open(bench_store.path(), CLIENTS, statement, id_of(FIRST), *journal);
                 let open = Arc::new(open.map_err(|error| failed(journal.contender(), &error))?);
                 tries_of(&measurement, FIRST, WARM_UP, &open).await;
                 let tries = tries_of(&measurement, first, rest, &open).await;
                 theirs[(turn + round) % sides] = Some(tries.wins_per_second());
             } else {
-                let store = bed.open(&Entry::default_one(), CLIENTS).await?;
-                let gate = Arc::new(Gate::new(store, bed.template().clone(), Act::Consume));
+                let store = bench_store.open(&Contender::default_one(), CLIENTS).await?;
+                let gate = Arc::new(Gate::new(store, bench_store.template().clone(), Act::Consume));
                 tries_of(&measurement, FIRST, WARM_UP, &gate).await;
                 ours = Some(tries_of(&measurement, first, rest, &gate).await.wins_per_second());
             }
@@ -169,16 +173,16 @@ async fn against_autocommit(
     Ok(())
 }
 
-pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> Result<(), BadInput> {
+pub(crate) async fn on_postgres(campaign: &mut Campaign, bench_store: &mut Postgres) -> Result<(), BadInput> {
     const CLIENTS: usize = 32;
     const AGAINST: &str = "pgbench, the same statement";
-    let pgbench = bed.pgbench();
-    let cast_us = bed.id_cast_us().await?;
+    let pgbench = bench_store.pgbench();
+    let cast_us = bench_store.id_cast_us().await?;
     let cast = format!("{cast_us:.3}, and is taken off its latency");
     let settings = campaign.document.settings.stores.entry(Postgres::NAME.to_owned()).or_default();
     settings.insert("µs for an id from one of pgbench's numbers".to_owned(), cast);
-    let consume = [one_consume(bed).await?];
-    let commit = recorded(bed, Act::Commit, 2).await?;
+    let consume = [one_consume(bench_store).await?];
+    let commit = recorded(bench_store, Act::Commit, 2).await?;
     let about = |name, clients, unit, less_is_better, against| About {
         store: Postgres::NAME,
         name,
@@ -193,15 +197,15 @@ pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> 
     let mut batch_rates = Vec::new();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: 1, act: Act::Consume, statements: &consume };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+        let Some((ours, theirs)) = of_round.measure(campaign, bench_store, pgbench.as_ref()).await? else {
             return Ok(());
         };
         alone.add(p50(&ours), theirs.as_ref().and_then(p50).map(|p50| p50 - cast_us));
         let batches = (ours.all.len() as u32 / BATCH).clamp(8, 200);
-        bed.fill((batches + 1) * BATCH).await?;
+        bench_store.fill((batches + 1) * BATCH).await?;
         // The first one is planned as well.
-        let tries = bed.batches(FIRST, batches + 1, BATCH).await?;
-        if bed.executed().await? != u64::from((batches + 1) * BATCH) {
+        let tries = bench_store.batches(FIRST, batches + 1, BATCH).await?;
+        if bench_store.executed().await? != u64::from((batches + 1) * BATCH) {
             return Err(failed("a batch", &"has not consumed what it was given"));
         }
         let each = latency(tries.iter().skip(1).map(|one| one.took / BATCH));
@@ -216,7 +220,7 @@ pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> 
     let mut rates = Vec::new();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: CLIENTS, act: Act::Consume, statements: &consume };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+        let Some((ours, theirs)) = of_round.measure(campaign, bench_store, pgbench.as_ref()).await? else {
             return Ok(());
         };
         rates.push(ours.wins_per_second());
@@ -236,7 +240,7 @@ pub(crate) async fn on_postgres(campaign: &mut Campaign, bed: &mut Postgres) -> 
     let mut whole = Rounds::default();
     for round in 0..ROUNDS {
         let of_round = Round { number: round, clients: 1, act: Act::Commit, statements: &commit };
-        let Some((ours, theirs)) = of_round.measure(campaign, bed, pgbench.as_ref()).await? else {
+        let Some((ours, theirs)) = of_round.measure(campaign, bench_store, pgbench.as_ref()).await? else {
             return Ok(());
         };
         whole.add(p50(&ours), theirs.as_ref().and_then(p50).map(|p50| p50 - cast_us));
@@ -259,7 +263,7 @@ impl Round<'_> {
     async fn measure(
         &self,
         campaign: &Campaign,
-        bed: &mut Postgres,
+        bench_store: &mut Postgres,
         pgbench: Option<&Pgbench>,
     ) -> Result<Option<(Tries, Option<Tries>)>, BadInput> {
         let Self { number, clients, act, statements } = *self;
@@ -269,21 +273,21 @@ impl Round<'_> {
             .set_message(format!("postgres against pgbench, {what} × {clients}, round {}", number + 1));
         let each = self.each(campaign);
         let (warm_up, count) = (WARM_UP.max(clients as u32), each * clients as u32);
-        bed.fill(warm_up + 2 * count).await?;
+        bench_store.fill(warm_up + 2 * count).await?;
         let mut sides = [None, None];
         for turn in 0..2 {
             let is_ours = turn == number % 2;
             if is_ours {
                 let first = FIRST + warm_up;
-                let store = bed.open(&Entry::default_one(), clients).await?;
-                let gate = Arc::new(Gate::new(store, bed.template().clone(), act));
+                let store = bench_store.open(&Contender::default_one(), clients).await?;
+                let gate = Arc::new(Gate::new(store, bench_store.template().clone(), act));
                 let mut measurement = campaign.measurement(Postgres::NAME, Scenario::Distinct, clients);
                 // It ends when its approvals are used up.
                 measurement.time = campaign.time * 20;
                 tries_of(&measurement, FIRST, warm_up, &gate).await;
                 sides[0] = Some(tries_of(&measurement, first, count, &gate).await);
             } else if let Some(pgbench) = pgbench {
-                let before = bed.executed().await?;
+                let before = bench_store.executed().await?;
                 let first = FIRST + warm_up + count;
                 let script = Script::new(statements, id_of(FIRST), act == Act::Commit);
                 let tries = pgbench.run(&script, Plan { clients, each, first });
@@ -291,7 +295,7 @@ impl Round<'_> {
                     return Ok(None);
                 }
                 sides[1] = Some(tries.map_err(|error| failed("pgbench", &error))?);
-                let consumed = bed.executed().await? - before;
+                let consumed = bench_store.executed().await? - before;
                 if consumed != u64::from(count) {
                     let what = format_args!("consumed {consumed} of {count} approvals");
                     return Err(failed("pgbench", &what));

@@ -14,9 +14,9 @@ use countersign_models::fixtures::{CountingIds, token_of};
 use uuid::Uuid;
 
 use super::{
+    counters::Ended,
     counting::{Counting, Counts},
     load::Consumer,
-    tally::Ended,
 };
 
 /// The approval of this number has an id with the number's decimal digits: pgbench knows only numbers, and the same

@@ -12,8 +12,8 @@ use std::{
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
+    counters::{Ended, Tries, Try},
     document::Scenario,
-    tally::{Ended, Tries, Try},
 };
 use countersign_terminal::Stopwatch;
 

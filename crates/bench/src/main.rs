@@ -2,9 +2,10 @@
 
 mod args;
 mod autocommit;
-mod bed;
+mod bench_store;
 mod campaign;
 mod comparisons;
+mod counters;
 mod counting;
 mod document;
 mod gate;
@@ -15,7 +16,6 @@ mod pgbench;
 mod postgres;
 mod report;
 mod sqlite;
-mod tally;
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -24,7 +24,7 @@ use countersign_terminal::{BadInput, Exit, print_error, print_line};
 
 use self::{
     args::{Args, BenchCommand, Format, StoreChoice},
-    bed::Entry,
+    bench_store::Contender,
     campaign::Campaign,
     document::Document,
     sqlite::failed,
@@ -69,15 +69,15 @@ fn found() -> Vec<StoreChoice> {
 }
 
 /// `None` for all of them.
-fn entries(names: &[String]) -> Result<Option<Vec<Entry>>, BadInput> {
+fn entries(names: &[String]) -> Result<Option<Vec<Contender>>, BadInput> {
     let find = |name: &String| {
-        Entry::find(name).ok_or_else(|| {
+        Contender::find(name).ok_or_else(|| {
             let known: Vec<&str> = countersign::store::sql::Cas::ALL.iter().map(|cas| cas.as_str()).collect();
             let title = format!("found the unknown strategy `{name}`, expected one of {}", known.join(", "));
             BadInput::plain(&title, "without --strategy all of them are measured")
         })
     };
-    let entries: Vec<Entry> = names.iter().map(find).collect::<Result<_, _>>()?;
+    let entries: Vec<Contender> = names.iter().map(find).collect::<Result<_, _>>()?;
     Ok((!entries.is_empty()).then_some(entries))
 }
 

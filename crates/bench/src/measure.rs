@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     autocommit::Journal,
-    bed::Bed,
+    bench_store::BenchStore,
     campaign::Campaign,
     comparisons,
     document::{Document, Scenario},
@@ -47,8 +47,9 @@ pub(crate) async fn measure(mut campaign: Campaign, stores: &[StoreChoice]) -> R
 }
 
 async fn on_sqlite(campaign: &mut Campaign, path: Option<&Path>) -> Result<(), BadInput> {
-    let mut bed = Sqlite::new(path)?;
-    let sync_us = bed.sync_us().map_err(|error| failed(&bed.path().display().to_string(), &error))?;
+    let mut bench_store = Sqlite::new(path)?;
+    let sync_us =
+        bench_store.sync_us().map_err(|error| failed(&bench_store.path().display().to_string(), &error))?;
     let settings = [
         ("journal_mode", "WAL".to_owned()),
         ("version", rusqlite::version().to_owned()),
@@ -56,38 +57,38 @@ async fn on_sqlite(campaign: &mut Campaign, path: Option<&Path>) -> Result<(), B
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     campaign.document.settings.stores.insert(Sqlite::NAME.to_owned(), settings.into());
-    campaign.contenders(&mut bed).await?;
+    campaign.contenders(&mut bench_store).await?;
     if campaign.entries.is_none() && !campaign.is_stopped() {
-        let statement = comparisons::one_consume(&mut bed).await?;
+        let statement = comparisons::one_consume(&mut bench_store).await?;
         for journal in Journal::ALL {
             for scenario in [Scenario::Distinct, Scenario::Hot] {
                 for clients in campaign.clients.clone() {
-                    campaign.autocommit(&mut bed, &statement, journal, scenario, clients).await?;
+                    campaign.autocommit(&mut bench_store, &statement, journal, scenario, clients).await?;
                 }
             }
         }
-        comparisons::on_sqlite(campaign, &mut bed, &statement).await?;
+        comparisons::on_sqlite(campaign, &mut bench_store, &statement).await?;
     }
     Ok(())
 }
 
 async fn on_postgres(campaign: &mut Campaign, url: Option<&str>) -> Result<(), BadInput> {
     campaign.bar.set_message("starting PostgreSQL");
-    let mut bed = Postgres::new(url).await?;
-    campaign.document.settings.stores.insert(Postgres::NAME.to_owned(), bed.settings().clone());
-    campaign.contenders(&mut bed).await?;
+    let mut bench_store = Postgres::new(url).await?;
+    campaign.document.settings.stores.insert(Postgres::NAME.to_owned(), bench_store.settings().clone());
+    campaign.contenders(&mut bench_store).await?;
     if campaign.entries.is_none() && !campaign.is_stopped() {
-        if let Some(pgbench) = bed.pgbench() {
+        if let Some(pgbench) = bench_store.pgbench() {
             if let Some(version) = pgbench.version() {
                 campaign.document.versions.insert("pgbench".to_owned(), version);
             }
-            let statement = comparisons::one_consume(&mut bed).await?;
+            let statement = comparisons::one_consume(&mut bench_store).await?;
             for clients in campaign.clients.clone() {
-                campaign.pgbench(&mut bed, &pgbench, &statement, clients).await?;
+                campaign.pgbench(&mut bench_store, &pgbench, &statement, clients).await?;
             }
         }
-        comparisons::on_postgres(campaign, &mut bed).await?;
+        comparisons::on_postgres(campaign, &mut bench_store).await?;
     }
-    bed.leave().await;
+    bench_store.leave().await;
     Ok(())
 }

@@ -6,8 +6,8 @@ use countersign::store::sql::Value;
 use uuid::Uuid;
 
 use super::{
+    counters::{Ended, Tries, Try},
     counting::Statement,
-    tally::{Ended, Tries, Try},
 };
 
 pub(crate) struct Pgbench {

@@ -11,12 +11,12 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use super::{
-    bed::{Bed, Entry, FIRST},
+    bench_store::{BenchStore, Contender, FIRST},
+    counters::{Ended, Try},
     counting::Counting,
     gate::{self, Template, id_of, template},
     pgbench::Pgbench,
     sqlite::failed,
-    tally::{Ended, Try},
 };
 use countersign_terminal::BadInput;
 use countersign_terminal::Stopwatch;
@@ -54,7 +54,7 @@ impl Postgres {
              CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}"
         );
         client.batch_execute(&search).await.map_err(said)?;
-        let store = store(&url, &Entry::default_one(), 1).await?;
+        let store = store(&url, &Contender::default_one(), 1).await?;
         let template = template(&store).await.map_err(|error| failed("the template", &error))?;
         drop(store);
         const KEPT: &str = "CREATE TEMPORARY TABLE template AS SELECT * FROM approvals";
@@ -132,7 +132,7 @@ fn said(error: tokio_postgres::Error) -> BadInput {
     failed("PostgreSQL", &database.unwrap_or_else(|| error.to_string()))
 }
 
-async fn store(url: &str, entry: &Entry, clients: usize) -> Result<PostgresStore, BadInput> {
+async fn store(url: &str, entry: &Contender, clients: usize) -> Result<PostgresStore, BadInput> {
     let commit = if entry.durable { SynchronousCommit::AsConfigured } else { SynchronousCommit::Off };
     let options = PostgresOptions {
         schema: Some(SCHEMA.to_owned()),
@@ -157,12 +157,12 @@ async fn settings(client: &Client) -> Result<BTreeMap<String, String>, tokio_pos
     Ok(client.query(SETTINGS, &[]).await?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-impl Bed for Postgres {
+impl BenchStore for Postgres {
     type Engine = PostgresEngine;
 
     const NAME: &'static str = "postgres";
 
-    fn takes(_: &Entry) -> bool {
+    fn takes(_: &Contender) -> bool {
         true
     }
 
@@ -196,7 +196,7 @@ impl Bed for Postgres {
 
     async fn open(
         &self,
-        entry: &Entry,
+        entry: &Contender,
         clients: usize,
     ) -> Result<SqlStore<Counting<PostgresEngine>>, BadInput> {
         let store = store(&self.url, entry, clients).await?;
@@ -219,7 +219,7 @@ impl Bed for Postgres {
         Ok(position.unsigned_abs())
     }
 
-    fn durability(&self, entry: &Entry) -> (String, bool) {
+    fn durability(&self, entry: &Contender) -> (String, bool) {
         let setting = |name: &str| self.settings.get(name).map_or("unknown", String::as_str);
         let commit = if entry.durable { setting("synchronous_commit") } else { "off" };
         let fsync = setting("fsync");

@@ -17,10 +17,10 @@ use rusqlite::{Connection, functions::FunctionFlags};
 use tempfile::TempDir;
 
 use super::{
-    bed::{Bed, Entry, FIRST},
+    bench_store::{BenchStore, Contender, FIRST},
+    counters::median,
     counting::Counting,
     gate::{self, Template, id_of, template},
-    tally::median,
 };
 use countersign_terminal::{BadInput, Stopwatch};
 
@@ -149,12 +149,12 @@ pub(crate) fn failed(what: &str, error: &dyn std::fmt::Display) -> BadInput {
     BadInput::plain(&format!("{what}: {error}"), "nothing was measured there")
 }
 
-impl Bed for Sqlite {
+impl BenchStore for Sqlite {
     type Engine = SqliteEngine;
 
     const NAME: &'static str = "sqlite";
 
-    fn takes(entry: &Entry) -> bool {
+    fn takes(entry: &Contender) -> bool {
         // Its one writer is alone: what others do in between cannot happen.
         SqliteStore::STRATEGIES.contains(&entry.cas) && entry.name != "check_then_act"
     }
@@ -174,7 +174,7 @@ impl Bed for Sqlite {
         self.template.as_ref().unwrap_or_else(|| unreachable!("it is filled before it is used"))
     }
 
-    async fn open(&self, entry: &Entry, _: usize) -> Result<SqlStore<Counting<SqliteEngine>>, BadInput> {
+    async fn open(&self, entry: &Contender, _: usize) -> Result<SqlStore<Counting<SqliteEngine>>, BadInput> {
         let durability = if entry.durable { Durability::Full } else { Durability::Normal };
         let store = self.store(entry.cas, durability)?;
         let consume = match entry.broken {
@@ -196,7 +196,7 @@ impl Bed for Sqlite {
         Ok(fs::read(with_end(&self.path, "-wal")).map_or(0, |log| written(&log)))
     }
 
-    fn durability(&self, entry: &Entry) -> (String, bool) {
+    fn durability(&self, entry: &Contender) -> (String, bool) {
         let synchronous = if entry.durable { "FULL" } else { "NORMAL" };
         (format!("synchronous={synchronous}"), entry.durable)
     }

@@ -6,27 +6,27 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::Rig;
+use super::StoreHarness;
 use crate::model::StepOutcome;
 
 /// The real store with injected faults.
-pub(super) struct Faulty<'a, R: Rig> {
+pub(super) struct Faulty<'a, R: StoreHarness> {
     pub(super) store: &'a R::Store,
-    pub(super) rig: &'a R,
+    pub(super) harness: &'a R,
     pub(super) outcome: StepOutcome,
     pub(super) team: Uuid,
 }
 
-impl<R: Rig> Faulty<'_, R> {
+impl<R: StoreHarness> Faulty<'_, R> {
     /// Runs the work during an outage of the step's first refusal, if that is the outcome.
     async fn while_out<T>(&self, step: &Step, work: impl Future<Output = T>) -> T {
         let refusal = step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses).cloned();
         if let Some(refusal) = &refusal {
-            self.rig.begin_outage(self.team, refusal);
+            self.harness.begin_outage(self.team, refusal);
         }
         let done = work.await;
         if let Some(refusal) = &refusal {
-            self.rig.end_outage(self.team, refusal);
+            self.harness.end_outage(self.team, refusal);
         }
         done
     }
@@ -36,7 +36,7 @@ impl<R: Rig> Faulty<'_, R> {
     }
 }
 
-impl<R: Rig> Store for Faulty<'_, R> {
+impl<R: StoreHarness> Store for Faulty<'_, R> {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.is_reached()?;
         self.store.read_approval(ask).await

@@ -9,7 +9,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{About, Records, Rig};
+use super::{About, Records, StoreHarness};
 use crate::{
     fixtures::{CountingIds, HandClock, at_once},
     outages::Outages,
@@ -41,7 +41,7 @@ impl<S: Strategy + Default> InMemory<S> {
     }
 }
 
-impl<S: Strategy + Default> Rig for InMemory<S> {
+impl<S: Strategy + Default> StoreHarness for InMemory<S> {
     type Store = MemoryStore<S>;
     type Saved = Self;
 

@@ -14,7 +14,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{About, Records, Rig, faulty::Faulty};
+use super::{About, Records, StoreHarness, faulty::Faulty};
 use crate::{
     fixtures::token_of,
     model::{Action, Model, StepOutcome},
@@ -69,11 +69,12 @@ const SERVICE: &str = "web";
 
 impl Real {
     /// A pending approval, two stacks of one family in staging, a vault key, and nothing in production.
-    pub(super) fn new<R: Rig>(model: &Model, rig: &mut R) -> Self {
-        rig.set_clock(OPENS);
+    pub(super) fn new<R: StoreHarness>(model: &Model, harness: &mut R) -> Self {
+        harness.set_clock(OPENS);
         let team = Team { plan: Plan::Pro, deployment_cap: 1_000 };
-        rig.wait(rig.store().put_team(TEAM, team)).expect("nothing fails");
-        rig.wait(rig.store().put_vault(TEAM, &environment("staging"), VAULT_KEY, "value"))
+        harness.wait(harness.store().put_team(TEAM, team)).expect("nothing fails");
+        harness
+            .wait(harness.store().put_vault(TEAM, &environment("staging"), VAULT_KEY, "value"))
             .expect("nothing fails");
         let stack = |name: &str, parent: Option<Uuid>| -> Stack {
             let image_ref = Some("v1".to_owned());
@@ -85,7 +86,10 @@ impl Real {
                 services: vec![service],
                 env_vars: EnvVars::new(),
             };
-            rig.wait(rig.store().create_stack(TEAM, stack)).expect("nothing fails").expect("there is room")
+            harness
+                .wait(harness.store().create_stack(TEAM, stack))
+                .expect("nothing fails")
+                .expect("there is room")
         };
         let approved = stack("approved", None);
         let other = stack("other", Some(approved.id));
@@ -103,12 +107,12 @@ impl Real {
             payload: Payload { source, name: None, copy_vault: true },
             key,
         };
-        let record = rig
-            .wait(rig.store().request_approval(&ask(approved.id, Uuid::nil(), None)))
+        let record = harness
+            .wait(harness.store().request_approval(&ask(approved.id, Uuid::nil(), None)))
             .expect("nothing fails")
             .record;
         let id = record.approval.id;
-        rig.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
+        harness.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
         let source = |attempt| if model.is_foreign(attempt) { other.id } else { approved.id };
         let has_keys = model.flow().endpoint().retry == Retry::Key;
         let asks: Arc<[PromotionRequest]> = (0..)
@@ -142,37 +146,44 @@ impl Real {
     }
 
     /// Takes the action, really. `records` is what the store has before it.
-    pub(super) fn act<R: Rig>(&mut self, model: &Model, action: Action, rig: &mut R, records: &Records) {
+    pub(super) fn act<R: StoreHarness>(
+        &mut self,
+        model: &Model,
+        action: Action,
+        harness: &mut R,
+        records: &Records,
+    ) {
         match action {
-            Action::Approve(_) => self.operator(rig, Verdict::Approve),
+            Action::Approve(_) => self.operator(harness, Verdict::Approve),
             // The operator opens the link after the end of the window, and cannot approve.
-            Action::Expire => self.operator(rig, Verdict::Approve),
+            Action::Expire => self.operator(harness, Verdict::Approve),
             Action::Reject => {
                 let decision =
                     Decision::Administrator { team: TEAM, approval: self.approval, by: "admin@example.com" };
-                rig.wait(rig.store().decide(decision)).expect("nothing fails").ok();
+                harness.wait(harness.store().decide(decision)).expect("nothing fails").ok();
             }
             Action::ClockPasses => {
-                rig.set_clock(self.expires_at);
+                harness.set_clock(self.expires_at);
                 // The worker is alive, and renews its lease.
                 if let Some(lease) = &self.lease {
-                    rig.wait(rig.store().renew_lease(lease, LEASE_MS)).expect("nothing fails");
+                    harness.wait(harness.store().renew_lease(lease, LEASE_MS)).expect("nothing fails");
                 }
             }
             Action::SourceChanges => {
-                rig.wait(rig.store().put_image(TEAM, &self.slug, SERVICE, "v2"))
+                harness
+                    .wait(harness.store().put_image(TEAM, &self.slug, SERVICE, "v2"))
                     .expect("nothing fails")
                     .expect("the source is there");
             }
             Action::Promotion { consumer, outcome } => {
-                self.promote(model, consumer.into(), outcome, rig, records);
+                self.promote(model, consumer.into(), outcome, harness, records);
             }
             Action::Lease { .. } => {
-                self.lease = rig.wait(rig.store().lease_job(LEASE_MS)).expect("nothing fails");
+                self.lease = harness.wait(harness.store().lease_job(LEASE_MS)).expect("nothing fails");
             }
             Action::LaunchJob { .. } => {
                 if let Some(lease) = &self.lease {
-                    rig.wait(launch(lease, &self.deployer));
+                    harness.wait(launch(lease, &self.deployer));
                 }
             }
             Action::JobDeployEnds { .. } => {
@@ -180,37 +191,39 @@ impl Real {
                 let keyed = running.iter().find(|running| running.launch.key.is_some());
                 if let (Some(keyed), Some(lease)) = (keyed, self.lease.take()) {
                     self.deployer.end(keyed.number, StackStatus::Healthy);
-                    rig.wait(rig.store().finish_job(&lease, StackStatus::Healthy)).expect("nothing fails");
+                    harness
+                        .wait(harness.store().finish_job(&lease, StackStatus::Healthy))
+                        .expect("nothing fails");
                 }
             }
             Action::DeployEnds { consumer, .. } => {
                 if let Some(number) = self.deploys[usize::from(consumer)].take() {
-                    self.end_deploy(usize::from(consumer), number, rig);
+                    self.end_deploy(usize::from(consumer), number, harness);
                 }
             }
             Action::LeaseEnds => {
                 // The latest holder may have crashed: expiry is covered by the stores' own tests.
                 let (fence, _) = records.lease;
-                rig.wait(rig.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
+                harness.wait(harness.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
             }
             // The gate has none of these.
             Action::Revoke | Action::TargetChanges | Action::MarkerEnds { .. } => {}
-            Action::Crash => self.crash(rig, records),
+            Action::Crash => self.crash(harness, records),
         }
     }
 
-    fn operator<R: Rig>(&self, rig: &R, verdict: Verdict) {
+    fn operator<R: StoreHarness>(&self, harness: &R, verdict: Verdict) {
         let decision = Decision::Operator { token: &token_of(self.approval), verdict };
         // Too late is an answer, too.
-        rig.wait(rig.store().decide(decision)).expect("nothing fails").ok();
+        harness.wait(harness.store().decide(decision)).expect("nothing fails").ok();
     }
 
-    fn promote<R: Rig>(
+    fn promote<R: StoreHarness>(
         &mut self,
         model: &Model,
         consumer: usize,
         outcome: StepOutcome,
-        rig: &R,
+        harness: &R,
         records: &Records,
     ) {
         let ask = &self.asks[consumer];
@@ -227,8 +240,8 @@ impl Real {
         let is_answer_lost =
             promotion.effect() == Some(Effect::Answer) && outcome == StepOutcome::LosesAnswer;
         let deploys = self.deployer.running().len();
-        let faulty = Faulty { store: rig.store(), rig, outcome, team: TEAM };
-        rig.wait(step(&mut promotion, ask, &faulty, &self.deployer));
+        let faulty = Faulty { store: harness.store(), harness, outcome, team: TEAM };
+        harness.wait(step(&mut promotion, ask, &faulty, &self.deployer));
         let running = self.deployer.running();
         if running.len() > deploys {
             self.deploys[consumer] = running.last().map(|running| running.number);
@@ -237,7 +250,7 @@ impl Real {
             Some(end) => {
                 // The driver releases the lease in the same breath.
                 if let Some(fence) = promotion.position().fence {
-                    rig.wait(rig.store().release_approval(ask, fence)).expect("nothing fails");
+                    harness.wait(harness.store().release_approval(ask, fence)).expect("nothing fails");
                 }
                 if is_answer_lost { Progress::AnswerLost } else { Progress::Ended(end.clone()) }
             }
@@ -246,7 +259,7 @@ impl Real {
     }
 
     /// Its target is healthy from now on.
-    fn end_deploy<R: Rig>(&self, consumer: usize, number: u64, rig: &R) {
+    fn end_deploy<R: StoreHarness>(&self, consumer: usize, number: u64, harness: &R) {
         let Some(running) = self.deployer.end(number, StackStatus::Healthy) else { return };
         // A process knows its own promotion's target, also after the launch.
         let known = match &self.progress[consumer] {
@@ -254,11 +267,12 @@ impl Real {
             Progress::Waiting | Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => None,
         };
         let target = known.or(running.launch.target);
-        rig.wait(rig.store().settle(running.launch.approval, target, StackStatus::Healthy))
+        harness
+            .wait(harness.store().settle(running.launch.approval, target, StackStatus::Healthy))
             .expect("nothing fails");
     }
 
-    fn crash<R: Rig>(&mut self, rig: &mut R, records: &Records) {
+    fn crash<R: StoreHarness>(&mut self, harness: &mut R, records: &Records) {
         for progress in &mut self.progress {
             if matches!(progress, Progress::Running(_)) {
                 *progress = Progress::Killed;
@@ -268,7 +282,7 @@ impl Real {
         self.deployer.kill();
         // The lease expires without a renewal.
         if self.lease.take().is_some() {
-            rig.set_clock(lease_end(records.now));
+            harness.set_clock(lease_end(records.now));
         }
     }
 }

@@ -9,7 +9,7 @@ use countersign::{
 use uuid::Uuid;
 
 /// A store on a rig, without other users.
-pub trait Rig: Sync {
+pub trait StoreHarness: Sync {
     /// The store under test.
     type Store: Store + Tenants;
     /// All that is in the store, and its clock's time.

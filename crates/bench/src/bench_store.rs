@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use countersign::store::sql::{Cas, Engine, SqlStore};
 
 use super::{
+    counters::{Ended, Judgement, Tries},
     counting::{Counting, Counts},
     document::{Kind, Run, Scenario, rounded},
     gate::Template,
     load::{Consumer, Load, Stop},
-    tally::{Ended, Judgement, Tries},
 };
 use countersign_terminal::BadInput;
 
@@ -18,7 +18,7 @@ pub(crate) const FIRST: u32 = 10_000_000;
 
 /// A contender of ours.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) cas: Cas,
@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) durable: bool,
 }
 
-impl Entry {
+impl Contender {
     pub(crate) fn of(cas: Cas) -> Self {
         Self { name: cas.as_str(), kind: Kind::Strategy, cas, broken: None, durable: true }
     }
@@ -70,13 +70,13 @@ impl Entry {
 }
 
 /// A store with approvals that can be made anew.
-pub(crate) trait Bed {
+pub(crate) trait BenchStore {
     type Engine: Engine;
 
     const NAME: &'static str;
 
     /// True if the store supports this contender.
-    fn takes(entry: &Entry) -> bool;
+    fn takes(entry: &Contender) -> bool;
 
     /// Deletes all approvals, and makes this number of approved ones.
     async fn fill(&mut self, approvals: u32) -> Result<(), BadInput>;
@@ -85,8 +85,11 @@ pub(crate) trait Bed {
     fn template(&self) -> &Template;
 
     /// The store, for this number of clients.
-    async fn open(&self, entry: &Entry, clients: usize)
-    -> Result<SqlStore<Counting<Self::Engine>>, BadInput>;
+    async fn open(
+        &self,
+        entry: &Contender,
+        clients: usize,
+    ) -> Result<SqlStore<Counting<Self::Engine>>, BadInput>;
 
     /// Number of executed approvals.
     async fn executed(&mut self) -> Result<u64, BadInput>;
@@ -95,7 +98,7 @@ pub(crate) trait Bed {
     async fn log_position(&mut self) -> Result<u64, BadInput>;
 
     /// Durability settings of this contender, and whether a commit is on the disk at its answer.
-    fn durability(&self, entry: &Entry) -> (String, bool);
+    fn durability(&self, entry: &Contender) -> (String, bool);
 }
 
 /// The stores that are measured.
@@ -131,9 +134,9 @@ impl Measurement {
     }
 
     /// Lets the consumer have the approvals of a bed that has just been filled.
-    pub(crate) async fn take<B: Bed, C: Consumer>(
+    pub(crate) async fn take<B: BenchStore, C: Consumer>(
         &self,
-        bed: &mut B,
+        bench_store: &mut B,
         consumer: Arc<C>,
         counts: Option<Arc<Counts>>,
     ) -> Result<Pass, BadInput> {
@@ -142,9 +145,9 @@ impl Measurement {
             Scenario::Hot => Scenario::Hot,
             Scenario::Distinct | Scenario::Arrivals => Scenario::Distinct,
         };
-        let log = bed.log_position().await?;
+        let log = bench_store.log_position().await?;
         let warm_up = self.load(warming, (FIRST, warm)).run(&consumer).await;
-        let log_bytes = bed.log_position().await?.saturating_sub(log);
+        let log_bytes = bench_store.log_position().await?.saturating_sub(log);
         let counted = counts.as_ref().map(|counts| (counts.retries(), counts.round_trips()));
         let rest = self.approvals.saturating_sub(warm);
         let tries = self.load(self.scenario, (FIRST + warm, rest)).run(&consumer).await;
@@ -153,7 +156,7 @@ impl Measurement {
         });
         // A store finishes what was sent to it before it is gone.
         drop(consumer);
-        let executed = bed.executed().await?;
+        let executed = bench_store.executed().await?;
         let all = Tries { all: [warm_up.all.as_slice(), tries.all.as_slice()].concat(), wall: tries.wall };
         let log = Some((log_bytes, warm_up.count(Ended::Won)));
         Ok(Pass { judgement: all.judge(executed), tries, executed, counted, log })
