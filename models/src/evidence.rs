@@ -8,7 +8,7 @@ use countersign::{
     store::AuditKind,
 };
 
-use crate::properties::{Beyond, Facts, More, PromotionFacts, Property, Stage};
+use crate::properties::{Beyond, Facts, More, PromotionFacts, PromotionState, Property};
 
 /// One answer to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +80,19 @@ impl Client {
     }
 
     /// Outcome of the client. One success counts, regardless of later answers.
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> PromotionState {
         if self.successes().next().is_some() {
-            return Stage::Succeeded;
+            return PromotionState::Succeeded;
         }
         let last = self.told.iter().rev().find(|told| !matches!(told, Told::Nothing));
         match last {
             Some(Told::Refusal(_, code)) if PREFLIGHT.iter().any(|refusal| refusal.code() == code) => {
-                Stage::PreflightRefused
+                PromotionState::PreflightRefused
             }
-            Some(Told::Refusal(409, _)) => Stage::Conflict,
-            Some(Told::Refusal(..)) => Stage::Refused,
-            Some(Told::Success(..) | Told::Nothing) | None if self.told.is_empty() => Stage::Waiting,
-            Some(Told::Success(..) | Told::Nothing) | None => Stage::Unknown,
+            Some(Told::Refusal(409, _)) => PromotionState::Conflict,
+            Some(Told::Refusal(..)) => PromotionState::Refused,
+            Some(Told::Success(..) | Told::Nothing) | None if self.told.is_empty() => PromotionState::Waiting,
+            Some(Told::Success(..) | Told::Nothing) | None => PromotionState::Unknown,
         }
     }
 
@@ -147,7 +147,9 @@ impl Evidence {
         let tried = |wanted: fn(&Client) -> bool| self.clients.iter().filter(|client| wanted(client)).count();
         match property {
             Property::S2 => executed && tried(|client| client.began_on_approved) > 1,
-            Property::S5 => self.window_passed && tried(|client| client.stage() != Stage::Waiting) > 0,
+            Property::S5 => {
+                self.window_passed && tried(|client| client.stage() != PromotionState::Waiting) > 0
+            }
             Property::S7 => tried(|client| client.stage().is_refused()) > 0,
             Property::S11 => self.targets > 0 && tried(|client| client.began_on_approved) > 1,
             Property::L1 | Property::L2 => executed,
@@ -159,12 +161,13 @@ impl Evidence {
         let count = |wanted: AuditKind| self.events.iter().filter(|(kind, _)| *kind == wanted).count();
         let executed_events = count(AuditKind::Executed);
         let executed = self.status == Status::Executed;
-        let successes = promotions.iter().filter(|one| one.stage == Stage::Succeeded).count();
+        let successes = promotions.iter().filter(|one| one.stage == PromotionState::Succeeded).count();
         let approved_first = self.events.iter().take_while(|(kind, _)| *kind != AuditKind::Executed);
         let was_approved = approved_first.into_iter().any(|(kind, _)| *kind == AuditKind::Approved);
         let left = |pair: &[Status]| pair[0].is_final() && pair[1] != pair[0];
         let ends: Vec<Status> = self.seen.iter().copied().chain([self.status]).collect();
-        let lost = executed && successes == 0 && promotions.iter().any(|one| one.stage != Stage::Waiting);
+        let lost =
+            executed && successes == 0 && promotions.iter().any(|one| one.stage != PromotionState::Waiting);
         let mut beyond = self.beyond;
         beyond.retried |= self.clients.iter().any(Client::has_retried);
         beyond.retry_differs |= self.clients.iter().any(Client::was_told_otherwise) || lost;
@@ -194,9 +197,9 @@ impl Evidence {
                 && !self.window_passed
                 && !self.drifted
                 && self.status != Status::Rejected
-                && promotions
-                    .iter()
-                    .all(|one| !one.foreign && one.stage != Stage::PreflightRefused && one.began_on_approved),
+                && promotions.iter().all(|one| {
+                    !one.foreign && one.stage != PromotionState::PreflightRefused && one.began_on_approved
+                }),
             promotions,
             beyond,
             more: More::default(),
@@ -208,13 +211,17 @@ impl Evidence {
         let executed = self.status == Status::Executed;
         // Some client did it: one with a success, or otherwise one with an unknown outcome.
         let by_another = self.clients.iter().any(|other| {
-            other != client && matches!(other.stage(), Stage::Succeeded | Stage::Unknown | Stage::Killed)
+            other != client
+                && matches!(
+                    other.stage(),
+                    PromotionState::Succeeded | PromotionState::Unknown | PromotionState::Killed
+                )
         });
         PromotionFacts {
             stage,
             foreign: client.foreign,
             began_on_approved: client.began_on_approved,
-            consumed: stage == Stage::Succeeded || (executed && !by_another),
+            consumed: stage == PromotionState::Succeeded || (executed && !by_another),
             wrote: stage.is_refused() && self.wrote && !executed,
             at_consume: false,
             at_contended_write: false,

@@ -5,7 +5,7 @@
 
 use super::vars::{Scope, Var};
 use crate::{
-    properties::{Property, Stage},
+    properties::{PromotionState, Property},
     world::MAX_TARGETS,
 };
 
@@ -88,9 +88,11 @@ impl Named<'_> {
         ["", "retry_"].map(of).into_iter().collect()
     }
 
-    fn stage(&self, prefix: &str, wanted: impl Fn(Stage) -> bool) -> Claim {
-        let values: Vec<u8> =
-            (0..).zip(Stage::ALL).filter_map(|(value, stage)| wanted(stage).then_some(value)).collect();
+    fn stage(&self, prefix: &str, wanted: impl Fn(PromotionState) -> bool) -> Claim {
+        let values: Vec<u8> = (0..)
+            .zip(PromotionState::ALL)
+            .filter_map(|(value, stage)| wanted(stage).then_some(value))
+            .collect();
         self.is(Scope::Participant, &format!("{prefix}stage"), &values)
     }
 }
@@ -151,14 +153,14 @@ pub(super) fn violation(property: Property, named: &Named<'_>, promise: Promise)
     let repeats = |prefix: &str| named.is(Scope::Participant, &format!("{prefix}repeats"), &[0]);
     let succeeded = || {
         Number::Successes(possible(&|prefix| {
-            all(vec![named.stage(prefix, Stage::is_success), repeats(prefix)])
+            all(vec![named.stage(prefix, PromotionState::is_success), repeats(prefix)])
         }))
     };
     let used = |prefix: &str| named.some_number(Scope::Participant, &format!("{prefix}used"));
     Some(match property {
-        Property::S1 => some(
-            named.attempts(|prefix| all(vec![named.stage(prefix, Stage::is_judged_by_s1), used(prefix)])),
-        ),
+        Property::S1 => some(named.attempts(|prefix| {
+            all(vec![named.stage(prefix, PromotionState::is_judged_by_s1), used(prefix)])
+        })),
         Property::S2 => {
             let mut more = vec![Claim::Less(most(), succeeded()), Claim::Less(most(), named.number("swaps"))];
             more.extend(
@@ -169,8 +171,8 @@ pub(super) fn violation(property: Property, named: &Named<'_>, promise: Promise)
             Claim::Any(more)
         }
         Property::S3 => {
-            let ended = count(&|prefix| named.stage(prefix, Stage::has_ended));
-            let running = count(&|prefix| named.stage(prefix, |stage| stage == Stage::Running));
+            let ended = count(&|prefix| named.stage(prefix, PromotionState::has_ended));
+            let running = count(&|prefix| named.stage(prefix, |stage| stage == PromotionState::Running));
             let answered =
                 count(&|prefix| named.stage(prefix, |stage| stage.is_success() || stage.is_conflict()));
             // When nothing is under way an attempt that runs waits for ever.
@@ -198,7 +200,7 @@ pub(super) fn violation(property: Property, named: &Named<'_>, promise: Promise)
             let acted =
                 (1..=3).map(|act| named.some_number(Scope::Participant, &format!("{prefix}acted{act}")));
             all(vec![
-                named.stage(prefix, Stage::is_refused),
+                named.stage(prefix, PromotionState::is_refused),
                 any(std::iter::once(wrote).chain(acted).collect()),
             ])
         })),

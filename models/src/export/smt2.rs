@@ -16,7 +16,7 @@ use super::{
     vars::{Kind, Scope, Var},
     walk::Broadcast,
 };
-use crate::properties::{Property, Stage};
+use crate::properties::{PromotionState, Property};
 
 /// The participant that moves, and another one.
 const MOVER: &str = "m_";
@@ -202,9 +202,9 @@ impl Smt<'_> {
         let parameters: Vec<String> = (self.world_vars..self.system.vars.len())
             .map(|var| format!("({} {})", self.name(var, ""), sort(&self.system.vars[var])))
             .collect();
-        let stage = |prefix: &str, wanted: &dyn Fn(Stage) -> bool| {
+        let stage = |prefix: &str, wanted: &dyn Fn(PromotionState) -> bool| {
             let var = find(format!("{prefix}stage"))?;
-            let is = |value: &u8| wanted(Stage::ALL[usize::from(*value)]);
+            let is = |value: &u8| wanted(PromotionState::ALL[usize::from(*value)]);
             Some(self.is(var, &self.system.domains[var].iter().copied().filter(is).collect::<Vec<u8>>(), ""))
         };
         let some = |name: String| find(name).map(|var| format!("(not {})", self.is(var, &[0], "")));
@@ -217,11 +217,11 @@ impl Smt<'_> {
         };
         let succeeded = count(&|prefix| {
             let repeats = find(format!("{prefix}repeats")).map(|var| self.is(var, &[0], ""));
-            let stage = stage(prefix, &Stage::is_success)?;
+            let stage = stage(prefix, &PromotionState::is_success)?;
             Some(and(std::iter::once(stage).chain(repeats).collect()))
         });
         let holding = count(&|prefix| {
-            let stage = stage(prefix, &|stage| stage == Stage::Running)?;
+            let stage = stage(prefix, &|stage| stage == PromotionState::Running)?;
             let effects = ["used", "acted1", "acted2", "acted3"].map(|name| some(format!("{prefix}{name}")));
             Some(and(vec![stage, or(effects.into_iter().flatten().collect())]))
         });

@@ -7,7 +7,7 @@ use countersign::protocol::{Flow, Status};
 
 use crate::{
     model::{Cast, Model, Role},
-    properties::Stage,
+    properties::PromotionState,
     world::{Attempt, Job, Lease, State, World},
 };
 
@@ -270,7 +270,9 @@ impl Reader {
 
     fn attempt(&self, prefix: &str, one: &Attempt, visit: &mut dyn FnMut(&dyn Fn() -> String, Kind, u8)) {
         let mut number = |name: &str, kind, value| visit(&|| format!("{prefix}{name}"), kind, value);
-        let stage = |stage: Stage| Stage::ALL.iter().position(|one| *one == stage).unwrap_or(0) as u8;
+        let stage = |stage: PromotionState| {
+            PromotionState::ALL.iter().position(|one| *one == stage).unwrap_or(0) as u8
+        };
         number("stage", Kind::Number(Some(&STAGES)), stage(one.stage));
         number("at", Kind::Number(None), one.cursor);
         number("ending", Kind::Number(Some(&STAGES)), one.ending.map_or(0, stage));

@@ -4,7 +4,7 @@ use countersign::protocol::{Ending, Event, Outcome, RefusalKind, Status, StepAct
 
 use super::{Model, Press};
 use crate::{
-    properties::Stage,
+    properties::PromotionState,
     world::{Attempt, JobStatus, Lease, State, World, stage_of},
 };
 
@@ -175,8 +175,8 @@ impl Model {
             if may_fault {
                 push(StepOutcome::Fails);
             }
-        } else if one.stage == Stage::Running
-            || (one.stage == Stage::Waiting && self.may_begin(state, attempt))
+        } else if one.stage == PromotionState::Running
+            || (one.stage == PromotionState::Waiting && self.may_begin(state, attempt))
         {
             let line = &self.profiles[usize::from(one.cursor)];
             push(StepOutcome::Happens);
@@ -203,7 +203,10 @@ impl Model {
     /// A retry begins as soon as the first attempt has begun and has not been seen to succeed.
     pub(crate) fn may_begin(&self, state: &State, attempt: u8) -> bool {
         self.cast[usize::from(attempt)].retry_of.is_none_or(|first| {
-            !matches!(state.attempts[usize::from(first)].stage, Stage::Waiting | Stage::Succeeded)
+            !matches!(
+                state.attempts[usize::from(first)].stage,
+                PromotionState::Waiting | PromotionState::Succeeded
+            )
         })
     }
 
@@ -292,8 +295,8 @@ impl Model {
             let one = &mut state.attempts[usize::from(attempt)];
             one.deploys = Default::default();
             one.is_forgotten |= self.layout.forgets_uses && one.uses > 0;
-            if one.stage == Stage::Running {
-                self.end(state, attempt, Stage::Killed);
+            if one.stage == PromotionState::Running {
+                self.end(state, attempt, PromotionState::Killed);
             }
         }
     }
@@ -311,30 +314,30 @@ impl Model {
 }
 
 /// Stage of an attempt after this outcome.
-pub(crate) fn stage(outcome: &Outcome) -> Stage {
+pub(crate) fn stage(outcome: &Outcome) -> PromotionState {
     match outcome {
-        Outcome::Succeeded { .. } => Stage::Succeeded,
+        Outcome::Succeeded { .. } => PromotionState::Succeeded,
         Outcome::Refused { refusal, kind } => stage_of(*kind, refusal.status()),
-        Outcome::Unknown { .. } => Stage::Unknown,
+        Outcome::Unknown { .. } => PromotionState::Unknown,
     }
 }
 
 /// The refusal that a stage stands for, while its undos run.
-pub(super) fn ending(stage: Stage) -> Ending {
+pub(super) fn ending(stage: PromotionState) -> Ending {
     let (kind, status) = match stage {
-        Stage::PreflightRefused => (RefusalKind::Own, 412),
-        Stage::PreflightConflict => (RefusalKind::Validation, 409),
-        Stage::PreflightAbsent => (RefusalKind::Validation, 404),
-        Stage::PreflightInvalid => (RefusalKind::Validation, 410),
-        Stage::Conflict => (RefusalKind::Conflict, 409),
-        Stage::Gone => (RefusalKind::Conflict, 410),
-        Stage::Refused => (RefusalKind::Unavailable, 503),
-        Stage::Unknown
-        | Stage::Waiting
-        | Stage::Running
-        | Stage::Succeeded
-        | Stage::AnswerLost
-        | Stage::Killed => (RefusalKind::Unknown, 503),
+        PromotionState::PreflightRefused => (RefusalKind::Own, 412),
+        PromotionState::PreflightConflict => (RefusalKind::Validation, 409),
+        PromotionState::PreflightAbsent => (RefusalKind::Validation, 404),
+        PromotionState::PreflightInvalid => (RefusalKind::Validation, 410),
+        PromotionState::Conflict => (RefusalKind::Conflict, 409),
+        PromotionState::Gone => (RefusalKind::Conflict, 410),
+        PromotionState::Refused => (RefusalKind::Unavailable, 503),
+        PromotionState::Unknown
+        | PromotionState::Waiting
+        | PromotionState::Running
+        | PromotionState::Succeeded
+        | PromotionState::AnswerLost
+        | PromotionState::Killed => (RefusalKind::Unknown, 503),
     };
     Ending { kind, status }
 }

@@ -4,7 +4,7 @@ use countersign::protocol::{Effect, FailedAttempt, Flow, Outcome, Promotion, Ref
 
 use super::{Model, Role, StepOutcome, remember, stage};
 use crate::{
-    properties::Stage,
+    properties::PromotionState,
     world::{Attempt, Lease, Payload, State, World},
 };
 
@@ -18,7 +18,7 @@ impl Model {
         outcome: StepOutcome,
     ) -> Option<(Effect<'_>, Promotion<'_>)> {
         let index = usize::from(attempt);
-        if state.attempts[index].stage == Stage::Waiting {
+        if state.attempts[index].stage == PromotionState::Waiting {
             self.begin(state, attempt);
         }
         let at = self.checkpoint(&state.world, &state.attempts[index], attempt);
@@ -43,7 +43,7 @@ impl Model {
             first.has_effect() && !first.stage.is_refused()
         });
         let one = &mut state.attempts[usize::from(attempt)];
-        *one = Attempt { stage: Stage::Running, held, began_on_usable, is_owed, ..*one };
+        *one = Attempt { stage: PromotionState::Running, held, began_on_usable, is_owed, ..*one };
     }
 
     pub(super) fn promote(&self, state: &mut State, attempt: u8, outcome: StepOutcome) -> Option<()> {
@@ -79,7 +79,7 @@ impl Model {
         }
         if let Some(stage) = ended {
             let is_lost = effect == Effect::Answer && outcome == StepOutcome::LosesAnswer;
-            let stage = if is_lost { Stage::AnswerLost } else { stage };
+            let stage = if is_lost { PromotionState::AnswerLost } else { stage };
             self.answer(state, attempt, stage);
         }
         // An own refusal is one of the things that S3 leaves out.
@@ -92,18 +92,22 @@ impl Model {
     }
 
     /// Effects of an attempt's answer, and of the action that answers.
-    fn answer(&self, state: &mut State, attempt: u8, stage: Stage) {
+    fn answer(&self, state: &mut State, attempt: u8, stage: PromotionState) {
         let index = usize::from(attempt);
         let one = state.attempts[index];
-        if stage == Stage::Succeeded {
+        if stage == PromotionState::Succeeded {
             self.receive(state, attempt);
         }
         let world = &mut state.world;
         if self.role(attempt) == Role::Stranger {
             let by_rule = match stage {
-                Stage::Conflict | Stage::Gone => true,
+                PromotionState::Conflict | PromotionState::Gone => true,
                 stage => {
-                    stage.is_preflight() && !matches!(stage, Stage::PreflightRefused | Stage::PreflightAbsent)
+                    stage.is_preflight()
+                        && !matches!(
+                            stage,
+                            PromotionState::PreflightRefused | PromotionState::PreflightAbsent
+                        )
                 }
             };
             world.violated.stranger |= by_rule || stage.is_success();
@@ -112,7 +116,8 @@ impl Model {
             world.violated.retry |= !stage.is_success() && !one.is_excused;
         }
         let burns = self.flow.object().failed_attempt == FailedAttempt::Burn;
-        let is_failure = stage == Stage::Refused || (stage == Stage::PreflightRefused && one.is_excused);
+        let is_failure =
+            stage == PromotionState::Refused || (stage == PromotionState::PreflightRefused && one.is_excused);
         if burns
             && one.began_on_usable
             && stage.is_refused()
@@ -150,7 +155,7 @@ impl Model {
 
     /// Ends the attempt and forgets what nothing asks for any more, so that states that differ in nothing else are
     /// one.
-    pub(super) fn end(&self, state: &mut State, attempt: u8, stage: Stage) {
+    pub(super) fn end(&self, state: &mut State, attempt: u8, stage: PromotionState) {
         let one = &mut state.attempts[usize::from(attempt)];
         let kept = *one;
         *one = Attempt { stage, deploys: kept.deploys, ..Attempt::default() };
@@ -239,8 +244,9 @@ impl Model {
             let Some(other) = self.sibling(attempt) else { continue };
             // After a success with a received answer no retry begins, but one that has begun continues.
             let other = state.attempts[usize::from(other)].stage;
-            let is_seen = self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == Stage::Succeeded;
-            let is_over = other.has_ended() || (other == Stage::Waiting && is_seen);
+            let is_seen =
+                self.cast[usize::from(attempt)].retry_of.is_none() && one.stage == PromotionState::Succeeded;
+            let is_over = other.has_ended() || (other == PromotionState::Waiting && is_seen);
             if is_over {
                 let one = &mut state.attempts[index];
                 one.has_event = false;
@@ -265,7 +271,7 @@ impl Model {
         match effect {
             Effect::Recall { .. } => {
                 let holder = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
-                holder.is_some_and(|other| other.has_marker && other.stage == Stage::Running)
+                holder.is_some_and(|other| other.has_marker && other.stage == PromotionState::Running)
                     || self.claim_expires_at(state.attempts[usize::from(attempt)].cursor)
             }
             Effect::Lease { .. } => match state.world.lease {

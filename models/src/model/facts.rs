@@ -4,7 +4,7 @@ use countersign::protocol::{FailedAttempt, Retry};
 
 use super::{Model, Role, fresh::Alone};
 use crate::{
-    properties::{Beyond, Facts, More, PromotionFacts, Property, Stage},
+    properties::{Beyond, Facts, More, PromotionFacts, PromotionState, Property},
     world::{Attempt, MAX_ATTEMPTS, State, TargetStatus, World},
 };
 
@@ -78,8 +78,8 @@ impl Model {
     }
 
     fn attempt_facts(&self, world: &World, one: &Attempt, attempt: u8) -> PromotionFacts {
-        let running = one.stage == Stage::Running && one.ending.is_none();
-        let may_act = running || one.stage == Stage::Waiting;
+        let running = one.stage == PromotionState::Running && one.ending.is_none();
+        let may_act = running || one.stage == PromotionState::Waiting;
         let line = &self.profiles[usize::from(one.cursor)];
         PromotionFacts {
             stage: one.stage,
@@ -104,10 +104,10 @@ impl Model {
                 .find(|attempt| self.role(*attempt) == role)
                 .map(|attempt| state.attempts[usize::from(attempt)].stage)
         };
-        let has_ended = |stage: Option<Stage>| stage.is_some_and(Stage::has_ended);
+        let has_ended = |stage: Option<PromotionState>| stage.is_some_and(PromotionState::has_ended);
         let retried = (0..self.attempts()).any(|attempt| {
             self.cast[usize::from(attempt)].retry_of.is_some()
-                && state.attempts[usize::from(attempt)].stage != Stage::Waiting
+                && state.attempts[usize::from(attempt)].stage != PromotionState::Waiting
         });
         Beyond {
             stranger_asked: has_ended(of_role(Role::Stranger)),
@@ -156,17 +156,17 @@ impl Model {
             || (0..self.attempts()).any(|attempt| {
                 let one = &state.attempts[usize::from(attempt)];
                 one.is_deploying()
-                    || (one.stage == Stage::Running && !self.is_stuck(state, attempt))
+                    || (one.stage == PromotionState::Running && !self.is_stuck(state, attempt))
                     || self.owes_retry(state, attempt)
             })
     }
 
     /// True if this attempt is the retry after a lost final answer.
     pub(super) fn owes_retry(&self, state: &State, attempt: u8) -> bool {
-        state.attempts[usize::from(attempt)].stage == Stage::Waiting
+        state.attempts[usize::from(attempt)].stage == PromotionState::Waiting
             && self.cast[usize::from(attempt)]
                 .retry_of
-                .is_some_and(|first| state.attempts[usize::from(first)].stage == Stage::AnswerLost)
+                .is_some_and(|first| state.attempts[usize::from(first)].stage == PromotionState::AnswerLost)
     }
 
     /// The second half of L4: a caller who asks for what was approved and has a retry left, whose attempt has ended or
@@ -178,8 +178,8 @@ impl Model {
         (0..self.attempts()).any(|attempt| {
             let Some(first) = self.cast[usize::from(attempt)].retry_of else { return false };
             let first = state.attempts[usize::from(first)].stage;
-            let is_left = state.attempts[usize::from(attempt)].stage == Stage::Waiting;
-            let is_over = first.has_ended() && first != Stage::Succeeded;
+            let is_left = state.attempts[usize::from(attempt)].stage == PromotionState::Waiting;
+            let is_over = first.has_ended() && first != PromotionState::Succeeded;
             is_left
                 && is_over
                 && !self.is_foreign(attempt)

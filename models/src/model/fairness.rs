@@ -3,7 +3,7 @@
 use super::{Action, Model};
 use crate::{
     explorer::{Explorable, Findings, Mover},
-    properties::{Inevitable, Property, Stage},
+    properties::{Inevitable, PromotionState, Property},
     world::{MAX_ATTEMPTS, Packed, State},
 };
 
@@ -52,7 +52,7 @@ impl Explorable for Model {
 
     /// The number of participants, then their roles: the first callers are the plainest.
     fn cost(&self, state: &State) -> u32 {
-        let begun = (0..).zip(&state.attempts).filter(|(_, one)| one.stage != Stage::Waiting);
+        let begun = (0..).zip(&state.attempts).filter(|(_, one)| one.stage != PromotionState::Waiting);
         begun.fold(0, |cost, (index, _)| cost + (64 << 10) + (1 << index))
     }
 
@@ -73,8 +73,8 @@ impl Explorable for Model {
             | Action::TargetChanges
             | Action::Crash => Mover::Anybody,
             Action::Promotion { consumer, .. } => match state.attempts[usize::from(consumer)].stage {
-                Stage::Running => Mover::Owed(consumer),
-                Stage::Waiting if self.owes_retry(state, consumer) => Mover::Owed(consumer),
+                PromotionState::Running => Mover::Owed(consumer),
+                PromotionState::Waiting if self.owes_retry(state, consumer) => Mover::Owed(consumer),
                 // The attempt need never begin.
                 _ => Mover::Anybody,
             },

@@ -12,7 +12,7 @@ use countersign::protocol::{Effect, Outcome, Promotion, Reply};
 
 use super::{Model, StepOutcome, remember};
 use crate::{
-    properties::Stage,
+    properties::PromotionState,
     world::{Attempt, Job, Lease, Payload, State, TargetStatus},
 };
 
@@ -109,7 +109,7 @@ impl Model {
             }
         }
         let one = &mut state.attempts[index];
-        *one = Attempt { stage: Stage::Running, held: Payload::Approved, ..*one };
+        *one = Attempt { stage: PromotionState::Running, held: Payload::Approved, ..*one };
         for target in &mut state.world.targets {
             if *target == TargetStatus::Building {
                 *target = TargetStatus::Settled;

@@ -4,7 +4,7 @@ use countersign::protocol::{Lease as LeaseStep, Reply, Step, StepAction};
 
 use super::{LATEST_FENCE, Model, StepOutcome};
 use crate::{
-    properties::Stage,
+    properties::PromotionState,
     world::{Lease, State, World},
 };
 
@@ -52,7 +52,8 @@ impl Model {
 
     /// True if a holder of the lease is running.
     pub(super) fn holder_runs(&self, state: &State) -> bool {
-        self.lease_holders(&state.world).any(|by| state.attempts[usize::from(by)].stage == Stage::Running)
+        self.lease_holders(&state.world)
+            .any(|by| state.attempts[usize::from(by)].stage == PromotionState::Running)
     }
 
     /// True if this attempt holds the lease, and knows it.
@@ -90,7 +91,7 @@ impl Model {
         let one = &state.attempts[usize::from(attempt)];
         let Lease::Held { by, .. } = state.world.lease else { return false };
         let line = &self.profiles[usize::from(one.cursor)];
-        one.stage == Stage::Running
+        one.stage == PromotionState::Running
             && one.ending.is_none()
             && line.waits
             && !self.may_share(by, attempt, one.cursor)
@@ -102,7 +103,7 @@ impl Model {
     fn will_be_freed(&self, state: &State, attempt: u8) -> bool {
         self.lease_holders(&state.world).any(|by| {
             let holder = &state.attempts[usize::from(by)];
-            by != attempt && holder.stage == Stage::Running && holder.holds_lease
+            by != attempt && holder.stage == PromotionState::Running && holder.holds_lease
         })
     }
 

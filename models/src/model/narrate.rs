@@ -7,7 +7,7 @@ use countersign::protocol::{
 };
 
 use super::{Action, Model, Press, Role, StepOutcome, target_index};
-use crate::{properties::Stage, world::State};
+use crate::{properties::PromotionState, world::State};
 
 /// The participants of a run, in the order of a diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,7 +192,7 @@ impl Model {
         let (to, mut does) = deed(&effect, step.or(undone), from, noun);
         if self.cast[usize::from(attempt)].retry_of.is_some() {
             does = match one.stage {
-                Stage::Waiting => format!("sends the request again and {does}"),
+                PromotionState::Waiting => format!("sends the request again and {does}"),
                 _ => format!("{does} (second request)"),
             };
         }

@@ -4,7 +4,7 @@ use countersign::protocol::{Member, StepAction};
 
 use super::{Model, Role};
 use crate::{
-    properties::{Property, Stage},
+    properties::{PromotionState, Property},
     verdict::Run,
     world::{Attempt, Lease, State, TargetStatus},
 };
@@ -105,7 +105,9 @@ impl Model {
             }
             Property::S3 => {
                 let left = find(&|one| {
-                    one.stage != Stage::Waiting && !one.stage.is_success() && !one.stage.is_conflict()
+                    one.stage != PromotionState::Waiting
+                        && !one.stage.is_success()
+                        && !one.stage.is_conflict()
                 });
                 let successes = state.attempts.iter().filter(|one| one.stage.is_success()).count();
                 match left {
@@ -145,7 +147,7 @@ impl Model {
                     .map_or("was not answered 404", |one| match one {
                         one if one.uses > 0 => "used it",
                         one if one.has_acted() => "acted",
-                        one if one.stage == Stage::Running => "changed something",
+                        one if one.stage == PromotionState::Running => "changed something",
                         one if one.stage.is_success() => "got a success",
                         _ => "was not answered 404",
                     });
@@ -214,7 +216,7 @@ impl Model {
             .zip(self.flow().acts())
             .find(|(act, _)| state.world.effects[usize::from(*act)] < state.world.applied.max(1));
         let act = missing.map_or("its act", |(_, (name, _))| name);
-        let ended = |wanted: Stage| {
+        let ended = |wanted: PromotionState| {
             (0..self.attempts()).find(|attempt| state.attempts[usize::from(*attempt)].stage == wanted)
         };
         let retry =
@@ -223,9 +225,9 @@ impl Model {
             } else {
                 ""
             };
-        let how = if let Some(dead) = ended(Stage::Killed) {
+        let how = if let Some(dead) = ended(PromotionState::Killed) {
             format!(", the process of {} died", self.actor(dead))
-        } else if let Some(lost) = ended(Stage::Unknown).or(ended(Stage::Refused)) {
+        } else if let Some(lost) = ended(PromotionState::Unknown).or(ended(PromotionState::Refused)) {
             format!(", {} was answered 503", self.actor(lost))
         } else {
             String::new()

@@ -2,7 +2,7 @@
 
 use countersign::protocol::Status;
 
-use super::{Facts, PromotionFacts, Property, Stage};
+use super::{Facts, PromotionFacts, PromotionState, Property};
 
 impl Property {
     /// True if this state exercises the property.
@@ -15,7 +15,8 @@ impl Property {
             Self::S2 => {
                 // One that found it usable and comes too late, or one whose first action it is. Where nothing uses the
                 // object, two that succeed.
-                let comes_late = |one: &PromotionFacts| one.began_on_approved || one.stage == Stage::Waiting;
+                let comes_late =
+                    |one: &PromotionFacts| one.began_on_approved || one.stage == PromotionState::Waiting;
                 (used && facts.any(|one| one.at_consume && comes_late(one)))
                     || facts.successes() > 1
                     || (used && facts.any(|one| one.stage.is_conflict()))
@@ -31,7 +32,8 @@ impl Property {
             Self::S4 => used,
             Self::S5 => facts.window_passed && (facts.any(|one| one.at_consume) || facts.executed_late),
             Self::S6 => {
-                acted && (facts.drifted || facts.any(|one| one.foreign && one.stage != Stage::Waiting))
+                acted
+                    && (facts.drifted || facts.any(|one| one.foreign && one.stage != PromotionState::Waiting))
             }
             Self::S7 => {
                 (facts.targets_created > 0 || facts.vault_written || acted)
@@ -50,7 +52,9 @@ impl Property {
             Self::S18 | Self::S19 => {
                 facts.decisions > 0 || facts.more.too_few || facts.more.requester_approved
             }
-            Self::S20 => facts.status == Status::Revoked && facts.any(|one| one.stage != Stage::Waiting),
+            Self::S20 => {
+                facts.status == Status::Revoked && facts.any(|one| one.stage != PromotionState::Waiting)
+            }
             Self::S21 => facts.any(|one| one.stage.is_refused() && one.began_on_approved),
             Self::S22 => {
                 facts.more.target_drifted && facts.any(|one| one.at_consume || one.stage.has_ended())
@@ -58,7 +62,7 @@ impl Property {
             Self::L1 => used || facts.launch_is_owed(),
             Self::L2 => facts.building != 0,
             Self::L3 => facts.retry_is_promised(),
-            Self::L4 => facts.progress_is_promised() && facts.any(|one| one.stage != Stage::Waiting),
+            Self::L4 => facts.progress_is_promised() && facts.any(|one| one.stage != PromotionState::Waiting),
         }
     }
 }

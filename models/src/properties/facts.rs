@@ -4,7 +4,7 @@ use countersign::protocol::Status;
 
 /// Stage of an attempt, or its outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
+pub enum PromotionState {
     /// Not begun.
     #[default]
     Waiting,
@@ -34,7 +34,7 @@ pub enum Stage {
     Gone,
 }
 
-impl Stage {
+impl PromotionState {
     /// All of them.
     pub const ALL: [Self; 13] = [
         Self::Waiting,
@@ -103,7 +103,7 @@ impl Stage {
 #[repr(C)]
 pub struct PromotionFacts {
     /// Its stage.
-    pub stage: Stage,
+    pub stage: PromotionState,
     /// Requests another payload than the approved one.
     pub foreign: bool,
     /// The object was usable when it began.

@@ -2,7 +2,7 @@
 
 use countersign::protocol::Status;
 
-use super::{Facts, Property, Stage};
+use super::{Facts, PromotionState, Property};
 
 impl Property {
     /// True if this state violates the property. `fresh_succeeds` returns the outcome of one fresh attempt of the
@@ -20,8 +20,9 @@ impl Property {
             Self::S3 if !facts.clean => false,
             Self::S3 => {
                 // If no work is left, an attempt that still runs waits for ever.
-                let is_over =
-                    |stage: Stage| stage.has_ended() || (!facts.under_way && stage == Stage::Running);
+                let is_over = |stage: PromotionState| {
+                    stage.has_ended() || (!facts.under_way && stage == PromotionState::Running)
+                };
                 let over = facts.count(|one| is_over(one.stage));
                 let answered = facts.count(|one| one.stage.is_success() || one.stage.is_conflict());
                 answered < over

@@ -10,8 +10,9 @@ use super::view::Participant;
 use crate::{
     model::Model,
     properties::{
+        PromotionState,
         Property::{self, L1, L2, L3, S2, S3, S7, S8, S10, S11, S13, S17, S21},
-        Set, Stage,
+        Set,
     },
     world::{Attempt, TargetStatus, Violated, World},
 };
@@ -135,7 +136,7 @@ impl Sight {
             .attempts
             .iter()
             .find(|one| (self.sees(&[L3]) && promised(one)) || (self.clean_only && lost(one)))?;
-        let stage = if self.clean_only { kept.stage } else { Stage::PreflightRefused };
+        let stage = if self.clean_only { kept.stage } else { PromotionState::PreflightRefused };
         let attempt =
             Attempt { stage, began_on_usable: kept.began_on_usable, uses: kept.uses, ..Attempt::default() };
         Some(Participant::done(attempt))

@@ -14,7 +14,7 @@ use crate::{
     explorer::{self, Explorable, explore},
     flows::{BuiltIn, Subject},
     model::{Bounds, Model},
-    properties::{Property, Set, Stage},
+    properties::{PromotionState, Property, Set},
     world::Lease,
 };
 
@@ -260,7 +260,7 @@ fn a_stage_of_a_view_is_one_that_a_run_has() {
     let fixpoint = Fixpoint::run(&steps, Limits::default(), false, &mut |_| ControlFlow::Continue(()))
         .expect("a small flow");
     for (context, others) in fixpoint.iter() {
-        let waits = |one: &Participant| one.attempts[0].stage == Stage::Waiting;
+        let waits = |one: &Participant| one.attempts[0].stage == PromotionState::Waiting;
         assert!(!context.named.iter().any(waits) && !others.into_iter().any(waits));
     }
 }

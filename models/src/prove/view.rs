@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::sight::Sight;
 use crate::{
     model::{Cast, Model, Role},
-    properties::{Property, Set, Stage},
+    properties::{PromotionState, Property, Set},
     world::{Attempt, Job, JobStatus, Lease, MAX_ATTEMPTS, State, World},
 };
 
@@ -73,14 +73,15 @@ impl Participant {
     /// True if it has neither moves nor retries left.
     fn is_over(&self, retries: bool) -> bool {
         let [first, retry] = &self.attempts;
-        let rests =
-            |one: &Attempt| one.stage != Stage::Running && one.ending.is_none() && !one.is_deploying();
+        let rests = |one: &Attempt| {
+            one.stage != PromotionState::Running && one.ending.is_none() && !one.is_deploying()
+        };
         let open = self.jobs.iter().flatten().any(Job::is_open);
         let may_retry = retries
             && matches!(self.class, Class::Caller | Class::Foreign)
-            && retry.stage == Stage::Waiting
-            && !matches!(first.stage, Stage::Waiting | Stage::Succeeded);
-        first.stage != Stage::Waiting && rests(first) && rests(retry) && !open && !may_retry
+            && retry.stage == PromotionState::Waiting
+            && !matches!(first.stage, PromotionState::Waiting | PromotionState::Succeeded);
+        first.stage != PromotionState::Waiting && rests(first) && rests(retry) && !open && !may_retry
     }
 }
 
@@ -286,7 +287,7 @@ impl Abstraction {
         // Who is referred to. That a participant that is over wrote last is the same as that none did.
         let may_undo = |by: u8| {
             let one = &next.attempts[usize::from(by)];
-            one.stage == Stage::Running || one.ending.is_some()
+            one.stage == PromotionState::Running || one.ending.is_some()
         };
         for writer in world.writers.iter_mut().chain([&mut world.vault_writer, &mut world.last_user]) {
             *writer = writer.filter(|by| may_undo(*by));
@@ -312,7 +313,7 @@ impl Abstraction {
         let mut parts: Vec<(usize, Participant)> = Vec::new();
         for (seat, place) in seating.seats.iter().enumerate().skip(1) {
             let mut one = self.participant(next, *place);
-            if one.attempts[0].stage == Stage::Waiting && !order.contains(&seat) {
+            if one.attempts[0].stage == PromotionState::Waiting && !order.contains(&seat) {
                 continue;
             }
             one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
@@ -321,7 +322,7 @@ impl Abstraction {
                 one = match self.sight.remains(&one) {
                     Some(rest) => rest,
                     None if order.contains(&seat) => {
-                        Participant::done(Attempt { stage: Stage::Killed, ..Attempt::default() })
+                        Participant::done(Attempt { stage: PromotionState::Killed, ..Attempt::default() })
                     }
                     None => continue,
                 };
@@ -439,7 +440,7 @@ impl Abstraction {
     /// The successful participants that were left out, as far as they are counted.
     fn add_successes(&self, others: &mut Vec<Participant>, context: &Context) {
         let seen: u8 = context.named.iter().chain(others.iter()).map(Participant::successes).sum();
-        let success = Participant::done(Attempt { stage: Stage::Succeeded, ..Attempt::default() });
+        let success = Participant::done(Attempt { stage: PromotionState::Succeeded, ..Attempt::default() });
         others.extend((seen..context.successes).map(|_| success));
     }
 }

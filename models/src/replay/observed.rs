@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::Model,
-    properties::Stage,
+    properties::PromotionState,
     world::{JobStatus, Lease, MAX_CONSUMERS, Payload, State, TargetStatus},
 };
 
@@ -37,7 +37,7 @@ pub struct Observed {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ObservedConsumer {
-    stage: Stage,
+    stage: PromotionState,
     deploying: bool,
     /// Next action, digest, target, whether it created that: while it runs.
     holds: Option<(u8, Payload, Option<u8>, bool)>,
@@ -69,13 +69,13 @@ impl Observed {
                 .map(|(index, one)| ObservedConsumer {
                     stage: one.stage,
                     deploying: one.is_deploying(),
-                    holds: (one.stage == Stage::Running).then_some((
+                    holds: (one.stage == PromotionState::Running).then_some((
                         one.cursor,
                         one.held,
                         one.target,
                         one.created,
                     )),
-                    leased_last: one.stage == Stage::Running && world.lease_last == Some(index),
+                    leased_last: one.stage == PromotionState::Running && world.lease_last == Some(index),
                 })
                 .collect(),
         }

@@ -18,7 +18,7 @@ use super::{About, Records, StoreHarness, faulty::Faulty};
 use crate::{
     fixtures::token_of,
     model::{Action, Model, StepOutcome},
-    properties::Stage,
+    properties::PromotionState,
 };
 
 /// The team whose approval is replayed.
@@ -291,12 +291,12 @@ fn lease_end(now: Timestamp) -> Timestamp {
     Timestamp(now.0 + LEASE_MS)
 }
 
-pub(super) fn stage(progress: &Progress) -> Stage {
+pub(super) fn stage(progress: &Progress) -> PromotionState {
     match progress {
-        Progress::Waiting => Stage::Waiting,
-        Progress::Running(_) => Stage::Running,
-        Progress::AnswerLost => Stage::AnswerLost,
-        Progress::Killed => Stage::Killed,
+        Progress::Waiting => PromotionState::Waiting,
+        Progress::Running(_) => PromotionState::Running,
+        Progress::AnswerLost => PromotionState::AnswerLost,
+        Progress::Killed => PromotionState::Killed,
         Progress::Ended(end) => crate::model::stage(end),
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::platform::Changed;
 use crate::{
     fixtures::token_of,
-    properties::{Beyond, Facts, Inevitable, More, PromotionFacts, Property, Stage},
+    properties::{Beyond, Facts, Inevitable, More, PromotionFacts, PromotionState, Property},
 };
 
 /// Facts of one approval.
@@ -175,7 +175,7 @@ impl Ledger {
     }
 
     /// A promotion has ended. What no longer matters is forgotten, as in the model.
-    pub(super) fn ended(&mut self, promotion: usize, stage: Stage) {
+    pub(super) fn ended(&mut self, promotion: usize, stage: PromotionState) {
         self.change(promotion, |one| {
             let kept = *one;
             *one = PromotionFacts { stage, foreign: kept.foreign, ..PromotionFacts::default() };
@@ -185,7 +185,7 @@ impl Ledger {
                 one.began_on_approved = kept.began_on_approved;
             }
         });
-        self.known.clean &= stage != Stage::PreflightRefused;
+        self.known.clean &= stage != PromotionState::PreflightRefused;
     }
 
     pub(super) fn facts(&self) -> Facts<'_> {

@@ -3,7 +3,7 @@
 use countersign::protocol::{Flow, RefusalKind, Status};
 
 use super::Payload;
-use crate::properties::Stage;
+use crate::properties::PromotionState;
 
 const ACTS: usize = Flow::MAX_ACTS;
 
@@ -20,7 +20,7 @@ pub struct Deploy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Its stage.
-    pub stage: Stage,
+    pub stage: PromotionState,
     /// Its next atomic action.
     pub cursor: u8,
     /// The digest that it holds.
@@ -46,7 +46,7 @@ pub struct Attempt {
     /// For each step that writes and is undone, the replaced value: two bits for each index.
     pub replaced: u128,
     /// The stage in which it ends when everything is undone.
-    pub ending: Option<Stage>,
+    pub ending: Option<PromotionState>,
     /// The ending excuses a retry (S13).
     pub is_excused: bool,
     /// The object was usable when it began.
@@ -93,20 +93,20 @@ impl Attempt {
 
     /// True if a crash kills a part of it.
     pub fn is_killable(&self) -> bool {
-        self.stage == Stage::Running || self.is_deploying()
+        self.stage == PromotionState::Running || self.is_deploying()
     }
 }
 
 /// Stage of an attempt after a refusal of this kind and status.
-pub(crate) fn stage_of(kind: RefusalKind, status: u16) -> Stage {
+pub(crate) fn stage_of(kind: RefusalKind, status: u16) -> PromotionState {
     match (kind, status) {
-        (RefusalKind::Own | RefusalKind::PreflightUnavailable, _) => Stage::PreflightRefused,
-        (RefusalKind::Validation, 409) => Stage::PreflightConflict,
-        (RefusalKind::Validation, 404) => Stage::PreflightAbsent,
-        (RefusalKind::Validation, _) => Stage::PreflightInvalid,
-        (RefusalKind::Conflict, 409) => Stage::Conflict,
-        (RefusalKind::Conflict, _) => Stage::Gone,
-        (RefusalKind::Unavailable, _) => Stage::Refused,
-        (RefusalKind::Unknown, _) => Stage::Unknown,
+        (RefusalKind::Own | RefusalKind::PreflightUnavailable, _) => PromotionState::PreflightRefused,
+        (RefusalKind::Validation, 409) => PromotionState::PreflightConflict,
+        (RefusalKind::Validation, 404) => PromotionState::PreflightAbsent,
+        (RefusalKind::Validation, _) => PromotionState::PreflightInvalid,
+        (RefusalKind::Conflict, 409) => PromotionState::Conflict,
+        (RefusalKind::Conflict, _) => PromotionState::Gone,
+        (RefusalKind::Unavailable, _) => PromotionState::Refused,
+        (RefusalKind::Unknown, _) => PromotionState::Unknown,
     }
 }

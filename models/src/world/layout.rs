@@ -9,7 +9,7 @@ use super::{
     ACTS, Attempt, Job, JobStatus, Lease, MAX_ATTEMPTS, Payload, State, TargetStatus, World,
     bits::{Bits, Field, Pull, Push},
 };
-use crate::properties::Stage;
+use crate::properties::PromotionState;
 
 /// The words of a packed state.
 pub(super) const WORDS: usize = 8;
@@ -213,7 +213,7 @@ impl Layout {
     }
 
     fn visit_attempt(&self, attempt: &mut Attempt, field: &mut impl Field) {
-        field.of_list(&mut attempt.stage, &Stage::ALL, 4);
+        field.of_list(&mut attempt.stage, &PromotionState::ALL, 4);
         field.small(&mut attempt.cursor, self.cursor_bits);
         field.of_list(&mut attempt.held, &PAYLOADS, if self.has_payloads { 2 } else { 0 });
         field.place(&mut attempt.target, self.has_targets);
@@ -241,8 +241,8 @@ impl Layout {
                 }
             }
             let mut ending = attempt.ending.unwrap_or_default();
-            field.of_list(&mut ending, &Stage::ALL, 4);
-            attempt.ending = (ending != Stage::default()).then_some(ending);
+            field.of_list(&mut ending, &PromotionState::ALL, 4);
+            attempt.ending = (ending != PromotionState::default()).then_some(ending);
         }
         field.flag(&mut attempt.is_excused, self.undone != 0);
         field.flag(&mut attempt.began_on_usable, true);

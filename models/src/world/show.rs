@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{JobStatus, Lease, State, TargetStatus};
-use crate::properties::Stage;
+use crate::properties::PromotionState;
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,9 +30,11 @@ impl fmt::Debug for State {
         }
         write!(f, ", effects {:?}", world.effects)?;
         write!(f, "; left: {} crashes, {} faults", world.crashes_left, world.faults_left)?;
-        for (index, one) in self.attempts.iter().enumerate().filter(|(_, one)| one.stage != Stage::Waiting) {
+        for (index, one) in
+            self.attempts.iter().enumerate().filter(|(_, one)| one.stage != PromotionState::Waiting)
+        {
             write!(f, "\nattempt {}: {:?}", index + 1, one.stage)?;
-            if one.stage == Stage::Running {
+            if one.stage == PromotionState::Running {
                 write!(f, ", next action {}, holds {:?}", one.cursor + 1, one.held)?;
             }
             for (is, what) in [

@@ -13,7 +13,7 @@ use super::{Ending, Simulation, Taken, services};
 use crate::{
     fixtures::at_once,
     model::{self, Actor},
-    properties::{PromotionFacts, Stage},
+    properties::{PromotionFacts, PromotionState},
     simulation::{
         Action, CallOutcome, Client, Fault, Wants,
         ledger::Ledger,
@@ -115,7 +115,7 @@ impl Simulation {
             let began_on_approved = ledger.status == Status::Approved && !ledger.known.window_passed;
             if let Some(at) = attempt.facts {
                 ledger.change(at, |facts| {
-                    facts.stage = Stage::Running;
+                    facts.stage = PromotionState::Running;
                     facts.began_on_approved = began_on_approved;
                 });
             }
@@ -212,7 +212,7 @@ impl Simulation {
         let mut attempt = Attempt::new(Slot::Waiting, facts);
         attempt.slot = Slot::Running(task::request(&self.platform, &ask, reading.digest));
         if let Some(at) = facts {
-            ledger.change(at, |facts| facts.stage = Stage::Running);
+            ledger.change(at, |facts| facts.stage = PromotionState::Running);
         }
         ledger.requests += 1;
         ledger.known.clean = false;
@@ -262,16 +262,21 @@ pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> O
 }
 
 /// Interprets a client's answer, for the ledger and for the client itself.
-fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answer: &Answer) -> Stage {
+fn answered(
+    consumer: &mut Consumer,
+    ledger: &mut Ledger,
+    duplicate: bool,
+    answer: &Answer,
+) -> PromotionState {
     let attempt = &mut consumer.attempts[usize::from(duplicate)];
     let stage = model::stage(&answer.end);
-    let succeeded = stage == Stage::Succeeded;
+    let succeeded = stage == PromotionState::Succeeded;
     attempt.slot = Slot::Ended { succeeded };
     ledger.requests -= 1;
     if let Some(facts) = attempt.facts {
         // A replay of the client's own success is not a second one.
         let again = answer.replayed && succeeded && consumer.consumed.is_some();
-        ledger.ended(facts, if again { Stage::Unknown } else { stage });
+        ledger.ended(facts, if again { PromotionState::Unknown } else { stage });
     } else {
         let told = match &answer.end {
             Outcome::Succeeded { .. } => true,
@@ -294,10 +299,10 @@ fn answered(consumer: &mut Consumer, ledger: &mut Ledger, duplicate: bool, answe
             Outcome::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
             Outcome::Unknown { .. } => false,
         };
-        ledger.known.beyond.retried |= stage != Stage::Unknown;
+        ledger.known.beyond.retried |= stage != PromotionState::Unknown;
         ledger.known.beyond.retry_differs |= differs;
     }
-    consumer.unknown |= stage == Stage::Unknown;
+    consumer.unknown |= stage == PromotionState::Unknown;
     stage
 }
 

@@ -1,6 +1,6 @@
 //! Outcomes of requests, for the coverage of a campaign.
 
-use crate::properties::Stage;
+use crate::properties::PromotionState;
 
 /// Outcome of a request, for the coverage of a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,20 +46,20 @@ impl Ending {
         }
     }
 
-    pub(super) fn of(stage: Stage, replayed: bool) -> Self {
+    pub(super) fn of(stage: PromotionState, replayed: bool) -> Self {
         match stage {
-            Stage::Succeeded if replayed => Self::Replayed,
-            Stage::Succeeded | Stage::AnswerLost => Self::Succeeded,
-            Stage::Conflict | Stage::PreflightConflict => Self::Conflict,
-            Stage::PreflightRefused => Self::PreflightRefused,
-            Stage::Unknown => Self::Unknown,
-            Stage::Killed => Self::Killed,
-            Stage::Refused
-            | Stage::Gone
-            | Stage::PreflightAbsent
-            | Stage::PreflightInvalid
-            | Stage::Waiting
-            | Stage::Running => Self::Refused,
+            PromotionState::Succeeded if replayed => Self::Replayed,
+            PromotionState::Succeeded | PromotionState::AnswerLost => Self::Succeeded,
+            PromotionState::Conflict | PromotionState::PreflightConflict => Self::Conflict,
+            PromotionState::PreflightRefused => Self::PreflightRefused,
+            PromotionState::Unknown => Self::Unknown,
+            PromotionState::Killed => Self::Killed,
+            PromotionState::Refused
+            | PromotionState::Gone
+            | PromotionState::PreflightAbsent
+            | PromotionState::PreflightInvalid
+            | PromotionState::Waiting
+            | PromotionState::Running => Self::Refused,
         }
     }
 }

@@ -10,7 +10,7 @@ use countersign::{
 use super::{Consumer, Ending, Simulation, Slot, Taken, clients::Attempt};
 use crate::{
     model::{self, Actor},
-    properties::Stage,
+    properties::PromotionState,
     simulation::{
         Action, CallOutcome, Fault, Mutant,
         platform::{Deed, Deploy, Message, Who, WorkerDeed},
@@ -124,7 +124,7 @@ impl Simulation {
                 consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
             }
             ledger.change(usize::from(attempt), |facts| {
-                let matters = facts.stage == Stage::Running || facts.stage.is_refused();
+                let matters = facts.stage == PromotionState::Running || facts.stage.is_refused();
                 facts.wrote |= deed.changed.wrote && matters;
                 facts.consumed |= deed.changed.consumed > 0 && matters;
             });
@@ -174,7 +174,7 @@ impl Simulation {
                     self.tally.endings[Ending::Killed as usize] += 1;
                     ledger.requests -= 1;
                     if let Some(facts) = attempt.facts {
-                        ledger.ended(facts, Stage::Killed);
+                        ledger.ended(facts, PromotionState::Killed);
                     }
                 }
             }

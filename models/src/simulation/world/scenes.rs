@@ -9,7 +9,7 @@ use countersign::{
 use super::Simulation;
 use crate::{
     model::{Actor, Scene},
-    properties::Stage,
+    properties::PromotionState,
     simulation::{Wants, platform::Deed},
 };
 
@@ -64,7 +64,7 @@ impl Simulation {
         client: u8,
         deed: &Deed,
         answer: Option<&Answer>,
-        stage: Option<Stage>,
+        stage: Option<PromotionState>,
     ) {
         if !self.platform.in_words {
             return;
@@ -84,7 +84,7 @@ impl Simulation {
             (Some(result), Some(ended)) => Some(format!("{result}, {ended}")),
             (result, ended) => result.or(ended),
         };
-        let success = stage == Some(Stage::Succeeded);
+        let success = stage == Some(PromotionState::Succeeded);
         let result = result.filter(|result| !(success && result == "ok"));
         let is_harm = deed.outcome.fault().is_some();
         self.push_scene(from, to, does, result, is_harm);
