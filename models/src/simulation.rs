@@ -1,7 +1,7 @@
 //! The simulator: the real driver, worker and store, thousands of schedules long, with every fault, reproducible by a seed.
 //!
 //! ```text
-//! seed ─▶ swarm ─▶ scenario, kinds of fault ─▶ scheduler ─▶ actions ─▶ Simulation ─▶ ledgers ─▶ properties
+//! seed ─▶ swarm ─▶ scenario, kinds of fault ─▶ scheduler ─▶ actions ─▶ Simulation ─▶ observers ─▶ properties
 //!                                                             │            │
 //!                                     shrinker ◀── failure ◀──┘            └─▶ platform: store, deployer, clock
 //! ```
@@ -22,8 +22,8 @@ mod failure;
 mod faults;
 mod heal;
 mod known_bad;
-mod ledger;
 mod mutants;
+mod observer;
 mod platform;
 mod scenario;
 mod schedule;
@@ -41,8 +41,8 @@ pub use crash_points::{CrashPoints, crash_points};
 pub use failure::{Failure, Replayed, Unplayable};
 pub use faults::{CallOutcome, Fault, MOST_CRASHES, MOST_FAULTS};
 pub use known_bad::{Bad, KnownBad};
-pub use ledger::Found;
 pub use mutants::Mutant;
+pub use observer::Found;
 pub use scenario::{Client, InvalidScenario, Permission, Scenario, Wants};
 pub use schedule::{Played, Schedule, play};
 pub use shortest::Shortest;

@@ -16,14 +16,14 @@ impl Simulation {
     pub fn heal(&mut self) {
         self.begin_to_heal();
         let at_rest = self.come_to_rest();
-        let overdue = self.ledgers().iter().fold(0, |bits, ledger| bits | ledger.overdue());
+        let overdue = self.observers().iter().fold(0, |bits, observer| bits | observer.overdue());
         self.break_promises(overdue);
         if !at_rest {
             self.break_promises(1 << Property::L1 as u32 | 1 << Property::L2 as u32);
             return;
         }
-        for approval in 0..self.ledgers().len() {
-            let promised = self.ledgers()[approval].promised();
+        for approval in 0..self.observers().len() {
+            let promised = self.observers()[approval].promised();
             if promised != 0 && !self.fresh_succeeds(approval) {
                 self.break_promises(promised);
             }

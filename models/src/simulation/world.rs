@@ -1,4 +1,4 @@
-//! The simulation itself: takes one action after another, and keeps the ledgers.
+//! The simulation itself: takes one action after another, and keeps the observers.
 
 mod clients;
 mod decisions;
@@ -24,7 +24,7 @@ pub use self::ending::Ending;
 use super::{
     Action,
     faults::Fault,
-    ledger::{Found, Ledger},
+    observer::{ApprovalObserver, Found},
     platform::{At, Platform},
     task::Task,
 };
@@ -49,7 +49,7 @@ type Worker = Task<Result<Worked, StoreError>>;
 /// A scenario under way.
 pub struct Simulation {
     platform: Arc<Platform>,
-    ledgers: Vec<Ledger>,
+    observers: Vec<ApprovalObserver>,
     consumers: Vec<Consumer>,
     instances: Vec<Instance>,
     teams: Vec<TeamSeen>,
@@ -75,7 +75,7 @@ struct Instance {
     worker: Option<Worker>,
 }
 
-/// A team, and how much of it the ledgers know.
+/// A team, and how much of it the observers know.
 struct TeamSeen {
     id: Uuid,
     /// Events that have been seen.
@@ -141,12 +141,12 @@ impl Simulation {
 
     /// Number of approvals.
     pub fn approvals(&self) -> usize {
-        self.ledgers.len()
+        self.observers.len()
     }
 
     /// Facts of an approval.
     pub fn facts(&self, approval: usize) -> Facts<'_> {
-        self.ledgers[approval].facts()
+        self.observers[approval].facts()
     }
 
     pub(super) fn clients(&self) -> usize {
@@ -157,8 +157,8 @@ impl Simulation {
         self.instances.len()
     }
 
-    pub(super) fn ledgers(&self) -> &[Ledger] {
-        &self.ledgers
+    pub(super) fn observers(&self) -> &[ApprovalObserver] {
+        &self.observers
     }
 
     pub(super) fn endings(&self) -> [u32; Ending::ALL.len()] {
@@ -184,7 +184,8 @@ impl Simulation {
     }
 
     pub(super) fn begin_to_heal(&mut self) {
-        let owed = self.ledgers.iter().fold(0, |bits, ledger| bits | ledger.overdue() | ledger.promised());
+        let owed =
+            self.observers.iter().fold(0, |bits, observer| bits | observer.overdue() | observer.promised());
         self.heal_phase = Some(HealPhase { actions: Vec::new(), owed });
     }
 

@@ -16,7 +16,7 @@ use crate::{
     properties::{PromotionFacts, PromotionState},
     simulation::{
         Action, CallOutcome, Client, Fault, Wants,
-        ledger::Ledger,
+        observer::ApprovalObserver,
         platform::{At, Deploy, Who},
         task::{self, Task},
     },
@@ -36,7 +36,7 @@ pub(super) enum Slot {
 /// One of the two requests of a client that may be under way.
 pub(super) struct Attempt {
     pub(super) slot: Slot,
-    /// Its place in the ledger; `None` for another team's.
+    /// Its place in the observer; `None` for another team's.
     pub(super) facts: Option<usize>,
     pub(super) at: At,
     pub(super) target: Option<Target>,
@@ -79,10 +79,10 @@ impl Simulation {
         let begun = matches!(consumer.attempts[0].slot, Slot::Running(_) | Slot::Ended { .. });
         let fits = begun && matches!(consumer.attempts[1].slot, Slot::Off);
         (fits && consumer.plan.wants != Wants::OtherTeam).then_some(())?;
-        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
+        let observer = &mut self.observers[usize::from(consumer.plan.approval)];
+        let facts = begin_facts(observer, consumer.plan.wants, self.begins_at);
         consumer.attempts[1] = Attempt::new(Slot::Waiting, facts);
-        ledger.known.clean = false;
+        observer.known.clean = false;
         self.note_client(client, "sends its request a second time");
         Some(())
     }
@@ -93,11 +93,11 @@ impl Simulation {
         let failed = matches!(consumer.attempts[0].slot, Slot::Ended { succeeded: false });
         (failed && consumer.retries < MOST_RETRIES).then_some(())?;
         consumer.retries += 1;
-        let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-        let facts = begin_facts(ledger, consumer.plan.wants, self.begins_at);
+        let observer = &mut self.observers[usize::from(consumer.plan.approval)];
+        let facts = begin_facts(observer, consumer.plan.wants, self.begins_at);
         let is_retry = consumer.unknown;
         consumer.attempts[0] = Attempt { is_retry, ..Attempt::new(Slot::Waiting, facts) };
-        ledger.known.clean = false;
+        observer.known.clean = false;
         self.note_client(client, "asks again");
         Some(())
     }
@@ -105,21 +105,21 @@ impl Simulation {
     pub(super) fn promotion(&mut self, client: u8, duplicate: bool, outcome: CallOutcome) -> Option<Taken> {
         let consumer = self.consumers.get_mut(usize::from(client))?;
         let plan = consumer.plan;
-        let ledger = &mut self.ledgers[usize::from(plan.approval)];
+        let observer = &mut self.observers[usize::from(plan.approval)];
         let attempt = &mut consumer.attempts[usize::from(duplicate)];
         if matches!(attempt.slot, Slot::Waiting) {
             let source = at_once(self.platform.store.read_approval(&consumer.ask)).ok()?.digest;
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
-            ledger.requests += 1;
-            let began_on_approved = ledger.status == Status::Approved && !ledger.known.window_passed;
+            observer.requests += 1;
+            let began_on_approved = observer.status == Status::Approved && !observer.known.window_passed;
             if let Some(at) = attempt.facts {
-                ledger.change(at, |facts| {
+                observer.change(at, |facts| {
                     facts.stage = PromotionState::Running;
                     facts.began_on_approved = began_on_approved;
                 });
             }
-            ledger.known.clean &= ledger.approved && plan.wants == Wants::Approved;
+            observer.known.clean &= observer.approved && plan.wants == Wants::Approved;
         }
         let Slot::Running(request) = &mut attempt.slot else { return None };
         let who = Who::Attempt { client, attempt: attempt.facts.map_or(u16::MAX, |at| at as u16) };
@@ -144,17 +144,17 @@ impl Simulation {
         }
         let (consumed, wrote) = (deed.changed.consumed > 0, deed.changed.wrote);
         if let Some(at) = attempt.facts.filter(|_| consumed || wrote) {
-            ledger.change(at, |facts| {
+            observer.change(at, |facts| {
                 facts.consumed |= consumed;
                 facts.wrote |= wrote;
             });
         }
-        ledger.changed(deed.changed, now);
+        observer.changed(deed.changed, now);
         if let Some(launch) = self.platform.launched_by(deed) {
-            ledger.launched(&launch);
+            observer.launched(&launch);
         }
-        ledger.known.clean &= deed.outcome.fault().is_none();
-        let stage = answer.as_ref().map(|answer| answered(consumer, ledger, duplicate, answer));
+        observer.known.clean &= deed.outcome.fault().is_none();
+        let stage = answer.as_ref().map(|answer| answered(consumer, observer, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.tally.endings[Ending::of(stage, answer.replayed) as usize] += 1;
         }
@@ -190,16 +190,16 @@ impl Simulation {
 
     /// Restores the approved source.
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
-        let ledger = &self.ledgers[approval];
-        if ledger.known.drifted {
-            at_once(self.platform.store.put_services(ledger.team, ledger.sources[0], services(1))).ok();
+        let observer = &self.observers[approval];
+        if observer.known.drifted {
+            at_once(self.platform.store.put_services(observer.team, observer.sources[0], services(1))).ok();
         }
     }
 
     /// A client that was not there before asks for what was approved, and is served to the end. The refusal, if it is
     /// one.
     pub(in crate::simulation) fn ask_afresh(&mut self, approval: usize) -> Result<(), Option<Refusal>> {
-        let ledger = &mut self.ledgers[approval];
+        let observer = &mut self.observers[approval];
         let known = self
             .consumers
             .iter()
@@ -208,14 +208,14 @@ impl Simulation {
         let plan = known.plan;
         let ask = Arc::new(PromotionRequest { key: None, ..PromotionRequest::clone(&known.ask) });
         let Ok(reading) = at_once(self.platform.store.read_approval(&ask)) else { return Ok(()) };
-        let facts = begin_facts(ledger, Wants::Approved, self.begins_at);
+        let facts = begin_facts(observer, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);
         attempt.slot = Slot::Running(task::request(&self.platform, &ask, reading.digest));
         if let Some(at) = facts {
-            ledger.change(at, |facts| facts.stage = PromotionState::Running);
+            observer.change(at, |facts| facts.stage = PromotionState::Running);
         }
-        ledger.requests += 1;
-        ledger.known.clean = false;
+        observer.requests += 1;
+        observer.known.clean = false;
         let attempts = [attempt, Attempt::new(Slot::Off, None)];
         self.consumers.push(Consumer { plan, ask, attempts, consumed: None, unknown: false, retries: 0 });
         let place = self.consumers.len() - 1;
@@ -245,26 +245,26 @@ impl Simulation {
 
     /// True if this request can only wait for its approval's lease.
     pub(super) fn has_to_wait(&self, consumer: &Consumer, attempt: &Attempt) -> bool {
-        let ledger = &self.ledgers[usize::from(consumer.plan.approval)];
-        attempt.waits && self.platform.is_leased(ledger.team, ledger.id)
+        let observer = &self.observers[usize::from(consumer.plan.approval)];
+        attempt.waits && self.platform.is_leased(observer.team, observer.id)
     }
 }
 
-/// A promotion that has not begun gets its place in the ledger; another team's has none.
-pub(super) fn begin_facts(ledger: &mut Ledger, wants: Wants, begins_at: At) -> Option<usize> {
+/// A promotion that has not begun gets its place in the observer; another team's has none.
+pub(super) fn begin_facts(observer: &mut ApprovalObserver, wants: Wants, begins_at: At) -> Option<usize> {
     let foreign = match wants {
         Wants::Approved => false,
         Wants::OtherStack => true,
         Wants::OtherTeam => return None,
     };
     let at_consume = matches!(begins_at, At::Change { consumes: true, .. });
-    Some(ledger.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
+    Some(observer.add(PromotionFacts { foreign, at_consume, ..PromotionFacts::default() }))
 }
 
-/// Interprets a client's answer, for the ledger and for the client itself.
+/// Interprets a client's answer, for the observer and for the client itself.
 fn answered(
     consumer: &mut Consumer,
-    ledger: &mut Ledger,
+    observer: &mut ApprovalObserver,
     duplicate: bool,
     answer: &Answer,
 ) -> PromotionState {
@@ -272,11 +272,11 @@ fn answered(
     let stage = model::stage(&answer.end);
     let succeeded = stage == PromotionState::Succeeded;
     attempt.slot = Slot::Ended { succeeded };
-    ledger.requests -= 1;
+    observer.requests -= 1;
     if let Some(facts) = attempt.facts {
         // A replay of the client's own success is not a second one.
         let again = answer.replayed && succeeded && consumer.consumed.is_some();
-        ledger.ended(facts, if again { PromotionState::Unknown } else { stage });
+        observer.ended(facts, if again { PromotionState::Unknown } else { stage });
     } else {
         let told = match &answer.end {
             Outcome::Succeeded { .. } => true,
@@ -285,8 +285,8 @@ fn answered(
             }
             Outcome::Refused { .. } | Outcome::Unknown { .. } => false,
         };
-        ledger.known.beyond.stranger_asked = true;
-        ledger.known.beyond.stranger_told |= told;
+        observer.known.beyond.stranger_asked = true;
+        observer.known.beyond.stranger_told |= told;
     }
     let has_key = consumer.ask.key.is_some();
     if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
@@ -299,8 +299,8 @@ fn answered(
             Outcome::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
             Outcome::Unknown { .. } => false,
         };
-        ledger.known.beyond.retried |= stage != PromotionState::Unknown;
-        ledger.known.beyond.retry_differs |= differs;
+        observer.known.beyond.retried |= stage != PromotionState::Unknown;
+        observer.known.beyond.retry_differs |= differs;
     }
     consumer.unknown |= stage == PromotionState::Unknown;
     stage

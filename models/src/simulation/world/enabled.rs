@@ -13,8 +13,8 @@ impl Simulation {
     /// Actions of normal operation. Effects are listed as executed; the scheduler draws other outcomes.
     pub(in crate::simulation) fn ordinary(&self, ordinary: &mut Vec<Action>) {
         ordinary.clear();
-        for (index, ledger) in self.ledgers.iter().enumerate() {
-            if ledger.status == Status::Pending && !ledger.known.window_passed {
+        for (index, observer) in self.observers.iter().enumerate() {
+            if observer.status == Status::Pending && !observer.known.window_passed {
                 ordinary.push(Action::Approve { approval: index as u8 });
             }
         }
@@ -22,7 +22,7 @@ impl Simulation {
             let client = index as u8;
             for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
                 // A client that comes before the operator only learns that.
-                let waits_in_vain = || !self.ledgers[usize::from(consumer.plan.approval)].approved;
+                let waits_in_vain = || !self.observers[usize::from(consumer.plan.approval)].approved;
                 match attempt.slot {
                     Slot::Waiting if waits_in_vain() => {}
                     Slot::Running(_) if self.has_to_wait(consumer, attempt) => {}
@@ -45,10 +45,10 @@ impl Simulation {
     /// Rare actions.
     pub(in crate::simulation) fn rare(&self, rare: &mut Vec<Action>) {
         rare.clear();
-        for (index, ledger) in self.ledgers.iter().enumerate() {
+        for (index, observer) in self.observers.iter().enumerate() {
             let approval = index as u8;
-            match ledger.status {
-                Status::Pending if ledger.known.window_passed => rare.push(Action::Expire { approval }),
+            match observer.status {
+                Status::Pending if observer.known.window_passed => rare.push(Action::Expire { approval }),
                 Status::Pending => {}
                 _ if self.platform.mutant == Some(Mutant::ApproveOverwrites) => {
                     rare.push(Action::Approve { approval });
@@ -56,17 +56,17 @@ impl Simulation {
                 _ => {}
             }
             rare.push(Action::Reject { approval });
-            if !ledger.known.window_passed {
+            if !observer.known.window_passed {
                 rare.push(Action::ClockPasses { approval });
             }
-            if ledger.approved && !ledger.known.drifted {
+            if observer.approved && !observer.known.drifted {
                 rare.push(Action::SourceChanges { approval });
             }
         }
         for (index, consumer) in self.consumers.iter().enumerate() {
             let client = index as u8;
             for (attempt, duplicate) in consumer.attempts.iter().zip([false, true]) {
-                let approved = self.ledgers[usize::from(consumer.plan.approval)].approved;
+                let approved = self.observers[usize::from(consumer.plan.approval)].approved;
                 if matches!(attempt.slot, Slot::Waiting) && !approved {
                     rare.push(Action::Promotion { client, duplicate, outcome: CallOutcome::Happens });
                 }
@@ -116,22 +116,22 @@ impl Simulation {
     }
 
     fn place(&self, approval: Uuid) -> Option<u8> {
-        self.ledgers.iter().position(|ledger| ledger.id == approval).map(|place| place as u8)
+        self.observers.iter().position(|observer| observer.id == approval).map(|place| place as u8)
     }
 
     /// True if time has to pass before another worker can acquire a job.
     pub(in crate::simulation) fn leases_are_held(&self) -> bool {
         let now = self.now();
-        self.ledgers.iter().any(|ledger| {
-            matches!(ledger.job, Some(JobState::Leased { until, .. }) if now < until)
-                || self.platform.is_leased(ledger.team, ledger.id)
+        self.observers.iter().any(|observer| {
+            matches!(observer.job, Some(JobState::Leased { until, .. }) if now < until)
+                || self.platform.is_leased(observer.team, observer.id)
         })
     }
 
     /// True if the lease of this approval is held.
     pub(in crate::simulation) fn is_leased(&self, approval: usize) -> bool {
-        let ledger = &self.ledgers[approval];
-        self.platform.is_leased(ledger.team, ledger.id)
+        let observer = &self.observers[approval];
+        self.platform.is_leased(observer.team, observer.id)
     }
 
     /// The first request that is under way, and need not wait.

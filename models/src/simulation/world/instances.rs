@@ -55,21 +55,22 @@ impl Simulation {
     fn apply_worker(&mut self, deed: &Deed) -> bool {
         let harmed = deed.outcome.fault().is_some();
         if let Some(launch) = self.platform.launched_by(deed)
-            && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| ledger.id == launch.approval)
+            && let Some(observer) = self.observers.iter_mut().find(|observer| observer.id == launch.approval)
         {
-            ledger.launched(&launch);
+            observer.launched(&launch);
         }
         let mut is_stale = false;
         if let Some((fence, succeeded)) = deed.acted
-            && let Some(ledger) = self.ledgers.iter_mut().find(|ledger| Some(ledger.id) == deed.approval)
+            && let Some(observer) =
+                self.observers.iter_mut().find(|observer| Some(observer.id) == deed.approval)
         {
             // The state before the worker acted.
-            is_stale = matches!(ledger.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
-            ledger.known.beyond.stale_worker_tried |= is_stale;
-            ledger.known.beyond.stale_worker_acted |= is_stale && succeeded;
+            is_stale = matches!(observer.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
+            observer.known.beyond.stale_worker_tried |= is_stale;
+            observer.known.beyond.stale_worker_acted |= is_stale && succeeded;
         }
         if harmed {
-            self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
+            self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
         }
         is_stale
     }
@@ -78,12 +79,12 @@ impl Simulation {
     pub(in crate::simulation) fn has_job(&self) -> bool {
         let now = self.now();
         let is_busy = |target| {
-            self.ledgers.iter().any(|ledger| {
-                ledger.job_target == Some(target) && matches!(ledger.job, Some(JobState::Leased { .. }))
+            self.observers.iter().any(|observer| {
+                observer.job_target == Some(target) && matches!(observer.job, Some(JobState::Leased { .. }))
             })
         };
-        self.ledgers.iter().any(|ledger| match ledger.job {
-            Some(JobState::Ready) => !ledger.job_target.is_some_and(is_busy),
+        self.observers.iter().any(|observer| match observer.job {
+            Some(JobState::Ready) => !observer.job_target.is_some_and(is_busy),
             Some(JobState::Leased { until, .. }) => until <= now,
             Some(JobState::Done) | None => false,
         })
@@ -118,12 +119,12 @@ impl Simulation {
         let now = self.now();
         if let Who::Attempt { client, attempt } = late.who {
             let consumer = &mut self.consumers[usize::from(client)];
-            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
-            ledger.changed(deed.changed, now);
+            let observer = &mut self.observers[usize::from(consumer.plan.approval)];
+            observer.changed(deed.changed, now);
             if deed.changed.consumed > 0 {
                 consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
             }
-            ledger.change(usize::from(attempt), |facts| {
+            observer.change(usize::from(attempt), |facts| {
                 let matters = facts.stage == PromotionState::Running || facts.stage.is_refused();
                 facts.wrote |= deed.changed.wrote && matters;
                 facts.consumed |= deed.changed.consumed > 0 && matters;
@@ -141,7 +142,7 @@ impl Simulation {
 
     /// A deploy that a worker has launched ends.
     pub(super) fn deploy_ends(&mut self, approval: u8, failed: bool) -> Option<()> {
-        let id = self.ledgers.get(usize::from(approval))?.id;
+        let id = self.observers.get(usize::from(approval))?.id;
         let runs = |deploy: &&mut Deploy| {
             let by_worker = matches!(deploy.who, Who::Worker { .. });
             by_worker && deploy.launch.approval == id && deploy.ended.is_none()
@@ -166,23 +167,23 @@ impl Simulation {
         drop(control);
         self.instances[index].worker = None;
         for consumer in self.consumers.iter_mut().filter(|consumer| consumer.plan.instance == instance) {
-            let ledger = &mut self.ledgers[usize::from(consumer.plan.approval)];
+            let observer = &mut self.observers[usize::from(consumer.plan.approval)];
             for attempt in &mut consumer.attempts {
                 if matches!(attempt.slot, Slot::Running(_)) {
                     attempt.slot = Slot::Ended { succeeded: false };
                     consumer.unknown = true;
                     self.tally.endings[Ending::Killed as usize] += 1;
-                    ledger.requests -= 1;
+                    observer.requests -= 1;
                     if let Some(facts) = attempt.facts {
-                        ledger.ended(facts, PromotionState::Killed);
+                        observer.ended(facts, PromotionState::Killed);
                     }
                 }
             }
         }
-        for ledger in &mut self.ledgers {
-            ledger.known.clean = false;
+        for observer in &mut self.observers {
+            observer.known.clean = false;
             if self.platform.mutant == Some(Mutant::ForgottenOnRestart) {
-                self.platform.store.strategy().forget(ledger.id);
+                self.platform.store.strategy().forget(observer.id);
             }
         }
         self.harm(match self.instances.len() {

@@ -36,7 +36,7 @@ impl Simulation {
 
     #[cold]
     fn note_in_words(&mut self, from: Actor, to: Actor, approval: u8, does: &str) {
-        let does = match self.ledgers.len() {
+        let does = match self.observers.len() {
             1 => does.to_owned(),
             _ => format!("{does} (approval {})", approval + 1),
         };

@@ -16,7 +16,7 @@ use crate::{
     fixtures::at_once,
     simulation::{
         Client, Mutant, Permission, Scenario, Wants,
-        ledger::Ledger,
+        observer::ApprovalObserver,
         platform::{At, Platform},
     },
 };
@@ -45,13 +45,13 @@ impl Simulation {
         let keys = scenario.keys && flow.endpoint().retry == Retry::Key;
         let platform = Platform::new(flow, mutant, BEGIN);
         let (families, teams) = populate(&platform, scenario);
-        let mut ledgers = request_approvals(&platform, scenario, &families);
+        let mut observers = request_approvals(&platform, scenario, &families);
         let consumers = scenario.clients.iter().enumerate().map(|(index, client)| {
-            let ledger = &mut ledgers[usize::from(client.approval)];
+            let observer = &mut observers[usize::from(client.approval)];
             let key = keys.then(|| format!("key-{index}").into());
             let permission = scenario.approvals[usize::from(client.approval)];
-            let ask = ask_of(*client, permission, ledger, &families, key);
-            let facts = begin_facts(ledger, client.wants, begins_at);
+            let ask = ask_of(*client, permission, observer, &families, key);
+            let facts = begin_facts(observer, client.wants, begins_at);
             Consumer {
                 plan: *client,
                 ask: Arc::new(ask),
@@ -64,7 +64,7 @@ impl Simulation {
         let consumers = consumers.collect();
         let mut simulation = Self {
             platform: Arc::new(platform),
-            ledgers,
+            observers,
             consumers,
             instances: scenario
                 .skews_ms
@@ -102,23 +102,23 @@ fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> Promoti
 fn ask_of(
     client: Client,
     permission: Permission,
-    ledger: &Ledger,
+    observer: &ApprovalObserver,
     families: &[Family],
     key: Option<Arc<str>>,
 ) -> PromotionRequest {
     let (team, source) = match client.wants {
-        Wants::Approved => (permission.team, ledger.sources[0]),
-        Wants::OtherStack => (permission.team, ledger.sources[1]),
+        Wants::Approved => (permission.team, observer.sources[0]),
+        Wants::OtherStack => (permission.team, observer.sources[1]),
         Wants::OtherTeam => {
             let team = permission.team + Scenario::MOST_TEAMS;
             (team, stacks_of(families, team, 0)[0])
         }
     };
-    ask(ledger.id, team, source, key)
+    ask(observer.id, team, source, key)
 }
 
-/// Requests the scenario's approvals, and opens a ledger for each.
-fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Family]) -> Vec<Ledger> {
+/// Requests the scenario's approvals, and opens an observer for each.
+fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Family]) -> Vec<ApprovalObserver> {
     let requested = scenario.approvals.iter().enumerate().map(|(index, permission)| {
         if index > 0 {
             platform.clock.advance_ms(BETWEEN_REQUESTS_MS);
@@ -127,7 +127,7 @@ fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Famil
         let ask = ask(Uuid::nil(), permission.team, sources[0], None);
         let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory").record;
         let Approval { id, team, digest, expires_at, .. } = *record.approval;
-        Ledger::new(id, team, sources, digest, expires_at)
+        ApprovalObserver::new(id, team, sources, digest, expires_at)
     });
     requested.collect()
 }

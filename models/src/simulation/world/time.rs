@@ -11,7 +11,7 @@ use crate::{
 
 impl Simulation {
     pub(super) fn clock_passes(&mut self, approval: u8) -> Option<()> {
-        let expires_at = self.ledgers.get(usize::from(approval))?.expires_at;
+        let expires_at = self.observers.get(usize::from(approval))?.expires_at;
         (self.now() < expires_at).then_some(())?;
         self.platform.clock.set(expires_at);
         self.note(Actor::World, Actor::World, approval, "the clock passes expires_at");
@@ -22,7 +22,7 @@ impl Simulation {
         let now = self.now().0.saturating_add_signed(ms).max(BEGIN.0);
         (now != self.now().0).then_some(())?;
         self.platform.clock.set(Timestamp(now));
-        self.ledgers.iter_mut().for_each(|ledger| ledger.known.clean = false);
+        self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
         self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
         Some(())
     }
@@ -35,14 +35,14 @@ impl Simulation {
     }
 
     pub(super) fn source_changes(&mut self, approval: u8) -> Option<()> {
-        let ledger = self.ledgers.get(usize::from(approval))?;
-        (ledger.approved && !ledger.known.drifted).then_some(())?;
-        let (team, source) = (ledger.team, ledger.sources[0]);
+        let observer = self.observers.get(usize::from(approval))?;
+        (observer.approved && !observer.known.drifted).then_some(())?;
+        let (team, source) = (observer.team, observer.sources[0]);
         self.images += 1;
         at_once(self.platform.store.put_services(team, source, services(self.images))).ok();
-        for ledger in self.ledgers.iter_mut().filter(|ledger| ledger.sources[0] == source) {
-            ledger.known.drifted = true;
-            ledger.known.clean = false;
+        for observer in self.observers.iter_mut().filter(|observer| observer.sources[0] == source) {
+            observer.known.drifted = true;
+            observer.known.clean = false;
         }
         self.note(Actor::Source, Actor::Source, approval, "gets new images");
         Some(())

@@ -1,4 +1,4 @@
-//! The ledger of one approval: facts in the vocabulary of the properties, derived from the store's actual state.
+//! The observer of one approval: facts in the vocabulary of the properties, derived from the store's actual state.
 
 use countersign::{
     protocol::{Digest, Status, Timestamp},
@@ -15,7 +15,7 @@ use crate::{
 
 /// Facts of one approval.
 #[derive(Clone, Debug)]
-pub(super) struct Ledger {
+pub(super) struct ApprovalObserver {
     pub(super) id: Uuid,
     pub(super) team: Uuid,
     /// The stack that it was given for, and the other one of its family.
@@ -60,7 +60,7 @@ pub(super) struct Known {
     pub(super) beyond: Beyond,
 }
 
-impl Ledger {
+impl ApprovalObserver {
     pub(super) fn new(
         id: Uuid,
         team: Uuid,
