@@ -1,12 +1,12 @@
-//! The platform as a promotion and a worker see it: the real store in memory and a deployer, with a turnstile before every effect.
+//! The platform as a promotion and a worker see it: the real store in memory and a deployer, with a step gate before every effect.
 //!
-//! A task that is polled passes the turnstile once, with what is to become of the effect behind it, and waits before the
-//! next one: one poll is one atomic action. What really happened is noted as a [`Deed`].
+//! A task that is polled passes the step gate once, with what is to become of the effect behind it, and waits before the
+//! next one: one poll is one atomic action. What really happened is noted as a [`StepRecord`].
 
 mod deployer;
-mod notes;
+mod step_gate;
+mod step_record;
 mod store;
-mod turnstile;
 
 use std::{
     future::poll_fn,
@@ -22,9 +22,9 @@ use countersign::{
         StackStatus, Store, StoreError, Team, Tenants, memory::Records,
     },
 };
-use notes::Notes;
-pub(super) use notes::{Changed, Deed, WorkerDeed};
-use turnstile::Turnstile;
+use step_gate::StepGate;
+use step_record::StepRecorder;
+pub(super) use step_record::{Changed, StepRecord, WorkerStep};
 use uuid::Uuid;
 
 use super::{
@@ -120,8 +120,8 @@ pub(super) struct Platform {
     pub(super) in_words: bool,
     /// Stale reads may be wanted.
     pub(super) keeps_readings: bool,
-    turnstile: Turnstile,
-    notes: Notes,
+    step_gate: StepGate,
+    step_recorder: StepRecorder,
     control: Mutex<Control>,
 }
 
@@ -140,8 +140,8 @@ impl Platform {
             mutant,
             in_words: false,
             keeps_readings: false,
-            turnstile: Turnstile::default(),
-            notes: Notes::default(),
+            step_gate: StepGate::default(),
+            step_recorder: StepRecorder::default(),
             control: Mutex::default(),
         }
     }
@@ -158,48 +158,48 @@ impl Platform {
     }
 
     /// The notes since the last call.
-    pub(super) fn take_deed(&self) -> Deed {
-        self.notes.take()
+    pub(super) fn take_record(&self) -> StepRecord {
+        self.step_recorder.take()
     }
 
-    /// The launch of a deed.
-    pub(super) fn launched_by(&self, deed: &Deed) -> Option<Launch> {
+    /// The launch of a step.
+    pub(super) fn launched_by(&self, record: &StepRecord) -> Option<Launch> {
         let last = || self.control().deploys.last().map(|deploy| deploy.launch);
-        if deed.launched { last() } else { None }
+        if record.launched { last() } else { None }
     }
 
-    /// The next task that is polled may pass the turnstile once.
+    /// The next task that is polled may pass the step gate once.
     pub(super) fn admit(&self, who: Who, instance: u8, outcome: CallOutcome) {
-        self.turnstile.admit(who, instance, outcome);
+        self.step_gate.admit(who, instance, outcome);
     }
 
     /// Something arrives that this one has sent.
     pub(super) fn act_for(&self, who: Who) {
-        let (_, instance) = self.turnstile.turn();
-        self.turnstile.set_turn(who, instance);
+        let (_, instance) = self.step_gate.turn();
+        self.step_gate.set_turn(who, instance);
     }
 
-    /// The notes since the last call; `None` if no task has passed the turnstile.
-    pub(super) fn done(&self) -> Option<Deed> {
+    /// The notes since the last call; `None` if no task has passed the step gate.
+    pub(super) fn done(&self) -> Option<StepRecord> {
         // No notes before that.
-        self.turnstile.take_permit().is_none().then(|| self.take_deed())
+        self.step_gate.take_permit().is_none().then(|| self.take_record())
     }
 
     /// Position of the last waiting task.
     pub(super) fn at(&self) -> At {
-        self.turnstile.at()
+        self.step_gate.at()
     }
 
-    /// The turnstile: waits here until it is admitted, and returns the outcome of the effect behind it.
+    /// The step gate: waits here until it is admitted, and returns the outcome of the effect behind it.
     pub(super) fn pass(&self, at: At) -> impl Future<Output = CallOutcome> {
         poll_fn(move |_| {
-            let Some(outcome) = self.turnstile.take_permit() else {
-                self.turnstile.wait(at);
+            let Some(outcome) = self.step_gate.take_permit() else {
+                self.step_gate.wait(at);
                 return Poll::Pending;
             };
             if outcome == CallOutcome::Slow {
                 self.clock.advance_ms(SLOW_MS);
-                self.notes.outcome(CallOutcome::Slow);
+                self.step_recorder.outcome(CallOutcome::Slow);
             }
             Poll::Ready(outcome)
         })
@@ -208,7 +208,7 @@ impl Platform {
     /// The effect fails before anything happens, if that is its outcome.
     fn reach(&self, outcome: CallOutcome) -> Result<(), StoreError> {
         if outcome == CallOutcome::FailedBefore {
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
             self.say(|| (Actor::Store, String::new(), "fault, nothing applied".to_owned()));
             return Err(StoreError::not_applied("injected"));
         }
@@ -223,7 +223,7 @@ impl Platform {
 
     #[cold]
     fn write_down(&self, words: impl FnOnce() -> (Actor, String, String)) {
-        self.notes.say(words());
+        self.step_recorder.say(words());
     }
 
     fn name(&self, effect: &Effect<'_>, step: Option<&Step>) {
@@ -254,7 +254,7 @@ impl Platform {
             seen.before = Some(std::mem::replace(&mut seen.latest, fresh.clone()));
         }
         let before = seen.before.clone().filter(|_| stale)?;
-        self.notes.outcome(CallOutcome::StaleRead);
+        self.step_recorder.outcome(CallOutcome::StaleRead);
         Some(before)
     }
 
@@ -297,12 +297,12 @@ impl Platform {
                     Change::Audit | Change::Enqueue { .. } | Change::Row { .. } | Change::Remember => {}
                 }
             }
-            self.notes.sent(changed);
+            self.step_recorder.sent(changed);
             if target.is_some() {
-                self.notes.target(*target);
+                self.step_recorder.target(*target);
             }
         } else {
-            self.notes.sent(Changed::default());
+            self.step_recorder.sent(Changed::default());
         }
         committed
     }
@@ -342,8 +342,8 @@ impl Platform {
             _ => {}
         }
         let done = at_once(self.store.finish_job(&lease, ended))?;
-        self.notes.approval(Some(lease.approval));
-        self.notes.acted(fence, done);
+        self.step_recorder.approval(Some(lease.approval));
+        self.step_recorder.acted(fence, done);
         Ok(done)
     }
 
@@ -360,10 +360,10 @@ impl Platform {
         self.say(|| (Actor::World, "answers: success".to_owned(), "ok".to_owned()));
     }
 
-    /// Records a worker's deed, its job, and the deed in words.
-    fn worker_does(&self, worker: WorkerDeed, approval: Option<Uuid>, words: &str) {
-        self.notes.worker(Some(worker));
-        self.notes.approval(approval);
+    /// Records a worker's step, its job, and the step in words.
+    fn worker_does(&self, worker: WorkerStep, approval: Option<Uuid>, words: &str) {
+        self.step_recorder.worker(Some(worker));
+        self.step_recorder.approval(approval);
         self.say(|| (Actor::Store, words.to_owned(), "ok".to_owned()));
     }
 }
@@ -384,7 +384,7 @@ impl Platform {
         if let Some(refusal) = outage {
             self.outages.end(ask.request.team, &refusal);
             if refused {
-                self.notes.outcome(CallOutcome::Refuses);
+                self.step_recorder.outcome(CallOutcome::Refuses);
             }
         }
     }

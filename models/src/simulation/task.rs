@@ -45,7 +45,7 @@ pub(super) fn worker(platform: &Arc<Platform>, skew_ms: i64) -> Task<Result<Work
     })
 }
 
-/// Polls a task once: it goes as far as the next turnstile.
+/// Polls a task once: it goes as far as the next step gate.
 pub(super) fn poll<T>(task: &mut Task<T>) -> Option<T> {
     match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),

@@ -8,7 +8,7 @@ use countersign::{
     store::StackStatus,
 };
 
-use super::{At, Deploy, Platform, Who, WorkerDeed};
+use super::{At, Deploy, Platform, Who, WorkerStep};
 use crate::{
     model::Actor,
     simulation::{CallOutcome, Mutant},
@@ -26,20 +26,20 @@ impl Deployer for Platform {
         }
         let key = launch.key.filter(|_| self.mutant != Some(Mutant::LaunchWithoutKey));
         let mut control = self.control();
-        self.notes.approval(Some(launch.approval));
+        self.step_recorder.approval(Some(launch.approval));
         if key.is_some() && outcome == CallOutcome::AppliedTwice {
             // The second one is the same deploy.
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
         }
         let same = |deploy: &Deploy| key.is_some() && deploy.launch.key == key;
         if control.deploys.iter().any(same) {
             // Running or ended: the same deploy, without a new launch.
-            self.notes.worker(Some(WorkerDeed::LaunchedAgain));
+            self.step_recorder.worker(Some(WorkerStep::LaunchedAgain));
             return;
         }
-        self.notes.worker(keyed.then_some(WorkerDeed::Launched));
-        self.notes.launched();
-        let (who, instance) = self.turnstile.turn();
+        self.step_recorder.worker(keyed.then_some(WorkerStep::Launched));
+        self.step_recorder.launched();
+        let (who, instance) = self.step_gate.turn();
         control.deploys.push(Deploy { launch: Launch { key, ..*launch }, who, instance, ended: None });
     }
 
@@ -53,11 +53,11 @@ impl Deployer for Platform {
             if ended.is_some() {
                 return Poll::Ready(ended);
             }
-            match self.turnstile.take_permit() {
+            match self.step_gate.take_permit() {
                 // The patience is at its end.
                 Some(_) => Poll::Ready(None),
                 None => {
-                    self.turnstile.wait(At::Deploy);
+                    self.step_gate.wait(At::Deploy);
                     Poll::Pending
                 }
             }

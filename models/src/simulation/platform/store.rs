@@ -1,4 +1,4 @@
-//! The store that the driver and the worker see: the real one behind the turnstile, with faults in between.
+//! The store that the driver and the worker see: the real one behind the step gate, with faults in between.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::{At, Late, Message, Platform, WorkerDeed};
+use super::{At, Late, Message, Platform, WorkerStep};
 use crate::simulation::{CallOutcome, Mutant};
 
 /// An event that is lost is swallowed: there is no answer that could be lost.
@@ -64,15 +64,15 @@ impl Store for Platform {
         let mut found = self.store.find_target(ask, step).await?;
         if let Some(refusal) = step.refusals().next().filter(|_| outcome == CallOutcome::Refuses) {
             found = Err(refusal.clone());
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
         }
         if let (Ok(target @ Some(_)), CallOutcome::StaleRead) = (&mut found, outcome) {
             // There was none at the beginning.
             *target = None;
-            self.notes.outcome(CallOutcome::StaleRead);
+            self.step_recorder.outcome(CallOutcome::StaleRead);
         }
         if let Ok(target) = found {
-            self.notes.target(target.map(|id| Target { id, created: false }));
+            self.step_recorder.target(target.map(|id| Target { id, created: false }));
         }
         self.answer_of(&found);
         Ok(found)
@@ -85,14 +85,14 @@ impl Store for Platform {
         let leased = self.store.lease_approval(ask).await?;
         match leased {
             Leased::Taken { .. } if outcome == CallOutcome::AnswerLost => {
-                self.notes.outcome(outcome);
+                self.step_recorder.outcome(outcome);
                 self.answered(|| "fault, leased but the answer is lost".to_owned());
                 return Err(StoreError::unknown("injected"));
             }
             Leased::Taken { .. } => {}
             Leased::Held { .. } => {
-                self.turnstile.wait(At::Elsewhere);
-                self.notes.waits();
+                self.step_gate.wait(At::Elsewhere);
+                self.step_recorder.waits();
                 self.answered(|| "held by another: waits".to_owned());
             }
             Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
@@ -128,9 +128,9 @@ impl Store for Platform {
                 fence,
                 ops: ops.to_vec(),
             };
-            let (who, _) = self.turnstile.turn();
+            let (who, _) = self.step_gate.turn();
             self.control().late.push(Late { who, message });
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::unknown("injected"));
         }
@@ -156,7 +156,7 @@ impl Store for Platform {
         }
         match outcome {
             CallOutcome::AnswerLost if has_answer(step) => {
-                self.notes.outcome(outcome);
+                self.step_recorder.outcome(outcome);
                 if consumes && self.mutant == Some(Mutant::ClaimReleased) {
                     self.store.strategy().forget(commit.approval);
                 }
@@ -164,7 +164,7 @@ impl Store for Platform {
                 Err(StoreError::unknown("injected"))
             }
             CallOutcome::AppliedTwice => {
-                self.notes.outcome(outcome);
+                self.step_recorder.outcome(outcome);
                 // The reply to the duplicate is dropped.
                 self.deliver(ask, step, commit).ok();
                 self.answered(|| "fault, delivered twice".to_owned());
@@ -186,12 +186,12 @@ impl Store for Platform {
 
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_does(WorkerDeed::Leased, None, "leases the launch job");
+        self.worker_does(WorkerStep::Leased, None, "leases the launch job");
         self.reach(outcome)?;
         let lease = self.store.lease_job(lease_ms).await?;
-        self.notes.approval(lease.as_ref().map(|lease| lease.approval));
+        self.step_recorder.approval(lease.as_ref().map(|lease| lease.approval));
         if lease.is_some() && outcome == CallOutcome::AnswerLost {
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
             self.answered(|| "fault, leased but the answer is lost".to_owned());
             return Err(StoreError::unknown("injected"));
         }
@@ -200,10 +200,10 @@ impl Store for Platform {
 
     async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_does(WorkerDeed::Renewed, Some(lease.approval), "renews the lease");
+        self.worker_does(WorkerStep::Renewed, Some(lease.approval), "renews the lease");
         self.reach(outcome)?;
         let renewed = self.store.renew_lease(lease, lease_ms).await?;
-        self.notes.acted(lease.fence, renewed);
+        self.step_recorder.acted(lease.fence, renewed);
         if !renewed {
             self.answered(|| "no longer its own".to_owned());
         }
@@ -212,24 +212,24 @@ impl Store for Platform {
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.worker_does(WorkerDeed::Finished, Some(lease.approval), "settles the target: the job is done");
+        self.worker_does(WorkerStep::Finished, Some(lease.approval), "settles the target: the job is done");
         self.reach(outcome)?;
         if outcome == CallOutcome::AppliedLate {
-            let (who, _) = self.turnstile.turn();
+            let (who, _) = self.step_gate.turn();
             self.control().late.push(Late { who, message: Message::Finish { lease: lease.clone(), ended } });
-            self.notes.outcome(outcome);
+            self.step_recorder.outcome(outcome);
             self.answered(|| "fault, it is on its way and the answer is given up".to_owned());
             return Err(StoreError::unknown("injected"));
         }
         let finished = self.deliver_finish(lease, ended)?;
         match outcome {
             CallOutcome::AnswerLost => {
-                self.notes.outcome(outcome);
+                self.step_recorder.outcome(outcome);
                 self.answered(|| "fault, applied but the answer is lost".to_owned());
                 Err(StoreError::unknown("injected"))
             }
             CallOutcome::AppliedTwice => {
-                self.notes.outcome(outcome);
+                self.step_recorder.outcome(outcome);
                 self.deliver_finish(lease, ended).ok();
                 Ok(finished)
             }

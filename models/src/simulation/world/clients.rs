@@ -126,12 +126,12 @@ impl Simulation {
         self.platform.admit(who, plan.instance, outcome);
         let answer = task::poll(request);
         let done = self.platform.done();
-        let deed = done.as_ref().expect("a request passes the turnstile whenever it is polled");
+        let record = done.as_ref().expect("a request passes the step gate whenever it is polled");
         let now = self.platform.clock.now();
         attempt.at = self.platform.at();
-        attempt.waits = deed.waits;
+        attempt.waits = record.waits;
         self.acted = Some((client, duplicate));
-        if let Some(target) = deed.target {
+        if let Some(target) = record.target {
             let created = |found: Target| attempt.target.is_some_and(|one| one.id == found.id && one.created);
             attempt.target = target.map(|found| Target { created: found.created || created(found), ..found });
             let mut control = self.platform.control();
@@ -139,33 +139,33 @@ impl Simulation {
                 deploy.launch.target = attempt.target.map(|target| target.id);
             }
         }
-        if deed.changed.consumed > 0 {
+        if record.changed.consumed > 0 {
             consumer.consumed = Some(attempt.target.map(|target| target.id));
         }
-        let (consumed, wrote) = (deed.changed.consumed > 0, deed.changed.wrote);
+        let (consumed, wrote) = (record.changed.consumed > 0, record.changed.wrote);
         if let Some(at) = attempt.facts.filter(|_| consumed || wrote) {
             observer.change(at, |facts| {
                 facts.consumed |= consumed;
                 facts.wrote |= wrote;
             });
         }
-        observer.changed(deed.changed, now);
-        if let Some(launch) = self.platform.launched_by(deed) {
+        observer.changed(record.changed, now);
+        if let Some(launch) = self.platform.launched_by(record) {
             observer.launched(&launch);
         }
-        observer.known.clean &= deed.outcome.fault().is_none();
+        observer.known.clean &= record.outcome.fault().is_none();
         let stage = answer.as_ref().map(|answer| answered(consumer, observer, duplicate, answer));
         if let (Some(answer), Some(stage)) = (&answer, stage) {
             self.tally.endings[Ending::of(stage, answer.replayed) as usize] += 1;
         }
-        self.describe_promotion(client, deed, answer.as_ref(), stage);
+        self.describe_promotion(client, record, answer.as_ref(), stage);
         if let Some(answer) = answer {
             self.tally.answered_last = Some(answer.end);
         }
         Some(Taken {
-            action: Action::Promotion { client, duplicate, outcome: deed.outcome },
-            fault: deed.outcome.fault(),
-            modelled: modelled(client, deed.outcome).filter(|_| !deed.waits),
+            action: Action::Promotion { client, duplicate, outcome: record.outcome },
+            fault: record.outcome.fault(),
+            modelled: modelled(client, record.outcome).filter(|_| !record.waits),
         })
     }
 

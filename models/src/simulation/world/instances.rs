@@ -13,7 +13,7 @@ use crate::{
     properties::PromotionState,
     simulation::{
         Action, CallOutcome, Fault, Mutant,
-        platform::{Deed, Deploy, Message, Who, WorkerDeed},
+        platform::{Deploy, Message, StepRecord, Who, WorkerStep},
         task,
     },
 };
@@ -33,36 +33,36 @@ impl Simulation {
             self.instances[index].worker = None;
         }
         let done = self.platform.done();
-        let deed = done.as_ref()?;
-        let is_stale = self.apply_worker(deed);
-        self.describe_worker(instance, deed, worked);
-        let fault = deed.outcome.fault().or(match deed.worker {
+        let record = done.as_ref()?;
+        let is_stale = self.apply_worker(record);
+        self.describe_worker(instance, record, worked);
+        let fault = record.outcome.fault().or(match record.worker {
             _ if is_stale => Some(Fault::PausedWorker),
-            Some(WorkerDeed::Leased) if skew_ms != 0 => Some(Fault::Skew),
-            Some(WorkerDeed::Renewed) => Some(Fault::SlowDeploy),
+            Some(WorkerStep::Leased) if skew_ms != 0 => Some(Fault::Skew),
+            Some(WorkerStep::Renewed) => Some(Fault::SlowDeploy),
             _ => None,
         });
-        let modelled = match deed.worker {
-            Some(WorkerDeed::Leased) => Some(model::Action::Lease { act: 0, slot: 0 }),
-            Some(WorkerDeed::Launched) => Some(model::Action::LaunchJob { act: 0, slot: 0 }),
-            Some(WorkerDeed::Finished) => Some(model::Action::JobDeployEnds { act: 0, slot: 0 }),
-            Some(WorkerDeed::Renewed | WorkerDeed::LaunchedAgain) | None => None,
+        let modelled = match record.worker {
+            Some(WorkerStep::Leased) => Some(model::Action::Lease { act: 0, slot: 0 }),
+            Some(WorkerStep::Launched) => Some(model::Action::LaunchJob { act: 0, slot: 0 }),
+            Some(WorkerStep::Finished) => Some(model::Action::JobDeployEnds { act: 0, slot: 0 }),
+            Some(WorkerStep::Renewed | WorkerStep::LaunchedAgain) | None => None,
         };
-        Some(Taken { action: Action::Worker { instance, outcome: deed.outcome }, fault, modelled })
+        Some(Taken { action: Action::Worker { instance, outcome: record.outcome }, fault, modelled })
     }
 
     /// True if the worker acted on a lease that another one has since acquired.
-    fn apply_worker(&mut self, deed: &Deed) -> bool {
-        let harmed = deed.outcome.fault().is_some();
-        if let Some(launch) = self.platform.launched_by(deed)
+    fn apply_worker(&mut self, record: &StepRecord) -> bool {
+        let harmed = record.outcome.fault().is_some();
+        if let Some(launch) = self.platform.launched_by(record)
             && let Some(observer) = self.observers.iter_mut().find(|observer| observer.id == launch.approval)
         {
             observer.launched(&launch);
         }
         let mut is_stale = false;
-        if let Some((fence, succeeded)) = deed.acted
+        if let Some((fence, succeeded)) = record.acted
             && let Some(observer) =
-                self.observers.iter_mut().find(|observer| Some(observer.id) == deed.approval)
+                self.observers.iter_mut().find(|observer| Some(observer.id) == record.approval)
         {
             // The state before the worker acted.
             is_stale = matches!(observer.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
@@ -103,7 +103,7 @@ impl Simulation {
         })?;
         let late = control.late.remove(place);
         drop(control);
-        self.platform.take_deed();
+        self.platform.take_record();
         self.platform.act_for(late.who);
         match late.message {
             Message::Finish { lease, ended } => {
@@ -115,22 +115,22 @@ impl Simulation {
                 self.platform.deliver(&ask, &flow.steps()[step], commit).ok();
             }
         }
-        let deed = self.platform.take_deed();
+        let record = self.platform.take_record();
         let now = self.now();
         if let Who::Attempt { client, attempt } = late.who {
             let consumer = &mut self.consumers[usize::from(client)];
             let observer = &mut self.observers[usize::from(consumer.plan.approval)];
-            observer.changed(deed.changed, now);
-            if deed.changed.consumed > 0 {
-                consumer.consumed = Some(deed.target.flatten().map(|target| target.id));
+            observer.changed(record.changed, now);
+            if record.changed.consumed > 0 {
+                consumer.consumed = Some(record.target.flatten().map(|target| target.id));
             }
             observer.change(usize::from(attempt), |facts| {
                 let matters = facts.stage == PromotionState::Running || facts.stage.is_refused();
-                facts.wrote |= deed.changed.wrote && matters;
-                facts.consumed |= deed.changed.consumed > 0 && matters;
+                facts.wrote |= record.changed.wrote && matters;
+                facts.consumed |= record.changed.consumed > 0 && matters;
             });
         }
-        self.apply_worker(&deed);
+        self.apply_worker(&record);
         match client {
             Some(client) => {
                 self.note_client(client, "has a late message arrive: it is applied, if it still can be");

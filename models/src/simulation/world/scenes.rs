@@ -10,7 +10,7 @@ use super::Simulation;
 use crate::{
     model::{Actor, Scene},
     properties::PromotionState,
-    simulation::{Wants, platform::Deed},
+    simulation::{Wants, platform::StepRecord},
 };
 
 impl Simulation {
@@ -62,7 +62,7 @@ impl Simulation {
     pub(super) fn describe_promotion(
         &mut self,
         client: u8,
-        deed: &Deed,
+        record: &StepRecord,
         answer: Option<&Answer>,
         stage: Option<PromotionState>,
     ) {
@@ -70,7 +70,7 @@ impl Simulation {
             return;
         }
         let from = self.actor(client);
-        let (to, does, result) = match &deed.words {
+        let (to, does, result) = match &record.words {
             Some(words) => (words.0, words.1.clone(), Some(words.2.clone())),
             None => (from, "goes on".to_owned(), None),
         };
@@ -86,25 +86,25 @@ impl Simulation {
         };
         let success = stage == Some(PromotionState::Succeeded);
         let result = result.filter(|result| !(success && result == "ok"));
-        let is_harm = deed.outcome.fault().is_some();
+        let is_harm = record.outcome.fault().is_some();
         self.push_scene(from, to, does, result, is_harm);
     }
 
     pub(super) fn describe_worker(
         &mut self,
         instance: u8,
-        deed: &Deed,
+        record: &StepRecord,
         worked: Option<Result<Worked, StoreError>>,
     ) {
         if !self.platform.in_words {
             return;
         }
-        let Some((to, does, result)) = deed.words.as_deref().cloned() else { return };
+        let Some((to, does, result)) = record.words.as_deref().cloned() else { return };
         let result = match worked {
             Some(Ok(Worked::LeaseLost)) => Some("another worker has its lease now".to_owned()),
             _ => Some(result).filter(|result| result != "ok"),
         };
-        let is_harm = deed.outcome.fault().is_some();
+        let is_harm = record.outcome.fault().is_some();
         self.push_scene(Actor::Worker { index: instance }, to, does, result, is_harm);
     }
 }

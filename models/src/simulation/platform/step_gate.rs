@@ -1,13 +1,13 @@
-//! The turnstile: admits one task at a time, with the outcome of its effect, and records where the others wait.
+//! The step gate: admits one task at a time, with the outcome of its effect, and records where the others wait.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{At, Who};
 use crate::simulation::CallOutcome;
 
-/// A lock that is never contended, as that of [the notes](super::notes).
+/// A lock that is never contended, as that of [the notes](super::step_record).
 #[derive(Debug, Default)]
-pub(super) struct Turnstile(Mutex<State>);
+pub(super) struct StepGate(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -24,7 +24,7 @@ impl Default for State {
     }
 }
 
-impl Turnstile {
+impl StepGate {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,8 +65,8 @@ mod tests {
 
     #[test]
     fn what_is_put_in_comes_out() {
-        let turnstile = Turnstile::default();
-        assert_eq!((turnstile.take_permit(), turnstile.at()), (None, At::Elsewhere));
+        let step_gate = StepGate::default();
+        assert_eq!((step_gate.take_permit(), step_gate.at()), (None, At::Elsewhere));
         let whos = [
             Who::Attempt { client: 0, attempt: 0 },
             Who::Attempt { client: u8::MAX, attempt: u16::MAX },
@@ -75,17 +75,17 @@ mod tests {
         ];
         for (who, instance) in whos.into_iter().flat_map(|who| [(who, 0), (who, 7)]) {
             for outcome in CallOutcome::ALL {
-                turnstile.admit(who, instance, outcome);
-                assert_eq!(turnstile.turn(), (who, instance));
-                assert_eq!(turnstile.take_permit(), Some(outcome));
-                assert_eq!(turnstile.take_permit(), None, "one permit, one passage");
+                step_gate.admit(who, instance, outcome);
+                assert_eq!(step_gate.turn(), (who, instance));
+                assert_eq!(step_gate.take_permit(), Some(outcome));
+                assert_eq!(step_gate.take_permit(), None, "one permit, one passage");
             }
         }
         for consumes in [false, true] {
             for writes_target in [false, true] {
                 for at in [At::Change { consumes, writes_target }, At::Deploy, At::Elsewhere] {
-                    turnstile.wait(at);
-                    assert_eq!(turnstile.at(), at);
+                    step_gate.wait(at);
+                    assert_eq!(step_gate.at(), at);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The notes of a task during its turn, and the [`Deed`] that they form.
+//! The notes of a task during its turn, and the [`StepRecord`] that they form.
 
 use std::{
     mem,
@@ -13,7 +13,7 @@ use crate::model::Actor;
 
 /// Changes made in one turn of a task.
 #[derive(Clone, Debug, Default)]
-pub(in crate::simulation) struct Deed {
+pub(in crate::simulation) struct StepRecord {
     /// Actual outcome of the effect: a fault that affects nothing does not count.
     pub(in crate::simulation) outcome: CallOutcome,
     pub(in crate::simulation) changed: Changed,
@@ -24,7 +24,7 @@ pub(in crate::simulation) struct Deed {
     /// Another attempt holds the lease: nothing changed.
     pub(in crate::simulation) waits: bool,
     /// Something that the model's worker does.
-    pub(in crate::simulation) worker: Option<WorkerDeed>,
+    pub(in crate::simulation) worker: Option<WorkerStep>,
     /// The approval whose job it is about.
     pub(in crate::simulation) approval: Option<Uuid>,
     /// A worker acted on the lease with this fencing number; whether it succeeded.
@@ -47,7 +47,7 @@ pub(in crate::simulation) struct Changed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::simulation) enum WorkerDeed {
+pub(in crate::simulation) enum WorkerStep {
     Leased,
     Launched,
     LaunchedAgain,
@@ -58,20 +58,20 @@ pub(in crate::simulation) enum WorkerDeed {
 /// The notes since the last [`take`](Self::take). The lock is never contended: one thread plays a schedule, and only
 /// the trait bounds of the platform require it.
 #[derive(Default)]
-pub(super) struct Notes(Mutex<Deed>);
+pub(super) struct StepRecorder(Mutex<StepRecord>);
 
-impl Notes {
-    fn deed(&self) -> MutexGuard<'_, Deed> {
+impl StepRecorder {
+    fn record(&self) -> MutexGuard<'_, StepRecord> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn outcome(&self, outcome: CallOutcome) {
-        self.deed().outcome = outcome;
+        self.record().outcome = outcome;
     }
 
     /// A transaction was sent and made these changes.
     pub(super) fn sent(&self, changed: Changed) {
-        let known = &mut self.deed().changed;
+        let known = &mut self.record().changed;
         known.consumed += changed.consumed;
         known.wrote |= changed.wrote;
         known.vault |= changed.vault;
@@ -80,45 +80,45 @@ impl Notes {
 
     /// The deploy that began last is its doing.
     pub(super) fn launched(&self) {
-        self.deed().launched = true;
+        self.record().launched = true;
     }
 
     pub(super) fn waits(&self) {
-        self.deed().waits = true;
+        self.record().waits = true;
     }
 
     /// The promotion knows of this target from now on, or of none.
     pub(super) fn target(&self, target: Option<Target>) {
-        self.deed().target = Some(target);
+        self.record().target = Some(target);
     }
 
-    pub(super) fn worker(&self, does: Option<WorkerDeed>) {
-        self.deed().worker = does;
+    pub(super) fn worker(&self, does: Option<WorkerStep>) {
+        self.record().worker = does;
     }
 
     /// The approval of this job, if known.
     pub(super) fn approval(&self, approval: Option<Uuid>) {
-        self.deed().approval = approval;
+        self.record().approval = approval;
     }
 
     /// A worker acted on the lease with this fencing number. To have succeeded once is to have succeeded.
     pub(super) fn acted(&self, fence: u64, succeeded: bool) {
-        let mut deed = self.deed();
-        let before = deed.acted.is_some_and(|(_, succeeded)| succeeded);
-        deed.acted = Some((fence, succeeded || before));
+        let mut record = self.record();
+        let before = record.acted.is_some_and(|(_, succeeded)| succeeded);
+        record.acted = Some((fence, succeeded || before));
     }
 
-    /// The first call names the deed, the last one its result.
+    /// The first call names the step, the last one its result.
     pub(super) fn say(&self, (to, does, result): (Actor, String, String)) {
-        match &mut self.deed().words {
+        match &mut self.record().words {
             Some(words) => words.2 = result,
             none => *none = Some(Box::new((to, does, result))),
         }
     }
 
     /// The notes since the last call.
-    pub(super) fn take(&self) -> Deed {
-        mem::take(&mut *self.deed())
+    pub(super) fn take(&self) -> StepRecord {
+        mem::take(&mut *self.record())
     }
 }
 
@@ -128,46 +128,46 @@ mod tests {
 
     #[test]
     fn what_was_noted_is_taken_once() {
-        let notes = Notes::default();
+        let step_recorder = StepRecorder::default();
         let (approval, target) = (Uuid::from_u128(1 << 100 | 5), Uuid::max());
-        notes.outcome(CallOutcome::AnswerLost);
+        step_recorder.outcome(CallOutcome::AnswerLost);
         let changed = |wrote, vault| Changed { consumed: 1, wrote, vault, other_services: false };
-        notes.sent(changed(true, false));
-        notes.sent(changed(false, true));
-        notes.launched();
-        notes.waits();
-        notes.worker(Some(WorkerDeed::Renewed));
-        notes.target(Some(Target { id: target, created: true }));
-        notes.approval(Some(approval));
-        notes.acted(3, true);
-        notes.acted(4, false);
+        step_recorder.sent(changed(true, false));
+        step_recorder.sent(changed(false, true));
+        step_recorder.launched();
+        step_recorder.waits();
+        step_recorder.worker(Some(WorkerStep::Renewed));
+        step_recorder.target(Some(Target { id: target, created: true }));
+        step_recorder.approval(Some(approval));
+        step_recorder.acted(3, true);
+        step_recorder.acted(4, false);
         for (does, result) in [("does", "ok"), ("", "fault")] {
-            notes.say((Actor::Store, does.to_owned(), result.to_owned()));
+            step_recorder.say((Actor::Store, does.to_owned(), result.to_owned()));
         }
-        let deed = notes.take();
-        assert_eq!((deed.outcome, deed.worker), (CallOutcome::AnswerLost, Some(WorkerDeed::Renewed)));
-        assert!(deed.launched && deed.waits);
-        let Changed { consumed, wrote, vault, other_services } = deed.changed;
+        let record = step_recorder.take();
+        assert_eq!((record.outcome, record.worker), (CallOutcome::AnswerLost, Some(WorkerStep::Renewed)));
+        assert!(record.launched && record.waits);
+        let Changed { consumed, wrote, vault, other_services } = record.changed;
         assert_eq!((consumed, wrote, vault, other_services), (2, true, true, false));
-        assert_eq!(deed.target, Some(Some(Target { id: target, created: true })));
-        assert_eq!((deed.approval, deed.acted), (Some(approval), Some((4, true))));
-        assert_eq!(deed.words.as_deref(), Some(&(Actor::Store, "does".to_owned(), "fault".to_owned())));
+        assert_eq!(record.target, Some(Some(Target { id: target, created: true })));
+        assert_eq!((record.approval, record.acted), (Some(approval), Some((4, true))));
+        assert_eq!(record.words.as_deref(), Some(&(Actor::Store, "does".to_owned(), "fault".to_owned())));
         // The next notes contain none of it.
-        notes.outcome(CallOutcome::Happens);
-        for deed in [notes.take(), notes.take()] {
-            assert_eq!(format!("{deed:?}"), format!("{:?}", Deed::default()));
+        step_recorder.outcome(CallOutcome::Happens);
+        for record in [step_recorder.take(), step_recorder.take()] {
+            assert_eq!(format!("{record:?}"), format!("{:?}", StepRecord::default()));
         }
     }
 
     #[test]
     fn a_target_that_is_none_is_no_news_of_none() {
-        let notes = Notes::default();
-        notes.waits();
-        assert_eq!(notes.take().target, None);
-        notes.target(None);
-        assert_eq!(notes.take().target, Some(None));
+        let step_recorder = StepRecorder::default();
+        step_recorder.waits();
+        assert_eq!(step_recorder.take().target, None);
+        step_recorder.target(None);
+        assert_eq!(step_recorder.take().target, Some(None));
         let found = Target { id: Uuid::nil(), created: false };
-        notes.target(Some(found));
-        assert_eq!(notes.take().target, Some(Some(found)));
+        step_recorder.target(Some(found));
+        assert_eq!(step_recorder.take().target, Some(Some(found)));
     }
 }
