@@ -10,7 +10,7 @@
 //! reads no clock, draws nothing, and knows no runtime but a poll. What a seed decides, the scheduler decides before,
 //! so that the list of actions alone plays the same run again.
 //!
-//! Judged by the same properties as the model, after every step; liveness when the schedule is over, in a heal phase
+//! Judged by the same properties as the model, after every step; liveness when the schedule is over, in a liveness phase
 //! without faults.
 
 mod action;
@@ -20,8 +20,8 @@ mod coverage;
 mod crash_points;
 mod failure;
 mod faults;
-mod heal;
 mod known_bad;
+mod liveness_phase;
 mod mutants;
 mod observer;
 mod platform;

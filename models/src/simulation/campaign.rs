@@ -198,8 +198,8 @@ impl Report {
 
     fn count(&mut self, seed: u64, drawn: &Drawn) {
         self.schedules += 1;
-        self.actions += (drawn.taken.len() + drawn.healing.len()) as u64;
-        self.longest = self.longest.max((drawn.taken.len() + drawn.healing.len()) as u64);
+        self.actions += (drawn.taken.len() + drawn.liveness_actions.len()) as u64;
+        self.longest = self.longest.max((drawn.taken.len() + drawn.liveness_actions.len()) as u64);
         if drawn.size == Size::Modelled {
             self.modelled += 1;
             self.modelled_steps += drawn.taken.len() as u64;
@@ -377,8 +377,8 @@ impl Campaign {
 
     fn failure(&self, seed: u64, shadows: &Shadows, property: Property) -> Failure {
         let drawn = draw(&self.flow, self.mutant, seed, shadows, &mut |_, _| {});
-        // A violation in the heal phase includes the actions of that phase.
-        let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.healing).collect();
+        // A violation in the liveness phase includes the actions of that phase.
+        let actions = drawn.taken.iter().map(|taken| taken.action).chain(drawn.liveness_actions).collect();
         let schedule = Schedule { scenario: drawn.scenario, actions };
         let Schedule { scenario, actions } = shrink(&self.flow, &schedule, self.mutant, property);
         Failure {

@@ -23,7 +23,7 @@ pub struct CrashPoints {
     pub total: usize,
     /// Crash points that were reached, crashed in, and healed from.
     pub covered: usize,
-    /// Findings after the heal phase of each.
+    /// Findings after the liveness phase of each.
     pub found: Found,
 }
 
@@ -90,6 +90,6 @@ fn crash_after(flow: &Arc<Flow>, model: &Model, path: &[Action]) -> Option<Found
         let taken = last.filter(|taken| taken.modelled == Some(*action))?;
         shadow.follow(&taken, &simulation).ok()?;
     }
-    simulation.heal();
+    simulation.liveness_phase();
     Some(simulation.found())
 }

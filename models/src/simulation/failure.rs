@@ -75,7 +75,7 @@ pub struct Replayed {
     pub taken: usize,
     /// The actions in words.
     pub scenes: Vec<Scene>,
-    /// The actions of the heal phase in words.
+    /// The actions of the liveness phase in words.
     pub aftermath: Vec<Scene>,
 }
 
@@ -111,7 +111,7 @@ impl Failure {
         let mut simulation = begin(&flow, &self.scenario, mutant, &self.actions).in_words();
         let taken = self.actions.iter().filter(|action| simulation.take(**action).is_some()).count();
         let until = simulation.scenes().len();
-        simulation.heal();
+        simulation.liveness_phase();
         let (scenes, aftermath) = simulation.scenes().split_at(until);
         let is_broken = simulation.found().broken >> property as u32 & 1 == 1;
         Ok(Replayed { property, is_broken, taken, scenes: scenes.to_vec(), aftermath: aftermath.to_vec() })

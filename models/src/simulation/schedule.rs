@@ -24,9 +24,9 @@ pub struct Schedule {
 pub struct Played {
     /// Findings, liveness included.
     pub found: Found,
-    /// Properties violated when the heal phase began, or pending then and never reached.
+    /// Properties violated when the liveness phase began, or pending then and never reached.
     pub by_then: u32,
-    /// The actions taken, without the heal phase.
+    /// The actions taken, without the liveness phase.
     pub taken: Vec<Action>,
 }
 
@@ -35,7 +35,7 @@ pub fn play(flow: &Arc<Flow>, schedule: &Schedule, mutant: Option<Mutant>) -> Pl
     let mut simulation = begin(flow, &schedule.scenario, mutant, &schedule.actions);
     let taken = schedule.actions.iter().filter_map(|action| Some(simulation.take(*action)?.action)).collect();
     let before = simulation.found().broken;
-    simulation.heal();
+    simulation.liveness_phase();
     let found = simulation.found();
     Played { found, by_then: before | (found.broken & simulation.owed()), taken }
 }
@@ -58,8 +58,8 @@ pub(super) struct Drawn {
     pub(super) scenario: Scenario,
     pub(super) size: Size,
     pub(super) taken: Vec<Taken>,
-    /// The actions of the heal phase.
-    pub(super) healing: Vec<Action>,
+    /// The actions of the liveness phase.
+    pub(super) liveness_actions: Vec<Action>,
     pub(super) found: Found,
     pub(super) endings: [u32; Ending::ALL.len()],
     pub(super) divergence: Option<Box<Divergence>>,
@@ -100,12 +100,12 @@ pub(super) fn draw(
             divergence = shadow.follow(&done, &simulation).err();
         }
     }
-    simulation.heal();
+    simulation.liveness_phase();
     Drawn {
         scenario: swarm.scenario,
         size: swarm.size,
         taken,
-        healing: simulation.healing().to_vec(),
+        liveness_actions: simulation.liveness_actions().to_vec(),
         found: simulation.found(),
         endings: simulation.endings(),
         divergence,

@@ -10,7 +10,7 @@ use crate::properties::Property;
 /// The minimal schedule that violates `property`: no action can be left out, no fault removed, and no participant
 /// removed.
 ///
-/// A schedule violates a safety property if it does so before the heal phase; a liveness property if that is pending
+/// A schedule violates a safety property if it does so before the liveness phase; a liveness property if that is pending
 /// then and never reached. So its length is comparable with that of the model's shortest run.
 ///
 /// Returned unchanged if it does not violate the property to begin with.

@@ -55,15 +55,15 @@ pub struct Simulation {
     teams: Vec<TeamSeen>,
     /// First position of a promotion of the flow.
     begins_at: At,
-    /// Number of clients in the scenario, without those of the heal phase.
+    /// Number of clients in the scenario, without those of the liveness phase.
     clients: usize,
     /// Number of builds of a source so far.
     images: u64,
     tally: Tally,
     /// The client's request that was polled last, if the last action was a poll.
     acted: Option<(u8, bool)>,
-    /// `None` before the heal phase.
-    heal_phase: Option<HealPhase>,
+    /// `None` before the liveness phase.
+    liveness_phase: Option<LivenessPhase>,
     scenes: Vec<Scene>,
 }
 
@@ -93,7 +93,7 @@ struct Tally {
 }
 
 /// The phase without faults, in which liveness is judged.
-struct HealPhase {
+struct LivenessPhase {
     actions: Vec<Action>,
     /// The liveness properties pending at its beginning.
     owed: u32,
@@ -173,20 +173,20 @@ impl Simulation {
         self.platform.clock.now()
     }
 
-    /// The actions taken in the heal phase.
-    pub(super) fn healing(&self) -> &[Action] {
-        self.heal_phase.as_ref().map_or(&[], |phase| &phase.actions)
+    /// The actions taken in the liveness phase.
+    pub(super) fn liveness_actions(&self) -> &[Action] {
+        self.liveness_phase.as_ref().map_or(&[], |phase| &phase.actions)
     }
 
-    /// The liveness properties pending at the beginning of the heal phase.
+    /// The liveness properties pending at the beginning of the liveness phase.
     pub(super) fn owed(&self) -> u32 {
-        self.heal_phase.as_ref().map_or(0, |phase| phase.owed)
+        self.liveness_phase.as_ref().map_or(0, |phase| phase.owed)
     }
 
-    pub(super) fn begin_to_heal(&mut self) {
+    pub(super) fn begin_liveness_phase(&mut self) {
         let owed =
             self.observers.iter().fold(0, |bits, observer| bits | observer.overdue() | observer.promised());
-        self.heal_phase = Some(HealPhase { actions: Vec::new(), owed });
+        self.liveness_phase = Some(LivenessPhase { actions: Vec::new(), owed });
     }
 
     /// Takes the action. `None` when it is not possible here: then nothing has happened.
@@ -194,7 +194,7 @@ impl Simulation {
         self.acted = None;
         let taken = self.act(action)?;
         self.observe();
-        if let Some(phase) = &mut self.heal_phase {
+        if let Some(phase) = &mut self.liveness_phase {
             phase.actions.push(taken.action);
         }
         Some(taken)

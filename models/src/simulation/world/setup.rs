@@ -77,7 +77,7 @@ impl Simulation {
             images: 1,
             tally: Tally::default(),
             acted: None,
-            heal_phase: None,
+            liveness_phase: None,
             scenes: Vec::new(),
         };
         simulation.observe();

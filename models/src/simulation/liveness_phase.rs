@@ -1,4 +1,4 @@
-//! The heal phase: faults are off, running work is completed, and then every client retries.
+//! The liveness phase: faults are off, running work is completed, and then every client retries.
 //!
 //! L1 and L2 are judged when no work is running and before the first retry: a retry may cover up a state that would
 //! never recover by itself. L3 and L4 are judged by fresh requests.
@@ -13,8 +13,8 @@ const PATIENCE: u32 = 100_000;
 
 impl Simulation {
     /// Lets everything come to rest, and judges liveness.
-    pub fn heal(&mut self) {
-        self.begin_to_heal();
+    pub fn liveness_phase(&mut self) {
+        self.begin_liveness_phase();
         let at_rest = self.come_to_rest();
         let overdue = self.observers().iter().fold(0, |bits, observer| bits | observer.overdue());
         self.break_promises(overdue);
