@@ -3,7 +3,6 @@
 pub mod advice;
 pub mod audit;
 pub mod controls;
-pub mod evidence;
 pub mod explain;
 pub mod explorer;
 pub mod export;
@@ -12,6 +11,7 @@ pub mod flows;
 pub mod history;
 pub mod liveness;
 pub mod model;
+pub mod observation;
 pub mod outages;
 pub mod properties;
 pub mod prove;

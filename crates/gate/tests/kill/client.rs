@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use countersign_models::evidence::Told;
+use countersign_models::observation::Response;
 use serde_json::Value;
 
 use crate::instance::Instance;
@@ -121,20 +121,20 @@ impl Clients {
     }
 
     /// As [`until_answered`](Self::until_answered), and records all answers.
-    pub(crate) fn insist(&self, call: Call<'_>, told: &mut Vec<Told>) -> Answer {
+    pub(crate) fn insist(&self, call: Call<'_>, told: &mut Vec<Response>) -> Answer {
         for _ in 0..PATIENCE {
             match self.once(call) {
                 Some(answer) if answer.status < 400 => {
-                    told.push(Told::Success(answer.status, answer.body.clone()));
+                    told.push(Response::Success(answer.status, answer.body.clone()));
                     return answer;
                 }
                 Some(answer)
                     if answer.text("code") == "idempotency_key_in_flight" || answer.status == 429 => {}
                 Some(answer) if answer.status < 500 => {
-                    told.push(Told::Refusal(answer.status, answer.text("code")));
+                    told.push(Response::Refusal(answer.status, answer.text("code")));
                     return answer;
                 }
-                Some(_) | None => told.push(Told::Nothing),
+                Some(_) | None => told.push(Response::Nothing),
             }
             pause(20);
         }

@@ -212,8 +212,8 @@ impl Campaign {
         for life in lives {
             let launched = launches.get(&life.id);
             let fenced = fences.get(&life.id);
-            let (words, evidence, fresh_succeeds) = self.evidence(life, launched, fenced);
-            let found = evidence.judge(fresh_succeeds);
+            let (words, observation, fresh_succeeds) = self.observation(life, launched, fenced);
+            let found = observation.judge(fresh_succeeds);
             outcome.witnessed |= found.witnessed;
             for property in found.broken() {
                 outcome.broken.entry(property.id()).or_insert_with(|| words.clone());

@@ -7,7 +7,7 @@ use countersign::{
     store::AuditKind,
 };
 use countersign_models::{
-    evidence::{Client, Evidence, Told},
+    observation::{Client, Observation, Response},
     properties::Beyond,
 };
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ pub(crate) struct Life {
     image: String,
     number: usize,
     twist: Twist,
-    evidence: Evidence,
+    observation: Observation,
     /// Outcome of the fresh promotion after a failed preflight, if one was made.
     fresh_succeeds: Option<bool>,
 }
@@ -125,7 +125,7 @@ impl Campaign {
             image: format!("{name}:1"),
             number,
             twist,
-            evidence: Evidence {
+            observation: Observation {
                 status: Status::Pending,
                 expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
                 window_passed: false,
@@ -147,7 +147,7 @@ impl Campaign {
         self.look(&mut life);
         self.strangers(&mut life, number);
         self.decide(&mut life, twist);
-        let began_on_approved = life.evidence.seen.last() == Some(&Status::Approved);
+        let began_on_approved = life.observation.seen.last() == Some(&Status::Approved);
         match twist {
             Twist::Drift => {
                 let bearer = Some(self.bearer.as_str());
@@ -156,7 +156,7 @@ impl Campaign {
                 let call = Call { method: "PATCH", path: &path, bearer, key: None, body: Body::Json(&image) };
                 assert_eq!(self.clients.until_answered(call).status, 200);
             }
-            Twist::Expires => life.evidence.expires_at = self.expire_soon(&life.id),
+            Twist::Expires => life.observation.expires_at = self.expire_soon(&life.id),
             Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested | Twist::LeaseEnds => {}
         }
         let kills = self.service.kills.load(Ordering::SeqCst);
@@ -164,7 +164,7 @@ impl Campaign {
         let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
         let slugs: Vec<&str> =
             (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
-        life.evidence.clients = if twist == Twist::LeaseEnds {
+        life.observation.clients = if twist == Twist::LeaseEnds {
             self.while_its_lease_ends(&life.id, || self.race(&life.id, number, &slugs, began_on_approved))
         } else {
             self.race(&life.id, number, &slugs, began_on_approved)
@@ -174,12 +174,12 @@ impl Campaign {
             if began_on_approved {
                 life.fresh_succeeds = Some(succeeded(&fresh));
             }
-            life.evidence.clients.push(fresh);
+            life.observation.clients.push(fresh);
         }
-        let answers = life.evidence.clients.iter().flat_map(|client| &client.told);
-        let unsure = answers.into_iter().any(|told| *told == Told::Nothing);
-        life.evidence.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
-        life.evidence.seen.push(self.status_now(&life.id));
+        let answers = life.observation.clients.iter().flat_map(|client| &client.told);
+        let unsure = answers.into_iter().any(|told| *told == Response::Nothing);
+        life.observation.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
+        life.observation.seen.push(self.status_now(&life.id));
         life
     }
 
@@ -216,8 +216,8 @@ impl Campaign {
             let call = Call { method, path: &path, bearer: None, key: None, body: Body::None };
             assert_eq!(self.clients.until_answered(call).status, 200, "{method} of the link");
         }
-        life.evidence.beyond.looked_at = true;
-        life.evidence.beyond.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
+        life.observation.beyond.looked_at = true;
+        life.observation.beyond.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
     }
 
     /// Another team asks for it, and for one that does not exist.
@@ -230,8 +230,8 @@ impl Campaign {
                 (answer.status, answer.body.replace(id, "ID"))
             })
         };
-        life.evidence.beyond.stranger_asked = true;
-        life.evidence.beyond.stranger_told = told(&life.id) != told(&nobody);
+        life.observation.beyond.stranger_asked = true;
+        life.observation.beyond.stranger_told = told(&life.id) != told(&nobody);
     }
 
     fn decide(&self, life: &mut Life, twist: Twist) {
@@ -258,7 +258,7 @@ impl Campaign {
                 });
             }
         });
-        life.evidence.seen.push(self.status_now(&life.id));
+        life.observation.seen.push(self.status_now(&life.id));
     }
 
     /// Concurrent clients that use the approval, each with its own key. A successful client repeats its request.
@@ -311,50 +311,50 @@ impl Campaign {
     }
 
     /// The final observations.
-    pub(crate) fn evidence(
+    pub(crate) fn observation(
         &self,
         mut life: Life,
         launches: Option<&Launches>,
         fences: Option<&Fences>,
-    ) -> (String, Evidence, Option<bool>) {
+    ) -> (String, Observation, Option<bool>) {
         let answer =
             self.clients.until_answered(get(&format!("/api/v1/approvals/{}", life.id), &self.bearer));
         let audit = format!("/api/v1/audit?approval_id={}", life.id);
         let audit = self.clients.until_answered(get(&audit, &self.bearer)).json();
-        let evidence = &mut life.evidence;
-        evidence.status = status(&answer.text("status"));
+        let observation = &mut life.observation;
+        observation.status = status(&answer.text("status"));
         let expires_at = time(&answer.json()["expires_at"]).expect("it ends");
-        evidence.window_passed = expires_at.0 <= crate::kill::now().0;
-        evidence.expires_at = expires_at;
+        observation.window_passed = expires_at.0 <= crate::kill::now().0;
+        observation.expires_at = expires_at;
         for event in audit["items"].as_array().expect("a list") {
             let kind = AuditKind::ALL.into_iter().find(|kind| event["kind"] == kind.as_str());
             let kind = kind.unwrap_or_else(|| panic!("{event} is an event"));
-            evidence.events.push((kind, time(&event["at"]).expect("it has a time")));
+            observation.events.push((kind, time(&event["at"]).expect("it has a time")));
         }
         let family = self.family(&life);
         let targets: Vec<_> = family.iter().filter(|stack| stack["env"] == "production").collect();
-        let evidence = &mut life.evidence;
-        evidence.targets = targets.len();
-        evidence.wrote = !targets.is_empty();
-        evidence.building = targets.iter().filter(|stack| stack["status"] == "building").count();
+        let observation = &mut life.observation;
+        observation.targets = targets.len();
+        observation.wrote = !targets.is_empty();
+        observation.building = targets.iter().filter(|stack| stack["status"] == "building").count();
         let runs_other = targets.iter().any(|stack| stack["services"][0]["image_ref"] != life.image.as_str());
-        evidence.beyond.other_services = runs_other;
+        observation.beyond.other_services = runs_other;
         if let Some(launches) = launches {
-            evidence.launches = launches.count;
+            observation.launches = launches.count;
             let other = |document: &Value| document["services"][0]["image_ref"] != life.image.as_str();
-            evidence.launched_other = launches.documents.iter().any(other);
+            observation.launched_other = launches.documents.iter().any(other);
         }
         if let Some(fences) = fences {
-            evidence.beyond.stale_worker_tried = fences.stale_worker_tried();
-            evidence.beyond.stale_worker_acted = fences.stale_worker_acted();
+            observation.beyond.stale_worker_tried = fences.stale_worker_tried();
+            observation.beyond.stale_worker_acted = fences.stale_worker_acted();
         }
-        evidence.beyond.searched = true;
-        evidence.beyond.token_found = self.exposed(&life.token);
+        observation.beyond.searched = true;
+        observation.beyond.token_found = self.exposed(&life.token);
         // The expected status is the earlier one: approved, without a successful client.
-        if life.twist == Twist::VaultLate && life.evidence.status == Status::Approved {
+        if life.twist == Twist::VaultLate && life.observation.status == Status::Approved {
             life.fresh_succeeds = Some(succeeded(&self.mended(&life)));
         }
-        (format!("{} {:?}", life.id, life.evidence), life.evidence.clone(), life.fresh_succeeds)
+        (format!("{} {:?}", life.id, life.observation), life.observation.clone(), life.fresh_succeeds)
     }
 }
 
@@ -363,7 +363,7 @@ fn vault_key(number: usize) -> String {
 }
 
 fn succeeded(client: &Client) -> bool {
-    matches!(client.told.last(), Some(Told::Success(..)))
+    matches!(client.told.last(), Some(Response::Success(..)))
 }
 
 /// The token that the operator was sent.

@@ -109,10 +109,10 @@ struct Story<'a> {
     folder: &'a Path,
 }
 
-type Told<T = ()> = Result<T, String>;
+type ActResult<T = ()> = Result<T, String>;
 
 impl Story<'_> {
-    fn tell(&self) -> Told {
+    fn tell(&self) -> ActResult {
         let source = self.deploy_to_development()?;
         let approval = self.ask_for_an_approval(&source)?;
         let link = self.the_mail(approval)?;
@@ -127,7 +127,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn deploy_to_development(&self) -> Told<String> {
+    fn deploy_to_development(&self) -> ActResult<String> {
         chapter("A shop runs in development", "only there is anything changed without an approval");
         let body = json!({
             "name": "shop", "env": "development",
@@ -141,7 +141,7 @@ impl Story<'_> {
         answer.expect(201)?.text("slug")
     }
 
-    fn ask_for_an_approval(&self, source: &str) -> Told<Uuid> {
+    fn ask_for_an_approval(&self, source: &str) -> ActResult<Uuid> {
         chapter(
             "To production? A human has to approve",
             "without an approval the answer is 202: one was requested",
@@ -158,7 +158,7 @@ impl Story<'_> {
         approval.parse().map_err(|_| format!("{approval} is no approval's id"))
     }
 
-    fn the_mail(&self, approval: Uuid) -> Told<String> {
+    fn the_mail(&self, approval: Uuid) -> ActResult<String> {
         chapter("The operator gets a mail", "never the requester, where self-approval is forbidden");
         let file = self.folder.join("mail").join(format!("{approval}.eml"));
         let mail = eventually(|| fs::read_to_string(&file).ok()).ok_or("there is no mail")?;
@@ -170,7 +170,7 @@ impl Story<'_> {
         notification.link().ok_or_else(|| "the mail has no link".to_owned())
     }
 
-    fn look_and_approve(&self, link: &str, approval: Uuid) -> Told {
+    fn look_and_approve(&self, link: &str, approval: Uuid) -> ActResult {
         chapter("Looking changes nothing, deciding happens once", "mail scanners follow links, too");
         self.client.tell(Request::page(link)).expect(200)?;
         self.status(approval, "pending")?;
@@ -179,7 +179,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn a_build_that_nobody_approved(&self, source: &str, approval: Uuid) -> Told {
+    fn a_build_that_nobody_approved(&self, source: &str, approval: Uuid) -> ActResult {
         chapter(
             "A newer build is refused, and the approval is still good",
             "it is bound to what was asked for. Other orders of the same steps burn the approval here",
@@ -196,7 +196,7 @@ impl Story<'_> {
         build(APPROVED_IMAGE)
     }
 
-    fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> Told<(&'static str, String)> {
+    fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> ActResult<(&'static str, String)> {
         chapter("Two promote at the same moment", "one wins; the other one gets a 409: the approval is used");
         let path = format!("/api/v1/stacks/{source}/promote");
         let body = promote_with(approval);
@@ -219,7 +219,7 @@ impl Story<'_> {
         winner.ok_or_else(|| "no request won".to_owned())
     }
 
-    fn ask_again(&self, source: &str, approval: Uuid, key: &'static str, target: &str) -> Told {
+    fn ask_again(&self, source: &str, approval: Uuid, key: &'static str, target: &str) -> ActResult {
         chapter(
             "The winner's answer was lost, so it asks again",
             "the same Idempotency-Key is given the same outcome, and nothing happens",
@@ -230,7 +230,7 @@ impl Story<'_> {
         answer.is("stack_id", target)
     }
 
-    fn healthy(&self, approval: Uuid) -> Told {
+    fn healthy(&self, approval: Uuid) -> ActResult {
         chapter(
             "A worker has launched it",
             "from the outbox, under the approval's id: after a crash another one would",
@@ -245,7 +245,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn the_audit(&self, approval: Uuid) -> Told {
+    fn the_audit(&self, approval: Uuid) -> ActResult {
         chapter("And it is all written down", "each event in the same transaction as what it tells");
         let path = format!("/api/v1/audit?approval_id={approval}");
         let answer = self.client.tell(Request::get(&path).show(&["items"])).expect(200)?;
@@ -253,7 +253,7 @@ impl Story<'_> {
         if items == 3 { Ok(()) } else { Err(format!("there are {items} events, and should be 3")) }
     }
 
-    fn status(&self, approval: Uuid, expected: &str) -> Told {
+    fn status(&self, approval: Uuid, expected: &str) -> ActResult {
         let answer = self.client.ask(Request::get(&format!("/api/v1/approvals/{approval}")));
         print_line!("  {} {expected}", "the approval is still".dimmed());
         answer.is("status", expected)
@@ -270,19 +270,19 @@ const PROMOTED: &[&str] =
     &["action", "env", "stack_id", "status", "code", "approval_status", "consumed", "retryable"];
 
 impl Answer {
-    fn expect(self, status: u16) -> Told<Self> {
+    fn expect(self, status: u16) -> ActResult<Self> {
         match self.status() {
             found if found == status => Ok(self),
             found => Err(format!("{found}, expected {status}")),
         }
     }
 
-    fn text(&self, name: &str) -> Told<String> {
+    fn text(&self, name: &str) -> ActResult<String> {
         let text = self.body()[name].as_str().map(str::to_owned);
         text.ok_or_else(|| format!("the answer has no {name}"))
     }
 
-    fn is(&self, name: &str, expected: impl Into<Value>) -> Told {
+    fn is(&self, name: &str, expected: impl Into<Value>) -> ActResult {
         let expected = expected.into();
         match &self.body()[name] {
             found if *found == expected => Ok(()),

@@ -12,7 +12,7 @@ use crate::properties::{Beyond, Facts, More, PromotionFacts, PromotionState, Pro
 
 /// One answer to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Response {
     /// 200, 201 or 202: the status and the body.
     Success(u16, String),
     /// 4xx: the status and the code.
@@ -29,12 +29,12 @@ pub struct Client {
     /// The approval was approved when it began.
     pub began_on_approved: bool,
     /// The answers.
-    pub told: Vec<Told>,
+    pub told: Vec<Response>,
 }
 
 /// All observations of one approval, after all requests and deploys have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
+pub struct Observation {
     /// Its status.
     pub status: Status,
     /// The end of its window.
@@ -75,8 +75,8 @@ const PREFLIGHT: [Refusal; 5] = [
 ];
 
 impl Client {
-    fn successes(&self) -> impl Iterator<Item = &Told> {
-        self.told.iter().filter(|told| matches!(told, Told::Success(..)))
+    fn successes(&self) -> impl Iterator<Item = &Response> {
+        self.told.iter().filter(|told| matches!(told, Response::Success(..)))
     }
 
     /// Outcome of the client. One success counts, regardless of later answers.
@@ -84,22 +84,24 @@ impl Client {
         if self.successes().next().is_some() {
             return PromotionState::Succeeded;
         }
-        let last = self.told.iter().rev().find(|told| !matches!(told, Told::Nothing));
+        let last = self.told.iter().rev().find(|told| !matches!(told, Response::Nothing));
         match last {
-            Some(Told::Refusal(_, code)) if PREFLIGHT.iter().any(|refusal| refusal.code() == code) => {
+            Some(Response::Refusal(_, code)) if PREFLIGHT.iter().any(|refusal| refusal.code() == code) => {
                 PromotionState::PreflightRefused
             }
-            Some(Told::Refusal(409, _)) => PromotionState::Conflict,
-            Some(Told::Refusal(..)) => PromotionState::Refused,
-            Some(Told::Success(..) | Told::Nothing) | None if self.told.is_empty() => PromotionState::Waiting,
-            Some(Told::Success(..) | Told::Nothing) | None => PromotionState::Unknown,
+            Some(Response::Refusal(409, _)) => PromotionState::Conflict,
+            Some(Response::Refusal(..)) => PromotionState::Refused,
+            Some(Response::Success(..) | Response::Nothing) | None if self.told.is_empty() => {
+                PromotionState::Waiting
+            }
+            Some(Response::Success(..) | Response::Nothing) | None => PromotionState::Unknown,
         }
     }
 
     /// The client retried after an unknown outcome.
     fn has_retried(&self) -> bool {
-        let unknown = self.told.iter().position(|told| *told == Told::Nothing);
-        unknown.is_some_and(|at| self.told[at..].iter().any(|told| *told != Told::Nothing))
+        let unknown = self.told.iter().position(|told| *told == Response::Nothing);
+        unknown.is_some_and(|at| self.told[at..].iter().any(|told| *told != Response::Nothing))
     }
 
     /// The client received a success, and later another outcome.
@@ -107,20 +109,20 @@ impl Client {
         let mut successes = self.successes();
         let Some(first) = successes.next() else { return false };
         let after = self.told.iter().skip_while(|told| *told != first);
-        after.into_iter().any(|told| !matches!(told, Told::Nothing) && !is_same(first, told))
+        after.into_iter().any(|told| !matches!(told, Response::Nothing) && !is_same(first, told))
     }
 }
 
 /// True if two answers report the same outcome.
-fn is_same(first: &Told, other: &Told) -> bool {
-    matches!((first, other), (Told::Success(a, one), Told::Success(b, two)) if a == b && one == two)
+fn is_same(first: &Response, other: &Response) -> bool {
+    matches!((first, other), (Response::Success(a, one), Response::Success(b, two)) if a == b && one == two)
 }
 
 fn saturated(count: usize) -> u8 {
     count.min(2) as u8
 }
 
-impl Evidence {
+impl Observation {
     /// The violated and the exercised properties, as sets of bits. `fresh_succeeds` is the outcome of one fresh
     /// promotion of the approved payload; `None` if there was none.
     pub fn judge(&self, fresh_succeeds: Option<bool>) -> crate::simulation::Found {
@@ -234,10 +236,10 @@ impl Evidence {
 mod tests {
     use super::*;
 
-    fn sound() -> Evidence {
+    fn sound() -> Observation {
         let at = Timestamp;
         let told = |told| Client { told: vec![told], began_on_approved: true, foreign: false };
-        Evidence {
+        Observation {
             status: Status::Executed,
             expires_at: at(100),
             window_passed: false,
@@ -249,8 +251,8 @@ mod tests {
                 (AuditKind::Executed, at(3)),
             ],
             clients: vec![
-                told(Told::Success(202, "body".into())),
-                told(Told::Refusal(409, "approval_already_executed".into())),
+                told(Response::Success(202, "body".into())),
+                told(Response::Refusal(409, "approval_already_executed".into())),
             ],
             targets: 1,
             wrote: true,
@@ -263,13 +265,13 @@ mod tests {
     }
 
     /// Something that must not be, and the property that it breaks.
-    type Wrong = (fn(&mut Evidence), Property);
+    type Wrong = (fn(&mut Observation), Property);
 
     const WRONGS: [Wrong; 18] = [
         (
             |all| {
                 all.clients = vec![Client {
-                    told: vec![Told::Refusal(412, "no_services".into())],
+                    told: vec![Response::Refusal(412, "no_services".into())],
                     began_on_approved: true,
                     foreign: false,
                 }];
@@ -278,7 +280,7 @@ mod tests {
         ),
         (|all| all.launches = 2, Property::S2),
         (|all| all.clients[1].told = all.clients[0].told.clone(), Property::S2),
-        (|all| all.clients[1].told = vec![Told::Refusal(404, "approval_not_found".into())], Property::S3),
+        (|all| all.clients[1].told = vec![Response::Refusal(404, "approval_not_found".into())], Property::S3),
         (|all| all.events.retain(|(kind, _)| *kind != AuditKind::Approved), Property::S4),
         (|all| all.events[2].1 = Timestamp(100), Property::S5),
         (|all| all.launched_other = true, Property::S6),
@@ -294,7 +296,10 @@ mod tests {
         (|all| all.events.push((AuditKind::Rejected, Timestamp(4))), Property::S10),
         (|all| all.targets = 2, Property::S11),
         (|all| all.beyond.stranger_told = true, Property::S12),
-        (|all| all.clients[0].told.push(Told::Refusal(409, "approval_not_approved".into())), Property::S13),
+        (
+            |all| all.clients[0].told.push(Response::Refusal(409, "approval_not_approved".into())),
+            Property::S13,
+        ),
         (|all| all.beyond.moved_by_a_look = true, Property::S15),
         (|all| all.beyond.token_found = true, Property::S16),
         (|all| all.launches = 0, Property::L1),
@@ -309,34 +314,34 @@ mod tests {
     #[test]
     fn each_wrong_is_seen_by_its_property() {
         for (place, (spoil, property)) in WRONGS.iter().enumerate() {
-            let mut evidence = sound();
-            spoil(&mut evidence);
-            let found = evidence.judge(None);
+            let mut observation = sound();
+            spoil(&mut observation);
+            let found = observation.judge(None);
             assert!(found.broken().any(|broken| broken == *property), "wrong {place} breaks {property}");
         }
     }
 
     #[test]
     fn an_approval_that_cannot_be_used_after_a_failed_preflight_breaks_l3_and_l4() {
-        let mut evidence = sound();
-        evidence.status = Status::Approved;
-        evidence.events.pop();
-        (evidence.wrote, evidence.targets, evidence.launches) = (false, 0, 0);
-        evidence.clients = vec![Client {
-            told: vec![Told::Refusal(412, "no_services".into())],
+        let mut observation = sound();
+        observation.status = Status::Approved;
+        observation.events.pop();
+        (observation.wrote, observation.targets, observation.launches) = (false, 0, 0);
+        observation.clients = vec![Client {
+            told: vec![Response::Refusal(412, "no_services".into())],
             began_on_approved: true,
             foreign: false,
         }];
-        assert_eq!(evidence.judge(Some(true)).broken, 0);
-        let broken: Vec<_> = evidence.judge(Some(false)).broken().collect();
+        assert_eq!(observation.judge(Some(true)).broken, 0);
+        let broken: Vec<_> = observation.judge(Some(false)).broken().collect();
         assert_eq!(broken, [Property::L3, Property::L4]);
     }
 
     #[test]
     fn a_success_that_nobody_was_ever_told_of_breaks_s13() {
-        let mut evidence = sound();
-        evidence.clients.remove(0);
-        evidence.clients[0].told.insert(0, Told::Nothing);
-        assert!(evidence.judge(None).broken().any(|broken| broken == Property::S13));
+        let mut observation = sound();
+        observation.clients.remove(0);
+        observation.clients[0].told.insert(0, Response::Nothing);
+        assert!(observation.judge(None).broken().any(|broken| broken == Property::S13));
     }
 }
