@@ -110,7 +110,7 @@ pub struct Details {
     /// A number that stands for the idempotency key: equal for equal keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<u64>,
-    /// The person: `approver-1`, `requester`, `stranger`.
+    /// The person: `approver-1`, `requester`, `other_tenant`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
     /// The value of a read.

@@ -111,7 +111,7 @@ pub enum Role {
         foreign: bool,
     },
     /// Another owner's caller who knows the id.
-    Stranger,
+    OtherTenant,
     /// A link scanner.
     Scanner,
 }
@@ -250,7 +250,7 @@ impl Model {
     }
 
     fn request(&self, attempt: u8) -> &Request {
-        &self.requests[usize::from(self.role(attempt) == Role::Stranger)]
+        &self.requests[usize::from(self.role(attempt) == Role::OtherTenant)]
     }
 
     /// The key of what this attempt does, where there are keys: that of the object with one use, else that of the use.

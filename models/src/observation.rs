@@ -295,7 +295,7 @@ mod tests {
         (|all| all.seen.push(Status::Rejected), Property::S9),
         (|all| all.events.push((AuditKind::Rejected, Timestamp(4))), Property::S10),
         (|all| all.targets = 2, Property::S11),
-        (|all| all.beyond.stranger_told = true, Property::S12),
+        (|all| all.beyond.other_tenant_answered = true, Property::S12),
         (
             |all| all.clients[0].told.push(Response::Refusal(409, "approval_not_approved".into())),
             Property::S13,

@@ -130,7 +130,7 @@ pub struct Violated {
     /// S6: an act took effect with another payload.
     pub acted_other: bool,
     /// S12: a stranger changed something, or was not refused with a 404.
-    pub stranger: bool,
+    pub other_tenant: bool,
     /// S15: a scanner decided, used or acted.
     pub scanner: bool,
     /// S13: a retry did not return the outcome.

@@ -91,7 +91,7 @@ pub(super) fn closure(
     let roles = [
         (Role::Caller { index: 0, foreign: false }, true, retries),
         (Role::Caller { index: 0, foreign: true }, object.bound, retries),
-        (Role::Stranger, object.owner, false),
+        (Role::OtherTenant, object.owner, false),
         (Role::Scanner, flow.endpoint().method == Method::Get, false),
     ];
     let base = Model::unseated(flow);

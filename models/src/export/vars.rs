@@ -105,7 +105,7 @@ pub(super) fn seats(model: &Model) -> Vec<Seat> {
     let class = |one: &Cast| match one.role {
         Role::Caller { foreign: false, .. } => 0,
         Role::Caller { foreign: true, .. } => 1,
-        Role::Stranger => 2,
+        Role::OtherTenant => 2,
         Role::Scanner => 3,
     };
     let firsts = (0_u8..).zip(cast).filter(|(_, one)| one.retry_of.is_none());
@@ -257,7 +257,7 @@ impl Reader {
             ("used_stale", violated.used_stale),
             ("final_left", violated.final_left),
             ("acted_other", violated.acted_other),
-            ("stranger_got_in", violated.stranger),
+            ("stranger_got_in", violated.other_tenant),
             ("scanner_got_in", violated.scanner),
             ("retry_differed", violated.retry),
             ("too_few_approved", violated.too_few),

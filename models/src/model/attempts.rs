@@ -99,7 +99,7 @@ impl Model {
             self.receive(state, attempt);
         }
         let world = &mut state.world;
-        if self.role(attempt) == Role::Stranger {
+        if self.role(attempt) == Role::OtherTenant {
             let by_rule = match stage {
                 PromotionState::Conflict | PromotionState::Gone => true,
                 stage => {
@@ -110,7 +110,7 @@ impl Model {
                         )
                 }
             };
-            world.violated.stranger |= by_rule || stage.is_success();
+            world.violated.other_tenant |= by_rule || stage.is_success();
         }
         if one.is_owed {
             world.violated.retry |= !stage.is_success() && !one.is_excused;
@@ -122,7 +122,7 @@ impl Model {
             && one.began_on_usable
             && stage.is_refused()
             && !is_failure
-            && self.role(attempt) != Role::Stranger
+            && self.role(attempt) != Role::OtherTenant
         {
             world.violated.not_burnt |= one.uses == 0 && world.is_usable();
         }
@@ -207,7 +207,7 @@ impl Model {
 
     /// A stranger made a change.
     pub(super) fn note_change(&self, world: &mut World, attempt: u8) {
-        world.violated.stranger |= self.role(attempt) == Role::Stranger;
+        world.violated.other_tenant |= self.role(attempt) == Role::OtherTenant;
     }
 
     pub(super) fn count_effect(&self, world: &mut World, act: u8, payload: Payload) {

@@ -60,7 +60,7 @@ impl Model {
             under_way,
             clean: world.clean,
             promotions: &attempts[..self.cast.len()],
-            beyond: self.beyond(state, violated.stranger, violated.retry, violated.scanner),
+            beyond: self.beyond(state, violated.other_tenant, violated.retry, violated.scanner),
             more: More {
                 max_uses: object.uses,
                 stored_uses: Some(world.uses),
@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    fn beyond(&self, state: &State, stranger: bool, retry: bool, scanner: bool) -> Beyond {
+    fn beyond(&self, state: &State, other_tenant: bool, retry: bool, scanner: bool) -> Beyond {
         let of_role = |role: Role| {
             (0..self.attempts())
                 .find(|attempt| self.role(*attempt) == role)
@@ -110,8 +110,8 @@ impl Model {
                 && state.attempts[usize::from(attempt)].stage != PromotionState::Waiting
         });
         Beyond {
-            stranger_asked: has_ended(of_role(Role::Stranger)),
-            stranger_told: stranger,
+            other_tenant_asked: has_ended(of_role(Role::OtherTenant)),
+            other_tenant_answered: other_tenant,
             retried,
             retry_differs: retry,
             looked_at: has_ended(of_role(Role::Scanner)) || scanner || state.world.presses.scanner,

@@ -24,7 +24,7 @@ pub enum Actor {
         foreign: bool,
     },
     /// Another owner's caller who knows the id.
-    Stranger,
+    OtherTenant,
     /// A link scanner.
     Scanner,
     /// The source that the promotion takes its images from.
@@ -51,7 +51,7 @@ impl fmt::Display for Actor {
             Self::Administrator => f.write_str("administrator"),
             Self::Consumer { index, foreign: false } => write!(f, "caller {}", index + 1),
             Self::Consumer { index, foreign: true } => write!(f, "caller {} (another payload)", index + 1),
-            Self::Stranger => f.write_str("stranger"),
+            Self::OtherTenant => f.write_str("stranger"),
             Self::Scanner => f.write_str("scanner"),
             Self::Source => f.write_str("source"),
             Self::Store => f.write_str("store"),
@@ -113,7 +113,7 @@ impl Model {
     pub(super) fn actor(&self, attempt: u8) -> Actor {
         match self.role(attempt) {
             Role::Caller { index, foreign } => Actor::Consumer { index, foreign },
-            Role::Stranger => Actor::Stranger,
+            Role::OtherTenant => Actor::OtherTenant,
             Role::Scanner => Actor::Scanner,
         }
     }

@@ -142,7 +142,7 @@ impl Model {
             Property::S11 => format!("{} targets were created", world.created()),
             Property::S12 => {
                 let does = (0..self.attempts())
-                    .find(|attempt| self.role(*attempt) == Role::Stranger)
+                    .find(|attempt| self.role(*attempt) == Role::OtherTenant)
                     .map(|attempt| &state.attempts[usize::from(attempt)])
                     .map_or("was not answered 404", |one| match one {
                         one if one.uses > 0 => "used it",

@@ -57,7 +57,7 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
     // Another payload names the same object, owner and environments: only the digest tells them apart. A stranger
     // fails the owner's check and nothing else.
     let request = Request { approval: id, team, binding: binding.clone() };
-    let stranger = Request { team: Uuid::from_u128(3), ..request.clone() };
+    let other_tenant = Request { team: Uuid::from_u128(3), ..request.clone() };
     let approvals = Status::ALL.map(|status| Approval {
         id,
         team,
@@ -74,7 +74,7 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
         flow,
         bounds,
         transitions,
-        requests: [request, stranger],
+        requests: [request, other_tenant],
         approvals,
         profiles,
         layout,
@@ -97,7 +97,7 @@ fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
         }
     }
     if flow.object().owner {
-        cast.push(Cast { role: Role::Stranger, retry_of: None });
+        cast.push(Cast { role: Role::OtherTenant, retry_of: None });
     }
     if flow.endpoint().method == Method::Get {
         cast.push(Cast { role: Role::Scanner, retry_of: None });

@@ -43,7 +43,7 @@ impl Property {
             Self::S9 => facts.status.is_final() && facts.any(|one| one.stage.is_refused()),
             Self::S10 => facts.decisions > 0,
             Self::S11 => facts.any(|one| one.at_contended_write),
-            Self::S12 => facts.beyond.stranger_asked,
+            Self::S12 => facts.beyond.other_tenant_asked,
             Self::S13 => facts.beyond.retried,
             Self::S14 => facts.beyond.stale_worker_tried,
             Self::S15 => facts.beyond.looked_at,

@@ -225,9 +225,9 @@ pub struct Beyond {
     /// A team has more stacks than its plan allows.
     pub cap_passed: bool,
     /// A stranger's attempt has ended.
-    pub stranger_asked: bool,
+    pub other_tenant_asked: bool,
     /// The stranger changed something, or received another answer than a 404.
-    pub stranger_told: bool,
+    pub other_tenant_answered: bool,
     /// The retry of an attempt that had taken effect has ended.
     pub retried: bool,
     /// The retry did not return the outcome, or took effect again.

@@ -40,7 +40,7 @@ impl Property {
             Self::S9 => facts.final_left,
             Self::S10 => facts.decisions > 1,
             Self::S11 => facts.targets_created > 1 || facts.beyond.cap_passed,
-            Self::S12 => facts.beyond.stranger_told,
+            Self::S12 => facts.beyond.other_tenant_answered,
             Self::S13 => facts.beyond.retry_differs,
             Self::S14 => facts.beyond.stale_worker_acted,
             Self::S15 => facts.beyond.moved_by_a_look,

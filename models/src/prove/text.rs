@@ -10,7 +10,7 @@ impl Class {
         match self {
             Self::Caller => 'c',
             Self::Foreign => 'f',
-            Self::Stranger => 's',
+            Self::OtherTenant => 's',
             Self::Scanner => 'l',
             Self::Done => 'd',
         }

@@ -30,7 +30,7 @@ pub(super) enum Class {
     /// Asks for another payload.
     Foreign,
     /// Another owner's caller.
-    Stranger,
+    OtherTenant,
     /// A link scanner.
     Scanner,
     /// Over, and as good as any other.
@@ -157,7 +157,7 @@ impl Abstraction {
         [
             (Class::Caller, true),
             (Class::Foreign, object.bound),
-            (Class::Stranger, object.owner),
+            (Class::OtherTenant, object.owner),
             (Class::Scanner, scans),
         ]
         .into_iter()
@@ -187,7 +187,7 @@ impl Abstraction {
             let role = match class {
                 Class::Caller | Class::Done => Role::Caller { index: 0, foreign: false },
                 Class::Foreign => Role::Caller { index: 0, foreign: true },
-                Class::Stranger => Role::Stranger,
+                Class::OtherTenant => Role::OtherTenant,
                 Class::Scanner => Role::Scanner,
             };
             let (first, width) = (cast.len() as u8, self.width(class));
@@ -413,7 +413,7 @@ impl Abstraction {
             let class = match one.role {
                 Role::Caller { foreign: false, .. } => Class::Caller,
                 Role::Caller { foreign: true, .. } => Class::Foreign,
-                Role::Stranger => Class::Stranger,
+                Role::OtherTenant => Class::OtherTenant,
                 Role::Scanner => Class::Scanner,
             };
             match one.retry_of {

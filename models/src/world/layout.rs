@@ -192,7 +192,7 @@ impl Layout {
             &mut violated.used_stale,
             &mut violated.final_left,
             &mut violated.acted_other,
-            &mut violated.stranger,
+            &mut violated.other_tenant,
             &mut violated.scanner,
             &mut violated.retry,
             &mut violated.too_few,

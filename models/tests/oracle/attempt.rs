@@ -181,7 +181,7 @@ impl Judge {
         let mut broke = Broken::default();
         // S12: "every refusal that it gets by the object's rules is 404"
         let not_404 = matches!(refusal.code, Code::Conflict | Code::Gone | Code::Passing);
-        broke.add_if(self.roles[i].kin == Kin::Stranger && not_404, S12);
+        broke.add_if(self.roles[i].kin == Kin::OtherTenant && not_404, S12);
         self.end(&mut world, i, Phase::Refused(refusal));
         (world, broke)
     }
@@ -215,7 +215,7 @@ impl Judge {
     fn answer(&self, before: &World, world: &World, i: usize, free: bool, out: &mut Vec<Move>) {
         let repeat = world.attempts[i].repeat;
         let mut broke = Broken::default();
-        broke.add_if(self.roles[i].kin == Kin::Stranger, S12);
+        broke.add_if(self.roles[i].kin == Kin::OtherTenant, S12);
         if free && world.faults_left > 0 && self.flow.retry != Retry::None {
             let mut lost = world.clone();
             lost.faults_left -= 1;

@@ -47,7 +47,7 @@ impl Judge {
             let trace = attempt.writes > 0 || attempt.acts != [0; 3];
             broken.add_if(refusal.kind != Kind::Unknown && trace, S7);
             // "a refusal, other than by an injected fault or a stranger's"
-            let burns = refusal.code != Code::Fault && self.roles[i].kin != Kin::Stranger;
+            let burns = refusal.code != Code::Fault && self.roles[i].kin != Kin::OtherTenant;
             let unburned = attempt.began_usable && attempt.swaps == 0 && self.usable(world);
             broken.add_if(burns && unburned, S21);
         }

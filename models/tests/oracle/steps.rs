@@ -130,7 +130,7 @@ impl Judge {
     /// `own`: "status and expiry count as met".
     fn unmet(&self, world: &World, i: usize, conditions: Conditions, own: bool) -> Option<Code> {
         let c = conditions;
-        if c.owner && self.roles[i].kin == Kin::Stranger {
+        if c.owner && self.roles[i].kin == Kin::OtherTenant {
             Some(Code::NotFound)
         } else if c.status && world.status != Status::Approved && !own {
             Some(Code::Conflict)
@@ -240,7 +240,7 @@ impl Judge {
     /// "For S12 a use, a write, an event, a lease, an act (a job when written) and a success are changes."
     fn changed(&self, i: usize) -> Broken {
         let mut broke = Broken::default();
-        broke.add_if(self.roles[i].kin == Kin::Stranger, S12);
+        broke.add_if(self.roles[i].kin == Kin::OtherTenant, S12);
         broke
     }
 

@@ -300,7 +300,7 @@ impl World {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kin {
     Caller(u8),
-    Stranger,
+    OtherTenant,
     Scanner,
     /// The fresh attempt of L3 and L4.
     Fresh,
@@ -360,7 +360,8 @@ impl Judge {
             same_caller: 1 << index,
         };
         let mut key = bounds.callers as usize;
-        for (kin, there) in [(Kin::Stranger, flow.object.owner), (Kin::Scanner, flow.get), (Kin::Fresh, true)]
+        for (kin, there) in
+            [(Kin::OtherTenant, flow.object.owner), (Kin::Scanner, flow.get), (Kin::Fresh, true)]
         {
             if there {
                 roles.push(alone(kin, key, roles.len()));

@@ -69,7 +69,7 @@ fn id(actor: Actor) -> String {
         Actor::Operator => "operator".to_owned(),
         Actor::Administrator => "administrator".to_owned(),
         Actor::Consumer { index, .. } => format!("consumer{}", index + 1),
-        Actor::Stranger => "stranger".to_owned(),
+        Actor::OtherTenant => "stranger".to_owned(),
         Actor::Scanner => "scanner".to_owned(),
         Actor::Source => "source".to_owned(),
         Actor::Store => "store".to_owned(),

@@ -230,8 +230,8 @@ impl Campaign {
                 (answer.status, answer.body.replace(id, "ID"))
             })
         };
-        life.observation.beyond.stranger_asked = true;
-        life.observation.beyond.stranger_told = told(&life.id) != told(&nobody);
+        life.observation.beyond.other_tenant_asked = true;
+        life.observation.beyond.other_tenant_answered = told(&life.id) != told(&nobody);
     }
 
     fn decide(&self, life: &mut Life, twist: Twist) {

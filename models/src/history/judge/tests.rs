@@ -81,7 +81,7 @@ impl Story {
     }
 }
 
-fn stranger(details: &mut Details) {
+fn other_tenant(details: &mut Details) {
     details.who = Some("stranger".into());
 }
 
@@ -146,9 +146,17 @@ fn cases() -> Vec<(&'static str, Story, Story)> {
             story().used(200).used(409).read(Targets, json!(2)),
             story().used(200).used(409).read(Targets, json!(1)),
         ),
-        ("S12", story().used_as(200, stranger), story().used_as(404, stranger)),
-        ("S12", story().used_as(403, stranger), story().used_as(404, stranger).read(Observe, json!(false))),
-        ("S12", story().used_as(404, stranger).read(Observe, json!(true)), story().used_as(404, stranger)),
+        ("S12", story().used_as(200, other_tenant), story().used_as(404, other_tenant)),
+        (
+            "S12",
+            story().used_as(403, other_tenant),
+            story().used_as(404, other_tenant).read(Observe, json!(false)),
+        ),
+        (
+            "S12",
+            story().used_as(404, other_tenant).read(Observe, json!(true)),
+            story().used_as(404, other_tenant),
+        ),
         (
             "S13",
             story().used_as(200, keyed).used_as(409, keyed),

@@ -285,8 +285,8 @@ fn answered(
             }
             Outcome::Refused { .. } | Outcome::Unknown { .. } => false,
         };
-        observer.known.beyond.stranger_asked = true;
-        observer.known.beyond.stranger_told |= told;
+        observer.known.beyond.other_tenant_asked = true;
+        observer.known.beyond.other_tenant_answered |= told;
     }
     let has_key = consumer.ask.key.is_some();
     if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {

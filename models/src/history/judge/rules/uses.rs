@@ -111,17 +111,17 @@ impl View<'_> {
     }
 
     pub(super) fn strangers(&self) -> Finding {
-        let Some(stranger) = self.all(Action::Use).find(|usage| is_stranger(usage)) else {
+        let Some(other_tenant) = self.all(Action::Use).find(|usage| is_stranger(usage)) else {
             return Finding::NotExercised;
         };
         let alone = self.all(Action::Use).all(is_stranger);
-        match stranger.kind {
+        match other_tenant.kind {
             Kind::Ok => Finding::Violated(format!("another owner used the {}", self.noun())),
             _ if alone && self.used() == Some(true) => {
                 Finding::Violated(format!("another owner was refused, and the {} is used", self.noun()))
             }
-            Kind::Fail => verdict(stranger.details.status.is_some_and(|status| status != 404), || {
-                format!("another owner got {}, not 404", status(stranger))
+            Kind::Fail => verdict(other_tenant.details.status.is_some_and(|status| status != 404), || {
+                format!("another owner got {}, not 404", status(other_tenant))
             }),
             Kind::Info | Kind::Invoke => Finding::Unknown("the other owner's request got no answer".into()),
         }
