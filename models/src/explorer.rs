@@ -21,7 +21,7 @@ use rayon::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mover {
     /// Faults and crashes: they stop at some time, and liveness is judged from there.
-    Harm,
+    Fault,
     /// A move that need never be made.
     Anybody,
     /// A move that is made eventually if it stays enabled: its class, below [`Mover::CLASSES`].
@@ -31,12 +31,12 @@ pub enum Mover {
 impl Mover {
     /// The number of fairness classes there can be.
     pub const CLASSES: u8 = 32;
-    const HARM: u8 = u8::MAX;
+    const FAULT: u8 = u8::MAX;
     const ANYBODY: u8 = u8::MAX - 1;
 
     fn packed(self) -> u8 {
         match self {
-            Self::Harm => Self::HARM,
+            Self::Fault => Self::FAULT,
             Self::Anybody => Self::ANYBODY,
             Self::Owed(class) => class,
         }
@@ -44,7 +44,7 @@ impl Mover {
 
     fn unpacked(byte: u8) -> Self {
         match byte {
-            Self::HARM => Self::Harm,
+            Self::FAULT => Self::Fault,
             Self::ANYBODY => Self::Anybody,
             class => Self::Owed(class),
         }
@@ -73,7 +73,7 @@ pub trait Explorable: stateright::Model + Sync {
     /// Findings of this state.
     fn judge(&self, state: &Self::State) -> Findings;
     /// The faults and crashes in any run to this state: of two counterexamples, the one with fewer is shown.
-    fn harm(&self, state: &Self::State) -> u32;
+    fn faults(&self, state: &Self::State) -> u32;
     /// Complexity of a run to this state for its reader: of equally short runs the cheapest is shown.
     fn cost(&self, state: &Self::State) -> u32;
     /// The caller that makes the move, for counting switches between callers: an index below 15; `None` for the world.
@@ -351,8 +351,8 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
     /// A state that violates the property of this bit: fewest faults and crashes first, then fewest actions.
     pub fn first_broken(&self, bit: usize) -> Option<Id> {
         let firsts = self.shards.iter().enumerate().filter_map(|(index, shard)| {
-            let (harm, level, cost, local) = shard.first_broken[bit]?;
-            Some((harm, level, cost, Id::new(index, local as usize)))
+            let (faults, level, cost, local) = shard.first_broken[bit]?;
+            Some((faults, level, cost, Id::new(index, local as usize)))
         });
         firsts.min().map(|(.., id)| id)
     }
@@ -421,7 +421,8 @@ impl<S: Copy + Eq + Hash> Shard<S> {
                 let mut broken = findings.broken;
                 while broken != 0 {
                     let first = &mut self.first_broken[broken.trailing_zeros() as usize];
-                    let this = (model.harm(&state), self.levels.len(), model.cost(&state), id.local() as u32);
+                    let this =
+                        (model.faults(&state), self.levels.len(), model.cost(&state), id.local() as u32);
                     *first = Some(first.map_or(this, |first| first.min(this)));
                     broken &= broken - 1;
                 }

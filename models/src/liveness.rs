@@ -34,12 +34,12 @@ const OUTSIDE: u32 = u32::MAX;
 /// A way in which the good can be avoided, with the shortest stem there is; `None` when it always comes about.
 /// `bit` tells which good: that of [`Explored::pending`].
 ///
-/// Fewest faults and crashes come first (`harm`), then the shortest stem; `stem` chooses it among the states that are
+/// Fewest faults and crashes come first (`faults`), then the shortest stem; `stem` chooses it among the states that are
 /// left. Meaningless on an exploration that was cut off.
 pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
     explored: &Explored<S>,
     bit: u8,
-    harm: impl Fn(&S) -> u32,
+    faults: impl Fn(&S) -> u32,
     stem: impl Fn(&[Id]) -> Vec<Id>,
 ) -> Option<Lasso> {
     let region = Region::new(explored, bit);
@@ -66,7 +66,7 @@ pub fn avoidable<S: Copy + Eq + Hash + Send + Sync>(
             traps.push(component.to_vec());
         }
     });
-    let rank = |id: Id| (harm(explored.packed(id)), explored.depth_of(id));
+    let rank = |id: Id| (faults(explored.packed(id)), explored.depth_of(id));
     let candidates = || (0..region.nodes.len()).filter(|&node| avoids[node]).map(|node| region.nodes[node]);
     let least = candidates().map(rank).min()?;
     let ends: Vec<Id> = candidates().filter(|id| rank(*id) == least).collect();
@@ -107,7 +107,7 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
     fn calm_edges(&self, node: u32) -> impl Iterator<Item = (u32, Mover)> {
         self.explored
             .successors(self.nodes[node as usize])
-            .filter(|(_, mover)| *mover != Mover::Harm)
+            .filter(|(_, mover)| *mover != Mover::Fault)
             .map(|(id, mover)| (self.index[id.shard()][id.local()], mover))
     }
 
@@ -206,7 +206,7 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
 fn bit_of(mover: Mover) -> u32 {
     match mover {
         Mover::Owed(class) => 1 << class,
-        Mover::Harm | Mover::Anybody => 0,
+        Mover::Fault | Mover::Anybody => 0,
     }
 }
 

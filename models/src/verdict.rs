@@ -138,8 +138,8 @@ pub fn verify(
             .cut_off()
             .is_none()
             .then(|| {
-                let harm = |packed: &Packed| model.harm(&model.unpack(packed));
-                avoidable(&explored, inevitable as u8, harm, |ends| explored.calmest(model, ends))
+                let faults = |packed: &Packed| model.faults(&model.unpack(packed));
+                avoidable(&explored, inevitable as u8, faults, |ends| explored.calmest(model, ends))
             })
             .flatten()
     };

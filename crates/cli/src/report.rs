@@ -110,7 +110,7 @@ pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
 fn print_scene(number: usize, scene: &Scene, violates: bool) {
     let text = scene.to_string();
     let mark = if violates { '✗' } else { ' ' };
-    match (violates, scene.is_harm) {
+    match (violates, scene.is_fault) {
         (true, _) => print_line!("{} {number:>3} {}", mark.red().bold(), text.bold()),
         (false, true) => print_line!("{mark} {number:>3} {}", text.yellow()),
         (false, false) => print_line!("{mark} {number:>3} {text}"),

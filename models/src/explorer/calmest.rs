@@ -29,10 +29,10 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
     /// fewest switches between callers, then least [`cost`](Explorable::cost).
     pub fn calmest_violation<M: Explorable<Packed = S>>(&self, model: &M, bit: usize) -> Option<Vec<Id>> {
         let first = self.first_broken(bit)?;
-        let harm = model.harm(&model.unpack(self.packed(first)));
+        let faults = model.faults(&model.unpack(self.packed(first)));
         let is_violation = |id: &Id| {
             let state = model.unpack(self.packed(*id));
-            model.harm(&state) == harm && model.judge(&state).broken >> bit & 1 == 1
+            model.faults(&state) == faults && model.judge(&state).broken >> bit & 1 == 1
         };
         let violations: Vec<Id> = self.at_depth(self.depth_of(first)).filter(is_violation).collect();
         Some(self.calmest(model, &violations))

@@ -43,7 +43,7 @@ impl Explorable for Drawing {
         Findings { pending: u8::from(*state != self.good), ..Findings::default() }
     }
 
-    fn harm(&self, _: &u8) -> u32 {
+    fn faults(&self, _: &u8) -> u32 {
         0
     }
 
@@ -88,12 +88,12 @@ fn a_state_that_nobody_has_to_leave_is_a_trap() {
 
 #[test]
 fn a_fault_that_might_help_does_not_count() {
-    assert_eq!(lasso(&[(0, 1, Mover::Harm)], 1), Some([vec![0], vec![0], vec![]]));
+    assert_eq!(lasso(&[(0, 1, Mover::Fault)], 1), Some([vec![0], vec![0], vec![]]));
 }
 
 #[test]
 fn a_fault_leads_to_where_the_good_can_be_avoided_but_not_round_again() {
-    let edges = &[(0, 1, Mover::Harm), (0, 3, LEFT), (1, 2, LEFT)];
+    let edges = &[(0, 1, Mover::Fault), (0, 3, LEFT), (1, 2, LEFT)];
     assert_eq!(lasso(edges, 3), Some([vec![0, 1], vec![1, 2], vec![]]));
 }
 

@@ -86,7 +86,7 @@ pub enum Action {
 
 impl Action {
     /// True for a crash or an injected fault.
-    pub fn is_harm(self) -> bool {
+    pub fn is_fault(self) -> bool {
         matches!(
             self,
             Self::Crash | Self::Promotion { outcome: StepOutcome::Fails | StepOutcome::LosesAnswer, .. }

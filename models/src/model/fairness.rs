@@ -45,7 +45,7 @@ impl Explorable for Model {
         })
     }
 
-    fn harm(&self, state: &State) -> u32 {
+    fn faults(&self, state: &State) -> u32 {
         u32::from(self.bounds.crashes - state.world.crashes_left)
             + u32::from(self.bounds.faults - state.world.faults_left)
     }
@@ -63,7 +63,7 @@ impl Explorable for Model {
 
     fn mover(&self, state: &State, action: &Action) -> Mover {
         match *action {
-            action if action.is_harm() => Mover::Harm,
+            action if action.is_fault() => Mover::Fault,
             Action::Approve(_)
             | Action::Expire
             | Action::Reject

@@ -76,7 +76,7 @@ pub struct Scene {
     /// The result, if it is not obvious.
     pub result: Option<String>,
     /// A fault or a crash.
-    pub is_harm: bool,
+    pub is_fault: bool,
 }
 
 impl fmt::Display for Scene {
@@ -126,7 +126,7 @@ impl Model {
     pub fn narrate(&self, state: &State, action: Action) -> Scene {
         let noun = self.flow.object().noun.as_str();
         let scene =
-            |from, to, does: String| Scene { from, to, does, result: None, is_harm: action.is_harm() };
+            |from, to, does: String| Scene { from, to, does, result: None, is_fault: action.is_fault() };
         match action {
             Action::Approve(press) => {
                 let does = match press {
@@ -182,7 +182,7 @@ impl Model {
         let mut after = *state;
         let Some((effect, promotion)) = self.advance(&mut after, attempt, outcome) else {
             let does = "cannot do this here".to_owned();
-            return Scene { from, to: from, does, result: None, is_harm: true };
+            return Scene { from, to: from, does, result: None, is_fault: true };
         };
         let undone = match effect {
             Effect::Undo { step } => self.flow.steps().get(step),
@@ -196,7 +196,7 @@ impl Model {
                 _ => format!("{does} (second request)"),
             };
         }
-        let is_harm = matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer);
+        let is_fault = matches!(outcome, StepOutcome::Fails | StepOutcome::LosesAnswer);
         if undone.is_some() {
             let result = match outcome {
                 StepOutcome::Fails => "fault, the change stays",
@@ -204,7 +204,7 @@ impl Model {
                 _ => "ok",
             };
             let answers = if promotion.outcome().is_some() { "; answers the refusal" } else { "" };
-            return Scene { from, to, does, result: Some(format!("{result}{answers}")), is_harm };
+            return Scene { from, to, does, result: Some(format!("{result}{answers}")), is_fault };
         }
         let refusal = match promotion.outcome() {
             Some(Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal }) => Some(refusal),
@@ -231,7 +231,7 @@ impl Model {
             StepOutcome::LosesAnswer if effect == Effect::Answer => Some("the answer is lost".to_owned()),
             StepOutcome::LosesAnswer => Some(or_logged("fault, applied but the answer is lost, ")),
         };
-        Scene { from, to, does, result, is_harm }
+        Scene { from, to, does, result, is_fault }
     }
 }
 

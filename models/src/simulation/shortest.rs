@@ -93,7 +93,7 @@ impl Explorable for ByLength {
         self.0.judge(state)
     }
 
-    fn harm(&self, _: &State) -> u32 {
+    fn faults(&self, _: &State) -> u32 {
         0
     }
 

@@ -28,7 +28,7 @@ fn checker(file: &str, [consumers, crashes, faults]: [u8; 3]) -> Verdicts {
         let shown = run.actions.iter().fold(model.initial(), apply);
         let callers: Vec<u8> = run.actions.iter().filter_map(|action| model.caller(action)).collect();
         let switches = callers.windows(2).filter(|pair| pair[0] != pair[1]).count() as u16;
-        Cost { harms: model.harm(&shown) as u8, length: run.actions.len() as u16, switches }
+        Cost { faults: model.faults(&shown) as u8, length: run.actions.len() as u16, switches }
     };
     let judgements = report.judgements.iter().map(|judgement| {
         let verdict = match &judgement.verdict {

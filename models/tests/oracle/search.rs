@@ -22,14 +22,14 @@ use crate::{
 /// "faults and crashes first, then length, then switches between callers"
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Cost {
-    pub(crate) harms: u8,
+    pub(crate) faults: u8,
     pub(crate) length: u16,
     pub(crate) switches: u16,
 }
 
 impl std::fmt::Debug for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}+{}/{}", self.harms, self.length, self.switches)
+        write!(f, "{}+{}/{}", self.faults, self.length, self.switches)
     }
 }
 
@@ -76,7 +76,7 @@ struct Edge {
     /// Fairness is owed to it.
     owed: bool,
     /// A fault or a crash.
-    harm: bool,
+    is_fault: bool,
     by: Option<u8>,
     broke: Broken,
 }
@@ -117,7 +117,7 @@ impl Space {
             space.broken.push(judge.broken_in(&world));
             judge.moves(&world, &mut moves);
             for Move { to, owed, by, broke } in moves.drain(..) {
-                let harm = to.crashes_left != world.crashes_left || to.faults_left != world.faults_left;
+                let is_fault = to.crashes_left != world.crashes_left || to.faults_left != world.faults_left;
                 let code = hash(&to);
                 let same = |entry: &(u64, u32)| entry.0 == code && space.worlds[entry.1 as usize] == to;
                 let to = match ids.find(code, same) {
@@ -129,7 +129,7 @@ impl Space {
                         new
                     }
                 };
-                space.edges.push(Edge { to, owed, harm, by, broke });
+                space.edges.push(Edge { to, owed, is_fault, by, broke });
             }
             space.ends.push(space.edges.len() as u32);
             if space.worlds.len() > max_worlds {
@@ -147,8 +147,8 @@ impl Space {
     /// Finds the best cost of each world, and of each violation: from world to world by cost, where the cost of going on
     /// depends on the caller that moved last.
     fn measure(&mut self, violated: &mut dyn FnMut(Property, Cost)) {
-        const FAR: Cost = Cost { harms: u8::MAX, length: u16::MAX, switches: u16::MAX };
-        let start = Cost { harms: 0, length: 0, switches: 0 };
+        const FAR: Cost = Cost { faults: u8::MAX, length: u16::MAX, switches: u16::MAX };
+        let start = Cost { faults: 0, length: 0, switches: 0 };
         let mut best = vec![FAR; self.worlds.len() * LAST];
         let mut costs = vec![FAR; self.worlds.len()];
         best[usize::from(NONE)] = start;
@@ -165,7 +165,7 @@ impl Space {
                 for edge in self.edges_of(world) {
                     let switches = edge.by.is_some_and(|by| last != NONE && by != last);
                     let next = Cost {
-                        harms: cost.harms + u8::from(edge.harm),
+                        faults: cost.faults + u8::from(edge.is_fault),
                         length: cost.length + 1,
                         switches: cost.switches + u16::from(switches),
                     };
@@ -184,7 +184,7 @@ impl Space {
 
     /// The moves that are neither fault nor crash, and whether fairness is owed to them.
     fn moves_of(&self, id: usize) -> impl Iterator<Item = (usize, bool)> {
-        self.edges_of(id).iter().filter(|edge| !edge.harm).map(|edge| (edge.to as usize, edge.owed))
+        self.edges_of(id).iter().filter(|edge| !edge.is_fault).map(|edge| (edge.to as usize, edge.owed))
     }
 
     /// The best cost of a state from which some fair path without harm stays bad for ever.

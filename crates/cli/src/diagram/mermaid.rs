@@ -50,7 +50,7 @@ fn write_scene(out: &mut String, scene: &Scene, actors: &[Actor]) {
             let _ = writeln!(out, "    {from}->>{to}: {does}: {}", text(result));
         }
         Some(result) => {
-            let answer = if scene.is_harm { "--x" } else { "-->>" };
+            let answer = if scene.is_fault { "--x" } else { "-->>" };
             let _ = writeln!(out, "    {from}->>{to}: {does}\n    {to}{answer}{from}: {}", text(result));
         }
     }

@@ -109,7 +109,7 @@ fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, sc
     }
     let (words, arrow) = (text(&words), text(&arrow));
     let is_refusal = scene.result.as_deref().is_some_and(|result| result.starts_with(['4', '5']));
-    let _ = match (scene.is_harm, is_refusal) {
+    let _ = match (scene.is_fault, is_refusal) {
         _ if violates => writeln!(out, "{}", words.red().bold()),
         (true, _) => writeln!(out, "{}", words.yellow()),
         (false, true) => writeln!(out, "{}", words.red()),

@@ -53,7 +53,7 @@ impl Simulation {
 
     /// True if the worker acted on a lease that another one has since acquired.
     fn apply_worker(&mut self, record: &StepRecord) -> bool {
-        let harmed = record.outcome.fault().is_some();
+        let faulted = record.outcome.fault().is_some();
         if let Some(launch) = self.platform.launched_by(record)
             && let Some(observer) = self.observers.iter_mut().find(|observer| observer.id == launch.approval)
         {
@@ -69,7 +69,7 @@ impl Simulation {
             observer.known.beyond.stale_worker_tried |= is_stale;
             observer.known.beyond.stale_worker_acted |= is_stale && succeeded;
         }
-        if harmed {
+        if faulted {
             self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
         }
         is_stale
@@ -186,7 +186,7 @@ impl Simulation {
                 self.platform.store.strategy().forget(observer.id);
             }
         }
-        self.harm(match self.instances.len() {
+        self.narrate_fault(match self.instances.len() {
             1 => "the process crashes".to_owned(),
             _ => format!("instance {} crashes", instance + 1),
         });

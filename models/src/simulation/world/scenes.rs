@@ -20,10 +20,10 @@ impl Simulation {
         to: Actor,
         does: String,
         result: Option<String>,
-        is_harm: bool,
+        is_fault: bool,
     ) {
         if self.platform.in_words {
-            self.scenes.push(Scene { from, to, does, result, is_harm });
+            self.scenes.push(Scene { from, to, does, result, is_fault });
         }
     }
 
@@ -50,7 +50,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn harm(&mut self, does: String) {
+    pub(super) fn narrate_fault(&mut self, does: String) {
         self.push_scene(Actor::World, Actor::World, does, None, true);
     }
 
@@ -86,8 +86,8 @@ impl Simulation {
         };
         let success = stage == Some(PromotionState::Succeeded);
         let result = result.filter(|result| !(success && result == "ok"));
-        let is_harm = record.outcome.fault().is_some();
-        self.push_scene(from, to, does, result, is_harm);
+        let is_fault = record.outcome.fault().is_some();
+        self.push_scene(from, to, does, result, is_fault);
     }
 
     pub(super) fn describe_worker(
@@ -104,7 +104,7 @@ impl Simulation {
             Some(Ok(Worked::LeaseLost)) => Some("another worker has its lease now".to_owned()),
             _ => Some(result).filter(|result| result != "ok"),
         };
-        let is_harm = record.outcome.fault().is_some();
-        self.push_scene(Actor::Worker { index: instance }, to, does, result, is_harm);
+        let is_fault = record.outcome.fault().is_some();
+        self.push_scene(Actor::Worker { index: instance }, to, does, result, is_fault);
     }
 }

@@ -23,7 +23,7 @@ impl Simulation {
         (now != self.now().0).then_some(())?;
         self.platform.clock.set(Timestamp(now));
         self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
-        self.harm(format!("the store's clock jumps by {} minutes", ms / 60_000));
+        self.narrate_fault(format!("the store's clock jumps by {} minutes", ms / 60_000));
         Some(())
     }
 
