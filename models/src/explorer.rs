@@ -19,16 +19,16 @@ use rayon::prelude::*;
 
 /// Fairness class of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mover {
+pub enum FairnessClass {
     /// Faults and crashes: they stop at some time, and liveness is judged from there.
     Fault,
     /// A move that need never be made.
     Anybody,
-    /// A move that is made eventually if it stays enabled: its class, below [`Mover::CLASSES`].
+    /// A move that is made eventually if it stays enabled: its class, below [`FairnessClass::CLASSES`].
     Owed(u8),
 }
 
-impl Mover {
+impl FairnessClass {
     /// The number of fairness classes there can be.
     pub const CLASSES: u8 = 32;
     const FAULT: u8 = u8::MAX;
@@ -81,7 +81,7 @@ pub trait Explorable: stateright::Model + Sync {
         None
     }
     /// Fairness class of this move.
-    fn mover(&self, state: &Self::State, action: &Self::Action) -> Mover;
+    fn mover(&self, state: &Self::State, action: &Self::Action) -> FairnessClass;
 }
 
 /// Limits of an exploration.
@@ -382,12 +382,12 @@ impl<S: Copy + Eq + Hash + Send + Sync> Explored<S> {
     }
 
     /// The edges that leave this state; `None` where a cut-off came before it was expanded.
-    pub fn successors(&self, id: Id) -> impl Iterator<Item = (Id, Mover)> {
+    pub fn successors(&self, id: Id) -> impl Iterator<Item = (Id, FairnessClass)> {
         let shard = &self.shards[id.shard()];
         let end = |local: usize| shard.ends.get(local).map_or(shard.targets.len(), |&end| end as usize);
         let begin = if id.local() == 0 { 0 } else { end(id.local() - 1) };
         let edges = begin..end(id.local());
-        edges.map(|edge| (shard.targets[edge], Mover::unpacked(shard.movers[edge])))
+        edges.map(|edge| (shard.targets[edge], FairnessClass::unpacked(shard.movers[edge])))
     }
 
     /// A shortest way from an initial state to this one, both included.

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, hash::Hash};
 
 use petgraph::{algo::TarjanScc, csr::Csr, visit::NodeIndexable};
 
-use crate::explorer::{Explored, Id, Mover};
+use crate::explorer::{Explored, FairnessClass, Id};
 
 /// A fair run that never reaches the good.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,14 +100,14 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
     }
 
     /// The moves from this state that are neither fault nor crash and after which the good has yet to come.
-    fn edges(&self, node: u32) -> impl Iterator<Item = (u32, Mover)> {
+    fn edges(&self, node: u32) -> impl Iterator<Item = (u32, FairnessClass)> {
         self.calm_edges(node).filter(|(next, _)| *next != OUTSIDE)
     }
 
-    fn calm_edges(&self, node: u32) -> impl Iterator<Item = (u32, Mover)> {
+    fn calm_edges(&self, node: u32) -> impl Iterator<Item = (u32, FairnessClass)> {
         self.explored
             .successors(self.nodes[node as usize])
-            .filter(|(_, mover)| *mover != Mover::Fault)
+            .filter(|(_, mover)| *mover != FairnessClass::Fault)
             .map(|(id, mover)| (self.index[id.shard()][id.local()], mover))
     }
 
@@ -182,10 +182,10 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
         let mut cycle = vec![entry];
         let at = |cycle: &[u32]| *cycle.last().expect("the entry is in it");
         let classes = members.iter().fold(0, |all, &node| all | self.able(node));
-        for class in (0..u32::from(Mover::CLASSES)).filter(|class| classes >> class & 1 == 1) {
+        for class in (0..u32::from(FairnessClass::CLASSES)).filter(|class| classes >> class & 1 == 1) {
             let idle = |node: u32| self.able(node) >> class & 1 == 0;
             let step = |node: u32| {
-                let mine = |(_, mover): &(u32, Mover)| bit_of(*mover) >> class & 1 == 1;
+                let mine = |(_, mover): &(u32, FairnessClass)| bit_of(*mover) >> class & 1 == 1;
                 self.edges(node).filter(mine).map(|(next, _)| next).find(|next| is_member(*next))
             };
             cycle.extend(
@@ -203,10 +203,10 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
     }
 }
 
-fn bit_of(mover: Mover) -> u32 {
+fn bit_of(mover: FairnessClass) -> u32 {
     match mover {
-        Mover::Owed(class) => 1 << class,
-        Mover::Fault | Mover::Anybody => 0,
+        FairnessClass::Owed(class) => 1 << class,
+        FairnessClass::Fault | FairnessClass::Anybody => 0,
     }
 }
 

@@ -8,7 +8,7 @@ use countersign::{
     store::AuditKind,
 };
 
-use crate::properties::{Beyond, Facts, More, PromotionFacts, PromotionState, Property};
+use crate::properties::{ExtraFacts, Facts, More, PromotionFacts, PromotionState, Property};
 
 /// One answer to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Observation {
     /// A process crashed, or an answer was lost, during the attempts.
     pub disturbed: bool,
     /// Facts beyond the approval itself. Those about retries are added from the clients' answers.
-    pub beyond: Beyond,
+    pub extra: ExtraFacts,
 }
 
 /// Preflight refusals that the answer identifies.
@@ -170,9 +170,9 @@ impl Observation {
         let ends: Vec<Status> = self.seen.iter().copied().chain([self.status]).collect();
         let lost =
             executed && successes == 0 && promotions.iter().any(|one| one.stage != PromotionState::Waiting);
-        let mut beyond = self.beyond;
-        beyond.retried |= self.clients.iter().any(Client::has_retried);
-        beyond.retry_differs |= self.clients.iter().any(Client::was_told_otherwise) || lost;
+        let mut extra = self.extra;
+        extra.retried |= self.clients.iter().any(Client::has_retried);
+        extra.retry_differs |= self.clients.iter().any(Client::was_told_otherwise) || lost;
         Facts {
             status: self.status,
             window_passed: self.window_passed,
@@ -203,7 +203,7 @@ impl Observation {
                     !one.foreign && one.stage != PromotionState::PreflightRefused && one.began_on_approved
                 }),
             promotions,
-            beyond,
+            extra,
             more: More::default(),
         }
     }
@@ -260,7 +260,7 @@ mod tests {
             launches: 1,
             launched_other: false,
             disturbed: false,
-            beyond: Beyond::default(),
+            extra: ExtraFacts::default(),
         }
     }
 
@@ -295,13 +295,13 @@ mod tests {
         (|all| all.seen.push(Status::Rejected), Property::S9),
         (|all| all.events.push((AuditKind::Rejected, Timestamp(4))), Property::S10),
         (|all| all.targets = 2, Property::S11),
-        (|all| all.beyond.other_tenant_answered = true, Property::S12),
+        (|all| all.extra.other_tenant_answered = true, Property::S12),
         (
             |all| all.clients[0].told.push(Response::Refusal(409, "approval_not_approved".into())),
             Property::S13,
         ),
-        (|all| all.beyond.moved_by_a_look = true, Property::S15),
-        (|all| all.beyond.token_found = true, Property::S16),
+        (|all| all.extra.moved_by_a_look = true, Property::S15),
+        (|all| all.extra.token_found = true, Property::S16),
         (|all| all.launches = 0, Property::L1),
         (|all| all.building = 1, Property::L2),
     ];

@@ -10,7 +10,7 @@ mod facts;
 mod judgement;
 
 pub(crate) use applies::{starts_deploys, writes_anything, writes_target};
-pub use facts::{Beyond, Facts, More, PromotionFacts, PromotionState};
+pub use facts::{ExtraFacts, Facts, More, PromotionFacts, PromotionState};
 
 use std::fmt;
 

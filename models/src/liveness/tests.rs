@@ -7,13 +7,13 @@ use crate::explorer::{Explorable, Findings, Limits, explore};
 
 /// States are numbers from 0; the good has come about in `good`.
 struct Drawing {
-    edges: &'static [(u8, u8, Mover)],
+    edges: &'static [(u8, u8, FairnessClass)],
     good: u8,
 }
 
 impl stateright::Model for Drawing {
     type State = u8;
-    type Action = (u8, u8, Mover);
+    type Action = (u8, u8, FairnessClass);
 
     fn init_states(&self) -> Vec<u8> {
         vec![0]
@@ -51,21 +51,21 @@ impl Explorable for Drawing {
         0
     }
 
-    fn mover(&self, _: &u8, (.., mover): &Self::Action) -> Mover {
+    fn mover(&self, _: &u8, (.., mover): &Self::Action) -> FairnessClass {
         *mover
     }
 }
 
 /// The states of the lasso: stem, tail, cycle.
-fn lasso(edges: &'static [(u8, u8, Mover)], good: u8) -> Option<[Vec<u8>; 3]> {
+fn lasso(edges: &'static [(u8, u8, FairnessClass)], good: u8) -> Option<[Vec<u8>; 3]> {
     let explored = explore(&Drawing { edges, good }, Limits::default(), &mut |_| ControlFlow::Continue(()));
     let states = |ids: Vec<Id>| ids.into_iter().map(|id| *explored.packed(id)).collect();
     avoidable(&explored, 0, |_| 0, |ends| explored.path_to(*ends.iter().min().expect("there are some")))
         .map(|lasso| [states(lasso.stem), states(lasso.tail), states(lasso.cycle)])
 }
 
-const LEFT: Mover = Mover::Owed(0);
-const RIGHT: Mover = Mover::Owed(1);
+const LEFT: FairnessClass = FairnessClass::Owed(0);
+const RIGHT: FairnessClass = FairnessClass::Owed(1);
 
 #[test]
 fn a_cycle_that_starves_nobody_avoids_the_good_for_ever() {
@@ -82,24 +82,24 @@ fn a_cycle_in_which_somebody_is_always_able_and_never_moves_is_not_fair() {
 
 #[test]
 fn a_state_that_nobody_has_to_leave_is_a_trap() {
-    let edges = &[(0, 1, LEFT), (1, 2, Mover::Anybody)];
+    let edges = &[(0, 1, LEFT), (1, 2, FairnessClass::Anybody)];
     assert_eq!(lasso(edges, 2), Some([vec![0], vec![0, 1], vec![]]));
 }
 
 #[test]
 fn a_fault_that_might_help_does_not_count() {
-    assert_eq!(lasso(&[(0, 1, Mover::Fault)], 1), Some([vec![0], vec![0], vec![]]));
+    assert_eq!(lasso(&[(0, 1, FairnessClass::Fault)], 1), Some([vec![0], vec![0], vec![]]));
 }
 
 #[test]
 fn a_fault_leads_to_where_the_good_can_be_avoided_but_not_round_again() {
-    let edges = &[(0, 1, Mover::Fault), (0, 3, LEFT), (1, 2, LEFT)];
+    let edges = &[(0, 1, FairnessClass::Fault), (0, 3, LEFT), (1, 2, LEFT)];
     assert_eq!(lasso(edges, 3), Some([vec![0, 1], vec![1, 2], vec![]]));
 }
 
 #[test]
 fn the_good_that_has_to_come_about_does() {
-    let edges = &[(0, 1, LEFT), (1, 2, RIGHT), (0, 3, RIGHT), (3, 2, LEFT), (3, 3, Mover::Anybody)];
+    let edges = &[(0, 1, LEFT), (1, 2, RIGHT), (0, 3, RIGHT), (3, 2, LEFT), (3, 3, FairnessClass::Anybody)];
     assert_eq!(lasso(edges, 2), None);
 }
 

@@ -4,7 +4,7 @@ use countersign::protocol::{FailedAttempt, Retry};
 
 use super::{Model, Role, fresh::Alone};
 use crate::{
-    properties::{Beyond, Facts, More, PromotionFacts, PromotionState, Property},
+    properties::{ExtraFacts, Facts, More, PromotionFacts, PromotionState, Property},
     world::{Attempt, MAX_ATTEMPTS, State, TargetStatus, World},
 };
 
@@ -60,7 +60,7 @@ impl Model {
             under_way,
             clean: world.clean,
             promotions: &attempts[..self.cast.len()],
-            beyond: self.beyond(state, violated.other_tenant, violated.retry, violated.scanner),
+            extra: self.extra(state, violated.other_tenant, violated.retry, violated.scanner),
             more: More {
                 max_uses: object.uses,
                 stored_uses: Some(world.uses),
@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    fn beyond(&self, state: &State, other_tenant: bool, retry: bool, scanner: bool) -> Beyond {
+    fn extra(&self, state: &State, other_tenant: bool, retry: bool, scanner: bool) -> ExtraFacts {
         let of_role = |role: Role| {
             (0..self.attempts())
                 .find(|attempt| self.role(*attempt) == role)
@@ -109,14 +109,14 @@ impl Model {
             self.cast[usize::from(attempt)].retry_of.is_some()
                 && state.attempts[usize::from(attempt)].stage != PromotionState::Waiting
         });
-        Beyond {
+        ExtraFacts {
             other_tenant_asked: has_ended(of_role(Role::OtherTenant)),
             other_tenant_answered: other_tenant,
             retried,
             retry_differs: retry,
             looked_at: has_ended(of_role(Role::Scanner)) || scanner || state.world.presses.scanner,
             moved_by_a_look: scanner,
-            ..Beyond::default()
+            ..ExtraFacts::default()
         }
     }
 

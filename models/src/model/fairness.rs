@@ -2,7 +2,7 @@
 
 use super::{Action, Model};
 use crate::{
-    explorer::{Explorable, Findings, Mover},
+    explorer::{Explorable, FairnessClass, Findings},
     properties::{Inevitable, PromotionState, Property},
     world::{MAX_ATTEMPTS, Packed, State},
 };
@@ -61,9 +61,9 @@ impl Explorable for Model {
         Some(self.cast()[usize::from(attempt)].retry_of.unwrap_or(attempt))
     }
 
-    fn mover(&self, state: &State, action: &Action) -> Mover {
+    fn mover(&self, state: &State, action: &Action) -> FairnessClass {
         match *action {
-            action if action.is_fault() => Mover::Fault,
+            action if action.is_fault() => FairnessClass::Fault,
             Action::Approve(_)
             | Action::Expire
             | Action::Reject
@@ -71,19 +71,19 @@ impl Explorable for Model {
             | Action::ClockPasses
             | Action::SourceChanges
             | Action::TargetChanges
-            | Action::Crash => Mover::Anybody,
+            | Action::Crash => FairnessClass::Anybody,
             Action::Promotion { consumer, .. } => match state.attempts[usize::from(consumer)].stage {
-                PromotionState::Running => Mover::Owed(consumer),
-                PromotionState::Waiting if self.owes_retry(state, consumer) => Mover::Owed(consumer),
+                PromotionState::Running => FairnessClass::Owed(consumer),
+                PromotionState::Waiting if self.owes_retry(state, consumer) => FairnessClass::Owed(consumer),
                 // The attempt need never begin.
-                _ => Mover::Anybody,
+                _ => FairnessClass::Anybody,
             },
-            Action::DeployEnds { .. } => Mover::Owed(DEPLOYS),
+            Action::DeployEnds { .. } => FairnessClass::Owed(DEPLOYS),
             Action::Lease { .. } | Action::LaunchJob { .. } | Action::JobDeployEnds { .. } => {
-                Mover::Owed(WORKER)
+                FairnessClass::Owed(WORKER)
             }
-            Action::LeaseEnds => Mover::Owed(LEASE),
-            Action::MarkerEnds { .. } => Mover::Owed(MARKERS),
+            Action::LeaseEnds => FairnessClass::Owed(LEASE),
+            Action::MarkerEnds { .. } => FairnessClass::Owed(MARKERS),
         }
     }
 }

@@ -43,11 +43,11 @@ impl Property {
             Self::S9 => facts.status.is_final() && facts.any(|one| one.stage.is_refused()),
             Self::S10 => facts.decisions > 0,
             Self::S11 => facts.any(|one| one.at_contended_write),
-            Self::S12 => facts.beyond.other_tenant_asked,
-            Self::S13 => facts.beyond.retried,
-            Self::S14 => facts.beyond.stale_worker_tried,
-            Self::S15 => facts.beyond.looked_at,
-            Self::S16 => facts.beyond.searched,
+            Self::S12 => facts.extra.other_tenant_asked,
+            Self::S13 => facts.extra.retried,
+            Self::S14 => facts.extra.stale_worker_tried,
+            Self::S15 => facts.extra.looked_at,
+            Self::S16 => facts.extra.searched,
             Self::S17 => acted,
             Self::S18 | Self::S19 => {
                 facts.decisions > 0 || facts.more.too_few || facts.more.requester_approved

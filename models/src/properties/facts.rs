@@ -165,7 +165,7 @@ pub struct Facts<'a> {
     /// The attempts.
     pub promotions: &'a [PromotionFacts],
     /// Facts outside the model, and those about strangers, retries and scanners.
-    pub beyond: Beyond,
+    pub extra: ExtraFacts,
     /// Facts of objects other than a deployment approval.
     pub more: More,
 }
@@ -219,7 +219,7 @@ impl Default for More {
 /// Facts of a run with several teams, keys, instances, a cap and a surface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Beyond {
+pub struct ExtraFacts {
     /// A launched target has other services than the approved ones.
     pub other_services: bool,
     /// A team has more stacks than its plan allows.

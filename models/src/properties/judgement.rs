@@ -31,7 +31,7 @@ impl Property {
             }
             Self::S4 => facts.executed_unapproved,
             Self::S5 => facts.executed_late,
-            Self::S6 => facts.launched_other || facts.beyond.other_services,
+            Self::S6 => facts.launched_other || facts.extra.other_services,
             Self::S7 => facts.any(|one| one.stage.is_refused() && (one.wrote || one.acted)),
             Self::S8 => {
                 let uses = facts.more.stored_uses.unwrap_or(u8::from(facts.status == Status::Executed));
@@ -39,12 +39,12 @@ impl Property {
             }
             Self::S9 => facts.final_left,
             Self::S10 => facts.decisions > 1,
-            Self::S11 => facts.targets_created > 1 || facts.beyond.cap_passed,
-            Self::S12 => facts.beyond.other_tenant_answered,
-            Self::S13 => facts.beyond.retry_differs,
-            Self::S14 => facts.beyond.stale_worker_acted,
-            Self::S15 => facts.beyond.moved_by_a_look,
-            Self::S16 => facts.beyond.token_found,
+            Self::S11 => facts.targets_created > 1 || facts.extra.cap_passed,
+            Self::S12 => facts.extra.other_tenant_answered,
+            Self::S13 => facts.extra.retry_differs,
+            Self::S14 => facts.extra.stale_worker_acted,
+            Self::S15 => facts.extra.moved_by_a_look,
+            Self::S16 => facts.extra.token_found,
             Self::S17 => facts.launched_unexecuted,
             Self::S18 => facts.more.too_few,
             Self::S19 => facts.more.requester_approved,

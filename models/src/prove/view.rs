@@ -448,7 +448,7 @@ impl Abstraction {
 /// The properties of `wanted` violated in this state. L1 and L2: pending, without an enabled owed move.
 pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
     use crate::{
-        explorer::{Explorable, Mover},
+        explorer::{Explorable, FairnessClass},
         properties::Inevitable,
     };
     if wanted == 0 {
@@ -466,7 +466,8 @@ pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
             Inevitable::ALL.iter().filter(is_pending).fold(0, |set, one| set | one.property().bit()),
         )
     });
-    let stays =
-        || !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), Mover::Owed(_)));
+    let stays = || {
+        !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), FairnessClass::Owed(_)))
+    };
     if pending != 0 && stays() { violated | pending } else { violated }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::platform::Changed;
 use crate::{
     fixtures::token_of,
-    properties::{Beyond, Facts, Inevitable, More, PromotionFacts, PromotionState, Property},
+    properties::{ExtraFacts, Facts, Inevitable, More, PromotionFacts, PromotionState, Property},
 };
 
 /// Facts of one approval.
@@ -57,7 +57,7 @@ pub(super) struct Known {
     final_left: bool,
     vault_written: bool,
     wrote_other: bool,
-    pub(super) beyond: Beyond,
+    pub(super) extra: ExtraFacts,
 }
 
 impl ApprovalObserver {
@@ -103,7 +103,7 @@ impl ApprovalObserver {
             None => self.known.unkeyed_launches = self.known.unkeyed_launches.saturating_add(1),
         }
         self.known.launched_other |= launch.digest != self.digest;
-        self.known.beyond.other_services |= self.known.wrote_other;
+        self.known.extra.other_services |= self.known.wrote_other;
     }
 
     /// Its status, as the store has it now.
@@ -146,7 +146,7 @@ impl ApprovalObserver {
             }
         }
         (self.known.targets_created, self.known.building) = (created, building);
-        self.known.beyond.cap_passed |= records.stacks.len() > cap;
+        self.known.extra.cap_passed |= records.stacks.len() > cap;
         let job = records.job(self.id);
         self.job = job.map(|job| job.state);
         self.job_target = job.and_then(|job| job.target);
@@ -210,7 +210,7 @@ impl ApprovalObserver {
             under_way: known.under_way,
             clean: known.clean,
             promotions: &self.promotions,
-            beyond: known.beyond,
+            extra: known.extra,
             more: More::default(),
         }
     }

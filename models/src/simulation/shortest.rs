@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::ControlFlow, ops::RangeInclusive};
 use countersign::protocol::Flow;
 
 use crate::{
-    explorer::{Explorable, Findings, Id, Limits, Mover, explore},
+    explorer::{Explorable, FairnessClass, Findings, Id, Limits, explore},
     liveness::avoidable,
     model::{Action, Bounds, Model},
     properties::{Inevitable, Property},
@@ -101,7 +101,7 @@ impl Explorable for ByLength {
         self.0.cost(state)
     }
 
-    fn mover(&self, state: &State, action: &Action) -> Mover {
+    fn mover(&self, state: &State, action: &Action) -> FairnessClass {
         self.0.mover(state, action)
     }
 }

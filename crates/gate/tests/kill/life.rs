@@ -8,7 +8,7 @@ use countersign::{
 };
 use countersign_models::{
     observation::{Client, Observation, Response},
-    properties::Beyond,
+    properties::ExtraFacts,
 };
 use serde_json::{Value, json};
 
@@ -139,7 +139,7 @@ impl Campaign {
                 launches: 0,
                 launched_other: false,
                 disturbed: false,
-                beyond: Beyond::default(),
+                extra: ExtraFacts::default(),
             },
             fresh_succeeds: None,
             id,
@@ -216,8 +216,8 @@ impl Campaign {
             let call = Call { method, path: &path, bearer: None, key: None, body: Body::None };
             assert_eq!(self.clients.until_answered(call).status, 200, "{method} of the link");
         }
-        life.observation.beyond.looked_at = true;
-        life.observation.beyond.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
+        life.observation.extra.looked_at = true;
+        life.observation.extra.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
     }
 
     /// Another team asks for it, and for one that does not exist.
@@ -230,8 +230,8 @@ impl Campaign {
                 (answer.status, answer.body.replace(id, "ID"))
             })
         };
-        life.observation.beyond.other_tenant_asked = true;
-        life.observation.beyond.other_tenant_answered = told(&life.id) != told(&nobody);
+        life.observation.extra.other_tenant_asked = true;
+        life.observation.extra.other_tenant_answered = told(&life.id) != told(&nobody);
     }
 
     fn decide(&self, life: &mut Life, twist: Twist) {
@@ -338,18 +338,18 @@ impl Campaign {
         observation.wrote = !targets.is_empty();
         observation.building = targets.iter().filter(|stack| stack["status"] == "building").count();
         let runs_other = targets.iter().any(|stack| stack["services"][0]["image_ref"] != life.image.as_str());
-        observation.beyond.other_services = runs_other;
+        observation.extra.other_services = runs_other;
         if let Some(launches) = launches {
             observation.launches = launches.count;
             let other = |document: &Value| document["services"][0]["image_ref"] != life.image.as_str();
             observation.launched_other = launches.documents.iter().any(other);
         }
         if let Some(fences) = fences {
-            observation.beyond.stale_worker_tried = fences.stale_worker_tried();
-            observation.beyond.stale_worker_acted = fences.stale_worker_acted();
+            observation.extra.stale_worker_tried = fences.stale_worker_tried();
+            observation.extra.stale_worker_acted = fences.stale_worker_acted();
         }
-        observation.beyond.searched = true;
-        observation.beyond.token_found = self.exposed(&life.token);
+        observation.extra.searched = true;
+        observation.extra.token_found = self.exposed(&life.token);
         // The expected status is the earlier one: approved, without a successful client.
         if life.twist == Twist::VaultLate && life.observation.status == Status::Approved {
             life.fresh_succeeds = Some(succeeded(&self.mended(&life)));

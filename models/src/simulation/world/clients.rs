@@ -285,8 +285,8 @@ fn answered(
             }
             Outcome::Refused { .. } | Outcome::Unknown { .. } => false,
         };
-        observer.known.beyond.other_tenant_asked = true;
-        observer.known.beyond.other_tenant_answered |= told;
+        observer.known.extra.other_tenant_asked = true;
+        observer.known.extra.other_tenant_answered |= told;
     }
     let has_key = consumer.ask.key.is_some();
     if has_key && attempt.is_retry && consumer.plan.wants == Wants::Approved {
@@ -299,8 +299,8 @@ fn answered(
             Outcome::Refused { refusal, .. } => attempt.had_consumed && refusal.status() < 500,
             Outcome::Unknown { .. } => false,
         };
-        observer.known.beyond.retried |= stage != PromotionState::Unknown;
-        observer.known.beyond.retry_differs |= differs;
+        observer.known.extra.retried |= stage != PromotionState::Unknown;
+        observer.known.extra.retry_differs |= differs;
     }
     consumer.unknown |= stage == PromotionState::Unknown;
     stage

@@ -66,8 +66,8 @@ impl Simulation {
         {
             // The state before the worker acted.
             is_stale = matches!(observer.job, Some(JobState::Leased { fence: latest, .. }) if fence < latest);
-            observer.known.beyond.stale_worker_tried |= is_stale;
-            observer.known.beyond.stale_worker_acted |= is_stale && succeeded;
+            observer.known.extra.stale_worker_tried |= is_stale;
+            observer.known.extra.stale_worker_acted |= is_stale && succeeded;
         }
         if faulted {
             self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
