@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use actions::stage;
 pub use actions::{Action, StepOutcome};
 pub(crate) use narrate::deed;
-pub use narrate::{Actor, Scene};
+pub use narrate::{Actor, NarratedEvent};
 pub use people::Press;
 
 use crate::{

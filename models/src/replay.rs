@@ -24,7 +24,7 @@ pub use real::TEAM;
 
 use crate::{
     explorer::Explorable as _,
-    model::{Action, Model, Scene},
+    model::{Action, Model, NarratedEvent},
     world::State,
 };
 
@@ -41,7 +41,7 @@ pub struct Replayed {
 #[derive(Clone, Debug)]
 pub struct Divergence {
     /// A shortest path to it, the diverging action last.
-    pub path: Vec<Scene>,
+    pub path: Vec<NarratedEvent>,
     /// The observation that the model predicts.
     pub expected: Observed,
     /// The actual observation.
@@ -123,7 +123,7 @@ pub fn replay_on<R: StoreHarness>(
     Ok(Replayed { states: known.len(), edges })
 }
 
-fn narrated(model: &Model, last: Action, trail: Option<&Trail>) -> Vec<Scene> {
+fn narrated(model: &Model, last: Action, trail: Option<&Trail>) -> Vec<NarratedEvent> {
     let mut actions = vec![last];
     let mut at = trail;
     while let Some(step) = at {

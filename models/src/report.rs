@@ -19,7 +19,7 @@ impl fmt::Display for Judgement {
 }
 
 impl fmt::Display for Report {
-    /// A line for each property, without the counterexamples: `Run::scenes` narrates them.
+    /// A line for each property, without the counterexamples: `Run::events` narrates them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let crate::model::Bounds { consumers, crashes, faults } = self.bounds;
         write!(f, "{} states at callers = {consumers}, crashes = {crashes}, faults = {faults}", self.states)?;

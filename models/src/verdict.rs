@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use crate::{
     explorer::{CutOff, Explorable as _, Explored, Id, Limits, Progress, explore},
     liveness::avoidable,
-    model::{Action, Bounds, Model, Scene},
+    model::{Action, Bounds, Model, NarratedEvent},
     properties::{Inevitable, Property},
     world::{Packed, State},
 };
@@ -52,19 +52,19 @@ impl Run {
     }
 
     /// The run in words, without tail and cycle.
-    pub fn scenes(&self, model: &Model) -> Vec<Scene> {
+    pub fn events(&self, model: &Model) -> Vec<NarratedEvent> {
         narrated(model, &mut model.initial(), &self.actions)
     }
 
     /// The continuation in words: tail and cycle.
-    pub fn aftermath(&self, model: &Model) -> [Vec<Scene>; 2] {
+    pub fn aftermath(&self, model: &Model) -> [Vec<NarratedEvent>; 2] {
         let mut state = model.initial();
         narrated(model, &mut state, &self.actions);
         [narrated(model, &mut state, &self.tail), narrated(model, &mut state, &self.cycle)]
     }
 }
 
-fn narrated(model: &Model, state: &mut State, actions: &[Action]) -> Vec<Scene> {
+fn narrated(model: &Model, state: &mut State, actions: &[Action]) -> Vec<NarratedEvent> {
     let narrate = |&action: &Action| {
         let scene = model.narrate(state, action);
         *state = stateright::Model::next_state(model, state, action).expect("a run's actions are possible");

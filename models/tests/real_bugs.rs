@@ -47,7 +47,7 @@ fn section(text: &mut String, flow: BuiltIn, shown: &[&str]) {
     let property = Property::from_id(id).expect("a property");
     let Verdict::Violated(run) = &report.of(property).verdict else { unreachable!("{id} is violated") };
     let _ = writeln!(text, "{id} `{}`:\n", property.name());
-    for (index, scene) in run.scenes(&model).iter().enumerate() {
+    for (index, scene) in run.events(&model).iter().enumerate() {
         let _ = writeln!(text, "{}. {scene}", index + 1);
     }
     let _ = writeln!(text, "\nIn the end {}.\n", model.reason(property, run));

@@ -28,7 +28,7 @@ fn every_kept_failure_fails_again() {
         let replayed = failure.replay().unwrap_or_else(|why| panic!("{name}: {why}"));
         assert!(replayed.is_broken, "{name}");
         assert_eq!(replayed.taken, failure.actions.len(), "{name}: actions were skipped");
-        assert!(replayed.scenes.len() >= failure.actions.len(), "{name}: every action has its words");
+        assert!(replayed.events.len() >= failure.actions.len(), "{name}: every action has its words");
     }
 }
 

@@ -84,7 +84,7 @@ fn example(property: Property, example: Example) {
         let report = verify(&model, &expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
         if let Verdict::Violated(run) = &report.of(property).verdict {
             print_line!("\n{}", "Shortest run".bold());
-            for (number, scene) in run.scenes(&model).iter().enumerate() {
+            for (number, scene) in run.events(&model).iter().enumerate() {
                 print_line!("  {:>2} {}", number + 1, wrap(&scene.to_string(), WIDTH, 5));
             }
             print_line!("     {}", wrap(&model.reason(property, run), WIDTH, 5).bold());

@@ -59,7 +59,7 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
     let tail = if is_liveness { replayed.aftermath } else { Vec::new() };
     let stays = property.is_inevitable();
     let violates = replayed.is_broken && !is_liveness;
-    let diagram = Diagram { title, scenes: replayed.scenes, tail, cycle: Vec::new(), stays, violates };
+    let diagram = Diagram { title, events: replayed.events, tail, cycle: Vec::new(), stays, violates };
     match format {
         DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
         DiagramFormat::Human => {

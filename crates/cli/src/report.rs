@@ -2,7 +2,7 @@
 
 use countersign_models::{
     explorer::CutOff,
-    model::{Model, Scene},
+    model::{Model, NarratedEvent},
     properties::{Kind, Property},
     prove::Cutoff,
     verdict::{Judgement, Run, Verdict},
@@ -83,18 +83,18 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
 
 /// Prints a run of this model, whose violating step is marked unless the state `stays` as it is.
 pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
-    let scenes = run.scenes(model);
+    let events = run.events(model);
     let [tail, cycle] = run.aftermath(model);
-    for (number, scene) in scenes.iter().enumerate() {
+    for (number, scene) in events.iter().enumerate() {
         // A liveness violation has no violating step.
-        let is_last = number + 1 == scenes.len() && !stays;
+        let is_last = number + 1 == events.len() && !stays;
         print_scene(number + 1, scene, is_last);
     }
     if !tail.is_empty() {
         print_line!("      {}", "and from there, without any fault:".dimmed());
     }
     for (number, scene) in tail.iter().enumerate() {
-        print_scene(scenes.len() + number + 1, scene, false);
+        print_scene(events.len() + number + 1, scene, false);
     }
     if stays && cycle.is_empty() {
         print_line!("      {}", "and so it stays: no move that is owed changes it".dimmed());
@@ -102,12 +102,12 @@ pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
     if !cycle.is_empty() {
         print_line!("      {}", "then, for ever:".dimmed());
         for (number, scene) in cycle.iter().enumerate() {
-            print_scene(scenes.len() + tail.len() + number + 1, scene, false);
+            print_scene(events.len() + tail.len() + number + 1, scene, false);
         }
     }
 }
 
-fn print_scene(number: usize, scene: &Scene, violates: bool) {
+fn print_scene(number: usize, scene: &NarratedEvent, violates: bool) {
     let text = scene.to_string();
     let mark = if violates { '✗' } else { ' ' };
     match (violates, scene.is_fault) {
@@ -278,7 +278,7 @@ fn json_property(judged: &Judged, judgement: &Judgement) -> JsonProperty {
         Verdict::DoesNotApply => ("does not apply", Vec::new()),
         Verdict::Unknown => ("unknown", Vec::new()),
         Verdict::Violated(run) => {
-            ("broken", run.scenes(&judged.model).iter().map(ToString::to_string).collect())
+            ("broken", run.events(&judged.model).iter().map(ToString::to_string).collect())
         }
     };
     JsonProperty {

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
             let [tail, cycle] = run.aftermath(&judged.model);
             let stays = property.is_inevitable() && cycle.is_empty();
             let violates = !property.is_inevitable();
-            let diagram = Diagram { title, scenes: run.scenes(&judged.model), tail, cycle, stays, violates };
+            let diagram = Diagram { title, events: run.events(&judged.model), tail, cycle, stays, violates };
             match args.format {
                 DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
                 DiagramFormat::Human => {

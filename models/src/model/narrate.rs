@@ -66,7 +66,7 @@ impl fmt::Display for Actor {
 
 /// One action of a run, to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scene {
+pub struct NarratedEvent {
     /// The acting participant.
     pub from: Actor,
     /// The other participant; the same one if there is none.
@@ -79,7 +79,7 @@ pub struct Scene {
     pub is_fault: bool,
 }
 
-impl fmt::Display for Scene {
+impl fmt::Display for NarratedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.from {
             Actor::World => f.write_str(&self.does)?,
@@ -123,10 +123,15 @@ impl Model {
     }
 
     /// Narrates `action` in this state.
-    pub fn narrate(&self, state: &State, action: Action) -> Scene {
+    pub fn narrate(&self, state: &State, action: Action) -> NarratedEvent {
         let noun = self.flow.object().noun.as_str();
-        let scene =
-            |from, to, does: String| Scene { from, to, does, result: None, is_fault: action.is_fault() };
+        let scene = |from, to, does: String| NarratedEvent {
+            from,
+            to,
+            does,
+            result: None,
+            is_fault: action.is_fault(),
+        };
         match action {
             Action::Approve(press) => {
                 let does = match press {
@@ -174,7 +179,7 @@ impl Model {
         }
     }
 
-    fn narrate_attempt(&self, state: &State, attempt: u8, outcome: StepOutcome) -> Scene {
+    fn narrate_attempt(&self, state: &State, attempt: u8, outcome: StepOutcome) -> NarratedEvent {
         let from = self.actor(attempt);
         let one = &state.attempts[usize::from(attempt)];
         let at = self.checkpoint(&state.world, one, attempt);
@@ -182,7 +187,7 @@ impl Model {
         let mut after = *state;
         let Some((effect, promotion)) = self.advance(&mut after, attempt, outcome) else {
             let does = "cannot do this here".to_owned();
-            return Scene { from, to: from, does, result: None, is_fault: true };
+            return NarratedEvent { from, to: from, does, result: None, is_fault: true };
         };
         let undone = match effect {
             Effect::Undo { step } => self.flow.steps().get(step),
@@ -204,7 +209,7 @@ impl Model {
                 _ => "ok",
             };
             let answers = if promotion.outcome().is_some() { "; answers the refusal" } else { "" };
-            return Scene { from, to, does, result: Some(format!("{result}{answers}")), is_fault };
+            return NarratedEvent { from, to, does, result: Some(format!("{result}{answers}")), is_fault };
         }
         let refusal = match promotion.outcome() {
             Some(Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal }) => Some(refusal),
@@ -231,7 +236,7 @@ impl Model {
             StepOutcome::LosesAnswer if effect == Effect::Answer => Some("the answer is lost".to_owned()),
             StepOutcome::LosesAnswer => Some(or_logged("fault, applied but the answer is lost, ")),
         };
-        Scene { from, to, does, result, is_fault }
+        NarratedEvent { from, to, does, result, is_fault }
     }
 }
 

@@ -10,7 +10,7 @@ use countersign::{
 use serde::{Deserialize, Serialize};
 
 use super::{Action, InvalidScenario, Mutant, Scenario, Schedule, schedule::begin};
-use crate::{flows::Subject, model::Scene, properties::Property};
+use crate::{flows::Subject, model::NarratedEvent, properties::Property};
 
 /// A schedule that breaks a property, with the flow that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +74,9 @@ pub struct Replayed {
     /// Number of actions that were possible.
     pub taken: usize,
     /// The actions in words.
-    pub scenes: Vec<Scene>,
+    pub events: Vec<NarratedEvent>,
     /// The actions of the liveness phase in words.
-    pub aftermath: Vec<Scene>,
+    pub aftermath: Vec<NarratedEvent>,
 }
 
 impl Failure {
@@ -108,12 +108,12 @@ impl Failure {
         };
         self.scenario.check().map_err(Unplayable::Scenario)?;
         let flow = self.flow()?;
-        let mut simulation = begin(&flow, &self.scenario, mutant, &self.actions).in_words();
+        let mut simulation = begin(&flow, &self.scenario, mutant, &self.actions).narrate();
         let taken = self.actions.iter().filter(|action| simulation.take(**action).is_some()).count();
-        let until = simulation.scenes().len();
+        let until = simulation.events().len();
         simulation.liveness_phase();
-        let (scenes, aftermath) = simulation.scenes().split_at(until);
+        let (events, aftermath) = simulation.events().split_at(until);
         let is_broken = simulation.found().broken >> property as u32 & 1 == 1;
-        Ok(Replayed { property, is_broken, taken, scenes: scenes.to_vec(), aftermath: aftermath.to_vec() })
+        Ok(Replayed { property, is_broken, taken, events: events.to_vec(), aftermath: aftermath.to_vec() })
     }
 }

@@ -117,7 +117,7 @@ pub(super) struct Platform {
     pub(super) flow: Arc<Flow>,
     pub(super) mutant: Option<Mutant>,
     /// Diagrams are wanted.
-    pub(super) in_words: bool,
+    pub(super) narrates: bool,
     /// Stale reads may be wanted.
     pub(super) keeps_readings: bool,
     step_gate: StepGate,
@@ -138,7 +138,7 @@ impl Platform {
             clock,
             flow,
             mutant,
-            in_words: false,
+            narrates: false,
             keeps_readings: false,
             step_gate: StepGate::default(),
             step_recorder: StepRecorder::default(),
@@ -216,7 +216,7 @@ impl Platform {
     }
 
     fn say(&self, words: impl FnOnce() -> (Actor, String, String)) {
-        if self.in_words {
+        if self.narrates {
             self.write_down(words);
         }
     }

@@ -5,8 +5,8 @@ mod decisions;
 mod enabled;
 mod ending;
 mod instances;
+mod narration;
 mod observe;
-mod scenes;
 mod setup;
 mod time;
 
@@ -29,7 +29,7 @@ use super::{
     task::Task,
 };
 use crate::{
-    model::{self, Scene},
+    model::{self, NarratedEvent},
     properties::Facts,
 };
 
@@ -64,7 +64,7 @@ pub struct Simulation {
     acted: Option<(u8, bool)>,
     /// `None` before the liveness phase.
     liveness_phase: Option<LivenessPhase>,
-    scenes: Vec<Scene>,
+    events: Vec<NarratedEvent>,
 }
 
 /// One of the processes that share the store.
@@ -113,10 +113,10 @@ fn team_id(team: u8) -> Uuid {
 }
 
 impl Simulation {
-    /// Keeps a [`Scene`] of every action from now on.
+    /// Keeps a [`NarratedEvent`] of every action from now on.
     #[must_use]
-    pub fn in_words(mut self) -> Self {
-        self.platform_mut().in_words = true;
+    pub fn narrate(mut self) -> Self {
+        self.platform_mut().narrates = true;
         self
     }
 
@@ -130,8 +130,8 @@ impl Simulation {
     }
 
     /// The actions as scenes.
-    pub fn scenes(&self) -> &[Scene] {
-        &self.scenes
+    pub fn events(&self) -> &[NarratedEvent] {
+        &self.events
     }
 
     /// The properties that were violated and exercised so far.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use countersign_models::model::{Actor, Scene};
+use countersign_models::model::{Actor, NarratedEvent};
 
 use super::Diagram;
 
@@ -33,7 +33,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
     out
 }
 
-fn write_scene(out: &mut String, scene: &Scene, actors: &[Actor]) {
+fn write_scene(out: &mut String, scene: &NarratedEvent, actors: &[Actor]) {
     // A semicolon ends a statement, and a hash begins an entity.
     let text = |text: &str| text.replace([';', '#'], ",");
     let does = text(&scene.does);

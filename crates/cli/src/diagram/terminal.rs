@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use countersign_models::model::{Actor, Scene};
+use countersign_models::model::{Actor, NarratedEvent};
 use owo_colors::OwoColorize;
 
 use super::Diagram;
@@ -26,7 +26,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
         if let Some(heading) = heading {
             let _ = writeln!(out, "{}", columns.across(heading).dimmed());
         }
-        let violates = diagram.violates && number + 1 == diagram.scenes.len();
+        let violates = diagram.violates && number + 1 == diagram.events.len();
         draw(&mut out, &columns, &actors, number + 1, scene, violates);
     }
     let _ = writeln!(out, "{}", text(&columns.lifelines()));
@@ -77,7 +77,14 @@ impl Columns {
     }
 }
 
-fn draw(out: &mut String, columns: &Columns, actors: &[Actor], number: usize, scene: &Scene, violates: bool) {
+fn draw(
+    out: &mut String,
+    columns: &Columns,
+    actors: &[Actor],
+    number: usize,
+    scene: &NarratedEvent,
+    violates: bool,
+) {
     let label = match &scene.result {
         Some(result) => format!("{}: {result}", scene.does),
         None => scene.does.clone(),

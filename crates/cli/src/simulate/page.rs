@@ -167,7 +167,7 @@ fn draw(shrunk: &Shrunk) {
     print_line!("\n{}\n{}\n", title.bold(), replayed.property.sentence().dimmed());
     let diagram = Diagram {
         title,
-        scenes: replayed.scenes,
+        events: replayed.events,
         tail: Vec::new(),
         cycle: Vec::new(),
         stays: false,

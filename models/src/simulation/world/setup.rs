@@ -78,7 +78,7 @@ impl Simulation {
             tally: Tally::default(),
             acted: None,
             liveness_phase: None,
-            scenes: Vec::new(),
+            events: Vec::new(),
         };
         simulation.observe();
         simulation

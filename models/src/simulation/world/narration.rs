@@ -8,7 +8,7 @@ use countersign::{
 
 use super::Simulation;
 use crate::{
-    model::{Actor, Scene},
+    model::{Actor, NarratedEvent},
     properties::PromotionState,
     simulation::{Wants, platform::StepRecord},
 };
@@ -22,14 +22,14 @@ impl Simulation {
         result: Option<String>,
         is_fault: bool,
     ) {
-        if self.platform.in_words {
-            self.scenes.push(Scene { from, to, does, result, is_fault });
+        if self.platform.narrates {
+            self.events.push(NarratedEvent { from, to, does, result, is_fault });
         }
     }
 
     /// Something that is about an approval, which is named where there are several.
     pub(super) fn note(&mut self, from: Actor, to: Actor, approval: u8, does: &str) {
-        if self.platform.in_words {
+        if self.platform.narrates {
             self.note_in_words(from, to, approval, does);
         }
     }
@@ -44,7 +44,7 @@ impl Simulation {
     }
 
     pub(super) fn note_client(&mut self, client: u8, does: &str) {
-        if self.platform.in_words {
+        if self.platform.narrates {
             let actor = self.actor(client);
             self.push_scene(actor, actor, does.to_owned(), None, true);
         }
@@ -66,7 +66,7 @@ impl Simulation {
         answer: Option<&Answer>,
         stage: Option<PromotionState>,
     ) {
-        if !self.platform.in_words {
+        if !self.platform.narrates {
             return;
         }
         let from = self.actor(client);
@@ -96,7 +96,7 @@ impl Simulation {
         record: &StepRecord,
         worked: Option<Result<Worked, StoreError>>,
     ) {
-        if !self.platform.in_words {
+        if !self.platform.narrates {
             return;
         }
         let Some((to, does, result)) = record.words.as_deref().cloned() else { return };
