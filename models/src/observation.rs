@@ -131,20 +131,20 @@ impl Observation {
         let facts = self.facts(&promotions);
         let fresh = || fresh_succeeds.unwrap_or(true);
         let mut broken = 0;
-        let mut witnessed = 0;
+        let mut exercised = 0;
         for property in Property::ALL {
             let owed = crate::properties::Inevitable::ALL
                 .into_iter()
                 .any(|inevitable| inevitable.property() == *property && inevitable.is_pending(&facts));
             broken |= u32::from(owed || property.is_violated(&facts, fresh)) << *property as u32;
             let retried = *property == Property::L3 && fresh_succeeds.is_some();
-            witnessed |= u32::from(retried || self.is_witnessed(*property, &facts)) << *property as u32;
+            exercised |= u32::from(retried || self.is_exercised(*property, &facts)) << *property as u32;
         }
-        crate::simulation::Found { broken, witnessed }
+        crate::simulation::Found { broken, exercised }
     }
 
     /// Positions within the flow are not visible from outside: several attempts have to suffice.
-    fn is_witnessed(&self, property: Property, facts: &Facts<'_>) -> bool {
+    fn is_exercised(&self, property: Property, facts: &Facts<'_>) -> bool {
         let executed = facts.status == Status::Executed;
         let tried = |wanted: fn(&Client) -> bool| self.clients.iter().filter(|client| wanted(client)).count();
         match property {

@@ -248,9 +248,9 @@ impl Tally {
         for (count, endings) in self.endings.iter_mut().zip(drawn.endings) {
             *count += u64::from(endings);
         }
-        let Found { broken, witnessed } = drawn.found;
+        let Found { broken, exercised } = drawn.found;
         for (count, property) in self.witnesses.iter_mut().zip(Property::SIMULATED) {
-            *count += u64::from(witnessed >> *property as u32 & 1);
+            *count += u64::from(exercised >> *property as u32 & 1);
         }
         if broken != 0 {
             self.broken.push((seed, broken, drawn.size));

@@ -221,7 +221,7 @@ impl ApprovalObserver {
         let facts = self.facts();
         Found {
             broken: Property::violated(&facts, u32::MAX),
-            witnessed: Property::exercised(&facts, u32::MAX),
+            exercised: Property::exercised(&facts, u32::MAX),
         }
     }
 
@@ -247,14 +247,14 @@ pub struct Found {
     /// Broken.
     pub broken: u32,
     /// Exercised.
-    pub witnessed: u32,
+    pub exercised: u32,
 }
 
 impl Found {
     /// Both together.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { broken: self.broken | other.broken, witnessed: self.witnessed | other.witnessed }
+        Self { broken: self.broken | other.broken, exercised: self.exercised | other.exercised }
     }
 
     /// The properties that are broken.

@@ -92,7 +92,7 @@ fn lines(watcher: &mut Watcher, seed: u64, text: &mut Vec<u8>) {
         text.extend_from_slice(b"]}\n");
     });
     let broken: Vec<&str> = found.broken().map(|property| property.id()).collect();
-    let witnessed = found.witnessed;
+    let witnessed = found.exercised;
     put(text, format_args!("{{\"seed\":{seed},\"broken\":{broken:?},\"witnessed\":{witnessed}}}\n"));
 }
 

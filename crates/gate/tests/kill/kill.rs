@@ -89,7 +89,7 @@ struct Outcome {
     pauses: u64,
     /// For each broken property, the first approval that shows it.
     broken: BTreeMap<&'static str, String>,
-    witnessed: u32,
+    exercised: u32,
 }
 
 /// Random enough to strike anywhere, and the same for the same seed as far as the machine goes along.
@@ -207,14 +207,14 @@ impl Campaign {
             kills: self.service.kills.load(Ordering::SeqCst),
             pauses: self.service.pauses.load(Ordering::SeqCst),
             broken: BTreeMap::new(),
-            witnessed: 0,
+            exercised: 0,
         };
         for life in lives {
             let launched = launches.get(&life.id);
             let fenced = fences.get(&life.id);
             let (words, observation, fresh_succeeds) = self.observation(life, launched, fenced);
             let found = observation.judge(fresh_succeeds);
-            outcome.witnessed |= found.witnessed;
+            outcome.exercised |= found.exercised;
             for property in found.broken() {
                 outcome.broken.entry(property.id()).or_insert_with(|| words.clone());
             }
@@ -237,7 +237,7 @@ fn nothing_is_lost(outcome: &Outcome, wanted: u64, need_not: &[Property]) {
         .filter(|one| {
             !NOT_PROMISED.contains(one)
                 && !need_not.contains(one)
-                && outcome.witnessed >> **one as u32 & 1 == 0
+                && outcome.exercised >> **one as u32 & 1 == 0
         })
         .map(|one| one.id())
         .collect();
