@@ -14,16 +14,16 @@
 //! [`Cas::AdvisoryLock`] would be the same as [`Cas::ForUpdate`].
 
 mod connection;
+mod engine;
 mod pending;
 mod place;
-mod queue;
 mod session;
 mod task;
 mod writer;
 
 use std::{error::Error, fmt, io, path::Path, sync::Arc, time::Duration};
 
-pub use self::queue::SqliteEngine;
+pub use self::engine::SqliteEngine;
 use super::{
     Clock, Ids,
     sql::{Cas, Consume, Migration, MissingStatement, SchemaError, SqlStore},

@@ -2,7 +2,7 @@
 
 mod auto_approve;
 mod gate;
-mod keys;
+mod idempotency;
 mod leases;
 mod outbox;
 mod platform;

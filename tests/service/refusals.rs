@@ -101,7 +101,7 @@ fn every_refusal_can_be_reached() {
         admitted(CALLER, here, Some("qa"), "production"),
         admitted(Caller { email: None, ..CALLER }, here, None, "production"),
         reused_key(),
-        crate::keys::in_flight(),
+        crate::idempotency::in_flight(),
         second_decision(false),
         second_decision(true),
         Request::parse_approval_id("17").expect_err("it is none"),
