@@ -18,7 +18,7 @@ use countersign::{
         Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
 use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
@@ -72,7 +72,7 @@ impl Given {
                 let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
                 let payload = Payload { source, name: None, copy_vault: true };
                 let mut ask = PromotionRequest { request, requested_by: Arc::clone(&by), payload, key: None };
-                let record = at_once(store.request_approval(&ask)).expect("nothing fails in memory").record;
+                let record = run_ready(store.request_approval(&ask)).expect("nothing fails in memory").record;
                 ask.request.approval = record.approval.id;
                 asks.push(ask);
             }
@@ -83,7 +83,7 @@ impl Given {
         for ask in &asks {
             let token = token_of(ask.request.approval);
             let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
-            at_once(store.decide(decision)).expect("nothing fails in memory").expect("it is pending");
+            run_ready(store.decide(decision)).expect("nothing fails in memory").expect("it is pending");
             let standing = store.standing(ask.request.approval).expect("it was asked for");
             bare.insert(ask.request.approval, standing);
         }
@@ -103,7 +103,7 @@ impl Given {
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
             return false;
         };
-        let committed = at_once(self.store.commit(ask, step, commit));
+        let committed = run_ready(self.store.commit(ask, step, commit));
         matches!(committed, Ok(Committed::Applied { target: Some(_) }))
     }
 
@@ -162,7 +162,7 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
         });
         commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
-            let ended = at_once(Driver::new(&flow, &given.store, &deployer).promote(ask, digest));
+            let ended = run_ready(Driver::new(&flow, &given.store, &deployer).promote(ask, digest));
             matches!(ended, Outcome::Succeeded { target: Some(_), .. })
         });
     }

@@ -147,14 +147,14 @@ macro_rules! frozen {
 
 frozen! {
     /// A frozen map, and a compare-exchange without a load before it: a loser takes the cache line.
-    FrozenCas exchange_at_once;
+    FrozenCas exchange_without_load;
     /// The same, with a look before the compare-exchange.
     FrozenLoadCas Row::load_then_exchange;
     /// The same, with a store where the compare-exchange should be: fast, and wrong.
     CheckThenAct check_then_act;
 }
 
-fn exchange_at_once(row: &Row, now: Timestamp) -> bool {
+fn exchange_without_load(row: &Row, now: Timestamp) -> bool {
     let (approved, executed) = (packed(Status::Approved, BEGAN), packed(Status::Executed, now));
     may_be_consumed(row.standing(approved), now)
         && row.word.compare_exchange(approved, executed, Ordering::AcqRel, Ordering::Acquire).is_ok()

@@ -14,7 +14,7 @@ use countersign::{
     },
 };
 use countersign_models::{
-    fixtures::{CountingIds, HandClock, at_once, token_of},
+    fixtures::{CountingIds, HandClock, run_ready, token_of},
     simulation::LEASE_MS,
 };
 use countersign_testkit::{Peek, Seed};
@@ -134,7 +134,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let stack = |name: &str, parent| {
         let (name, env) = (name.to_owned(), environment("staging"));
         let new = NewStack { name, env, parent, services: services.clone(), env_vars: EnvVars::new() };
-        let created = at_once(store.create_stack(TEAM, new));
+        let created = run_ready(store.create_stack(TEAM, new));
         created.expect("nothing fails in memory").expect("there is room").id
     };
     let approved = stack("approved", None);
@@ -146,9 +146,10 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };
-    let record = at_once(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails").record;
+    let record =
+        run_ready(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
-    at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
+    run_ready(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;
     let world = Arc::new(Dozing { store, dice: Mutex::new(Dice(seed)) });
     let slow = Slow { world: Arc::clone(&world), renewals, patience: Mutex::new(0) };

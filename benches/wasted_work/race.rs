@@ -216,7 +216,7 @@ impl Race {
             .collect();
         let mut answers = Vec::new();
         for run in runs {
-            answers.push(run.await.expect("nobody panics"));
+            answers.push(run.await.expect("no task panics"));
         }
         self.judge(&store, &ask, &track, &answers).await
     }

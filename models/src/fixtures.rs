@@ -269,7 +269,7 @@ impl Ids for CountingIds {
 ///
 /// # Panics
 /// When it does wait.
-pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+pub fn run_ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("it waits, and nobody would wake it"),

@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// The client received a success, and later another outcome.
-    fn was_told_otherwise(&self) -> bool {
+    fn got_another_answer(&self) -> bool {
         let mut successes = self.successes();
         let Some(first) = successes.next() else { return false };
         let after = self.told.iter().skip_while(|told| *told != first);
@@ -172,7 +172,7 @@ impl Observation {
             executed && successes == 0 && promotions.iter().any(|one| one.stage != PromotionState::Waiting);
         let mut extra = self.extra;
         extra.retried |= self.clients.iter().any(Client::has_retried);
-        extra.retry_differs |= self.clients.iter().any(Client::was_told_otherwise) || lost;
+        extra.retry_differs |= self.clients.iter().any(Client::got_another_answer) || lost;
         Facts {
             status: self.status,
             window_passed: self.window_passed,
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_that_nobody_was_ever_told_of_breaks_s13() {
+    fn a_success_without_any_answer_violates_s13() {
         let mut observation = sound();
         observation.clients.remove(0);
         observation.clients[0].told.insert(0, Response::Nothing);

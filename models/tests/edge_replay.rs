@@ -12,7 +12,7 @@ use countersign::{
 };
 use countersign_models::{
     explorer::{Limits, explore},
-    fixtures::at_once,
+    fixtures::run_ready,
     flows::{BUILT_IN, BuiltIn, KEYED},
     model::{Bounds, Model},
     replay::{InMemory, Replayed, StoreHarness, TEAM, replay, replay_on},
@@ -120,7 +120,7 @@ fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
     let divergence = replay_on(&model("atomic-commit-lease"), &mut harness, |harness, approval| {
         let ask = ask_for(approval);
         (1..=3).for_each(|fence| {
-            at_once(harness.store().release_approval(&ask, fence)).expect("nothing fails");
+            run_ready(harness.store().release_approval(&ask, fence)).expect("nothing fails");
         });
     })
     .expect_err("nobody has to wait");
@@ -132,7 +132,7 @@ fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
 fn a_target_that_settles_by_itself_is_found_by_a_shortest_path() {
     let mut harness = InMemory::<Sharded>::default();
     let divergence = replay_on(&model("consume-last"), &mut harness, |harness, approval| {
-        at_once(harness.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
+        run_ready(harness.store().settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
     })
     .expect_err("no target builds");
     // Without the operator's decision, validate refuses every attempt: the write shows the defect.

@@ -28,7 +28,7 @@ fn holds(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_schema_in_the_repository_is_the_one_that_the_program_prints() {
+fn the_schema_in_the_repository_equals_the_printed_one() {
     holds("models/flows/flow.schema.json", &format!("{:#}\n", flow_file::schema(Property::IDS)));
 }
 

@@ -90,7 +90,7 @@ fn wrapped(text: &str) -> String {
 }
 
 #[test]
-fn every_verdict_on_a_real_bug_is_the_one_that_its_file_expects() {
+fn every_verdict_on_a_real_bug_is_expected() {
     let unexpected: Vec<String> = CASES
         .iter()
         .flat_map(|case| case.flows)

@@ -72,7 +72,7 @@ fn the_orders_of_a_gate_break_exactly_what_is_published() {
 }
 
 #[test]
-fn every_verdict_on_a_built_in_flow_is_the_one_that_its_file_expects() {
+fn every_verdict_on_a_built_in_flow_is_expected() {
     for flow in BUILT_IN {
         let report = run(*flow, Bounds::default(), Limits::default());
         assert!(report.is_expected(), "{}: {:?}", flow.name, report.judgements);
@@ -166,7 +166,7 @@ fn a_run_that_was_cut_off_never_says_holds() {
 }
 
 #[test]
-fn whoever_watches_can_stop_it_and_then_nothing_holds() {
+fn a_stopped_search_reports_no_property_as_holding() {
     let subject = built_in("atomic-commit").subject();
     let model = Model::new(subject.flow, Bounds::default());
     let report = verify(&model, &subject.expectations, Limits::default(), &mut |_| ControlFlow::Break(()));

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_refusal_is_told_why() {
+    fn an_invalid_refusal_is_rejected_with_the_reason() {
         for (text, why) in [
             ("", InvalidRefusal::Shape),
             ("412", InvalidRefusal::Shape),

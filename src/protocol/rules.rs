@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_that_is_not_there_is_not_found_whatever_is_checked() {
+    fn an_absent_approval_is_not_found_under_any_checks() {
         let request =
             Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
         let verdict = validate(None, Checks::default(), false, &request, Compared::at(NOW, Digest([1; 32])));

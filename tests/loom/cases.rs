@@ -47,8 +47,8 @@ fn cases<S: Strategy + Default + 'static>() -> [Case; 11] {
         ),
         case("two_insertions", two_insertions::<S>, &["2 are there"]),
         case(
-            "a_failing_preflight_beside_a_success",
-            a_failing_preflight_beside_a_success::<S>,
+            "a_failing_preflight_and_a_success",
+            a_failing_preflight_and_a_success::<S>,
             &["comes late: 409 approval_not_approved", "fails with 412 no_services"],
         ),
         case("a_failing_preflight_alone", a_failing_preflight_alone::<S>, &["still approved"]),

@@ -40,10 +40,10 @@ fn explore(bound: Option<usize>, scenario: impl Fn() -> String + Send + Sync + '
         move || {
             let outcome = scenario();
             executions.fetch_add(1, Ordering::Relaxed);
-            outcomes.lock().expect("nobody panics with it").insert(outcome);
+            outcomes.lock().expect("not poisoned").insert(outcome);
         }
     });
-    let outcomes = outcomes.lock().expect("nobody panics with it").clone();
+    let outcomes = outcomes.lock().expect("not poisoned").clone();
     Explored { executions: executions.load(Ordering::Relaxed), outcomes }
 }
 

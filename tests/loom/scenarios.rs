@@ -292,7 +292,7 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> O
 }
 
 /// One promotion fails in its preflight, the other one succeeds, in either order.
-pub(crate) fn a_failing_preflight_beside_a_success<S: Strategy + Default + 'static>() -> String {
+pub(crate) fn a_failing_preflight_and_a_success<S: Strategy + Default + 'static>() -> String {
     let strategy = with_approval::<S>(Status::Approved);
     let failing = thread::spawn({
         let strategy = Arc::clone(&strategy);

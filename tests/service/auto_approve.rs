@@ -5,7 +5,7 @@ use countersign::{
     service::{Answer, Driver, POLICY, is_auto_approved},
     store::{AuditKind, Decision, Payload, PromotionRequest, Store, Tenants},
 };
-use countersign_models::fixtures::at_once;
+use countersign_models::fixtures::run_ready;
 use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
@@ -21,12 +21,12 @@ fn ask(platform: &Platform, key: Option<&str>) -> PromotionRequest {
 fn promote(platform: &Platform, ask: &PromotionRequest) -> Result<(Uuid, Answer), Refusal> {
     let source = platform.store.digest(ask).expect("the team is there");
     let flow = Flow::atomic_commit();
-    at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_auto_approved(ask, source))
+    run_ready(Driver::new(&flow, &platform.store, &platform.deployer).promote_auto_approved(ask, source))
         .expect("nothing fails")
 }
 
 #[test]
-fn only_development_needs_nobody() {
+fn only_development_needs_no_approver() {
     let platform = Platform::new();
     let judge = |from: &str, to: &str, copy_vault| {
         let mut ask = platform.ask(Uuid::nil());
@@ -44,7 +44,7 @@ fn it_is_executed_once_and_the_audit_names_the_rule() {
     let platform = Platform::new();
     let (id, answer) = promote(&platform, &ask(&platform, None)).expect("it is its own");
     assert!(matches!(answer.end, Outcome::Succeeded { .. }), "{answer:?}");
-    let events = at_once(platform.store.audit(id)).expect("nothing fails");
+    let events = run_ready(platform.store.audit(id)).expect("nothing fails");
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [AuditKind::Requested, AuditKind::Approved, AuditKind::Executed]);
     assert_eq!(&*events[1].by, POLICY);
@@ -78,7 +78,7 @@ fn an_approval_that_has_become_useless_is_replaced_under_the_same_key() {
     assert!(matches!(answer.end, Outcome::Succeeded { .. }), "{answer:?}");
     assert_ne!(first, second);
     let status =
-        |id| at_once(platform.store.approval(TEAM, id)).expect("nothing fails").expect("it is there");
+        |id| run_ready(platform.store.approval(TEAM, id)).expect("nothing fails").expect("it is there");
     assert_eq!(status(first).approval.status, Status::Approved);
     assert_eq!(promote(&platform, &ask).expect("it is its own").0, second);
 }
@@ -89,7 +89,9 @@ fn a_rule_decides_about_its_own_teams_pending_approvals_only() {
     let record = platform.requested(&platform.ask(Uuid::nil()));
     let decide = |team| {
         let decision = Decision::Policy { team, approval: record.approval.id, by: POLICY };
-        at_once(platform.store.decide(decision)).expect("nothing fails").map(|record| record.approval.status)
+        run_ready(platform.store.decide(decision))
+            .expect("nothing fails")
+            .map(|record| record.approval.status)
     };
     assert_eq!(decide(Uuid::from_u128(0xB)), Err(Refusal::NOT_FOUND));
     assert_eq!(decide(TEAM), Ok(Status::Approved));
@@ -99,7 +101,7 @@ fn a_rule_decides_about_its_own_teams_pending_approvals_only() {
 #[test]
 fn a_stack_is_found_by_its_id_by_its_own_team_only() {
     let platform = Platform::new();
-    let find = |team| at_once(platform.store.stack_by_id(team, platform.source)).expect("nothing fails");
+    let find = |team| run_ready(platform.store.stack_by_id(team, platform.source)).expect("nothing fails");
     assert_eq!(find(TEAM).map(|stack| stack.id), Some(platform.source));
     assert_eq!(find(Uuid::from_u128(0xB)), None);
 }

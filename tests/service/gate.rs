@@ -11,7 +11,7 @@ use countersign::{
     service::{CheckRequest, InMemoryDeployer, Preflight, UnsupportedStep},
     store::{AuditKind, Decision, Ids, MemoryStore, Store, StoreError, Verdict},
 };
-use countersign_models::fixtures::{HandClock, at_once};
+use countersign_models::fixtures::{HandClock, run_ready};
 use uuid::Uuid;
 
 struct Shop {
@@ -46,13 +46,13 @@ fn refused(end: Outcome) -> Refusal {
 fn an_issued_item_is_used_once_and_the_audit_says_so() {
     let shop = Shop::new();
     let gate = shop.gate();
-    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
+    let code = run_ready(gate.issue(&coupon())).expect("nothing fails");
     assert!(matches!(
-        at_once(gate.redeem(code, &coupon().by("bob"))),
+        run_ready(gate.redeem(code, &coupon().by("bob"))),
         Outcome::Succeeded { repeats: false, .. }
     ));
-    assert_eq!(refused(at_once(gate.redeem(code, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
-    let events = at_once(gate.store().audit(code)).expect("nothing fails");
+    assert_eq!(refused(run_ready(gate.redeem(code, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
+    let events = run_ready(gate.store().audit(code)).expect("nothing fails");
     let events: Vec<_> = events.iter().map(|event| (event.kind, &*event.by)).collect();
     let expected =
         [(AuditKind::Requested, "alice"), (AuditKind::Approved, ISSUED), (AuditKind::Executed, "bob")];
@@ -63,28 +63,28 @@ fn an_issued_item_is_used_once_and_the_audit_says_so() {
 fn another_owner_another_content_and_another_day_are_refused() {
     let shop = Shop::new();
     let gate = shop.gate();
-    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
-    at_once(gate.issue(&Item::new("mallory", "1 €"))).expect("nothing fails");
+    let code = run_ready(gate.issue(&coupon())).expect("nothing fails");
+    run_ready(gate.issue(&Item::new("mallory", "1 €"))).expect("nothing fails");
     assert_eq!(
-        refused(at_once(gate.redeem(code, &Item::new("mallory", "10 €")))),
+        refused(run_ready(gate.redeem(code, &Item::new("mallory", "10 €")))),
         Refusal::APPROVAL_NOT_FOUND
     );
     let more = Item::new("alice", "1000 €");
-    assert_eq!(refused(at_once(gate.redeem(code, &more))), Refusal::APPROVAL_PAYLOAD_MISMATCH);
+    assert_eq!(refused(run_ready(gate.redeem(code, &more))), Refusal::APPROVAL_PAYLOAD_MISMATCH);
     shop.clock.advance_ms(24 * 60 * 60 * 1000);
-    assert_eq!(refused(at_once(gate.redeem(code, &coupon()))), Refusal::APPROVAL_EXPIRED);
+    assert_eq!(refused(run_ready(gate.redeem(code, &coupon()))), Refusal::APPROVAL_EXPIRED);
 }
 
 #[test]
 fn a_repeat_under_the_same_key_gets_the_same_item_and_the_same_outcome() {
     let shop = Shop::new();
     let gate = shop.gate();
-    let issue = |item: &Item| at_once(gate.issue(item));
+    let issue = |item: &Item| run_ready(gate.issue(item));
     let code = issue(&coupon().key("order 7")).expect("nothing fails");
     assert_eq!(issue(&coupon().key("order 7")), Ok(code));
     let other = Item::new("alice", "20 €").key("order 7");
     assert_eq!(issue(&other), Err(RequestError::Refused(Refusal::IDEMPOTENCY_KEY_REUSED)));
-    let redeem = || at_once(gate.redeem(code, &coupon().key("checkout")));
+    let redeem = || run_ready(gate.redeem(code, &coupon().key("checkout")));
     assert!(matches!(redeem(), Outcome::Succeeded { repeats: false, .. }));
     assert!(matches!(redeem(), Outcome::Succeeded { repeats: true, .. }));
 }
@@ -93,15 +93,15 @@ fn a_repeat_under_the_same_key_gets_the_same_item_and_the_same_outcome() {
 fn an_item_that_needs_a_decision_is_used_after_it() {
     let shop = Shop::new();
     let gate = shop.gate();
-    let requested = at_once(gate.request(&coupon())).expect("nothing fails");
+    let requested = run_ready(gate.request(&coupon())).expect("nothing fails");
     let id = requested.record.approval.id;
-    assert_eq!(refused(at_once(gate.redeem(id, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
+    assert_eq!(refused(run_ready(gate.redeem(id, &coupon()))), Refusal::APPROVAL_NOT_APPROVED);
     let token = shop.ids.token(id);
     let approve = Decision::Operator { token: &token, verdict: Verdict::Approve };
-    at_once(gate.decide(approve)).expect("it is pending");
-    assert!(matches!(at_once(gate.redeem(id, &coupon())), Outcome::Succeeded { .. }));
-    assert_eq!(at_once(gate.decide(approve)), Err(RequestError::Refused(Refusal::APPROVAL_GONE)));
-    assert_eq!(refused(at_once(gate.redeem(Uuid::from_u128(7), &coupon()))), Refusal::APPROVAL_NOT_FOUND);
+    run_ready(gate.decide(approve)).expect("it is pending");
+    assert!(matches!(run_ready(gate.redeem(id, &coupon())), Outcome::Succeeded { .. }));
+    assert_eq!(run_ready(gate.decide(approve)), Err(RequestError::Refused(Refusal::APPROVAL_GONE)));
+    assert_eq!(refused(run_ready(gate.redeem(Uuid::from_u128(7), &coupon()))), Refusal::APPROVAL_NOT_FOUND);
 }
 
 /// A shop that is closed, or whose till is out of order.
@@ -125,11 +125,11 @@ impl Preflight for Till {
 #[test]
 fn a_preflight_refuses_or_fails_before_anything_is_used() {
     let shop = Shop::new();
-    let code = at_once(shop.gate().issue(&coupon())).expect("nothing fails");
+    let code = run_ready(shop.gate().issue(&coupon())).expect("nothing fails");
     let redeem = |till: Till| {
         let flow = Flow::single_use(vec![closed()]);
         let gate = Gate::builder(&shop.store).flow(flow).preflight(&till).build().expect("it knows the code");
-        at_once(gate.redeem(code, &coupon()))
+        run_ready(gate.redeem(code, &coupon()))
     };
     assert_eq!(refused(redeem(Till(Ok(true)))), closed());
     let down = StoreError::not_applied("the till does not answer");
@@ -161,7 +161,7 @@ fn a_flow_that_launches_from_this_process_needs_a_deployer() {
     assert!(matches!(error, BuildError::NoDeployer { .. }), "{error}");
     let deployer = InMemoryDeployer::default();
     let gate = builder.deployer(&deployer).build().expect("it has one");
-    let code = at_once(gate.issue(&coupon())).expect("nothing fails");
-    assert!(matches!(at_once(gate.redeem(code, &coupon())), Outcome::Succeeded { .. }));
+    let code = run_ready(gate.issue(&coupon())).expect("nothing fails");
+    assert!(matches!(run_ready(gate.redeem(code, &coupon())), Outcome::Succeeded { .. }));
     assert_eq!(deployer.effective().len(), 1);
 }

@@ -7,7 +7,7 @@ use countersign::{
         ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, Swept, TokenHash,
     },
 };
-use countersign_models::fixtures::{HandClock, at_once};
+use countersign_models::fixtures::{HandClock, run_ready};
 use uuid::Uuid;
 
 use crate::platform::{OPENS, Platform, TEAM};
@@ -23,12 +23,12 @@ fn key() -> IdempotencyKey {
 fn work<O: Operations>(store: &O, platform: &Platform, request: u8, keep: bool) -> Result<(), Refusal> {
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
     let used = Use { team: TEAM, key: &key(), request: Digest([request; 32]) };
-    at_once(under_key(store, terms, used, async { ((), keep) }))
+    run_ready(under_key(store, terms, used, async { ((), keep) }))
 }
 
 /// Begins to work on a request, and dies.
 fn die<O: Operations>(store: &O) {
-    let claim = at_once(store.claim_key(TEAM, "mine", Digest([1; 32]), LEASE_MS));
+    let claim = run_ready(store.claim_key(TEAM, "mine", Digest([1; 32]), LEASE_MS));
     assert!(matches!(claim, Ok(Claim::Granted { .. })), "{claim:?}");
 }
 
@@ -141,7 +141,7 @@ fn a_key_is_never_wedged_and_one_that_is_would_be_noticed() {
 }
 
 #[test]
-fn whoever_has_slept_through_its_lease_takes_nothing_away() {
+fn an_expired_claim_releases_nothing() {
     let platform = Platform::new();
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
     let used = Use { team: TEAM, key: &key(), request: Digest([1; 32]) };
@@ -151,7 +151,7 @@ fn whoever_has_slept_through_its_lease_takes_nothing_away() {
         die(&platform.store);
         ((), false)
     };
-    assert_eq!(at_once(under_key(&platform.store, terms, used, slow)), Ok(()));
+    assert_eq!(run_ready(under_key(&platform.store, terms, used, slow)), Ok(()));
     assert_eq!(work(&platform.store, &platform, 1, true), Err(Refusal::IDEMPOTENCY_KEY_IN_FLIGHT));
 }
 
@@ -170,7 +170,7 @@ fn a_clock_that_is_wrong_neither_wedges_a_key_nor_frees_it() {
             assert_eq!(next(), Ok(()), "{wrong}");
             ((), false)
         };
-        assert_eq!(at_once(under_key(&platform.store, terms, used, meanwhile)), Ok(()));
+        assert_eq!(run_ready(under_key(&platform.store, terms, used, meanwhile)), Ok(()));
     }
 }
 

@@ -130,7 +130,7 @@ fn contend(flow: &Flow) -> (usize, usize) {
 }
 
 #[test]
-fn of_many_at_once_one_runs_its_preflight_and_without_the_lease_all_do() {
+fn with_the_lease_one_of_many_runs_its_preflight_and_without_it_all_do() {
     let (preflights, asks) = contend(&Flow::atomic_commit_lease());
     assert_eq!(preflights, 1);
     assert!(asks > CONTENDERS, "somebody had to wait: {asks}");
@@ -159,7 +159,7 @@ struct Places<'a> {
 impl Waiter for Places<'_> {
     fn wait(&self, approval: Uuid) -> impl Future<Output = ()> + Send {
         let asked = self.watched.lease_asks.load(Ordering::Relaxed);
-        self.asked_before.lock().expect("nobody panics").push(asked);
+        self.asked_before.lock().expect("no task panics").push(asked);
         RetryImmediately.wait(approval)
     }
 
@@ -178,5 +178,5 @@ fn a_place_is_taken_before_the_lease_is_asked_for() {
         let driver = Driver::new(&flow, &watched, &deployer).waiting(&places);
         in_turn(vec![Box::pin(driver.promote(&ask, source))]);
     }
-    assert_eq!(*places.asked_before.lock().expect("nobody panics"), [0], "and only by who asks for one");
+    assert_eq!(*places.asked_before.lock().expect("no task panics"), [0], "and only by who asks for one");
 }

@@ -10,7 +10,7 @@ use countersign::{
     service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
     store::{JobState, PromotionRequest, StackStatus, Store},
 };
-use countersign_models::fixtures::{HandClock, at_once};
+use countersign_models::fixtures::{HandClock, run_ready};
 use countersign_testkit::Peek;
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ fn launches_without_a_key_are_as_many_as_there_were_calls() {
         fence: 0,
     };
     for (key, digest) in [(None, 1), (None, 1), (Some(APPROVAL), 2), (Some(APPROVAL), 2), (None, 3)] {
-        at_once(deployer.launch(&launched_as(key, digest)));
+        run_ready(deployer.launch(&launched_as(key, digest)));
     }
     let launched =
         [launched_as(None, 1), launched_as(None, 1), launched_as(Some(APPROVAL), 2), launched_as(None, 3)];
@@ -57,7 +57,7 @@ fn launches_without_a_key_are_as_many_as_there_were_calls() {
     assert_eq!(numbers(&copy), [0, 2, 3], "a copy goes its own way");
     // Another approval's key is another deploy.
     let other = Launch { key: Some(Uuid::from_u128(9)), ..launched_as(None, 2) };
-    at_once(copy.launch(&other));
+    run_ready(copy.launch(&other));
     assert_eq!(copy.effective().len(), 5);
 }
 
@@ -81,7 +81,7 @@ fn a_deploy_that_ends_settles_its_target_as_it_ended() {
         let job = platform.store.job(TEAM, approval).expect("there is a job");
         assert_eq!(job.state, JobState::Done);
         // A target that is not building is unchanged.
-        at_once(platform.store.settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
+        run_ready(platform.store.settle(approval, None, StackStatus::Healthy)).expect("nothing fails");
         assert_eq!(status(), ended);
     }
 }

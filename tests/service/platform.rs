@@ -10,7 +10,7 @@ use countersign::{
         Team, Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
 use countersign_testkit::{Faulty, Peek, Seed};
 use uuid::Uuid;
 
@@ -62,12 +62,12 @@ impl Platform {
 
     /// A pending approval for what `ask` says.
     pub(crate) fn requested(&self, ask: &PromotionRequest) -> ApprovalRecord {
-        at_once(self.store.request_approval(ask)).expect("nothing fails").record
+        run_ready(self.store.request_approval(ask)).expect("nothing fails").record
     }
 
     pub(crate) fn decide(&self, record: &ApprovalRecord, verdict: Verdict) {
         let decision = Decision::Operator { token: &token_of(record.approval.id), verdict };
-        at_once(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
+        run_ready(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
     }
 
     /// An ask with an approval that the operator has given.
@@ -84,7 +84,7 @@ impl Platform {
 
     pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
-        at_once(Driver::new(flow, &self.store, &self.deployer).promote(ask, source))
+        run_ready(Driver::new(flow, &self.store, &self.deployer).promote(ask, source))
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
@@ -98,14 +98,14 @@ impl Platform {
         let mut promotion = Promotion::begin(flow, &ask.request, source);
         while promotion.step() != flow.steps().get(index) {
             assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
-            at_once(step(&mut promotion, ask, &self.store, &self.deployer));
+            run_ready(step(&mut promotion, ask, &self.store, &self.deployer));
         }
         promotion
     }
 
     pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
         while promotion.outcome().is_none() {
-            at_once(step(&mut promotion, ask, &self.store, &self.deployer));
+            run_ready(step(&mut promotion, ask, &self.store, &self.deployer));
         }
         promotion.outcome().expect("it has ended").clone()
     }

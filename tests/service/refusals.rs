@@ -10,7 +10,7 @@ use countersign::{
     store::{Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Store, Team, Verdict},
 };
 use countersign_models::{
-    fixtures::{at_once, token_of},
+    fixtures::{run_ready, token_of},
     flows::BuiltIn,
 };
 use countersign_testkit::{Peek, Seed};
@@ -85,7 +85,7 @@ fn second_decision(administrator: bool) -> Refusal {
     } else {
         Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Reject }
     };
-    at_once(platform.store.decide(decision)).expect("nothing fails").expect_err("it is decided")
+    run_ready(platform.store.decide(decision)).expect("nothing fails").expect_err("it is decided")
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn overtaken() -> Refusal {
     let source = platform.store.digest(&ask).expect("the team is there");
     let mut slow = Promotion::begin(&flow, &ask.request, source);
     let go_on =
-        |promotion: &mut Promotion<'_>| at_once(step(promotion, &ask, &platform.store, &platform.deployer));
+        |promotion: &mut Promotion<'_>| run_ready(step(promotion, &ask, &platform.store, &platform.deployer));
     while slow.position().fence.is_none() {
         assert_eq!(go_on(&mut slow), None, "nobody else has it");
     }
@@ -215,7 +215,7 @@ fn reused_key() -> Refusal {
     let mut ask = PromotionRequest { key: Some("mine".into()), ..platform.approved() };
     let ask_once = |ask: &PromotionRequest| {
         let source = platform.store.digest(ask).expect("the team is there");
-        at_once(Driver::new(&flow, &platform.store, &platform.deployer).promote_once(ask, source)).end
+        run_ready(Driver::new(&flow, &platform.store, &platform.deployer).promote_once(ask, source)).end
     };
     assert!(matches!(ask_once(&ask), Outcome::Succeeded { .. }));
     ask.payload.copy_vault = true;

@@ -10,7 +10,7 @@ use countersign::{
         PromotionRequest, Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
     },
 };
-use countersign_models::fixtures::{CountingIds, at_once};
+use countersign_models::fixtures::{CountingIds, run_ready};
 use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
@@ -39,13 +39,13 @@ struct SeenOfApproval {
 }
 
 fn seen(store: &MemoryStore, approvals: &[Uuid]) -> Seen {
-    let page = at_once(store.list_approvals(&Query::default())).expect("nothing fails");
+    let page = run_ready(store.list_approvals(&Query::default())).expect("nothing fails");
     let of = |id: &Uuid| SeenOfApproval {
-        audit: at_once(store.audit(*id)).expect("nothing fails"),
-        execution: at_once(store.execution(TEAM, *id)).expect("nothing fails"),
+        audit: run_ready(store.audit(*id)).expect("nothing fails"),
+        execution: run_ready(store.execution(TEAM, *id)).expect("nothing fails"),
         job: store.job(TEAM, *id),
         lease: store.lease(TEAM, *id).map(|(fence, _)| fence),
-        logs: at_once(store.deploy_logs(*id)).expect("nothing fails"),
+        logs: run_ready(store.deploy_logs(*id)).expect("nothing fails"),
     };
     Seen {
         stacks: store.stacks(TEAM),
@@ -64,35 +64,35 @@ fn change_everything(
     ask: &PromotionRequest,
     pending: &PromotionRequest,
 ) {
-    at_once(store.lease_approval(ask)).expect("nothing fails");
+    run_ready(store.lease_approval(ask)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
-    let end = at_once(
+    let end = run_ready(
         Driver::new(&Flow::atomic_commit(), store, &InMemoryDeployer::default()).promote(ask, source),
     );
     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
-    let lease = at_once(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");
+    let lease = run_ready(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");
     let log = DeployLog {
         approval: lease.approval,
         ended_at: OPENS,
         exit_code: Some(0),
         output: "deployed".to_owned(),
     };
-    at_once(store.log_deploy(log)).expect("nothing fails");
-    assert_eq!(at_once(store.finish_job(&lease, StackStatus::Healthy)), Ok(true));
+    run_ready(store.log_deploy(log)).expect("nothing fails");
+    assert_eq!(run_ready(store.finish_job(&lease, StackStatus::Healthy)), Ok(true));
     let rejected = pending.request.approval;
     let by = "admin@example.com";
-    at_once(store.decide(Decision::Administrator { team: TEAM, approval: rejected, by }))
+    run_ready(store.decide(Decision::Administrator { team: TEAM, approval: rejected, by }))
         .expect("nothing fails")
         .expect("it is pending");
     let asked = PromotionRequest { key: Some("again".into()), ..platform.ask(Uuid::nil()) };
-    at_once(store.request_approval(&asked)).expect("nothing fails");
+    run_ready(store.request_approval(&asked)).expect("nothing fails");
     store.seed_services(TEAM, platform.source, vec![service(Some("shop:2"))]);
     assert_ne!(store.digest(ask), Some(source), "it is another one now");
     store.seed_vault(TEAM, environment("production"), KEY, "value");
     store.seed_resource(TEAM, "db", ResourceKind::Redis, environment("staging"));
     store.seed_team(TEAM, Team { plan: Plan::Enterprise, deployment_cap: 3 });
     store.seed_team(Uuid::from_u128(0xB), Team { plan: Plan::Pro, deployment_cap: 1 });
-    let claimed = at_once(store.claim_key(TEAM, "key", Digest([1; 32]), 1_000));
+    let claimed = run_ready(store.claim_key(TEAM, "key", Digest([1; 32]), 1_000));
     assert!(matches!(claimed, Ok(Claim::Granted { .. })), "{claimed:?}");
 }
 

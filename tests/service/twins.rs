@@ -26,7 +26,7 @@ fn the_order_for_twins_keeps_every_property() {
 }
 
 #[test]
-fn there_is_at_most_one_twin_whoever_looked_when() {
+fn concurrent_looks_create_at_most_one_twin() {
     // The commit judges it, not only the plan before.
     let flow = Flow::atomic_commit_for_twins();
     let in_commit = flow.steps().iter().any(|step| match &step.action {

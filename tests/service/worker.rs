@@ -15,7 +15,7 @@ use countersign::{
     service::{Deployer, Launch, Terms, Worked, launch, work},
     store::{JobState, Lease, MemoryStore, PromotionRequest, StackStatus, Store, StoreError},
 };
-use countersign_models::fixtures::{HandClock, at_once};
+use countersign_models::fixtures::{HandClock, run_ready};
 use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ fn until(ms: u64) -> Timestamp {
 fn without_a_job_there_is_nothing_to_do() {
     let platform = Platform::new();
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
-    assert_eq!(at_once(work(&platform.store, &platform.deployer, terms)), Ok(Worked::Nothing));
+    assert_eq!(run_ready(work(&platform.store, &platform.deployer, terms)), Ok(Worked::Nothing));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_worker_that_slept_through_its_lease_leaves_the_job_alone() {
         let mut sleeper = pin!(work(&platform.store, &platform.deployer, terms));
         assert!(poll(&mut sleeper).is_pending());
         platform.clock.set(until(LEASE_MS));
-        let other = at_once(platform.store.lease_job(800)).expect("nothing fails");
+        let other = run_ready(platform.store.lease_job(800)).expect("nothing fails");
         let other = other.expect("the lease has run out");
         if deploy_ends {
             platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
@@ -117,9 +117,9 @@ fn a_worker_whose_clock_is_wrong_holds_its_job_as_long_as_any_other() {
             assert_eq!(state(&platform, &ask), held, "{wrong}");
         }
         platform.clock.set(until(LEASE_MS * 3 / 2 - 1));
-        assert_eq!(at_once(platform.store.lease_job(LEASE_MS)), Ok(None), "{wrong}");
+        assert_eq!(run_ready(platform.store.lease_job(LEASE_MS)), Ok(None), "{wrong}");
         platform.clock.set(until(LEASE_MS * 3 / 2));
-        assert!(matches!(at_once(platform.store.lease_job(LEASE_MS)), Ok(Some(_))), "{wrong}");
+        assert!(matches!(run_ready(platform.store.lease_job(LEASE_MS)), Ok(Some(_))), "{wrong}");
         assert_eq!(poll(&mut worker), Poll::Ready(Ok(Worked::LeaseLost)));
     }
 }
@@ -127,8 +127,8 @@ fn a_worker_whose_clock_is_wrong_holds_its_job_as_long_as_any_other() {
 #[test]
 fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     let (platform, ask) = executed();
-    let lease = at_once(platform.store.lease_job(100)).expect("nothing fails").expect("a job");
-    at_once(launch(&lease, &platform.deployer));
+    let lease = run_ready(platform.store.lease_job(100)).expect("nothing fails").expect("a job");
+    run_ready(launch(&lease, &platform.deployer));
     platform.deployer.end(platform.deployer.running()[0].number, StackStatus::Healthy);
     // The worker dies before it has written that down, and another one comes.
     platform.clock.set(until(100));
@@ -142,7 +142,7 @@ fn a_deploy_that_has_ended_is_not_run_again_by_its_key() {
     let key = Some(Uuid::from_u128(77));
     let another =
         Launch { approval: lease.approval, key, digest: lease.digest, target: lease.target, fence: 0 };
-    at_once(platform.deployer.launch(&another));
+    run_ready(platform.deployer.launch(&another));
     assert_eq!(platform.deployer.running().len(), 1);
 }
 
@@ -154,7 +154,7 @@ impl Deployer for Patient {
     async fn launch(&self, _: &Launch) {}
 
     async fn outcome(&self, _: &Launch, patience_ms: u64) -> Option<StackStatus> {
-        let mut waited = self.0.lock().expect("nobody panics with it");
+        let mut waited = self.0.lock().expect("not poisoned");
         waited.push(patience_ms);
         (waited.len() == 3).then_some(StackStatus::Healthy)
     }
@@ -165,9 +165,9 @@ fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
     let (platform, _) = executed();
     let deployer = Patient::default();
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
-    let worked = at_once(work(&platform.store, &deployer, terms));
+    let worked = run_ready(work(&platform.store, &deployer, terms));
     assert_eq!(worked, Ok(Worked::Finished(StackStatus::Healthy)));
-    assert_eq!(*deployer.0.lock().expect("nobody panics with it"), [LEASE_MS / 2; 3]);
+    assert_eq!(*deployer.0.lock().expect("not poisoned"), [LEASE_MS / 2; 3]);
 }
 
 /// A store that fails once when a lease is renewed, and once when a job is finished.
@@ -198,12 +198,12 @@ impl Store for Failing<'_> {
     }
 
     async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {
-        let renew = || at_once(self.store.renew_lease(lease, lease_ms)).expect("nothing fails");
+        let renew = || run_ready(self.store.renew_lease(lease, lease_ms)).expect("nothing fails");
         self.answer(&self.renewals, renew)
     }
 
     async fn finish_job(&self, lease: &Lease, ended: StackStatus) -> Result<bool, StoreError> {
-        let finish = || at_once(self.store.finish_job(lease, ended)).expect("nothing fails");
+        let finish = || run_ready(self.store.finish_job(lease, ended)).expect("nothing fails");
         self.answer(&self.finishes, finish)
     }
 

@@ -19,7 +19,7 @@ use countersign::{
     },
 };
 use countersign_models::{
-    fixtures::{CountingIds, HandClock, at_once, token_of},
+    fixtures::{CountingIds, HandClock, run_ready, token_of},
     flows::BuiltIn,
 };
 use countersign_testkit::{Peek, Seed};
@@ -102,9 +102,9 @@ fn race(flow: &'static str) -> Played {
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };
-    let record = at_once(store.request_approval(&ask)).expect("nothing fails").record;
+    let record = run_ready(store.request_approval(&ask)).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
-    at_once(store.decide(decision)).expect("nothing fails").expect("it is pending");
+    run_ready(store.decide(decision)).expect("nothing fails").expect("it is pending");
     ask.request.approval = record.approval.id;
     let digest = store.digest(&ask).expect("the team is there");
 
@@ -136,9 +136,9 @@ fn race(flow: &'static str) -> Played {
         "409 for the others: {ends:?}"
     );
     let (Polite(store), _, ask) = &*shared;
-    let approval = at_once(store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+    let approval = run_ready(store.approval(TEAM, ask.request.approval)).expect("nothing fails");
     assert_eq!(approval.expect("it was requested").approval.status, Status::Executed);
-    let events = at_once(store.audit(ask.request.approval)).expect("nothing fails");
+    let events = run_ready(store.audit(ask.request.approval)).expect("nothing fails");
     assert_eq!(events.iter().filter(|event| event.kind == AuditKind::Executed).count(), 1);
     Played { winner: winners[0], late, targets: store.stacks(TEAM).len() - 1 }
 }
@@ -149,10 +149,10 @@ fn outcomes(flow: &'static str, draw: Draw) -> BTreeSet<Played> {
         let outcomes = Arc::clone(&outcomes);
         move || {
             let outcome = race(flow);
-            outcomes.lock().expect("nobody panics with it").insert(outcome);
+            outcomes.lock().expect("not poisoned").insert(outcome);
         }
     });
-    let outcomes = outcomes.lock().expect("nobody panics with it");
+    let outcomes = outcomes.lock().expect("not poisoned");
     outcomes.clone()
 }
 

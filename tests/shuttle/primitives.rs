@@ -99,7 +99,7 @@ impl<T: Send> Mutex<T> for ShuttleMutex<T> {
     }
 
     fn lock(&self) -> Self::Guard<'_> {
-        self.0.lock().expect("nobody panics with it")
+        self.0.lock().expect("not poisoned")
     }
 }
 
@@ -119,11 +119,11 @@ impl<T: Send> Monitor<T> for ShuttleMonitor<T> {
     }
 
     fn lock(&self) -> Self::Guard<'_> {
-        self.mutex.lock().expect("nobody panics with it")
+        self.mutex.lock().expect("not poisoned")
     }
 
     fn wait<'a>(&'a self, guard: Self::Guard<'a>) -> Self::Guard<'a> {
-        self.changed.wait(guard).expect("nobody panics with it")
+        self.changed.wait(guard).expect("not poisoned")
     }
 
     fn notify_all(&self) {

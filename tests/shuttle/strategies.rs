@@ -78,10 +78,10 @@ fn on<S: Strategy + Default + 'static>(draw: Draw) {
         let winners = Arc::clone(&winners);
         move || {
             let winner = race::<S>();
-            winners.lock().expect("nobody panics with it").insert(winner);
+            winners.lock().expect("not poisoned").insert(winner);
         }
     });
-    let winners = winners.lock().expect("nobody panics with it").clone();
+    let winners = winners.lock().expect("not poisoned").clone();
     println!(
         "{}: {SCHEDULES} schedules, {} of {CONSUMERS} consumers have won in some",
         S::NAME,

@@ -15,7 +15,7 @@ fn under(ask: &PromotionRequest, key: &str) -> PromotionRequest {
 }
 
 #[test]
-fn a_promote_goes_through_once_and_its_repeat_is_told_the_same() {
+fn a_promote_succeeds_once_and_its_repeat_gets_the_same_outcome() {
     let dir = tempfile::tempdir().expect("a folder");
     for platform in [Platform::in_memory(), Platform::at(&dir.path().join("a.db"), Default::default())] {
         let flow = Flow::atomic_commit();

@@ -126,7 +126,7 @@ fn a_strategy_that_means_nothing_here_is_refused() {
 }
 
 #[test]
-fn those_who_open_a_new_file_at_once_all_get_it() {
+fn concurrent_opens_of_a_new_file_all_succeed() {
     for _ in 0..10 {
         let dir = tempfile::tempdir().expect("a folder");
         let path = &dir.path().join("gate.db");

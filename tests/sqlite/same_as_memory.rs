@@ -12,7 +12,7 @@ use countersign::store::{
     sql::{Cas, Consume},
     sqlite::{SqliteOptions, SqliteStore},
 };
-use countersign_models::fixtures::{CountingIds, HandClock, at_once, block_on};
+use countersign_models::fixtures::{CountingIds, HandClock, block_on, run_ready};
 use proptest::{
     collection::vec,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
@@ -44,10 +44,10 @@ fn compare(cas: Cas, statements: Option<&'static str>, cases: u32) -> Result<(),
                 None => SqliteStore::open(SqliteStore::IN_MEMORY, clock.clone(), ids, options),
             };
             let mut sqlite = World::new(store.expect("it can be opened"), clock);
-            at_once(memory.begin());
+            run_ready(memory.begin());
             block_on(sqlite.begin());
             for (number, act) in acts.iter().enumerate() {
-                let (expected, found) = (at_once(memory.take(act)), block_on(sqlite.take(act)));
+                let (expected, found) = (run_ready(memory.take(act)), block_on(sqlite.take(act)));
                 if expected != found {
                     let why = format!("{number}: {act:?}\nin memory: {expected}\nin SQLite: {found}");
                     return Err(TestCaseError::fail(why));

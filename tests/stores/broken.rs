@@ -49,7 +49,7 @@ impl Mistake {
         match self {
             Self::ForgetsTheStatus => &[
                 "a_lost_consume_changes_nothing",
-                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "case_4_a_stale_snapshot_of_an_executed_approval_is_409",
                 "of_eight_bare_consumes_one_is_applied",
             ],
             Self::ForgetsTheFence => &["who_was_overtaken_cannot_consume"],
@@ -57,7 +57,7 @@ impl Mistake {
             Self::IgnoresTheCount => &[
                 "a_consume_is_refused_in_the_order_of_the_rules",
                 "a_guard_that_is_left_out_is_not_looked_at",
-                "case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409",
+                "case_4_a_stale_snapshot_of_an_executed_approval_is_409",
                 "of_eight_bare_consumes_one_is_applied",
             ],
         }

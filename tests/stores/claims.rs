@@ -51,7 +51,7 @@ claims! {
         a_decision_moves_a_pending_approval_once,
         an_administrator_rejects_for_the_own_team_only,
         an_operator_who_comes_too_late_makes_it_expired,
-        an_administrator_may_reject_what_nobody_has_touched_in_time,
+        an_administrator_may_reject_an_approval_past_its_window,
         an_unknown_link_is_404,
         every_event_says_who_did_what_to_what,
         another_teams_approval_is_absent,
@@ -103,15 +103,15 @@ claims! {
         case_1_a_source_service_without_an_image_is_412_and_leaves_the_approval_approved,
         case_2_a_source_with_no_services_is_412_and_leaves_the_approval_approved,
         case_3_when_all_is_well_it_is_executed_exactly_once_and_a_second_use_gets_409,
-        case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409,
+        case_4_a_stale_snapshot_of_an_executed_approval_is_409,
         case_5_a_store_that_fails_in_the_consume_is_503_execute_failed,
     }
     leases {
-        a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back,
+        a_lease_is_exclusive_until_it_expires_or_is_released,
         an_approvals_lease_is_its_teams_own,
         another_teams_fence_is_the_real_one,
         who_was_overtaken_cannot_consume,
-        a_lease_that_ran_out_is_good_until_somebody_takes_it,
+        an_expired_lease_is_valid_until_it_is_acquired_again,
         an_overtaken_promotion_leaves_no_trace,
         a_lease_is_taken_by_one_of_eight,
     }
@@ -130,14 +130,14 @@ claims! {
         notices_go_out_oldest_first,
         a_key_is_one_requests_until_it_is_released_or_runs_out,
         a_key_that_is_kept_stays_its_requests,
-        a_key_is_released_by_whoever_holds_it_and_nobody_else,
+        a_key_is_released_only_by_its_holder,
         a_key_is_a_teams_own,
         what_is_held_for_ever_is_held,
         deploy_logs_are_kept_in_their_order,
         the_store_is_ready,
     }
     outbox {
-        a_leased_job_is_nobody_elses_until_the_lease_runs_out,
+        a_leased_job_is_exclusive_until_the_lease_expires,
         a_worker_whose_lease_ran_out_can_neither_renew_nor_finish,
         jobs_are_leased_oldest_first,
         deploys_of_a_target_do_not_overlap,
@@ -146,9 +146,9 @@ claims! {
         a_deploy_without_a_job_settles_the_first_target,
     }
     races {
-        of_eight_consumers_one_executes_and_the_others_are_told_409,
+        of_eight_consumers_one_executes_and_the_others_get_409,
         of_eight_bare_consumes_one_is_applied,
-        of_those_who_decide_one_does,
+        of_concurrent_decisions_one_wins,
         consumers_and_a_rejection_agree,
         consumers_of_different_approvals_share_one_target,
         two_creators_do_not_pass_the_cap,
@@ -180,13 +180,13 @@ claims! {
     tenants {
         a_stack_is_found_by_its_slug_by_its_own_team_only,
         a_family_is_its_members_oldest_first,
-        creating_counts_and_creates_at_once,
+        creating_counts_and_creates_atomically,
         a_new_build_is_seen_by_the_next_reader,
         variables_are_set_and_removed,
         a_resource_is_found_by_its_own_team_only,
         what_a_team_pays_for_can_change,
         direct_changes_of_protected_environments_are_kept_newest_first,
-        nobody_without_a_team_writes_anything,
+        a_caller_without_a_team_writes_nothing,
         text_of_any_kind_comes_back_as_it_was,
     }
 }

@@ -208,7 +208,7 @@ impl OnRig {
     }
 
     fn dump(&mut self) -> Dump {
-        let known = self.known.get_mut().expect("nobody panics with it");
+        let known = self.known.get_mut().expect("not poisoned");
         let read = || self.executor.block_on(self.backend.database.read());
         known.get_or_insert_with(read).clone()
     }
@@ -223,7 +223,7 @@ impl StoreHarness for OnRig {
     }
 
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        *self.known.lock().expect("nobody panics with it") = None;
+        *self.known.lock().expect("not poisoned") = None;
         self.executor.block_on(work)
     }
 
@@ -240,7 +240,7 @@ impl StoreHarness for OnRig {
         if differ.iter().any(Option::is_some) {
             self.executor.block_on(self.backend.database.write(differ));
         }
-        *self.known.get_mut().expect("nobody panics with it") = Some(saved.clone());
+        *self.known.get_mut().expect("not poisoned") = Some(saved.clone());
     }
 
     fn set_clock(&mut self, now: Timestamp) {

@@ -48,7 +48,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         };
     }
     trials![
-        schemas::instances_that_start_at_once_make_the_tables_once,
+        schemas::instances_that_start_concurrently_create_the_tables_once,
         schemas::tables_of_the_first_schema_are_migrated_and_their_approval_can_be_used,
         schemas::a_newer_schema_is_refused,
         schemas::a_foreign_gap_in_the_migrations_is_refused,
@@ -128,12 +128,12 @@ async fn approved(store: &PostgresStore) -> PromotionRequest {
 
 /// Starts a separate cluster: the others must not be disturbed.
 async fn own_cluster(fsync: Fsync) -> Arc<Cluster> {
-    let started = tokio::task::spawn_blocking(move || Cluster::start(fsync)).await.expect("nobody panics");
+    let started = tokio::task::spawn_blocking(move || Cluster::start(fsync)).await.expect("no task panics");
     Arc::new(started.expect("another one runs"))
 }
 
 async fn on(cluster: &Arc<Cluster>, work: fn(&Cluster) -> Result<(), countersign_testkit::Failed>) {
     let cluster = Arc::clone(cluster);
-    let done = tokio::task::spawn_blocking(move || work(&cluster)).await.expect("nobody panics");
+    let done = tokio::task::spawn_blocking(move || work(&cluster)).await.expect("no task panics");
     done.unwrap_or_else(|error| panic!("{error}"));
 }

@@ -75,7 +75,7 @@ impl File {
         if table == CLOCK {
             return Ok(format!("[{{\"now_ms\":{}}}]", self.clock.now().0));
         }
-        let connection = self.connection.lock().expect("nobody panics with it");
+        let connection = self.connection.lock().expect("not poisoned");
         let mut statement = connection.prepare_cached(&format!("SELECT * FROM {table}"))?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
@@ -96,7 +96,7 @@ impl File {
             self.clock.set(Timestamp(rows[0]["now_ms"].as_u64().expect("a time")));
             return Ok(());
         }
-        let connection = self.connection.lock().expect("nobody panics with it");
+        let connection = self.connection.lock().expect("not poisoned");
         connection.prepare_cached(&format!("DELETE FROM {table}"))?.execute([])?;
         for row in rows {
             let names: Vec<&str> = row.keys().map(String::as_str).collect();
@@ -123,7 +123,7 @@ impl Database for File {
 
     fn write(&self, tables: [Option<Arc<str>>; TABLES.len()]) -> Later<'_, ()> {
         let all = |sql: &str| {
-            self.connection.lock().expect("nobody panics with it").execute_batch(sql).expect("it is alone");
+            self.connection.lock().expect("not poisoned").execute_batch(sql).expect("it is alone");
         };
         all("BEGIN IMMEDIATE");
         for (table, rows) in TABLES.iter().zip(tables) {

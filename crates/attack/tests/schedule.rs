@@ -298,7 +298,7 @@ fn complaint(order: Order, expected: u64, policy: &impl Policy) -> String {
 }
 
 #[test]
-fn releasing_two_statements_at_once_is_noticed() {
+fn releasing_two_statements_together_is_noticed() {
     let said = complaint(Order::Blind { statements: 2, shared: true }, 6, &ReleasesTwo);
     assert!(said.contains("concurrent") || said.contains("misattributed"), "{said}");
 }

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stores_are_told_apart_and_others_refused() {
+    fn known_stores_are_parsed_and_others_refused() {
         assert_eq!(store("sqlite"), Ok(StoreChoice::Sqlite(None)));
         assert_eq!(store("sqlite:a:b.db"), Ok(StoreChoice::Sqlite(Some("a:b.db".into()))));
         assert_eq!(store("postgresql://h/d"), Ok(StoreChoice::Postgres(Some("postgresql://h/d".into()))));

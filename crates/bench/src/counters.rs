@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_winner_each_is_right_whoever_it_was() {
+    fn any_single_winner_of_each_approval_is_right() {
         let right =
             tries(&[(1, 0, Ended::Won), (1, 1, Ended::Lost), (2, 1, Ended::Won), (2, 0, Ended::Lost)]);
         assert!(right.judge(2).is_exactly_one_winner());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_that_nobody_won_is_counted_unless_a_try_failed() {
+    fn an_approval_without_a_winner_is_counted_unless_a_try_failed() {
         assert_eq!(tries(&[(1, 0, Ended::Lost), (1, 1, Ended::Lost)]).judge(0).never_won, 1);
         assert!(tries(&[(1, 0, Ended::Lost), (1, 1, Ended::Failed)]).judge(0).is_exactly_one_winner());
     }

@@ -204,12 +204,12 @@ mod tests {
     impl Consumer for Table {
         async fn consume(&self, _: usize, approval: u32) -> Ended {
             if self.check_then_act {
-                let taken = self.executed.lock().expect("nobody panics").contains(&approval);
+                let taken = self.executed.lock().expect("no task panics").contains(&approval);
                 tokio::task::yield_now().await;
-                self.executed.lock().expect("nobody panics").insert(approval);
+                self.executed.lock().expect("no task panics").insert(approval);
                 return if taken { Ended::Lost } else { Ended::Won };
             }
-            match self.executed.lock().expect("nobody panics").insert(approval) {
+            match self.executed.lock().expect("no task panics").insert(approval) {
                 true => Ended::Won,
                 false => Ended::Lost,
             }
@@ -222,7 +222,7 @@ mod tests {
         let (time, stop) = (Duration::from_secs(60), Stop::default());
         let load = Load { scenario, clients: 4, time, approvals: (10, 400), rate: 100_000.0, stop };
         let tries = runtime.block_on(load.run(&table));
-        let executed = table.executed.lock().expect("nobody panics").len() as u64;
+        let executed = table.executed.lock().expect("no task panics").len() as u64;
         (tries, executed)
     }
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_always_first() {
+    fn no_client_is_always_first() {
         let (tries, _) = run(Scenario::Hot, Table::default());
         let share = tries.win_share(4);
         assert!(share.iter().all(|share| (0.15..0.35).contains(share)), "{share:?}");

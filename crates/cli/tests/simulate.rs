@@ -172,7 +172,7 @@ fn shards_add_up() {
 }
 
 #[test]
-fn bad_usage_is_told_what_was_expected() {
+fn bad_usage_reports_what_was_expected() {
     let folder = folder();
     for (args, expected) in [
         (&["--seeds", "5..5"][..], "expected two numbers, the first one smaller, as in 0..100000"),
@@ -226,7 +226,7 @@ fn a_failure_is_drawn() {
 }
 
 #[test]
-fn what_is_no_failure_is_told_why() {
+fn a_file_that_is_not_a_failure_is_refused_with_the_reason() {
     let folder = folder();
     let good = fs::read_to_string(kept("consume-first-S1.json")).expect("it is kept");
     let changed = |from: &str, to: &str| {
@@ -326,7 +326,7 @@ fn an_audit_log_is_held_against_a_flow() {
 }
 
 #[test]
-fn a_bad_line_of_an_audit_log_is_told_by_its_number() {
+fn a_bad_line_of_an_audit_log_is_reported_by_number() {
     let folder = folder();
     for (line, expected) in [
         ("{", "log.ndjson:2: found EOF while parsing an object"),

@@ -5,7 +5,7 @@ use countersign::{
     store::memory::strategy::Strategy,
     store::{Job, MemoryStore, PromotionRequest, Resource, Stack, Store},
 };
-use countersign_models::fixtures::at_once;
+use countersign_models::fixtures::run_ready;
 use uuid::Uuid;
 
 /// Readings of a store in memory. All of them are copies.
@@ -52,6 +52,6 @@ impl<S: Strategy> Peek for MemoryStore<S> {
     }
 
     fn digest(&self, ask: &PromotionRequest) -> Option<Digest> {
-        at_once(self.read_approval(ask)).ok().map(|reading| reading.digest)
+        run_ready(self.read_approval(ask)).ok().map(|reading| reading.digest)
     }
 }

@@ -68,20 +68,20 @@ const LEFT: FairnessClass = FairnessClass::Owed(0);
 const RIGHT: FairnessClass = FairnessClass::Owed(1);
 
 #[test]
-fn a_cycle_that_starves_nobody_avoids_the_good_for_ever() {
+fn a_cycle_without_starvation_is_a_violation() {
     // Left can only act in state 1, and so is not always able to: going round is fair, and the good never comes.
     let edges = &[(0, 1, RIGHT), (1, 0, RIGHT), (1, 2, LEFT)];
     assert_eq!(lasso(edges, 2), Some([vec![0], vec![0], vec![0, 1, 0]]));
 }
 
 #[test]
-fn a_cycle_in_which_somebody_is_always_able_and_never_moves_is_not_fair() {
+fn a_cycle_that_never_makes_an_enabled_owed_move_is_not_fair() {
     let edges = &[(0, 1, RIGHT), (1, 0, RIGHT), (1, 2, LEFT), (0, 2, LEFT)];
     assert_eq!(lasso(edges, 2), None);
 }
 
 #[test]
-fn a_state_that_nobody_has_to_leave_is_a_trap() {
+fn a_state_without_owed_moves_is_a_trap() {
     let edges = &[(0, 1, LEFT), (1, 2, FairnessClass::Anybody)];
     assert_eq!(lasso(edges, 2), Some([vec![0], vec![0, 1], vec![]]));
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{About, Records, StoreHarness};
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::{CountingIds, HandClock, run_ready},
     outages::Outages,
 };
 
@@ -50,7 +50,7 @@ impl<S: Strategy + Default> StoreHarness for InMemory<S> {
     }
 
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        at_once(work)
+        run_ready(work)
     }
 
     fn save(&mut self) -> Self {
@@ -76,8 +76,8 @@ impl<S: Strategy + Default> StoreHarness for InMemory<S> {
 
     fn look(&mut self, about: &About) -> Records {
         let About { team, approval, ref env, key } = *about;
-        let record = at_once(self.store.approval(team, approval)).ok().flatten().expect("it was requested");
-        let events = at_once(self.store.audit(approval)).expect("nothing fails in memory");
+        let record = run_ready(self.store.approval(team, approval)).ok().flatten().expect("it was requested");
+        let events = run_ready(self.store.audit(approval)).expect("nothing fails in memory");
         let look = |records: memory::Records<'_>| Records {
             now: self.clock.now(),
             status: record.approval.status,

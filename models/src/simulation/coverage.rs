@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consume_that_does_not_look_at_the_status_leaves_nobody_alone() {
+    fn after_a_consume_without_the_status_guard_others_still_read() {
         assert!(can_be_stale(&format!(r#"{{ do = "consume", guards = [] }}, {CHECK}"#)));
         let look_first = r#"{ do = "consume", guards = ["status"], how = "read-then-write" }"#;
         assert!(can_be_stale(look_first));

@@ -32,7 +32,7 @@ use super::{
     mutants::{Mutant, Switchable},
 };
 use crate::{
-    fixtures::{CountingIds, HandClock, at_once},
+    fixtures::{CountingIds, HandClock, run_ready},
     model::{Actor, deed},
     outages::Outages,
 };
@@ -270,14 +270,14 @@ impl Platform {
         let team = ask.request.team;
         let capless = self.mutant == Some(Mutant::CapIgnored);
         let cap = |deployment_cap| {
-            at_once(self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap })).ok();
+            run_ready(self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap })).ok();
         };
         let cap_now = || self.store.look(team, |records| records.team.deployment_cap);
         let before = capless.then(cap_now).flatten();
         if before.is_some() {
             cap(usize::MAX);
         }
-        let committed = at_once(self.store.commit(ask, step, commit));
+        let committed = run_ready(self.store.commit(ask, step, commit));
         if let Some(before) = before {
             cap(before);
         }
@@ -318,7 +318,7 @@ impl Platform {
                 source.map(|stack| Arc::clone(&stack.services))
             });
             if let Some(now) = now.flatten() {
-                at_once(self.store.put_services(team, target.id, now.to_vec())).ok();
+                run_ready(self.store.put_services(team, target.id, now.to_vec())).ok();
             }
         }
         let differs = |records: Records<'_>| {
@@ -341,14 +341,14 @@ impl Platform {
             Some(Mutant::NeverSettles) => lease.target = Some(Uuid::max()),
             _ => {}
         }
-        let done = at_once(self.store.finish_job(&lease, ended))?;
+        let done = run_ready(self.store.finish_job(&lease, ended))?;
         self.step_recorder.approval(Some(lease.approval));
         self.step_recorder.acted(fence, done);
         Ok(done)
     }
 
     fn latest_fence(&self, lease: &Lease) -> Option<u64> {
-        let approval = at_once(self.store.any_approval(lease.approval)).ok()??.approval;
+        let approval = run_ready(self.store.any_approval(lease.approval)).ok()??.approval;
         let job = |records: Records<'_>| records.job(lease.approval).map(|job| job.state);
         match self.store.look(approval.team, job).flatten()? {
             JobState::Leased { fence, .. } => Some(fence),

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_frees_nothing() {
+    fn a_clock_reset_frees_nothing() {
         let mut desk = Desk::default();
         (1..=2).for_each(|id| desk.add(id));
         assert_eq!([0, 0, 10].map(|now| desk.next(now)), [Some(1), Some(2), Some(1)]);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_too_long_is_told_so_and_nobody_else() {
+    fn only_a_task_beyond_its_limit_is_woken() {
         let watchdog = watchdog(3);
         let mut context = Context::from_waker(Waker::noop());
         let mut early = pin!(watchdog.in_time(std::future::pending::<()>()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_remembered_who_has_got_an_answer_or_is_gone() {
+    fn answered_and_dropped_tasks_are_forgotten() {
         let watchdog = watchdog(3);
         let mut context = Context::from_waker(Waker::noop());
         {
@@ -161,8 +161,8 @@ mod tests {
             assert!(dropped.as_mut().poll(&mut context).is_pending());
             assert_eq!(watchdog.waiting().by_number.len(), 1);
         }
-        let mut at_once = pin!(watchdog.in_time(std::future::ready(7)));
-        assert_eq!(at_once.as_mut().poll(&mut context), Poll::Ready(Some(7)));
+        let mut run_ready = pin!(watchdog.in_time(std::future::ready(7)));
+        assert_eq!(run_ready.as_mut().poll(&mut context), Poll::Ready(Some(7)));
         assert!(watchdog.waiting().by_number.is_empty());
     }
 }

@@ -180,13 +180,13 @@ impl Consume {
         execution: &Execution,
     ) -> Result<Result<Timestamp, Refusal>, SqlError> {
         if self.cas == Cas::ConditionalUpdate {
-            self.at_once(session, swap, execution).await
+            self.in_one_statement(session, swap, execution).await
         } else {
             self.read_then_write(session, swap, execution).await
         }
     }
 
-    async fn at_once<S: Session>(
+    async fn in_one_statement<S: Session>(
         &self,
         session: &mut S,
         swap: Swap,

@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_written_is_an_error_and_no_panic() {
+    fn foreign_values_are_an_error_without_a_panic() {
         assert_eq!(back::<Status>("gone"), None);
         assert_eq!(back::<u64>(-1_i64), None);
         assert_eq!(back::<Environment>("a b"), None);

@@ -138,7 +138,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_log_is_beside_the_file_and_not_beside_a_link_to_it() {
+    fn a_log_is_next_to_the_file_and_not_to_a_link() {
         let dir = tempfile::tempdir().expect("a folder");
         let (database, link) = (dir.path().join("gate.db"), dir.path().join("link.db"));
         std::fs::write(&database, "")

@@ -49,7 +49,7 @@ impl<W: Transaction> Task for Waiting<W> {
     fn run(&mut self, on: &mut Timed) -> Left {
         on.at_this_moment();
         // A panic fails only its own transaction, whose writes are rolled back.
-        let run = || at_once(&self.work, &mut SqliteSession(&mut on.connection));
+        let run = || run_ready(&self.work, &mut SqliteSession(&mut on.connection));
         self.result = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(StoreError::not_applied("the work panicked")));
         if matches!(self.result, Ok(Done::Commit(_))) { Left::Changes } else { Left::Nothing }
@@ -68,7 +68,10 @@ impl<W: Transaction> Task for Waiting<W> {
     }
 }
 
-fn at_once<W: Transaction>(work: &W, session: &mut SqliteSession<'_>) -> Result<Done<W::Output>, StoreError> {
+fn run_ready<W: Transaction>(
+    work: &W,
+    session: &mut SqliteSession<'_>,
+) -> Result<Done<W::Output>, StoreError> {
     match pin!(work.run(session)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(done)) => Ok(done),
         Poll::Ready(Err(SqlError::Failed(error))) => Err(error),

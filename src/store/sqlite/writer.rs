@@ -166,7 +166,7 @@ mod tests {
     const FOR_EVER: Duration = Duration::from_secs(3_600);
 
     #[test]
-    fn whoever_is_expected_is_waited_for_and_nobody_else() {
+    fn only_expected_writers_are_waited_for() {
         let (sender, tasks) = channel();
         let (mut window, mut together) = (BatchWindow::default(), vec![1]);
         window.expect(2, FOR_EVER);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_alone_waits_for_nobody_and_no_more_than_a_batch_is_taken() {
+    fn a_lone_writer_does_not_wait_and_a_batch_is_bounded() {
         let (sender, tasks) = channel();
         let (mut window, mut together) = (BatchWindow::default(), vec![1]);
         window.expect(1, FOR_EVER);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_never_come_are_waited_for_more_and_more_rarely() {
+    fn absent_writers_are_waited_for_less_and_less_often() {
         let (_sender, tasks) = channel::<u8>();
         let mut window = BatchWindow::default();
         let waits = (0..500).filter(|_| {

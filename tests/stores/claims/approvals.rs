@@ -107,7 +107,7 @@ pub(super) async fn an_operator_who_comes_too_late_makes_it_expired(world: &Worl
     }
 }
 
-pub(super) async fn an_administrator_may_reject_what_nobody_has_touched_in_time(world: &World) {
+pub(super) async fn an_administrator_may_reject_an_approval_past_its_window(world: &World) {
     let ask = world.pending(world.ask(Uuid::nil())).await;
     world.backend.set_clock(later(2 * APPROVAL_WINDOW_MS)).await;
     let rejected = world.administrator(TEAM, ask.request.approval).await.expect("it is pending");

@@ -8,7 +8,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::races::{EIGHT, at_once};
+use super::races::{EIGHT, concurrently};
 use crate::world::{STRANGERS, TEAM, World, flow, later, service, succeeded};
 
 const MOST: usize = 3;
@@ -100,7 +100,7 @@ pub(super) async fn what_can_never_be_used_is_refused_and_nothing_is_written(wor
 }
 
 pub(super) async fn of_eight_that_ask_for_the_same_one_creates_it(world: &Arc<World>) {
-    let answers = at_once(world, EIGHT, |world, _| async move { asked(&world, None).await }).await;
+    let answers = concurrently(world, EIGHT, |world, _| async move { asked(&world, None).await }).await;
     assert_eq!(answers.iter().filter(|(_, created)| *created).count(), 1);
     assert!(answers.iter().all(|(id, _)| *id == answers[0].0));
 }

@@ -11,7 +11,7 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use super::races::{ROUNDS, at_once};
+use super::races::{ROUNDS, concurrently};
 use crate::world::{OPENS, STRANGERS, TEAM, World, flow, later, succeeded};
 
 const ALICE: &str = "alice@example.com";
@@ -99,7 +99,7 @@ pub(super) async fn of_a_use_and_a_revocation_one_happens(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = Arc::new(world.approved().await);
         let again = Arc::clone(&ask);
-        let happened = at_once(world, 4, move |world, number| {
+        let happened = concurrently(world, 4, move |world, number| {
             let ask = Arc::clone(&again);
             async move {
                 if number % 2 == 0 {

@@ -74,7 +74,7 @@ pub(super) async fn case_3_when_all_is_well_it_is_executed_exactly_once_and_a_se
     }
 }
 
-pub(super) async fn case_4_a_stale_snapshot_of_an_approval_that_somebody_else_executed_is_409(world: &World) {
+pub(super) async fn case_4_a_stale_snapshot_of_an_executed_approval_is_409(world: &World) {
     for name in ["consume-first", "consume-last", "atomic-commit"] {
         let flow = flow(name);
         let ask = world.approved().await;

@@ -9,7 +9,7 @@ use countersign::{
     store::{APPROVAL_LEASE_MS, Committed, Leased, PromotionRequest, Store},
 };
 
-use super::races::{EIGHT, ROUNDS, at_once};
+use super::races::{EIGHT, ROUNDS, concurrently};
 use crate::world::{STRANGERS, TEAM, UNKNOWN, World, flow, later, succeeded};
 
 const FIRST: Leased = Leased::Taken { fence: 1 };
@@ -43,7 +43,7 @@ async fn consume_with(
     world.store().commit(ask, &step, commit).await.expect("nothing fails")
 }
 
-pub(super) async fn a_lease_is_nobody_elses_until_it_runs_out_or_is_given_back(world: &World) {
+pub(super) async fn a_lease_is_exclusive_until_it_expires_or_is_released(world: &World) {
     let ask = world.approved().await;
     let until = later(APPROVAL_LEASE_MS);
     assert_eq!(lease(world, &ask).await, FIRST);
@@ -107,7 +107,7 @@ pub(super) async fn who_was_overtaken_cannot_consume(world: &World) {
     assert_eq!(consume(world, &ask, Some(1)).await, used, "the status is looked at first");
 }
 
-pub(super) async fn a_lease_that_ran_out_is_good_until_somebody_takes_it(world: &World) {
+pub(super) async fn an_expired_lease_is_valid_until_it_is_acquired_again(world: &World) {
     let ask = world.approved().await;
     assert_eq!(lease(world, &ask).await, FIRST);
     world.backend.set_clock(later(APPROVAL_LEASE_MS + 1)).await;
@@ -132,7 +132,7 @@ pub(super) async fn an_overtaken_promotion_leaves_no_trace(world: &World) {
 pub(super) async fn a_lease_is_taken_by_one_of_eight(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
-        let leased = at_once(world, EIGHT, |world, _| {
+        let leased = concurrently(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { lease(&world, &ask).await }
         })

@@ -120,7 +120,7 @@ pub(super) async fn a_key_that_is_kept_stays_its_requests(world: &World) {
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(10_100), "to be told the same again");
 }
 
-pub(super) async fn a_key_is_released_by_whoever_holds_it_and_nobody_else(world: &World) {
+pub(super) async fn a_key_is_released_only_by_its_holder(world: &World) {
     for keep in [false, true] {
         assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
         world.backend.set_clock(later(100)).await;

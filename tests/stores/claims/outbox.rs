@@ -24,7 +24,7 @@ async fn target(world: &World) -> StackStatus {
     world.targets().await.first().expect("the target").status
 }
 
-pub(super) async fn a_leased_job_is_nobody_elses_until_the_lease_runs_out(world: &World) {
+pub(super) async fn a_leased_job_is_exclusive_until_the_lease_expires(world: &World) {
     assert_eq!(lease(world, 100).await, None);
     let ask = executed(world).await;
     let first = lease(world, 100).await.expect("there is a job");

@@ -19,7 +19,7 @@ pub(super) const EIGHT: usize = 8;
 pub(super) const ROUNDS: u64 = 5;
 
 /// Runs this many tasks concurrently; each receives its number.
-pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+pub(super) async fn concurrently<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     world: &Arc<World>,
     count: usize,
     work: impl Fn(Arc<World>, usize) -> F,
@@ -36,7 +36,7 @@ pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 's
         .collect();
     let mut results = Vec::new();
     for task in tasks {
-        results.push(task.await.expect("nobody panics"));
+        results.push(task.await.expect("no task panics"));
     }
     results
 }
@@ -46,10 +46,10 @@ fn count<T: PartialEq>(results: &[T], wanted: &T) -> usize {
     results.iter().filter(|result| *result == wanted).count()
 }
 
-pub(super) async fn of_eight_consumers_one_executes_and_the_others_are_told_409(world: &Arc<World>) {
+pub(super) async fn of_eight_consumers_one_executes_and_the_others_get_409(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
-        let ends = at_once(world, EIGHT, |world, _| {
+        let ends = concurrently(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.promote(&flow("atomic-commit"), &ask).await }
         })
@@ -68,7 +68,7 @@ pub(super) async fn of_eight_bare_consumes_one_is_applied(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
         let digest = world.source_digest(&ask).await;
-        let consumed = at_once(world, EIGHT, |world, _| {
+        let consumed = concurrently(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.consume(&ask, Guards::ALL, digest).await }
         })
@@ -79,11 +79,11 @@ pub(super) async fn of_eight_bare_consumes_one_is_applied(world: &Arc<World>) {
     }
 }
 
-pub(super) async fn of_those_who_decide_one_does(world: &Arc<World>) {
+pub(super) async fn of_concurrent_decisions_one_wins(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.pending(world.ask(Uuid::nil())).await;
         let id = ask.request.approval;
-        let decided = at_once(world, EIGHT, |world, number| async move {
+        let decided = concurrently(world, EIGHT, |world, number| async move {
             match number % 3 {
                 0 => world.operator(id, Verdict::Approve).await,
                 1 => world.operator(id, Verdict::Reject).await,
@@ -107,7 +107,7 @@ pub(super) async fn of_those_who_decide_one_does(world: &Arc<World>) {
 pub(super) async fn consumers_and_a_rejection_agree(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.pending(world.ask(Uuid::nil())).await;
-        let executed = at_once(world, EIGHT, |world, number| {
+        let executed = concurrently(world, EIGHT, |world, number| {
             let ask = ask.clone();
             async move {
                 let id = ask.request.approval;
@@ -133,7 +133,7 @@ pub(super) async fn consumers_of_different_approvals_share_one_target(world: &Ar
     for _ in 0..EIGHT {
         asks.push(world.approved().await);
     }
-    let ends = at_once(world, EIGHT, |world, number| {
+    let ends = concurrently(world, EIGHT, |world, number| {
         let ask = asks[number].clone();
         async move { world.promote(&flow("atomic-commit"), &ask).await }
     })
@@ -148,7 +148,7 @@ pub(super) async fn consumers_of_different_approvals_share_one_target(world: &Ar
 pub(super) async fn two_creators_do_not_pass_the_cap(world: &Arc<World>) {
     let there = world.backend.stacks(TEAM).await.len();
     world.set_cap(there + 3).await;
-    let created = at_once(world, EIGHT, |world, number| async move {
+    let created = concurrently(world, EIGHT, |world, number| async move {
         let stack = new_stack(&format!("stack {number}"), "image");
         world.store().create_stack(TEAM, stack).await.expect("nothing fails").map(|_| ())
     })
@@ -165,7 +165,7 @@ pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap(world: &Arc<Wo
         ask.request.binding.to = environment(&format!("production-{round}"));
         let ask = world.approve(ask).await;
         world.set_cap(there + 1).await;
-        let done = at_once(world, 4, |world, number| {
+        let done = concurrently(world, 4, |world, number| {
             let ask = ask.clone();
             async move {
                 if number % 2 == 0 {
@@ -188,7 +188,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
         for name in ["production", "qa", "canary"] {
             executed.push(executed_into(world, environment(name)).await.request.approval);
         }
-        let leased = at_once(world, EIGHT, |world, _| async move {
+        let leased = concurrently(world, EIGHT, |world, _| async move {
             world.store().lease_job(1_000).await.expect("nothing fails")
         })
         .await;
@@ -197,7 +197,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
         executed.sort();
         assert_eq!(held.iter().map(|lease| lease.approval).collect::<Vec<_>>(), executed);
         for lease in &held {
-            let finished = at_once(world, 2, |world, _| {
+            let finished = concurrently(world, 2, |world, _| {
                 let lease = lease.clone();
                 async move { world.store().finish_job(&lease, StackStatus::Healthy).await }
             })
@@ -210,7 +210,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
 pub(super) async fn a_notice_is_leased_by_one_of_eight(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let asked = world.requested(&world.ask(Uuid::nil())).await;
-        let leased = at_once(world, EIGHT, |world, _| async move {
+        let leased = concurrently(world, EIGHT, |world, _| async move {
             world.store().lease_notice(100).await.expect("nothing fails")
         })
         .await;
@@ -222,7 +222,7 @@ pub(super) async fn a_notice_is_leased_by_one_of_eight(world: &Arc<World>) {
 
 pub(super) async fn one_of_eight_gets_a_key(world: &Arc<World>) {
     for round in 0..ROUNDS {
-        let claims = at_once(world, EIGHT, |world, _| async move {
+        let claims = concurrently(world, EIGHT, |world, _| async move {
             let key = format!("key {round}");
             world.store().claim_key(TEAM, &key, Digest([1; 32]), 100).await.expect("nothing fails")
         })
@@ -235,7 +235,7 @@ pub(super) async fn one_of_eight_gets_a_key(world: &Arc<World>) {
 pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) {
     for round in 0..ROUNDS {
         let ask = PromotionRequest { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
-        let asked = at_once(world, EIGHT, |world, _| {
+        let asked = concurrently(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.store().request_approval(&ask).await.expect("nothing fails") }
         })
@@ -251,7 +251,7 @@ pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) 
 pub(super) async fn a_reader_never_sees_half_a_commit(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let ask = world.approved().await;
-        let seen = at_once(world, 4, |world, number| {
+        let seen = concurrently(world, 4, |world, number| {
             let ask = ask.clone();
             async move {
                 let id = ask.request.approval;

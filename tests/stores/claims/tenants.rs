@@ -59,7 +59,7 @@ pub(super) async fn a_family_is_its_members_oldest_first(world: &World) {
     assert_eq!(world.store().family(TEAM, second.id).await, Ok(Vec::new()), "it is nobody's root");
 }
 
-pub(super) async fn creating_counts_and_creates_at_once(world: &World) {
+pub(super) async fn creating_counts_and_creates_atomically(world: &World) {
     world.set_cap(2).await;
     create(world, new_stack("second", "image")).await;
     let third = world.store().create_stack(TEAM, new_stack("third", "image")).await;
@@ -119,7 +119,7 @@ pub(super) async fn what_a_team_pays_for_can_change(world: &World) {
     create(world, new_stack("unlimited", "image")).await;
 }
 
-pub(super) async fn nobody_without_a_team_writes_anything(world: &World) {
+pub(super) async fn a_caller_without_a_team_writes_nothing(world: &World) {
     let nobody = Uuid::from_u128(0xC);
     let before = world.backend.everything().await;
     let resource =

@@ -79,7 +79,7 @@ pub(super) async fn a_password_that_is_wrong_is_in_the_error_and_in_the_log(_: A
             (store.is_ready().await.expect_err("it is wrong now"), opened.err().expect("it is wrong now"))
         })
     });
-    let (error, not_opened) = failed.await.expect("nobody panics");
+    let (error, not_opened) = failed.await.expect("no task panics");
     let logged = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("it is text");
     assert_eq!(error.kind(), StoreErrorKind::NotApplied);
     for said in [Causes(&error).to_string(), not_opened.to_string(), logged] {

@@ -73,7 +73,7 @@ pub(super) async fn a_server_that_is_killed_leaves_no_doubt_unsaid(_: Arc<Cluste
     on(&cluster, Cluster::kill).await;
     let mut told = Vec::new();
     for consumed in consuming {
-        told.extend(consumed.await.expect("nobody panics"));
+        told.extend(consumed.await.expect("no task panics"));
     }
     on(&cluster, Cluster::start_again).await;
     let mut unknown = 0;
@@ -192,7 +192,7 @@ pub(super) async fn more_callers_than_connections_wait_their_turn(cluster: Arc<C
         })
         .collect();
     for created in creating {
-        created.await.expect("nobody panics").expect("nothing fails").expect("there is room");
+        created.await.expect("no task panics").expect("nothing fails").expect("there is room");
     }
     let opened = admin(&cluster.url(), &schema).await;
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'countersign' \

@@ -20,7 +20,7 @@ use crate::{
     world::{TEAM, environment},
 };
 
-pub(super) async fn instances_that_start_at_once_make_the_tables_once(cluster: Arc<Cluster>) {
+pub(super) async fn instances_that_start_concurrently_create_the_tables_once(cluster: Arc<Cluster>) {
     let schema = new_schema();
     let start = Arc::new(Barrier::new(8));
     let starting: Vec<_> = (0..8)
@@ -34,7 +34,7 @@ pub(super) async fn instances_that_start_at_once_make_the_tables_once(cluster: A
         })
         .collect();
     for started in starting {
-        started.await.expect("nobody panics");
+        started.await.expect("no task panics");
     }
     let row = admin(&cluster.url(), &schema).await.query_one("SELECT count(*) FROM migrations", &[]).await;
     assert_eq!(row.expect("the server answers").get::<_, i64>(0), 8);

@@ -42,7 +42,7 @@ pub(super) async fn consumers_at_three_instances_share_one_execution(cluster: Ar
             .collect();
         let mut won = 0;
         for consumed in consuming {
-            won += usize::from(consumed.await.expect("nobody panics"));
+            won += usize::from(consumed.await.expect("no task panics"));
         }
         assert_eq!(won, 1, "{cas}");
         for (table, rows) in [("jobs", 1), ("audit", 3)] {
@@ -88,7 +88,7 @@ pub(super) async fn every_pair_of_strategies_executes_once_or_does_not_meet(clus
                     .collect();
                 let mut won = 0;
                 for consumed in consuming {
-                    let consumed = consumed.await.expect("nobody panics");
+                    let consumed = consumed.await.expect("no task panics");
                     won += usize::from(consumed == Ok(Committed::Applied { target: None }));
                 }
                 assert_eq!(won, 1, "{one} and {other}");
@@ -133,7 +133,7 @@ pub(super) async fn a_commit_that_waited_past_the_window_is_refused_by_the_serve
             "UPDATE approvals SET expires_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT";
         client.batch_execute(expire).await.expect("the server answers");
         lock.rollback().await.expect("the server answers");
-        assert!(!promoting.await.expect("nobody panics"), "{cas}: it was executed after its window");
+        assert!(!promoting.await.expect("no task panics"), "{cas}: it was executed after its window");
         let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
         assert_eq!(status.expect("it is there").approval.status, Status::Approved, "{cas}");
     }

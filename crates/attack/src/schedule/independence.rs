@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_told_apart_by_columns_whose_equality_is_known() {
+    fn rows_are_distinguished_by_columns_with_known_values() {
         let update = |condition: &str| format!("UPDATE cards SET state = 'used' WHERE {condition}");
         let depends = |one: &str, two: &str| depend(&[&update(one)], &[&update(two)]);
         assert!(!depends("code = 'x'", "code = 'y'"));

@@ -19,7 +19,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
     }
     for (heading, scene) in diagram.acts() {
         if let Some(heading) = heading {
-            let _ = writeln!(out, "    Note over {}: {heading}", everybody(&actors));
+            let _ = writeln!(out, "    Note over {}: {heading}", participants(&actors));
         }
         write_scene(&mut out, scene, &actors);
     }
@@ -27,7 +27,7 @@ pub(crate) fn render(diagram: &Diagram) -> String {
         let _ = writeln!(
             out,
             "    Note over {}: and so it stays, no move that is owed changes it",
-            everybody(&actors)
+            participants(&actors)
         );
     }
     out
@@ -38,7 +38,7 @@ fn write_scene(out: &mut String, scene: &NarratedEvent, actors: &[Actor]) {
     let text = |text: &str| text.replace([';', '#'], ",");
     let does = text(&scene.does);
     if scene.from == Actor::World {
-        let _ = writeln!(out, "    Note over {}: {does}", everybody(actors));
+        let _ = writeln!(out, "    Note over {}: {does}", participants(actors));
         return;
     }
     let (from, to) = (id(scene.from), id(scene.to));
@@ -56,7 +56,7 @@ fn write_scene(out: &mut String, scene: &NarratedEvent, actors: &[Actor]) {
     }
 }
 
-fn everybody(actors: &[Actor]) -> String {
+fn participants(actors: &[Actor]) -> String {
     match actors {
         [] => String::new(),
         [one] => id(*one),

@@ -28,7 +28,7 @@ use countersign::{
     store::{Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store, Team, Verdict},
 };
 use countersign_gate::http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, router};
-use countersign_models::fixtures::{CountingIds, HandClock, at_once, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
 use countersign_testkit::{Peek, Seed};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -140,9 +140,9 @@ impl Gate {
         };
         let promote = |_| {
             let id =
-                at_once(store.request_approval(&ask)).expect("nothing fails in memory").record.approval.id;
+                run_ready(store.request_approval(&ask)).expect("nothing fails in memory").record.approval.id;
             let yes = Decision::Operator { token: &token_of(id), verdict: Verdict::Approve };
-            at_once(store.decide(yes)).expect("nothing fails in memory").expect("it is pending");
+            run_ready(store.decide(yes)).expect("nothing fails in memory").expect("it is pending");
             let body = format!("{{\"from\":\"staging\",\"to\":\"production\",\"approval_id\":\"{id}\"}}");
             let length = body.len();
             format!(

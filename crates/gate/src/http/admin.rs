@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_its_teams_and_nobody_elses() {
+    fn a_cursor_is_valid_for_its_team_only() {
         let (cursors, team) = (Cursors::new(b"secret"), Uuid::from_u128(1));
         let place = Place { created_at: Timestamp(7), id: Uuid::from_u128(9) };
         let cursor = cursors.write(team, place);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_no_caller_out() {
+    fn a_clock_reset_locks_no_caller_out() {
         let clock = Arc::new(countersign_models::fixtures::HandClock::at(Timestamp(10_000_000)));
         let limiter = Limiter::new(NonZeroU32::MIN, clock.clone());
         let address = IpAddr::V6(Ipv6Addr::LOCALHOST);

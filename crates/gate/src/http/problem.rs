@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_somebodys_own_flow_is_explained_too() {
+    fn a_refusal_of_a_custom_flow_is_explained() {
         let problem = Problem::from(Refusal::parse("418 teapot_is_empty").expect("a refusal"));
         assert_eq!((problem.status().as_u16(), problem.code()), (418, "teapot_is_empty"));
         assert_eq!(problem.title(), "teapot is empty");

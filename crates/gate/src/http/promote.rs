@@ -226,7 +226,7 @@ impl Order {
             }
             return ended(app, flow, ask, approval, answer).await;
         }
-        if !app.tenants().somebody_may_approve(ask.request.team, &ask.requested_by) {
+        if !app.tenants().has_approver(ask.request.team, &ask.requested_by) {
             return Err(Failed {
                 problem: Problem::new("self_approval_forbidden"),
                 may_have_happened: false,

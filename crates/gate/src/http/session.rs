@@ -108,7 +108,7 @@ pub trait TenantPolicy: Send + Sync {
 
     /// True if an approver exists for requests of this member of the team. Otherwise the request is refused: its link
     /// would have no recipient.
-    fn somebody_may_approve(&self, _team: Uuid, _requester: &str) -> bool {
+    fn has_approver(&self, _team: Uuid, _requester: &str) -> bool {
         true
     }
 

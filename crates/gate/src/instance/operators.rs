@@ -32,7 +32,7 @@ impl Operators {
     }
 
     /// True if an approver exists for `requester`'s requests.
-    pub fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
+    pub fn has_approver(&self, team: Uuid, requester: &str) -> bool {
         !self.recipients(team, requester).is_empty()
     }
 }
@@ -79,16 +79,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_approve_what_the_only_operator_asks_for() {
+    fn a_request_of_the_only_operator_has_no_approver() {
         let one = operators(&["dev@example.com"]);
-        assert!(!one.somebody_may_approve(TEAM, "dev@example.com"));
-        assert!(one.somebody_may_approve(TEAM, "dev@example.org"));
+        assert!(!one.has_approver(TEAM, "dev@example.com"));
+        assert!(one.has_approver(TEAM, "dev@example.org"));
         let allowed = Operators { forbid_self_approval: false, ..one };
-        assert!(allowed.somebody_may_approve(TEAM, "dev@example.com"));
+        assert!(allowed.has_approver(TEAM, "dev@example.com"));
     }
 
     #[test]
-    fn a_teams_own_operators_come_instead_of_those_of_everybody() {
+    fn a_teams_operators_replace_the_global_ones() {
         let mut operators = operators(&["ops@example.com"]);
         operators.of_team.insert(TEAM, vec!["own@example.com".to_owned()]);
         assert_eq!(operators.recipients(TEAM, "dev@example.com"), ["own@example.com"]);

@@ -92,7 +92,7 @@ async fn what_is_no_key_is_400() {
 }
 
 #[tokio::test]
-async fn sixteen_retries_at_once_under_one_key_launch_once() {
+async fn sixteen_concurrent_retries_under_one_key_launch_once() {
     let gate = std::sync::Arc::new(Gate::new());
     let approval = gate.approved().await;
     let callers: Vec<_> = (0..16)

@@ -98,7 +98,7 @@ async fn of_two_decisions_the_first_one_counts() {
 }
 
 #[tokio::test]
-async fn of_sixteen_decisions_at_once_one_counts() {
+async fn of_sixteen_concurrent_decisions_one_counts() {
     let gate = std::sync::Arc::new(Gate::new());
     let approval = gate.requested().await;
     let callers: Vec<_> = (0..16)
@@ -160,7 +160,7 @@ async fn an_unknown_link_is_404_and_an_unclear_decision_400() {
 }
 
 #[tokio::test]
-async fn whoever_reads_pages_is_refused_with_one() {
+async fn a_browser_is_refused_with_a_page() {
     let gate = Gate::new();
     let call = Call::new("GET", "/approve/guessed").header("accept", "text/html,*/*;q=0.8");
     let answer = gate.send(call).await;
@@ -189,7 +189,7 @@ async fn another_sites_form_is_403_and_the_pages_own_is_not() {
 }
 
 #[tokio::test]
-async fn whoever_asked_may_not_approve_where_that_is_forbidden() {
+async fn the_requester_may_not_approve_where_self_approval_is_forbidden() {
     let strict = || {
         Gate::with(|parts| {
             parts.settings = Settings { forbid_self_approval: true, ..Settings::default() };

@@ -71,7 +71,7 @@ async fn a_promote_into_a_stack_that_exists_is_200() {
 }
 
 #[tokio::test]
-async fn a_promote_into_development_runs_at_once_and_says_who_allowed_it() {
+async fn a_promote_into_development_runs_immediately_and_names_its_rule() {
     let gate = Gate::new();
     let call =
         || Call::new("POST", &gate.promote_path()).by(&dev()).json(&json!({"to": "development"})).key("mine");
@@ -135,7 +135,7 @@ async fn a_twin_is_provisioned_once_in_each_environment() {
 }
 
 #[tokio::test]
-async fn of_sixteen_promotes_at_once_exactly_one_succeeds_and_the_others_get_409() {
+async fn of_sixteen_concurrent_promotes_exactly_one_succeeds_and_the_others_get_409() {
     let gate = std::sync::Arc::new(Gate::new());
     let approval = gate.approved().await;
     let callers: Vec<_> = (0..16)

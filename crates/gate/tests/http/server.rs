@@ -14,7 +14,7 @@ use countersign::{
 };
 use countersign_gate::http::{App, ByPlan, Flows, Metrics, Parts, Settings, router, serve};
 use countersign_models::{
-    fixtures::{CountingIds, HandClock, at_once, token_of},
+    fixtures::{CountingIds, HandClock, run_ready, token_of},
     flows::BuiltIn,
 };
 use countersign_testkit::{Peek, Seed};
@@ -104,7 +104,7 @@ impl Slow {
         let pending = self.store.look(TEAM, |records| records.events.last().map(|event| event.approval));
         let id = pending.flatten().expect("it was asked for");
         let decision = Decision::Operator { token: &token_of(id), verdict: Verdict::Approve };
-        at_once(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
+        run_ready(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
         id
     }
 
@@ -165,7 +165,7 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
     let flow = BuiltIn::find("consume-last").expect("it is built in").subject().flow;
     let (store, deployer) = (slow.store.clone(), slow.deployer.clone());
     let second = slow.approved().await;
-    let record = at_once(slow.store.approval(TEAM, second)).expect("nothing fails").expect("it is there");
+    let record = run_ready(slow.store.approval(TEAM, second)).expect("nothing fails").expect("it is there");
     let mut ask = countersign::store::TenantState::asked(&record);
     ask.payload.source = slow.source;
     let digest = record.approval.digest;
@@ -205,14 +205,14 @@ async fn what_takes_too_long_is_503_and_happens_all_the_same() {
 }
 
 #[tokio::test]
-async fn too_much_at_once_is_503_and_nothing_is_done() {
+async fn an_overload_is_503_without_effect() {
     let slow = Slow::new(Settings { max_under_way: 1, ..Settings::default() });
     let other = "{\"to\": \"production\", \"name\": \"other\"}";
     let (first, second) = (slow.approved().await, slow.approved_of(other).await);
     let caller = slow.begin(slow.promote(first, None)).await;
     let answer = slow.router().oneshot(slow.promote(second, None)).await.expect("it does not fail");
     assert_eq!(answer.status(), 503);
-    let record = at_once(slow.store.approval(TEAM, second)).expect("nothing fails").expect("it is there");
+    let record = run_ready(slow.store.approval(TEAM, second)).expect("nothing fails").expect("it is there");
     assert_eq!(record.approval.status.to_string(), "approved");
     slow.launch().await;
     assert_eq!(caller.await.expect("it does not panic"), 202);
@@ -227,7 +227,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn whoever_is_slow_is_let_go() {
+async fn a_slow_client_is_disconnected() {
     let brief = Duration::from_millis(50);
     let slow = Slow::new(Settings { header_time: brief, body_time: brief, ..Settings::default() });
     let (address, _stop, _server) = slow.listen().await;
@@ -247,7 +247,7 @@ async fn whoever_is_slow_is_let_go() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_read_loses_the_place() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let (brief, long) = (Duration::from_millis(50), Duration::from_secs(3600));
     let settings =
         Settings { write_time: brief, header_time: long, max_connections: 1, ..Settings::default() };
@@ -268,7 +268,7 @@ async fn whoever_does_not_read_loses_the_place() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_told_so_and_the_others_are_served() {
+async fn a_connection_beyond_the_limit_gets_503_and_the_others_are_served() {
     let slow = Slow::new(Settings { max_connections: 2, ..Settings::default() });
     let (address, _stop, _server) = slow.listen().await;
     let ask = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";

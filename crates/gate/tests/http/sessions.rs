@@ -94,7 +94,7 @@ async fn a_team_is_known_from_its_first_request_with_the_plan_that_the_policy_gi
 }
 
 #[tokio::test]
-async fn of_tokens_that_disagree_about_the_plan_the_latest_is_right_whoever_asks_last() {
+async fn the_latest_of_conflicting_tokens_determines_the_tier() {
     let newcomers = Uuid::from_u128(0xC);
     let gate = Gate::new();
     let token = |iat: Option<u64>, plan: Option<ClaimedPlan>| {

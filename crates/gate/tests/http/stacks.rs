@@ -136,9 +136,9 @@ async fn the_description_is_served() {
     assert_eq!(served["openapi"], "3.1.0");
 }
 
-/// To renew it: `UPDATE_OPENAPI=1 cargo test -p countersign-gate --test http the_description_is_the_one_that_is_checked_in`.
+/// To renew it: `UPDATE_OPENAPI=1 cargo test -p countersign-gate --test http the_description_equals_the_checked_in_file`.
 #[test]
-fn the_description_is_the_one_that_is_checked_in() {
+fn the_description_equals_the_checked_in_file() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let generated = countersign_gate::http::openapi::<
         countersign::store::MemoryStore,

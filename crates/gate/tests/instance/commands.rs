@@ -40,7 +40,7 @@ async fn run_script(script: &str) -> (StackStatus, DeployLog) {
 }
 
 #[tokio::test]
-async fn a_command_is_told_the_plan_and_nothing_of_the_servers_own() {
+async fn a_command_receives_the_plan_and_none_of_the_servers_variables() {
     let platform = Platform::new();
     let instance = platform.with_script("cat > plan && env > environment");
     let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
@@ -169,7 +169,7 @@ async fn a_repeat_while_it_runs_is_the_same_deploy() {
 }
 
 #[tokio::test]
-async fn a_deploy_whose_end_is_written_down_is_not_run_by_whoever_comes_after_a_crash() {
+async fn a_deploy_with_a_recorded_end_is_not_repeated_after_a_crash() {
     let platform = Platform::new();
     let instance = platform.with_script("echo run >> runs");
     let ask = platform.approved().await;
@@ -220,7 +220,7 @@ async fn launch_of(platform: &Platform, instance: &Instance<MemoryStore>) -> Lau
 }
 
 #[tokio::test]
-async fn a_launch_without_a_key_runs_at_once_and_settles_its_target() {
+async fn a_launch_without_a_key_runs_immediately_and_settles_its_target() {
     let platform = Platform::new();
     let instance = platform.with_script("cat > plan; exit 1");
     let launch = launch_of(&platform, &instance).await;

@@ -83,7 +83,7 @@ async fn a_link_that_was_sent_is_not_sent_again_by_the_next_instance() {
 }
 
 #[tokio::test]
-async fn whoever_asks_is_not_sent_the_link_where_that_is_forbidden() {
+async fn the_requester_gets_no_link_where_self_approval_is_forbidden() {
     let platform = Platform::new();
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER, OPERATOR]) };
     let instance = Instance::start(parts(&platform, operators));
@@ -94,7 +94,7 @@ async fn whoever_asks_is_not_sent_the_link_where_that_is_forbidden() {
 }
 
 #[tokio::test]
-async fn without_anybody_who_may_approve_no_link_is_sent() {
+async fn without_an_approver_no_link_is_sent() {
     let platform = Platform::new();
     let (caught, _guard) = Caught::begin();
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };

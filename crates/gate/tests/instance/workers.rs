@@ -57,7 +57,7 @@ async fn what_ends_while_there_is_time_is_finished_before_an_instance_stops() {
 }
 
 #[tokio::test]
-async fn a_job_that_nobody_rang_for_is_found_all_the_same() {
+async fn a_job_without_a_wakeup_is_found_by_polling() {
     let platform = Platform::new();
     let workers = WorkerSettings { poll: Duration::from_millis(5), ..WorkerSettings::default() };
     let instance = Instance::start(Parts { workers, ..platform.parts(dry_run(Duration::ZERO)) });

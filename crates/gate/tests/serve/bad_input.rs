@@ -141,7 +141,7 @@ fn a_switch_is_a_variable_as_variables_are_written() {
 }
 
 #[test]
-fn a_strategy_that_sqlite_does_not_have_is_told_with_those_that_it_has() {
+fn an_unsupported_strategy_of_sqlite_is_refused_with_the_supported_ones() {
     let workplace = Workplace::new();
     let args = ["--store", "sqlite:gate.db", "--strategy", "advisory-lock"];
     for said in [workplace.refusal(&args), workplace.refusal_of_check(&args)] {
@@ -170,7 +170,7 @@ fn a_secret_that_can_be_guessed_is_refused_where_others_can_reach_it() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it has one").to_string();
     let workplace = Workplace::new();
@@ -181,7 +181,7 @@ fn a_port_that_is_taken_is_told() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_told_without_its_password() {
+fn a_store_that_cannot_be_opened_is_reported_without_its_password() {
     let workplace = Workplace::new();
     let said = workplace.refusal(&["--store", "sqlite:nowhere/at/all.db"]);
     assert!(said.contains("sqlite:nowhere/at/all.db: the store cannot be opened"), "{said}");
@@ -196,7 +196,7 @@ fn a_store_that_cannot_be_opened_is_told_without_its_password() {
 }
 
 #[test]
-fn a_folder_that_mails_cannot_be_written_to_is_told() {
+fn an_unwritable_mail_folder_is_reported() {
     let workplace = Workplace::new();
     workplace.write("mail", "a file");
     let said = workplace.refusal(&["--store", "memory"]);
@@ -204,7 +204,7 @@ fn a_folder_that_mails_cannot_be_written_to_is_told() {
 }
 
 #[test]
-fn bad_usage_is_told_with_what_was_expected() {
+fn bad_usage_is_reported_with_what_was_expected() {
     let workplace = Workplace::new();
     for (args, expected) in [
         (["--store", "redis://x"], "expected sqlite:PATH, postgres://… or memory"),

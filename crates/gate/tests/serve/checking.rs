@@ -57,7 +57,7 @@ fn a_server_is_asked_and_nothing_is_made_in_it() {
 }
 
 #[test]
-fn what_would_not_work_is_told() {
+fn an_invalid_configuration_is_reported() {
     let workplace = Workplace::new();
     let refused = |args: &[&str]| workplace.refusal_of_check(args);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");

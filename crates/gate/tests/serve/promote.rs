@@ -140,7 +140,7 @@ fn a_team_of_the_configuration_has_what_that_says_and_its_own_operators() {
 }
 
 #[test]
-fn what_nobody_else_could_approve_is_refused_where_self_approval_is_forbidden() {
+fn a_request_without_another_approver_is_refused_where_self_approval_is_forbidden() {
     let workplace = Workplace::new();
     let only = ["--store", "memory", "--operator", "Dev+mail@example.com", "--forbid-self-approval"];
     let server = workplace.serve(&only);
@@ -164,7 +164,7 @@ fn what_nobody_else_could_approve_is_refused_where_self_approval_is_forbidden() 
 }
 
 #[test]
-fn a_token_that_has_run_out_or_is_of_another_secret_is_nobodys() {
+fn an_expired_or_foreign_token_is_refused() {
     let workplace = Workplace::new();
     let server = workplace.serve(&["--store", "memory"]);
     let ask = |bearer: &str| ask_as(&server.url, bearer, "GET", "/api/v1/stacks/shop-1", None, None).0;

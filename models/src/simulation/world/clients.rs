@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Ending, Simulation, Taken, services};
 use crate::{
-    fixtures::at_once,
+    fixtures::run_ready,
     model::{self, Actor},
     properties::{PromotionFacts, PromotionState},
     simulation::{
@@ -108,7 +108,7 @@ impl Simulation {
         let observer = &mut self.observers[usize::from(plan.approval)];
         let attempt = &mut consumer.attempts[usize::from(duplicate)];
         if matches!(attempt.slot, Slot::Waiting) {
-            let source = at_once(self.platform.store.read_approval(&consumer.ask)).ok()?.digest;
+            let source = run_ready(self.platform.store.read_approval(&consumer.ask)).ok()?.digest;
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
             observer.requests += 1;
@@ -178,7 +178,7 @@ impl Simulation {
         drop(control);
         let ended = if failed { StackStatus::Failed } else { StackStatus::Healthy };
         let launch = deploy.launch;
-        at_once(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
+        run_ready(self.platform.store.settle(launch.approval, launch.target, ended)).ok();
         let does = format!("settles: the deploy of consumer {} ends", client + 1);
         self.push_scene(Actor::Target, Actor::Target, does, None, false);
         Some(Taken {
@@ -192,7 +192,7 @@ impl Simulation {
     pub(in crate::simulation) fn undo_drift(&mut self, approval: usize) {
         let observer = &self.observers[approval];
         if observer.known.drifted {
-            at_once(self.platform.store.put_services(observer.team, observer.sources[0], services(1))).ok();
+            run_ready(self.platform.store.put_services(observer.team, observer.sources[0], services(1))).ok();
         }
     }
 
@@ -207,7 +207,7 @@ impl Simulation {
         let Some(known) = known else { return Ok(()) };
         let plan = known.plan;
         let ask = Arc::new(PromotionRequest { key: None, ..PromotionRequest::clone(&known.ask) });
-        let Ok(reading) = at_once(self.platform.store.read_approval(&ask)) else { return Ok(()) };
+        let Ok(reading) = run_ready(self.platform.store.read_approval(&ask)) else { return Ok(()) };
         let facts = begin_facts(observer, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);
         attempt.slot = Slot::Running(task::request(&self.platform, &ask, reading.digest));

@@ -6,7 +6,7 @@ use countersign::{
 };
 
 use super::Simulation;
-use crate::{fixtures::at_once, model::Actor};
+use crate::{fixtures::run_ready, model::Actor};
 
 impl Simulation {
     /// The store decides if the approval is pending.
@@ -31,7 +31,7 @@ impl Simulation {
         let observer = self.observers.get_mut(usize::from(approval))?;
         let by = "admin@example.com";
         let decision = Decision::Administrator { team: observer.team, approval: observer.id, by };
-        at_once(self.platform.store.decide(decision)).ok()?.ok()?;
+        run_ready(self.platform.store.decide(decision)).ok()?.ok()?;
         observer.known.clean = false;
         self.note(Actor::Administrator, Actor::Store, approval, "rejects");
         Some(())
@@ -41,6 +41,6 @@ impl Simulation {
     fn operator_approves(&self, approval: u8) -> bool {
         let token = &*self.observers[usize::from(approval)].token;
         let decision = Decision::Operator { token, verdict: Verdict::Approve };
-        matches!(at_once(self.platform.store.decide(decision)), Ok(Ok(_)))
+        matches!(run_ready(self.platform.store.decide(decision)), Ok(Ok(_)))
     }
 }

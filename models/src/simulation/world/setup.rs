@@ -13,7 +13,7 @@ use super::{
     services, team_id,
 };
 use crate::{
-    fixtures::at_once,
+    fixtures::run_ready,
     simulation::{
         Client, Mutant, Permission, Scenario, Wants,
         observer::ApprovalObserver,
@@ -125,7 +125,8 @@ fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Famil
         }
         let sources = stacks_of(families, permission.team, permission.family);
         let ask = ask(Uuid::nil(), permission.team, sources[0], None);
-        let record = at_once(platform.store.request_approval(&ask)).expect("nothing fails in memory").record;
+        let record =
+            run_ready(platform.store.request_approval(&ask)).expect("nothing fails in memory").record;
         let Approval { id, team, digest, expires_at, .. } = *record.approval;
         ApprovalObserver::new(id, team, sources, digest, expires_at)
     });
@@ -143,7 +144,7 @@ fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamS
     let store = &platform.store;
     let staging = environment("staging");
     let put_team = |id, deployment_cap| {
-        at_once(store.put_team(id, Team { plan: Plan::Pro, deployment_cap }))
+        run_ready(store.put_team(id, Team { plan: Plan::Pro, deployment_cap }))
             .expect("nothing fails in memory");
     };
     let (mut families, mut teams) = (Vec::<Family>::with_capacity(wanted.len()), Vec::<TeamSeen>::new());
@@ -151,13 +152,13 @@ fn populate(platform: &Platform, scenario: &Scenario) -> (Vec<Family>, Vec<TeamS
         let id = team_id(team);
         if !teams.iter().any(|known| known.id == id) {
             put_team(id, usize::MAX);
-            at_once(store.put_vault(id, &staging, VAULT_KEY, "value")).expect("the team is there");
+            run_ready(store.put_vault(id, &staging, VAULT_KEY, "value")).expect("the team is there");
             teams.push(TeamSeen { id, events: 0, cap: usize::MAX });
         }
         let stack = |name: &str, parent| {
             let (name, env) = (name.to_owned(), staging.clone());
             let new = NewStack { name, env, parent, services: services(1), env_vars: EnvVars::new() };
-            at_once(store.create_stack(id, new)).expect("the team is there").expect("there is room").id
+            run_ready(store.create_stack(id, new)).expect("the team is there").expect("there is room").id
         };
         let approved = stack("approved", None);
         families.push(Family { team, number, stacks: [approved, stack("other", Some(approved))] });

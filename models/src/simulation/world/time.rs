@@ -4,7 +4,7 @@ use countersign::{protocol::Timestamp, store::Tenants};
 
 use super::{Simulation, services, setup::BEGIN};
 use crate::{
-    fixtures::at_once,
+    fixtures::run_ready,
     model::Actor,
     simulation::{LEASE_MS, faults::SKEW_MS},
 };
@@ -39,7 +39,7 @@ impl Simulation {
         (observer.approved && !observer.known.drifted).then_some(())?;
         let (team, source) = (observer.team, observer.sources[0]);
         self.images += 1;
-        at_once(self.platform.store.put_services(team, source, services(self.images))).ok();
+        run_ready(self.platform.store.put_services(team, source, services(self.images))).ok();
         for observer in self.observers.iter_mut().filter(|observer| observer.sources[0] == source) {
             observer.known.drifted = true;
             observer.known.clean = false;

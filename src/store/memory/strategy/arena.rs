@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_nobody_made_is_not_there() {
+    fn a_slot_that_was_not_made_is_absent() {
         let arena = Arena::<u8, 2>::default();
         assert_eq!(arena.get(3), None);
         arena.make(3);

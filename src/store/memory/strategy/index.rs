@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ids_that_look_alike_are_told_apart() {
+    fn similar_ids_are_distinguished() {
         let [one, other] = two_that_look_alike();
         // One word, so that every search begins there.
         let index = Index::<Std, Named, 1>::default();

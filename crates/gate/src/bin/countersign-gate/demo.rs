@@ -118,7 +118,7 @@ impl Story<'_> {
         let link = self.the_mail(approval)?;
         self.look_and_approve(&link, approval)?;
         self.a_build_that_nobody_approved(&source, approval)?;
-        let (key, target) = self.promote_twice_at_once(&source, approval)?;
+        let (key, target) = self.promote_twice_concurrently(&source, approval)?;
         self.ask_again(&source, approval, key, &target)?;
         self.healthy(approval)?;
         self.the_audit(approval)?;
@@ -196,7 +196,7 @@ impl Story<'_> {
         build(APPROVED_IMAGE)
     }
 
-    fn promote_twice_at_once(&self, source: &str, approval: Uuid) -> ActResult<(&'static str, String)> {
+    fn promote_twice_concurrently(&self, source: &str, approval: Uuid) -> ActResult<(&'static str, String)> {
         chapter("Two promote at the same moment", "one wins; the other one gets a 409: the approval is used");
         let path = format!("/api/v1/stacks/{source}/promote");
         let body = promote_with(approval);

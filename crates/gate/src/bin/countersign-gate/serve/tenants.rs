@@ -47,8 +47,8 @@ impl TenantPolicy for Tenants {
         Team { deployment_cap: cap.unwrap_or(terms.deployment_cap), ..terms }
     }
 
-    fn somebody_may_approve(&self, team: Uuid, requester: &str) -> bool {
-        self.operators.somebody_may_approve(team, requester)
+    fn has_approver(&self, team: Uuid, requester: &str) -> bool {
+        self.operators.has_approver(team, requester)
     }
 
     fn may_decide(&self, team: Uuid, requester: &str, person: &str) -> bool {
