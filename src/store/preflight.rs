@@ -94,8 +94,13 @@ impl Judgement<'_> {
         Ok(guards)
     }
 
-    /// Why the target is not what the approval is bound to, for a promotion that holds what was approved.
+    /// Why the target is not what the approval is bound to, for a promotion that holds what was approved. Judged in the
+    /// transaction that uses the approval, after the rules of the use: in any other one, the attempt's own write or that of
+    /// a winner would look like a change from outside.
     fn unbound(&self) -> Option<Refusal> {
+        if !self.commit.ops.iter().any(|change| matches!(change, Change::Consume(_))) {
+            return None;
+        }
         let record = self.approved.filter(|record| record.approval.digest == self.commit.digest)?;
         let bound = record.bound.as_deref()?;
         self.tenant_state.unbound(self.ask, bound, &self.seal, self.preflight.binds_target())
