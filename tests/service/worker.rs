@@ -161,13 +161,13 @@ impl Deployer for Patient {
 }
 
 #[test]
-fn a_deploy_is_waited_for_half_a_lease_at_a_time() {
+fn a_deploy_is_waited_for_a_tenth_of_a_lease_at_a_time() {
     let (platform, _) = executed();
     let deployer = Patient::default();
     let terms = Terms { clock: &*platform.clock, lease_ms: LEASE_MS };
     let worked = run_ready(work(&platform.store, &deployer, terms));
     assert_eq!(worked, Ok(Worked::Finished(StackStatus::Healthy)));
-    assert_eq!(*deployer.0.lock().expect("not poisoned"), [LEASE_MS / 2; 3]);
+    assert_eq!(*deployer.0.lock().expect("not poisoned"), [LEASE_MS / 10; 3]);
 }
 
 /// A store that fails once when a lease is renewed, and once when a job is finished.
