@@ -15,7 +15,10 @@ use countersign::{
     protocol::{Flow, Outcome, Status},
     store::{AuditKind, Store, sqlite::SqliteOptions},
 };
-use countersign_models::fixtures::{HandClock, block_on};
+use countersign_models::{
+    fixtures::{HandClock, block_on},
+    outages::Outages,
+};
 use countersign_testkit::SqlPeek;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -27,13 +30,19 @@ const FILE: &str = "COUNTERSIGN_TEST_FILE";
 
 /// Executes one approval after another, and reports each acknowledged one, until the process is killed.
 fn execute_until_killed(path: &Path) {
-    let platform = &Platform::at(path, SqliteOptions::default());
+    let clock = Arc::new(HandClock::at(OPENS));
+    let store = open(path, &clock, SqliteOptions::default()).expect("it can be opened");
+    // The threads promote to one target: their approvals are not bound to its version.
+    let platform = &Platform::on(store.with_checks(Arc::new(Outages::default())), clock);
     let flow = &Flow::atomic_commit();
     scope(|threads| {
-        for _ in 0..4 {
+        for thread in 0..4 {
             threads.spawn(move || {
                 loop {
-                    let ask = platform.approved();
+                    // A request like another thread's would be given that one's approval.
+                    let mut ask = platform.ask(Uuid::nil());
+                    ask.payload.name = Some(format!("shop-{thread}"));
+                    let ask = platform.approve(ask);
                     let end = platform.promote(flow, &ask).end;
                     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
                     let mut out = stdout().lock();

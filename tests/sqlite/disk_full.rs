@@ -13,12 +13,14 @@ fn a_promote_on_a_full_disk_changes_nothing_and_goes_through_when_there_is_room(
     let dir = tempfile::tempdir().expect("a folder");
     let options = SqliteOptions { most_pages: Some(240), ..SqliteOptions::default() };
     let platform = Platform::at(&dir.path().join("gate.db"), options);
-    let (ask, flow, staging) = (platform.approved(), Flow::atomic_commit(), environment("staging"));
+    let (flow, staging) = (Flow::atomic_commit(), environment("staging"));
     let put = |key: &str, value: &str| block_on(platform.store.put_vault(TEAM, &staging, key, value));
     // Its target gets a copy of them, for which no page that is there has room.
     let variables = |size| [("LARGE".to_owned(), Some("x".repeat(size)))].into();
     let patch = |size| block_on(platform.store.patch_env(TEAM, &platform.source.slug(), &variables(size)));
     patch(10_000).expect("there is room yet").expect("it is there");
+    // The approval is bound to these variables.
+    let ask = platform.approved();
     // Large values first, then small ones, until not even those find room.
     let mut keys = 0..;
     for size in [100_000, 3_000, 300, 30, 1] {
