@@ -33,7 +33,8 @@ fn the_demo_takes_a_newcomer_through_a_promote() {
     for part in [
         "pending_approval",
         "/approve/",
-        "vault_ref_failed",
+        "approval_payload_mismatch",
+        "consumed: false",
         "idempotency-replayed: true",
         "promote.executed",
         "409",

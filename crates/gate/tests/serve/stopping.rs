@@ -109,12 +109,13 @@ fn a_job_that_comes_up_while_a_server_stops_is_left_for_the_next_one() {
         workplace.write("gate.toml", "drain = \"0s\"\n[deployer]\ncommand = [\"/usr/bin/touch\", \"ran\"]\n");
     let args = ["--store", "sqlite:gate.db", "--config", &config];
     let server = workplace.serve(&args);
-    let shop = shop(&server);
-    let half_sent: Vec<HalfSent> = (0..3)
-        .map(|_| {
-            let approval = requested(&server, &shop);
+    let shops: Vec<String> = (0..3).map(|_| shop(&server)).collect();
+    let half_sent: Vec<HalfSent> = shops
+        .iter()
+        .map(|shop| {
+            let approval = requested(&server, shop);
             assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
-            HalfSent::promote(&server, &shop, &approval)
+            HalfSent::promote(&server, shop, &approval)
         })
         .collect();
     server.signal(Signal::TERM);
@@ -130,6 +131,8 @@ fn a_job_that_comes_up_while_a_server_stops_is_left_for_the_next_one() {
     assert_eq!(exit, Some(0), "{log}");
     assert!(!workplace.path("ran").exists(), "{log}");
     let server = workplace.serve(&args);
-    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    for shop in &shops {
+        eventually(|| (target(&server, shop) == "healthy").then_some(()));
+    }
     assert!(workplace.path("ran").exists());
 }
