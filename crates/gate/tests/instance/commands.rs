@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use countersign::{
-    protocol::{Act, Flow, StepAction, Timestamp, Via},
+    protocol::{Act, Flow, Member, StepAction, Timestamp, Via},
     service::{Deployer, Launch},
     store::{DeployLog, MemoryStore, Operations, StackStatus},
 };
@@ -205,12 +205,11 @@ async fn a_command_is_ended_when_its_instance_stops_and_run_again_by_the_next() 
 /// The order of the merged fix, which launches from the process and without a key.
 fn consume_last() -> Flow {
     let mut steps = Flow::atomic_commit().steps().to_vec();
-    let Some(StepAction::Atomic(members)) = steps.last().map(|step| step.action.clone()) else {
+    steps.retain(|step| !matches!(step.action, StepAction::Recall { .. }));
+    let Some(StepAction::Atomic(members)) = steps.last_mut().map(|step| &mut step.action) else {
         panic!("its last step is the commit")
     };
-    let last = steps.pop().expect("it has steps");
-    let without_job = members[..members.len() - 1].to_vec();
-    steps.push(countersign::protocol::Step { action: StepAction::Atomic(without_job), ..last });
+    members.retain(|member| !matches!(member, Member::Act(_) | Member::Remember));
     steps.push(StepAction::Act(Act::new(Via::Memory)).into());
     Flow::of_steps(steps).expect("a flow")
 }
