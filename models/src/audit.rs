@@ -271,7 +271,8 @@ mod tests {
     #[test]
     fn a_revocation_is_the_last_event_and_a_late_rejection_follows_an_expiry() {
         use AuditKind::*;
-        let mut auditor = Auditor::new(Flow::atomic_commit());
+        let flow = BuiltIn::find("atomic-commit").expect("it is built in").subject().flow;
+        let mut auditor = Auditor::new(flow);
         let mut judge = |kinds: &[AuditKind]| {
             let at = |kind: &AuditKind| match kind {
                 Expired | RejectedLate => Timestamp(APPROVAL_WINDOW_MS),
