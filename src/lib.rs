@@ -49,6 +49,8 @@
 //!                     let observed = Observed::default();
 //!                     Reply::Approval { approval: row.as_ref(), digest: source, fence: 0, now, observed }
 //!                 }
+//!                 // Its requests have no key.
+//!                 Effect::Recall { .. } => Reply::NotRecalled,
 //!                 Effect::Check => Reply::Read { digest: source },
 //!                 Effect::FindTarget => Reply::Target(self.target),
 //!                 Effect::Commit(commit) => self.commit(commit, now),
