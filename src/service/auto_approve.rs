@@ -26,7 +26,7 @@ pub fn is_protected(env: &Environment) -> bool {
 /// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
 pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
     let binding = ask.binding();
-    !is_protected(&binding.to) && !(ask.payload.copy_vault && is_protected(&binding.from))
+    !(is_protected(&binding.to) || ask.payload.copy_vault && is_protected(&binding.from))
 }
 
 impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
