@@ -243,7 +243,7 @@ fn noticed(name: &str, breaks: impl Fn(&mut System)) -> String {
     }
 }
 
-fn rule<'r>(rules: &'r mut Vec<Rule>, label: &str) -> &'r mut Rule {
+fn rule<'r>(rules: &'r mut [Rule], label: &str) -> &'r mut Rule {
     let found = rules.iter().position(|rule| rule.label.contains(label));
     &mut rules[found.unwrap_or_else(|| panic!("no rule is called `{label}`"))]
 }

@@ -13,6 +13,9 @@ use crate::{
 
 const ACTS: usize = Flow::MAX_ACTS;
 
+/// Receives the name of each variable, its kind and its value.
+type Visit<'v> = dyn FnMut(&dyn Fn() -> String, Kind, u8) + 'v;
+
 /// The values of a pointer, as one participant sees it.
 pub(super) const NO_ATTEMPT: u8 = 0;
 pub(super) const OWN_FIRST: u8 = 1;
@@ -169,7 +172,7 @@ impl Reader {
         (world, participant)
     }
 
-    fn participant(&self, state: &State, seat: Seat, visit: &mut dyn FnMut(&dyn Fn() -> String, Kind, u8)) {
+    fn participant(&self, state: &State, seat: Seat, visit: &mut Visit<'_>) {
         visit(&|| "class".to_owned(), Kind::Number(Some(&CLASSES)), seat.class);
         let retry =
             if seat.has_retry { state.attempts[usize::from(seat.first) + 1] } else { Attempt::default() };
@@ -189,7 +192,7 @@ impl Reader {
         }
     }
 
-    fn job(name: &str, job: &Job, visit: &mut dyn FnMut(&dyn Fn() -> String, Kind, u8)) {
+    fn job(name: &str, job: &Job, visit: &mut Visit<'_>) {
         visit(&|| name.to_owned(), Kind::Number(Some(&JOBS)), job.status as u8);
         visit(&|| format!("{name}_payload"), Kind::Number(Some(&PAYLOADS)), job.payload as u8);
         visit(&|| format!("{name}_target"), Kind::Number(None), place(job.target));
@@ -197,7 +200,7 @@ impl Reader {
     }
 
     /// The variables that decide most come first: guards are put in terms of the first variables that tell states apart.
-    fn world(&self, world: &World, visit: &mut dyn FnMut(&dyn Fn() -> String, Kind, u8)) {
+    fn world(&self, world: &World, visit: &mut Visit<'_>) {
         let mut number = |name: &str, kind, value| visit(&|| name.to_owned(), kind, value);
         let status = Status::ALL.iter().position(|status| *status == world.status).unwrap_or(0);
         number("crashes_left", Kind::Count, world.crashes_left);
@@ -268,7 +271,7 @@ impl Reader {
         }
     }
 
-    fn attempt(&self, prefix: &str, one: &Attempt, visit: &mut dyn FnMut(&dyn Fn() -> String, Kind, u8)) {
+    fn attempt(&self, prefix: &str, one: &Attempt, visit: &mut Visit<'_>) {
         let mut number = |name: &str, kind, value| visit(&|| format!("{prefix}{name}"), kind, value);
         let stage = |stage: PromotionState| {
             PromotionState::ALL.iter().position(|one| *one == stage).unwrap_or(0) as u8
