@@ -72,7 +72,7 @@ pub(crate) struct ArchiveArgs {
     pub(crate) serve: ServeArgs,
 }
 
-/// A window of a day has passed by then, whatever the clocks say.
+/// Parses an age of two days or more: by then every window of a day has passed, also where clocks differ.
 fn archive_age(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_secs(2 * 24 * 60 * 60);
     match humantime::parse_duration(text) {
