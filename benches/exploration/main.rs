@@ -52,7 +52,7 @@ impl stateright::Model for RealCore {
 
 /// What was flattened by hand.
 fn atomic_commit() -> Flow {
-    without_keys(&Flow::atomic_commit())
+    without_keys(&Flow::atomic_commit()).expect("a flow")
 }
 
 fn real_core() -> RealCore {

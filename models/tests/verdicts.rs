@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use countersign::protocol::Flow;
+use countersign::protocol::{Flow, Lease, Retry, Step, StepAction};
 use countersign_models::{
     explorer::{CutOff, Explorable, Limits, explore},
-    flows::{BUILT_IN, BuiltIn, without_keys},
+    flows::{BUILT_IN, BuiltIn, Subject, without_keys},
     model::{Bounds, Model},
     properties::Property,
     verdict::{Report, Verdict, verify},
@@ -189,8 +189,30 @@ fn the_flows_that_the_library_ships_are_those_in_the_files() {
         [("atomic-commit", Flow::atomic_commit()), ("atomic-commit-lease", Flow::atomic_commit_lease())]
     {
         assert_eq!(built_in(&format!("{name}-keyed")).subject().flow, shipped);
-        assert_eq!(built_in(name).subject().flow, without_keys(&shipped));
+        assert_eq!(built_in(name).subject().flow, without_keys(&shipped).expect("a flow"));
     }
+}
+
+#[test]
+fn without_its_keys_a_flow_keeps_the_end_of_its_lease() {
+    let file = br#"
+        [endpoint]
+        retry = "key"
+        [[step]]
+        do = "recall"
+        [[step]]
+        do = "lease"
+        until = "commit"
+        [[step]]
+        name = "commit"
+        do = "consume"
+        [[step]]
+        do = "remember"
+    "#;
+    let flow = without_keys(&Subject::read(file).expect("a flow").flow).expect("two steps are left");
+    assert_eq!(flow.endpoint().retry, Retry::None);
+    let ends = |step: &Step| matches!(step.action, StepAction::Lease(Lease { until: Some(1), .. }));
+    assert!(flow.steps().len() == 2 && ends(&flow.steps()[0]), "{flow:?}");
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::{
     process::{Command, Output},
 };
 
-use countersign::{protocol::Timestamp, store::AuditKind};
-use countersign_models::{
-    audit::{Auditor, NotAllowed},
-    flows::BuiltIn,
+use countersign::{
+    protocol::{Flow, Timestamp},
+    store::AuditKind,
 };
+use countersign_models::audit::{Auditor, NotAllowed};
 use serde_json::{Value, json};
 
 use crate::{
@@ -51,9 +51,7 @@ fn not_allowed(lines: &[String]) -> Vec<usize> {
         let entry = approvals.entry(text("approval_id")).or_default();
         entry.push((index + 1, kind.expect("a known kind"), at));
     }
-    // The order without its steps for keys: a repeated request writes no event.
-    let flow = BuiltIn::find("atomic-commit").expect("it is built in").subject().flow;
-    let mut auditor = Auditor::new(flow);
+    let mut auditor = Auditor::new(Flow::atomic_commit());
     let judged = approvals.values().filter_map(|events| {
         let sequence: Vec<_> = events.iter().map(|(_, kind, at)| (*kind, *at)).collect();
         match auditor.judge(&sequence) {
