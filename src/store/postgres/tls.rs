@@ -160,11 +160,16 @@ fn client_config(mode: Mode, parameters: &Parameters) -> Result<ClientConfig, Op
         .map_err(|error| invalid(&error))?;
     let verifier: Arc<dyn ServerCertVerifier> = match (mode, roots(mode, parameters)?) {
         (Mode::Require | Mode::VerifyCa | Mode::VerifyFull, Some(roots)) => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-            let verifier = verifier.map_err(|error| invalid(&error))?;
-            if mode == Mode::VerifyFull { verifier } else { Arc::new(AnyName(verifier)) }
+            let signer =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+            let signer = signer.map_err(|error| invalid(&error))?;
+            if mode == Mode::VerifyFull {
+                signer
+            } else {
+                Arc::new(Lenient { signer: Some(signer), provider })
+            }
         }
-        _ => Arc::new(Unverified(provider)),
+        _ => Arc::new(Lenient { signer: None, provider }),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     if mode == Mode::Disable {
@@ -235,15 +240,15 @@ fn default_file(name: &str) -> Option<PathBuf> {
     env::var_os("HOME").map(|home| PathBuf::from(home).join(".postgresql").join(name))
 }
 
-/// Verifies who signed the certificate, and not the name in it.
+/// Verifies less of a certificate than rustls does; its owner must still have its key.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct Lenient {
+    /// Verifies who signed the certificate; its judgement on the name is ignored. `None`: any certificate is accepted.
+    signer: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
 
-/// Accepts any certificate. Its owner must still have its key.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -252,7 +257,8 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
+        let Some(signer) = &self.signer else { return Ok(ServerCertVerified::assertion()) };
+        match signer.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
             // The name is verified last.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -267,7 +273,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -276,46 +282,11 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
