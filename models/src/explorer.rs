@@ -23,7 +23,7 @@ pub enum FairnessClass {
     /// Faults and crashes: they stop at some time, and liveness is judged from there.
     Fault,
     /// A move that need never be made.
-    Anybody,
+    Optional,
     /// A move that is made eventually if it stays enabled: its class, below [`FairnessClass::CLASSES`].
     Owed(u8),
 }
@@ -32,12 +32,12 @@ impl FairnessClass {
     /// The number of fairness classes there can be.
     pub const CLASSES: u8 = 32;
     const FAULT: u8 = u8::MAX;
-    const ANYBODY: u8 = u8::MAX - 1;
+    const OPTIONAL: u8 = u8::MAX - 1;
 
     fn packed(self) -> u8 {
         match self {
             Self::Fault => Self::FAULT,
-            Self::Anybody => Self::ANYBODY,
+            Self::Optional => Self::OPTIONAL,
             Self::Owed(class) => class,
         }
     }
@@ -45,7 +45,7 @@ impl FairnessClass {
     fn unpacked(byte: u8) -> Self {
         match byte {
             Self::FAULT => Self::Fault,
-            Self::ANYBODY => Self::Anybody,
+            Self::OPTIONAL => Self::Optional,
             class => Self::Owed(class),
         }
     }

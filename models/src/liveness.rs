@@ -206,7 +206,7 @@ impl<'e, S: Copy + Eq + Hash + Send + Sync> Region<'e, S> {
 fn bit_of(mover: FairnessClass) -> u32 {
     match mover {
         FairnessClass::Owed(class) => 1 << class,
-        FairnessClass::Fault | FairnessClass::Anybody => 0,
+        FairnessClass::Fault | FairnessClass::Optional => 0,
     }
 }
 

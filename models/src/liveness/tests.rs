@@ -82,7 +82,7 @@ fn a_cycle_that_never_makes_an_enabled_owed_move_is_not_fair() {
 
 #[test]
 fn a_state_without_owed_moves_is_a_trap() {
-    let edges = &[(0, 1, LEFT), (1, 2, FairnessClass::Anybody)];
+    let edges = &[(0, 1, LEFT), (1, 2, FairnessClass::Optional)];
     assert_eq!(lasso(edges, 2), Some([vec![0], vec![0, 1], vec![]]));
 }
 
@@ -99,7 +99,7 @@ fn a_fault_leads_to_where_the_good_can_be_avoided_but_not_round_again() {
 
 #[test]
 fn the_good_that_has_to_come_about_does() {
-    let edges = &[(0, 1, LEFT), (1, 2, RIGHT), (0, 3, RIGHT), (3, 2, LEFT), (3, 3, FairnessClass::Anybody)];
+    let edges = &[(0, 1, LEFT), (1, 2, RIGHT), (0, 3, RIGHT), (3, 2, LEFT), (3, 3, FairnessClass::Optional)];
     assert_eq!(lasso(edges, 2), None);
 }
 

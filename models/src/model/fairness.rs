@@ -71,12 +71,12 @@ impl Explorable for Model {
             | Action::ClockPasses
             | Action::SourceChanges
             | Action::TargetChanges
-            | Action::Crash => FairnessClass::Anybody,
+            | Action::Crash => FairnessClass::Optional,
             Action::Promotion { consumer, .. } => match state.attempts[usize::from(consumer)].stage {
                 PromotionState::Running => FairnessClass::Owed(consumer),
                 PromotionState::Waiting if self.owes_retry(state, consumer) => FairnessClass::Owed(consumer),
                 // The attempt need never begin.
-                _ => FairnessClass::Anybody,
+                _ => FairnessClass::Optional,
             },
             Action::DeployEnds { .. } => FairnessClass::Owed(DEPLOYS),
             Action::Lease { .. } | Action::LaunchJob { .. } | Action::JobDeployEnds { .. } => {
