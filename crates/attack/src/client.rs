@@ -10,6 +10,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -183,6 +184,11 @@ pub async fn race(
             Sent { released_ns, completed_ns: clock.now_ns(), outcome }
         }));
     }
+    all_sent(tasks, start_ns, clock).await
+}
+
+/// The results of the tasks, in their order. A task that panicked has an unknown outcome.
+async fn all_sent(tasks: Vec<JoinHandle<Sent>>, start_ns: u64, clock: Clock) -> Vec<Sent> {
     let mut sent = Vec::with_capacity(tasks.len());
     for task in tasks {
         sent.push(task.await.unwrap_or_else(|error| Sent {

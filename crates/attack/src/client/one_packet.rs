@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Answer, MAX_ANSWER, Outcome, Runner, Sent, Wire};
+use super::{Answer, MAX_ANSWER, Outcome, Runner, Sent, Wire, all_sent};
 use crate::clock::Clock;
 
 /// True if the service answers the preface of HTTP/2 without encryption and without an upgrade.
@@ -114,15 +114,7 @@ async fn release(
             }));
         }
     }
-    let mut sent = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        sent.push(task.await.unwrap_or_else(|error| Sent {
-            released_ns: start_ns,
-            completed_ns: clock.now_ns(),
-            outcome: Outcome::Unknown(error.to_string()),
-        }));
-    }
-    sent
+    all_sent(tasks, start_ns, clock).await
 }
 
 async fn ended(request: Request, hang_up: Option<Duration>, patience: Duration) -> Outcome {
