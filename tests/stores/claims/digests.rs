@@ -39,8 +39,11 @@ pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
     }
     assert_eq!(digest(world, &ask).await, digest_of(&ask, &world.source.services));
     // The requester, the approval and the key are not part of the payload.
-    let same =
-        PromotionRequest { requested_by: "somebody else".into(), key: Some("mine".into()), ..ask.clone() };
+    let same = PromotionRequest {
+        requested_by: "another requester".into(),
+        key: Some("mine".into()),
+        ..ask.clone()
+    };
     assert_eq!(digest(world, &same).await, digest(world, &ask).await);
 }
 

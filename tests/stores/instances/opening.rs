@@ -28,8 +28,8 @@ pub(super) async fn what_cannot_be_reached_is_said_so_without_the_password(clust
         error
     };
     assert!(matches!(refused("postgres://me:s3cret@[").await, OpenError::Url(_)));
-    let nobody = "postgres://me:s3cret@%2Fnowhere/db";
-    assert!(matches!(refused(nobody).await, OpenError::Server(_)));
+    let unreachable = "postgres://me:s3cret@%2Fnowhere/db";
+    assert!(matches!(refused(unreachable).await, OpenError::Server(_)));
     let tls = format!("{}&sslmode=verify-everything&password=s3cret", cluster.url());
     let error = refused(&tls).await;
     assert!(error.to_string().contains("sslmode=verify-everything"), "{error}");

@@ -162,7 +162,7 @@ pub(super) async fn a_work_that_is_dropped_half_way_leaves_nothing(cluster: Arc<
             }
             false
         });
-        let done = done.await.expect("nobody waits for anything");
+        let done = done.await.expect("the call has ended");
         drop(promoting);
         // The one connection is free again, and the interrupted work is over: applied or not.
         let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");

@@ -64,7 +64,7 @@ async fn each_approver_gets_a_mail_that_says_who_asks_for_what_with_a_link_of_th
         assert_eq!(found.map(|found| found.approval.id), Some(approval));
     }
     let shared = platform.ids.token(approval);
-    assert!(!first.contains(&shared) && !second.contains(&shared), "no link is everybody's");
+    assert!(!first.contains(&shared) && !second.contains(&shared), "each approver has a link of their own");
 }
 
 #[tokio::test]

@@ -222,7 +222,7 @@ impl Campaign {
 
     /// Another team asks for it, and for one that does not exist.
     fn strangers(&self, life: &mut Life, number: usize) {
-        let nobody = format!("00000000-0000-4000-8000-{number:012}");
+        let unknown = format!("00000000-0000-4000-8000-{number:012}");
         let told = |id: &str| {
             let paths = [format!("/api/v1/approvals/{id}"), format!("/api/v1/audit?approval_id={id}")];
             paths.map(|path| {
@@ -231,7 +231,7 @@ impl Campaign {
             })
         };
         life.observation.extra.other_tenant_asked = true;
-        life.observation.extra.other_tenant_answered = told(&life.id) != told(&nobody);
+        life.observation.extra.other_tenant_answered = told(&life.id) != told(&unknown);
     }
 
     fn decide(&self, life: &mut Life, twist: Twist) {
