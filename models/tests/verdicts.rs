@@ -206,6 +206,7 @@ fn without_its_keys_a_flow_keeps_the_end_of_its_lease() {
         [[step]]
         name = "commit"
         do = "consume"
+        guards = ["status", "lease"]
         [[step]]
         do = "remember"
     "#;
