@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, chown},
     path::Path,
     process::Command,
@@ -11,7 +10,7 @@ use std::{
 };
 
 use countersign::store::{Operations, postgres::PostgresStore};
-use countersign_testkit::{Cluster, Fsync};
+use countersign_testkit::{Cluster, Fsync, unused_port};
 
 use super::{admin, ids, on, options, own_cluster};
 use crate::postgres::new_schema;
@@ -34,8 +33,7 @@ fn make_certificates(folder: &Path, authority: &str) {
 
 pub(super) async fn a_connection_is_encrypted_and_verified_as_sslmode_says(_: Arc<Cluster>) {
     let cluster = own_cluster(Fsync::Off).await;
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let port = unused_port();
     let data = cluster.socket_directory().join("data");
     make_certificates(&data, "other");
     make_certificates(&data, "ours");
