@@ -16,8 +16,8 @@ use crate::{
         Waiter, request_once, supports_with,
     },
     store::{
-        ApprovalRecord, Decision, Payload, Plan, PromotionRequest, Requested, Store, StoreError, Team,
-        Tenants, digest_of,
+        ApprovalRecord, Approvals, AttemptReads, AttemptStore, Decision, Payload, PromotionRequest,
+        Requested, StoreError, digest_of,
     },
 };
 
@@ -122,10 +122,11 @@ impl<S, P, D, W> GateBuilder<S, P, D, W> {
     /// [`BuildError`] when a step of the flow could not do what it says.
     pub fn build(self) -> Result<Gate<S, P, D, W>, BuildError>
     where
+        S: Deref<Target: AttemptReads + Sized>,
         P: Deref<Target: Preflight + Sized>,
     {
         let flow = &self.gate.flow;
-        supports_with(flow, &*self.gate.preflight).map_err(BuildError::Unsupported)?;
+        supports_with(flow, &*self.gate.store, &*self.gate.preflight).map_err(BuildError::Unsupported)?;
         let launches = flow
             .steps()
             .iter()
@@ -208,8 +209,8 @@ impl From<StoreError> for RequestError {
     }
 }
 
-/// A gate. `S`, `P`, `D` and `W` are pointers to a [`Store`], a [`Preflight`], a [`Deployer`] and a [`Waiter`]: references,
-/// or [`Arc`]s in a server.
+/// A gate. `S`, `P`, `D` and `W` are pointers to an [`AttemptStore`], a [`Preflight`], a [`Deployer`] and a [`Waiter`]:
+/// references, or [`Arc`]s in a server.
 #[derive(Clone, Debug)]
 pub struct Gate<S, P = &'static NoPreflight, D = &'static NoDeployer, W = &'static RetryImmediately> {
     store: S,
@@ -235,7 +236,7 @@ impl<S> Gate<S> {
 
 impl<S, P, D, W> Gate<S, P, D, W>
 where
-    S: Deref<Target: Store + Sized>,
+    S: Deref<Target: AttemptStore + Sized>,
     P: Deref<Target: Preflight + Sized>,
     D: Deref<Target: Deployer + Sized>,
     W: Deref<Target: Waiter + Sized>,
@@ -270,12 +271,8 @@ where
     ///
     /// # Errors
     /// 422 when the key has asked for another item; the store's.
-    pub async fn request(&self, item: &Item) -> Result<Requested, RequestError>
-    where
-        S::Target: Tenants,
-    {
-        // An owner of items has no stacks, so the cap is 0.
-        self.store.put_team(item.owner, Team { plan: Plan::Free, deployment_cap: 0 }).await?;
+    pub async fn request(&self, item: &Item) -> Result<Requested, RequestError> {
+        self.store.put_owner(item.owner).await?;
         Ok(request_once(&item.ask(None), &*self.store).await??)
     }
 
@@ -292,10 +289,7 @@ where
     ///
     /// # Errors
     /// As for [`request`](Self::request).
-    pub async fn issue(&self, item: &Item) -> Result<Uuid, RequestError>
-    where
-        S::Target: Tenants,
-    {
+    pub async fn issue(&self, item: &Item) -> Result<Uuid, RequestError> {
         let Requested { record, .. } = self.request(item).await?;
         let approval = record.approval.id;
         if record.decided_at.is_none() {

@@ -1,4 +1,4 @@
-//! The contract of [`Store`], and its records.
+//! The contracts of a store, [`Approvals`] first, and its records.
 //!
 //! A store has no rules of its own: [`protocol::consume`](crate::protocol::consume) decides a use and
 //! [`protocol::transition`](crate::protocol::transition) a change of status; a store applies them atomically.
@@ -89,64 +89,18 @@ pub const APPROVAL_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 /// only loses its turn.
 pub const APPROVAL_LEASE_MS: u64 = 30 * 1000;
 
-/// The store of approvals and of all that belongs to them.
+/// Approvals: requested, decided, read and used once.
 ///
-/// Every method is one atomic action: no caller sees half of it. A method that returns [`StoreErrorKind::NotApplied`]
-/// after a change tells the caller that a used approval is unused; when in doubt, return [`StoreErrorKind::Unknown`].
-///
-/// Leases are requested as a time span, counted by the store's clock: a caller with a wrong clock neither frees nor
-/// blocks anything.
-pub trait Store: Send + Sync {
-    /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
-    ///
-    /// A digest that is older than the row lets through what was not approved.
-    fn read_approval(
-        &self,
-        ask: &PromotionRequest,
-    ) -> impl Future<Output = Result<Reading, StoreError>> + Send;
-
-    /// Judges each of the step's refusals, in their order, on what there is now; with none, the digest of what would
-    /// run. Changes nothing.
-    fn check(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> impl Future<Output = Result<Result<Digest, Refusal>, StoreError>> + Send;
-
-    /// The target that there is, if any. Changes nothing.
-    fn find_target(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send;
-
-    /// Acquires the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease)
-    /// allows it by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`]
-    /// retries.
-    ///
-    /// Two concurrent holders of one lease cost a preflight; two with the same number, or a decreasing one, cannot be
-    /// told apart by a consume under the `lease` guard.
-    fn lease_approval(
-        &self,
-        ask: &PromotionRequest,
-    ) -> impl Future<Output = Result<Leased, StoreError>> + Send;
-
-    /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
-    /// The number stays given.
-    fn release_approval(
-        &self,
-        ask: &PromotionRequest,
-        fence: u64,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Applies all of the commit or nothing. Its consume is judged on the approval's current state, by one reading of
-    /// the store's clock: of two commits that consume one approval at most one is applied.
-    fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+/// Every method of a store is one atomic action: no caller sees half of it. A method that returns
+/// [`StoreErrorKind::NotApplied`] after a change tells the caller that a used approval is unused; when in doubt, return
+/// [`StoreErrorKind::Unknown`].
+pub trait Approvals: Send + Sync {
+    /// Prepares the store for the requests of an owner of [items](crate::gate::Item), who is no team of a platform.
+    /// Repeating it changes nothing.
+    fn put_owner(&self, owner: Uuid) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = owner;
+        async { Ok(()) }
+    }
 
     /// Writes a pending approval for `ask`, with its event and the notice for the operator.
     ///
@@ -157,18 +111,6 @@ pub trait Store: Send + Sync {
         &self,
         ask: &PromotionRequest,
     ) -> impl Future<Output = Result<Requested, StoreError>> + Send;
-
-    /// As [`request_approval`](Self::request_approval), for a person's decision: a request for what an approval of the team is
-    /// pending or usable for returns that one, also under another key, and nothing is written but the key. All in one action.
-    ///
-    /// # Errors
-    /// Within, the refusal of a request that could never be used (412, or 409 for a twin that exists), and 429 when the team
-    /// has `most_pending` undecided approvals.
-    fn request_decision(
-        &self,
-        ask: &PromotionRequest,
-        most_pending: usize,
-    ) -> impl Future<Output = Result<Result<Requested, Refusal>, StoreError>> + Send;
 
     /// Decides a pending approval by compare-and-swap, and writes the event in the same transaction. If its window has
     /// passed and the operator decides, the approval becomes expired, and the result is a 410.
@@ -188,16 +130,96 @@ pub trait Store: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
+    /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
+    ///
+    /// A digest that is older than the row lets through what was not approved.
+    fn read_approval(
+        &self,
+        ask: &PromotionRequest,
+    ) -> impl Future<Output = Result<Reading, StoreError>> + Send;
+
+    /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
+    fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
+
+    /// Applies all of the commit or nothing. Its consume is judged on the approval's current state, by one reading of
+    /// the store's clock: of two commits that consume one approval at most one is applied.
+    fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
+
     /// The promotion that consumed this team's approval; `None` while it is not executed.
     fn execution(
         &self,
         team: Uuid,
         approval: Uuid,
     ) -> impl Future<Output = Result<Option<Execution>, StoreError>> + Send;
+}
 
-    /// The approvals that `query` asks for, newest first, each as it stands at that moment. Neither tokens nor payloads.
-    fn list_approvals(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
+/// The reads between an approval's validation and its use: a flow's `check` steps, and the search for a target.
+///
+/// The defaults are those of a store without checks of its own, whose acts have no target.
+pub trait AttemptReads: Approvals {
+    /// True if a check of this store is behind the refusal: [`check`](Self::check) ends with it where it applies. A flow
+    /// whose steps list a refusal without a check is refused when it is loaded.
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        let _ = refusal;
+        false
+    }
 
+    /// Judges each of the step's refusals, in their order, on what there is now; with none, the digest of what would
+    /// run. Changes nothing.
+    fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> impl Future<Output = Result<Result<Digest, Refusal>, StoreError>> + Send {
+        let _ = step;
+        async { Ok(Ok(self.read_approval(ask).await?.digest)) }
+    }
+
+    /// The target that there is, if any. Changes nothing.
+    fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> impl Future<Output = Result<Result<Option<Uuid>, Refusal>, StoreError>> + Send {
+        let _ = (ask, step);
+        async { Ok(Ok(None)) }
+    }
+}
+
+/// Leases of approvals: they save the preflight of an attempt that could not win, and protect nothing.
+///
+/// A lease is requested as a time span, counted by the store's clock: a caller with a wrong clock neither frees nor blocks
+/// anything.
+pub trait Leases: Send + Sync {
+    /// Acquires the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease)
+    /// allows it by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`]
+    /// retries.
+    ///
+    /// Two concurrent holders of one lease cost a preflight; two with the same number, or a decreasing one, cannot be
+    /// told apart by a consume under the `lease` guard.
+    fn lease_approval(
+        &self,
+        ask: &PromotionRequest,
+    ) -> impl Future<Output = Result<Leased, StoreError>> + Send;
+
+    /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
+    /// The number stays given.
+    fn release_approval(
+        &self,
+        ask: &PromotionRequest,
+        fence: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The outbox: launch jobs, each leased by one worker at a time under a fencing number.
+///
+/// Leases are counted by the store's clock, as those of [`Leases`].
+pub trait Outbox: Send + Sync {
     /// The oldest job that is not leased and whose target no older unfinished job is for, now held by the caller for
     /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
     /// the same one unless the first one's lease expired.
@@ -232,10 +254,17 @@ pub trait Store: Send + Sync {
         target: Option<Uuid>,
         status: StackStatus,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// The events about an approval, oldest first.
-    fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
 }
+
+/// The contracts that an attempt runs against. Implemented by every type that has all of them.
+pub trait AttemptStore: AttemptReads + Leases {}
+
+impl<S: AttemptReads + Leases> AttemptStore for S {}
+
+/// The contracts of a gate whose acts are launched by a worker. Implemented by every type that has all of them.
+pub trait Store: AttemptStore + Outbox {}
+
+impl<S: AttemptStore + Outbox> Store for S {}
 
 /// Stacks, resources and vaults of a team. They are invisible to every other team.
 pub trait Tenants: Send + Sync {
@@ -328,6 +357,21 @@ pub trait Tenants: Send + Sync {
 
 /// Operations of the platform itself: the approval's page, notifications, deploys and idempotency keys.
 pub trait Operations: Send + Sync {
+    /// As [`request_approval`](Approvals::request_approval), for a person's decision: a request for what an approval of the team is
+    /// pending or usable for returns that one, also under another key, and nothing is written but the key. All in one action.
+    ///
+    /// # Errors
+    /// Within, the refusal of a request that could never be used (412, or 409 for a twin that exists), and 429 when the team
+    /// has `most_pending` undecided approvals.
+    fn request_decision(
+        &self,
+        ask: &PromotionRequest,
+        most_pending: usize,
+    ) -> impl Future<Output = Result<Result<Requested, Refusal>, StoreError>> + Send;
+
+    /// The events about an approval, oldest first.
+    fn audit(&self, approval: Uuid) -> impl Future<Output = Result<Vec<AuditEvent>, StoreError>> + Send;
+
     /// Writes that links with these tokens are these approvers' own for this approval. Writing one again changes nothing.
     fn put_links(
         &self,

@@ -14,7 +14,7 @@ use countersign::{
     service::{Driver, InMemoryDeployer},
     store::memory::strategy::{self, DefaultStrategy, Strategy},
     store::{
-        Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store, Team,
+        Approvals, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team,
         Verdict,
     },
 };

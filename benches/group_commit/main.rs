@@ -17,7 +17,7 @@ use std::{
 use countersign::{
     protocol::{Binding, Digest, Environment, Guards, Kind, Request},
     store::{
-        Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Store, Team, Tenants,
+        Approvals, Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Team, Tenants,
         Verdict,
         sqlite::{SqliteOptions, SqliteStore},
     },

@@ -9,8 +9,9 @@ use countersign::{
     protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
     service::{Deployer, Driver, Launch, Terms, Worked, work},
     store::{
-        Committed, Decision, EnvVars, Execution, Lease, MemoryStore, NewStack, Payload, Plan,
-        PromotionRequest, Reading, Service, StackStatus, Store, StoreError, Team, Tenants, Verdict,
+        Approvals, AttemptReads, Committed, Decision, EnvVars, Execution, Lease, Leases, MemoryStore,
+        NewStack, Outbox, Payload, Plan, PromotionRequest, Reading, Service, StackStatus, StoreError, Team,
+        Tenants, Verdict,
     },
 };
 use countersign_models::{
@@ -36,12 +37,30 @@ impl Dozing {
     }
 }
 
-impl Store for Dozing {
+impl Approvals for Dozing {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.doze().await;
         self.store.read_approval(ask).await
     }
 
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
+        self.doze().await;
+        self.store.commit(ask, step, commit).await
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        self.store.execution(team, approval).await
+    }
+
+    countersign_models::decisions_pass_through!(store);
+}
+
+impl AttemptReads for Dozing {
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -59,17 +78,13 @@ impl Store for Dozing {
         self.doze().await;
         self.store.find_target(ask, step).await
     }
+}
 
-    async fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> Result<Committed, StoreError> {
-        self.doze().await;
-        self.store.commit(ask, step, commit).await
-    }
+impl Leases for Dozing {
+    countersign_models::leases_pass_through!(store);
+}
 
+impl Outbox for Dozing {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         self.doze().await;
         self.store.lease_job(lease_ms).await
@@ -85,12 +100,7 @@ impl Store for Dozing {
         self.store.finish_job(lease, ended).await
     }
 
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        self.store.execution(team, approval).await
-    }
-
-    countersign_models::leases_pass_through!(store);
-    countersign_models::decisions_pass_through!(store);
+    countersign_models::settles_pass_through!(store);
 }
 
 fn environment(name: &str) -> Environment {

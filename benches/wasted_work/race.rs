@@ -18,8 +18,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::{
-        AuditKind, Clock, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest,
-        Reading, Service, Store, StoreError, Team, Verdict,
+        Approvals, AttemptReads, AuditKind, Clock, Committed, Decision, EnvVars, Leases, MemoryStore,
+        Operations, Payload, Plan, PromotionRequest, Reading, Service, StoreError, Team, Verdict,
     },
 };
 use countersign_models::fixtures::{CountingIds, token_of};
@@ -105,11 +105,31 @@ struct Contender {
     death: Notify,
 }
 
-impl Store for Contender {
+impl Approvals for Contender {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.store.read_approval(ask).await
     }
 
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
+        let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
+        let committed = self.store.commit(ask, step, commit).await;
+        if consumes && matches!(committed, Ok(Committed::Applied { .. })) {
+            let mut consumed = self.track.consumed.lock().unwrap_or_else(PoisonError::into_inner);
+            consumed.push((self.number, self.track.clock.elapsed_ms()));
+        }
+        committed
+    }
+
+    countersign_models::decisions_pass_through!(store);
+    countersign_models::recalls_pass_through!(store);
+}
+
+impl AttemptReads for Contender {
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -136,26 +156,10 @@ impl Store for Contender {
     ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         self.store.find_target(ask, step).await
     }
+}
 
-    async fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> Result<Committed, StoreError> {
-        let consumes = commit.ops.iter().any(|op| matches!(op, Change::Consume(_)));
-        let committed = self.store.commit(ask, step, commit).await;
-        if consumes && matches!(committed, Ok(Committed::Applied { .. })) {
-            let mut consumed = self.track.consumed.lock().unwrap_or_else(PoisonError::into_inner);
-            consumed.push((self.number, self.track.clock.elapsed_ms()));
-        }
-        committed
-    }
-
+impl Leases for Contender {
     countersign_models::leases_pass_through!(store);
-    countersign_models::decisions_pass_through!(store);
-    countersign_models::jobs_pass_through!(store);
-    countersign_models::recalls_pass_through!(store);
 }
 
 /// Answer to a contender, and its time. `None` after a crash.

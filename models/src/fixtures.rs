@@ -17,26 +17,19 @@ use countersign::{
 };
 use uuid::Uuid;
 
-/// Within an `impl Store`: methods that neither a promotion nor a worker calls go straight to the store in this field.
+/// Within an `impl Approvals`: methods that no attempt calls go straight to the store in this field.
 #[macro_export]
 macro_rules! decisions_pass_through {
     ($store:tt) => {
+        async fn put_owner(&self, owner: ::uuid::Uuid) -> Result<(), ::countersign::store::StoreError> {
+            self.$store.put_owner(owner).await
+        }
+
         async fn request_approval(
             &self,
             ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Requested, ::countersign::store::StoreError> {
             self.$store.request_approval(ask).await
-        }
-
-        async fn request_decision(
-            &self,
-            ask: &::countersign::store::PromotionRequest,
-            most_pending: usize,
-        ) -> Result<
-            Result<::countersign::store::Requested, ::countersign::protocol::Refusal>,
-            ::countersign::store::StoreError,
-        > {
-            self.$store.request_decision(ask, most_pending).await
         }
 
         async fn decide(
@@ -63,26 +56,10 @@ macro_rules! decisions_pass_through {
         ) -> Result<::countersign::store::Page, ::countersign::store::StoreError> {
             self.$store.list_approvals(query).await
         }
-
-        async fn settle(
-            &self,
-            approval: ::uuid::Uuid,
-            target: Option<::uuid::Uuid>,
-            status: ::countersign::store::StackStatus,
-        ) -> Result<(), ::countersign::store::StoreError> {
-            self.$store.settle(approval, target, status).await
-        }
-
-        async fn audit(
-            &self,
-            approval: ::uuid::Uuid,
-        ) -> Result<Vec<::countersign::store::AuditEvent>, ::countersign::store::StoreError> {
-            self.$store.audit(approval).await
-        }
     };
 }
 
-/// Within an `impl Store`: a `recall` goes straight to the store in this field.
+/// Within an `impl Approvals`: a `recall` goes straight to the store in this field.
 #[macro_export]
 macro_rules! recalls_pass_through {
     ($store:tt) => {
@@ -96,7 +73,22 @@ macro_rules! recalls_pass_through {
     };
 }
 
-/// Within an `impl Store`: what a worker asks for goes straight to the store in this field.
+/// Within an `impl Outbox`: the end of a deploy without a job goes straight to the store in this field.
+#[macro_export]
+macro_rules! settles_pass_through {
+    ($store:tt) => {
+        async fn settle(
+            &self,
+            approval: ::uuid::Uuid,
+            target: Option<::uuid::Uuid>,
+            status: ::countersign::store::StackStatus,
+        ) -> Result<(), ::countersign::store::StoreError> {
+            self.$store.settle(approval, target, status).await
+        }
+    };
+}
+
+/// Within an `impl Outbox`: what a worker asks for goes straight to the store in this field.
 #[macro_export]
 macro_rules! jobs_pass_through {
     ($store:tt) => {
@@ -122,10 +114,12 @@ macro_rules! jobs_pass_through {
         ) -> Result<bool, ::countersign::store::StoreError> {
             self.$store.finish_job(lease, ended).await
         }
+
+        $crate::settles_pass_through!($store);
     };
 }
 
-/// Within an `impl Store`: methods that a promotion calls go straight to the store in this field.
+/// Within an `impl Approvals`: methods that an attempt calls go straight to the store in this field.
 #[macro_export]
 macro_rules! promotions_pass_through {
     ($store:tt) => {
@@ -134,6 +128,33 @@ macro_rules! promotions_pass_through {
             ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Reading, ::countersign::store::StoreError> {
             self.$store.read_approval(ask).await
+        }
+
+        async fn commit(
+            &self,
+            ask: &::countersign::store::PromotionRequest,
+            step: &::countersign::protocol::Step,
+            commit: ::countersign::protocol::Commit<'_>,
+        ) -> Result<::countersign::store::Committed, ::countersign::store::StoreError> {
+            self.$store.commit(ask, step, commit).await
+        }
+
+        async fn execution(
+            &self,
+            team: ::uuid::Uuid,
+            approval: ::uuid::Uuid,
+        ) -> Result<Option<::countersign::store::Execution>, ::countersign::store::StoreError> {
+            self.$store.execution(team, approval).await
+        }
+    };
+}
+
+/// Within an `impl AttemptReads`: every read is one of the store in this field.
+#[macro_export]
+macro_rules! reads_pass_through {
+    ($store:tt) => {
+        fn can_produce(&self, refusal: &::countersign::protocol::Refusal) -> bool {
+            self.$store.can_produce(refusal)
         }
 
         async fn check(
@@ -157,27 +178,10 @@ macro_rules! promotions_pass_through {
         > {
             self.$store.find_target(ask, step).await
         }
-
-        async fn commit(
-            &self,
-            ask: &::countersign::store::PromotionRequest,
-            step: &::countersign::protocol::Step,
-            commit: ::countersign::protocol::Commit<'_>,
-        ) -> Result<::countersign::store::Committed, ::countersign::store::StoreError> {
-            self.$store.commit(ask, step, commit).await
-        }
-
-        async fn execution(
-            &self,
-            team: ::uuid::Uuid,
-            approval: ::uuid::Uuid,
-        ) -> Result<Option<::countersign::store::Execution>, ::countersign::store::StoreError> {
-            self.$store.execution(team, approval).await
-        }
     };
 }
 
-/// Within an `impl Store`: an approval's lease is taken from the store in this field, and given back to it.
+/// Within an `impl Leases`: an approval's lease is taken from the store in this field, and given back to it.
 #[macro_export]
 macro_rules! leases_pass_through {
     ($store:tt) => {

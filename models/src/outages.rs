@@ -10,7 +10,7 @@ use std::{
 
 use countersign::{
     protocol::Refusal,
-    store::{PromotionRequest, StoreChecks, TenantState},
+    store::{PlatformChecks, PromotionRequest, StoreChecks, TenantState},
 };
 use uuid::Uuid;
 
@@ -47,6 +47,11 @@ impl Outages {
 }
 
 impl StoreChecks for Outages {
+    /// An outage is of a refusal that the flow lists anyway.
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        PlatformChecks.can_produce(refusal)
+    }
+
     fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
         self.is_out(ask.request.team, refusal) || tenant_state.refuses(ask, refusal)
     }

@@ -8,7 +8,7 @@ use countersign::{
     store::memory::strategy::{
         Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
     },
-    store::{Payload, PromotionRequest, StackStatus, Store},
+    store::{Leases, Outbox, Payload, PromotionRequest, StackStatus},
 };
 use countersign_models::{
     explorer::{Limits, explore},

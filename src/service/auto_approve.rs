@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Answer, Deployer, Driver, Preflight, Waiter, request_once};
 use crate::{
     protocol::{Digest, Environment, Outcome, Refusal, Status},
-    store::{Decision, PromotionRequest, Requested, Store, StoreError},
+    store::{AttemptStore, Decision, PromotionRequest, Requested, StoreError},
 };
 
 /// The approver, in the audit of a promote that a rule approved.
@@ -29,7 +29,7 @@ pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
     !(is_protected(&binding.to) || ask.payload.copy_vault && is_protected(&binding.from))
 }
 
-impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
+impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     /// Requests an approval, approves it by the platform's rule, and promotes with it. Returns the approval and the
     /// attempt's outcome.
     ///

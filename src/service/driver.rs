@@ -5,7 +5,10 @@ use crate::{
     protocol::{
         Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Step, StepAction, Timestamp,
     },
-    store::{Committed, Leased, PromotionRequest, Store, StoreError, StoreErrorKind},
+    store::{
+        Approvals, AttemptReads, AttemptStore, Committed, Leased, PromotionRequest, StoreError,
+        StoreErrorKind,
+    },
 };
 
 /// The order of the steps, and everything that an attempt runs against.
@@ -31,14 +34,14 @@ impl<S, D, W, P> Clone for Driver<'_, S, D, W, P> {
 
 impl<S, D, W, P> Copy for Driver<'_, S, D, W, P> {}
 
-impl<'a, S: Store, D: Deployer> Driver<'a, S, D> {
+impl<'a, S: AttemptStore, D: Deployer> Driver<'a, S, D> {
     /// Without a preflight in addition to the store's; an attempt that finds a lease held retries immediately.
     pub fn new(flow: &'a Flow, store: &'a S, deployer: &'a D) -> Self {
         Self { flow, store, deployer, waiter: &RetryImmediately, preflight: &NoPreflight }
     }
 }
 
-impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> {
+impl<'a, S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> {
     /// The same driver, with another way to wait for an approval's lease.
     pub fn waiting<V: Waiter>(self, waiter: &'a V) -> Driver<'a, S, D, V, P> {
         let Self { flow, store, deployer, preflight, .. } = self;
@@ -82,7 +85,7 @@ impl<'a, S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> 
 /// One atomic action: reads the promotion's effect, carries it out, and resumes the promotion with the reply. A no-op once
 /// the promotion has ended. When another attempt holds the approval's lease, returns its expiry: the promotion has not
 /// moved.
-pub async fn step<S: Store, D: Deployer>(
+pub async fn step<S: AttemptStore, D: Deployer>(
     promotion: &mut Promotion<'_>,
     ask: &PromotionRequest,
     store: &S,
@@ -91,7 +94,7 @@ pub async fn step<S: Store, D: Deployer>(
     step_with(promotion, ask, store, deployer, &NoPreflight).await
 }
 
-async fn step_with<S: Store, D: Deployer, P: Preflight>(
+async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
     promotion: &mut Promotion<'_>,
     ask: &PromotionRequest,
     store: &S,
@@ -160,7 +163,7 @@ async fn step_with<S: Store, D: Deployer, P: Preflight>(
 }
 
 /// The outcome that an earlier attempt under the same key has stored. A request without a key has none.
-async fn recall<S: Store>(ask: &PromotionRequest, store: &S) -> Reply<'static> {
+async fn recall<S: Approvals>(ask: &PromotionRequest, store: &S) -> Reply<'static> {
     if ask.key.is_none() {
         return Reply::NotRecalled;
     }
@@ -174,7 +177,7 @@ async fn recall<S: Store>(ask: &PromotionRequest, store: &S) -> Reply<'static> {
 }
 
 /// The preflight's own checks, then the store's.
-async fn check<S: Store, P: Preflight>(
+async fn check<S: AttemptReads, P: Preflight>(
     ask: &PromotionRequest,
     step: &Step,
     store: &S,

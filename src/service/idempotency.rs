@@ -72,7 +72,6 @@ pub struct Use<'a> {
 /// # Errors
 /// 422 if the key belongs to another request, 409 while a concurrent request holds it, 503 if the store failed; the
 /// work was not begun then.
-/// begun then.
 pub async fn under_key<O: Operations, T>(
     operations: &O,
     terms: Terms<'_>,

@@ -8,7 +8,7 @@ use std::pin::pin;
 use super::{Deployer, Driver, Preflight, Waiter};
 use crate::{
     protocol::{Digest, Outcome, Refusal},
-    store::{PromotionRequest, Requested, Store, StoreError},
+    store::{Approvals, AttemptStore, Operations, PromotionRequest, Requested, StoreError},
 };
 
 /// The answer to a request.
@@ -20,7 +20,7 @@ pub struct Answer {
     pub replayed: bool,
 }
 
-impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
+impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     /// As [`promote`](Self::promote), and says whether the outcome is that of an earlier attempt under the same key.
     ///
     /// A flow without [`recall`](crate::protocol::Flow::recalls) replays nothing: there a retry gets a 409. So does an
@@ -37,8 +37,8 @@ impl<S: Store, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
 ///
 /// # Errors
 /// The store's. Within, 422 when the key has asked for something else, and the refusals of
-/// [`Store::request_decision`].
-pub async fn request_decision<S: Store>(
+/// [`Operations::request_decision`].
+pub async fn request_decision<S: Operations>(
     ask: &PromotionRequest,
     most_pending: usize,
     store: &S,
@@ -51,7 +51,7 @@ pub async fn request_decision<S: Store>(
 ///
 /// # Errors
 /// The store's. Within, 422 when the key has asked for something else.
-pub async fn request_once<S: Store>(
+pub async fn request_once<S: Approvals>(
     ask: &PromotionRequest,
     store: &S,
 ) -> Result<Result<Requested, Refusal>, StoreError> {

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-use super::{NoPreflight, Preflight};
+use super::Preflight;
 use crate::{
     protocol::{
         Act, Checks, Consume, DecisionRule, Endpoint, FailedAttempt, Flow, Guards, Lease, Member, Method,
         Object, OnConflict, OnHeld, Refusal, Retry, Step, StepAction, Storage, Via, Write,
     },
-    store::PlatformChecks,
+    store::{AttemptReads, PlatformChecks, StoreChecks},
 };
 
 /// The first part of a flow that the driver and the stores do not carry out.
@@ -31,7 +31,7 @@ pub enum UnsupportedStep {
         /// The word, with its key and value where it has one.
         word: String,
     },
-    /// A refusal that no check of the platform can produce.
+    /// A refusal that no check of the store or of the preflight can produce.
     Refusal {
         /// The name of the step, or else what it does.
         step: String,
@@ -50,7 +50,7 @@ impl fmt::Display for UnsupportedStep {
                 write!(f, "the step `{step}` uses {word}, which the production driver does not carry out")
             }
             Self::Refusal { step, refusal } => {
-                write!(f, "the step `{step}` lists \"{refusal}\", which no check of the platform can produce")
+                write!(f, "the step `{step}` lists \"{refusal}\", which no check can produce")
             }
         }
     }
@@ -58,8 +58,7 @@ impl fmt::Display for UnsupportedStep {
 
 impl std::error::Error for UnsupportedStep {}
 
-/// Checks that the driver and the stores of this crate can execute `flow`, with the [platform's
-/// checks](PlatformChecks).
+/// Checks that the driver and a store of this crate can execute `flow`, with the [platform's checks](PlatformChecks) alone.
 ///
 /// Call it once, when the flow is loaded: the driver itself fails closed with a 503 at some of the words that are
 /// refused here, and ignores others.
@@ -67,18 +66,28 @@ impl std::error::Error for UnsupportedStep {}
 /// # Errors
 /// [`UnsupportedStep`] names the first unsupported part.
 pub fn supports(flow: &Flow) -> Result<(), UnsupportedStep> {
-    supports_with(flow, &NoPreflight)
+    check(flow, Producers { store: &|refusal| PlatformChecks.can_produce(refusal), preflight: &|_| false })
 }
 
-/// As [`supports`], with a preflight besides the store's checks: its refusals may stand in `check` steps.
+/// As [`supports`], with this store's checks in place of the platform's, and a preflight besides them: its refusals may stand
+/// in `check` steps.
 ///
 /// # Errors
 /// [`UnsupportedStep`] names the first part that is not carried out.
-pub fn supports_with<P: Preflight>(flow: &Flow, preflight: &P) -> Result<(), UnsupportedStep> {
+pub fn supports_with<S: AttemptReads, P: Preflight>(
+    flow: &Flow,
+    store: &S,
+    preflight: &P,
+) -> Result<(), UnsupportedStep> {
+    let (store, preflight) =
+        (|refusal: &_| store.can_produce(refusal), |refusal: &_| preflight.can_produce(refusal));
+    check(flow, Producers { store: &store, preflight: &preflight })
+}
+
+fn check(flow: &Flow, producers: Producers<'_>) -> Result<(), UnsupportedStep> {
     object(flow.object())?;
     reach(flow.decision(), flow.endpoint())?;
-    let by_preflight = |refusal: &Refusal| preflight.can_produce(refusal);
-    let mut before = Before { acted: false, leased: false, by_preflight: &by_preflight };
+    let mut before = Before { acted: false, leased: false, producers };
     let last = flow.steps().len() - 1;
     flow.steps().iter().enumerate().try_for_each(|(at, step)| before.check(step, at == last))
 }
@@ -144,12 +153,20 @@ impl At<'_> {
     }
 }
 
+/// The checks that can produce a refusal.
+#[derive(Clone, Copy)]
+struct Producers<'a> {
+    /// Those of the store, for `check` and `write` steps.
+    store: &'a dyn Fn(&Refusal) -> bool,
+    /// Those of the preflight, for `check` steps.
+    preflight: &'a dyn Fn(&Refusal) -> bool,
+}
+
 /// Properties of the steps before the current one.
 struct Before<'a> {
     acted: bool,
     leased: bool,
-    /// True if a preflight in addition to the store's checks produces a refusal.
-    by_preflight: &'a dyn Fn(&Refusal) -> bool,
+    producers: Producers<'a>,
 }
 
 impl Before<'_> {
@@ -164,12 +181,15 @@ impl Before<'_> {
                 at.word(target, "`validate` with `checks = [\"target\"]`")?;
                 at.word(*accept_own, "`validate` with `accept_own = true`")?;
             }
-            StepAction::Check { refusals } => known(at, refusals, self.by_preflight)?,
+            StepAction::Check { refusals } => {
+                let Producers { store, preflight } = self.producers;
+                known(at, refusals, |refusal| store(refusal) || preflight(refusal))?;
+            }
             StepAction::Recall { claim, claim_expires: _ } => {
                 at.word(*claim, "`recall` with `claim = true`")?;
             }
             StepAction::Lease(lease) => self.lease(at, *lease)?,
-            StepAction::Write(one) => write(at, one)?,
+            StepAction::Write(one) => write(at, one, self.producers.store)?,
             StepAction::Consume(one) => consume(at, one)?,
             StepAction::Act(one) => self.act(at, one)?,
             StepAction::Audit => {}
@@ -179,7 +199,7 @@ impl Before<'_> {
                 for member in members {
                     match member {
                         Member::Consume(one) => consume(at, one)?,
-                        Member::Write(one) => write(at, one)?,
+                        Member::Write(one) => write(at, one, self.producers.store)?,
                         Member::Act(one) => self.act(At(one.name.as_deref().unwrap_or(&name)), one)?,
                         Member::Audit => {}
                         Member::Remember => {
@@ -227,11 +247,11 @@ impl Before<'_> {
     }
 }
 
-fn write(at: At<'_>, write: &Write) -> Result<(), UnsupportedStep> {
+fn write(at: At<'_>, write: &Write, by_store: &dyn Fn(&Refusal) -> bool) -> Result<(), UnsupportedStep> {
     // Both targets, in one action or in two.
     let Write { what: _, atomicity: _, refusals, undo } = write;
     at.word(*undo, "`write` with `undo = true`")?;
-    known(at, refusals, |_| false)
+    known(at, refusals, by_store)
 }
 
 fn consume(at: At<'_>, consume: &Consume) -> Result<(), UnsupportedStep> {
@@ -245,13 +265,15 @@ fn consume(at: At<'_>, consume: &Consume) -> Result<(), UnsupportedStep> {
     at.word(undo, "`consume` with `undo = true`")
 }
 
-/// Refuses codes that no check produces: a check that lists one would pass in silence.
+/// Refuses codes that no check produces: a check that lists one would pass in silence. A well-known 503 is the reply of a
+/// step whose store failed.
 fn known(
     at: At<'_>,
     refusals: &[Refusal],
-    by_preflight: impl Fn(&Refusal) -> bool,
+    can_produce: impl Fn(&Refusal) -> bool,
 ) -> Result<(), UnsupportedStep> {
-    let unknown = |refusal: &&Refusal| !PlatformChecks::can_produce(refusal) && !by_preflight(refusal);
+    let is_failure = |refusal: &Refusal| refusal.status() == 503 && Refusal::WELL_KNOWN.contains(refusal);
+    let unknown = |refusal: &&Refusal| !is_failure(refusal) && !can_produce(refusal);
     match refusals.iter().find(unknown) {
         Some(refusal) => Err(UnsupportedStep::Refusal { step: at.0.to_owned(), refusal: refusal.clone() }),
         None => Ok(()),

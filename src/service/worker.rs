@@ -5,7 +5,7 @@ use std::pin::pin;
 use super::{Deployer, Launch, NoopTimer, Timer};
 use crate::{
     protocol::Timestamp,
-    store::{Clock, Lease, StackStatus, Store, StoreError},
+    store::{Clock, Lease, Outbox, StackStatus, StoreError},
 };
 
 /// Terms of a worker's lease.
@@ -44,7 +44,7 @@ pub struct Held {
 ///
 /// # Errors
 /// The store's. The job becomes ready again when its lease expires.
-pub async fn work<S: Store, D: Deployer>(
+pub async fn work<S: Outbox, D: Deployer>(
     store: &S,
     deployer: &D,
     terms: Terms<'_>,
@@ -59,7 +59,7 @@ pub async fn work<S: Store, D: Deployer>(
 ///
 /// # Errors
 /// The store's. A job that was leased nevertheless becomes ready again when its lease expires.
-pub async fn acquire<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Held>, StoreError> {
+pub async fn acquire<S: Outbox>(store: &S, terms: Terms<'_>) -> Result<Option<Held>, StoreError> {
     let asked_at = terms.clock.now();
     let leased = store.lease_job(terms.lease_ms).await?;
     Ok(leased.map(|lease| Held { lease, asked_at }))
@@ -73,7 +73,7 @@ pub async fn acquire<S: Store>(store: &S, terms: Terms<'_>) -> Result<Option<Hel
 ///
 /// # Errors
 /// The store's last one, if the lease was about to expire and could not be renewed. The job becomes ready again then.
-pub async fn run_to_completion<S: Store, D: Deployer, T: Timer>(
+pub async fn run_to_completion<S: Outbox, D: Deployer, T: Timer>(
     held: &Held,
     store: &S,
     deployer: &D,
@@ -108,7 +108,7 @@ enum Stage {
     Over(Worked),
 }
 
-async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
+async fn run_for_one_lease<S: Outbox, D: Deployer, T: Timer>(
     lease: &Lease,
     store: &S,
     deployer: &D,
@@ -144,7 +144,7 @@ async fn run_for_one_lease<S: Store, D: Deployer, T: Timer>(
 ///
 /// # Errors
 /// The store's. The job becomes ready again when its lease expires.
-pub async fn release<S: Store>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
+pub async fn release<S: Outbox>(lease: &Lease, store: &S) -> Result<bool, StoreError> {
     store.renew_lease(lease, 0).await
 }
 

@@ -33,9 +33,10 @@ pub use tenants::{Event, Records};
 use uuid::Uuid;
 
 use super::{
-    ApprovalRecord, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog, Execution, GlassBroken,
-    Ids, Lease, Leased, Page, PlatformChecks, PromotionRequest, Query, Reading, Requested, Seal, StackStatus,
-    Store, StoreChecks, StoreError, Team, TenantState, TokenHash, Way, digest_of, preflight,
+    ApprovalRecord, Approvals, AttemptReads, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog,
+    Execution, GlassBroken, Ids, Lease, Leased, Leases, Outbox, Page, Plan, PlatformChecks, PromotionRequest,
+    Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team, TenantState, Tenants,
+    TokenHash, Way, digest_of, preflight,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -171,9 +172,52 @@ impl<S: Strategy> MemoryStore<S> {
     }
 }
 
-impl<S: Strategy> Store for MemoryStore<S> {
+impl<S: Strategy> Approvals for MemoryStore<S> {
+    async fn put_owner(&self, owner: Uuid) -> Result<(), StoreError> {
+        // An owner has no stacks, so the cap is 0.
+        Tenants::put_team(self, owner, Team { plan: Plan::Free, deployment_cap: 0 }).await
+    }
+
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.reading(ask)
+    }
+
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
+        self.commit_now(ask, step, commit)
+    }
+
+    async fn request_approval(&self, ask: &PromotionRequest) -> Result<Requested, StoreError> {
+        // Without a limit nothing is refused.
+        self.request_now(ask, None)?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
+    }
+
+    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
+        Ok(self.decide_now(decision))
+    }
+
+    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
+        let find = |team: &mut TeamState| self.record(team, id);
+        Ok(self.with_team(team, find).flatten())
+    }
+
+    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
+        let find = |team: &mut TeamState| team.execution(approval).cloned();
+        Ok(self.with_team(team, find).flatten())
+    }
+
+    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
+        Ok(self.page(query))
+    }
+}
+
+impl<S: Strategy> AttemptReads for MemoryStore<S> {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.preflight.can_produce(refusal)
     }
 
     async fn check(
@@ -201,7 +245,9 @@ impl<S: Strategy> Store for MemoryStore<S> {
         let found = self.with_team(ask.request.team, |team| team.tenant_state.target(ask));
         Ok(found.ok_or(Refusal::NOT_FOUND))
     }
+}
 
+impl<S: Strategy> Leases for MemoryStore<S> {
     async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         Ok(self.take_lease(ask))
     }
@@ -210,47 +256,9 @@ impl<S: Strategy> Store for MemoryStore<S> {
         self.give_lease_back(ask, fence);
         Ok(())
     }
+}
 
-    async fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> Result<Committed, StoreError> {
-        self.commit_now(ask, step, commit)
-    }
-
-    async fn request_approval(&self, ask: &PromotionRequest) -> Result<Requested, StoreError> {
-        // Without a limit nothing is refused.
-        self.request_now(ask, None)?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
-    }
-
-    async fn request_decision(
-        &self,
-        ask: &PromotionRequest,
-        most_pending: usize,
-    ) -> Result<Result<Requested, Refusal>, StoreError> {
-        self.request_now(ask, Some(most_pending))
-    }
-
-    async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
-        Ok(self.decide_now(decision))
-    }
-
-    async fn approval(&self, team: Uuid, id: Uuid) -> Result<Option<ApprovalRecord>, StoreError> {
-        let find = |team: &mut TeamState| self.record(team, id);
-        Ok(self.with_team(team, find).flatten())
-    }
-
-    async fn execution(&self, team: Uuid, approval: Uuid) -> Result<Option<Execution>, StoreError> {
-        let find = |team: &mut TeamState| team.execution(approval).cloned();
-        Ok(self.with_team(team, find).flatten())
-    }
-
-    async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
-        Ok(self.page(query))
-    }
-
+impl<S: Strategy> Outbox for MemoryStore<S> {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         Ok(self.lease_now(lease_ms))
     }
@@ -271,10 +279,6 @@ impl<S: Strategy> Store for MemoryStore<S> {
     ) -> Result<(), StoreError> {
         self.settle_now(approval, target, status);
         Ok(())
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        Ok(self.with_owner(approval, |team| team.audit(approval)).unwrap_or_default())
     }
 }
 

@@ -9,7 +9,10 @@ use crate::protocol::{
 /// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
 /// has at that moment.
 pub trait StoreChecks: Send + Sync {
-    /// True if this refusal applies to `ask`. Returning `false` for an unknown refusal lets the request pass.
+    /// True if a check is behind this refusal. A flow with a step that lists another one is refused when it is loaded.
+    fn can_produce(&self, refusal: &Refusal) -> bool;
+
+    /// True if this refusal applies to `ask`. Returning `false` for a refusal without a check lets the request pass.
     fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool;
 
     /// True if an approval binds the version of its target: a later write to the target refuses its use.
@@ -22,16 +25,11 @@ pub trait StoreChecks: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlatformChecks;
 
-impl PlatformChecks {
-    /// True if a step that lists this refusal can end with it: a check produces it, or it is one of the well-known
-    /// 503s, the reply of a step whose store failed.
-    pub fn can_produce(refusal: &Refusal) -> bool {
-        let is_failure = refusal.status() == 503 && Refusal::WELL_KNOWN.contains(refusal);
-        is_failure || check_behind(refusal).is_some()
-    }
-}
-
 impl StoreChecks for PlatformChecks {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        check_behind(refusal).is_some()
+    }
+
     fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
         tenant_state.refuses(ask, refusal)
     }

@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal, RefusalKind, Status},
     service::{Answer, Driver, POLICY, is_auto_approved},
-    store::{AuditKind, Decision, Payload, PromotionRequest, Store, Tenants},
+    store::{Approvals, AuditKind, Decision, Operations, Payload, PromotionRequest, Tenants},
 };
 use countersign_models::fixtures::run_ready;
 use countersign_testkit::{Peek, Seed};

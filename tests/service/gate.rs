@@ -1,6 +1,5 @@
 //! The builder of a gate: items that are issued or approved, used once by their owner with their content, and what a
-//! gate
-//! refuses to be built with.
+//! gate refuses to be built with.
 
 use std::sync::Arc;
 
@@ -9,7 +8,10 @@ use countersign::{
     gate::{BuildError, ISSUED, RequestError},
     protocol::{Act, Checks, Consume, Guards, Step, StepAction, Timestamp, Via},
     service::{CheckRequest, InMemoryDeployer, Preflight, UnsupportedStep},
-    store::{AuditKind, Decision, Ids, MemoryStore, Store, StoreError, Verdict},
+    store::{
+        AuditKind, Decision, Ids, MemoryStore, Operations, PromotionRequest, StoreChecks, StoreError,
+        TenantState, Verdict,
+    },
 };
 use countersign_models::fixtures::{HandClock, run_ready};
 use uuid::Uuid;
@@ -145,6 +147,36 @@ fn a_refusal_that_no_check_produces_is_an_error_by_name() {
     let step = "preflight".to_owned();
     assert_eq!(error, BuildError::Unsupported(UnsupportedStep::Refusal { step, refusal: closed() }));
     assert!(error.to_string().contains("423 shop_closed"), "{error}");
+}
+
+/// The checks of a store that knows when the shop is closed, and nothing of stacks.
+struct Hours;
+
+impl StoreChecks for Hours {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        *refusal == closed()
+    }
+
+    fn refuses(&self, _: &TenantState, _: &PromotionRequest, refusal: &Refusal) -> bool {
+        *refusal == closed()
+    }
+}
+
+#[test]
+fn the_checks_of_the_store_decide_which_refusals_its_flows_may_list() {
+    let shop = Shop::new();
+    let code = run_ready(shop.gate().issue(&coupon())).expect("nothing fails");
+    let Shop { store, .. } = shop;
+    let lists = |refusal| Flow::single_use(vec![refusal]);
+    let of_platform = Gate::builder(&store).flow(lists(Refusal::NO_SERVICES));
+    assert!(of_platform.build().is_ok(), "the platform's checks produce it");
+    let store = store.with_checks(Arc::new(Hours));
+    let error = Gate::builder(&store).flow(lists(Refusal::NO_SERVICES)).build().map(drop);
+    let step = "preflight".to_owned();
+    let refusal = Refusal::NO_SERVICES;
+    assert_eq!(error, Err(BuildError::Unsupported(UnsupportedStep::Refusal { step, refusal })));
+    let gate = Gate::builder(&store).flow(lists(closed())).build().expect("the store produces it");
+    assert_eq!(refused(run_ready(gate.redeem(code, &coupon()))), closed());
 }
 
 #[test]

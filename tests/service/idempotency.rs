@@ -4,7 +4,8 @@ use countersign::{
     protocol::{Digest, Refusal, Timestamp},
     service::{IdempotencyKey, InvalidKey, Terms, Use, under_key},
     store::{
-        ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, Swept, TokenHash,
+        ApprovalRecord, AuditEvent, Claim, DeployLog, Notice, NoticeState, Operations, PromotionRequest,
+        Requested, StoreError, Swept, TokenHash,
     },
 };
 use countersign_models::fixtures::{HandClock, run_ready};
@@ -89,6 +90,18 @@ impl Operations for Wedged<'_> {
         keep: bool,
     ) -> Result<(), StoreError> {
         self.0.store.release_key(team, key, until, keep).await
+    }
+
+    async fn request_decision(
+        &self,
+        ask: &PromotionRequest,
+        most_pending: usize,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        self.0.store.request_decision(ask, most_pending).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.0.store.audit(approval).await
     }
 
     async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {

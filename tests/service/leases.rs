@@ -13,7 +13,10 @@ use std::{
 use countersign::{
     protocol::{Commit, Digest, Flow, Outcome, Refusal, RefusalKind, Step, Timestamp},
     service::{Driver, InMemoryDeployer, RetryImmediately, Waiter},
-    store::{Committed, Leased, MemoryStore, PromotionRequest, Reading, Store, StoreError},
+    store::{
+        Approvals, AttemptReads, Committed, Leased, Leases, MemoryStore, PromotionRequest, Reading,
+        StoreError,
+    },
 };
 use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
@@ -40,12 +43,27 @@ async fn give_way() {
     poll_fn(|_| if std::mem::replace(&mut given, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-impl Store for Watched {
+impl Approvals for Watched {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         give_way().await;
         self.store.read_approval(ask).await
     }
 
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
+        give_way().await;
+        self.store.commit(ask, step, commit).await
+    }
+
+    countersign_models::decisions_pass_through!(store);
+    countersign_models::recalls_pass_through!(store);
+}
+
+impl AttemptReads for Watched {
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -64,7 +82,9 @@ impl Store for Watched {
         give_way().await;
         self.store.find_target(ask, step).await
     }
+}
 
+impl Leases for Watched {
     async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
         self.lease_asks.fetch_add(1, Ordering::Relaxed);
         give_way().await;
@@ -74,20 +94,6 @@ impl Store for Watched {
     async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
         self.store.release_approval(ask, fence).await
     }
-
-    async fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> Result<Committed, StoreError> {
-        give_way().await;
-        self.store.commit(ask, step, commit).await
-    }
-
-    countersign_models::decisions_pass_through!(store);
-    countersign_models::jobs_pass_through!(store);
-    countersign_models::recalls_pass_through!(store);
 }
 
 type Promoting<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;

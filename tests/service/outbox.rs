@@ -8,7 +8,7 @@ use std::{
 use countersign::{
     protocol::{Digest, Flow, Outcome},
     service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
-    store::{JobState, PromotionRequest, StackStatus, Store},
+    store::{JobState, Outbox, PromotionRequest, StackStatus},
 };
 use countersign_models::fixtures::{HandClock, run_ready};
 use countersign_testkit::Peek;

@@ -6,7 +6,7 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Promotion, Request, Timestamp},
     service::{Driver, InMemoryDeployer, step},
     store::{
-        ApprovalRecord, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store,
+        ApprovalRecord, Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service,
         Team, Verdict,
     },
 };

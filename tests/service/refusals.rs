@@ -7,7 +7,7 @@ use countersign::{
         StepAction, Via, Write, WriteTarget,
     },
     service::{Caller, Driver, admit, step},
-    store::{Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Store, Team, Verdict},
+    store::{Approvals, Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Team, Verdict},
 };
 use countersign_models::{
     fixtures::{run_ready, token_of},

@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Digest, Flow, Outcome, Status},
     service::{Driver, InMemoryDeployer},
     store::{
-        AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, MemoryStore, Operations, Plan,
-        PromotionRequest, Query, Resource, ResourceKind, Stack, StackStatus, Store, Team,
+        Approvals, AuditEvent, Claim, Decision, DeployLog, Execution, Ids, Job, Leases, MemoryStore,
+        Operations, Outbox, Plan, PromotionRequest, Query, Resource, ResourceKind, Stack, StackStatus, Team,
     },
 };
 use countersign_models::fixtures::{CountingIds, run_ready};

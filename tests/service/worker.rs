@@ -13,7 +13,7 @@ use std::{
 use countersign::{
     protocol::{Flow, Outcome, Timestamp},
     service::{Deployer, Launch, Terms, Worked, launch, work},
-    store::{JobState, Lease, MemoryStore, PromotionRequest, StackStatus, Store, StoreError},
+    store::{JobState, Lease, MemoryStore, Outbox, PromotionRequest, StackStatus, StoreError},
 };
 use countersign_models::fixtures::{HandClock, run_ready};
 use countersign_testkit::{Faulty, Peek};
@@ -192,7 +192,7 @@ impl Failing<'_> {
     }
 }
 
-impl Store for Failing<'_> {
+impl Outbox for Failing<'_> {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         self.store.lease_job(lease_ms).await
     }
@@ -207,9 +207,7 @@ impl Store for Failing<'_> {
         self.answer(&self.finishes, finish)
     }
 
-    countersign_models::promotions_pass_through!(store);
-    countersign_models::leases_pass_through!(store);
-    countersign_models::decisions_pass_through!(store);
+    countersign_models::settles_pass_through!(store);
 }
 
 #[test]

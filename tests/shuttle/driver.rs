@@ -14,8 +14,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer},
     store::{
-        AuditKind, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Reading,
-        Service, Store, StoreError, Team, Verdict,
+        Approvals, AttemptReads, AuditKind, Committed, Decision, EnvVars, Leases, MemoryStore, Operations,
+        Payload, Plan, PromotionRequest, Reading, Service, StoreError, Team, Verdict,
     },
 };
 use countersign_models::{
@@ -34,12 +34,27 @@ const PROMOTIONS: usize = 4;
 /// Gives way before each action.
 struct Polite(MemoryStore);
 
-impl Store for Polite {
+impl Approvals for Polite {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         future::yield_now().await;
         self.0.read_approval(ask).await
     }
 
+    async fn commit(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+        commit: Commit<'_>,
+    ) -> Result<Committed, StoreError> {
+        future::yield_now().await;
+        self.0.commit(ask, step, commit).await
+    }
+
+    countersign_models::decisions_pass_through!(0);
+    countersign_models::recalls_pass_through!(0);
+}
+
+impl AttemptReads for Polite {
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -57,21 +72,10 @@ impl Store for Polite {
         future::yield_now().await;
         self.0.find_target(ask, step).await
     }
+}
 
-    async fn commit(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-        commit: Commit<'_>,
-    ) -> Result<Committed, StoreError> {
-        future::yield_now().await;
-        self.0.commit(ask, step, commit).await
-    }
-
+impl Leases for Polite {
     countersign_models::leases_pass_through!(0);
-    countersign_models::decisions_pass_through!(0);
-    countersign_models::jobs_pass_through!(0);
-    countersign_models::recalls_pass_through!(0);
 }
 
 /// Result of one schedule.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use countersign::{
     protocol::{Flow, Timestamp},
     store::{
-        Decision, DeployLog, Operations, PromotionRequest, StackStatus, Store, Verdict, sqlite::SqliteOptions,
+        Approvals, Decision, DeployLog, Operations, Outbox, PromotionRequest, StackStatus, Verdict,
+        sqlite::SqliteOptions,
     },
 };
 use countersign_models::fixtures::{block_on, token_of};

@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal, RefusalKind, Status, Target},
     service::Answer,
-    store::{AuditKind, JobState, PromotionRequest, Store, Tenants},
+    store::{AuditKind, JobState, Operations, PromotionRequest, Tenants},
 };
 use countersign_models::fixtures::block_on;
 use countersign_testkit::SqlPeek;

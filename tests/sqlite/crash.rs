@@ -13,7 +13,7 @@ use std::{
 
 use countersign::{
     protocol::{Flow, Outcome, Status},
-    store::{AuditKind, Store, sqlite::SqliteOptions},
+    store::{Approvals, AuditKind, Operations, sqlite::SqliteOptions},
 };
 use countersign_models::{
     fixtures::{HandClock, block_on},

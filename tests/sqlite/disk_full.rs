@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Flow, Outcome, Refusal, Status},
-    store::{AuditKind, Store, StoreError, Tenants, sqlite::SqliteOptions},
+    store::{AuditKind, Operations, StoreError, Tenants, sqlite::SqliteOptions},
 };
 use countersign_models::fixtures::block_on;
 

@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::{Digest, Flow, Guards, Refusal, Status, Timestamp},
     store::{
-        Committed, Leased, Operations, Store, StoreError, Tenants,
+        Approvals, Committed, Leased, Leases, Operations, StoreError, Tenants,
         sql::{Cas, SchemaError},
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },

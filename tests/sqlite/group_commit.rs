@@ -11,7 +11,7 @@ use std::{
 use countersign::{
     protocol::{Change, Commit, Flow, Guards, Refusal, Step, StepAction},
     store::{
-        Causes, Committed, PromotionRequest, Store, StoreError, StoreErrorKind, Tenants,
+        Approvals, Causes, Committed, PromotionRequest, StoreError, StoreErrorKind, Tenants,
         sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Transaction, Value},
         sqlite::{SqliteOptions, SqliteStore},
     },

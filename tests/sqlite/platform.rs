@@ -6,8 +6,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Request, Status, Timestamp},
     service::{Answer, Driver, InMemoryDeployer},
     store::{
-        ApprovalRecord, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Service, Stack, Store,
-        StoreError, Team, Tenants, Verdict,
+        ApprovalRecord, Approvals, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Service,
+        Stack, StoreError, Team, Tenants, Verdict,
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
 };

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
-        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
-        PromotionRequest, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store,
-        StoreError, Swept, Team, Tenants, TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
+        DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
+        Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource, Service, Stack,
+        StackStatus, Store, StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 use uuid::Uuid;
@@ -56,26 +56,29 @@ macro_rules! erased {
 }
 
 erased! {
-    Store {
-        fn read_approval(ask: [&PromotionRequest]) -> Result<Reading, StoreError>;
-        fn check(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
-        fn find_target(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
-        fn lease_approval(ask: [&PromotionRequest]) -> Result<Leased, StoreError>;
-        fn release_approval(ask: [&PromotionRequest], fence: [u64]) -> Result<(), StoreError>;
-        fn commit(ask: [&PromotionRequest], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
+    Approvals {
+        fn put_owner(owner: [Uuid]) -> Result<(), StoreError>;
         fn request_approval(ask: [&PromotionRequest]) -> Result<Requested, StoreError>;
-        fn request_decision(
-            ask: [&PromotionRequest], most_pending: [usize]
-        ) -> Result<Result<Requested, Refusal>, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
-        fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
+        fn read_approval(ask: [&PromotionRequest]) -> Result<Reading, StoreError>;
         fn list_approvals(query: [&Query]) -> Result<Page, StoreError>;
+        fn commit(ask: [&PromotionRequest], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
+        fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
+    }
+    AttemptReads {
+        fn check(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
+        fn find_target(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
+    }
+    Leases {
+        fn lease_approval(ask: [&PromotionRequest]) -> Result<Leased, StoreError>;
+        fn release_approval(ask: [&PromotionRequest], fence: [u64]) -> Result<(), StoreError>;
+    }
+    Outbox {
         fn lease_job(lease_ms: [u64]) -> Result<Option<Lease>, StoreError>;
         fn renew_lease(lease: [&Lease], lease_ms: [u64]) -> Result<bool, StoreError>;
         fn finish_job(lease: [&Lease], ended: [StackStatus]) -> Result<bool, StoreError>;
         fn settle(approval: [Uuid], target: [Option<Uuid>], status: [StackStatus]) -> Result<(), StoreError>;
-        fn audit(approval: [Uuid]) -> Result<Vec<AuditEvent>, StoreError>;
     }
     Tenants {
         fn put_team(id: [Uuid], team: [Team]) -> Result<(), StoreError>;
@@ -99,6 +102,10 @@ erased! {
         fn resource(team: [Uuid], id: [Uuid]) -> Result<Option<Resource>, StoreError>;
     }
     Operations {
+        fn request_decision(
+            ask: [&PromotionRequest], most_pending: [usize]
+        ) -> Result<Result<Requested, Refusal>, StoreError>;
+        fn audit(approval: [Uuid]) -> Result<Vec<AuditEvent>, StoreError>;
         fn approval_by_token(token: [&str]) -> Result<Option<ApprovalRecord>, StoreError>;
         fn put_links(approval: [Uuid], links: [&[(TokenHash, String)]]) -> Result<(), StoreError>;
         fn approver_of_link(token: [&str]) -> Result<Option<String>, StoreError>;

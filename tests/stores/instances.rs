@@ -15,7 +15,7 @@ use countersign::{
     protocol::{Binding, Digest, Kind, Request},
     service::Driver,
     store::{
-        Decision, Ids, Payload, Plan, PromotionRequest, Store, Team, Tenants, Verdict,
+        Approvals, Decision, Ids, Payload, Plan, PromotionRequest, Team, Tenants, Verdict,
         postgres::{PostgresOptions, PostgresStore},
         sql::Cas,
     },

@@ -9,8 +9,8 @@ use countersign::{
     },
     service::{Driver, InMemoryDeployer, step},
     store::{
-        ApprovalRecord, AuditKind, Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest,
-        Service, Stack, Store, StoreError, Team, Tenants, Verdict, digest_of,
+        ApprovalRecord, Approvals, AuditKind, Committed, Decision, EnvVars, NewStack, Operations, Payload,
+        Plan, PromotionRequest, Service, Stack, StoreError, Team, Tenants, Verdict, digest_of,
     },
 };
 use countersign_models::{fixtures::token_of, flows::BuiltIn};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Binding, Change, Commit, Digest, Environment, Flow, Guards, Kind as About, Request, Step},
     store::{
-        Committed, Decision, NewStack, Payload, Plan, PromotionRequest, Service, Store, StoreError,
+        Approvals, Committed, Decision, NewStack, Payload, Plan, PromotionRequest, Service, StoreError,
         StoreErrorKind, Team, Tenants, Verdict,
         sql::{Engine, SqlStore},
     },

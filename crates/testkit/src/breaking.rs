@@ -10,10 +10,11 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Digest, Timestamp},
+    protocol::{Digest, Refusal, Timestamp},
     store::{
-        ApprovalRecord, Claim, DeployLog, Lease, Notice, NoticeState, Operations, StackStatus, Store,
-        StoreError, Swept, TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Claim, DeployLog, Lease, Leases, Notice,
+        NoticeState, Operations, Outbox, PromotionRequest, Requested, StackStatus, StoreError, Swept,
+        TokenHash,
     },
 };
 use uuid::Uuid;
@@ -119,20 +120,33 @@ macro_rules! through {
     };
 }
 
-impl<S: Store> Store for Breaking<S> {
+impl<S: Approvals> Approvals for Breaking<S> {
     countersign_models::promotions_pass_through!(store);
-    countersign_models::leases_pass_through!(store);
     countersign_models::decisions_pass_through!(store);
+}
 
+impl<S: AttemptReads> AttemptReads for Breaking<S> {
+    countersign_models::reads_pass_through!(store);
+}
+
+impl<S: Leases> Leases for Breaking<S> {
+    countersign_models::leases_pass_through!(store);
+}
+
+impl<S: Outbox> Outbox for Breaking<S> {
     through! {
         fn lease_job(lease_ms: u64) -> Option<Lease>;
         fn renew_lease(lease: &Lease, lease_ms: u64) -> bool;
         fn finish_job(lease: &Lease, ended: StackStatus) -> bool;
     }
+
+    countersign_models::settles_pass_through!(store);
 }
 
 impl<S: Operations> Operations for Breaking<S> {
     through! {
+        fn request_decision(ask: &PromotionRequest, most_pending: usize) -> Result<Requested, Refusal>;
+        fn audit(approval: Uuid) -> Vec<AuditEvent>;
         fn put_links(approval: Uuid, links: &[(TokenHash, String)]) -> ();
         fn approver_of_link(token: &str) -> Option<String>;
         fn expire_overdue(after: Timestamp, most: usize) -> Swept;

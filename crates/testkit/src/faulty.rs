@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use countersign::{
     protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, BreakGlass, Claim, Committed, DeployLog, GlassBroken, Leased, NewResource, NewStack,
-        Notice, NoticeState, Operations, PromotionRequest, Reading, Resource, Service, Stack, Store,
-        StoreError, Swept, Team, Tenants, TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, DeployLog,
+        GlassBroken, Leased, Leases, NewResource, NewStack, Notice, NoticeState, Operations, Outbox,
+        PromotionRequest, Reading, Requested, Resource, Service, Stack, StoreError, Swept, Team, Tenants,
+        TokenHash,
     },
 };
 use countersign_models::outages::Outages;
@@ -59,38 +60,10 @@ impl<S> Deref for Faulty<S> {
     }
 }
 
-impl<S: Store> Store for Faulty<S> {
+impl<S: Approvals> Approvals for Faulty<S> {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.reach(ask, &Refusal::LOOKUP_FAILED)?;
         self.store.read_approval(ask).await
-    }
-
-    async fn check(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Digest, Refusal>, StoreError> {
-        self.store.check(ask, step).await
-    }
-
-    async fn find_target(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        match step.refusals().find(|refusal| self.outages.is_out(ask.request.team, refusal)) {
-            Some(refusal) => Ok(Err(refusal.clone())),
-            None => self.store.find_target(ask, step).await,
-        }
-    }
-
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        self.reach(ask, &Refusal::LEASE_FAILED)?;
-        self.store.lease_approval(ask).await
-    }
-
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
     }
 
     async fn commit(
@@ -114,8 +87,47 @@ impl<S: Store> Store for Faulty<S> {
     }
 
     countersign_models::decisions_pass_through!(store);
-    countersign_models::jobs_pass_through!(store);
     countersign_models::recalls_pass_through!(store);
+}
+
+impl<S: AttemptReads> AttemptReads for Faulty<S> {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.store.check(ask, step).await
+    }
+
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        match step.refusals().find(|refusal| self.outages.is_out(ask.request.team, refusal)) {
+            Some(refusal) => Ok(Err(refusal.clone())),
+            None => self.store.find_target(ask, step).await,
+        }
+    }
+}
+
+impl<S: Leases> Leases for Faulty<S> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+        self.reach(ask, &Refusal::LEASE_FAILED)?;
+        self.store.lease_approval(ask).await
+    }
+
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
+}
+
+impl<S: Outbox> Outbox for Faulty<S> {
+    countersign_models::jobs_pass_through!(store);
 }
 
 /// Calls that always go to the store.
@@ -147,6 +159,8 @@ impl<S: Tenants> Tenants for Faulty<S> {
 
 impl<S: Operations> Operations for Faulty<S> {
     pass_through! {
+        fn request_decision(ask: &PromotionRequest, most_pending: usize) -> Result<Requested, Refusal>;
+        fn audit(approval: Uuid) -> Vec<AuditEvent>;
         fn approval_by_token(token: &str) -> Option<ApprovalRecord>;
         fn put_links(approval: Uuid, links: &[(TokenHash, String)]) -> ();
         fn approver_of_link(token: &str) -> Option<String>;

@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Digest, Environment, Timestamp},
     store::memory::strategy::Strategy,
-    store::{Job, MemoryStore, PromotionRequest, Resource, Stack, Store},
+    store::{Approvals, Job, MemoryStore, PromotionRequest, Resource, Stack},
 };
 use countersign_models::fixtures::run_ready;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::future::Future;
 use countersign::{
     protocol::{Change, Commit, Consume, Digest, Environment, Guards, Step, StepAction, Timestamp},
     store::{
-        Committed, Job, JobState, PromotionRequest, Resource, Stack, Store, StoreError, Tenants,
+        Approvals, Committed, Job, JobState, PromotionRequest, Resource, Stack, StoreError, Tenants,
         sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},
     },
 };

@@ -2,7 +2,9 @@
 
 use countersign::{
     protocol::{Commit, Digest, Refusal, Step},
-    store::{Committed, Execution, Leased, PromotionRequest, Reading, Store, StoreError},
+    store::{
+        Approvals, AttemptReads, Committed, Execution, Leased, Leases, PromotionRequest, Reading, StoreError,
+    },
 };
 use uuid::Uuid;
 
@@ -36,45 +38,10 @@ impl<R: StoreHarness> Faulty<'_, R> {
     }
 }
 
-impl<R: StoreHarness> Store for Faulty<'_, R> {
+impl<R: StoreHarness> Approvals for Faulty<'_, R> {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.is_reached()?;
         self.store.read_approval(ask).await
-    }
-
-    async fn check(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Digest, Refusal>, StoreError> {
-        self.is_reached()?;
-        self.while_out(step, self.store.check(ask, step)).await
-    }
-
-    async fn find_target(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        self.is_reached()?;
-        match step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses) {
-            Some(refusal) => Ok(Err(refusal.clone())),
-            None => self.store.find_target(ask, step).await,
-        }
-    }
-
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        self.is_reached()?;
-        let leased = self.store.lease_approval(ask).await?;
-        if self.outcome == StepOutcome::LosesAnswer {
-            Err(StoreError::unknown("injected"))
-        } else {
-            Ok(leased)
-        }
-    }
-
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
     }
 
     async fn commit(
@@ -98,5 +65,43 @@ impl<R: StoreHarness> Store for Faulty<'_, R> {
     }
 
     crate::decisions_pass_through!(store);
-    crate::jobs_pass_through!(store);
+}
+
+impl<R: StoreHarness> AttemptReads for Faulty<'_, R> {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
+        self.is_reached()?;
+        self.while_out(step, self.store.check(ask, step)).await
+    }
+
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.is_reached()?;
+        match step.refusals().next().filter(|_| self.outcome == StepOutcome::Refuses) {
+            Some(refusal) => Ok(Err(refusal.clone())),
+            None => self.store.find_target(ask, step).await,
+        }
+    }
+}
+
+impl<R: StoreHarness> Leases for Faulty<'_, R> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+        self.is_reached()?;
+        let leased = self.store.lease_approval(ask).await?;
+        if self.outcome == StepOutcome::LosesAnswer {
+            Err(StoreError::unknown("injected"))
+        } else {
+            Ok(leased)
+        }
+    }
+
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
 }

@@ -5,7 +5,7 @@ use std::{future::Future, mem, sync::Arc};
 use countersign::{
     protocol::{Refusal, Timestamp},
     store::memory::strategy::Strategy,
-    store::{Clock, MemoryStore, Store, memory},
+    store::{Approvals, Clock, MemoryStore, Operations, memory},
 };
 use uuid::Uuid;
 

@@ -8,8 +8,8 @@ use countersign::{
     },
     service::{InMemoryDeployer, launch, step},
     store::{
-        Decision, EnvVars, JobState, Lease, NewStack, Payload, Plan, PromotionRequest, Service, Stack,
-        StackStatus, Store, Team, Tenants, Verdict, digest_of,
+        Approvals, Decision, EnvVars, JobState, Lease, Leases, NewStack, Outbox, Payload, Plan,
+        PromotionRequest, Service, Stack, StackStatus, Team, Tenants, Verdict, digest_of,
     },
 };
 use uuid::Uuid;

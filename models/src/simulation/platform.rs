@@ -18,8 +18,8 @@ use countersign::{
     protocol::{Change, Commit, Digest, Effect, Flow, Refusal, Step, Target, Timestamp},
     service::Launch,
     store::{
-        Clock, Committed, JobState, Lease, MemoryStore, Operations, Plan, PromotionRequest, Reading,
-        StackStatus, Store, StoreError, Team, Tenants, memory::Records,
+        Approvals, Clock, Committed, JobState, Lease, MemoryStore, Operations, Outbox, Plan,
+        PromotionRequest, Reading, StackStatus, StoreError, Team, Tenants, memory::Records,
     },
 };
 use step_gate::StepGate;

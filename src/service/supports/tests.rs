@@ -178,7 +178,11 @@ fn an_outcome_is_remembered_by_the_last_step_with_the_use_and_nowhere_else() {
 #[test]
 fn an_act_that_is_undone_is_refused() {
     // Only a call can be undone, and a file with one is refused for its `via` first.
-    let mut before = Before { acted: false, leased: false, by_preflight: &|_| false };
+    let mut before = Before {
+        acted: false,
+        leased: false,
+        producers: Producers { store: &|_| false, preflight: &|_| false },
+    };
     let undone = Act { undo: true, ..Act::new(Via::Outbox) };
     let said = before.check(&Step::named("earlier", StepAction::Act(undone)), true);
     let said = said.expect_err("it is not carried out").to_string();
@@ -192,9 +196,6 @@ fn a_code_that_no_check_produces_is_refused() {
         let said = refused(&one(&format!(
             "[[step]]\ndo = \"check\"\nname = \"basket\"\nrefusals = [\"{refusal}\"]"
         )));
-        assert_eq!(
-            said,
-            format!("the step `basket` lists \"{refusal}\", which no check of the platform can produce")
-        );
+        assert_eq!(said, format!("the step `basket` lists \"{refusal}\", which no check can produce"));
     }
 }

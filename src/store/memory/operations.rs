@@ -6,10 +6,11 @@ use uuid::Uuid;
 
 use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, no_such_team, queue::Place};
 use crate::{
-    protocol::{Digest, Status, Timestamp},
+    protocol::{Digest, Refusal, Status, Timestamp},
     store::memory::strategy::Strategy,
     store::{
-        ApprovalRecord, Claim, DeployLog, Notice, NoticeState, Operations, StoreError, Swept, TokenHash,
+        ApprovalRecord, AuditEvent, Claim, DeployLog, Notice, NoticeState, Operations, PromotionRequest,
+        Requested, StoreError, Swept, TokenHash,
     },
 };
 
@@ -47,6 +48,18 @@ pub(super) struct KeyState {
 }
 
 impl<S: Strategy> Operations for MemoryStore<S> {
+    async fn request_decision(
+        &self,
+        ask: &PromotionRequest,
+        most_pending: usize,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        self.request_now(ask, Some(most_pending))
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        Ok(self.with_owner(approval, |team| team.audit(approval)).unwrap_or_default())
+    }
+
     async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
         match self.id_of_token(token) {
             Some(id) => self.any_approval(id).await,

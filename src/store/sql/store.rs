@@ -25,10 +25,11 @@ use super::{
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
-        GlassBroken, Ids, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
-        PlatformChecks, PromotionRequest, Query, Reading, Requested, Resource, Seal, Service, Stack,
-        StackStatus, Store, StoreChecks, StoreError, Swept, Team, Tenants, TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
+        DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,
+        NoticeState, Operations, Outbox, Page, Plan, PlatformChecks, PromotionRequest, Query, Reading,
+        Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team,
+        Tenants, TokenHash,
     },
 };
 
@@ -87,36 +88,14 @@ fn no_such_team() -> StoreError {
     StoreError::not_applied("no such team")
 }
 
-impl<E: Engine> Store for SqlStore<E> {
+impl<E: Engine> Approvals for SqlStore<E> {
+    async fn put_owner(&self, owner: Uuid) -> Result<(), StoreError> {
+        // An owner has no stacks, so the cap is 0.
+        self.put_team(owner, Team { plan: Plan::Free, deployment_cap: 0 }).await
+    }
+
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or_else(no_such_team)
-    }
-
-    async fn check(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Digest, Refusal>, StoreError> {
-        let preflight = Arc::clone(&self.preflight);
-        self.engine.perform(Check { ask: ask.clone(), step: step.clone(), preflight }).await
-    }
-
-    async fn find_target(
-        &self,
-        ask: &PromotionRequest,
-        _: &Step,
-    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        self.engine.perform(FindTarget { ask: ask.clone() }).await
-    }
-
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        let (team, approval) = (ask.request.team, ask.request.approval);
-        self.engine.perform(LeaseApproval { team, approval }).await
-    }
-
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        let (team, approval) = (ask.request.team, ask.request.approval);
-        self.engine.perform(ReleaseApproval { team, approval, fence }).await
     }
 
     async fn commit(
@@ -146,14 +125,6 @@ impl<E: Engine> Store for SqlStore<E> {
         self.request(ask, None).await?.map_err(|refusal| StoreError::not_applied(refusal.to_string()))
     }
 
-    async fn request_decision(
-        &self,
-        ask: &PromotionRequest,
-        most_pending: usize,
-    ) -> Result<Result<Requested, Refusal>, StoreError> {
-        self.request(ask, Some(most_pending)).await
-    }
-
     async fn decide(&self, decision: Decision<'_>) -> Result<Result<ApprovalRecord, Refusal>, StoreError> {
         self.engine.perform(Decide::from(decision)).await
     }
@@ -169,7 +140,44 @@ impl<E: Engine> Store for SqlStore<E> {
     async fn list_approvals(&self, query: &Query) -> Result<Page, StoreError> {
         self.engine.perform(List(*query)).await
     }
+}
 
+impl<E: Engine> AttemptReads for SqlStore<E> {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.preflight.can_produce(refusal)
+    }
+
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
+        let preflight = Arc::clone(&self.preflight);
+        self.engine.perform(Check { ask: ask.clone(), step: step.clone(), preflight }).await
+    }
+
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        _: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        self.engine.perform(FindTarget { ask: ask.clone() }).await
+    }
+}
+
+impl<E: Engine> Leases for SqlStore<E> {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+        let (team, approval) = (ask.request.team, ask.request.approval);
+        self.engine.perform(LeaseApproval { team, approval }).await
+    }
+
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
+        let (team, approval) = (ask.request.team, ask.request.approval);
+        self.engine.perform(ReleaseApproval { team, approval, fence }).await
+    }
+}
+
+impl<E: Engine> Outbox for SqlStore<E> {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         self.engine.perform(LeaseJob { lease_ms }).await
     }
@@ -189,10 +197,6 @@ impl<E: Engine> Store for SqlStore<E> {
         status: StackStatus,
     ) -> Result<(), StoreError> {
         self.engine.perform(Settle { approval, target, ended: status }).await
-    }
-
-    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
-        self.engine.perform(Audit(approval)).await
     }
 }
 
@@ -277,6 +281,18 @@ impl<E: Engine> Tenants for SqlStore<E> {
 }
 
 impl<E: Engine> Operations for SqlStore<E> {
+    async fn request_decision(
+        &self,
+        ask: &PromotionRequest,
+        most_pending: usize,
+    ) -> Result<Result<Requested, Refusal>, StoreError> {
+        self.request(ask, Some(most_pending)).await
+    }
+
+    async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
+        self.engine.perform(Audit(approval)).await
+    }
+
     async fn approval_by_token(&self, token: &str) -> Result<Option<ApprovalRecord>, StoreError> {
         self.engine.perform(Find(Which::WithToken(TokenHash::of(token)))).await
     }

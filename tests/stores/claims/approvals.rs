@@ -3,8 +3,8 @@
 use countersign::{
     protocol::{Refusal, Status},
     store::{
-        APPROVAL_WINDOW_MS, AuditEvent, AuditKind, Decision, Operations, PromotionRequest, Query, Requested,
-        Store, Verdict,
+        APPROVAL_WINDOW_MS, Approvals, AuditEvent, AuditKind, Decision, Operations, PromotionRequest, Query,
+        Requested, Verdict,
     },
 };
 use countersign_models::fixtures::token_of;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     protocol::{Refusal, Status},
-    store::{AuditKind, PromotionRequest, Requested, Store, Tenants, Verdict},
+    store::{AuditKind, Operations, PromotionRequest, Requested, Tenants, Verdict},
 };
 use uuid::Uuid;
 

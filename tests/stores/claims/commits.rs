@@ -6,8 +6,8 @@ use countersign::{
         Step, StepAction, Target, Via, Write, WriteTarget,
     },
     store::{
-        APPROVAL_WINDOW_MS, AuditKind, Committed, JobState, NewResource, PromotionRequest, ResourceKind,
-        StackStatus, Store, StoreError, Tenants,
+        APPROVAL_WINDOW_MS, Approvals, AuditKind, Committed, JobState, NewResource, PromotionRequest,
+        ResourceKind, StackStatus, StoreError, Tenants,
     },
 };
 use uuid::Uuid;

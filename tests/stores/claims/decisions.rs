@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Refusal, Status, Timestamp},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Decision, Named, Operations,
-        PersonalDecision, PromotionRequest, Store, TokenHash, Verdict, Way,
+        APPROVAL_WINDOW_MS, ApprovalRecord, Approvals, AuditEvent, AuditKind, Decision, Named, Operations,
+        PersonalDecision, PromotionRequest, TokenHash, Verdict, Way,
     },
 };
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::Digest,
-    store::{Payload, PromotionRequest, Store, digest_of},
+    store::{Approvals, Payload, PromotionRequest, digest_of},
 };
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use countersign::{
     protocol::{
         Change, Commit, Consume, Digest, Guards, Outcome, Refusal, RefusalKind, StepAction, Timestamp,
     },
-    store::{APPROVAL_LEASE_MS, Committed, Leased, PromotionRequest, Store},
+    store::{APPROVAL_LEASE_MS, Approvals, Committed, Leased, Leases, PromotionRequest},
 };
 
 use super::races::{EIGHT, ROUNDS, concurrently};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::{
     protocol::Status,
-    store::{Page, Query, Store, Verdict},
+    store::{Approvals, Page, Query, Verdict},
 };
 use countersign_models::fixtures::token_of;
 use uuid::Uuid;

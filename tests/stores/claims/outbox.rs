@@ -3,7 +3,7 @@
 use countersign::{
     protocol::Environment,
     service::launch,
-    store::{JobState, Lease, PromotionRequest, StackStatus, Store},
+    store::{JobState, Lease, Outbox, PromotionRequest, StackStatus},
 };
 use uuid::Uuid;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Digest, Guards, Outcome, Refusal, Status},
     store::{
-        AuditKind, Claim, Committed, Operations, PromotionRequest, StackStatus, Store, Tenants, Verdict,
+        Approvals, AuditKind, Claim, Committed, Operations, Outbox, PromotionRequest, StackStatus, Tenants,
+        Verdict,
     },
 };
 use tokio::sync::Barrier;

@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Act, Consume, Flow, Guards, Lease, Refusal, Step, StepAction, Via, Write, WriteTarget},
-    store::{EnvVars, NewStack, Payload, PromotionRequest, Store, StoreError, Tenants},
+    store::{Approvals, AttemptReads, EnvVars, NewStack, Payload, PromotionRequest, StoreError, Tenants},
 };
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use countersign::{
     protocol::{Flow, Outcome, Refusal},
     service::{Answer, Driver},
-    store::{Payload, PromotionRequest, Store},
+    store::{Approvals, Payload, PromotionRequest},
 };
 use countersign_models::flows::SHIPPED;
 

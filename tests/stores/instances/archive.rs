@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use countersign::store::{StackStatus, Store, postgres::PostgresStore};
+use countersign::store::{Approvals, Outbox, StackStatus, postgres::PostgresStore};
 use countersign_testkit::Cluster;
 
 use super::{admin, approved, ids, options, promote};

@@ -13,7 +13,7 @@ use countersign::{
     protocol::Outcome,
     service::Driver,
     store::{
-        AuditKind, Operations, Store, StoreError,
+        AuditKind, Operations, StoreError,
         postgres::{PostgresOptions, PostgresStore},
         sql::Cas,
     },

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use countersign::{
     protocol::{Digest, Guards, Refusal, Status, Timestamp},
     store::{
-        Committed, Operations, Plan, Store, StoreError, StoreErrorKind, Team, Tenants,
+        Approvals, Committed, Operations, Plan, StoreError, StoreErrorKind, Team, Tenants,
         postgres::{PostgresOptions, PostgresStore},
     },
 };

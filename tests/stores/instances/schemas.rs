@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Binding, Digest, Guards, Kind, Request},
     store::{
-        Committed, Leased, Operations, Payload, PromotionRequest, Store,
+        Committed, Leased, Leases, Operations, Payload, PromotionRequest,
         postgres::{OpenError, PostgresStore},
         sql::SchemaError,
     },

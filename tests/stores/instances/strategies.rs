@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Guards, Status},
     store::{
-        Committed, Store,
+        Approvals, Committed,
         postgres::{OpenError, PostgresOptions, PostgresStore},
         sql::Cas,
     },

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, AuditEvent, BreakGlass, Claim, Committed, Decision, DeployLog, Execution,
-        GlassBroken, Lease, Leased, NewResource, NewStack, Notice, NoticeState, Operations, Page,
-        PromotionRequest, Query, Reading, Requested, Resource, Service, Stack, StackStatus, Store,
-        StoreError, Swept, Team, Tenants, TokenHash, digest_of,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
+        DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
+        Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource, Service, Stack,
+        StackStatus, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
     },
 };
 use uuid::Uuid;
@@ -29,7 +29,7 @@ macro_rules! refused {
     };
 }
 
-impl Store for Idle {
+impl Approvals for Idle {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let digest = digest_of(ask, &self.stack.services);
         let approval = Approval {
@@ -44,6 +44,23 @@ impl Store for Idle {
         Ok(Reading { approval: Some(Arc::new(approval)), digest, fence: 0, now: self.now })
     }
 
+    async fn commit(&self, _: &PromotionRequest, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {
+        Ok(Committed::Applied { target: Some(self.target) })
+    }
+
+    async fn execution(&self, _: Uuid, _: Uuid) -> Result<Option<Execution>, StoreError> {
+        Ok(None)
+    }
+
+    refused! {
+        fn request_approval(&PromotionRequest) -> Requested;
+        fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
+        fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
+        fn list_approvals(&Query) -> Page;
+    }
+}
+
+impl AttemptReads for Idle {
     async fn check(&self, ask: &PromotionRequest, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         Ok(Ok(digest_of(ask, &self.stack.services)))
     }
@@ -55,28 +72,21 @@ impl Store for Idle {
     ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
         Ok(Ok(Some(self.target.id)))
     }
+}
 
-    async fn commit(&self, _: &PromotionRequest, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {
-        Ok(Committed::Applied { target: Some(self.target) })
-    }
-
-    async fn execution(&self, _: Uuid, _: Uuid) -> Result<Option<Execution>, StoreError> {
-        Ok(None)
-    }
-
+impl Leases for Idle {
     refused! {
         fn lease_approval(&PromotionRequest) -> Leased;
         fn release_approval(&PromotionRequest, u64) -> ();
-        fn request_approval(&PromotionRequest) -> Requested;
-        fn request_decision(&PromotionRequest, usize) -> Result<Requested, Refusal>;
-        fn decide(Decision<'_>) -> Result<ApprovalRecord, Refusal>;
-        fn approval(Uuid, Uuid) -> Option<ApprovalRecord>;
-        fn list_approvals(&Query) -> Page;
+    }
+}
+
+impl Outbox for Idle {
+    refused! {
         fn lease_job(u64) -> Option<Lease>;
         fn renew_lease(&Lease, u64) -> bool;
         fn finish_job(&Lease, StackStatus) -> bool;
         fn settle(Uuid, Option<Uuid>, StackStatus) -> ();
-        fn audit(Uuid) -> Vec<AuditEvent>;
     }
 }
 
@@ -106,6 +116,8 @@ impl Tenants for Idle {
 
 impl Operations for Idle {
     refused! {
+        fn request_decision(&PromotionRequest, usize) -> Result<Requested, Refusal>;
+        fn audit(Uuid) -> Vec<AuditEvent>;
         fn approval_by_token(&str) -> Option<ApprovalRecord>;
         fn put_links(Uuid, &[(TokenHash, String)]) -> ();
         fn approver_of_link(&str) -> Option<String>;

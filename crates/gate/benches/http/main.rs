@@ -25,7 +25,9 @@ use axum::{
 use countersign::{
     protocol::{Binding, Environment, Kind, Request, Target, Timestamp},
     service::InMemoryDeployer,
-    store::{Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Store, Team, Verdict},
+    store::{
+        Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team, Verdict,
+    },
 };
 use countersign_gate::http::{App, ByPlan, Claims, Flows, Metrics, Parts, Settings, mint, router};
 use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};

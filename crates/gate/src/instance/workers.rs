@@ -27,7 +27,7 @@ use super::{
 use crate::http::Metrics;
 use countersign::{
     service::{Held, Terms, Timer, Worked, acquire, release, run_to_completion},
-    store::{Clock, Lease, Store},
+    store::{Clock, Lease, Outbox},
 };
 
 /// Number of workers, and their leases.
@@ -100,7 +100,7 @@ impl<S, D> Clone for Worker<S, D> {
     }
 }
 
-impl<S: Store + 'static, D: Cancel + 'static> Worker<S, D> {
+impl<S: Outbox + 'static, D: Cancel + 'static> Worker<S, D> {
     /// Runs as many workers as its settings say, until the last one ends.
     pub fn run_all(self) -> impl Future<Output = ()> + Send {
         let supervised = Supervised {

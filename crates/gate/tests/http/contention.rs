@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::{Binding, Kind, Request},
-    store::{AuditKind, Leased, Payload, PromotionRequest, Store},
+    store::{AuditKind, Leased, Leases, Payload, PromotionRequest},
 };
 use countersign_gate::http::Flows;
 use tokio::time::{Duration, timeout};

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use countersign::{
     protocol::Status,
-    store::{Decision, Store, Verdict},
+    store::{Approvals, Decision, Verdict},
 };
 use countersign_models::fixtures::token_of;
 use countersign_testkit::Peek;

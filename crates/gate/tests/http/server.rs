@@ -10,7 +10,7 @@ use axum::{
 use countersign::{
     protocol::{Environment, Flow},
     service::{Deployer, Driver, Launch},
-    store::{Decision, EnvVars, MemoryStore, Plan, StackStatus, Store, Team, Verdict},
+    store::{Approvals, Decision, EnvVars, MemoryStore, Plan, StackStatus, Team, Verdict},
 };
 use countersign_gate::http::{App, ByPlan, Flows, Metrics, Parts, Settings, router, serve};
 use countersign_models::{

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use countersign::store::{Decision, Ids, Notice, NoticeState, Operations, Store, Verdict};
+use countersign::store::{Approvals, Decision, Ids, Notice, NoticeState, Operations, Verdict};
 use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Sender, Smtp},

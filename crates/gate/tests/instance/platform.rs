@@ -6,7 +6,7 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Driver, Launch},
     store::{
-        Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest, Service,
+        Approvals, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest, Service,
         StackStatus, Store, Team, Verdict,
     },
 };

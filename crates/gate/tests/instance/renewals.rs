@@ -12,7 +12,7 @@ use std::{
 use countersign::{
     protocol::Flow,
     service::Driver,
-    store::{JobState, Lease, MemoryStore, Operations, StackStatus, Store, StoreError},
+    store::{JobState, Lease, MemoryStore, Operations, Outbox, StackStatus, StoreError},
 };
 use countersign_gate::{
     http::Metrics,
@@ -57,7 +57,7 @@ struct Scripted {
     leased: AtomicUsize,
 }
 
-impl Store for Scripted {
+impl Outbox for Scripted {
     async fn lease_job(&self, _: u64) -> Result<Option<Lease>, StoreError> {
         let leases = self.leased.load(Ordering::SeqCst);
         if leases == self.most {
@@ -84,9 +84,7 @@ impl Store for Scripted {
         self.store.finish_job(lease, ended).await
     }
 
-    countersign_models::promotions_pass_through!(store);
-    countersign_models::leases_pass_through!(store);
-    countersign_models::decisions_pass_through!(store);
+    countersign_models::settles_pass_through!(store);
 }
 
 struct Running {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::{
     protocol::Flow,
-    store::{JobState, Operations, StackStatus, Store},
+    store::{JobState, Operations, Outbox, StackStatus},
 };
 use countersign_gate::instance::{Instance, Parts, workers::WorkerSettings};
 use countersign_testkit::Peek;

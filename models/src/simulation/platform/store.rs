@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Change, Commit, Digest, Effect, Refusal, Step, StepAction, Target},
-    store::{Committed, Execution, Lease, Leased, PromotionRequest, Reading, StackStatus, Store, StoreError},
+    store::{
+        Approvals, AttemptReads, Committed, Execution, Lease, Leased, Leases, Outbox, PromotionRequest,
+        Reading, StackStatus, StoreError,
+    },
 };
 use uuid::Uuid;
 
@@ -16,7 +19,7 @@ fn has_answer(step: &Step) -> bool {
     step.action != StepAction::Audit
 }
 
-impl Store for Platform {
+impl Approvals for Platform {
     async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.name(&Effect::Validate { approval: ask.request.approval }, None);
@@ -31,78 +34,6 @@ impl Store for Platform {
             Some(before) => Ok(before),
             None => Ok(fresh),
         }
-    }
-
-    async fn check(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Digest, Refusal>, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Check, Some(step));
-        self.reach(outcome)?;
-        let refused = self.begin_outage(ask, step, outcome);
-        let mut checked = self.store.check(ask, step).await?;
-        self.end_outage(ask, refused, checked.is_err());
-        if let (Ok(digest), CallOutcome::StaleRead) = (&mut checked, outcome)
-            && let Ok(fresh) = self.store.read_approval(ask).await
-        {
-            *digest = self.reading_before(ask, &fresh, true).unwrap_or(fresh).digest;
-        }
-        self.answer_of(&checked);
-        Ok(checked)
-    }
-
-    async fn find_target(
-        &self,
-        ask: &PromotionRequest,
-        step: &Step,
-    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
-        self.name(&Effect::FindTarget, Some(step));
-        self.reach(outcome)?;
-        let mut found = self.store.find_target(ask, step).await?;
-        if let Some(refusal) = step.refusals().next().filter(|_| outcome == CallOutcome::Refuses) {
-            found = Err(refusal.clone());
-            self.step_recorder.outcome(outcome);
-        }
-        if let (Ok(target @ Some(_)), CallOutcome::StaleRead) = (&mut found, outcome) {
-            // There was none at the beginning.
-            *target = None;
-            self.step_recorder.outcome(CallOutcome::StaleRead);
-        }
-        if let Ok(target) = found {
-            self.step_recorder.target(target.map(|id| Target { id, created: false }));
-        }
-        self.answer_of(&found);
-        Ok(found)
-    }
-
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Lease { approval: ask.request.approval }, None);
-        self.reach(outcome)?;
-        let leased = self.store.lease_approval(ask).await?;
-        match leased {
-            Leased::Taken { .. } if outcome == CallOutcome::AnswerLost => {
-                self.step_recorder.outcome(outcome);
-                self.answered(|| "fault, leased but the answer is lost".to_owned());
-                return Err(StoreError::unknown("injected"));
-            }
-            Leased::Taken { .. } => {}
-            Leased::Held { .. } => {
-                self.step_gate.wait(At::Elsewhere);
-                self.step_recorder.waits();
-                self.answered(|| "held by another: waits".to_owned());
-            }
-            Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
-        }
-        Ok(leased)
-    }
-
-    /// Happens with the end of the promotion, and is not a separate action: a crash before that releases nothing.
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
     }
 
     async fn commit(
@@ -184,6 +115,86 @@ impl Store for Platform {
         self.store.execution(team, approval).await
     }
 
+    crate::decisions_pass_through!(store);
+}
+
+impl AttemptReads for Platform {
+    async fn check(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Check, Some(step));
+        self.reach(outcome)?;
+        let refused = self.begin_outage(ask, step, outcome);
+        let mut checked = self.store.check(ask, step).await?;
+        self.end_outage(ask, refused, checked.is_err());
+        if let (Ok(digest), CallOutcome::StaleRead) = (&mut checked, outcome)
+            && let Ok(fresh) = self.store.read_approval(ask).await
+        {
+            *digest = self.reading_before(ask, &fresh, true).unwrap_or(fresh).digest;
+        }
+        self.answer_of(&checked);
+        Ok(checked)
+    }
+
+    async fn find_target(
+        &self,
+        ask: &PromotionRequest,
+        step: &Step,
+    ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
+        let outcome = self.pass(At::Change { consumes: false, writes_target: true }).await;
+        self.name(&Effect::FindTarget, Some(step));
+        self.reach(outcome)?;
+        let mut found = self.store.find_target(ask, step).await?;
+        if let Some(refusal) = step.refusals().next().filter(|_| outcome == CallOutcome::Refuses) {
+            found = Err(refusal.clone());
+            self.step_recorder.outcome(outcome);
+        }
+        if let (Ok(target @ Some(_)), CallOutcome::StaleRead) = (&mut found, outcome) {
+            // There was none at the beginning.
+            *target = None;
+            self.step_recorder.outcome(CallOutcome::StaleRead);
+        }
+        if let Ok(target) = found {
+            self.step_recorder.target(target.map(|id| Target { id, created: false }));
+        }
+        self.answer_of(&found);
+        Ok(found)
+    }
+}
+
+impl Leases for Platform {
+    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+        let outcome = self.pass(At::Elsewhere).await;
+        self.name(&Effect::Lease { approval: ask.request.approval }, None);
+        self.reach(outcome)?;
+        let leased = self.store.lease_approval(ask).await?;
+        match leased {
+            Leased::Taken { .. } if outcome == CallOutcome::AnswerLost => {
+                self.step_recorder.outcome(outcome);
+                self.answered(|| "fault, leased but the answer is lost".to_owned());
+                return Err(StoreError::unknown("injected"));
+            }
+            Leased::Taken { .. } => {}
+            Leased::Held { .. } => {
+                self.step_gate.wait(At::Elsewhere);
+                self.step_recorder.waits();
+                self.answered(|| "held by another: waits".to_owned());
+            }
+            Leased::Absent => self.answered(|| Refusal::APPROVAL_NOT_FOUND.to_string()),
+        }
+        Ok(leased)
+    }
+
+    /// Happens with the end of the promotion, and is not a separate action: a crash before that releases nothing.
+    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(ask, fence).await
+    }
+}
+
+impl Outbox for Platform {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
         self.worker_does(WorkerStep::Leased, None, "leases the launch job");
@@ -237,5 +248,5 @@ impl Store for Platform {
         }
     }
 
-    crate::decisions_pass_through!(store);
+    crate::settles_pass_through!(store);
 }

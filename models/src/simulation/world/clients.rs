@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::{
     protocol::{Outcome, Refusal, Status, Target},
     service::Answer,
-    store::{Clock, PromotionRequest, StackStatus, Store, Tenants},
+    store::{Approvals, Clock, Outbox, PromotionRequest, StackStatus, Tenants},
 };
 use uuid::Uuid;
 

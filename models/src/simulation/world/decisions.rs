@@ -2,7 +2,7 @@
 
 use countersign::{
     protocol::Status,
-    store::{Decision, Store, Verdict},
+    store::{Approvals, Decision, Verdict},
 };
 
 use super::Simulation;

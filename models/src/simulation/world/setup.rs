@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Retry, Timestamp},
-    store::{EnvVars, NewStack, Payload, Plan, PromotionRequest, Store, Team, Tenants},
+    store::{Approvals, EnvVars, NewStack, Payload, Plan, PromotionRequest, Team, Tenants},
 };
 use uuid::Uuid;
 
