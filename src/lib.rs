@@ -151,6 +151,8 @@
 pub mod flow_file;
 #[cfg(feature = "service")]
 pub mod gate;
+#[cfg(feature = "service")]
+pub mod platform;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;

@@ -7,7 +7,6 @@
 //! serialises requests under one idempotency key. [`work`] is the worker; [`acquire`], [`run_to_completion`] and
 //! [`release`] are its parts, for a worker that may have to stop in between.
 
-mod admission;
 mod auto_approve;
 mod deployer;
 mod driver;
@@ -19,8 +18,7 @@ mod timer;
 mod waiter;
 mod worker;
 
-pub use admission::{Admitted, Caller, admit, admit_change, admit_source};
-pub use auto_approve::{POLICY, is_auto_approved, is_protected};
+pub use auto_approve::POLICY;
 pub use deployer::{Deployer, InMemoryDeployer, Launch, NoDeployer, Running};
 pub use driver::{Driver, step};
 pub use idempotency::{IdempotencyKey, InvalidKey, Use, under_key};
@@ -30,3 +28,7 @@ pub use supports::{UnsupportedStep, supports, supports_with};
 pub use timer::{NoopTimer, Timer};
 pub use waiter::{RetryImmediately, Waiter};
 pub use worker::{Held, Terms, Worked, acquire, launch, release, run_to_completion, work};
+
+pub use crate::platform::{
+    Admitted, Caller, admit, admit_change, admit_source, is_auto_approved, is_protected,
+};

@@ -4,39 +4,38 @@
 //! [`protocol::transition`](crate::protocol::transition) a change of status; a store applies them atomically.
 
 mod decision;
-mod digest;
 mod error;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod preflight;
 mod records;
+mod secret;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod system;
-mod tenant_state;
-mod vault;
 
 use std::{future::Future, sync::Arc};
 
 pub use decision::{Decider, Decision, Named, PersonalDecision, Verdict};
-pub use digest::{Seal, TokenHash, digest_of};
 pub use error::{Causes, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
-    ApprovalRecord, AuditEvent, AuditKind, Bound, BoundTarget, BoundValue, BreakGlass, Claim, DeployLog,
-    Difference, EnvVars, Execution, GlassBroken, Job, JobState, Lease, Leased, Listed, NewResource, NewStack,
-    Notice, NoticeState, Page, Payload, Place, Plan, PromotionRequest, Query, Requested, Resource,
-    ResourceKind, Service, Stack, StackStatus, Swept, Team, Way,
+    AuditEvent, AuditKind, Claim, DeployLog, Execution, Job, JobState, Lease, Leased, Listed, Notice,
+    NoticeState, Page, Place, Query, Requested, Swept, Way,
 };
+pub use secret::TokenHash;
 pub use system::{RandomIds, SystemClock};
-pub use tenant_state::{Applied, TenantState};
 use uuid::Uuid;
-pub use vault::{Vault, VaultEntry};
 
+pub use crate::platform::{
+    Applied, ApprovalRecord, Bound, BoundTarget, BoundValue, BreakGlass, Difference, EnvVars, GlassBroken,
+    NewResource, NewStack, Payload, Plan, PromotionRequest, Resource, ResourceKind, Seal, Service, Stack,
+    StackStatus, Team, TenantState, Vault, VaultEntry, digest_of,
+};
 use crate::protocol::{Approval, Commit, Digest, Environment, Refusal, Step, Target, Timestamp};
 
 /// The clock. A store reads it inside of its transactions: expiry is judged by the store's clock and no other.

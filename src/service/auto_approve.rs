@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Answer, Deployer, Driver, Preflight, Waiter, request_once};
 use crate::{
-    protocol::{Digest, Environment, Outcome, Refusal, Status},
+    protocol::{Digest, Outcome, Refusal, Status},
     store::{AttemptStore, Decision, PromotionRequest, Requested, StoreError},
 };
 
@@ -16,18 +16,6 @@ pub const POLICY: &str = "policy:development";
 
 /// The most approvals that one key may use up, when its request changed each time before it was used.
 const MAX_TRIES: usize = 16;
-
-/// Whether what runs in this environment changes by approved promotions only. Every environment but `development` is
-/// protected: a name that only looks like it is another name.
-pub fn is_protected(env: &Environment) -> bool {
-    env.as_str() != "development"
-}
-
-/// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
-pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
-    let binding = ask.binding();
-    !(is_protected(&binding.to) || ask.payload.copy_vault && is_protected(&binding.from))
-}
 
 impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
     /// Requests an approval, approves it by the platform's rule, and promotes with it. Returns the approval and the

@@ -36,7 +36,7 @@ use super::{
     ApprovalRecord, Approvals, AttemptReads, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog,
     Execution, GlassBroken, Ids, Lease, Leased, Leases, Outbox, Page, Plan, PlatformChecks, PromotionRequest,
     Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team, TenantState, Tenants,
-    TokenHash, Way, digest_of, preflight,
+    TokenHash, Way, digest_of, preflight, secret::seal_of,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -136,7 +136,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let (preflight, seal) = (Arc::new(PlatformChecks), Seal::of(&*ids));
+        let (preflight, seal) = (Arc::new(PlatformChecks), seal_of(&*ids));
         Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids, preflight, seal }
     }
 

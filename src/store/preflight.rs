@@ -1,6 +1,7 @@
 //! The checks behind a step's refusals.
 
-use super::{ApprovalRecord, Committed, PromotionRequest, Seal, TenantState, tenant_state::check_behind};
+use super::Committed;
+use crate::platform::{ApprovalRecord, PromotionRequest, Seal, TenantState, check_behind};
 use crate::protocol::{
     ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
     consume,

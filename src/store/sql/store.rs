@@ -29,7 +29,7 @@ use crate::{
         DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,
         NoticeState, Operations, Outbox, Page, Plan, PlatformChecks, PromotionRequest, Query, Reading,
         Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team,
-        Tenants, TokenHash,
+        Tenants, TokenHash, secret::seal_of,
     },
 };
 
@@ -46,7 +46,7 @@ pub struct SqlStore<E> {
 impl<E: Engine> SqlStore<E> {
     /// A store whose transactions are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
-        let seal = Seal::of(&*ids);
+        let seal = seal_of(&*ids);
         let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
         Self { engine, ids, consume, preflight, seal, recognised: Mutex::default() }
     }

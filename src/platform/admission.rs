@@ -1,10 +1,10 @@
 //! Checks before an approval is requested or used: the caller's role, the source and target environments.
 
-use super::is_protected;
-use crate::{
-    protocol::{Binding, Environment, Kind, Refusal},
-    store::{BreakGlass, Plan},
+use super::{
+    records::{BreakGlass, Plan},
+    request::PromotionRequest,
 };
+use crate::protocol::{Binding, Environment, Kind, Refusal};
 
 /// The caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,18 @@ pub fn admit_source<T>(caller: Caller<'_>, source: Option<T>) -> Result<T, Refus
         return Err(Refusal::PLAN_REQUIRED);
     }
     source.ok_or(Refusal::NOT_FOUND)
+}
+
+/// Whether what runs in this environment changes by approved promotions only. Every environment but `development` is
+/// protected: a name that only looks like it is another name.
+pub fn is_protected(env: &Environment) -> bool {
+    env.as_str() != "development"
+}
+
+/// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
+pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
+    let binding = ask.binding();
+    !(is_protected(&binding.to) || ask.payload.copy_vault && is_protected(&binding.from))
 }
 
 #[cfg(test)]

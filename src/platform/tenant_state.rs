@@ -9,10 +9,8 @@ use uuid::Uuid;
 
 use super::{
     digest::Seal,
-    records::{
-        ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, EnvVars, PromotionRequest, Resource,
-        Service, Stack, StackStatus, Team,
-    },
+    records::{EnvVars, Resource, Service, Stack, StackStatus, Team},
+    request::{ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, PromotionRequest},
     vault::Vault,
 };
 use crate::protocol::{Binding, Change, Commit, Refusal, Target};
@@ -54,7 +52,7 @@ pub struct Applied {
 type PlatformCheck = fn(&TenantState, &PromotionRequest) -> bool;
 
 /// The platform's check behind this refusal; `None` when it has no such check.
-pub(super) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
+pub(crate) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
     static CHECKS: [(Refusal, PlatformCheck); 6] = [
         (Refusal::NO_SERVICES, |tenant_state, ask| {
             tenant_state.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
@@ -199,7 +197,7 @@ impl TenantState {
 
     /// Why what would run now is not what the approval is bound to, if it is not. A vault key that had no value when it was
     /// asked for may have got one since.
-    pub(super) fn unbound(
+    pub(crate) fn unbound(
         &self,
         ask: &PromotionRequest,
         bound: &Bound,

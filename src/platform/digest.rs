@@ -1,13 +1,10 @@
-//! The digest of a request: kind, source, environments, settings, and every service with its image. The hash of a
-//! token.
+//! The digest of a request: kind, source, environments, settings, and every service with its image. The keyed hash of a
+//! value.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{
-    Ids,
-    records::{PromotionRequest, Service},
-};
+use super::{records::Service, request::PromotionRequest};
 use crate::protocol::{Digest, Kind};
 
 /// The digest of what `ask` would launch from a source with these services.
@@ -48,10 +45,9 @@ pub fn digest_of(ask: &PromotionRequest, services: &[Service]) -> Digest {
 pub struct Seal([u8; 32]);
 
 impl Seal {
-    /// Under the key of these ids. No approval has the nil id, so that its token is never sent.
-    pub fn of(ids: &dyn Ids) -> Self {
-        let token = ids.token(Uuid::nil());
-        let hash = Sha256::new().chain_update("countersign: the seal of a value\n").chain_update(token);
+    /// Under a key that is derived from this secret.
+    pub fn from_secret(secret: &str) -> Self {
+        let hash = Sha256::new().chain_update("countersign: the seal of a value\n").chain_update(secret);
         Self(hash.finalize().into())
     }
 
@@ -62,16 +58,5 @@ impl Seal {
         inner.update(name);
         inner.update(value);
         Digest(Sha256::new().chain_update(self.0).chain_update(inner.finalize()).finalize().into())
-    }
-}
-
-/// Hash of the secret in an approval's link. Read access to a store reveals no link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenHash(pub [u8; 32]);
-
-impl TokenHash {
-    /// Hashes this token. It is long and random, so a slow hash would gain nothing.
-    pub fn of(token: &str) -> Self {
-        Self(Sha256::digest(token.as_bytes()).into())
     }
 }

@@ -1,0 +1,22 @@
+//! The deployment platform: its stacks, resources, vaults and caps, and the rules for promoting them.
+//!
+//! Pure, like the protocol: a store reads the records of a team, lets [`TenantState`] judge and change them, and writes
+//! the difference. [`admit`] judges a request before there is an approval for it.
+
+mod admission;
+mod digest;
+mod records;
+mod request;
+mod tenant_state;
+mod vault;
+
+pub use admission::{Admitted, Caller, admit, admit_change, admit_source, is_auto_approved, is_protected};
+pub use digest::{Seal, digest_of};
+pub use records::{
+    BreakGlass, EnvVars, GlassBroken, NewResource, NewStack, Plan, Resource, ResourceKind, Service, Stack,
+    StackStatus, Team,
+};
+pub use request::{ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, Payload, PromotionRequest};
+pub(crate) use tenant_state::check_behind;
+pub use tenant_state::{Applied, TenantState};
+pub use vault::{Vault, VaultEntry};
