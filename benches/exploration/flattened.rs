@@ -1,4 +1,4 @@
-//! `atomic-commit` without keys, flattened by hand to a few bytes: the baseline of the real core.
+//! `atomic-commit` without keys and without an owner, flattened by hand to a few bytes: the baseline of the real core.
 //!
 //! The rules of this one flow are repeated here: that makes it fast, and is acceptable only in a benchmark.
 
@@ -36,19 +36,23 @@ const LEASED: u8 = 2;
 const RUNNING: u8 = 3;
 const DONE: u8 = 4;
 
-// A consumer: three bits of stage, two of the next action, two of the payload, one that says how it began.
-const STAGE: u8 = 0b111;
+// A consumer: four bits of stage, two of the next action, one that says that its payload is not the approved one, one that
+// says how it began.
+const STAGE: u8 = 0b1111;
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
 const SUCCEEDED: u8 = 2;
 const CONFLICT: u8 = 3;
 const REFUSED: u8 = 4;
-const PREFLIGHT_REFUSED: u8 = 5;
-const UNKNOWN: u8 = 6;
-const KILLED: u8 = 7;
-const CURSOR_SHIFT: u8 = 3;
-const PAYLOAD_SHIFT: u8 = 5;
-const BEGAN_ON_APPROVED: u8 = 0b1000_0000;
+const UNKNOWN: u8 = 5;
+const KILLED: u8 = 6;
+const GONE: u8 = 7;
+const PREFLIGHT_REFUSED: u8 = 8;
+const PREFLIGHT_CONFLICT: u8 = 9;
+const PREFLIGHT_INVALID: u8 = 10;
+const CURSOR_SHIFT: u8 = 4;
+const OTHER_PAYLOAD: u8 = 0b0100_0000;
+const BEGAN_ON_USABLE: u8 = 0b1000_0000;
 
 // The flow's actions.
 const VALIDATE: u8 = 0;
@@ -81,36 +85,37 @@ impl Flattened {
         Self { bounds }
     }
 
-    fn source(&self, bytes: &Bytes, consumer: u8) -> u8 {
-        if consumer + 1 == self.bounds.consumers { 2 } else { u8::from(bytes[FLAGS] & DRIFTED != 0) }
+    fn is_foreign(&self, consumer: u8) -> bool {
+        consumer + 1 == self.bounds.consumers && consumer > 0
     }
 
     fn promote(&self, bytes: &mut Bytes, action: Move, consumer: u8) -> Option<()> {
-        let source = self.source(bytes, consumer);
+        let is_foreign = self.is_foreign(consumer);
+        let is_late = bytes[FLAGS] & WINDOW_PASSED != 0;
+        let payload = if is_foreign || bytes[FLAGS] & DRIFTED != 0 { OTHER_PAYLOAD } else { 0 };
         let at = CONSUMERS + usize::from(consumer);
         let mut one = bytes[at];
         if one & STAGE == WAITING {
-            one = BEGUN | source << PAYLOAD_SHIFT;
-            if bytes[STATUS] == APPROVED {
-                one |= BEGAN_ON_APPROVED;
+            one = BEGUN | payload;
+            if bytes[STATUS] == APPROVED && !is_late {
+                one |= BEGAN_ON_USABLE;
             }
-            if bytes[FLAGS] & WAS_APPROVED == 0 || source == 2 {
+            if bytes[FLAGS] & WAS_APPROVED == 0 || is_foreign {
                 bytes[FLAGS] &= !CLEAN;
             }
         }
         let cursor = one >> CURSOR_SHIFT & 0b11;
         let end = |stage| match stage {
-            PREFLIGHT_REFUSED => stage | one & BEGAN_ON_APPROVED,
-            _ => stage,
+            SUCCEEDED | REFUSED | UNKNOWN => stage,
+            _ => stage | one & BEGAN_ON_USABLE,
         };
-        let read = one & !(0b11 << PAYLOAD_SHIFT) | source << PAYLOAD_SHIFT;
-        let payload = if cursor == VALIDATE { source } else { one >> PAYLOAD_SHIFT & 0b11 };
-        let judged = if bytes[STATUS] != APPROVED {
-            Err(CONFLICT)
-        } else if bytes[FLAGS] & WINDOW_PASSED != 0 {
-            Err(REFUSED)
-        } else if payload != 0 {
-            Err(CONFLICT)
+        let read = one & !OTHER_PAYLOAD | payload;
+        let held = if cursor == VALIDATE { payload } else { one & OTHER_PAYLOAD };
+        let is_check = cursor == VALIDATE;
+        let judged = if bytes[STATUS] != APPROVED || (!is_late && held != 0) {
+            Err(if is_check { PREFLIGHT_CONFLICT } else { CONFLICT })
+        } else if is_late {
+            Err(if is_check { PREFLIGHT_INVALID } else { GONE })
         } else {
             Ok(())
         };
@@ -130,7 +135,7 @@ impl Flattened {
             },
             (Move::Happens(_), _) => end(SUCCEEDED),
             (Move::Refuses(_), COMMIT) if judged.is_err() => return None,
-            (Move::Refuses(_), _) | (Move::Fails(_), PLAN) => end(PREFLIGHT_REFUSED),
+            (Move::Refuses(_), _) | (Move::Fails(_), VALIDATE | PLAN) => end(PREFLIGHT_REFUSED),
             (Move::Fails(_), _) => end(REFUSED),
             _ => {
                 judged.ok()?;
@@ -142,12 +147,22 @@ impl Flattened {
             bytes[FAULTS] -= 1;
             bytes[FLAGS] &= !CLEAN;
         }
-        if next & STAGE == PREFLIGHT_REFUSED {
+        if matches!(action, Move::Refuses(_)) {
             bytes[FLAGS] &= !CLEAN;
         }
         bytes[at] = next;
         Some(())
     }
+}
+
+/// Merges the kinds of refusal, which nothing asks for after an event that S3 leaves out.
+fn merge(one: &mut u8) {
+    let stage = match *one & STAGE {
+        PREFLIGHT_CONFLICT | PREFLIGHT_INVALID => PREFLIGHT_REFUSED,
+        GONE => CONFLICT,
+        _ => return,
+    };
+    *one = *one & !STAGE | stage;
 }
 
 impl stateright::Model for Flattened {
@@ -235,6 +250,9 @@ impl stateright::Model for Flattened {
             | Move::Refuses(consumer)
             | Move::Fails(consumer)
             | Move::LosesAnswer(consumer) => self.promote(&mut next, action, consumer)?,
+        }
+        if next[FLAGS] & CLEAN == 0 {
+            next[CONSUMERS..].iter_mut().for_each(merge);
         }
         Some(next)
     }
