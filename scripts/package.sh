@@ -11,7 +11,7 @@ trap 'rm -rf "$clone"' EXIT
 git clone --quiet --no-hardlinks . "$clone/countersign"
 cd "$clone/countersign"
 
-published=(countersign countersign-models countersign-terminal countersign-attack countersign-cli countersign-gate)
+published=(countersign countersign-models countersign-terminal countersign-contract countersign-attack countersign-cli countersign-gate)
 cargo package --quiet --no-verify --target-dir "$clone/target" --workspace \
     --exclude countersign-bench --exclude countersign-testkit
 

@@ -3,6 +3,9 @@
 //! The model says what follows from an action; here the action is really taken, and all that can be observed of the
 //! store, the outbox, the deploys and the promotions has to be what the model says. Worlds are taken level by level,
 //! so that the first divergence has a shortest path.
+//!
+//! One step runs at a time: a store that reads, and writes later what it has read, passes. The claims of
+//! `countersign-contract` with concurrent competitors find it.
 
 mod faulty;
 mod harness;

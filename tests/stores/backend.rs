@@ -1,49 +1,12 @@
-//! A store under test: its clock and its outages moved by hand, and what is in it read behind its back.
+//! The makers of stores under test, and the executors of their futures.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use countersign::{
-    protocol::{Environment, Refusal, Timestamp},
-    store::{Job, Resource, Stack},
-};
+use countersign_contract::{Backend, Later};
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinHandle,
 };
-use uuid::Uuid;
-
-use crate::erased::{Erased, Later};
-
-/// A store, and the hands around it.
-pub(crate) trait Backend: Send + Sync {
-    fn store(&self) -> &Erased;
-
-    /// Number of random sequences of acts.
-    fn sequences(&self) -> usize;
-
-    /// Moves the store's clock.
-    fn set_clock(&self, now: Timestamp) -> Later<'_, ()>;
-
-    /// From now on this part of the platform fails for the team, wherever a step lists its refusal.
-    fn begin_outage(&self, team: Uuid, refusal: &Refusal);
-
-    /// Ends the outage.
-    fn end_outage(&self, team: Uuid, refusal: &Refusal);
-
-    /// From now on approvals are bound to the version of their target.
-    fn bind_targets(&self);
-
-    fn stacks(&self, team: Uuid) -> Later<'_, Vec<Stack>>;
-
-    fn resources(&self, team: Uuid) -> Later<'_, Vec<Resource>>;
-
-    fn job(&self, team: Uuid, approval: Uuid) -> Later<'_, Option<Job>>;
-
-    fn vault<'a>(&'a self, team: Uuid, env: &'a Environment, key: &'a str) -> Later<'a, Option<String>>;
-
-    /// All that is kept, as text, by the name of where: to be searched, and to be compared.
-    fn everything(&self) -> Later<'_, BTreeMap<String, String>>;
-}
 
 /// Something that makes an empty store, again and again.
 pub(crate) trait Maker: Send + Sync {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use countersign_contract::Claim;
 use libtest_mimic::{Failed, Trial};
 
-use crate::{backend::Executor, broken::Mistake, claims, database::DatabaseMaker, replay, world::World};
+use crate::{backend::Executor, broken::Mistake, database::DatabaseMaker, replay};
 
 /// Name of the threads that run claims which must fail.
 pub(crate) const THREAD: &str = "control";
@@ -46,14 +47,14 @@ impl Broken {
     fn contract(&self) -> Result<(), Failed> {
         let executor = Executor::named(THREAD);
         let mut failed = BTreeSet::new();
-        for claim in claims::all() {
+        for claim in Claim::all() {
             let (maker, mistake) = (Arc::clone(&self.maker), self.mistake);
             let work = executor.spawn(async move {
                 let backend = maker.make(Some(mistake)).await;
-                (claim.run)(Arc::new(World::new(Arc::new(backend)).await)).await;
+                claim.check(Arc::new(backend)).await;
             });
             if executor.block_on(work).is_err() {
-                failed.insert(claim.name);
+                failed.insert(claim.name());
             }
         }
         self.say(format_args!("{} claims", failed.len()));

@@ -13,14 +13,14 @@ use countersign::{
         sql::{Engine, SqlStore},
     },
 };
+use countersign_contract::{AnyStore, Backend, Later};
 use countersign_models::replay::{About, Records, StoreHarness};
 use countersign_testkit::{Faulty, SqlPeek};
 use uuid::Uuid;
 
 use crate::{
-    backend::{Backend, Executor, Maker},
+    backend::{Executor, Maker},
     broken::Mistake,
-    erased::{Erased, Later},
     rows,
 };
 
@@ -113,7 +113,7 @@ impl<E: Engine> Hands for Faulty<SqlStore<E>> {
 
 /// A store in a database, whichever.
 pub(crate) struct InDatabase {
-    store: Erased,
+    store: AnyStore,
     hands: Arc<dyn Hands>,
     database: Arc<dyn Database>,
 }
@@ -121,12 +121,12 @@ pub(crate) struct InDatabase {
 impl InDatabase {
     pub(crate) fn new<E: Engine>(store: SqlStore<E>, database: Arc<dyn Database>) -> Self {
         let store = Arc::new(Faulty::new(|outages| store.with_checks(outages)));
-        Self { store: Erased::new(Arc::clone(&store)), hands: store, database }
+        Self { store: AnyStore::new(Arc::clone(&store)), hands: store, database }
     }
 }
 
 impl Backend for InDatabase {
-    fn store(&self) -> &Erased {
+    fn store(&self) -> &AnyStore {
         &self.store
     }
 
@@ -215,10 +215,10 @@ impl OnRig {
 }
 
 impl StoreHarness for OnRig {
-    type Store = Erased;
+    type Store = AnyStore;
     type Saved = Dump;
 
-    fn store(&self) -> &Erased {
+    fn store(&self) -> &AnyStore {
         &self.backend.store
     }
 

@@ -20,19 +20,14 @@ use countersign::{
         sql::Cas,
     },
 };
+use countersign_contract::world::{TEAM, World, environment, flow, new_stack, succeeded};
 use countersign_models::fixtures::{CountingIds, token_of};
 use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use libtest_mimic::Trial;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::{
-    Postgres,
-    backend::Executor,
-    database::DatabaseMaker,
-    postgres::InPostgres,
-    world::{TEAM, World, environment, flow, new_stack, succeeded},
-};
+use crate::{Postgres, backend::Executor, database::DatabaseMaker, postgres::InPostgres};
 
 /// All of them.
 pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {

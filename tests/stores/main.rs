@@ -6,35 +6,34 @@
 
 mod backend;
 mod broken;
-mod claims;
 mod controls;
 mod database;
-mod erased;
 mod instances;
 mod memory;
 mod postgres;
 mod replay;
 mod rows;
 mod sqlite;
-mod world;
 
 use std::sync::Arc;
 
 use countersign::{
+    protocol::Timestamp,
     store::memory::strategy::{Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, sync::Std},
     store::{sql::Cas, sqlite::SqliteStore},
 };
+use countersign_contract::{AnyAttemptStore, Backend, Claim, ItemBackend, ItemClaim, Later};
+use countersign_models::fixtures::token_of;
 use countersign_testkit::{Cluster, Failed, Fsync, SLOW, may_be_skipped};
 use libtest_mimic::{Arguments, Completion, Trial};
+use uuid::Uuid;
 
 use crate::{
     backend::{Executor, Maker},
-    claims::Claim,
     database::DatabaseMaker,
     memory::InMemory,
     postgres::InPostgres,
     sqlite::InSqlite,
-    world::World,
 };
 
 /// PostgreSQL, or the reason why it is missing.
@@ -94,17 +93,41 @@ fn contract(maker: &Arc<dyn Maker>, executor: &Executor) -> Vec<Trial> {
     let (store, strategy) = maker.names();
     let trial = |claim: Claim| {
         let (maker, executor) = (Arc::clone(maker), executor.clone());
-        Trial::test(format!("{store}::{strategy}::{}", claim.name), move || {
+        Trial::test(format!("{store}::{strategy}::{}", claim.name()), move || {
             executor.block_on(async {
-                let world = World::new(maker.make().await).await;
-                (claim.run)(Arc::new(world)).await;
+                claim.check(maker.make().await).await;
             });
             Ok(())
         })
     };
-    let trials: Vec<_> = claims::all().into_iter().map(trial).collect();
+    let items = |claim: ItemClaim| {
+        let (maker, executor) = (Arc::clone(maker), executor.clone());
+        Trial::test(format!("{store}::{strategy}::items::{}", claim.name()), move || {
+            executor.block_on(async { claim.check(Arc::new(Items(maker.make().await))).await });
+            Ok(())
+        })
+    };
+    let trials: Vec<_> =
+        Claim::all().into_iter().map(trial).chain(ItemClaim::all().into_iter().map(items)).collect();
     println!("{store:>8} {strategy:<20} {} claims", trials.len());
     trials
+}
+
+/// A store of the platform that keeps items.
+struct Items(Arc<dyn Backend>);
+
+impl ItemBackend for Items {
+    fn store(&self) -> &AnyAttemptStore {
+        self.0.store().attempts()
+    }
+
+    fn set_clock(&self, now: Timestamp) -> Later<'_, ()> {
+        self.0.set_clock(now)
+    }
+
+    fn token(&self, approval: Uuid) -> String {
+        token_of(approval)
+    }
 }
 
 /// The same case, skipped.

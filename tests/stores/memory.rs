@@ -7,19 +7,19 @@ use countersign::{
     store::memory::strategy::Strategy,
     store::{Job, MemoryStore, Resource, Stack},
 };
+use countersign_contract::{
+    AnyStore, Backend, Later,
+    world::{OPENS, TEAM},
+};
 use countersign_models::fixtures::{CountingIds, HandClock};
 use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
-use crate::{
-    backend::{Backend, Maker},
-    erased::{Erased, Later},
-    world::{OPENS, TEAM},
-};
+use crate::backend::Maker;
 
 struct Memory<S> {
     store: Arc<Faulty<MemoryStore<S>>>,
-    erased: Erased,
+    erased: AnyStore,
     clock: Arc<HandClock>,
 }
 
@@ -43,7 +43,7 @@ impl<S: Strategy + Default + 'static> Maker for InMemory<S> {
             let ids = Arc::new(CountingIds::default());
             let memory = MemoryStore::<S>::new(clock.clone(), ids);
             let store = Arc::new(Faulty::new(|outages| memory.with_checks(outages)));
-            let erased = Erased::new(Arc::clone(&store));
+            let erased = AnyStore::new(Arc::clone(&store));
             Arc::new(Memory { store, erased, clock }) as Arc<dyn Backend>
         })
     }
@@ -55,7 +55,7 @@ fn now<'a, T: Send + 'a>(value: T) -> Later<'a, T> {
 }
 
 impl<S: Strategy + Default + 'static> Backend for Memory<S> {
-    fn store(&self) -> &Erased {
+    fn store(&self) -> &AnyStore {
         &self.erased
     }
 

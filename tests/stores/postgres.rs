@@ -15,6 +15,7 @@ use countersign::{
         sql::Cas,
     },
 };
+use countersign_contract::{Later, world::OPENS};
 use countersign_models::fixtures::CountingIds;
 use tokio_postgres::{Client, NoTls, Statement, types::ToSql};
 
@@ -22,8 +23,6 @@ use crate::{
     Postgres,
     broken::Mistake,
     database::{CLOCK, Database, DatabaseMaker, Dump, InDatabase, TABLES, reading},
-    erased::Later,
-    world::OPENS,
 };
 
 /// Makes stores on a cluster.

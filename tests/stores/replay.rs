@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use countersign::service::supports;
+use countersign_contract::world::flow;
 use countersign_models::{
     explorer::{Limits, explore},
     flows::{BUILT_IN, KEYED},
@@ -14,7 +15,6 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     backend::Executor,
     database::{DatabaseMaker, InDatabase, OnRig},
-    world::flow,
 };
 
 /// A replay for each of the built-in flows.

@@ -13,6 +13,7 @@ use countersign::{
         sqlite::{Durability, SqliteOptions, SqliteStore},
     },
 };
+use countersign_contract::{Later, world::OPENS};
 use countersign_models::fixtures::{CountingIds, HandClock};
 use rusqlite::{Connection, types::ValueRef};
 use serde_json::{Map, Value};
@@ -21,8 +22,6 @@ use tempfile::TempDir;
 use crate::{
     broken::Mistake,
     database::{CLOCK, Database, DatabaseMaker, Dump, InDatabase, TABLES},
-    erased::Later,
-    world::OPENS,
 };
 
 /// Makes stores in files.

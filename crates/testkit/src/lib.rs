@@ -10,17 +10,17 @@
 
 mod breaking;
 mod cluster;
-mod faulty;
 mod peek;
 mod port;
 mod seed;
 mod sql_peek;
 mod tier;
 
+pub use countersign_contract::Faulty;
+
 pub use self::{
     breaking::{Break, Breaking},
     cluster::{Cluster, Failed, Fsync, Installation, NotInstalled, may_be_skipped},
-    faulty::Faulty,
     peek::Peek,
     port::unused_port,
     seed::Seed,

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use countersign::store::{Approvals, Outbox, StackStatus, postgres::PostgresStore};
+use countersign_contract::world::TEAM;
 use countersign_testkit::Cluster;
 
 use super::{admin, approved, ids, options, promote};
-use crate::{postgres::new_schema, world::TEAM};
+use crate::postgres::new_schema;
 
 pub(super) async fn what_is_archived_is_whole_and_is_deleted_once(cluster: Arc<Cluster>) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1_000;

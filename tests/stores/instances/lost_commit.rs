@@ -18,6 +18,7 @@ use countersign::{
         sql::Cas,
     },
 };
+use countersign_contract::world::flow;
 use countersign_testkit::{Cluster, SqlPeek};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,7 +26,7 @@ use tokio::{
 };
 
 use super::{approved, ids, options};
-use crate::{postgres::new_schema, world::flow};
+use crate::postgres::new_schema;
 
 /// Forwards every message but the answer to the first COMMIT of a writing transaction after `drops` was set.
 struct Proxy {

@@ -9,14 +9,12 @@ use countersign::store::{
     Causes, Operations, StoreError, StoreErrorKind, Tenants,
     postgres::{OpenError, PostgresOptions, PostgresStore, SynchronousCommit},
 };
+use countersign_contract::world::{TEAM, new_stack};
 use countersign_testkit::{Cluster, Fsync};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{admin, approved, ids, on, options, own_cluster, promote, world};
-use crate::{
-    postgres::new_schema,
-    world::{TEAM, new_stack},
-};
+use crate::postgres::new_schema;
 
 pub(super) async fn what_cannot_be_reached_is_said_so_without_the_password(cluster: Arc<Cluster>) {
     let quick = PostgresOptions { connect_timeout: Duration::from_millis(500), ..PostgresOptions::default() };

@@ -9,15 +9,13 @@ use countersign::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
+use countersign_contract::world::{TEAM, flow, new_stack, succeeded};
 use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use tokio::sync::Barrier;
 use tokio_postgres::Client;
 
 use super::{admin, approved, ids, on, options, own_cluster, promote, promote_digest, world};
-use crate::{
-    postgres::new_schema,
-    world::{TEAM, flow, new_stack, succeeded},
-};
+use crate::postgres::new_schema;
 
 pub(super) async fn a_server_that_came_back_is_used_again(_: Arc<Cluster>) {
     let cluster = own_cluster(Fsync::On).await;

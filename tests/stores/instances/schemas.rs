@@ -10,15 +10,13 @@ use countersign::{
         sql::SchemaError,
     },
 };
+use countersign_contract::world::{TEAM, environment};
 use countersign_testkit::{Cluster, SqlPeek};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
 use super::{admin, approved, ids, options, promote};
-use crate::{
-    postgres::new_schema,
-    world::{TEAM, environment},
-};
+use crate::postgres::new_schema;
 
 pub(super) async fn instances_that_start_concurrently_create_the_tables_once(cluster: Arc<Cluster>) {
     let schema = new_schema();

@@ -10,12 +10,13 @@ use countersign::{
         sql::Cas,
     },
 };
+use countersign_contract::world::TEAM;
 use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use tokio::sync::Barrier;
 use tokio_postgres::Client;
 
 use super::{admin, approved, ids, options, own_cluster, promote};
-use crate::{postgres::new_schema, world::TEAM};
+use crate::postgres::new_schema;
 
 pub(super) async fn consumers_at_three_instances_share_one_execution(cluster: Arc<Cluster>) {
     for cas in Cas::ALL {

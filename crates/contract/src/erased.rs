@@ -5,25 +5,60 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
-        DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
-        Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource, Service, Stack,
-        StackStatus, Store, StoreError, Swept, Team, Tenants, TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AttemptStore, AuditEvent, BreakGlass, Claim, Committed,
+        Decision, DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice,
+        NoticeState, Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource,
+        Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
 use uuid::Uuid;
 
-/// Something that comes later.
-pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A future behind a pointer.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A store of any kind.
+/// A store of items, of any kind.
 #[derive(Clone)]
-pub(crate) struct Erased(Arc<dyn Boxed>);
+pub struct AnyAttemptStore {
+    store: Arc<dyn attempts::Boxed>,
+}
 
-impl Erased {
-    pub(crate) fn new(store: Arc<impl Store + Tenants + Operations + 'static>) -> Self {
-        Self(store)
+impl AnyAttemptStore {
+    /// This store, behind a pointer.
+    pub fn new(store: Arc<impl AttemptStore + 'static>) -> Self {
+        Self { store }
     }
+}
+
+/// A store of the platform, of any kind.
+#[derive(Clone)]
+pub struct AnyStore {
+    attempts: AnyAttemptStore,
+    platform: Arc<dyn platform::Boxed>,
+}
+
+impl AnyStore {
+    /// This store, behind a pointer.
+    pub fn new(store: Arc<impl Store + Tenants + Operations + 'static>) -> Self {
+        Self { attempts: AnyAttemptStore::new(Arc::clone(&store)), platform: store }
+    }
+
+    /// The part of the store that keeps items.
+    pub fn attempts(&self) -> &AnyAttemptStore {
+        &self.attempts
+    }
+}
+
+impl Approvals for AnyStore {
+    countersign_models::promotions_pass_through!(attempts);
+    countersign_models::decisions_pass_through!(attempts);
+}
+
+impl AttemptReads for AnyStore {
+    countersign_models::reads_pass_through!(attempts);
+}
+
+impl Leases for AnyStore {
+    countersign_models::leases_pass_through!(attempts);
 }
 
 /// A type with this lifetime, where it has one.
@@ -34,28 +69,41 @@ macro_rules! with {
 }
 
 macro_rules! erased {
-    ($($contract:ident {
+    ($module:ident: $($bound:ident),+ => $any:ident.$field:ident; $($contract:ident {
+        $(sync fn $now:ident($($given:ident: [$($sort:tt)+]),*) -> $result:ty;)*
         $(fn $name:ident($($argument:ident: [$($kind:tt)+]),*) -> $output:ty;)+
     })+) => {
-        trait Boxed: Send + Sync {
-            $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output>;)+)+
+        mod $module {
+            use super::*;
+
+            pub(super) trait Boxed: Send + Sync {
+                $($(fn $now<'a>(&'a self, $($given: with!('a $($sort)+)),*) -> $result;)*)+
+                $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output>;)+)+
+            }
+
+            impl<S: $($bound +)+> Boxed for S {
+                $($(fn $now<'a>(&'a self, $($given: with!('a $($sort)+)),*) -> $result {
+                    $contract::$now(self, $($given),*)
+                })*)+
+                $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output> {
+                    Box::pin($contract::$name(self, $($argument),*))
+                })+)+
+            }
         }
 
-        impl<S: Store + Tenants + Operations> Boxed for S {
-            $($(fn $name<'a>(&'a self, $($argument: with!('a $($kind)+)),*) -> Later<'a, $output> {
-                Box::pin($contract::$name(self, $($argument),*))
-            })+)+
-        }
-
-        $(impl $contract for Erased {
+        $(impl $contract for $any {
+            $(fn $now(&self, $($given: with!('_ $($sort)+)),*) -> $result {
+                self.$field.$now($($given),*)
+            })*
             $(async fn $name(&self, $($argument: with!('_ $($kind)+)),*) -> $output {
-                self.0.$name($($argument),*).await
+                self.$field.$name($($argument),*).await
             })+
         })+
     };
 }
 
 erased! {
+    attempts: AttemptStore => AnyAttemptStore.store;
     Approvals {
         fn put_owner(owner: [Uuid]) -> Result<(), StoreError>;
         fn request_approval(ask: [&PromotionRequest]) -> Result<Requested, StoreError>;
@@ -67,6 +115,7 @@ erased! {
         fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
     }
     AttemptReads {
+        sync fn can_produce(refusal: [&Refusal]) -> bool;
         fn check(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
         fn find_target(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
     }
@@ -74,6 +123,10 @@ erased! {
         fn lease_approval(ask: [&PromotionRequest]) -> Result<Leased, StoreError>;
         fn release_approval(ask: [&PromotionRequest], fence: [u64]) -> Result<(), StoreError>;
     }
+}
+
+erased! {
+    platform: Outbox, Tenants, Operations => AnyStore.platform;
     Outbox {
         fn lease_job(lease_ms: [u64]) -> Result<Option<Lease>, StoreError>;
         fn renew_lease(lease: [&Lease], lease_ms: [u64]) -> Result<bool, StoreError>;

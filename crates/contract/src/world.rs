@@ -16,40 +16,49 @@ use countersign::{
 use countersign_models::{fixtures::token_of, flows::BuiltIn};
 use uuid::Uuid;
 
-use crate::{backend::Backend, erased::Erased};
+use crate::{AnyStore, Backend};
 
-pub(crate) const TEAM: Uuid = Uuid::from_u128(0xA);
+/// The team that has a stack.
+pub const TEAM: Uuid = Uuid::from_u128(0xA);
 /// Another one, that has nothing.
-pub(crate) const STRANGERS: Uuid = Uuid::from_u128(0xB);
+pub const STRANGERS: Uuid = Uuid::from_u128(0xB);
 /// An unused id: sequential ids do not reach it, even with a slot number written into them.
-pub(crate) const UNKNOWN: Uuid = Uuid::from_u128(0xFFFF << 64 | 0xFFFF);
-pub(crate) const OPENS: Timestamp = Timestamp(1_000);
+pub const UNKNOWN: Uuid = Uuid::from_u128(0xFFFF << 64 | 0xFFFF);
+/// The time at which a store under test begins.
+pub const OPENS: Timestamp = Timestamp(1_000);
 
-pub(crate) struct World {
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) deployer: InMemoryDeployer,
-    pub(crate) source: Stack,
+/// The platform of one claim.
+pub struct World {
+    /// The store under test.
+    pub backend: Arc<dyn Backend>,
+    /// Starts the deploys of flows that launch from this process.
+    pub deployer: InMemoryDeployer,
+    /// The stack that can be promoted.
+    pub source: Stack,
 }
 
-pub(crate) fn environment(name: &str) -> Environment {
+/// The environment of this name.
+pub fn environment(name: &str) -> Environment {
     Environment::parse(name).expect("a legal name")
 }
 
-pub(crate) fn service(image_ref: Option<&str>) -> Service {
+/// A service with this image.
+pub fn service(image_ref: Option<&str>) -> Service {
     Service { name: "web".to_owned(), image_ref: image_ref.map(str::to_owned), port: Some(80), expose: true }
 }
 
-pub(crate) fn later(ms: u64) -> Timestamp {
+/// The time this many milliseconds after [`OPENS`].
+pub fn later(ms: u64) -> Timestamp {
     Timestamp(OPENS.0 + ms)
 }
 
 /// A flow that is built in.
-pub(crate) fn flow(name: &str) -> Flow {
+pub fn flow(name: &str) -> Flow {
     BuiltIn::find(name).expect("it is built in").subject().flow
 }
 
 /// A stack of one service.
-pub(crate) fn new_stack(name: &str, image_ref: &str) -> NewStack {
+pub fn new_stack(name: &str, image_ref: &str) -> NewStack {
     NewStack {
         name: name.to_owned(),
         env: environment("staging"),
@@ -60,19 +69,21 @@ pub(crate) fn new_stack(name: &str, image_ref: &str) -> NewStack {
 }
 
 /// The refusal that a promotion ends in.
-pub(crate) fn refused(end: Outcome) -> Refusal {
+pub fn refused(end: Outcome) -> Refusal {
     match end {
         Outcome::Refused { refusal, .. } | Outcome::Unknown { refusal } => refusal,
         Outcome::Succeeded { .. } => panic!("it succeeded"),
     }
 }
 
-pub(crate) fn succeeded(end: &Outcome) -> bool {
+/// True if the attempt succeeded.
+pub fn succeeded(end: &Outcome) -> bool {
     matches!(end, Outcome::Succeeded { .. })
 }
 
 impl World {
-    pub(crate) async fn new(backend: Arc<dyn Backend>) -> Self {
+    /// The two teams and the stack, on an empty store.
+    pub async fn new(backend: Arc<dyn Backend>) -> Self {
         let team = Team { plan: Plan::Pro, deployment_cap: 10 };
         for id in [TEAM, STRANGERS] {
             backend.store().put_team(id, team).await.expect("nothing fails");
@@ -82,23 +93,25 @@ impl World {
         Self { backend, deployer: InMemoryDeployer::default(), source }
     }
 
-    pub(crate) fn store(&self) -> &Erased {
+    /// The store.
+    pub fn store(&self) -> &AnyStore {
         self.backend.store()
     }
 
     /// A new build of a whole stack.
-    pub(crate) async fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) {
+    pub async fn put_services(&self, team: Uuid, stack: Uuid, services: Vec<Service>) {
         let put = self.store().put_services(team, stack, services).await;
         assert_eq!(put, Ok(true), "it is there");
     }
 
-    pub(crate) async fn set_cap(&self, deployment_cap: usize) {
+    /// Changes the most stacks that the team may have.
+    pub async fn set_cap(&self, deployment_cap: usize) {
         let team = Team { plan: Plan::Pro, deployment_cap };
         self.store().put_team(TEAM, team).await.expect("nothing fails");
     }
 
     /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
+    pub fn ask(&self, approval: Uuid) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
@@ -110,50 +123,54 @@ impl World {
     }
 
     /// A pending approval for what `ask` says.
-    pub(crate) async fn requested(&self, ask: &PromotionRequest) -> ApprovalRecord {
+    pub async fn requested(&self, ask: &PromotionRequest) -> ApprovalRecord {
         self.store().request_approval(ask).await.expect("nothing fails").record
     }
 
-    pub(crate) async fn operator(&self, approval: Uuid, verdict: Verdict) -> Result<ApprovalRecord, Refusal> {
+    /// The decision of the operator, by the link that was sent.
+    pub async fn operator(&self, approval: Uuid, verdict: Verdict) -> Result<ApprovalRecord, Refusal> {
         let token = token_of(approval);
         self.store().decide(Decision::Operator { token: &token, verdict }).await.expect("nothing fails")
     }
 
-    pub(crate) async fn administrator(&self, team: Uuid, approval: Uuid) -> Result<ApprovalRecord, Refusal> {
+    /// The rejection by an administrator of this team.
+    pub async fn administrator(&self, team: Uuid, approval: Uuid) -> Result<ApprovalRecord, Refusal> {
         let decision = Decision::Administrator { team, approval, by: "admin@example.com" };
         self.store().decide(decision).await.expect("nothing fails")
     }
 
     /// An ask with an approval that is pending.
-    pub(crate) async fn pending(&self, mut ask: PromotionRequest) -> PromotionRequest {
+    pub async fn pending(&self, mut ask: PromotionRequest) -> PromotionRequest {
         ask.request.approval = self.requested(&ask).await.approval.id;
         ask
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) async fn approve(&self, ask: PromotionRequest) -> PromotionRequest {
+    pub async fn approve(&self, ask: PromotionRequest) -> PromotionRequest {
         let ask = self.pending(ask).await;
         self.operator(ask.request.approval, Verdict::Approve).await.expect("it is pending");
         ask
     }
 
     /// As [`approve`](Self::approve), for the stack.
-    pub(crate) async fn approved(&self) -> PromotionRequest {
+    pub async fn approved(&self) -> PromotionRequest {
         self.approve(self.ask(Uuid::nil())).await
     }
 
-    pub(crate) async fn source_digest(&self, ask: &PromotionRequest) -> countersign::protocol::Digest {
+    /// Digest of what the request would launch now.
+    pub async fn source_digest(&self, ask: &PromotionRequest) -> countersign::protocol::Digest {
         let stacks = self.backend.stacks(ask.request.team).await;
         let source = stacks.iter().find(|stack| stack.id == ask.payload.source);
         digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
     }
 
-    pub(crate) async fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
+    /// One attempt, to its end.
+    pub async fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
         Driver::new(flow, self.store(), &self.deployer).promote(ask, self.source_digest(ask).await).await
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
-    pub(crate) async fn drive_to<'a>(
+    pub async fn drive_to<'a>(
         &self,
         flow: &'a Flow,
         ask: &'a PromotionRequest,
@@ -167,7 +184,8 @@ impl World {
         promotion
     }
 
-    pub(crate) async fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
+    /// Drives a promotion to its end.
+    pub async fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
         while promotion.outcome().is_none() {
             step(&mut promotion, ask, self.store(), &self.deployer).await;
         }
@@ -175,7 +193,7 @@ impl World {
     }
 
     /// Only a consume, under these guards, by a promotion that holds this digest.
-    pub(crate) async fn consume(
+    pub async fn consume(
         &self,
         ask: &PromotionRequest,
         guards: Guards,
@@ -194,23 +212,25 @@ impl World {
         self.store().commit(ask, &step, commit).await
     }
 
-    pub(crate) async fn record(&self, ask: &PromotionRequest) -> ApprovalRecord {
+    /// The approval as it stands now.
+    pub async fn record(&self, ask: &PromotionRequest) -> ApprovalRecord {
         let record = self.store().approval(ask.request.team, ask.request.approval).await;
         record.expect("nothing fails").expect("it was requested")
     }
 
-    pub(crate) async fn status(&self, ask: &PromotionRequest) -> Status {
+    /// Its status.
+    pub async fn status(&self, ask: &PromotionRequest) -> Status {
         self.record(ask).await.approval.status
     }
 
     /// The kinds of the events about the approval, oldest first.
-    pub(crate) async fn events(&self, ask: &PromotionRequest) -> Vec<AuditKind> {
+    pub async fn events(&self, ask: &PromotionRequest) -> Vec<AuditKind> {
         let events = self.store().audit(ask.request.approval).await.expect("nothing fails");
         events.iter().map(|event| event.kind).collect()
     }
 
     /// The stacks in production, oldest first.
-    pub(crate) async fn targets(&self) -> Vec<Stack> {
+    pub async fn targets(&self) -> Vec<Stack> {
         let mut stacks = self.backend.stacks(TEAM).await;
         stacks.retain(|stack| stack.env == environment("production"));
         stacks

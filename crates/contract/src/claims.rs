@@ -1,6 +1,4 @@
-//! The contract of every store, as claims.
-//!
-//! A claim receives a separate world, and panics if it is violated.
+//! The claims about a store of the whole platform.
 
 mod approvals;
 mod asks;
@@ -19,23 +17,40 @@ mod retry;
 mod state_machine;
 mod tenants;
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use crate::world::World;
+use crate::{Backend, Later, world::World};
 
-/// A claim at work.
-pub(crate) type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A claim about every store of the platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    name: &'static str,
+    run: fn(Arc<World>) -> Later<'static, ()>,
+}
 
-/// A claim about every store.
-pub(crate) struct Claim {
-    pub(crate) name: &'static str,
-    pub(crate) run: fn(Arc<World>) -> Running,
+impl Claim {
+    /// All of them.
+    pub fn all() -> Vec<Self> {
+        all()
+    }
+
+    /// The claim as a name: `a_decision_moves_a_pending_approval_once`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Checks the claim on an empty store, inside a tokio runtime. Several threads let its competitors run in parallel.
+    ///
+    /// # Panics
+    /// When the claim is violated, or the store fails.
+    pub async fn check(&self, backend: Arc<dyn Backend>) {
+        (self.run)(Arc::new(World::new(backend).await)).await;
+    }
 }
 
 macro_rules! claims {
     ($($module:ident { $($name:ident),+ $(,)? })+) => {
-        /// All of them.
-        pub(crate) fn all() -> Vec<Claim> {
+        fn all() -> Vec<Claim> {
             vec![$($(Claim {
                 name: stringify!($name),
                 run: |world| Box::pin(async move { $module::$name(&world).await }),
