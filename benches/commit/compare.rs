@@ -69,7 +69,7 @@ impl Given {
             let source = store.seed_stack(team, "shop", staging.clone(), services, EnvVars::new());
             let by: Arc<str> = "dev@example.com".into();
             for _ in 0..approvals / usize::from(teams) {
-                let request = Request { approval: Uuid::nil(), team, binding: binding.clone() };
+                let request = Request::for_new(team, binding.clone());
                 let payload = Payload { source, name: None, copy_vault: true };
                 let mut ask = PromotionRequest { request, requested_by: Arc::clone(&by), payload, key: None };
                 let record = run_ready(store.request_approval(&ask)).expect("nothing fails in memory").record;

@@ -151,13 +151,15 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let other = stack("other", Some(approved));
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = |source, approval| PromotionRequest {
-        request: Request { approval, team: TEAM, binding: binding.clone() },
+        request: match approval {
+            Some(approval) => Request { approval, team: TEAM, binding: binding.clone() },
+            None => Request::for_new(TEAM, binding.clone()),
+        },
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };
-    let record =
-        run_ready(store.request_approval(&ask(approved, Uuid::nil()))).expect("nothing fails").record;
+    let record = run_ready(store.request_approval(&ask(approved, None))).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     run_ready(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;
@@ -166,7 +168,7 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let deployer = Arc::new(slow);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let ask = ask(if client == CLIENTS - 1 { other } else { approved }, id);
+            let ask = ask(if client == CLIENTS - 1 { other } else { approved }, Some(id));
             let (flow, world, deployer) = (Arc::clone(flow), Arc::clone(&world), Arc::clone(&deployer));
             tokio::spawn(async move {
                 world.doze().await;

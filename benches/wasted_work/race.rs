@@ -319,7 +319,7 @@ async fn approved(store: &MemoryStore) -> PromotionRequest {
     let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = PromotionRequest {
-        request: Request { approval: Uuid::nil(), team: TEAM, binding },
+        request: Request::for_new(TEAM, binding),
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,

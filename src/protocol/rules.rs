@@ -23,9 +23,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request for a new approval: it names none. Under the nil id no approval exists.
+    /// In place of an id in the request for a new approval. No approval has it.
+    const NO_APPROVAL: Uuid = Uuid::nil();
+
+    /// The request for a new approval: it names none.
     pub fn for_new(team: Uuid, binding: Binding) -> Self {
-        Self { approval: Uuid::nil(), team, binding }
+        Self { approval: Self::NO_APPROVAL, team, binding }
     }
 
     /// Parses an approval's id.

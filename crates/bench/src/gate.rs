@@ -66,11 +66,7 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         .await?
         .map_err(|_| StoreError::not_applied("the template is refused"))?;
     let mut ask = PromotionRequest {
-        request: Request {
-            approval: Uuid::nil(),
-            team: TEAM,
-            binding: Binding { kind: About::Stack, from, to },
-        },
+        request: Request::for_new(TEAM, Binding { kind: About::Stack, from, to }),
         requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,

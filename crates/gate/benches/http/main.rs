@@ -135,7 +135,7 @@ impl Gate {
         let bearer = mint(SECRET, &claims);
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
         let ask = PromotionRequest {
-            request: Request { approval: Uuid::nil(), team: TEAM, binding },
+            request: Request::for_new(TEAM, binding),
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: false },
             key: None,

@@ -168,7 +168,10 @@ impl Order {
         keyed: &Keyed,
     ) -> Result<Self, Problem> {
         let named = approval.map(Request::parse_approval_id).transpose()?;
-        let request = Request { approval: named.unwrap_or(Uuid::nil()), team: session.team, binding };
+        let request = match named {
+            Some(approval) => Request { approval, team: session.team, binding },
+            None => Request::for_new(session.team, binding),
+        };
         let by = session.email.as_deref().unwrap_or_default().into();
         let key = keyed.key.as_ref().map(|key| key.as_str().into());
         Ok(Self {
