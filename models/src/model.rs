@@ -191,6 +191,27 @@ impl Model {
         seated
     }
 
+    /// The same flow with this many callers, crashes and faults, whether or not a state would fit into its packed form.
+    pub(crate) fn crowded(&self, bounds: Bounds) -> Self {
+        let cast = setup::cast(&self.flow, bounds);
+        Self { bounds, ..self.seated(cast) }
+    }
+
+    /// The most callers that a state has room for.
+    pub(crate) fn most_callers(&self) -> u8 {
+        let attempts =
+            |consumers: &u8| setup::cast(&self.flow, Bounds { consumers: *consumers, ..self.bounds }).len();
+        (1..=MAX_ATTEMPTS as u8)
+            .take_while(|consumers| attempts(consumers) <= MAX_ATTEMPTS)
+            .last()
+            .unwrap_or(1)
+    }
+
+    /// The properties that apply to the flow.
+    pub(crate) fn applied(&self) -> Set {
+        self.applied
+    }
+
     /// The fields that states have.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout

@@ -31,6 +31,7 @@ mod shortest;
 mod shrink;
 mod swarm;
 mod task;
+pub mod walk;
 mod world;
 
 pub use action::Action;

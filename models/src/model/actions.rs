@@ -2,6 +2,8 @@
 
 use countersign::protocol::{Ending, Event, Outcome, RefusalKind, Status, StepAction};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Model, Press};
 use crate::{
     properties::PromotionState,
@@ -9,7 +11,8 @@ use crate::{
 };
 
 /// Outcome of one atomic action of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StepOutcome {
     /// Executed, and judged by the protocol's rules.
     Happens,
@@ -22,7 +25,8 @@ pub enum StepOutcome {
 }
 
 /// One atomic action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// A press of the approve button.
     Approve(Press),

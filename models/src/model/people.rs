@@ -6,11 +6,14 @@
 
 use countersign::protocol::{Event, Method, Status, Validity};
 
+use serde::{Deserialize, Serialize};
+
 use super::Model;
 use crate::world::{Presses, World};
 
 /// The person who presses the button.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Press {
     /// A person who has not approved it.
     Another,

@@ -85,7 +85,7 @@ fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cas
     }
 }
 
-fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
+pub(super) fn cast(flow: &Flow, bounds: Bounds) -> Vec<Cast> {
     let mut cast: Vec<Cast> = Vec::new();
     for index in 0..bounds.consumers {
         let foreign = flow.object().bound && bounds.consumers >= 2 && index + 1 == bounds.consumers;

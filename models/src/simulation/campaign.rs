@@ -77,7 +77,7 @@ pub struct Finding {
 
 impl Finding {
     /// Number of seeds kept for a report.
-    const KEPT: usize = 16;
+    pub(super) const KEPT: usize = 16;
 
     /// Number of seeds that find it with this probability. Seeds are drawn independently, so the number of seeds up to
     /// the first that finds it is distributed geometrically.
@@ -164,7 +164,7 @@ impl Report {
         Ok(())
     }
 
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.seeds.extend(other.seeds);
         self.seeds.sort_unstable();
         self.schedules += other.schedules;
@@ -258,6 +258,41 @@ impl Tally {
     }
 }
 
+/// Plays the seeds in blocks on the current rayon pool: `empty` makes a report of these seeds, `block` that of some places.
+pub(super) fn in_blocks(
+    seeds: Seeds,
+    empty: &(impl Fn(Vec<Seeds>) -> Report + Sync),
+    block: &(impl Fn(std::ops::Range<u64>) -> Report + Sync),
+    watch: &mut dyn FnMut(&Report) -> ControlFlow<()>,
+) -> Report {
+    /// Seeds in one task.
+    const BLOCK: u64 = 64;
+    /// Tasks between two looks at the clock.
+    const BLOCKS: u64 = 64;
+    let mut report = empty(vec![seeds]);
+    let count = seeds.count();
+    let mut done = 0;
+    while done < count {
+        let until = count.min(done + BLOCK * BLOCKS);
+        let blocks: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
+        let part = blocks.into_par_iter().map(|from| block(from..until.min(from + BLOCK))).reduce(
+            || empty(Vec::new()),
+            |mut one, other| {
+                one.add(other);
+                one
+            },
+        );
+        report.add(part);
+        done = until;
+        if watch(&report).is_break() && done < count {
+            let last = seeds.nth(done - 1);
+            report.seeds = vec![Seeds { to: last + 1, ..seeds }];
+            break;
+        }
+    }
+    report
+}
+
 impl Campaign {
     /// A report with nothing in it.
     fn report(&self, seeds: Vec<Seeds>) -> Report {
@@ -287,34 +322,8 @@ impl Campaign {
     /// Plays all seeds, on the current rayon pool. `watch` receives the report so far and may stop the run; then the
     /// report covers the seeds that were played.
     pub fn run(&self, seeds: Seeds, watch: &mut dyn FnMut(&Report) -> ControlFlow<()>) -> Report {
-        /// Seeds in one task.
-        const BLOCK: u64 = 64;
-        /// Tasks between two looks at the clock.
-        const BLOCKS: u64 = 64;
         let shadows = Shadows::new(&self.flow);
-        let block = |from, until: u64| self.block(seeds, from..until.min(from + BLOCK), &shadows);
-        let mut report = self.report(vec![seeds]);
-        let count = seeds.count();
-        let mut done = 0;
-        while done < count {
-            let until = count.min(done + BLOCK * BLOCKS);
-            let blocks: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
-            let part = blocks.into_par_iter().map(|from| block(from, until)).reduce(
-                || self.report(Vec::new()),
-                |mut one, other| {
-                    one.add(other);
-                    one
-                },
-            );
-            report.add(part);
-            done = until;
-            if watch(&report).is_break() && done < count {
-                let last = seeds.nth(done - 1);
-                report.seeds = vec![Seeds { to: last + 1, ..seeds }];
-                break;
-            }
-        }
-        report
+        in_blocks(seeds, &|seeds| self.report(seeds), &|places| self.block(seeds, places, &shadows), watch)
     }
 
     fn block(&self, seeds: Seeds, places: std::ops::Range<u64>, shadows: &Shadows) -> Report {

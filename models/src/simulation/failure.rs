@@ -77,6 +77,8 @@ pub struct Replayed {
     pub events: Vec<NarratedEvent>,
     /// The actions of the liveness phase in words.
     pub aftermath: Vec<NarratedEvent>,
+    /// The violation in words; only of the model's.
+    pub reason: Option<String>,
 }
 
 impl Failure {
@@ -114,6 +116,7 @@ impl Failure {
         simulation.liveness_phase();
         let (events, aftermath) = simulation.events().split_at(until);
         let is_broken = simulation.found().broken >> property as u32 & 1 == 1;
-        Ok(Replayed { property, is_broken, taken, events: events.to_vec(), aftermath: aftermath.to_vec() })
+        let (events, aftermath) = (events.to_vec(), aftermath.to_vec());
+        Ok(Replayed { property, is_broken, taken, events, aftermath, reason: None })
     }
 }

@@ -57,7 +57,7 @@ pub struct Scenario {
 
 /// Why a scenario cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidScenario(&'static str);
+pub struct InvalidScenario(pub(super) &'static str);
 
 impl fmt::Display for InvalidScenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

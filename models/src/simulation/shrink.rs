@@ -24,8 +24,13 @@ pub fn shrink(flow: &Arc<Flow>, schedule: &Schedule, mutant: Option<Mutant>, pro
     let Some(mut best) = broken(schedule) else { return schedule.clone() };
     loop {
         let before = (best.actions.len(), best.clone());
-        without_chunks(&mut best, &broken);
-        without_pairs(&mut best, &broken);
+        let scenario = best.scenario.clone();
+        let here = |actions: &[Action]| {
+            let fewer = Schedule { scenario: scenario.clone(), actions: actions.to_vec() };
+            broken(&fewer).map(|smaller| smaller.actions)
+        };
+        without_chunks(&mut best.actions, &here);
+        without_pairs(&mut best.actions, &here);
         with_other_outcomes(&mut best, &broken);
         without_faults(&mut best, &broken);
         simpler_scenario(&mut best, &broken);
@@ -37,15 +42,18 @@ pub fn shrink(flow: &Arc<Flow>, schedule: &Schedule, mutant: Option<Mutant>, pro
 
 type Broken<'a> = dyn Fn(&Schedule) -> Option<Schedule> + 'a;
 
+/// The actions that were possible, if they still violate the property.
+pub(super) type Still<'a, A> = dyn Fn(&[A]) -> Option<Vec<A>> + 'a;
+
 /// Leaves out runs of actions: long ones first, single ones at last.
-fn without_chunks(best: &mut Schedule, broken: &Broken<'_>) {
-    let mut length = best.actions.len().max(1);
+pub(super) fn without_chunks<A: Clone>(best: &mut Vec<A>, broken: &Still<'_, A>) {
+    let mut length = best.len().max(1);
     while length > 0 {
         let mut from = 0;
-        while from < best.actions.len() {
-            let to = (from + length).min(best.actions.len());
+        while from < best.len() {
+            let to = (from + length).min(best.len());
             let mut fewer = best.clone();
-            fewer.actions.drain(from..to);
+            fewer.drain(from..to);
             match broken(&fewer) {
                 Some(smaller) => *best = smaller,
                 None => from = to,
@@ -56,17 +64,17 @@ fn without_chunks(best: &mut Schedule, broken: &Broken<'_>) {
 }
 
 /// Leaves out two actions that only make sense together: a beginning and its consequence.
-fn without_pairs(best: &mut Schedule, broken: &Broken<'_>) {
+pub(super) fn without_pairs<A: Clone>(best: &mut Vec<A>, broken: &Still<'_, A>) {
     const LONGEST: usize = 40;
-    if best.actions.len() > LONGEST {
+    if best.len() > LONGEST {
         return;
     }
     let mut first = 0;
-    'next: while first < best.actions.len() {
-        for second in first + 1..best.actions.len() {
+    'next: while first < best.len() {
+        for second in first + 1..best.len() {
             let mut fewer = best.clone();
-            fewer.actions.remove(second);
-            fewer.actions.remove(first);
+            fewer.remove(second);
+            fewer.remove(first);
             if let Some(smaller) = broken(&fewer) {
                 *best = smaller;
                 continue 'next;

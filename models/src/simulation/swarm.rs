@@ -14,7 +14,7 @@ use super::{
 pub(super) struct Dice(Xoshiro256PlusPlus);
 
 impl Dice {
-    fn of(seed: u64) -> Self {
+    pub(super) fn of(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 

@@ -46,7 +46,7 @@ impl Ending {
         }
     }
 
-    pub(super) fn of(stage: PromotionState, replayed: bool) -> Self {
+    pub(in crate::simulation) fn of(stage: PromotionState, replayed: bool) -> Self {
         match stage {
             PromotionState::Succeeded if replayed => Self::Replayed,
             PromotionState::Succeeded | PromotionState::AnswerLost => Self::Succeeded,
