@@ -118,7 +118,7 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Explain a property: why it matters, a run that violates it, public reports, how to fix it
     Explain(ExplainArgs),
-    /// Run the production driver under seeds and faults, or add up the reports of shards (`simulate merge`)
+    /// Play seeds and faults on the production driver or, where it does not carry the flow out, on the model; or add up the reports of shards (`simulate merge`)
     #[command(after_help = SIMULATE_EXIT_CODES)]
     Simulate(SimulateArgs),
     /// Replay a failure of `simulate`, or check an audit log against the approval's transitions

@@ -6,7 +6,7 @@ mod audit;
 use std::path::Path;
 
 use countersign_attack::reproduction::Reproduction;
-use countersign_models::{properties::Kind, simulation::Failure};
+use countersign_models::properties::Kind;
 use owo_colors::OwoColorize;
 
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
     },
     attack,
     diagram::{Diagram, mermaid, terminal},
+    report::WIDE,
+    simulate::AnyFailure,
+    wrap::wrap,
 };
 use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
 
@@ -29,6 +32,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
         (None, Some(failure)) => again(failure, args.format),
         (None, None) => Err(BadInput::plain("nothing to replay", WHAT)),
     }
+}
+
+/// The failure in this file, of the driver or of the model: read as one of them, so that a message names its line.
+fn read(name: &str, text: &str) -> Result<AnyFailure, BadInput> {
+    let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    let is_of_model = value.is_some_and(|value| value.get("plays").is_some());
+    if is_of_model {
+        return input::json(name, text, WHAT).map(AnyFailure::Model);
+    }
+    input::json(name, text, WHAT).map(AnyFailure::Driver)
 }
 
 /// Exit code 1: the violation reproduces. A schedule of which actions had to be skipped, and that violates nothing, is bad
@@ -50,10 +63,10 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
             }
         };
     }
-    let failure: Failure = input::json(&name, &text, WHAT)?;
+    let failure = read(&name, &text)?;
     let replayed = failure.replay().map_err(|why| BadInput::plain(&format!("{name}: {why}"), WHAT))?;
     let property = replayed.property;
-    let title = format!("{}: {} {}", failure.flow, property.id(), property.name());
+    let title = format!("{}: {} {}", failure.flow(), property.id(), property.name());
     // A safety property is broken where the actions end; a liveness property by all that comes after.
     let is_liveness = property.kind() == Kind::Liveness;
     let tail = if is_liveness { replayed.aftermath } else { Vec::new() };
@@ -64,10 +77,15 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
         DiagramFormat::Mermaid => print_data!("{}", mermaid::render(&diagram).trim_end()),
         DiagramFormat::Human => {
             print_line!("{}\n{}\n", diagram.title.bold(), property.sentence().dimmed());
+            if let Some(reason) = &replayed.reason {
+                print_line!("{}\n", wrap(reason, WIDE, 0));
+            }
             print_line!("{}", terminal::render(&diagram).trim_end());
-            for (instance, skew_ms) in
-                failure.scenario.skews_ms.iter().enumerate().filter(|(_, ms)| **ms != 0)
-            {
+            let skews_ms = match &failure {
+                AnyFailure::Driver(failure) => failure.scenario.skews_ms.as_slice(),
+                AnyFailure::Model(_) => &[],
+            };
+            for (instance, skew_ms) in skews_ms.iter().enumerate().filter(|(_, ms)| **ms != 0) {
                 let side = if *skew_ms < 0 { "shorter" } else { "longer" };
                 let seconds = skew_ms.unsigned_abs() as f64 / 1000.0;
                 print_line!(
@@ -78,15 +96,15 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
         }
     }
     let this = env!("CARGO_PKG_VERSION");
-    let skipped = failure.actions.len() - replayed.taken;
+    let skipped = failure.length() - replayed.taken;
     if skipped > 0 {
-        print_error!("{skipped} of {} actions were not possible, and were skipped", failure.actions.len());
+        print_error!("{skipped} of {} actions were not possible, and were skipped", failure.length());
     }
     if replayed.is_broken {
-        print_error!("{} is violated again, as by seed {}", property.id().red().bold(), failure.seed);
+        print_error!("{} is violated again, as by seed {}", property.id().red().bold(), failure.seed());
         return Ok(Exit::Unexpected);
     }
-    let version = &failure.version;
+    let version = failure.version();
     if skipped > 0 {
         // Some actions were impossible: the run differs from the recorded one, and its result does not apply to it.
         print_error!(

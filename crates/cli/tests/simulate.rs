@@ -2,6 +2,8 @@
 
 #[path = "simulate/campaigns.rs"]
 mod campaigns;
+#[path = "simulate/walks.rs"]
+mod walks;
 
 use std::{
     fs,

@@ -8,7 +8,7 @@ use countersign_models::{
     simulation::{KnownBad, Seeds},
 };
 
-use super::{document::Shrunk, lengths::Difference, trace::TraceDigest};
+use super::{document::Shrunk, lengths::Difference, player::Player, trace::TraceDigest};
 use crate::{args::DetectionArgs, judge::pool};
 use countersign_terminal::{BadInput, Exit, print_line};
 
@@ -60,7 +60,7 @@ fn detect(KnownBad { bad, name, campaign, breaks }: &KnownBad, (from, to): (u64,
         let Shrunk { failure, modelled, model_shortest, differs, median_seeds, p99_seeds } =
             found.get(property.id())?.clone();
         let seeds = report.finding(*property)?.seeds;
-        let shrunk = failure.actions.len();
+        let shrunk = failure.length();
         let broken = Broken { seeds, median_seeds, p99_seeds, shrunk, modelled, model_shortest, differs };
         Some((property.id(), broken))
     };
@@ -68,7 +68,7 @@ fn detect(KnownBad { bad, name, campaign, breaks }: &KnownBad, (from, to): (u64,
     Detected {
         bad: bad.to_string(),
         name: name.clone(),
-        trace_sha256: TraceDigest::of(campaign, (from, to)).sha256,
+        trace_sha256: TraceDigest::of(&Player::Driver(campaign.clone()), (from, to)).sha256,
         not_found: breaks.iter().filter(|one| report.finding(**one).is_none()).map(|one| one.id()).collect(),
         not_covered: subject.map_or_else(Vec::new, |subject| report.coverage.missing(&subject)),
         broken: Property::ALL.iter().filter_map(broken).collect(),

@@ -6,22 +6,84 @@ use countersign::protocol::Flow;
 use countersign_models::{
     flows::Subject,
     properties::Property,
-    simulation::{Campaign, CrashPoints, Failure, Report, Shortest},
+    simulation::{Campaign, CrashPoints, Failure, Replayed, Report, Shortest, Unplayable, walk},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     lengths::{Difference, difference},
+    player::Player,
     trace::TraceDigest,
 };
 use countersign_terminal::{Exit, print_data};
+
+/// A failure of the driver, or of the model.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum AnyFailure {
+    Model(walk::Failure),
+    Driver(Failure),
+}
+
+impl AnyFailure {
+    pub(crate) fn flow(&self) -> &str {
+        match self {
+            Self::Model(failure) => &failure.flow,
+            Self::Driver(failure) => &failure.flow,
+        }
+    }
+
+    pub(crate) fn property(&self) -> &str {
+        match self {
+            Self::Model(failure) => &failure.property,
+            Self::Driver(failure) => &failure.property,
+        }
+    }
+
+    pub(crate) fn mutant(&self) -> Option<&str> {
+        match self {
+            Self::Model(failure) => failure.mutant.as_deref(),
+            Self::Driver(failure) => failure.mutant.as_deref(),
+        }
+    }
+
+    /// The version that found it.
+    pub(crate) fn version(&self) -> &str {
+        match self {
+            Self::Model(failure) => &failure.version,
+            Self::Driver(failure) => &failure.version,
+        }
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        match self {
+            Self::Model(failure) => failure.seed,
+            Self::Driver(failure) => failure.seed,
+        }
+    }
+
+    /// Number of actions.
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Self::Model(failure) => failure.actions.len(),
+            Self::Driver(failure) => failure.actions.len(),
+        }
+    }
+
+    pub(crate) fn replay(&self) -> Result<Replayed, Unplayable> {
+        match self {
+            Self::Model(failure) => failure.replay(),
+            Self::Driver(failure) => failure.replay(),
+        }
+    }
+}
 
 /// A property that was broken, as short as it got.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Shrunk {
     /// The shortest failure, over all kinds of schedule and fault.
-    pub(crate) failure: Failure,
+    pub(crate) failure: AnyFailure,
     /// Actions of the shortest one in the model's own world; `None` when none was found there.
     pub(crate) modelled: Option<usize>,
     /// Actions of the model's shortest run; `None` when the model has none, or the platform is a mutant.
@@ -35,15 +97,9 @@ pub(crate) struct Shrunk {
 impl Shrunk {
     pub(crate) fn all(campaign: &Campaign, report: &Report) -> BTreeMap<String, Self> {
         let shrink = |property: &Property| {
-            let finding = report.finding(*property)?;
-            let shrunk = Self {
-                failure: campaign.shrunk(report, *property)?,
-                modelled: campaign.shrunk_modelled(report, *property).map(|failure| failure.actions.len()),
-                model_shortest: None,
-                differs: None,
-                median_seeds: finding.seeds_to_detection(report.schedules, 0.5),
-                p99_seeds: finding.seeds_to_detection(report.schedules, 0.99),
-            };
+            let failure = AnyFailure::Driver(campaign.shrunk(report, *property)?);
+            let modelled = campaign.shrunk_modelled(report, *property).map(|failure| failure.actions.len());
+            let shrunk = Self { modelled, ..Self::new(report, *property, failure)? };
             Some((property.id().to_owned(), shrunk))
         };
         let mut all = Property::ALL.iter().filter_map(shrink).collect();
@@ -51,13 +107,26 @@ impl Shrunk {
         all
     }
 
+    /// The failure, with the seeds that detect it. Lengths are not compared.
+    pub(super) fn new(report: &Report, property: Property, failure: AnyFailure) -> Option<Self> {
+        let finding = report.finding(property)?;
+        Some(Self {
+            failure,
+            modelled: None,
+            model_shortest: None,
+            differs: None,
+            median_seeds: finding.seeds_to_detection(report.schedules, 0.5),
+            p99_seeds: finding.seeds_to_detection(report.schedules, 0.99),
+        })
+    }
+
     /// Says anew how long the model's shortest runs are, and why the failures are not as long.
     pub(crate) fn compare(all: &mut BTreeMap<String, Self>, flow: &Flow) {
-        let is_mutant = |shrunk: &Self| shrunk.failure.mutant.is_some();
+        let is_mutant = |shrunk: &Self| shrunk.failure.mutant().is_some();
         let model = if all.values().all(is_mutant) { BTreeMap::new() } else { Shortest::of(flow) };
         for (id, shrunk) in all {
             let shortest = Property::from_id(id).and_then(|property| model.get(&property));
-            let length = shrunk.failure.actions.len();
+            let length = shrunk.failure.length();
             shrunk.model_shortest = shortest.map(|shortest| shortest.actions);
             shrunk.differs = difference(is_mutant(shrunk), length, shrunk.modelled, shortest);
         }
@@ -70,6 +139,9 @@ pub(crate) struct Document {
     pub(crate) report: Report,
     /// The flow's file: what the report is about, and what its author expects.
     pub(crate) flow_file: String,
+    /// The part of the flow that the production driver does not carry out: the schedules are walks of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) driver_lacks: Option<String>,
     /// Hash of the step-by-step trace of some seeds; `None` if it was not requested.
     pub(crate) trace: Option<TraceDigest>,
     /// The seeds that the canary was noticed by; `None` when it was not.
@@ -86,7 +158,7 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn new(
-        campaign: &Campaign,
+        player: &Player,
         report: Report,
         trace: Option<TraceDigest>,
         canary_seeds: Option<u64>,
@@ -96,7 +168,8 @@ impl Document {
     ) -> Self {
         let mut document = Self {
             report,
-            flow_file: campaign.flow_file.clone(),
+            flow_file: player.flow_file().to_owned(),
+            driver_lacks: player.lacks().map(str::to_owned),
             trace,
             canary_seeds,
             crash_points: points.total,
@@ -137,8 +210,18 @@ impl Document {
         })
     }
 
-    pub(crate) fn failures(&self) -> Vec<&Failure> {
+    pub(crate) fn failures(&self) -> Vec<&AnyFailure> {
         self.shrunk.values().map(|shrunk| &shrunk.failure).collect()
+    }
+
+    /// The properties that are judged.
+    pub(crate) fn properties(&self) -> Vec<Property> {
+        let subject = self.driver_lacks.as_ref().and_then(|_| self.subject());
+        let is_judged = |property: &Property| match &subject {
+            Some(subject) => Property::MODELLED.contains(property) && property.applies(&subject.flow),
+            None => Property::SIMULATED.contains(property),
+        };
+        Property::numbered().into_iter().filter(is_judged).collect()
     }
 
     pub(crate) fn exit(&self) -> Exit {
@@ -161,16 +244,17 @@ impl Document {
 }
 
 /// The name of a failure's file.
-pub(crate) fn file_name(failure: &Failure) -> String {
+pub(crate) fn file_name(failure: &AnyFailure) -> String {
     let plain = |name: &str| name.replace(|one: char| !one.is_ascii_alphanumeric() && one != '-', "_");
-    match &failure.mutant {
-        Some(mutant) => format!("{}-{}-{}.json", plain(&failure.flow), plain(mutant), failure.property),
-        None => format!("{}-{}.json", plain(&failure.flow), failure.property),
+    let (flow, property) = (plain(failure.flow()), failure.property());
+    match failure.mutant() {
+        Some(mutant) => format!("{flow}-{}-{property}.json", plain(mutant)),
+        None => format!("{flow}-{property}.json"),
     }
 }
 
 /// The file of a failure.
-pub(crate) fn file(failure: &Failure) -> String {
+pub(crate) fn file(failure: &AnyFailure) -> String {
     match serde_json::to_string_pretty(failure) {
         Ok(json) => json + "\n",
         Err(error) => unreachable!("numbers and texts can always be written: {error}"),

@@ -26,7 +26,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, BadInput> {
     }
     let Some(mut whole) = whole else { return Err(BadInput::plain("no report", WHAT)) };
     whole.judge();
-    if let Some(subject) = whole.subject() {
+    if let (None, Some(subject)) = (&whole.driver_lacks, whole.subject()) {
         Shrunk::compare(&mut whole.shrunk, &subject.flow);
     }
     match args.format {
@@ -54,7 +54,7 @@ fn add(whole: &mut Document, part: Document) -> Result<(), String> {
     whole.seconds += part.seconds;
     for (property, other) in part.shrunk {
         let shorter = match whole.shrunk.get(&property) {
-            Some(mine) => other.failure.actions.len() < mine.failure.actions.len(),
+            Some(mine) => other.failure.length() < mine.failure.length(),
             None => true,
         };
         let modelled = whole.shrunk.get(&property).and_then(|mine| mine.modelled);

@@ -2,21 +2,25 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use countersign_models::properties::Property;
+use countersign_models::{properties::Property, simulation::walk};
 use indicatif::HumanCount;
 use owo_colors::OwoColorize;
 
 use super::{
-    document::{Document, Shrunk, file_name},
+    document::{AnyFailure, Document, Shrunk, file_name},
     lengths::Difference,
     trace::TraceDigest,
 };
-use crate::{diagram::Diagram, diagram::terminal};
+use crate::{
+    diagram::{Diagram, terminal},
+    report::WIDE,
+    wrap::wrap,
+};
 use countersign_terminal::print_line;
 
 pub(super) fn print(document: &Document, failures: Option<&Path>) {
     header(document);
-    for property in Property::numbered().into_iter().filter(|one| Property::SIMULATED.contains(one)) {
+    for property in document.properties() {
         line(document, property);
     }
     reasons(document);
@@ -54,6 +58,9 @@ fn header(document: &Document) {
         rate(report.actions),
         count(report.longest),
     );
+    if let Some(lacks) = &document.driver_lacks {
+        print_line!("  {}      random walks of it: {lacks}\n", "model".bold());
+    }
 }
 
 fn line(document: &Document, property: Property) {
@@ -84,7 +91,11 @@ fn line(document: &Document, property: Property) {
 
 /// Length of the shrunk failure, and of the model's shortest run.
 fn lengths(shrunk: &Shrunk) -> String {
-    let actions = counted(shrunk.failure.actions.len() as u64, "action");
+    let actions = counted(shrunk.failure.length() as u64, "action");
+    if let AnyFailure::Model(walk) = &shrunk.failure {
+        let callers = counted(u64::from(walk.callers), "caller");
+        return format!("shrunk to {actions} of {callers}, with {}", faults(walk));
+    }
     let known_faults =
         shrunk.modelled.map_or(String::new(), |modelled| format!(", {modelled} with its faults"));
     match (shrunk.model_shortest, shrunk.differs) {
@@ -93,6 +104,15 @@ fn lengths(shrunk: &Shrunk) -> String {
             format!("shrunk to {actions} (the model's shortest: {model}{known_faults}; {})", why.label())
         }
         (None, Some(why)) => format!("shrunk to {actions} ({})", why.label()),
+    }
+}
+
+fn faults(walk: &walk::Failure) -> String {
+    match walk.crashes + walk.faults {
+        0 => "no fault".to_owned(),
+        number => {
+            counted(u64::from(number), "crash or fault").replace("crash or faults", "crashes and faults")
+        }
     }
 }
 
@@ -123,23 +143,11 @@ fn coverage(document: &Document) {
         counts.iter().map(one).collect::<Vec<_>>().join(" · ")
     };
     print_line!("");
-    print_line!("  {}     {}", "faults".bold(), listed(&report.coverage.faults));
+    let moves = if document.driver_lacks.is_some() { "moves " } else { "faults" };
+    print_line!("  {}     {}", moves.bold(), listed(&report.coverage.faults));
     print_line!("  {}    {}", "endings".bold(), listed(&report.coverage.endings));
-    let edges = format!(
-        "{} steps of {} in the model's own world",
-        count(report.modelled_steps),
-        schedules(report.modelled)
-    );
-    match report.divergences.first() {
-        None => print_line!("  {}      {edges}: every one an edge of its graph", "model".bold()),
-        Some((seed, what)) => {
-            print_line!(
-                "  {}      {edges}; {}",
-                "model".bold(),
-                "not all are edges of its graph:".red().bold()
-            );
-            print_line!("  seed {seed}: {what}");
-        }
+    if document.driver_lacks.is_none() {
+        conformance(document);
     }
     if document.crash_points > 0 {
         print_line!(
@@ -160,11 +168,35 @@ fn coverage(document: &Document) {
     }
 }
 
+/// The comparison of the driver with the model, step by step.
+fn conformance(document: &Document) {
+    let report = &document.report;
+    let edges = format!(
+        "{} steps of {} in the model's own world",
+        count(report.modelled_steps),
+        schedules(report.modelled)
+    );
+    match report.divergences.first() {
+        None => print_line!("  {}      {edges}: every one an edge of its graph", "model".bold()),
+        Some((seed, what)) => {
+            print_line!(
+                "  {}      {edges}; {}",
+                "model".bold(),
+                "not all are edges of its graph:".red().bold()
+            );
+            print_line!("  seed {seed}: {what}");
+        }
+    }
+}
+
 fn draw(shrunk: &Shrunk) {
     let failure = &shrunk.failure;
     let Ok(replayed) = failure.replay() else { return };
-    let title = format!("{}: {} {}", failure.flow, replayed.property.id(), replayed.property.name());
+    let title = format!("{}: {} {}", failure.flow(), replayed.property.id(), replayed.property.name());
     print_line!("\n{}\n{}\n", title.bold(), replayed.property.sentence().dimmed());
+    if let Some(reason) = &replayed.reason {
+        print_line!("{}\n", wrap(reason, WIDE, 0));
+    }
     let diagram = Diagram {
         title,
         events: replayed.events,
