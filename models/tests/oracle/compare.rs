@@ -99,23 +99,25 @@ const ONCE_DIFFERENT: [u64; 24] = [
 #[test]
 fn random_flows_get_the_same_verdicts_and_costs() {
     let seeds: BTreeSet<u64> = (0..COMPARED).chain(ONCE_DIFFERENT).collect();
-    let compared: Vec<_> = seeds
+    let mut drafts: Vec<_> = seeds.into_iter().map(generator::random_flow).collect();
+    if cfg!(feature = "slow") {
+        drafts.extend(generator::rare_flows());
+    }
+    let compared: Vec<_> = drafts
         .par_iter()
-        .filter_map(|&seed| {
-            let draft = generator::random_flow(seed);
-            Some((seed, differences(&draft.file(), draft.bounds(), MAX_RANDOM_WORLDS)?))
+        .filter_map(|draft| {
+            let compared = differences(&draft.file(), draft.bounds(), MAX_RANDOM_WORLDS)?;
+            Some((draft.name(), compared))
         })
         .collect();
     println!(
         "{} flows compared, {} with too many worlds left out",
         compared.len(),
-        seeds.len() - compared.len()
+        drafts.len() - compared.len()
     );
     let different: Vec<_> = compared
         .iter()
-        .flat_map(|(seed, differences)| {
-            differences.iter().map(move |(_, what)| format!("seed {seed} {what}"))
-        })
+        .flat_map(|(name, differences)| differences.iter().map(move |(_, what)| format!("{name} {what}")))
         .collect();
     assert!(different.is_empty(), "{}", different.join("\n"));
 }

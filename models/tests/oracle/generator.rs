@@ -1,9 +1,11 @@
 //! Random valid flow files, from a seed: nearly sensible orders with keys of all kinds, mutated.
 
 mod coverage;
+mod rare;
 mod rng;
 
 pub(crate) use coverage::Coverage;
+pub(crate) use rare::rare_flows;
 use rng::Rng;
 
 #[derive(Clone)]
@@ -416,9 +418,13 @@ impl Draft {
         }
     }
 
+    pub(crate) fn name(&self) -> String {
+        format!("random flow {}", self.seed)
+    }
+
     /// The flow file.
     pub(crate) fn file(&self) -> String {
-        let mut text = format!("about = \"random flow {}\"\n", self.seed);
+        let mut text = format!("about = \"{}\"\n", self.name());
         let mut table = |name: &str, table: &Table| {
             text.push_str(&format!("\n{name}\n"));
             table.0.iter().for_each(|(key, value)| text.push_str(&format!("{key} = {}\n", value.toml())));

@@ -115,33 +115,34 @@ const WORDS: &[&str] = &[
     "no consume",
 ];
 
-/// Words that contradict each other: by prefix, any of the first with any of the second.
-const CONTRADICTIONS: &[(&str, &str)] = &[
-    ("object.uses=2", "object.uses=3"),
-    ("object.approvers=0", "object.approvers="),
-    ("object.approvers=2", "object.approvers=3"),
-    ("object.approvers=0", "object.separate"),
-    ("object.approvers=0", "decision"),
-    ("endpoint.retry=key", "endpoint.retry=keyless"),
-    ("endpoint.retry=keyless", "recall"),
-    ("endpoint.retry=keyless", "remember"),
-    ("endpoint.retry=keyless", "member remember"),
-    ("consume", "member consume"),
-    ("consume", "no consume"),
-    ("member consume", "no consume"),
-    ("consume.on_error=continue", "consume.on_error=retry"),
-    ("group.on_error=continue", "no group"),
+/// Words that no flow can have together: by prefix, any of the first with any of the second; and the reason.
+const CONTRADICTIONS: &[(&str, &str, &str)] = &[
+    ("object.uses=2", "object.uses=3", "a key has one value"),
+    ("object.approvers=0", "object.approvers=", "a key has one value"),
+    ("object.approvers=2", "object.approvers=3", "a key has one value"),
+    ("object.approvers=0", "object.separate", "without approvers there is no decision"),
+    ("object.approvers=0", "decision", "without approvers there is no decision"),
+    ("endpoint.retry=key", "endpoint.retry=keyless", "a key has one value"),
+    ("endpoint.retry=keyless", "recall", "steps for keys need requests with keys"),
+    ("endpoint.retry=keyless", "remember", "steps for keys need requests with keys"),
+    ("endpoint.retry=keyless", "member remember", "steps for keys need requests with keys"),
+    ("consume", "member consume", "a flow has at most one consume"),
+    ("consume", "no consume", "a flow has at most one consume"),
+    ("member consume", "no consume", "a flow has at most one consume"),
+    ("consume.on_error=continue", "consume.on_error=retry", "a flow has at most one consume"),
 ];
 
-fn contradict(a: &str, b: &str) -> bool {
-    let matches = |(first, second): &(&str, &str)| {
+/// Why no flow has both words; `None` if one can.
+fn contradiction(a: &str, b: &str) -> Option<&'static str> {
+    let matches = |(first, second, _): &&(&str, &str, &str)| {
         a.starts_with(first) && b.starts_with(second) || b.starts_with(first) && a.starts_with(second)
     };
     // `retry=key` is a prefix of `retry=keyless`.
     let keys = ["endpoint.retry=key", "recall", "remember", "member remember"];
     let same_side =
         |word: &str| keys.iter().any(|key| word.starts_with(key)) && word != "endpoint.retry=keyless";
-    CONTRADICTIONS.iter().any(matches) && !(same_side(a) && same_side(b))
+    let found = CONTRADICTIONS.iter().find(matches).map(|(.., why)| *why);
+    found.filter(|_| !(same_side(a) && same_side(b)))
 }
 
 impl Draft {
@@ -217,11 +218,10 @@ impl Coverage {
         WORDS.iter().copied().filter(|word| !self.pairs.contains_key(&(*word, *word))).collect()
     }
 
-    /// The pairs of different words that do not contradict each other and that no flow has had; and of how many.
-    pub(crate) fn pairs_missing(&self) -> (Vec<(&'static str, &'static str)>, usize) {
+    /// The pairs of different words that no flow has had, with the reason where none can.
+    pub(crate) fn pairs_missing(&self) -> Vec<(&'static str, &'static str, Option<&'static str>)> {
         let pairs = WORDS.iter().enumerate().flat_map(|(i, a)| WORDS[i + 1..].iter().map(move |b| (*a, *b)));
-        let possible: Vec<_> = pairs.filter(|(a, b)| !contradict(a, b)).collect();
-        let count = possible.len();
-        (possible.into_iter().filter(|pair| !self.pairs.contains_key(pair)).collect(), count)
+        let missing = pairs.filter(|pair| !self.pairs.contains_key(pair));
+        missing.map(|(a, b)| (a, b, contradiction(a, b))).collect()
     }
 }
