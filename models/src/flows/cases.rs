@@ -129,9 +129,8 @@ pub const CASES: &[Case] = &[
         story: "A claim was released when the second half of the work failed. The first half had had its effect, and \
                 the next attempt repeated it.",
         violates: &["S2"],
-        still: "A crash after the claim leaves work that no attempt finishes. When the answer of the first half is \
-                lost, the claim is released although it had its effect: the vocabulary's undo runs after an unknown \
-                outcome, too, and has no word for a release after certain refusals only.",
+        still: "A crash after the claim leaves work that no attempt finishes. The release is no step of the flow: \
+                from the first half on the fix releases nothing, and before it nothing refuses.",
         flows: flows!["10-newspack-claim-buggy", "10-newspack-claim-fixed"],
     },
     Case {
@@ -141,8 +140,8 @@ pub const CASES: &[Case] = &[
                 both.",
         violates: &["S2", "S17"],
         still: "The lock runs out while its holder is slow: two orders. The lock does not change the order of the \
-                steps: an order exists before its payment is marked, and stays when marking it fails. A unique order \
-                for each payment, in the transaction that marks it, would keep all promises.",
+                steps: an order exists before its payment is marked (S17), and stays when marking it fails (S7). \
+                Neither takes a second request, so that no lock keeps them. A unique order for each payment, in the transaction that marks it, would keep all promises.",
         flows: flows!["11-medusa-payment-buggy", "11-medusa-payment-fixed"],
     },
     Case {
