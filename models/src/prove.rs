@@ -24,6 +24,7 @@ use crate::{
 };
 pub use cutoff::Cutoff;
 use fixpoint::Fixpoint;
+use sight::Sight;
 use steps::ModelSteps;
 use view::NoRoom;
 
@@ -40,6 +41,9 @@ impl Default for Limits {
         Self { max_bytes: 1 << 30 }
     }
 }
+
+/// Views of a flow of which all properties are tried at the same time: tens of milliseconds.
+const FEW_VIEWS: usize = 4_000;
 
 /// Why a fixpoint was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,10 @@ pub enum AnyNumber {
 
 /// Result for a flow.
 pub struct Proof {
+    /// Those that prove something.
     runs: Vec<Run>,
+    /// Each open property, with a view that violates it.
+    open: Vec<(Property, String)>,
     stopped: Vec<(Set, Stopped)>,
 }
 
@@ -94,18 +101,23 @@ struct Run {
     fixpoint: Fixpoint,
 }
 
+impl Run {
+    fn proved(&self) -> Set {
+        self.wanted & !self.fixpoint.violated()
+    }
+}
+
 impl Proof {
     /// Result for `property`.
     pub fn of(&self, property: Property) -> AnyNumber {
-        if let Some(run) = self.runs.iter().find(|run| run.wanted & property.bit() != 0) {
-            let open = run.fixpoint.violating.iter().find(|(one, ..)| *one == property);
-            return match open {
-                None => AnyNumber::Proved,
-                Some((_, context, others)) => AnyNumber::Open(run.steps.show(context, others)),
-            };
+        if self.runs.iter().any(|run| run.proved() & property.bit() != 0) {
+            return AnyNumber::Proved;
         }
-        let stopped = self.stopped.iter().find(|(set, _)| set & property.bit() != 0);
-        stopped.map_or(AnyNumber::NotAsked, |(_, stopped)| AnyNumber::Stopped(*stopped))
+        if let Some((_, stopped)) = self.stopped.iter().find(|(set, _)| set & property.bit() != 0) {
+            return AnyNumber::Stopped(*stopped);
+        }
+        let open = self.open.iter().find(|(one, _)| *one == property);
+        open.map_or(AnyNumber::NotAsked, |(_, view)| AnyNumber::Open(view.clone()))
     }
 
     /// True if every view of this state of a bounded model of the flow is in every fixpoint for it.
@@ -135,6 +147,9 @@ impl Proof {
 
 /// Proves what can be proved of `wanted`, as far as it applies to `flow`. `watch` is called with the number of views
 /// every now and then, and may stop it.
+///
+/// Properties that see the same have one fixpoint. The first has contexts that name no users: it is small, and most
+/// properties need no more. Those that it leaves open have a second one.
 pub fn prove(
     flow: &Flow,
     wanted: Set,
@@ -142,44 +157,81 @@ pub fn prove(
     watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
 ) -> Proof {
     let base = Model::unseated(flow.clone());
-    let modelled =
-        Property::MODELLED.iter().filter(|one| base.applies(**one)).fold(0, |set, one| set | one.bit());
-    let wanted = wanted & modelled;
-    let mut proof = Proof { runs: Vec::new(), stopped: Vec::new() };
-    // S3 sees only runs in which nothing else happens, and the others do not see that nothing has.
-    let alone = wanted & Property::S3.bit();
-    for set in [alone, wanted & !alone] {
-        let failed = set != 0 && !proof.try_all(&base, set, limits, watch);
-        if failed && set.count_ones() > 1 {
-            // Each sees less than all of them.
-            let (_, stopped) = proof.stopped.pop().unwrap_or((0, Stopped::Watch));
-            for one in Property::MODELLED.iter().filter(|one| set & one.bit() != 0) {
-                if stopped == Stopped::Watch {
-                    proof.stopped.push((one.bit(), stopped));
-                } else {
-                    proof.try_all(&base, one.bit(), limits, watch);
+    let applies = |one: &&Property| wanted & one.bit() != 0 && base.applies(**one);
+    let mut left: Vec<Property> = Property::MODELLED.iter().filter(applies).copied().collect();
+    let mut proof = Proof { runs: Vec::new(), open: Vec::new(), stopped: Vec::new() };
+    proof.try_together(&base, &mut left, limits, watch);
+    for names_users in [false, true] {
+        let mut open = Vec::new();
+        for set in seeing_the_same(&base, &left) {
+            let steps = ModelSteps::new(base.clone(), set, names_users);
+            let fixpoint = match Fixpoint::run(&steps, limits, false, watch) {
+                Ok(fixpoint) => fixpoint,
+                Err(stopped) => {
+                    proof.stopped.push((set, stopped));
+                    continue;
+                }
+            };
+            for (property, context, others) in &fixpoint.violating {
+                open.push(*property);
+                if names_users {
+                    proof.open.push((*property, steps.show(context, others)));
                 }
             }
+            if fixpoint.violated() != set {
+                proof.runs.push(Run { wanted: set, steps, fixpoint });
+            }
         }
+        left = open;
     }
     proof
 }
 
 impl Proof {
-    fn try_all(
+    /// All at the same time, with users named, as long as the views are few: S3 sees only runs in which nothing else
+    /// happens, and the others do not see that nothing has.
+    fn try_together(
         &mut self,
         base: &Model,
-        wanted: Set,
+        left: &mut Vec<Property>,
         limits: Limits,
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> bool {
-        let steps = ModelSteps::new(base.clone(), wanted);
-        match Fixpoint::run(&steps, limits, false, watch) {
-            Ok(fixpoint) => self.runs.push(Run { wanted, steps, fixpoint }),
-            Err(stopped) => self.stopped.push((wanted, stopped)),
+    ) {
+        let all = left.iter().fold(0, |set, one| set | one.bit());
+        let alone = all & Property::S3.bit();
+        for set in [alone, all & !alone].into_iter().filter(|set| *set != 0) {
+            let steps = ModelSteps::new(base.clone(), set, true);
+            let few = |views: usize| {
+                if views > FEW_VIEWS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let Ok(fixpoint) = Fixpoint::run(&steps, limits, false, &mut |views| match few(views) {
+                ControlFlow::Continue(()) => watch(views),
+                many => many,
+            }) else {
+                continue;
+            };
+            for (property, context, others) in &fixpoint.violating {
+                self.open.push((*property, steps.show(context, others)));
+            }
+            left.retain(|one| set & one.bit() == 0);
+            if fixpoint.violated() != set {
+                self.runs.push(Run { wanted: set, steps, fixpoint });
+            }
         }
-        self.stopped.last().is_none_or(|(set, _)| *set != wanted)
     }
+}
+
+/// Sets of the properties that see the same of a state.
+fn seeing_the_same(base: &Model, properties: &[Property]) -> Vec<Set> {
+    let mut sets: Vec<(Sight, Set)> = Vec::new();
+    for property in properties {
+        let sight = Sight::new(base, property.bit());
+        match sets.iter_mut().find(|(other, _)| *other == sight) {
+            Some((_, set)) => *set |= property.bit(),
+            None => sets.push((sight, property.bit())),
+        }
+    }
+    sets.into_iter().map(|(_, set)| set).collect()
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ impl Model {
     }
 
     /// True if only the uses of successful attempts count: L1 is owed to them only.
-    pub(super) fn counts_uses_of_successes(&self) -> bool {
+    pub(crate) fn counts_uses_of_successes(&self) -> bool {
         self.flow.object().failed_attempt == FailedAttempt::Burn && self.flow.acts().next().is_some()
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Claim<'t> {
     pub(super) proved: Set,
     /// Further properties that the views were made for, and that some of them violate.
     open: Set,
+    /// The contexts name no users.
+    is_coarse: bool,
     pub(super) contexts: Vec<&'t str>,
     pub(super) participants: Vec<&'t str>,
     /// In the order in which they follow, each with its line.
@@ -108,14 +110,15 @@ impl Proof {
         let mut has_claims = false;
         for run in &self.runs {
             let open = run.fixpoint.violated();
-            if run.wanted & !open != 0 {
-                has_claims = true;
-                let _ = writeln!(text, "proved{}", ids(run.wanted & !open));
-                if open != 0 {
-                    let _ = writeln!(text, "open{}", ids(run.wanted & open));
-                }
-                write_views(&run.steps, &run.fixpoint, &mut text).ok()?;
+            has_claims = true;
+            let _ = writeln!(text, "proved{}", ids(run.proved()));
+            if open != 0 {
+                let _ = writeln!(text, "open{}", ids(run.wanted & open));
             }
+            if !run.steps.abstraction.names_users {
+                text.push_str("coarse\n");
+            }
+            write_views(&run.steps, &run.fixpoint, &mut text).ok()?;
         }
         has_claims.then_some(text)
     }
@@ -188,7 +191,7 @@ pub fn check(text: &str, flow_file: Option<&str>) -> Result<Certified, Refusal> 
     let (mut properties, mut views) = (0, 0);
     while reader.peek().is_some() {
         let claim = reader.claim(&base)?;
-        let steps = ModelSteps::new(base.clone(), claim.proved | claim.open);
+        let steps = ModelSteps::new(base.clone(), claim.proved | claim.open, !claim.is_coarse);
         checker::check(&steps, &claim)?;
         properties |= claim.proved;
         views += claim.views.len();
@@ -245,11 +248,22 @@ impl<'t> Reader<'t> {
     fn claim(&mut self, base: &Model) -> Result<Claim<'t>, Refusal> {
         let proved = self.field("proved ").ok_or_else(|| self.malformed("`proved` and properties"))?;
         let proved = self.properties(base, proved)?;
-        let mut claim =
-            Claim { line: self.at, proved, open: 0, contexts: vec![], participants: vec![], views: vec![] };
+        let mut claim = Claim {
+            line: self.at,
+            proved,
+            open: 0,
+            is_coarse: false,
+            contexts: vec![],
+            participants: vec![],
+            views: vec![],
+        };
         if let Some(open) = self.peek().and_then(|line| line.strip_prefix("open ")) {
             self.at += 1;
             claim.open = self.properties(base, open)?;
+        }
+        if self.peek() == Some("coarse") {
+            self.at += 1;
+            claim.is_coarse = true;
         }
         let wanted = claim.proved | claim.open;
         if wanted & Property::S3.bit() != 0 && wanted != Property::S3.bit() {

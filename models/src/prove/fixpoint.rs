@@ -90,7 +90,7 @@ pub(super) struct Fixpoint {
 }
 
 impl Fixpoint {
-    /// Runs to the end, or to a limit. `together`: moves every pair of participants together, rather than rely on
+    /// Runs to the end, or to a limit. The end comes earlier where a view violates each of the properties. `together`: moves every pair of participants together, rather than rely on
     /// that a move leaves the others as they were.
     pub(super) fn run(
         steps: &impl Steps,
@@ -111,6 +111,9 @@ impl Fixpoint {
         fixpoint.node(steps, steps.initial())?;
         let mut turns = 0_usize;
         while let Some((node, other)) = fixpoint.queue.pop() {
+            if steps.wanted() & !fixpoint.violated == 0 {
+                break;
+            }
             fixpoint.expand(steps, node, other, together)?;
             turns += 1;
             if turns.is_multiple_of(256) {

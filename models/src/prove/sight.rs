@@ -4,59 +4,93 @@
 //! says which properties read its field. What holds a count is cut off where larger counts are judged the same and
 //! nothing is ever subtracted.
 
-use countersign::protocol::FailedAttempt;
+use countersign::protocol::{Atomicity, FailedAttempt, Flow, Retry, StepAction, Storage};
 
 use super::view::Participant;
 use crate::{
     model::Model,
     properties::{
         PromotionState,
-        Property::{self, L1, L2, L3, S2, S3, S7, S8, S10, S11, S13, S17, S21},
+        Property::{self, L1, L2, L3, L4, S2, S3, S7, S8, S10, S11, S13, S17, S21},
         Set,
     },
     world::{Attempt, TargetStatus, Violated, World},
 };
 
 /// The fields to keep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sight {
-    wanted: Set,
     /// Only runs in which nothing has happened that S3 leaves out.
     pub(super) clean_only: bool,
+    /// The two attempts of a caller are one participant. If not, a retry is one caller more.
+    pub(super) callers: bool,
+    /// The number of successes.
+    pub(super) successes: bool,
+    pub(super) targets: bool,
+    decisions: bool,
+    executed_events: bool,
+    applied: bool,
+    effects: bool,
+    building: bool,
+    promised: bool,
+    began_on_usable: bool,
+    is_excused: bool,
+    is_owed: bool,
+    wrote: bool,
+    acted: bool,
+    deploys: bool,
     /// The largest distinct counts of uses, swaps and effects; `None` where a move decrements.
     cap: Option<u8>,
+    /// Of uses and events only the difference is read, once the object is used up.
+    only_difference: bool,
     has_undone_writes: bool,
+    recalls: bool,
+    counts_uses_of_successes: bool,
     uses: u8,
 }
 
 impl Sight {
     /// The part of `model`'s states that `wanted` reads. S3 is requested alone.
     pub(super) fn new(model: &Model, wanted: Set) -> Self {
-        let uses = model.flow().object().uses;
-        let subtracts = model.layout().undone != 0;
+        let sees = |properties: &[Property]| properties.iter().any(|one| wanted & one.bit() != 0);
+        let (flow, layout) = (model.flow(), model.layout());
+        let uses = flow.object().uses;
+        let clean_only = wanted == S3.bit();
+        let has_undone_writes = layout.undone_writes != 0;
         // S17 compares the effects with the swaps, where there are several.
-        let compares = uses > 1 && wanted & S17.bit() != 0;
+        let compares = uses > 1 && sees(&[S17]);
+        let burns = flow.object().failed_attempt == FailedAttempt::Burn;
+        let retry_is_judged = sees(&[S13]) || (sees(&[L4]) && flow.endpoint().retry == Retry::Key);
         Self {
-            wanted,
-            clean_only: wanted == S3.bit(),
-            cap: (!subtracts && !compares).then_some(uses + 1),
-            has_undone_writes: model.layout().undone_writes != 0,
+            clean_only,
+            // A run with a retry is not clean.
+            callers: layout.retries && !clean_only && (retry_is_judged || reads_callers(flow)),
+            successes: sees(&[S2, S3]) || (sees(&[L1]) && burns),
+            targets: has_undone_writes || sees(&[S11, L2]),
+            decisions: sees(&[S10]),
+            executed_events: sees(&[S8]),
+            applied: sees(&[S2, S17, L1, L3]),
+            effects: sees(&[S2, S17, L1]),
+            building: has_undone_writes || sees(&[L2]),
+            promised: sees(&[L3]),
+            began_on_usable: sees(&[S21, L3]),
+            is_excused: sees(&[S13, S21]),
+            is_owed: sees(&[S13]),
+            wrote: sees(&[S7]),
+            acted: sees(&[S2, S3, S7, S13]),
+            deploys: has_undone_writes || sees(&[S3, S8, L2]),
+            cap: (layout.undone == 0 && !compares).then_some(uses + 1),
+            // A count that was read, or is reset, is not seen as a difference.
+            only_difference: sees(&[S8])
+                && layout.undone == 0
+                && !flow.consume().is_some_and(|consume| {
+                    consume.atomicity == Atomicity::ReadThenWrite || consume.storage == Storage::Memory
+                }),
+            has_undone_writes,
+            recalls: flow.steps().iter().any(|step| matches!(step.action, StepAction::Recall { .. })),
+            counts_uses_of_successes: model.counts_uses_of_successes(),
             uses,
         }
-    }
-
-    fn sees(&self, properties: &[Property]) -> bool {
-        properties.iter().any(|one| self.wanted & one.bit() != 0)
-    }
-
-    /// True if the number of successes is read.
-    pub(super) fn counts_successes(&self, model: &Model) -> bool {
-        self.sees(&[S2, S3])
-            || (self.sees(&[L1]) && model.flow().object().failed_attempt == FailedAttempt::Burn)
-    }
-
-    pub(super) fn sees_targets(&self) -> bool {
-        self.has_undone_writes || self.sees(&[S11, L2])
     }
 
     /// Forgets what is not seen of the world. One crash and one fault may always happen.
@@ -66,29 +100,34 @@ impl Sight {
         if !self.clean_only {
             (world.clean, world.approved) = (false, false);
         }
-        if !self.sees(&[S10]) {
+        if !self.decisions {
             world.decisions = 0;
         }
-        if !self.sees(&[S8]) {
+        if !self.executed_events {
             world.executed_events = 0;
         }
-        if !self.sees(&[S2, S17, L1, L3]) {
+        if !self.applied {
             world.applied = 0;
         }
-        if !self.sees(&[S2, S17, L1]) {
+        if !self.effects {
             world.effects = Default::default();
         }
         if let Some(cap) = self.cap {
             world.applied = world.applied.min(cap);
             world.effects = world.effects.map(|count| count.min(cap));
-            if !self.sees(&[S8]) {
+            if !self.executed_events {
                 world.uses = world.uses.min(self.uses);
             }
         }
-        if !self.sees_targets() {
+        if self.only_difference {
+            let more = world.uses.saturating_sub(self.uses).min(world.executed_events);
+            world.uses -= more;
+            world.executed_events -= more;
+        }
+        if !self.targets {
             world.targets = [TargetStatus::Absent; crate::world::MAX_TARGETS];
             world.jobs.iter_mut().flatten().for_each(|job| job.target = None);
-        } else if !self.sees(&[L2]) && !self.has_undone_writes {
+        } else if !self.building {
             // S11 counts them.
             for target in world.targets.iter_mut().filter(|one| **one == TargetStatus::Building) {
                 *target = TargetStatus::Settled;
@@ -101,30 +140,50 @@ impl Sight {
 
     /// Forgets what is not seen of an attempt.
     pub(super) fn forget_of(&self, one: &mut Attempt) {
-        if !self.sees(&[S21, L3]) {
+        if !self.clean_only {
+            one.stage = one.stage.merged();
+        }
+        if !self.began_on_usable {
             one.began_on_usable = false;
         }
-        if !self.sees(&[S13, S21]) {
+        if !self.is_excused {
             one.is_excused = false;
         }
-        if !self.sees(&[S13]) {
+        if !self.is_owed {
             one.is_owed = false;
         }
-        if !self.sees(&[S7]) {
+        if !self.wrote {
             one.wrote = false;
         }
-        if !self.sees(&[S2, S3, S7, S13]) {
+        if !self.acted {
             one.acted = Default::default();
         }
-        if self.cap.is_some() && !self.sees(&[S8]) {
+        if self.cap.is_some() && !self.executed_events {
             one.seen = one.seen.min(self.uses);
         }
-        if !self.sees(&[S3, S8, L2]) && !self.has_undone_writes {
+        if !self.deploys {
             one.deploys = Default::default();
         }
-        if !self.sees_targets() {
+        if !self.targets {
             (one.target, one.created) = (None, false);
             one.deploys.iter_mut().for_each(|deploy| deploy.target = None);
+        }
+        if !self.recalls {
+            (one.has_marker, one.is_stored, one.stored_answers) = (false, false, 0);
+        }
+        if !self.callers && one.stage.has_ended() {
+            // What only the other attempt of the same caller reads.
+            let refused = one.stage.is_refused();
+            let counts = refused || (one.stage.is_success() && self.counts_uses_of_successes);
+            *one = Attempt {
+                stage: one.stage,
+                began_on_usable: one.began_on_usable,
+                wrote: one.wrote && refused,
+                acted: if refused { one.acted } else { Default::default() },
+                uses: if counts { one.uses } else { 0 },
+                deploys: one.deploys,
+                ..Attempt::default()
+            };
         }
     }
 
@@ -135,10 +194,22 @@ impl Sight {
         let kept = one
             .attempts
             .iter()
-            .find(|one| (self.sees(&[L3]) && promised(one)) || (self.clean_only && lost(one)))?;
+            .find(|one| (self.promised && promised(one)) || (self.clean_only && lost(one)))?;
         let stage = if self.clean_only { kept.stage } else { PromotionState::PreflightRefused };
         let attempt =
             Attempt { stage, began_on_usable: kept.began_on_usable, uses: kept.uses, ..Attempt::default() };
         Some(Participant::done(attempt))
     }
+}
+
+/// True if a step reads which two attempts are of one caller.
+fn reads_callers(flow: &Flow) -> bool {
+    let reads = |action: &StepAction| match action {
+        StepAction::Recall { .. } => true,
+        StepAction::Validate { accept_own, .. } => *accept_own,
+        StepAction::Lease(lease) => lease.reentrant,
+        _ => false,
+    };
+    flow.steps().iter().any(|step| reads(&step.action))
+        || flow.consume().is_some_and(|consume| consume.accept_own)
 }

@@ -35,6 +35,8 @@ pub(super) struct Step {
 
 /// States as views, and their moves.
 pub(super) trait Steps {
+    /// The properties that are asked for.
+    fn wanted(&self) -> Set;
     /// The initial context.
     fn initial(&self) -> Context;
     /// Every move of `mover` in the state of these participants.
@@ -56,14 +58,18 @@ pub(super) struct ModelSteps {
 }
 
 impl ModelSteps {
-    pub(super) fn new(base: Model, wanted: Set) -> Self {
+    pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
         use Property::{L1, L2, L3, L4, S3, S8};
         let of_views = [L1, L2, L3, L4, S3, S8].into_iter().fold(0, |set, one| set | one.bit());
-        Self { abstraction: Abstraction::new(base, wanted), wanted, lossy: wanted & !of_views }
+        Self { abstraction: Abstraction::new(base, wanted, names_users), wanted, lossy: wanted & !of_views }
     }
 }
 
 impl Steps for ModelSteps {
+    fn wanted(&self) -> Set {
+        self.wanted
+    }
+
     fn initial(&self) -> Context {
         self.abstraction.initial()
     }
@@ -181,9 +187,11 @@ impl ModelSteps {
         state: &State,
         has: impl Fn(&Context, Option<&Participant>) -> bool,
     ) -> bool {
-        let seating = Seating { model: model.clone(), seats: Abstraction::seats_of(model) };
+        let seating = Seating { model: model.clone(), seats: self.abstraction.seats_of(model) };
         let may_be_named = |seat: &usize| self.abstraction.has_effect(state, seating.seats[*seat]);
-        let candidates: Vec<usize> = (1..seating.seats.len()).filter(may_be_named).collect();
+        let names_users = self.abstraction.names_users;
+        let candidates: Vec<usize> =
+            (1..seating.seats.len()).filter(|_| names_users).filter(may_be_named).collect();
         (0..1_u32 << candidates.len()).any(|choice| {
             let named = candidates.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
             let named: Vec<usize> = named.map(|(_, seat)| *seat).collect();

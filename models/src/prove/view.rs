@@ -5,7 +5,11 @@
 //! writers) and the first that have an effect and are not over, as many as there are uses. A participant that does
 //! nothing more and shows nothing more is left out; one that has not begun is always there.
 
-use std::{cell::RefCell, hash::BuildHasher, rc::Rc};
+use std::{
+    cell::RefCell,
+    hash::{BuildHasher, Hash, Hasher},
+    rc::Rc,
+};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -38,13 +42,52 @@ pub(super) enum Class {
 }
 
 /// One participant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Participant {
     pub(super) class: Class,
     pub(super) attempts: [Attempt; 2],
     /// The bits of its keys, and its jobs, where they are its own.
     keyed: [u8; ACTS],
     jobs: [[Job; 2]; ACTS],
+}
+
+impl Hash for Participant {
+    /// Hashes what differs between most participants, in few words, for a map that compares them as a whole.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        for one in &self.attempts {
+            let bytes = [
+                one.stage as u8,
+                one.cursor,
+                one.held as u8,
+                one.target.map_or(0, |target| target + 1),
+                one.seen,
+                one.uses | one.answers << 2 | one.stored_answers << 5,
+                one.ending.map_or(0, |stage| stage as u8 + 1),
+                u8::from(one.created) | u8::from(one.is_fenced) << 1 | u8::from(one.holds_lease) << 2,
+            ];
+            let flags = [
+                one.is_retrying,
+                one.repeats,
+                one.is_excused,
+                one.began_on_usable,
+                one.is_owed,
+                one.is_forgotten,
+                one.has_event,
+                one.wrote,
+                one.has_marker,
+                one.is_stored,
+            ];
+            let flags = flags.iter().fold(0, |bits, flag| bits << 1 | u64::from(*flag));
+            let acts = one.acted.iter().zip(&one.deploys);
+            let acts = acts.fold(flags, |bits, (count, deploy)| {
+                bits << 3 | u64::from(*count) << 1 | u64::from(deploy.runs)
+            });
+            hasher.write_u64(u64::from_le_bytes(bytes));
+            hasher.write_u64(acts ^ one.undoable << 32);
+        }
+        let jobs = self.jobs.iter().flatten().fold(0, |bits, job| bits << 3 | job.status as u64);
+        hasher.write_u64(jobs << 8 | self.class as u64);
+    }
 }
 
 impl Participant {
@@ -87,12 +130,59 @@ impl Participant {
 
 /// What all attempts share, and who is named. The world's attempts are those of the named ones, in order, after the
 /// blank caller.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Context {
     pub(super) world: World,
     pub(super) named: Vec<Participant>,
     /// Attempts that have succeeded, up to one more than the uses.
     pub(super) successes: u8,
+}
+
+impl Hash for Context {
+    /// As a participant's.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let world = &self.world;
+        let (holder, known) = match world.lease {
+            Lease::Held { by, known } => (by + 1, known),
+            Lease::Free => (0, false),
+        };
+        let bytes = [
+            world.status as u8,
+            world.uses << 4 | world.applied,
+            world.executed_events << 4 | world.decisions,
+            world.presses.counted << 4 | world.presses.people,
+            holder,
+            world.lease_last.map_or(0, |last| last + 1),
+            world.last_user.map_or(0, |last| last + 1) << 4 | self.successes,
+            world.created() << 4 | world.vault_writer.map_or(0, |last| last + 1),
+        ];
+        let flags = [
+            known,
+            world.approved,
+            world.was_revoked,
+            world.window_passed,
+            world.drifted,
+            world.target_drifted,
+            world.vault_written,
+            world.clean,
+            world.fence_shared,
+            world.lease_shared,
+            world.presses.requester,
+            world.presses.scanner,
+        ];
+        let flags = flags.iter().fold(0, |bits, flag| bits << 1 | u64::from(*flag));
+        let acts = world.effects.iter().zip(&world.keyed).zip(&world.jobs);
+        let acts = acts.fold(flags, |bits, ((effects, keyed), jobs)| {
+            bits << 9 | u64::from(*effects) << 5 | u64::from(*keyed & 1) << 4 | jobs[0].status as u64
+        });
+        hasher.write_u64(u64::from_le_bytes(bytes));
+        hasher.write_u64(acts);
+        let targets = world.targets.iter().zip(&world.writers);
+        hasher.write_u64(targets.fold(0, |bits, (target, writer)| {
+            bits << 6 | (*target as u64) << 4 | u64::from(writer.map_or(0, |last| last + 1) & 15)
+        }));
+        self.named.hash(hasher);
+    }
 }
 
 /// A context and its other participants.
@@ -128,26 +218,18 @@ pub(super) struct NoRoom;
 pub(super) struct Abstraction {
     base: Model,
     pub(super) sight: Sight,
-    retries: bool,
-    counts_successes: bool,
+    /// A context names participants that have used the object or acted.
+    pub(super) names_users: bool,
     own_keys: bool,
     uses: u8,
     seatings: RefCell<HashMap<Vec<Class>, Rc<Seating>, FixedState>>,
 }
 
 impl Abstraction {
-    pub(super) fn new(base: Model, wanted: Set) -> Self {
+    pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
         let sight = Sight::new(&base, wanted);
         let uses = base.flow().object().uses;
-        Self {
-            sight,
-            retries: base.layout().retries,
-            counts_successes: sight.counts_successes(&base),
-            own_keys: uses > 1,
-            uses,
-            base,
-            seatings: RefCell::default(),
-        }
+        Self { sight, names_users, own_keys: uses > 1, uses, base, seatings: RefCell::default() }
     }
 
     /// The classes that take part.
@@ -174,7 +256,7 @@ impl Abstraction {
     }
 
     fn width(&self, class: Class) -> u8 {
-        1 + u8::from(self.retries && matches!(class, Class::Caller | Class::Foreign))
+        1 + u8::from(self.sight.callers && matches!(class, Class::Caller | Class::Foreign))
     }
 
     fn seating(&self, classes: Vec<Class>) -> Result<Rc<Seating>, NoRoom> {
@@ -278,7 +360,7 @@ impl Abstraction {
         let mut world = next.world;
         let mut lossy = world.violated != crate::world::Violated::default();
         let mut successes = 0;
-        if self.counts_successes {
+        if self.sight.successes {
             let (earlier, count) =
                 before.map_or((0, 0), |(before, count)| (self.seen_successes(before, seating), count));
             let more = self.seen_successes(next, seating).saturating_sub(earlier);
@@ -317,7 +399,7 @@ impl Abstraction {
                 continue;
             }
             one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
-            if one.class == Class::Done || one.is_over(self.retries) {
+            if one.class == Class::Done || one.is_over(self.sight.callers) {
                 lossy = true;
                 one = match self.sight.remains(&one) {
                     Some(rest) => rest,
@@ -327,7 +409,7 @@ impl Abstraction {
                     None => continue,
                 };
             }
-            if self.own_keys && !self.keeps_targets() {
+            if self.own_keys && !self.sight.targets {
                 one.jobs.iter_mut().flatten().for_each(|job| job.target = None);
             }
             parts.push((seat, one));
@@ -350,15 +432,14 @@ impl Abstraction {
         Parts { context: Context { world, named: members, successes }, others, lossy }
     }
 
-    fn keeps_targets(&self) -> bool {
-        self.sight.sees_targets()
-    }
-
     /// The seats of the first that have an effect and are not over, besides those that are referred to: as many that
     /// have used the object as there are uses, and as many that have only acted. Those that were named stay named, and
     /// a newcomer is when there is room.
     fn users(&self, parts: &[(usize, Participant)], order: &[usize], naming: Naming<'_>) -> Vec<usize> {
         let mut users: Vec<(usize, &Participant)> = Vec::new();
+        if !self.names_users {
+            return Vec::new();
+        }
         for has_effect in [Participant::has_used, Participant::has_only_acted] {
             let all = || parts.iter().filter(|(_, one)| one.class != Class::Done && has_effect(one));
             let referred = all().filter(|(seat, _)| order.contains(seat)).count();
@@ -407,7 +488,7 @@ impl Abstraction {
     }
 
     /// The seats of a state of a model that has no blank caller.
-    pub(super) fn seats_of(model: &Model) -> Vec<(Class, u8, u8)> {
+    pub(super) fn seats_of(&self, model: &Model) -> Vec<(Class, u8, u8)> {
         let mut seats = vec![(Class::Caller, u8::MAX, 0)];
         for (index, one) in (0..).zip(model.cast()) {
             let class = match one.role {
@@ -416,7 +497,7 @@ impl Abstraction {
                 Role::OtherTenant => Class::OtherTenant,
                 Role::Scanner => Class::Scanner,
             };
-            match one.retry_of {
+            match one.retry_of.filter(|_| self.sight.callers) {
                 None => seats.push((class, index, 1)),
                 Some(_) => seats.last_mut().iter_mut().for_each(|(.., width)| *width = 2),
             }
