@@ -11,7 +11,7 @@ use crate::{
     model::Model,
     properties::{
         PromotionState,
-        Property::{self, L1, L2, L3, L4, S2, S3, S7, S8, S10, S11, S13, S17, S21},
+        Property::{self, L1, L2, L3, L4, S2, S3, S7, S8, S10, S11, S13, S17, S18, S19, S21, S22},
         Set,
     },
     world::{Attempt, TargetStatus, Violated, World},
@@ -39,8 +39,16 @@ pub(super) struct Sight {
     wrote: bool,
     acted: bool,
     deploys: bool,
-    /// The largest distinct counts of uses, swaps and effects; `None` where a move decrements.
+    /// The largest distinct counts of uses and swaps; `None` where a move decrements.
     cap: Option<u8>,
+    /// The same of effects.
+    effects_cap: Option<u8>,
+    /// The object has one use, and only the last one is undone.
+    undoes_last: bool,
+    swaps_are_counted: bool,
+    target_drift: bool,
+    people: bool,
+    requester: bool,
     /// Of uses and events only the difference is read, once the object is used up.
     only_difference: bool,
     has_undone_writes: bool,
@@ -60,6 +68,11 @@ impl Sight {
         // S17 compares the effects with the swaps, where there are several.
         let compares = uses > 1 && sees(&[S17]);
         let burns = flow.object().failed_attempt == FailedAttempt::Burn;
+        let undoes = |wanted: fn(&StepAction) -> bool| {
+            flow.steps().iter().any(|step| step.is_undone() && wanted(&step.action))
+        };
+        let gives_back = undoes(|action| matches!(action, StepAction::Consume(_)));
+        let refunds = undoes(|action| matches!(action, StepAction::Act(_)));
         let retry_is_judged = sees(&[S13]) || (sees(&[L4]) && flow.endpoint().retry == Retry::Key);
         Self {
             clean_only,
@@ -79,10 +92,16 @@ impl Sight {
             wrote: sees(&[S7]),
             acted: sees(&[S2, S3, S7, S13]),
             deploys: has_undone_writes || sees(&[S3, S8, L2]),
-            cap: (layout.undone == 0 && !compares).then_some(uses + 1),
+            cap: (!gives_back && !compares).then_some(uses + 1),
+            effects_cap: (!refunds && !compares).then_some(uses + 1),
+            undoes_last: gives_back && uses == 1,
+            swaps_are_counted: sees(&[S2]),
+            target_drift: sees(&[S22]) || compares_target(flow),
+            people: sees(&[S18]),
+            requester: sees(&[S18, S19]),
             // A count that was read, or is reset, is not seen as a difference.
             only_difference: sees(&[S8])
-                && layout.undone == 0
+                && !gives_back
                 && !flow.consume().is_some_and(|consume| {
                     consume.atomicity == Atomicity::ReadThenWrite || consume.storage == Storage::Memory
                 }),
@@ -93,8 +112,9 @@ impl Sight {
         }
     }
 
-    /// Forgets what is not seen of the world. One crash and one fault may always happen.
-    pub(super) fn forget(&self, world: &mut World) {
+    /// Forgets what is not seen of the world, in which the last user has `last_uses` uses that it may undo. One crash
+    /// and one fault may always happen.
+    pub(super) fn forget(&self, world: &mut World, last_uses: u8) {
         (world.crashes_left, world.faults_left) = (1, 1);
         world.violated = Violated::default();
         if !self.clean_only {
@@ -114,10 +134,31 @@ impl Sight {
         }
         if let Some(cap) = self.cap {
             world.applied = world.applied.min(cap);
-            world.effects = world.effects.map(|count| count.min(cap));
             if !self.executed_events {
                 world.uses = world.uses.min(self.uses);
             }
+        }
+        if let Some(cap) = self.effects_cap {
+            world.effects = world.effects.map(|count| count.min(cap));
+        }
+        if self.undoes_last {
+            // Below what the last user may undo it only matters that there is a use.
+            let most = 1 + last_uses;
+            if !self.executed_events {
+                world.uses = world.uses.min(most);
+            }
+            if !self.swaps_are_counted {
+                world.applied = world.applied.min(most);
+            }
+        }
+        if !self.target_drift {
+            world.target_drifted = false;
+        }
+        if !self.people {
+            world.presses.people = 0;
+        }
+        if !self.requester {
+            world.presses.requester = false;
         }
         if self.only_difference {
             let more = world.uses.saturating_sub(self.uses).min(world.executed_events);
@@ -158,7 +199,7 @@ impl Sight {
         if !self.acted {
             one.acted = Default::default();
         }
-        if self.cap.is_some() && !self.executed_events {
+        if (self.cap.is_some() || self.undoes_last) && !self.executed_events {
             one.seen = one.seen.min(self.uses);
         }
         if !self.deploys {
@@ -187,6 +228,28 @@ impl Sight {
         }
     }
 
+    /// Of an attempt that was not answered with success, and whose caller has sent its retry, forgets how it ended: a
+    /// violation shows when it ends. True if there was something to forget.
+    pub(super) fn forget_end_of(&self, one: &mut Participant) -> bool {
+        if !self.callers || self.is_owed || one.attempts[1].stage == PromotionState::Waiting {
+            return false;
+        }
+        let before = *one;
+        for at in [0, 1] {
+            let other_has_ended = one.attempts[1 - at].stage.has_ended();
+            let attempt = &mut one.attempts[at];
+            let is_promised = self.promised && attempt.stage.is_preflight() && attempt.began_on_usable;
+            if attempt.stage.has_ended() && !attempt.stage.is_success() && !is_promised {
+                attempt.stage = PromotionState::Killed;
+                (attempt.wrote, attempt.began_on_usable) = (false, false);
+                if other_has_ended {
+                    (attempt.acted, attempt.uses) = (Default::default(), 0);
+                }
+            }
+        }
+        *one != before
+    }
+
     /// The part of an inactive participant that is still read; `None` if there is none.
     pub(super) fn remains(&self, one: &Participant) -> Option<Participant> {
         let promised = |one: &&Attempt| one.stage.is_preflight() && one.began_on_usable;
@@ -200,6 +263,13 @@ impl Sight {
             Attempt { stage, began_on_usable: kept.began_on_usable, uses: kept.uses, ..Attempt::default() };
         Some(Participant::done(attempt))
     }
+}
+
+/// True if a step compares the target's version.
+fn compares_target(flow: &Flow) -> bool {
+    let checks = |action: &StepAction| matches!(action, StepAction::Validate { checks, .. } if checks.target);
+    flow.steps().iter().any(|step| checks(&step.action))
+        || flow.consume().is_some_and(|consume| consume.guards.target)
 }
 
 /// True if a step reads which two attempts are of one caller.

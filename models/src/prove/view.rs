@@ -319,7 +319,7 @@ impl Abstraction {
     /// The initial context.
     pub(super) fn initial(&self) -> Context {
         let mut world = self.base.initial().world;
-        self.sight.forget(&mut world);
+        self.sight.forget(&mut world, 0);
         Context { world, named: Vec::new(), successes: 0 }
     }
 
@@ -399,6 +399,7 @@ impl Abstraction {
                 continue;
             }
             one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
+            lossy |= self.sight.forget_end_of(&mut one);
             if one.class == Class::Done || one.is_over(self.sight.callers) {
                 lossy = true;
                 one = match self.sight.remains(&one) {
@@ -419,8 +420,9 @@ impl Abstraction {
         let find = |seat: usize| parts.iter().find(|(other, _)| *other == seat).map(|(_, one)| *one);
         let members: Vec<Participant> = order.iter().filter_map(|seat| find(*seat)).collect();
         let others = parts.iter().filter(|(seat, _)| !order.contains(seat)).map(|(_, one)| *one).collect();
+        let last_uses = world.last_user.map_or(0, |last| next.attempts[usize::from(last)].uses);
         self.renumber(&mut world, seating, &order, &members);
-        self.sight.forget(&mut world);
+        self.sight.forget(&mut world, last_uses);
         if self.own_keys {
             world.keyed = [0; ACTS];
             world
