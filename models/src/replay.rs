@@ -12,6 +12,8 @@ mod harness;
 mod memory;
 mod observed;
 mod real;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, fmt, rc::Rc};
 
@@ -57,7 +59,8 @@ impl fmt::Display for Divergence {
         for (number, scene) in self.path.iter().enumerate() {
             writeln!(f, "{:>5} {scene}", number + 1)?;
         }
-        write!(f, "expected {:#?}\nfound {:#?}", self.expected, self.found)
+        let fields = self.expected.differing(&self.found).join(", ");
+        write!(f, "differs in {fields}\nexpected {:#?}\nfound {:#?}", self.expected, self.found)
     }
 }
 
@@ -96,6 +99,18 @@ pub fn replay_on<R: StoreHarness>(
     harness: &mut R,
     spoil: impl Fn(&R, Uuid),
 ) -> Result<Replayed, Box<Divergence>> {
+    replay_seen(model, harness, |harness, real| {
+        spoil(harness, real.approval);
+        harness.look(&real.about())
+    })
+}
+
+/// As [`replay_on`]; `look` returns what the store contains after an action.
+fn replay_seen<R: StoreHarness>(
+    model: &Model,
+    harness: &mut R,
+    look: impl Fn(&mut R, &mut Real) -> Records,
+) -> Result<Replayed, Box<Divergence>> {
     let mut known = HashSet::with_hasher(foldhash::fast::FixedState::default());
     known.insert(model.pack(&model.initial()));
     let real = Real::new(model, harness);
@@ -108,9 +123,8 @@ pub fn replay_on<R: StoreHarness>(
             let mut real = node.real.clone();
             harness.restore(&node.saved);
             real.act(model, action, harness, &node.records);
-            spoil(harness, real.approval);
             edges += 1;
-            let records = harness.look(&real.about());
+            let records = look(harness, &mut real);
             let (expected, found) =
                 (Observed::of_model(model, &next), real.observe(&records, next.world.clean));
             if expected != found {

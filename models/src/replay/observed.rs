@@ -46,6 +46,52 @@ struct ObservedConsumer {
 }
 
 impl Observed {
+    /// The names of the fields in which the two differ.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        // Without `..`: a field that is left out here does not compile.
+        let Self {
+            status,
+            window_passed,
+            decisions,
+            executed_events,
+            targets,
+            vault_written,
+            job,
+            job_carries,
+            unkeyed_launches,
+            job_launched,
+            launched_other,
+            lease_held,
+            consumers,
+        } = self;
+        let any = |differs: fn(&ObservedConsumer, &ObservedConsumer) -> bool| {
+            consumers.iter().zip(&other.consumers).any(|(one, other)| differs(one, other))
+        };
+        [
+            ("status", *status != other.status),
+            ("window_passed", *window_passed != other.window_passed),
+            ("decisions", *decisions != other.decisions),
+            ("executed_events", *executed_events != other.executed_events),
+            ("targets", *targets != other.targets),
+            ("vault_written", *vault_written != other.vault_written),
+            ("job", *job != other.job),
+            ("job_carries", *job_carries != other.job_carries),
+            ("unkeyed_launches", *unkeyed_launches != other.unkeyed_launches),
+            ("job_launched", *job_launched != other.job_launched),
+            ("launched_other", *launched_other != other.launched_other),
+            ("lease_held", *lease_held != other.lease_held),
+            ("consumers", consumers.len() != other.consumers.len()),
+            ("stage", any(|one, other| one.stage != other.stage)),
+            ("deploying", any(|one, other| one.deploying != other.deploying)),
+            ("holds", any(|one, other| one.holds != other.holds)),
+            ("leased_last", any(|one, other| one.leased_last != other.leased_last)),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+
     /// The observation that the model predicts.
     pub(super) fn of_model(model: &Model, state: &State) -> Self {
         let world = &state.world;
