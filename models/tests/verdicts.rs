@@ -1,6 +1,6 @@
 //! Claims about the built-in flows: verdicts, lengths, counts, and the report of a truncated run.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::OnceLock};
 
 use countersign::protocol::{Flow, Lease, Retry, Step, StepAction};
 use countersign_models::{
@@ -49,6 +49,43 @@ fn run(flow: BuiltIn, bounds: Bounds, limits: Limits) -> Report {
     verify(&model, &subject.expectations, limits, &mut |_| ControlFlow::Continue(()))
 }
 
+/// One value for each flow in [`COUNTS`], with one thread and with two: a search is run once for all tests.
+type Shared<T> = [[OnceLock<T>; 2]; COUNTS.len()];
+
+fn once<T>(shared: &'static Shared<T>, name: &str, threads: usize, search: impl FnOnce() -> T) -> &'static T {
+    let flow = COUNTS.iter().position(|(known, ..)| *known == name).expect("a built-in flow");
+    shared[flow][threads - 1].get_or_init(search)
+}
+
+/// The report of our explorer at the default bounds.
+fn report(name: &str, threads: usize) -> &'static Report {
+    static REPORTS: Shared<Report> = [const { [const { OnceLock::new() }; 2] }; COUNTS.len()];
+    let search = || run(built_in(name), Bounds::default(), Limits::default());
+    once(&REPORTS, name, threads, || on_threads(threads, search))
+}
+
+/// The result of stateright's explorer at the default bounds.
+struct Explored {
+    states: usize,
+    /// Titles of the properties with a counterexample or an example.
+    discovered: Vec<&'static str>,
+}
+
+fn explored(name: &str, threads: usize) -> &'static Explored {
+    static EXPLORED: Shared<Explored> = [const { [const { OnceLock::new() }; 2] }; COUNTS.len()];
+    once(&EXPLORED, name, threads, || {
+        let model = Model::new(built_in(name).subject().flow, Bounds::default());
+        let checker = model.checker().threads(threads).spawn_bfs().join();
+        assert!(checker.is_done());
+        // Its first property is never discovered, so that it cannot have stopped early.
+        assert!(checker.discovery("every state is visited").is_none());
+        Explored {
+            states: checker.unique_state_count(),
+            discovered: checker.discoveries().into_keys().collect(),
+        }
+    })
+}
+
 fn broken(report: &Report) -> Vec<(Property, usize)> {
     let length = |verdict: &Verdict| match verdict {
         Verdict::Violated(run) => Some(run.actions.len()),
@@ -65,8 +102,7 @@ fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 #[test]
 fn the_orders_of_a_gate_break_exactly_what_is_published() {
     for (name, expected) in BROKEN {
-        let report = run(built_in(name), Bounds::default(), Limits::default());
-        assert_eq!(broken(&report), expected, "{name}");
+        assert_eq!(broken(report(name, 2)), expected, "{name}");
         assert!(expected.iter().all(|(_, length)| *length <= 16));
     }
 }
@@ -74,7 +110,7 @@ fn the_orders_of_a_gate_break_exactly_what_is_published() {
 #[test]
 fn every_verdict_on_a_built_in_flow_is_expected() {
     for flow in BUILT_IN {
-        let report = run(*flow, Bounds::default(), Limits::default());
+        let report = report(flow.name, 2);
         assert!(report.is_expected(), "{}: {:?}", flow.name, report.judgements);
     }
 }
@@ -112,18 +148,11 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
         BUILT_IN.iter().map(|flow| flow.name).collect::<Vec<_>>()
     );
     for (name, states, edges) in COUNTS {
-        let flow = built_in(name);
         for threads in [1, 2] {
-            let report = on_threads(threads, || run(flow, Bounds::default(), Limits::default()));
+            let report = report(name, threads);
             assert_eq!((report.states, report.edges), (states, edges), "{name}, ours, {threads} threads");
             assert_eq!(report.cut_off, None);
-
-            let model = Model::new(flow.subject().flow, Bounds::default());
-            let checker = model.checker().threads(threads).spawn_bfs().join();
-            assert!(checker.is_done());
-            assert_eq!(checker.unique_state_count(), states, "{name}, stateright's, {threads} threads");
-            // Its first property is never discovered, so that it cannot have stopped early.
-            assert!(checker.discovery("every state is visited").is_none());
+            assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
         }
     }
 }
@@ -131,20 +160,19 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
 #[test]
 fn stateright_finds_the_same_safety_properties_broken() {
     for (name, expected) in BROKEN {
-        let model = Model::new(built_in(name).subject().flow, Bounds::default());
-        let checker = model.checker().threads(2).spawn_bfs().join();
+        let explored = explored(name, 2);
         for property in Property::MODELLED.iter().filter(|property| !property.is_inevitable()) {
             let is_broken = expected.iter().any(|(known, _)| known == property);
-            assert_eq!(checker.discovery(property.title()).is_some(), is_broken, "{name} {property}");
+            assert_eq!(explored.discovered.contains(&property.title()), is_broken, "{name} {property}");
         }
     }
 }
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let judge =
-        |threads| on_threads(threads, || run(built_in("consume-last"), Bounds::default(), Limits::default()));
-    assert_eq!(judge(1).judgements, judge(2).judgements);
+    for flow in BUILT_IN {
+        assert_eq!(report(flow.name, 1).judgements, report(flow.name, 2).judgements, "{}", flow.name);
+    }
 }
 
 #[test]
@@ -178,7 +206,7 @@ fn a_stopped_search_reports_no_property_as_holding() {
 #[test]
 fn a_depth_limit_at_the_farthest_state_cuts_nothing_off() {
     let flow = built_in("atomic-commit");
-    let depth = run(flow, Bounds::default(), Limits::default()).depth;
+    let depth = report(flow.name, 2).depth;
     let at = |max_depth| run(flow, Bounds::default(), Limits { max_depth, ..Limits::default() }).cut_off;
     assert_eq!([at(depth - 1), at(depth + 1)], [Some(CutOff::Depth), None]);
 }
