@@ -112,12 +112,12 @@ class Opinions:
         return states, violated, seconds
 
     def z3(self, flow, limit):
-        """The properties that z3 proves, those that it does not, those for which it takes too long; none: not exported."""
+        """The properties that z3 proves, those that it does not, those for which it takes too long; or why there is no file."""
         done = subprocess.run(
             [self.binary, "export", flow, "--to", "smt2"], capture_output=True, text=True, check=False
         )
-        if done.returncode == 2:
-            return None
+        if done.returncode in (2, 3):
+            return "not exported" if done.returncode == 2 else "too large"
         if done.returncode != 0:
             raise Differs(done.stderr)
         common, *parts = re.split(r"^\(push\)$", done.stdout, flags=re.MULTILINE)
@@ -184,8 +184,8 @@ def judge(opinions, flow, limit):
     count, verdicts, row["seconds"]["tla-checker"] = opinions.tla(text)
     agree("tla-checker", count, verdicts)
     answer = opinions.z3(flow, limit)
-    if answer is None:
-        row["z3"] = "not exported"
+    if isinstance(answer, str):
+        row["z3"] = answer
     else:
         proved, opened, late, row["seconds"]["z3"] = answer
         row["z3"] = {"proved": sorted(proved), "open": sorted(opened), "late": sorted(late)}
@@ -204,7 +204,7 @@ def table(rows):
     for row in rows:
         seconds = row["seconds"]
         z3 = row["z3"]
-        if z3 != "not exported":
+        if not isinstance(z3, str):
             parts = [f"{len(z3['proved'])} proved"]
             parts += [f"{len(z3['open'])} open"] if z3["open"] else []
             parts += [f"{len(z3['late'])} too late"] if z3["late"] else []
