@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds `countersign verify` against spin, tla-checker, z3 and stateright, on the files that `countersign export` prints.
 
-    scripts/second_opinions.py [--callers N] [--crashes N] [--faults N] [--output FOLDER] [FLOW...]
+    scripts/second_opinions.py [--callers N] [--crashes N] [--faults N] [--programs FOLDER] [--output FOLDER] [FLOW...]
 
 For each flow, within the same bounds: as many distinct states, and the same safety properties violated. z3 proves for any
 number of callers: what it proves must not be violated. Exits with 1 where they differ, and with 2 where a tool is missing.
@@ -51,11 +51,11 @@ def find(pattern, text, what):
 
 
 class Opinions:
-    def __init__(self, bounds, folder):
+    def __init__(self, bounds, folder, programs):
         self.bounds = bounds
         self.folder = folder
-        self.binary = os.path.join(ROOT, "target/release/countersign")
-        self.stateright_binary = os.path.join(ROOT, "target/release/examples/stateright")
+        self.binary = os.path.join(programs, "countersign")
+        self.stateright_binary = os.path.join(programs, "examples/stateright")
 
     def bounded(self):
         callers, crashes, faults = self.bounds
@@ -196,6 +196,10 @@ def judge(opinions, flow, limit):
     return row, problems
 
 
+def by_number(name):
+    return int(name[1:])
+
+
 def table(rows):
     lines = [
         "| flow | distinct states, all the same | violated, all the same | ours | stateright | spin | tla-checker | z3, any number |",
@@ -210,7 +214,7 @@ def table(rows):
             parts += [f"{len(z3['late'])} too late"] if z3["late"] else []
             z3 = f"{', '.join(parts)}; {seconds['z3']:.1f} s"
         lines.append(
-            f"| {row['flow']} | {row['states']:,} | {' '.join(row['violated']) or '–'} | {seconds['ours']:.2f} s"
+            f"| {row['flow']} | {row['states']:,} | {' '.join(sorted(row['violated'], key=by_number)) or '–'} | {seconds['ours']:.2f} s"
             f" | {seconds['stateright']:.2f} s | {seconds['spin']:.2f} s | {seconds['tla-checker']:.1f} s | {z3} |"
         )
     return "\n".join(lines)
@@ -221,6 +225,7 @@ def main():
     for name, default in [("callers", 2), ("crashes", 1), ("faults", 1)]:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--z3-seconds", type=int, default=60, help="for one property, by the clock")
+    parser.add_argument("--programs", metavar="FOLDER", help="such as target/debug, instead of building them optimised")
     parser.add_argument("--output", metavar="FOLDER", help="writes second-opinions.md and .json there")
     parser.add_argument("flows", metavar="FLOW", nargs="*", default=BUILT_IN)
     arguments = parser.parse_args()
@@ -228,13 +233,16 @@ def main():
     if missing:
         print(f"missing: {', '.join(missing)} (scripts/ci-tools.sh installs them)", file=sys.stderr)
         return 2
-    build = ["cargo", "build", "--release", "--quiet"]
-    subprocess.run([*build, "-p", "countersign-cli"], cwd=ROOT, check=True)
-    subprocess.run([*build, "-p", "countersign-models", "--example", "stateright"], cwd=ROOT, check=True)
+    programs = arguments.programs
+    if programs is None:
+        programs = os.path.join(ROOT, "target/release")
+        build = ["cargo", "build", "--release", "--quiet"]
+        subprocess.run([*build, "-p", "countersign-cli"], cwd=ROOT, check=True)
+        subprocess.run([*build, "-p", "countersign-models", "--example", "stateright"], cwd=ROOT, check=True)
     bounds = (arguments.callers, arguments.crashes, arguments.faults)
     rows, problems = [], []
     with tempfile.TemporaryDirectory() as folder:
-        opinions = Opinions(bounds, folder)
+        opinions = Opinions(bounds, folder, os.path.abspath(programs))
         try:
             check_the_controls(opinions)
             for flow in arguments.flows:
