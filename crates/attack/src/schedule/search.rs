@@ -273,7 +273,7 @@ pub(super) async fn background(proxy: &mut Proxy, quiet_phase: Duration) -> BTre
         .collect()
 }
 
-/// The statements that the service sends when a request is over.
+/// The statements that the service sends when an object has been made, and when a request is over.
 async fn afterwards<R: Requests>(
     proxy: &mut Proxy,
     requests: &mut R,
@@ -283,6 +283,7 @@ async fn afterwards<R: Requests>(
     let mut seen = BTreeSet::new();
     for _ in 0..SAMPLES {
         requests.reset().await.map_err(ExploreError::Requests)?;
+        seen.extend(background(proxy, settings.quiet_phase).await);
         // Its response is not judged.
         drop(requests.start(0).await);
         seen.extend(background(proxy, settings.quiet_phase).await);
