@@ -195,22 +195,6 @@ fn bad_usage_reports_what_was_expected() {
 }
 
 #[test]
-fn a_flow_that_the_driver_does_not_carry_out_is_refused() {
-    let folder = folder();
-    let rows = "[[step]]\nname = \"payout\"\ndo = \"act\"\nvia = \"row\"\n";
-    fs::write(folder.path().join("rows.toml"), rows).expect("a file");
-    for (flow, expected) in [
-        ("rows.toml", "rows: the step `payout` uses `act` with `via = \"row\"`, which the production driver"),
-        ("coupon-redeem", "coupon-redeem: `[object]` has `approvers = 0`, which the production driver"),
-    ] {
-        let output = run(folder.path(), &["simulate", flow, "--seeds", "0..10"]);
-        assert_eq!(code(&output), 2, "{flow}");
-        let said = text(&output.stderr);
-        assert!(said.contains(expected) && said.contains("runs the production driver"), "{flow}: {said}");
-    }
-}
-
-#[test]
 fn a_failure_is_drawn() {
     let folder = folder();
     for (name, file) in [
