@@ -150,7 +150,7 @@ fn target(case: Case, bench: &Bench, roles: Roles) -> Target {
     let text = source(case);
     let database = bench.url("shop");
     let examples = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("examples");
-    let mut text = text
+    let mut text = trials::on_unused_port(&text)
         .replace("{env.DATABASE_URL}", &database)
         .replace("{env.ATTACK_EXAMPLES}", examples.to_str().unwrap());
     if roles == Roles::WithoutDatabase {

@@ -21,7 +21,7 @@ use countersign_attack::{
     target::{self, Target},
 };
 use countersign_models::flows::BUILT_IN;
-use countersign_testkit::{Cluster, Fsync};
+use countersign_testkit::{Cluster, Fsync, unused_port};
 use libtest_mimic::Trial;
 
 const FLOWS: [&str; 3] = ["consume-first", "consume-last", "atomic-commit"];
@@ -106,7 +106,7 @@ impl Home {
     /// The target file, for this machine.
     fn target(&self, flow: &str, database: &str, change: impl Fn(&str) -> String) -> Target {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gate/postgres.toml");
-        let text = fs::read_to_string(file).unwrap();
+        let text = trials::on_unused_port(&fs::read_to_string(file).unwrap());
         let text = [
             ("{env.GATE}", gate().to_str().unwrap()),
             ("{env.GATE_TOKEN}", &Self::token()),
@@ -137,7 +137,7 @@ fn interleavings(flow: &'static str) {
         spoil: None,
         mend: None,
         expire: None,
-        ..home.target(flow, &cluster.url(), |text| text.replace("14250", "14252"))
+        ..home.target(flow, &cluster.url(), str::to_owned)
     };
     let limits = Limits { time: Duration::from_secs(240), ..Limits::default() };
     let log = home.0.path().join("log");
@@ -211,7 +211,9 @@ fn for_sqlite(text: &str, front: SocketAddr) -> String {
     let payload = lines.iter().position(|line| line.starts_with("payload")).unwrap();
     lines.drain(payload - 1..=payload);
     assert!(lines[effects + 1].starts_with("request"));
-    lines.join("\n").replace("127.0.0.1:14250", &front.to_string())
+    let base = lines.iter_mut().find(|line| line.starts_with("base_url")).unwrap();
+    *base = format!("base_url = \"http://{front}\"");
+    lines.join("\n")
 }
 
 struct Gate(Child);
@@ -227,13 +229,13 @@ impl Drop for Gate {
 fn start_with_sqlite(home: &Home, flow: &str) -> (SocketAddr, Gate) {
     let folder = home.0.path();
     let log = fs::File::create(folder.join("log")).unwrap();
-    let arguments =
-        ["serve", "--listen", "127.0.0.1:14251", "--config", "gate.toml", "--store", "sqlite:gate.db"];
+    let behind = SocketAddr::from(([127, 0, 0, 1], unused_port()));
+    let listen = behind.to_string();
+    let arguments = ["serve", "--listen", &listen, "--config", "gate.toml", "--store", "sqlite:gate.db"];
     let mut command = Command::new(gate());
     command.args(arguments).args(["--flow", flow, "--allow-unsafe-flow"]).current_dir(folder);
     let child = command.env("COUNTERSIGN_SECRET", SECRET).stdout(Stdio::null()).stderr(log).spawn().unwrap();
     let gate = Gate(child);
-    let behind = SocketAddr::from(([127, 0, 0, 1], 14251));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let front = listener.local_addr().unwrap();
     let database = folder.join("gate.db");
