@@ -53,7 +53,7 @@ fn main() {
             for _ in 0..CALLERS {
                 let wire = Wire::new("POST", "/sequential", &authority, &[], None);
                 sends.push(tokio::spawn(async move {
-                    client::send(address, &wire, Duration::from_secs(10), clock).await
+                    client::send(&address.into(), &wire, Duration::from_secs(10), clock).await
                 }));
             }
             let mut last_ns = start_ns;

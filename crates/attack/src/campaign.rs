@@ -15,7 +15,7 @@ pub use statements::Interleaved;
 
 use crate::{
     canary,
-    client::Protocol,
+    client::{Endpoint, Protocol},
     clock::Clock,
     history::{Action, Event, HARNESS, Kind, Trial},
     judge::Tally,
@@ -167,8 +167,14 @@ async fn open<'t>(
     clock: Clock,
 ) -> Result<(Session<'t>, Option<Proxy>), Stop> {
     let address = safety::address(&target.base_url, options.owned_host.as_deref())?;
+    let endpoint = if target.base_url.is_encrypted {
+        let bad = |error: std::io::Error| Stop::BadInput(format!("cannot encrypt connections: {error}"));
+        Endpoint::encrypted(address, &target.base_url.host, target.ca.as_deref()).map_err(bad)?
+    } else {
+        address.into()
+    };
     let budget = Budget::new(options.limits, clock);
-    let mut session = Session::open(target, address, budget, clock, options.log.clone()).await?;
+    let mut session = Session::open(target, endpoint, budget, clock, options.log.clone()).await?;
     let mut proxy = None;
     if let (Some(url), Some(_)) = (session.upstream()?, &target.service) {
         let upstream: Upstream =

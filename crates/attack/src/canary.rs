@@ -104,7 +104,7 @@ impl Canary {
         let object = crate::clock::unique();
         let wire = Wire::new("POST", &format!("/{object}"), &self.address.to_string(), &[], None);
         let runners = vec![Runner::new(wire); callers];
-        client::race(protocol, self.address, &runners, Duration::from_secs(10), clock).await;
+        client::race(protocol, &self.address.into(), &runners, Duration::from_secs(10), clock).await;
         let cells = self.rule.cells.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cells.get(&object).cloned().unwrap_or_default()
     }

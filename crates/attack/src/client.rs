@@ -4,17 +4,19 @@
 //! share one. A connection is closed with a reset, so that thousands of races do not exhaust the ports of this machine.
 
 mod one_packet;
+mod transport;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     task::JoinHandle,
     time::timeout,
 };
 
 pub use one_packet::is_spoken as speaks_http2;
+pub use transport::Endpoint;
+use transport::Transport;
 
 use crate::clock::Clock;
 
@@ -125,26 +127,26 @@ impl Runner {
 const MAX_ANSWER: usize = 4 << 20;
 
 /// Sends one request, and waits for its answer.
-pub async fn send(address: SocketAddr, wire: &Wire, patience: Duration, clock: Clock) -> Sent {
+pub async fn send(endpoint: &Endpoint, wire: &Wire, patience: Duration, clock: Clock) -> Sent {
     let runner = [Runner::new(wire.clone())];
-    let mut sent = race(Protocol::Http1, address, &runner, patience, clock).await;
+    let mut sent = race(Protocol::Http1, endpoint, &runner, patience, clock).await;
     sent.pop().unwrap_or_else(|| unreachable!("a race of one has one result"))
 }
 
 /// Releases the last bytes of all requests at their offsets, from one loop.
 pub async fn race(
     protocol: Protocol,
-    address: SocketAddr,
+    endpoint: &Endpoint,
     runners: &[Runner],
     patience: Duration,
     clock: Clock,
 ) -> Vec<Sent> {
     if protocol == Protocol::Http2 {
-        return one_packet::race(address, runners, patience, clock).await;
+        return one_packet::race(endpoint, runners, patience, clock).await;
     }
     let mut held = Vec::with_capacity(runners.len());
     for runner in runners {
-        let connected = timeout(patience, hold(address, &runner.wire.bytes())).await;
+        let connected = timeout(patience, hold(endpoint, &runner.wire.bytes())).await;
         held.push(connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())));
     }
     let mut order: Vec<usize> = (0..runners.len()).collect();
@@ -156,10 +158,12 @@ pub async fn race(
         if runner.offset_ns > 0 {
             clock.spin_until(start_ns.saturating_add(runner.offset_ns));
         }
-        if let Ok((stream, last)) = &held[index] {
+        if let Ok((transport, last)) = &held[index] {
             released[index] = clock.now_ns();
-            if let Err(error) = stream.try_write(&[*last]) {
-                held[index] = Err(error);
+            match transport.tcp().try_write(last) {
+                Ok(count) if count == last.len() => {}
+                Ok(_) => held[index] = Err(io::ErrorKind::WriteZero.into()),
+                Err(error) => held[index] = Err(error),
             }
         }
     }
@@ -200,18 +204,18 @@ async fn all_sent(tasks: Vec<JoinHandle<Sent>>, start_ns: u64, clock: Clock) -> 
     sent
 }
 
-/// Connects, and sends all but the last byte, which is returned.
-async fn hold(address: SocketAddr, bytes: &[u8]) -> io::Result<(TcpStream, u8)> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    stream.set_zero_linger()?;
+/// Connects, and sends all but the last byte, which is returned as it goes over the wire.
+async fn hold(endpoint: &Endpoint, bytes: &[u8]) -> io::Result<(Transport, Vec<u8>)> {
+    let mut transport = endpoint.connect(Protocol::Http1).await?;
     let (last, all_but_last) = bytes.split_last().ok_or(io::ErrorKind::InvalidInput)?;
-    stream.write_all(all_but_last).await?;
-    stream.writable().await?;
-    Ok((stream, *last))
+    transport.write_all(all_but_last).await?;
+    transport.flush().await?;
+    let last = transport.sealed(&[*last]).await?;
+    transport.tcp().writable().await?;
+    Ok((transport, last))
 }
 
-async fn receive(mut stream: TcpStream, head_only: bool) -> io::Result<Answer> {
+async fn receive(mut stream: Transport, head_only: bool) -> io::Result<Answer> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         if let Some((mut answer, length)) = head(&bytes)? {
@@ -234,7 +238,7 @@ async fn receive(mut stream: TcpStream, head_only: bool) -> io::Result<Answer> {
     }
 }
 
-async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<usize> {
+async fn more(stream: &mut Transport, bytes: &mut Vec<u8>) -> io::Result<usize> {
     if bytes.len() > MAX_ANSWER {
         return Err(io::Error::other(format!("the answer is longer than {MAX_ANSWER} bytes")));
     }
@@ -257,7 +261,7 @@ fn head(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
     Ok(Some((Answer { status: response.code.unwrap_or(0), headers, body: Vec::new() }, length)))
 }
 
-async fn body(stream: &mut TcpStream, answer: &Answer, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+async fn body(stream: &mut Transport, answer: &Answer, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let header = |name: &str| {
         answer
             .headers
@@ -281,7 +285,7 @@ async fn body(stream: &mut TcpStream, answer: &Answer, mut bytes: Vec<u8>) -> io
     Ok(bytes)
 }
 
-async fn chunks(stream: &mut TcpStream, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+async fn chunks(stream: &mut Transport, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let parsed = httparse::parse_chunk_size(&bytes)

@@ -115,7 +115,7 @@ pub fn from_openapi(text: &str, operation: &str) -> Result<String, String> {
             let schema = &about["requestBody"]["content"]["application/json"];
             let body = example(&document, schema);
             let server = document["servers"][0]["url"].as_str().unwrap_or_default();
-            let base_url = if server.starts_with("http://") {
+            let base_url = if server.starts_with("http://") || server.starts_with("https://") {
                 server.trim_end_matches('/')
             } else {
                 "http://127.0.0.1:3000"

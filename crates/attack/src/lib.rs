@@ -23,6 +23,7 @@ mod sink;
 mod sql;
 pub mod target;
 pub mod template;
+mod tls;
 
 pub use clock::Clock;
 /// Recorded histories, and their judgement.

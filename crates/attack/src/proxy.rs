@@ -10,7 +10,6 @@ mod decode;
 mod monitor;
 mod scram;
 mod statement;
-#[cfg(feature = "tls")]
 mod tls;
 mod upstream;
 mod wire;

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 
 use crate::{
-    client::{self, Outcome, Wire},
+    client::{self, Endpoint, Outcome, Wire},
     clock::Clock,
     safety::Stop,
     target::Service,
@@ -29,13 +29,14 @@ impl Running {
     pub async fn start(
         service: &Service,
         folder: &Path,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         authority: &str,
         values: &Values,
         log: &Path,
         clock: Clock,
     ) -> Result<Self, Stop> {
         let bad = |what: String| Stop::BadInput(what);
+        let address = endpoint.address();
         let filled = |template: &crate::template::Template| {
             template.fill(values, Escape::None).map_err(|error| bad(format!("[service]: {error}")))
         };
@@ -60,14 +61,14 @@ impl Running {
         let child = command.spawn().map_err(|error| bad(format!("cannot start {program}: {error}")))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut running = Self { child, group, address };
-        running.wait_until_ready(service, address, authority, values, log, clock).await?;
+        running.wait_until_ready(service, endpoint, authority, values, log, clock).await?;
         Ok(running)
     }
 
     async fn wait_until_ready(
         &mut self,
         service: &Service,
-        address: SocketAddr,
+        endpoint: &Endpoint,
         authority: &str,
         values: &Values,
         log: &Path,
@@ -86,10 +87,10 @@ impl Running {
             }
             let is_ready = match &wire {
                 Some(wire) => {
-                    let sent = client::send(address, wire, Duration::from_secs(2), clock).await;
+                    let sent = client::send(endpoint, wire, Duration::from_secs(2), clock).await;
                     matches!(sent.outcome, Outcome::Answered(answer) if (200..300).contains(&answer.status))
                 }
-                None => tokio::net::TcpStream::connect(address).await.is_ok(),
+                None => tokio::net::TcpStream::connect(self.address).await.is_ok(),
             };
             if is_ready {
                 return Ok(());

@@ -2,12 +2,12 @@
 
 mod reads;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    client::{self, Answer, Outcome, Protocol, Runner, Sent, Wire},
+    client::{self, Answer, Endpoint, Outcome, Protocol, Runner, Sent, Wire},
     clock::Clock,
     history::{Action, Details, HARNESS, Kind, Operation, Trial},
     proxy::Monitor,
@@ -61,7 +61,7 @@ pub(crate) struct Session<'t> {
     pub(crate) service: Option<Running>,
     /// Values of every template: `database_url`.
     pub(crate) values: Values,
-    address: SocketAddr,
+    endpoint: Endpoint,
     /// Protocol of the requests of a race; single ones go over HTTP/1.1.
     pub(crate) protocol: Protocol,
     sink: Option<Sink>,
@@ -77,7 +77,7 @@ type Headers = Vec<(String, Template)>;
 impl<'t> Session<'t> {
     pub(crate) async fn open(
         target: &'t Target,
-        address: SocketAddr,
+        endpoint: Endpoint,
         budget: Budget,
         clock: Clock,
         log: PathBuf,
@@ -97,7 +97,7 @@ impl<'t> Session<'t> {
             secrets: Secrets::default(),
             service: None,
             values: Values::new(),
-            address,
+            endpoint,
             protocol: Protocol::Http1,
             sink,
             monitor: None,
@@ -137,7 +137,7 @@ impl<'t> Session<'t> {
         let Some(service) = &self.target.service else { return Ok(()) };
         let (folder, authority) = (&self.target.folder, self.target.base_url.authority());
         let running =
-            Running::start(service, folder, self.address, &authority, &self.values, &self.log, self.clock)
+            Running::start(service, folder, &self.endpoint, &authority, &self.values, &self.log, self.clock)
                 .await;
         self.service = Some(running.map_err(|stop| self.hide(stop))?);
         Ok(())
@@ -146,7 +146,7 @@ impl<'t> Session<'t> {
     /// From now on races are sent in one packet, if the service speaks HTTP/2.
     pub(crate) async fn choose_protocol(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
-        if client::speaks_http2(self.address, PATIENCE).await {
+        if client::speaks_http2(&self.endpoint, PATIENCE).await {
             self.protocol = Protocol::Http2;
         }
     }
@@ -224,7 +224,7 @@ impl<'t> Session<'t> {
 
     async fn send(&mut self, wire: &Wire) -> Result<Sent, Stop> {
         self.budget.spend(1)?;
-        Ok(client::send(self.address, wire, self.budget.patience(), self.clock).await)
+        Ok(client::send(&self.endpoint, wire, self.budget.patience(), self.clock).await)
     }
 
     /// Makes a fresh object. `approved`: with the approvals that it needs.
@@ -385,7 +385,7 @@ impl<'t> Session<'t> {
         self.budget.spend(runners.len() as u64)?;
         let wires: Vec<Runner> = runners.iter().map(|(runner, _)| runner.clone()).collect();
         let protocol = if wires.len() > 1 { self.protocol } else { Protocol::Http1 };
-        let sent = client::race(protocol, self.address, &wires, self.budget.patience(), self.clock).await;
+        let sent = client::race(protocol, &self.endpoint, &wires, self.budget.patience(), self.clock).await;
         for (index, (sent, (runner, variant))) in sent.iter().zip(runners).enumerate() {
             let operation = self.operation(object, first + index as i64, &runner.wire, *variant, sent);
             object.trial.operations.push(operation);
@@ -494,8 +494,8 @@ impl<'t> Session<'t> {
         self.target.service.as_ref().map_or(Duration::ZERO, |service| service.lease.mul_f64(1.1))
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 }
 

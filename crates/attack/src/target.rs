@@ -37,6 +37,8 @@ pub struct Target {
     pub about: Option<String>,
     /// Address of the service.
     pub base_url: BaseUrl,
+    /// The certificate of the service, or of its issuer, for `https`.
+    pub ca: Option<PathBuf>,
     /// Requirements on an object.
     pub promise: Promise,
     /// Headers of every request.
@@ -85,9 +87,11 @@ pub struct Target {
     pub folder: PathBuf,
 }
 
-/// `http://host:port/prefix`.
+/// `http://host:port/prefix`, or `https`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
+    /// `https`.
+    pub is_encrypted: bool,
     /// A name or an address.
     pub host: String,
     /// The port.
@@ -97,9 +101,14 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// Reads `http://host[:port][/prefix]`.
+    /// Reads `http://host[:port][/prefix]`, or `https`.
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("http://")?;
+        let (scheme, rest) = text.split_once("://")?;
+        let is_encrypted = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
         let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (host, port) = match authority.strip_prefix('[') {
             Some(six) => {
@@ -111,9 +120,10 @@ impl BaseUrl {
                 None => (authority, None),
             },
         };
-        let port = port.map_or(Ok(80), str::parse).ok()?;
+        let port = port.map_or(Ok(if is_encrypted { 443 } else { 80 }), str::parse).ok()?;
         let plain = !prefix.contains(['?', '#', ' ']) && !host.contains(['@', ' ']);
         (plain && !host.is_empty()).then(|| Self {
+            is_encrypted,
             host: host.to_owned(),
             port,
             prefix: prefix.trim_end_matches('/').to_owned(),

@@ -57,7 +57,8 @@ fn what_is_wrong_is_named_where_it_is() {
         (GOOD.replace("POST /redeem", "PSOT /redeem"), "5:11 found \"PSOT /redeem\""),
         (GOOD.replace("POST /redeem", "PSOT /redeem"), "did you mean `POST`?"),
         (GOOD.replace("POST /redeem", "POST redeem"), "expected a method and a path"),
-        (GOOD.replace("http:", "https:"), "1:12 found \"https://127.0.0.1:3000\""),
+        (GOOD.replace("http:", "ftp:"), "1:12 found \"ftp://127.0.0.1:3000\""),
+        (format!("ca = \"ca.pem\"\n{GOOD}"), "1:6 found `ca` for a service without encryption"),
         (GOOD.replace("[arrange]\nrequest = \"POST /cards\"\n", ""), "no table `[arrange]`"),
         (GOOD.replace("[use]", "[use"), "expected TOML"),
     ];

@@ -1,5 +1,7 @@
 //! Whole campaigns against a small service in this process: one with a bug for each, one without.
 
+mod encryption;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
@@ -19,6 +21,7 @@ use countersign_attack::{
     safety::Limits,
     target::{self, Target},
 };
+use tokio_rustls::TlsAcceptor;
 
 const SECRET: &str = "s3cret-bearer-token";
 
@@ -151,8 +154,8 @@ fn redeem(code: &str, owner: bool, cards: &Cards, bug: Bug) -> u16 {
     200
 }
 
-fn target(address: SocketAddr) -> Target {
-    let text = format!(
+fn text(address: SocketAddr) -> String {
+    format!(
         r#"about = "gift cards"
 base_url = "http://{address}"
 headers = {{ Authorization = "Bearer {SECRET}" }}
@@ -180,8 +183,11 @@ request = "POST /cards/{{code}}/expire"
 [other_owner]
 headers = {{ Authorization = "Bearer another-one" }}
 "#
-    );
-    target::parse(text.as_bytes(), Path::new(".")).unwrap()
+    )
+}
+
+fn target(address: SocketAddr) -> Target {
+    target::parse(text(address).as_bytes(), Path::new(".")).unwrap()
 }
 
 fn attack(bug: Bug) -> Report {
@@ -232,6 +238,53 @@ fn a_report_fits_a_terminal_shows_no_secret_and_is_judged_alike_from_its_history
     let events = history::read(&report.history()).unwrap();
     let again = Report::of_history(events).unwrap();
     assert_eq!(violated(&again), violated(&report));
+}
+
+/// Ends the encryption before a service that has none.
+fn encrypted(behind: SocketAddr, tls: TlsAcceptor) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let mut client = tls.accept(client).await?;
+                    let mut server = tokio::net::TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn an_encrypted_service_is_attacked_if_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    encryption::certificates(folder.path());
+    let limits = Limits { time: Duration::from_secs(20), ..Limits::default() };
+    let options = Options { limits, races: 10, callers: 8, ..Options::default() };
+    for (own, trusted, is_trusted) in
+        [("server", "authority", true), ("alone", "alone", true), ("server", "alone", false)]
+    {
+        let tls = encryption::acceptor(folder.path(), own, &["http/1.1"]);
+        let address = encrypted(start(Bug::CheckThenAct), tls);
+        let ca = format!("ca = \"{trusted}.crt\"\nbase_url = \"https");
+        let text = text(address).replace("base_url = \"http", &ca);
+        let target = target::parse(text.as_bytes(), folder.path()).unwrap();
+        match campaign::attack(&target, &options, &mut |_| {}) {
+            Ok(report) => assert!(is_trusted && violated(&report).contains(&"S2"), "{}", report.text()),
+            Err(stop) => {
+                let stop = stop.to_string();
+                assert!(!is_trusted && stop.contains("certificate"), "{stop}");
+            }
+        }
+    }
 }
 
 #[test]

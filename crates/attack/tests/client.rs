@@ -40,7 +40,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
 
 fn get(address: SocketAddr) -> Outcome {
     let wire = Wire::new("GET", "/", &address.to_string(), &[], None);
-    run(client::send(address, &wire, Duration::from_secs(2), Clock::start())).outcome
+    run(client::send(&address.into(), &wire, Duration::from_secs(2), Clock::start())).outcome
 }
 
 fn body(outcome: &Outcome) -> (u16, String) {
@@ -89,7 +89,13 @@ fn a_refused_connection_did_not_happen_and_a_hang_up_may_have() {
     let address = server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let wire = Wire::new("POST", "/", &address.to_string(), &[], None);
     let runner = Runner { hang_up: Some(Duration::ZERO), ..Runner::new(wire) };
-    let sent = run(client::race(Protocol::Http1, address, &[runner], Duration::from_secs(2), Clock::start()));
+    let sent = run(client::race(
+        Protocol::Http1,
+        &address.into(),
+        &[runner],
+        Duration::from_secs(2),
+        Clock::start(),
+    ));
     assert!(matches!(sent[0].outcome, Outcome::Unknown(_)));
 }
 
@@ -100,7 +106,7 @@ fn offsets_are_kept() {
     let second = Runner { offset_ns: 2_000_000, ..Runner::new(wire.clone()) };
     let sent = run(client::race(
         Protocol::Http1,
-        address,
+        &address.into(),
         &[second, Runner::new(wire)],
         Duration::from_secs(2),
         Clock::start(),

@@ -1,4 +1,7 @@
-//! Races over HTTP/2 against a server of hyper, behind a front that notes what arrives on the wire and in which reads.
+//! Races over HTTP/2 against a server of hyper, behind a front that notes what arrives on the wire and in which reads. With
+//! encryption the front ends it: what it reads together was encrypted together.
+
+mod encryption;
 
 use std::{
     convert::Infallible,
@@ -10,7 +13,7 @@ use std::{
 
 use countersign_attack::{
     Clock,
-    client::{self, Outcome, Protocol, Runner, Wire},
+    client::{self, Endpoint, Outcome, Protocol, Runner, Wire},
 };
 use hyper::{
     Response, StatusCode,
@@ -19,9 +22,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf},
+    net::{TcpListener, TcpStream},
 };
+use tokio_rustls::TlsAcceptor;
 
 const CALLERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +50,10 @@ impl Seen {
 /// A server that allows this many streams on a connection and answers 200 to the first request and 409 to the others, and
 /// the front before it.
 async fn server(streams: u32) -> (SocketAddr, Seen) {
+    server_behind(streams, None).await
+}
+
+async fn server_behind(streams: u32, tls: Option<TlsAcceptor>) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let behind = listener.local_addr().unwrap();
     let used = Arc::new(Mutex::new(false));
@@ -94,18 +102,32 @@ async fn server(streams: u32) -> (SocketAddr, Seen) {
                 seen.push(Vec::new());
                 seen.len() - 1
             };
-            let (from_client, mut to_client) = client.into_split();
             let (mut from_server, to_server) = TcpStream::connect(behind).await.unwrap().into_split();
-            tokio::spawn(pass(from_client, to_server, connection, shared.clone()));
-            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await.ok() });
+            let (tls, shared) = (tls.clone(), shared.clone());
+            tokio::spawn(async move {
+                let client: Box<dyn Stream> = match tls {
+                    Some(tls) => match tls.accept(client).await {
+                        Ok(client) => Box::new(client),
+                        Err(_) => return,
+                    },
+                    None => Box::new(client),
+                };
+                let (from_client, mut to_client) = tokio::io::split(client);
+                tokio::spawn(pass(from_client, to_server, connection, shared));
+                tokio::io::copy(&mut from_server, &mut to_client).await.ok();
+            });
         }
     });
     (address, seen)
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// Passes on what the client sends, and counts the frames that end a request.
 async fn pass(
-    mut from: OwnedReadHalf,
+    mut from: ReadHalf<Box<dyn Stream>>,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     connection: usize,
     seen: Seen,
@@ -171,7 +193,8 @@ fn the_last_frames_of_a_race_leave_in_one_packet() {
         for body in [Some(&b"order"[..]), Some(b"x"), None] {
             let (address, seen) = server(100).await;
             let runners = requests(address, "/redeem", body);
-            let sent = client::race(Protocol::Http2, address, &runners, PATIENCE, Clock::start()).await;
+            let sent =
+                client::race(Protocol::Http2, &address.into(), &runners, PATIENCE, Clock::start()).await;
             let mut expected = vec![409; CALLERS];
             expected[0] = 200;
             assert_eq!(statuses(&sent), expected);
@@ -182,13 +205,34 @@ fn the_last_frames_of_a_race_leave_in_one_packet() {
     });
 }
 
+#[test]
+fn an_encrypted_race_leaves_in_one_packet() {
+    let folder = tempfile::tempdir().unwrap();
+    encryption::certificates(folder.path());
+    run(async {
+        for (offered, body) in [("h2", Some(&b"order"[..])), ("h2", None), ("http/1.1", None)] {
+            let tls = encryption::acceptor(folder.path(), "server", &[offered]);
+            let (address, seen) = server_behind(100, Some(tls)).await;
+            let ca = folder.path().join("authority.crt");
+            let endpoint = Endpoint::encrypted(address, "127.0.0.1", Some(&ca)).unwrap();
+            assert_eq!(client::speaks_http2(&endpoint, PATIENCE).await, offered == "h2");
+            if offered == "h2" {
+                let runners = requests(address, "/redeem", body);
+                let sent = client::race(Protocol::Http2, &endpoint, &runners, PATIENCE, Clock::start()).await;
+                assert_eq!(statuses(&sent).iter().filter(|status| **status == 409).count(), CALLERS - 1);
+                seen.in_one_packet().unwrap_or_else(|error| panic!("{body:?}: {error}"));
+            }
+        }
+    });
+}
+
 /// What has happened before the release counts, and does not count as a race.
 #[test]
 fn an_answer_before_the_last_frame_is_kept() {
     run(async {
         let (address, _) = server(100).await;
         let runners = requests(address, "/early", Some(b"order"));
-        let sent = client::race(Protocol::Http2, address, &runners, PATIENCE, Clock::start()).await;
+        let sent = client::race(Protocol::Http2, &address.into(), &runners, PATIENCE, Clock::start()).await;
         let answered = |sent: &&client::Sent| matches!(sent.outcome, Outcome::Answered(_));
         assert_eq!(sent.iter().filter(answered).count(), CALLERS, "{sent:?}");
     });
@@ -201,7 +245,7 @@ fn a_connection_for_each_request_is_noticed() {
         let (address, seen) = server(100).await;
         let sends = runners(address).into_iter().map(|runner| {
             tokio::spawn(async move {
-                client::race(Protocol::Http2, address, &[runner], PATIENCE, Clock::start()).await
+                client::race(Protocol::Http2, &address.into(), &[runner], PATIENCE, Clock::start()).await
             })
         });
         for send in sends.collect::<Vec<_>>() {
@@ -216,7 +260,8 @@ fn a_connection_for_each_request_is_noticed() {
 fn more_requests_than_a_connection_allows_go_through_several() {
     run(async {
         let (address, seen) = server(5).await;
-        let sent = client::race(Protocol::Http2, address, &runners(address), PATIENCE, Clock::start()).await;
+        let sent =
+            client::race(Protocol::Http2, &address.into(), &runners(address), PATIENCE, Clock::start()).await;
         assert_eq!(statuses(&sent).len(), CALLERS);
         let completed: Vec<usize> =
             seen.0.lock().unwrap().iter().map(|reads| *reads.iter().max().unwrap()).collect();
@@ -231,7 +276,7 @@ fn offsets_are_kept_over_http2() {
         let mut runners = runners(address);
         runners.truncate(2);
         runners[0].offset_ns = 2_000_000;
-        let sent = client::race(Protocol::Http2, address, &runners, PATIENCE, Clock::start()).await;
+        let sent = client::race(Protocol::Http2, &address.into(), &runners, PATIENCE, Clock::start()).await;
         assert!(sent[0].released_ns >= sent[1].released_ns + 1_900_000, "{sent:?}");
         assert_eq!(statuses(&sent), [200, 409]);
     });
@@ -248,14 +293,15 @@ fn a_service_without_http2_is_recognized_and_a_hang_up_is_unknown() {
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.ok();
             }
         });
-        assert!(!client::speaks_http2(without, PATIENCE).await);
-        let sent = client::race(Protocol::Http2, without, &runners(without), PATIENCE, Clock::start()).await;
+        assert!(!client::speaks_http2(&without.into(), PATIENCE).await);
+        let sent =
+            client::race(Protocol::Http2, &without.into(), &runners(without), PATIENCE, Clock::start()).await;
         assert!(sent.iter().all(|sent| matches!(sent.outcome, Outcome::NotSent(_))), "{sent:?}");
         let (address, _) = server(100).await;
-        assert!(client::speaks_http2(address, PATIENCE).await);
+        assert!(client::speaks_http2(&address.into(), PATIENCE).await);
         let mut runners = runners(address);
         runners[0].hang_up = Some(Duration::ZERO);
-        let sent = client::race(Protocol::Http2, address, &runners, PATIENCE, Clock::start()).await;
+        let sent = client::race(Protocol::Http2, &address.into(), &runners, PATIENCE, Clock::start()).await;
         assert!(matches!(sent[0].outcome, Outcome::Unknown(_)), "{sent:?}");
         assert_eq!(statuses(&sent[1..]).len(), CALLERS - 1);
     });

@@ -40,7 +40,6 @@ fn main() {
         ("a_cancel_request_reaches_its_statement", passes::cancel),
         ("scram_passes_through_and_the_monitor_speaks_it", passes::scram),
         ("parameters_and_answers_are_recorded", passes::recorded),
-        #[cfg(feature = "tls")]
         ("encryption_upstream_is_verified_if_asked_for", passes::encrypted),
         ("read_then_write_pays_twice", |url| redeems_twice(url, Order::ReadThenWrite, true)),
         ("a_conditional_update_pays_once", |url| redeems_twice(url, Order::ConditionalUpdate, false)),

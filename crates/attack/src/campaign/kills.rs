@@ -19,12 +19,11 @@ pub(super) async fn under_load(session: &mut Session<'_>, gathered: &mut Gathere
         let keyed = Variant { key: session.target.usage.key_header.as_ref().map(|_| 1), stranger: false };
         let wire = session.use_wire(&object, keyed)?;
         session.budget.spend(1)?;
-        let (address, clock, patience) = (session.address(), session.clock, session.budget.patience());
+        let (endpoint, clock, patience) = (session.endpoint(), session.clock, session.budget.patience());
         let runner = Runner::new(wire.clone());
-        let task =
-            tokio::spawn(
-                async move { client::race(Protocol::Http1, address, &[runner], patience, clock).await },
-            );
+        let task = tokio::spawn(async move {
+            client::race(Protocol::Http1, &endpoint, &[runner], patience, clock).await
+        });
         tokio::time::sleep(latency.mul_f64(f64::from(number) * 1.2 / f64::from(KILLS))).await;
         session.kill(&mut object).await?;
         let sent = task.await.map_err(|error| Stop::CutOff(error.to_string()))?;

@@ -344,9 +344,9 @@ async fn during(
     let plain = Variant::default();
     let wire = session.use_wire(&object, plain)?;
     session.budget.spend(1)?;
-    let (address, clock, patience) = (session.address(), session.clock, session.budget.patience());
+    let (endpoint, clock, patience) = (session.endpoint(), session.clock, session.budget.patience());
     let sending = wire.clone();
-    let task = tokio::spawn(async move { client::send(address, &sending, patience, clock).await });
+    let task = tokio::spawn(async move { client::send(&endpoint, &sending, patience, clock).await });
     tokio::time::sleep(after.max(super::BREATH)).await;
     session.change(&mut object, f, changes, None, &Vec::new()).await?;
     // A read of "unused" from here on shows that the use took effect later.

@@ -222,10 +222,10 @@ impl Requests for Pair<'_, '_, '_> {
     }
 
     fn start(&mut self, request: usize) -> impl Future<Output = Sent> + Send + 'static {
-        let (address, clock) = (self.session.address(), self.session.clock);
+        let (endpoint, clock) = (self.session.endpoint(), self.session.clock);
         let patience = self.session.budget.patience();
         let wire = self.wires[request].clone();
-        async move { client::send(address, &wire, patience, clock).await }
+        async move { client::send(&endpoint, &wire, patience, clock).await }
     }
 
     async fn judge(&mut self, schedule: &Schedule<Sent>) -> Result<ControlFlow<()>, Stop> {

@@ -6,10 +6,9 @@
 
 use std::{
     io::{self, Write as _},
-    net::SocketAddr,
+    os::fd::AsFd as _,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
@@ -18,23 +17,22 @@ use h2::{
     Ping, PingPong, Reason, SendStream,
     client::{Connection, ResponseFuture, SendRequest},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::{Answer, MAX_ANSWER, Outcome, Runner, Sent, Wire, all_sent};
+use super::{
+    Answer, Endpoint, MAX_ANSWER, Outcome, Protocol, Runner, Sent, Wire, all_sent,
+    transport::{Cork, Transport},
+};
 use crate::clock::Clock;
 
-/// True if the service answers the preface of HTTP/2 without encryption and without an upgrade.
-pub async fn is_spoken(address: SocketAddr, patience: Duration) -> bool {
-    timeout(patience, Held::connect(address)).await.is_ok_and(|connected| connected.is_ok())
+/// True if the service answers the preface of HTTP/2, without an upgrade; with encryption, if it agrees to it by ALPN.
+pub async fn is_spoken(endpoint: &Endpoint, patience: Duration) -> bool {
+    timeout(patience, Held::connect(endpoint)).await.is_ok_and(|connected| connected.is_ok())
 }
 
 /// As [`race`](super::race), over HTTP/2.
 pub(super) async fn race(
-    address: SocketAddr,
+    endpoint: &Endpoint,
     runners: &[Runner],
     patience: Duration,
     clock: Clock,
@@ -42,7 +40,7 @@ pub(super) async fn race(
     let mut connections = Vec::new();
     let mut held = 0;
     let failure = loop {
-        match timeout(patience, Held::open(address, &runners[held..])).await {
+        match timeout(patience, Held::open(endpoint, &runners[held..])).await {
             Ok(Ok(connection)) => {
                 held += connection.requests.len();
                 connections.push(connection);
@@ -159,7 +157,7 @@ async fn answer(response: ResponseFuture) -> Result<Outcome, h2::Error> {
 
 /// A connection with requests of which the last byte is missing.
 struct Held {
-    connection: Connection<Corked>,
+    connection: Connection<Transport>,
     client: SendRequest<Bytes>,
     requests: Vec<Request>,
     pings: PingPong,
@@ -183,15 +181,11 @@ struct Request {
 
 impl Held {
     /// Connects, and waits for the settings of the service.
-    async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        stream.set_zero_linger()?;
-        let stream = stream.into_std()?;
-        let beside = stream.try_clone()?;
-        let cork = Cork::default();
-        let corked = Corked { stream: TcpStream::from_std(stream)?, cork: cork.clone() };
-        let (client, mut connection) = h2::client::handshake(corked).await.map_err(io::Error::other)?;
+    async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        let transport = endpoint.connect(Protocol::Http2).await?;
+        let beside = std::net::TcpStream::from(transport.tcp().as_fd().try_clone_to_owned()?);
+        let cork = transport.cork();
+        let (client, mut connection) = h2::client::handshake(transport).await.map_err(io::Error::other)?;
         let pings = connection.ping_pong().ok_or_else(|| io::Error::other("a connection without pings"))?;
         let mut held = Self { connection, client, requests: Vec::new(), pings, cork, beside };
         held.round_trip().await?;
@@ -199,11 +193,11 @@ impl Held {
     }
 
     /// As many of the requests as the service allows, up to their last byte.
-    async fn open(address: SocketAddr, runners: &[Runner]) -> io::Result<Self> {
-        let mut held = Self::connect(address).await?;
+    async fn open(endpoint: &Endpoint, runners: &[Runner]) -> io::Result<Self> {
+        let mut held = Self::connect(endpoint).await?;
         let most = held.connection.max_concurrent_send_streams().max(1);
         for runner in runners.iter().take(most) {
-            let (head, body) = request(&runner.wire)?;
+            let (head, body) = request(endpoint, &runner.wire)?;
             if body.is_empty() {
                 held.requests.push(Request { head: Some(head), ..Request::default() });
                 continue;
@@ -249,21 +243,21 @@ impl Held {
             queued += usize::from(request.failed.is_none() && !request.is_early);
         }
         let driven = drive(&mut self.connection, std::future::ready(())).await;
-        let packet = self.cork.open();
+        let kept = self.cork.open();
         driven?;
-        let held_back = queued.saturating_sub(last_frames(&packet));
+        let held_back = queued.saturating_sub(last_frames(&kept.plain));
         if held_back > 0 {
             // They would follow on their own, when the service asks for more.
             let message =
                 format!("the flow control of the service holds {held_back} of {queued} requests back");
             return Err(io::Error::other(message));
         }
-        Ok(packet)
+        Ok(kept.sealed)
     }
 }
 
 /// Lets the connection work until the future is ready.
-async fn drive<T>(connection: &mut Connection<Corked>, future: impl Future<Output = T>) -> io::Result<T> {
+async fn drive<T>(connection: &mut Connection<Transport>, future: impl Future<Output = T>) -> io::Result<T> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|context| {
         if let Poll::Ready(ended) = Pin::new(&mut *connection).poll(context) {
@@ -291,12 +285,13 @@ fn last_frames(mut bytes: &[u8]) -> usize {
 }
 
 /// The request in the words of HTTP/2, and its body.
-fn request(wire: &Wire) -> io::Result<(http::Request<()>, Vec<u8>)> {
+fn request(endpoint: &Endpoint, wire: &Wire) -> io::Result<(http::Request<()>, Vec<u8>)> {
     /// They speak of the connection, which HTTP/2 does by frames.
     const OF_THE_CONNECTION: [&str; 6] =
         ["connection", "host", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
     let (method, path) = wire.line.split_once(' ').unwrap_or(("GET", "/"));
-    let mut request = http::Request::builder().method(method).uri(format!("http://{}{path}", wire.authority));
+    let uri = format!("{}://{}{path}", endpoint.scheme(), wire.authority);
+    let mut request = http::Request::builder().method(method).uri(uri);
     for (name, value) in &wire.headers {
         let name = name.to_ascii_lowercase();
         if !OF_THE_CONNECTION.contains(&name.as_str()) {
@@ -305,59 +300,4 @@ fn request(wire: &Wire) -> io::Result<(http::Request<()>, Vec<u8>)> {
     }
     let request = request.body(()).map_err(io::Error::other)?;
     Ok((request, wire.body.clone()))
-}
-
-/// While it is closed, what is written is kept.
-#[derive(Clone, Default)]
-struct Cork(Arc<Mutex<Option<Vec<u8>>>>);
-
-impl Cork {
-    fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
-    }
-
-    fn open(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
-    }
-
-    fn keep(&self, bytes: &[u8]) -> bool {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_mut().map(|kept| kept.extend_from_slice(bytes)).is_some()
-    }
-}
-
-struct Corked {
-    stream: TcpStream,
-    cork: Cork,
-}
-
-impl AsyncWrite for Corked {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.cork.keep(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl AsyncRead for Corked {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
 }

@@ -188,23 +188,11 @@ impl Upstream {
         }
     }
 
-    #[cfg(feature = "tls")]
     async fn encrypt(&self, host: &str, stream: TcpStream) -> io::Result<Box<dyn Transport>> {
         match &self.tls {
             Tls::Off => Ok(Box::new(stream)),
             Tls::Unverified => super::tls::encrypt(host, stream, None).await,
             Tls::Verified(roots) => super::tls::encrypt(host, stream, Some(roots)).await,
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    async fn encrypt(&self, _host: &str, stream: TcpStream) -> io::Result<Box<dyn Transport>> {
-        match &self.tls {
-            Tls::Off => Ok(Box::new(stream)),
-            Tls::Unverified | Tls::Verified(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "encryption to the database is not compiled in (build with the feature `tls`, or use sslmode=disable)",
-            )),
         }
     }
 

@@ -20,6 +20,7 @@ const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 const ROLES: &[&str] = &[
     "about",
     "base_url",
+    "ca",
     "headers",
     "object",
     "arrange",
@@ -75,6 +76,7 @@ pub fn parse(bytes: &[u8], folder: &Path) -> Result<Target, Problem> {
     let target = Target {
         about: root.text("about")?.map(str::to_owned),
         base_url: base_url(&root)?,
+        ca: root.text("ca")?.map(|file| folder.join(file)),
         promise: promise(&root)?,
         headers: headers(&root, "headers")?,
         arrange,
@@ -111,6 +113,16 @@ fn agree(root: &Table<'_>, mut target: Target) -> Result<Target, Problem> {
     if target.requester.is_some() && target.approve.is_none() {
         return Err(missing(root, "approve", "`requester` says who must not approve"));
     }
+    if let Some(ca) = root.get("ca")
+        && !target.base_url.is_encrypted
+    {
+        return Err(problem(
+            ca.span(),
+            "`ca` for a service without encryption",
+            "a `base_url` with https",
+            None,
+        ));
+    }
     if target.mend.is_some() && target.spoil.is_none() {
         return Err(missing(root, "spoil", "`mend` repairs what it did"));
     }
@@ -132,10 +144,8 @@ fn base_url(root: &Table<'_>) -> Result<BaseUrl, Problem> {
     };
     let text = string(value)?;
     BaseUrl::parse(text).ok_or_else(|| {
-        let help =
-            text.starts_with("https:").then(|| "TLS is not supported: name the port behind the proxy".into());
         let found = format!("\"{}\"", shortened(text));
-        problem(value.span(), found, "a URL such as \"http://127.0.0.1:3000\"", help)
+        problem(value.span(), found, "a URL such as \"http://127.0.0.1:3000\"", None)
     })
 }
 

@@ -1,13 +1,11 @@
 //! Traffic through the proxy, compared with a direct connection.
 
 use std::{fs, process::Stdio, time::Duration};
-#[cfg(feature = "tls")]
 use std::{io::Write, os::unix::fs::MetadataExt};
 
 use countersign_attack::proxy::{Parameter, Proxy};
 use countersign_testkit::Installation;
-#[cfg(feature = "tls")]
-use countersign_testkit::{Cluster, Fsync, unused_port};
+use countersign_testkit::{Cluster, Fsync, certificate, unused_port};
 use tokio::{io::AsyncWriteExt, process::Command};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
@@ -138,7 +136,6 @@ pub(crate) fn scram(url: &str) {
 }
 
 /// With a password, too: the offer of a channel binding must not reach the service, whose side is not encrypted.
-#[cfg(feature = "tls")]
 pub(crate) fn encrypted(_url: &str) {
     let cluster = Cluster::start(Fsync::Off).unwrap();
     let port = unused_port();
@@ -164,13 +161,7 @@ pub(crate) fn encrypted(_url: &str) {
     append("postgresql.conf", format!("ssl = on\nlisten_addresses = '127.0.0.1'\nport = {port}\n"));
     let owner = fs::metadata(&data).unwrap();
     for name in ["server", "other"] {
-        let made = std::process::Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", &file(&format!("{name}.key")), "-out", &file(&format!("{name}.crt"))])
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        certificate(&data, name, None);
     }
     std::os::unix::fs::chown(data.join("server.key"), Some(owner.uid()), Some(owner.gid())).unwrap();
     cluster.stop().unwrap();
