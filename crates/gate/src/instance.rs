@@ -17,6 +17,7 @@ pub mod workers;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
@@ -45,8 +46,8 @@ pub struct Parts<S> {
     pub method: DeployMethod,
     /// Channel for links.
     pub channel: Channel,
-    /// The recipients.
-    pub operators: Arc<Operators>,
+    /// The recipients. A replacement applies from the next notification on.
+    pub operators: Arc<ArcSwap<Operators>>,
     /// Base URL of its pages for operators.
     pub public_url: String,
     /// Retries of failed notifications.

@@ -106,6 +106,11 @@ pub trait TenantPolicy: Send + Sync {
     /// The plan and the cap of this team, whose token claims this plan.
     fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team;
 
+    /// A number that changes when [`terms`](Self::terms) may answer otherwise than before.
+    fn edition(&self) -> u64 {
+        0
+    }
+
     /// True if an approver exists for requests of this member of the team. Otherwise the request is refused: its link
     /// would have no recipient.
     fn has_approver(&self, _team: Uuid, _requester: &str) -> bool {
@@ -154,6 +159,8 @@ pub(super) struct Sessions {
 struct Known {
     by: Authority,
     team: Team,
+    /// The policy's [`edition`](TenantPolicy::edition).
+    edition: u64,
 }
 
 /// Precedence of a token's claims about its team: no tier below any tier, earlier below later. Tokens with different
@@ -233,23 +240,22 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
     async fn team(&self, claims: &Claims) -> Result<Team, Problem> {
         let by = Authority::of(claims);
         let team = self.sessions().team(claims.team);
-        if let Some(known) = *team.read().await
-            && by <= known.by
-        {
+        let edition = self.tenants().edition();
+        let is_current = |known: &Known| by <= known.by && known.edition == edition;
+        if let Some(known) = team.read().await.filter(is_current) {
             return Ok(known.team);
         }
         // One writer at a time, so that this entry is what the store was given last.
         let mut team = team.write().await;
-        if let Some(known) = *team
-            && by <= known.by
-        {
+        if let Some(known) = team.filter(is_current) {
             return Ok(known.team);
         }
-        let terms = self.tenants().terms(claims.team, claims.plan.map(Plan::from));
+        let by = team.map_or(by, |known| by.max(known.by));
+        let terms = self.tenants().terms(claims.team, by.plan.map(Plan::from));
         if team.is_none_or(|known| known.team != terms) {
             self.store().put_team(claims.team, terms).await?;
         }
-        *team = Some(Known { by, team: terms });
+        *team = Some(Known { by, team: terms, edition });
         Ok(terms)
     }
 }

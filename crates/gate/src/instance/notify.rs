@@ -9,6 +9,7 @@ mod webhook;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
 pub use notification::Notification;
 use tracing::{info, warn};
@@ -102,7 +103,7 @@ pub struct Notifier<S> {
     /// The source of the tokens.
     pub ids: Arc<dyn Ids>,
     /// The recipients.
-    pub operators: Arc<Operators>,
+    pub operators: Arc<ArcSwap<Operators>>,
     /// Channel for links.
     pub channel: Arc<Channel>,
     /// Base URL of the approval's page: `https://gate.example.com`.
@@ -227,7 +228,7 @@ impl<S: Operations + 'static> Notifier<S> {
         if approval.expires_at <= notice.now {
             return Err(Trouble::TooLate);
         }
-        let recipients = self.operators.recipients(approval.team, &approval.requested_by);
+        let recipients = self.operators.load().recipients(approval.team, &approval.requested_by);
         if recipients.is_empty() {
             return Err(Trouble::NoRecipient);
         }

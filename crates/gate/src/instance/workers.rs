@@ -56,6 +56,12 @@ impl WorkerSettings {
     pub fn lease_for(deploy: Duration) -> Duration {
         (deploy * 3 / 2).max(Self::default().lease)
     }
+
+    /// The time that a deploy may take to clean up when it is ended: 2 s, or less where the last tenth of the lease is
+    /// too short for it. A deploy that outlives its lease overlaps with the next one.
+    pub fn time_to_clean_up(lease: Duration) -> Duration {
+        Duration::from_secs(2).min(lease / 15)
+    }
 }
 
 /// The longest that a store may take to answer whether there is work.
@@ -261,5 +267,18 @@ impl Timer for Tokio {
 
     async fn within<T: Send>(&self, ms: u64, work: impl Future<Output = T> + Send) -> Option<T> {
         tokio::time::timeout(Duration::from_millis(ms), work).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deploy_that_is_ended_is_gone_before_its_lease() {
+        for lease in [1_000, 10_000, 30_000, 1_000_000].map(Duration::from_millis) {
+            assert!(WorkerSettings::time_to_clean_up(lease) < lease / 10, "{lease:?}");
+        }
+        assert_eq!(WorkerSettings::time_to_clean_up(Duration::from_secs(30)), Duration::from_secs(2));
     }
 }

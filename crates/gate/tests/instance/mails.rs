@@ -2,6 +2,7 @@
 
 use std::{fs, sync::Arc};
 
+use arc_swap::ArcSwap;
 use countersign::store::{Approvals, Decision, Ids, Notice, NoticeState, Operations, Verdict};
 use countersign_gate::instance::{
     Instance, Parts,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {
-    Parts { operators: Arc::new(operators), ..platform.parts(dry_run(std::time::Duration::ZERO)) }
+    Parts { operators: Arc::new(ArcSwap::from_pointee(operators)), ..platform.parts(dry_run(std::time::Duration::ZERO)) }
 }
 
 async fn mail(platform: &Platform, approval: Uuid) -> String {

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Driver, Launch},
@@ -122,7 +123,7 @@ impl Platform {
             ids: self.ids.clone(),
             method,
             channel: Channel::Folder(mails),
-            operators: Arc::new(operators(&[OPERATOR])),
+            operators: Arc::new(ArcSwap::from_pointee(operators(&[OPERATOR]))),
             public_url: "https://gate.example.com/".to_owned(),
             retries: Retries {
                 first: Duration::from_millis(1),
@@ -160,6 +161,7 @@ pub(crate) fn shell(script: &str, folder: &Path) -> CommandLine {
     CommandLine {
         argv: ["/bin/sh", "-c", &script].map(str::to_owned).into(),
         timeout: PATIENCE,
+        time_to_clean_up: Duration::from_secs(2),
         user: None,
         secrets: Vec::new(),
     }

@@ -8,6 +8,7 @@ mod disk;
 mod logs;
 mod process;
 mod promote;
+mod reload;
 mod secrets;
 mod stopping;
 

@@ -82,7 +82,7 @@ fn archive_age(text: &str) -> Result<Duration, String> {
 }
 
 /// An option has no default here: the configuration file comes in between.
-#[derive(Debug, Default, ClapArgs)]
+#[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct ServeArgs {
     /// Store: sqlite:PATH, postgres://… or memory [default: sqlite:countersign.db]
     #[arg(long, env = "COUNTERSIGN_STORE", hide_env_values = true)]

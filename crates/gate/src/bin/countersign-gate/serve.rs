@@ -7,6 +7,7 @@ mod folders;
 pub(crate) mod gate;
 mod logging;
 pub(crate) mod open;
+mod reload;
 pub(crate) mod secrets;
 pub(crate) mod settings;
 mod tenants;
@@ -26,7 +27,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{settings::Settings, values::Listen};
+use self::{config::Config, reload::Reload, settings::Settings, values::Listen};
 use crate::args::ServeArgs;
 use countersign_terminal::{BadInput, Exit, print_error, print_line};
 
@@ -35,7 +36,8 @@ const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
     secrets::hide_process();
-    let mut settings = Settings::gather(args)?;
+    let config = Config::of(args)?;
+    let mut settings = Settings::of(args, &config)?;
     runtime()?.block_on(async {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
@@ -44,18 +46,22 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         let listener = listen(&settings.listen).await?;
         descriptors::reserve(&mut settings)?;
         let mut signals = Signals::begin()?;
+        let mut reload = Reload::begin(args, config, &settings)?;
         let mut gate = store.open_gate(settings, ids, listener, Metrics::with_log(log.lost()))?;
         print_line!("listening on http://{}", gate.address);
-        let exit = tokio::select! {
-            () = signals.wait() => {
-                info!("it was asked to stop");
-                gate.close().await;
-                Exit::Expected
-            }
-            () = gate.failed() => {
-                // It cannot work without its listener: the process supervisor starts another one.
-                error!("the server has ended without being asked to");
-                Exit::Unexpected
+        let exit = loop {
+            tokio::select! {
+                () = signals.wait() => {
+                    info!("it was asked to stop");
+                    gate.close().await;
+                    break Exit::Expected;
+                }
+                () = gate.failed() => {
+                    // It cannot work without its listener: the process supervisor starts another one.
+                    error!("the server has ended without being asked to");
+                    break Exit::Unexpected;
+                }
+                () = reload.asked() => reload.read_again().await,
             }
         };
         log.flush_within(TIME_TO_FLUSH);
@@ -151,14 +157,15 @@ pub(crate) struct Signals {
     interrupt: Signal,
 }
 
+fn signals(kind: SignalKind) -> Result<Signal, BadInput> {
+    signal(kind).map_err(|error| {
+        BadInput::plain(&format!("signals cannot be waited for: {error}"), "is this a Unix system?")
+    })
+}
+
 impl Signals {
     pub(crate) fn begin() -> Result<Self, BadInput> {
-        let begin = |kind| {
-            signal(kind).map_err(|error| {
-                BadInput::plain(&format!("signals cannot be waited for: {error}"), "is this a Unix system?")
-            })
-        };
-        Ok(Self { terminate: begin(SignalKind::terminate())?, interrupt: begin(SignalKind::interrupt())? })
+        Ok(Self { terminate: signals(SignalKind::terminate())?, interrupt: signals(SignalKind::interrupt())? })
     }
 
     pub(crate) async fn wait(&mut self) {

@@ -37,6 +37,8 @@ pub struct CommandLine {
     pub argv: Vec<String>,
     /// After this long it is ended, and has failed.
     pub timeout: Duration,
+    /// Time between the request to end and the kill.
+    pub time_to_clean_up: Duration,
     /// User of the command; `None` for the server's own.
     pub user: Option<User>,
     /// The server's secrets, removed from its output.
@@ -51,9 +53,6 @@ pub struct User {
     /// The group's.
     pub gid: u32,
 }
-
-/// Time between the request to end and the kill.
-const TIME_TO_CLEAN_UP: Duration = Duration::from_secs(2);
 
 /// Time limit for reading output after the command has ended while another process still holds its pipe.
 const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
@@ -80,9 +79,9 @@ impl CommandLine {
         info!(%approval, "the deploy command runs");
         let (status, note) = tokio::select! {
             status = group.leader.wait() => (status, ""),
-            () = tokio::time::sleep(self.timeout) => (group.end().await, "\nended after its timeout\n"),
+            () = tokio::time::sleep(self.timeout) => (group.end(self.time_to_clean_up).await, "\nended after its timeout\n"),
             () = cancelled.wait() => {
-                let _ = group.end().await;
+                let _ = group.end(self.time_to_clean_up).await;
                 return Ok(None);
             }
         };
@@ -145,10 +144,10 @@ impl Group {
         Self { leader, id, is_over: false }
     }
 
-    /// Asks it to end, and makes it.
-    async fn end(&mut self) -> io::Result<ExitStatus> {
+    /// Asks it to end, and after this time kills it.
+    async fn end(&mut self, time_to_clean_up: Duration) -> io::Result<ExitStatus> {
         self.signal(Signal::TERM);
-        let _ = tokio::time::timeout(TIME_TO_CLEAN_UP, self.leader.wait()).await;
+        let _ = tokio::time::timeout(time_to_clean_up, self.leader.wait()).await;
         self.signal(Signal::KILL);
         self.is_over = true;
         self.leader.wait().await

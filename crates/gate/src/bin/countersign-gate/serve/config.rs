@@ -1,7 +1,7 @@
 //! The configuration file: what may be in it, and where it is wrong.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     num::{NonZeroU16, NonZeroU32},
     ops::Range,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::values::{
     From, Listen, MailAddress, Pause, PlanName, PublicUrl, SecretText, Size, StoreAddress, Text, Time,
 };
-use crate::args::{Contention, LogFormat};
+use crate::args::{Contention, LogFormat, ServeArgs};
 use countersign_terminal::{
     BadInput, input,
     input::{Finding, closest},
@@ -139,6 +139,11 @@ pub(crate) struct TenantTable {
 }
 
 impl Config {
+    /// The file that these options name, or none.
+    pub(crate) fn of(args: &ServeArgs) -> Result<Self, BadInput> {
+        args.config.as_deref().map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
     /// Reads this file.
     pub(crate) fn read(path: &Path) -> Result<Self, BadInput> {
         let text = input::text(path, MAX_BYTES, "a configuration file (`countersign-gate help config`)")?;
@@ -149,6 +154,13 @@ impl Config {
         }
         config.every_team_is_there_once()?;
         Ok(config)
+    }
+
+    /// Every key that has another value in the other file, as `table.key`.
+    pub(crate) fn changed_keys(&self, other: &Self) -> BTreeSet<String> {
+        let (one, other) = (flattened(&self.text), flattened(&other.text));
+        let keys = one.keys().chain(other.keys()).collect::<BTreeSet<_>>();
+        keys.into_iter().filter(|&key| one.get(key) != other.get(key)).cloned().collect()
     }
 
     /// An error at this position.
@@ -175,6 +187,19 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The values of a configuration, each under `table.key`.
+fn flattened(text: &str) -> BTreeMap<String, toml::Value> {
+    // It has been parsed before.
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let entries = table.into_iter().flat_map(|(key, value)| match value {
+        toml::Value::Table(table) => {
+            table.into_iter().map(|(inner, value)| (format!("{key}.{inner}"), value)).collect()
+        }
+        value => vec![(key, value)],
+    });
+    entries.collect()
 }
 
 /// The text and the problem without the value, where the line holds a secret.

@@ -47,7 +47,7 @@ impl Gate {
             method: settings.method,
             retries: settings.notifier.retries,
             channel: settings.notifier.channel(&public_url)?,
-            operators: settings.operators,
+            operators: Arc::clone(&settings.tenants.operators),
             public_url,
             workers: settings.workers,
             drain: settings.drain,
@@ -66,7 +66,7 @@ impl Gate {
                 .map(|secret| secret.as_bytes().to_vec())
                 .collect(),
             identity: settings.identity.clone(),
-            tenants: Arc::new(settings.tenants),
+            tenants: settings.tenants,
             settings: settings.http,
             metrics,
         });

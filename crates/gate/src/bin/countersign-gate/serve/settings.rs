@@ -51,8 +51,7 @@ pub(crate) struct Settings {
     pub(crate) identity: Option<Arc<IdentityProvider>>,
     /// The secret was given as an option or in the environment.
     pub(crate) secret_is_exposed: bool,
-    pub(crate) operators: Arc<Operators>,
-    pub(crate) tenants: Tenants,
+    pub(crate) tenants: Arc<Tenants>,
     pub(crate) method: DeployMethod,
     pub(crate) notifier: NotifierSettings,
     pub(crate) workers: WorkerSettings,
@@ -87,7 +86,11 @@ const SAFE_FLOW_WITH_LEASE: &str = "atomic-commit-lease";
 impl Settings {
     /// All of them, or the first that is wrong.
     pub(crate) fn gather(args: &ServeArgs) -> Result<Self, BadInput> {
-        let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        Self::of(args, &Config::of(args)?)
+    }
+
+    /// All of them, with the configuration that has been read already.
+    pub(crate) fn of(args: &ServeArgs, config: &Config) -> Result<Self, BadInput> {
         let file = &config.file;
         let secret = secret(args, file)?;
         let workers = WorkerSettings::default();
@@ -96,17 +99,20 @@ impl Settings {
             .iter()
             .map(|path| secrets::from_file(path))
             .collect::<Result<Vec<_>, _>>()?;
-        let method = method(&config, &[std::slice::from_ref(&secret), &earlier_secrets].concat())?;
-        let lease = worker_lease(&config, &method)?;
+        let mut method = method(config, &[std::slice::from_ref(&secret), &earlier_secrets].concat())?;
+        let lease = worker_lease(config, &method)?;
+        if let DeployMethod::Command(command) = &mut method {
+            command.time_to_clean_up = WorkerSettings::time_to_clean_up(lease);
+        }
         let forbid_self_approval =
             args.forbid_self_approval.or(file.forbid_self_approval).unwrap_or_default();
-        let operators = Arc::new(operators(args, &config, forbid_self_approval)?);
+        let operators = operators(args, config, forbid_self_approval)?;
         let public_url =
             args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));
         let postgres = PostgresOptions::default();
-        let cas = strategy(args, &config)?;
+        let cas = strategy(args, config)?;
         Ok(Self {
-            store: store(args, &config)?,
+            store: store(args, config)?,
             cas,
             postgres: PostgresOptions {
                 cas,
@@ -121,15 +127,14 @@ impl Settings {
                 .clone()
                 .or_else(|| file.listen.as_ref().map(|Text(listen)| listen.clone()))
                 .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
-            order: order(args, &config)?,
+            order: order(args, config)?,
             secret_is_exposed: args.secret.is_some(),
             earlier_secrets,
-            identity: identity(&config)?,
-            tenants: Tenants::new(&config, Arc::clone(&operators)),
-            operators,
+            identity: identity(config)?,
+            tenants: Arc::new(Tenants::new(config, operators)),
             method,
             secret,
-            notifier: notifier(args, &config)?,
+            notifier: notifier(args, config)?,
             workers: WorkerSettings {
                 count: file.workers.count.map_or(workers.count, |count| usize::from(count.get())),
                 lease,
@@ -374,7 +379,14 @@ fn method(config: &Config, secrets: &[Secret]) -> Result<DeployMethod, BadInput>
             config.problem(name.span(), "an unknown user", "a user in /etc/passwd, by name or by UID:GID")
         })?),
     };
-    Ok(DeployMethod::Command(CommandLine { argv, timeout, user, secrets: secrets.to_vec() }))
+    let time_to_clean_up = WorkerSettings::time_to_clean_up(Duration::MAX);
+    Ok(DeployMethod::Command(CommandLine {
+        argv,
+        timeout,
+        time_to_clean_up,
+        user,
+        secrets: secrets.to_vec(),
+    }))
 }
 
 /// True if this can be executed: a path, or a name in `PATH`.

@@ -1,0 +1,109 @@
+//! SIGHUP: what can be replaced in a running server is replaced, and the log names the rest.
+
+use std::fs::{self, File};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{
+    process::{Server, TEAM, Workplace, bearer, ask_as, eventually},
+    promote::shop,
+};
+
+struct Running {
+    workplace: Workplace,
+    server: Server,
+}
+
+impl Running {
+    fn with(config: &str) -> Self {
+        let workplace = Workplace::new();
+        let config = workplace.write("gate.toml", config);
+        let log = File::create(workplace.path("log")).expect("a file");
+        let args = ["serve", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
+        let server = Server::start_with_log(workplace.gate(&args), log);
+        Self { workplace, server }
+    }
+
+    /// The new lines of the log, up to one with this text.
+    fn reload(&self, config: &str, until: &str) -> String {
+        let log = || fs::read_to_string(self.workplace.path("log")).expect("text");
+        let before = log().len();
+        self.workplace.write("gate.toml", config);
+        self.server.signal(Signal::HUP);
+        eventually(|| Some(log().split_off(before)).filter(|new| new.contains(until)))
+    }
+
+    /// The recipient of the link of a new request.
+    fn recipient(&self) -> String {
+        let shop = shop(&self.server);
+        let path = format!("/api/v1/stacks/{shop}/promote");
+        let (status, body) = self.server.post(&path, &json!({ "to": "production" }));
+        assert_eq!(status, 202, "{body}");
+        let approval = body["approval_id"].as_str().expect("an id");
+        let file = self.workplace.path("mail").join(format!("{approval}.eml"));
+        let mail = eventually(|| fs::read_to_string(&file).ok());
+        let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).expect("a recipient");
+        to.to_owned()
+    }
+}
+
+const READ: &str = "the configuration was read again";
+
+#[test]
+fn operators_and_tenants_apply_from_then_on_and_the_log_names_what_needs_a_restart() {
+    let running = Running::with("operators = [\"one@example.com\"]\n");
+    assert_eq!(running.recipient(), "one@example.com");
+    let two = "operators = [\"two@example.com\"]\n";
+    let log = running.reload(two, READ);
+    assert!(!log.contains("need a restart"), "{log}");
+    assert_eq!(running.recipient(), "two@example.com");
+    let tenant = format!("[[tenant]]\nteam = \"{TEAM}\"\nplan = \"free\"\noperators = [\"own@example.com\"]\n");
+    let others = "drain = \"3s\"\nforbid_self_approval = true\n[http]\nmax_body = \"1MiB\"\n";
+    let log = running.reload(&format!("{two}{others}{tenant}"), "need a restart");
+    assert!(log.contains("settings=drain, forbid_self_approval, http.max_body"), "{log}");
+    let promote = ask_as(
+        &running.server.url,
+        &bearer(&[]),
+        "POST",
+        "/api/v1/stacks/unknown/promote",
+        Some(&json!({ "to": "production" })),
+        None,
+    );
+    assert_eq!(promote.0, 402, "the tenant's plan: {}", promote.1);
+    running.reload(&tenant.replace("free", "pro"), READ);
+    assert_eq!(running.recipient(), "own@example.com");
+}
+
+#[test]
+fn an_invalid_configuration_changes_nothing() {
+    let running = Running::with("operators = [\"one@example.com\"]\n");
+    let log = running.reload("operators = [\"two@example.com\"]\n[workers]\ncuont = 3\n", "not applied");
+    assert!(log.contains("gate.toml:3") && log.contains("cuont"), "{log}");
+    assert_eq!(running.recipient(), "one@example.com");
+}
+
+#[test]
+fn a_new_secret_needs_a_restart_and_is_not_logged() {
+    let config = "earlier_secret_files = [\"earlier\"]\n";
+    let workplace = Workplace::new();
+    workplace.write("earlier", "an earlier secret, and a long one");
+    let config = workplace.write("gate.toml", config);
+    let log = workplace.path("log");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
+    let server = Server::start_with_log(workplace.gate(&args), File::create(&log).expect("a file"));
+    workplace.write("earlier", "another earlier secret, as long as it");
+    server.signal(Signal::HUP);
+    let read = || fs::read_to_string(&log).expect("text");
+    let said = eventually(|| Some(read()).filter(|said| said.contains("need a restart")));
+    assert!(said.contains("settings=the content of a secret file"), "{said}");
+    assert!(!said.contains("earlier secret"), "{said}");
+}
+
+#[test]
+fn a_lease_that_no_worker_can_renew_in_time_is_refused() {
+    let workplace = Workplace::new();
+    let config = workplace.write("gate.toml", "[workers]\nlease = \"900ms\"\n");
+    let said = workplace.refusal_of_check(&["--store", "memory", "--config", &config]);
+    assert!(said.contains("a lease of 900ms") && said.contains("at least 1s"), "{said}");
+}
