@@ -15,6 +15,7 @@ mod approvals;
 mod bodies;
 mod break_glass;
 mod decisions;
+mod environment;
 mod extract;
 mod idempotency;
 mod identity;

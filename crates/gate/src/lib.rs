@@ -7,4 +7,5 @@
 mod difference;
 pub mod http;
 pub mod instance;
+mod legible;
 pub mod log_writer;

@@ -18,6 +18,8 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::legible::legible_log;
+
 /// Lines that may wait. With lines of the usual length these are a few hundred KiB.
 const QUEUE: usize = 2048;
 
@@ -88,7 +90,8 @@ impl Write for LogWriter {
     /// Takes a whole line, or loses it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.progress.taken.fetch_add(1, Ordering::SeqCst);
-        if line.len() > LONGEST || self.lines.try_send(line.to_vec()).is_err() {
+        let shown = || legible_log(&String::from_utf8_lossy(line)).into_owned().into_bytes();
+        if line.len() > LONGEST || self.lines.try_send(shown()).is_err() {
             self.progress.done.fetch_add(1, Ordering::SeqCst);
             self.lost.inc();
         }
@@ -147,6 +150,16 @@ mod tests {
         }
         log.flush_within(PATIENCE);
         assert_eq!((log.lost().get(), &**kept.lock().expect("not poisoned")), (3, &b"4\n"[..]));
+    }
+
+    #[test]
+    fn characters_that_hide_or_reorder_text_are_marked() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let mut log = LogWriter::start(Full { fails: 0, kept: Arc::clone(&kept) }).expect("a thread");
+        log.write_all("by=\u{202e}moc.elpmaxe@\u{9b}31m\n".as_bytes()).expect("it never fails");
+        log.flush_within(PATIENCE);
+        let kept = kept.lock().expect("not poisoned");
+        assert_eq!(std::str::from_utf8(&kept), Ok("by=[U+202E]moc.elpmaxe@[U+009B]31m\n"));
     }
 
     /// Blocks until it is let go.

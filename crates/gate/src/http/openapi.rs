@@ -97,8 +97,14 @@ fn problems(codes: &[&str], as_page: bool) -> BTreeMap<String, RefOr<Response>> 
 /// Codes of any route; those after the first few need a body or a session.
 const ANY: &[&str] = &["internal", "timed_out", "overloaded"];
 const WITH_SESSION: &[&str] = &["unauthorized", "lookup_failed", "store_failed"];
-const WITH_BODY: &[&str] =
-    &["body_too_large", "unsupported_media_type", "body_too_slow", "invalid_body", "invalid_env"];
+const WITH_BODY: &[&str] = &[
+    "body_too_large",
+    "unsupported_media_type",
+    "body_too_slow",
+    "invalid_body",
+    "invalid_env",
+    "env_look_alike",
+];
 const PROTECTED: &[&str] = &["protected_environment", "admin_required", "invalid_break_glass"];
 const WITH_KEY: &[&str] = &["invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_flight"];
 const ADMISSION: &[&str] = &[

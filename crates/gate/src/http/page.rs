@@ -30,6 +30,7 @@ use super::{
 use crate::{
     difference::{Line, lines},
     instance::operators::same_mailbox,
+    legible::legible_lines,
 };
 use countersign::{
     protocol::{Kind, Refusal, Status, Timestamp, Validity},
@@ -353,7 +354,8 @@ fn is_cross_site(headers: &HeaderMap, settings: &Settings) -> bool {
 }
 
 fn rendered(page: &impl Template) -> Result<Html<String>, Problem> {
-    page.render().map(Html).map_err(|_| Problem::new("internal"))
+    let page = page.render().map_err(|_| Problem::new("internal"))?;
+    Ok(Html(legible_lines(&page).into_owned()))
 }
 
 /// Around the page's routes: the headers that keep the address secret, and problems as pages for callers that accept HTML.

@@ -78,6 +78,7 @@ table! {
     404 "not_found" No "Not found" "Not found.";
     400 "invalid_body" No "Invalid body" "The body is invalid.";
     400 "invalid_env" No "Invalid environment" "An environment's name is 1 to 64 of A-Z, a-z, 0-9, _ and -.";
+    400 "env_look_alike" No "Look-alike of an environment" "The name can be taken for that of another environment: development, staging, production, or the source's.";
     400 "invalid_target" No "Invalid target" "From and to are the same environment.";
     409 "env_mismatch" No "Environment mismatch" "The source is not in the environment named in `from`.";
     400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";

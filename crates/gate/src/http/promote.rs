@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     App, Backend, Problem,
     bodies::{Body, LONGEST_NAME, PromoteBody, TwinBody, checked_text},
+    environment,
     extract::{Segments, id, is_slug},
     idempotency::{Keyed, REPLAYED},
     openapi::{PromoteRefusals, TwinRefusals},
@@ -64,6 +65,7 @@ pub(super) async fn promote_stack<B: Backend, D: Deployer + 'static>(
     let stack = admit_source(session.caller(), stack)?;
     let asked: PromoteBody = body.parse()?;
     asked.name.as_ref().map_or(Ok(()), |name| checked_text("name", name, LONGEST_NAME))?;
+    environment::check(&asked.to, &stack.env)?;
     let binding = admit(session.caller(), Kind::Stack, Some(&stack.env), asked.from.as_deref(), &asked.to)?;
     let payload = Payload { source: stack.id, name: asked.name, copy_vault: asked.copy_vault };
     let order = Order::new(&session, binding, payload, asked.approval_id.as_deref(), &keyed)?;
@@ -121,6 +123,7 @@ pub(super) async fn provision_twin<B: Backend, D: Deployer + 'static>(
     let resource = admit_source(session.caller(), resource)?;
     let asked: TwinBody = body.parse()?;
     asked.name.as_ref().map_or(Ok(()), |name| checked_text("name", name, LONGEST_NAME))?;
+    environment::check(&asked.env, &resource.env)?;
     let binding = admit(session.caller(), Kind::ResourceTwin, Some(&resource.env), None, &asked.env)?;
     let payload = Payload { source: resource.id, name: asked.name, copy_vault: false };
     let order = Order::new(&session, binding, payload, asked.approval_id.as_deref(), &keyed)?;

@@ -11,16 +11,13 @@ use super::{
     App, Backend, Problem,
     bodies::{Body, LONGEST_NAME, ResourceBody, checked_text},
     break_glass::Reason,
+    environment,
     extract::{Segments, id},
     openapi::{CreateRefusals, ReadRefusals},
     session::Session,
     views::ResourceView,
 };
-use countersign::{
-    protocol::{Environment, Refusal},
-    service::Deployer,
-    store::NewResource,
-};
+use countersign::{protocol::Refusal, service::Deployer, store::NewResource};
 
 /// Provisions a resource that is not a twin.
 #[utoipa::path(
@@ -40,7 +37,7 @@ pub(super) async fn provision<B: Backend, D: Deployer + 'static>(
 ) -> Result<Response, Problem> {
     let asked: ResourceBody = body.parse()?;
     checked_text("name", &asked.name, LONGEST_NAME)?;
-    let env = Environment::parse(asked.env)?;
+    let env = environment::named(&asked.env)?;
     reason.admit(&app, &session, &env, format!("resource {} provisioned", asked.name)).await?;
     let resource = NewResource { name: asked.name, kind: asked.r#type.into(), env };
     let resource = app.store().create_resource(session.team, resource).await?;

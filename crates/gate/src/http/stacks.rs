@@ -17,13 +17,14 @@ use super::{
         is_key,
     },
     break_glass::Reason,
+    environment,
     extract::{Segments, is_slug},
     openapi::{CreateRefusals, ReadRefusals, WriteRefusals},
     session::Session,
     views::{FamilyView, OkView, ServiceAnswer, ServiceView, StackView},
 };
 use countersign::{
-    protocol::{Environment, Refusal},
+    protocol::Refusal,
     service::Deployer,
     store::{NewStack, Stack},
 };
@@ -46,7 +47,7 @@ pub(super) async fn create<B: Backend, D: Deployer + 'static>(
 ) -> Result<Response, Problem> {
     let asked: StackBody = body.parse()?;
     let services = asked.services()?;
-    let env = Environment::parse(asked.env)?;
+    let env = environment::named(&asked.env)?;
     reason.admit(&app, &session, &env, format!("stack {} created", asked.name)).await?;
     let stack = NewStack { name: asked.name, env, parent: None, services, env_vars: asked.env_vars };
     let stack = app.store().create_stack(session.team, stack).await??;
@@ -167,7 +168,7 @@ pub(super) async fn put_vault<B: Backend, D: Deployer + 'static>(
     }
     let VaultBody { value } = body.parse()?;
     checked_value("value", &value)?;
-    let env = Environment::parse(env)?;
+    let env = environment::named(&env)?;
     reason.admit(&app, &session, &env, format!("vault key {key}")).await?;
     app.store().put_vault(session.team, &env, &key, &value).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -4,7 +4,7 @@ use countersign_gate::http::Settings;
 use countersign_models::fixtures::token_of;
 use serde_json::json;
 
-use crate::gate::{Call, Gate, bearer, claims, dev, id_in};
+use crate::gate::{Call, Gate, admin, bearer, claims, dev, id_in};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -38,6 +38,26 @@ async fn names_on_it_are_text_and_never_markup() {
     for markup in ["<b>", "<script>", "<i>", "<u>"] {
         assert!(!page.text.contains(markup), "{markup}");
     }
+}
+
+#[tokio::test]
+async fn characters_that_hide_or_reorder_text_are_marked() {
+    let gate = Gate::new();
+    let service = json!({"name": "web\u{200b}", "image_ref": "shop\u{202e}1:pohs"});
+    let body = json!({"name": "sh\u{2066}op", "env": "development", "services": [service]});
+    let created = gate.send(Call::new("POST", "/api/v1/stacks").by(&dev()).json(&body)).await;
+    let path = format!("/api/v1/stacks/{}/promote", created.json()["slug"].as_str().expect("a slug"));
+    let body = json!({"to": "production", "name": "x\u{2069}y"});
+    let pending = gate.send(Call::new("POST", &path).by(&dev()).json(&body)).await;
+    let approval = id_in(&pending, "approval_id");
+    let page = gate.send(Call::new("GET", &Gate::link(approval))).await;
+    for shown in ["web[U+200B]", "shop[U+202E]1:pohs", "sh[U+2066]op", "x[U+2069]y"] {
+        assert!(page.text.contains(shown), "{shown}: {}", page.text);
+    }
+    let reject = Call::new("POST", &format!("/api/v1/approvals/{approval}/reject")).by(&admin());
+    assert_eq!(gate.send(reject.json(&json!({"reason": "no\u{202e}won"}))).await.status, 200);
+    let result = gate.send(Call::new("GET", &format!("{}/result", Gate::link(approval)))).await;
+    assert!(result.text.contains("no[U+202E]won"), "{}", result.text);
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ fn kept(gate: &Gate) -> String {
 
 #[tokio::test]
 async fn a_direct_change_of_a_protected_environment_is_refused_and_changes_nothing() {
-    for env in ["production", "staging", "Development"] {
+    for env in ["production", "staging", "development-2"] {
         let (gate, slug) = gate_with_stack_in(env);
         let before = kept(&gate);
         for (name, change) in changes(env, &slug) {

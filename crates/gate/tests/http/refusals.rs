@@ -280,3 +280,25 @@ async fn a_refused_promote_says_that_its_approval_is_not_used() {
         assert_eq!((&body["consumed"], &body["retryable"]), (&json!(false), &json!(true)), "{code}");
     }
 }
+
+#[tokio::test]
+async fn a_name_that_can_be_taken_for_another_environments_is_refused() {
+    let gate = Gate::new();
+    let source = json!({"name": "db", "type": "mongodb", "env": "development"});
+    let source = gate.send(Call::new("POST", "/api/v1/resources").by(&dev()).json(&source)).await;
+    let twin = format!("/api/v1/resources/{}/provision-twin", id_in(&source, "id"));
+    for name in ["Production", "pr\u{43e}duction", "prod", "Staging", "productlon"] {
+        let calls = [
+            Call::new("POST", &gate.promote_path()).json(&json!({"to": name})),
+            Call::new("POST", &twin).json(&json!({"env": name})),
+            Call::new("POST", "/api/v1/stacks").json(&json!({"name": "s", "env": name, "services": []})),
+            Call::new("POST", "/api/v1/resources").json(&json!({"name": "r", "type": "redis", "env": name})),
+        ];
+        for call in calls {
+            let answer = gate.send(call.by(&dev())).await;
+            assert_eq!(answer.problem(), (400, "env_look_alike".to_owned()), "{name}");
+        }
+    }
+    let vault = Call::new("PUT", "/api/v1/vault/Production/KEY").by(&dev()).json(&json!({"value": "v"}));
+    assert_eq!(gate.send(vault).await.problem(), (400, "env_look_alike".to_owned()));
+}

@@ -89,8 +89,7 @@ async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_b
             fs::copy("/bin/true", &program).expect("there is one");
             fs::File::options().append(true).open(&program).expect("it is there")
         });
-        let command =
-            CommandLine { argv: vec![program.clone()], ..shell("", platform.folder.path()) };
+        let command = CommandLine { argv: vec![program.clone()], ..shell("", platform.folder.path()) };
         let metrics = Metrics::new();
         let parts = platform.parts(DeployMethod::Command(command));
         let instance = Instance::start(Parts { metrics: metrics.clone(), ..parts });
@@ -113,10 +112,8 @@ async fn a_command_that_cannot_be_started_is_not_launched_and_runs_when_it_can_b
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_given_up_by_an_operator_alone() {
     let platform = Platform::new();
-    let command = CommandLine {
-        argv: vec!["/nowhere/at/all".to_owned()],
-        ..shell("", platform.folder.path())
-    };
+    let command =
+        CommandLine { argv: vec!["/nowhere/at/all".to_owned()], ..shell("", platform.folder.path()) };
     let instance = Instance::start(platform.parts(DeployMethod::Command(command)));
     let approval = platform.promoted(&Flow::atomic_commit(), &instance).await.approval;
     // As the endpoint writes it.
@@ -139,8 +136,7 @@ async fn after_its_timeout_nothing_of_a_command_is_left() {
     let held = fifo(&platform, "held");
     // A child process holds the pipe, and both ignore SIGTERM.
     let script = "trap '' TERM; echo begun; sleep 3600 3> held & wait; sleep 3600";
-    let command =
-        CommandLine {
+    let command = CommandLine {
         timeout: Duration::from_millis(300),
         time_to_clean_up: Duration::from_millis(50),
         ..shell(script, platform.folder.path())

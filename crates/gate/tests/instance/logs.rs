@@ -1,40 +1,45 @@
-//! Capture of an instance's log.
+//! Everything that this thread has logged, at all levels.
+//!
+//! One subscriber for the whole process, before the first event: tracing caches its interest in a callsite for every
+//! thread.
 
 use std::{
-    io,
-    sync::{Arc, Mutex},
+    cell::RefCell,
+    io::{self, Write},
+    sync::Once,
 };
 
-use tracing::{Level, subscriber::DefaultGuard};
-
-/// Everything logged on this thread during its life, at all levels.
-#[derive(Clone, Default)]
-pub(crate) struct Caught(Arc<Mutex<Vec<u8>>>);
-
-impl Caught {
-    pub(crate) fn begin() -> (Self, DefaultGuard) {
-        let caught = Self::default();
-        let writer = caught.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (caught, tracing::subscriber::set_default(subscriber))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
-    }
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl io::Write for Caught {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
+/// Writes to the log of the current thread.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(line));
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// From now on everything is kept.
+pub(crate) fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(|| Log)
+            .with_ansi(false)
+            .init();
+    });
+}
+
+/// All of it so far.
+pub(crate) fn of_this_thread() -> String {
+    LOG.with_borrow(|log| String::from_utf8(log.clone()).expect("text"))
 }

@@ -3,13 +3,14 @@
 use std::{fs, sync::Arc};
 
 use arc_swap::ArcSwap;
-use countersign::store::{Approvals, Decision, Ids, Notice, NoticeState, Operations, Verdict};
+use countersign::store::{Approvals, Decision, Ids, Notice, NoticeState, Operations, Service, Verdict};
 use countersign_gate::instance::{
     Instance, Parts,
     notify::{Channel, Sender, Smtp},
     operators::{Operators, link_token},
     system_clock::{Secret, SecretIds},
 };
+use countersign_testkit::Seed;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -18,12 +19,15 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    logs::Caught,
-    platform::{OPERATOR, Platform, REQUESTER, dry_run, operators, until},
+    logs,
+    platform::{OPERATOR, Platform, REQUESTER, TEAM, dry_run, operators, until},
 };
 
 fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {
-    Parts { operators: Arc::new(ArcSwap::from_pointee(operators)), ..platform.parts(dry_run(std::time::Duration::ZERO)) }
+    Parts {
+        operators: Arc::new(ArcSwap::from_pointee(operators)),
+        ..platform.parts(dry_run(std::time::Duration::ZERO))
+    }
 }
 
 async fn mail(platform: &Platform, approval: Uuid) -> String {
@@ -69,6 +73,20 @@ async fn each_approver_gets_a_mail_that_says_who_asks_for_what_with_a_link_of_th
 }
 
 #[tokio::test]
+async fn characters_that_hide_or_reorder_text_are_marked_in_a_mail() {
+    let platform = Platform::new();
+    let image = Some("shop\u{202e}1:pohs".to_owned());
+    let service = Service { name: "web".to_owned(), image_ref: image, port: None, expose: false };
+    platform.store.seed_services(TEAM, platform.source, vec![service]);
+    let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    let approval = platform.requested().await.request.approval;
+    instance.wakeups.wake_notifier();
+    let mail = mail(&platform, approval).await;
+    instance.stop().await;
+    assert!(mail.contains("shop[U+202E]1:pohs") && !mail.contains('\u{202e}'), "{mail}");
+}
+
+#[tokio::test]
 async fn a_link_that_was_sent_is_not_sent_again_by_the_next_instance() {
     let platform = Platform::new();
     let approval = platform.requested().await.request.approval;
@@ -97,11 +115,10 @@ async fn the_requester_gets_no_link_where_self_approval_is_forbidden() {
 #[tokio::test]
 async fn without_an_approver_no_link_is_sent() {
     let platform = Platform::new();
-    let (caught, _guard) = Caught::begin();
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };
     let instance = Instance::start(parts(&platform, operators));
     let approval = platform.requested().await.request.approval;
-    until(|| caught.text().contains("the requester is the only operator").then_some(())).await;
+    until(|| logs::of_this_thread().contains("the requester is the only operator").then_some(())).await;
     instance.stop().await;
     assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
 }
@@ -180,7 +197,6 @@ async fn converse(stream: TcpStream, refuse: bool) -> String {
 #[tokio::test]
 async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_quotes() {
     let platform = Platform::new();
-    let (caught, _guard) = Caught::begin();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it has one");
     let (sender, mut taken) = mpsc::unbounded_channel();
@@ -190,13 +206,13 @@ async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_
     let instance =
         Instance::start(Parts { channel: Channel::Smtp(smtp), ..parts(&platform, operators(&[OPERATOR])) });
     let approval = platform.requested().await.request.approval;
-    until(|| caught.text().contains("the link was sent").then_some(())).await;
+    until(|| logs::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
     let token = link_token(&platform.ids.token(approval), OPERATOR);
     let mails = [taken.recv().await.expect("the first"), taken.recv().await.expect("the second")];
     assert!(mails[0].contains(&token));
     assert_eq!(mails[0], mails[1]);
-    let log = caught.text();
+    let log = logs::of_this_thread();
     assert!(log.contains("this looks like spam: https://gate.example.com/approve/…"), "{log}");
     assert!(!log.contains(&token), "{log}");
 }

@@ -37,11 +37,12 @@ pub(crate) struct Platform {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) ids: Arc<SecretIds>,
     pub(crate) folder: TempDir,
-    source: Uuid,
+    pub(crate) source: Uuid,
 }
 
 impl Platform {
     pub(crate) fn new() -> Self {
+        crate::logs::install();
         let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
         let store = Arc::new(MemoryStore::new(Arc::new(SystemClock), ids.clone()));
         store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });

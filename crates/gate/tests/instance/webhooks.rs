@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
-    logs::Caught,
+    logs,
     platform::{OPERATOR, Platform, REQUESTER, dry_run, until},
 };
 
@@ -46,7 +46,6 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
 #[tokio::test]
 async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     let platform = Platform::new();
-    let (caught, _guard) = Caught::begin();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/hook", listener.local_addr().expect("it has one"));
     let answers = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TEMPORARY_REDIRECT].into();
@@ -61,7 +60,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
         ..platform.parts(dry_run(std::time::Duration::ZERO))
     });
     let approval = platform.requested().await.request.approval;
-    until(|| caught.text().contains("the link was sent").then_some(())).await;
+    until(|| logs::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
 
     let token = link_token(&platform.ids.token(approval), OPERATOR);
@@ -83,7 +82,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
         );
     }
     assert!(received.try_recv().is_err(), "once it is taken it is not sent again");
-    let log = caught.text();
+    let log = logs::of_this_thread();
     assert!(log.contains("500 Internal Server Error") && log.contains("307 Temporary Redirect"), "{log}");
     assert!(!log.contains(&token), "{log}");
 }

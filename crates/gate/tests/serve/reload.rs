@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    process::{Server, TEAM, Workplace, bearer, ask_as, eventually},
+    process::{Server, TEAM, Workplace, ask_as, bearer, eventually},
     promote::shop,
 };
 
@@ -58,7 +58,8 @@ fn operators_and_tenants_apply_from_then_on_and_the_log_names_what_needs_a_resta
     let log = running.reload(two, READ);
     assert!(!log.contains("need a restart"), "{log}");
     assert_eq!(running.recipient(), "two@example.com");
-    let tenant = format!("[[tenant]]\nteam = \"{TEAM}\"\nplan = \"free\"\noperators = [\"own@example.com\"]\n");
+    let tenant =
+        format!("[[tenant]]\nteam = \"{TEAM}\"\nplan = \"free\"\noperators = [\"own@example.com\"]\n");
     let others = "drain = \"3s\"\nforbid_self_approval = true\n[http]\nmax_body = \"1MiB\"\n";
     let log = running.reload(&format!("{two}{others}{tenant}"), "need a restart");
     assert!(log.contains("settings=drain, forbid_self_approval, http.max_body"), "{log}");

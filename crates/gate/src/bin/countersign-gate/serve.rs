@@ -165,7 +165,10 @@ fn signals(kind: SignalKind) -> Result<Signal, BadInput> {
 
 impl Signals {
     pub(crate) fn begin() -> Result<Self, BadInput> {
-        Ok(Self { terminate: signals(SignalKind::terminate())?, interrupt: signals(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signals(SignalKind::terminate())?,
+            interrupt: signals(SignalKind::interrupt())?,
+        })
     }
 
     pub(crate) async fn wait(&mut self) {

@@ -5,7 +5,10 @@ use std::fmt;
 use askama::Template;
 use uuid::Uuid;
 
-use crate::difference::{Line, lines};
+use crate::{
+    difference::{Line, lines},
+    legible::legible,
+};
 use countersign::{
     protocol::{Kind, Timestamp},
     store::{ApprovalRecord, Service},
@@ -177,9 +180,8 @@ fn one_line_each(line: Line) -> Line {
     Line { kind, name: one_line(&name), value: one_line(&value), change: one_line(&change) }
 }
 
-/// Replaces control characters: a name must not be able to add lines.
 fn one_line(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    legible(text).into_owned()
 }
 
 fn rfc_3339(at: Timestamp) -> String {
