@@ -29,7 +29,7 @@ fn service(script: &str, ready: Option<&str>) -> Service {
 async fn start(service: &Service, address: SocketAddr, folder: &std::path::Path) -> Result<Running, Stop> {
     let authority = address.to_string();
     let log = folder.join("log");
-    Running::start(service, folder, address, &authority, &Values::new(), &log, Clock::start()).await
+    Running::start(service, folder, &address.into(), &authority, &Values::new(), &log, Clock::start()).await
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
