@@ -162,7 +162,9 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
         });
         commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
-            let ended = run_ready(Driver::new(&flow, &given.store, &deployer).promote(ask, digest));
+            let ended = run_ready(
+                Driver::new(&flow, &given.store, &deployer).expect("it is supported").promote(ask, digest),
+            );
             matches!(ended, Outcome::Succeeded { target: Some(_), .. })
         });
     }

@@ -61,6 +61,10 @@ impl Approvals for Dozing {
 }
 
 impl AttemptReads for Dozing {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -173,7 +177,10 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
             tokio::spawn(async move {
                 world.doze().await;
                 let source = world.store.digest(&ask).expect("the team is there");
-                Driver::new(&flow, &*world, &*deployer).promote_once(&ask, source).await
+                Driver::new(&flow, &*world, &*deployer)
+                    .expect("it is supported")
+                    .promote_once(&ask, source)
+                    .await
             })
         })
         .collect();

@@ -130,6 +130,10 @@ impl Approvals for Contender {
 }
 
 impl AttemptReads for Contender {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -300,7 +304,7 @@ impl Contender {
         let Race { contention, flow, .. } = &self.track.race;
         // The launch is the worker's: it is irrelevant here.
         let deployer = InMemoryDeployer::default();
-        let driver = Driver::new(flow, self, &deployer);
+        let driver = Driver::new(flow, self, &deployer).expect("it is supported");
         let own = |end| Shared { end: Some(end), is_own: true };
         match contention {
             Contention::Optimistic => own(driver.promote(ask, source).await),

@@ -1,6 +1,9 @@
 //! The driver: runs one attempt of a flow against a store, a deployer and a preflight.
 
-use super::{CheckRequest, Deployer, Launch, NoPreflight, Preflight, RetryImmediately, Waiter};
+use super::{
+    CheckRequest, Deployer, Launch, NoPreflight, Preflight, RetryImmediately, UnsupportedStep, Waiter,
+    supports_with,
+};
 use crate::{
     protocol::{
         Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Step, StepAction, Timestamp,
@@ -11,19 +14,15 @@ use crate::{
     },
 };
 
-/// The order of the steps, and everything that an attempt runs against.
+/// The order of the steps, and everything that an attempt runs against. Every driver carries its whole flow out: a flow
+/// with another step, or with a refusal that no check produces, is refused by name when the driver is made.
 #[derive(Debug)]
 pub struct Driver<'a, S, D, W = RetryImmediately, P = NoPreflight> {
-    /// The order of the steps.
-    pub flow: &'a Flow,
-    /// The store that keeps the approval.
-    pub store: &'a S,
-    /// Starts the deploys of flows that launch from this process.
-    pub deployer: &'a D,
-    /// The queue for an approval's lease.
-    pub waiter: &'a W,
-    /// The checks besides the store's.
-    pub preflight: &'a P,
+    pub(crate) flow: &'a Flow,
+    pub(crate) store: &'a S,
+    pub(crate) deployer: &'a D,
+    pub(crate) waiter: &'a W,
+    pub(crate) preflight: &'a P,
 }
 
 impl<S, D, W, P> Clone for Driver<'_, S, D, W, P> {
@@ -36,8 +35,27 @@ impl<S, D, W, P> Copy for Driver<'_, S, D, W, P> {}
 
 impl<'a, S: AttemptStore, D: Deployer> Driver<'a, S, D> {
     /// Without a preflight in addition to the store's; an attempt that finds a lease held retries immediately.
-    pub fn new(flow: &'a Flow, store: &'a S, deployer: &'a D) -> Self {
-        Self { flow, store, deployer, waiter: &RetryImmediately, preflight: &NoPreflight }
+    ///
+    /// # Errors
+    /// [`UnsupportedStep`] names the first part of the flow that is not carried out.
+    pub fn new(flow: &'a Flow, store: &'a S, deployer: &'a D) -> Result<Self, UnsupportedStep> {
+        Self::with_preflight(flow, store, deployer, &NoPreflight)
+    }
+}
+
+impl<'a, S: AttemptReads, D, P: Preflight> Driver<'a, S, D, RetryImmediately, P> {
+    /// As [`new`](Driver::new), with checks besides the store's.
+    ///
+    /// # Errors
+    /// [`UnsupportedStep`] names the first part of the flow that is not carried out.
+    pub fn with_preflight(
+        flow: &'a Flow,
+        store: &'a S,
+        deployer: &'a D,
+        preflight: &'a P,
+    ) -> Result<Self, UnsupportedStep> {
+        supports_with(flow, store, preflight)?;
+        Ok(Self { flow, store, deployer, waiter: &RetryImmediately, preflight })
     }
 }
 

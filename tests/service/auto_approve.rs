@@ -21,8 +21,12 @@ fn ask(platform: &Platform, key: Option<&str>) -> PromotionRequest {
 fn promote(platform: &Platform, ask: &PromotionRequest) -> Result<(Uuid, Answer), Refusal> {
     let source = platform.store.digest(ask).expect("the team is there");
     let flow = Flow::atomic_commit();
-    run_ready(Driver::new(&flow, &platform.store, &platform.deployer).promote_auto_approved(ask, source))
-        .expect("nothing fails")
+    run_ready(
+        Driver::new(&flow, &platform.store, &platform.deployer)
+            .expect("it is supported")
+            .promote_auto_approved(ask, source),
+    )
+    .expect("nothing fails")
 }
 
 #[test]

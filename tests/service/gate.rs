@@ -7,7 +7,7 @@ use countersign::{
     Flow, Gate, Item, Outcome, RandomIds, Refusal,
     gate::{BuildError, ISSUED, RequestError},
     protocol::{Act, Checks, Consume, Guards, Step, StepAction, Timestamp, Via},
-    service::{CheckRequest, InMemoryDeployer, Preflight, UnsupportedStep},
+    service::{CheckRequest, Driver, InMemoryDeployer, Preflight, UnsupportedStep},
     store::{
         AuditKind, Decision, Ids, MemoryStore, Operations, PromotionRequest, StoreChecks, StoreError,
         TenantState, Verdict,
@@ -147,6 +147,25 @@ fn a_refusal_that_no_check_produces_is_an_error_by_name() {
     let step = "preflight".to_owned();
     assert_eq!(error, BuildError::Unsupported(UnsupportedStep::Refusal { step, refusal: closed() }));
     assert!(error.to_string().contains("423 shop_closed"), "{error}");
+}
+
+#[test]
+fn no_driver_is_made_for_a_flow_that_it_does_not_carry_out() {
+    let (shop, deployer) = (Shop::new(), InMemoryDeployer::default());
+    let refused =
+        |flow: &Flow| Driver::new(flow, &shop.store, &deployer).map(drop).expect_err("it is refused");
+    let step = "preflight".to_owned();
+    let unknown = UnsupportedStep::Refusal { step, refusal: closed() };
+    assert_eq!(refused(&Flow::single_use(vec![closed()])), unknown);
+    let act = StepAction::Act(Act::new(Via::Row { unique: false }));
+    let pays_out = Step { name: Some("payout".into()), ..act.into() };
+    let uses = Step::from(StepAction::Consume(Consume::new(Guards::ALL)));
+    let said = refused(&Flow::of_steps(vec![uses, pays_out]).expect("a flow")).to_string();
+    assert!(said.starts_with("the step `payout` uses `act` with `via = \"row\"`"), "{said}");
+    let flow = Flow::single_use(vec![closed()]);
+    let till = Till(Ok(false));
+    let driver = Driver::with_preflight(&flow, &shop.store, &deployer, &till);
+    assert!(driver.is_ok(), "the preflight produces it");
 }
 
 /// The checks of a store that knows when the shop is closed, and nothing of stacks.

@@ -64,6 +64,10 @@ impl Approvals for Watched {
 }
 
 impl AttemptReads for Watched {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
     async fn check(
         &self,
         ask: &PromotionRequest,
@@ -122,7 +126,9 @@ fn contend(flow: &Flow) -> (usize, usize) {
     let deployer = InMemoryDeployer::default();
     let watched = Watched::new(platform.store);
     let promotions = (0..CONTENDERS)
-        .map(|_| -> Promoting<'_> { Box::pin(Driver::new(flow, &watched, &deployer).promote(&ask, source)) })
+        .map(|_| -> Promoting<'_> {
+            Box::pin(Driver::new(flow, &watched, &deployer).expect("it is supported").promote(&ask, source))
+        })
         .collect();
     let ends = in_turn(promotions);
     let won = ends.iter().filter(|end| matches!(end, Outcome::Succeeded { .. })).count();
@@ -181,7 +187,7 @@ fn a_place_is_taken_before_the_lease_is_asked_for() {
     let deployer = InMemoryDeployer::default();
     let places = Places { watched: &watched, asked_before: Mutex::default() };
     for flow in [Flow::atomic_commit_lease(), Flow::atomic_commit()] {
-        let driver = Driver::new(&flow, &watched, &deployer).waiting(&places);
+        let driver = Driver::new(&flow, &watched, &deployer).expect("it is supported").waiting(&places);
         in_turn(vec![Box::pin(driver.promote(&ask, source))]);
     }
     assert_eq!(*places.asked_before.lock().expect("no task panics"), [0], "and only by who asks for one");

@@ -84,7 +84,9 @@ impl Platform {
 
     pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
-        run_ready(Driver::new(flow, &self.store, &self.deployer).promote(ask, source))
+        run_ready(
+            Driver::new(flow, &self.store, &self.deployer).expect("it is supported").promote(ask, source),
+        )
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.

@@ -215,7 +215,12 @@ fn reused_key() -> Refusal {
     let mut ask = PromotionRequest { key: Some("mine".into()), ..platform.approved() };
     let ask_once = |ask: &PromotionRequest| {
         let source = platform.store.digest(ask).expect("the team is there");
-        run_ready(Driver::new(&flow, &platform.store, &platform.deployer).promote_once(ask, source)).end
+        run_ready(
+            Driver::new(&flow, &platform.store, &platform.deployer)
+                .expect("it is supported")
+                .promote_once(ask, source),
+        )
+        .end
     };
     assert!(matches!(ask_once(&ask), Outcome::Succeeded { .. }));
     ask.payload.copy_vault = true;

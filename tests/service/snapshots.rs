@@ -67,7 +67,9 @@ fn change_everything(
     run_ready(store.lease_approval(ask)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
     let end = run_ready(
-        Driver::new(&Flow::atomic_commit(), store, &InMemoryDeployer::default()).promote(ask, source),
+        Driver::new(&Flow::atomic_commit(), store, &InMemoryDeployer::default())
+            .expect("it is supported")
+            .promote(ask, source),
     );
     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
     let lease = run_ready(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");

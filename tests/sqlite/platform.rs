@@ -99,7 +99,10 @@ impl Platform {
     pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Answer {
         block_on(async {
             let source = self.store.digest(ask).await.expect("nothing fails");
-            Driver::new(flow, &self.store, &self.deployer).promote_once(ask, source).await
+            Driver::new(flow, &self.store, &self.deployer)
+                .expect("it is supported")
+                .promote_once(ask, source)
+                .await
         })
     }
 

@@ -99,7 +99,12 @@ async fn promote(store: &PostgresStore, ask: &PromotionRequest) -> bool {
 
 async fn promote_digest(store: &PostgresStore, ask: &PromotionRequest, digest: Digest) -> bool {
     let deployer = countersign::service::InMemoryDeployer::default();
-    succeeded(&Driver::new(&flow("atomic-commit"), store, &deployer).promote(ask, digest).await)
+    succeeded(
+        &Driver::new(&flow("atomic-commit"), store, &deployer)
+            .expect("it is supported")
+            .promote(ask, digest)
+            .await,
+    )
 }
 
 /// A team with a stack, and an approval to promote it.

@@ -166,7 +166,10 @@ impl World {
 
     /// One attempt, to its end.
     pub async fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
-        Driver::new(flow, self.store(), &self.deployer).promote(ask, self.source_digest(ask).await).await
+        Driver::new(flow, self.store(), &self.deployer)
+            .expect("it is supported")
+            .promote(ask, self.source_digest(ask).await)
+            .await
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.

@@ -68,6 +68,10 @@ impl<R: StoreHarness> Approvals for Faulty<'_, R> {
 }
 
 impl<R: StoreHarness> AttemptReads for Faulty<'_, R> {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
     async fn check(
         &self,
         ask: &PromotionRequest,

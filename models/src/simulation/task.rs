@@ -26,8 +26,9 @@ pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<PromotionRequest>, source: Digest) -> Task<Answer> {
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
-        let answer =
-            pin!(Driver::new(&platform.flow, &*platform, &*platform).promote_once(&ask, source)).await;
+        let driver = Driver::new(&platform.flow, &*platform, &*platform);
+        let driver = driver.expect("only flows that the driver carries out are played");
+        let answer = pin!(driver.promote_once(&ask, source)).await;
         if matches!(answer.end, Outcome::Succeeded { .. }) {
             // Until the client has it, the process may die.
             platform.answer().await;

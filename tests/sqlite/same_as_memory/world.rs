@@ -157,7 +157,10 @@ impl<S: Store + Tenants + Operations> World<S> {
                 ask.key = key_of(*key);
                 ask.payload.copy_vault ^= wish.copy_vault && wish.twin;
                 let digest = self.digest(&ask).await;
-                let answer = Driver::new(&flow, store, &self.deployer).promote_once(&ask, digest).await;
+                let answer = Driver::new(&flow, store, &self.deployer)
+                    .expect("it is supported")
+                    .promote_once(&ask, digest)
+                    .await;
                 told((answer, self.all_stacks().await, store.audit(ask.request.approval).await))
             }
             Act::List { ours, status, limit, after } => {

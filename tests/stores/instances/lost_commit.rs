@@ -218,7 +218,8 @@ pub(super) async fn a_commit_whose_answer_is_lost_is_not_tried_again(cluster: Ar
         proxy.shared.drops.store(true, Ordering::SeqCst);
         let deployer = countersign::service::InMemoryDeployer::default();
         let flow = flow("atomic-commit");
-        let outcome = Driver::new(&flow, &store, &deployer).promote(&ask, digest).await;
+        let outcome =
+            Driver::new(&flow, &store, &deployer).expect("it is supported").promote(&ask, digest).await;
         assert!(!proxy.shared.drops.load(Ordering::SeqCst), "{cas}: no answer was dropped");
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{cas}: {outcome:?}");
         assert_eq!(proxy.shared.commits.load(Ordering::SeqCst) - before, 1, "{cas}: it was committed once");

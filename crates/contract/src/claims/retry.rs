@@ -10,7 +10,10 @@ use countersign_models::flows::SHIPPED;
 use crate::world::{TEAM, World, flow, service, succeeded};
 
 async fn ask_once(world: &World, flow: &Flow, ask: &PromotionRequest) -> Answer {
-    Driver::new(flow, world.store(), &world.deployer).promote_once(ask, world.source_digest(ask).await).await
+    Driver::new(flow, world.store(), &world.deployer)
+        .expect("it is supported")
+        .promote_once(ask, world.source_digest(ask).await)
+        .await
 }
 
 fn under(ask: &PromotionRequest, key: &str) -> PromotionRequest {

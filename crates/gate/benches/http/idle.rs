@@ -7,8 +7,8 @@ use countersign::{
     store::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
-        Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource, Service, Stack,
-        StackStatus, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
+        Operations, Outbox, Page, PlatformChecks, PromotionRequest, Query, Reading, Requested, Resource,
+        Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
     },
 };
 use uuid::Uuid;
@@ -61,6 +61,10 @@ impl Approvals for Idle {
 }
 
 impl AttemptReads for Idle {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        PlatformChecks.can_produce(refusal)
+    }
+
     async fn check(&self, ask: &PromotionRequest, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
         Ok(Ok(digest_of(ask, &self.stack.services)))
     }

@@ -26,7 +26,9 @@ use super::{
 };
 use countersign::{
     protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
-    service::{Answer, Deployer, Driver, admit, admit_source, is_auto_approved, request_decision},
+    service::{
+        Answer, Deployer, Driver, UnsupportedStep, admit, admit_source, is_auto_approved, request_decision,
+    },
     store::{
         ApprovalRecord, Payload, PromotionRequest, Requested, Service, StoreError, StoreErrorKind, digest_of,
     },
@@ -219,7 +221,7 @@ impl Order {
             Kind::ResourceTwin => &app.flows().twins,
         };
         let source = digest_of(ask, services);
-        let driver = Driver::new(flow, store, app.deployer()).waiting(app.wait_queue());
+        let driver = Driver::new(flow, store, app.deployer())?.waiting(app.wait_queue());
         if self.has_approval {
             let answer = driver.promote_once(ask, source).await;
             return ended(app, flow, ask, ask.request.approval, answer).await;
@@ -330,6 +332,13 @@ struct Failed {
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self { may_have_happened: error.kind() == StoreErrorKind::Unknown, problem: error.into() }
+    }
+}
+
+impl From<UnsupportedStep> for Failed {
+    /// The flows were checked when they were loaded.
+    fn from(_: UnsupportedStep) -> Self {
+        Self { may_have_happened: false, problem: Problem::new("internal") }
     }
 }
 

@@ -169,8 +169,9 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
     let mut ask = countersign::store::TenantState::asked(&record);
     ask.payload.source = slow.source;
     let digest = record.approval.digest;
-    let own =
-        tokio::spawn(async move { Driver::new(&flow, &*store, &*deployer).promote(&ask, digest).await });
+    let own = tokio::spawn(async move {
+        Driver::new(&flow, &*store, &*deployer).expect("it is supported").promote(&ask, digest).await
+    });
     slow.deployer.begun.acquire().await.expect("never closed").forget();
     own.abort();
     assert!(own.await.expect_err("it was aborted").is_cancelled());

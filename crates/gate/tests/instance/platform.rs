@@ -91,7 +91,10 @@ impl Platform {
     ) -> Launch {
         let ask = self.approved().await;
         let digest = self.store.digest(&ask).expect("the team is there");
-        let end = Driver::new(flow, &*self.store, &*instance.deployer).promote(&ask, digest).await;
+        let end = Driver::new(flow, &*self.store, &*instance.deployer)
+            .expect("it is supported")
+            .promote(&ask, digest)
+            .await;
         let Outcome::Succeeded { target, .. } = end else { panic!("it should succeed: {end:?}") };
         let target = target.map(|target| target.id);
         let approval = ask.request.approval;

@@ -126,7 +126,10 @@ impl Running {
     async fn promote(&self, platform: &Platform) -> uuid::Uuid {
         let ask = platform.approved().await;
         let digest = platform.store.digest(&ask).expect("the team is there");
-        Driver::new(&Flow::atomic_commit(), &*platform.store, &*self.deployer).promote(&ask, digest).await;
+        Driver::new(&Flow::atomic_commit(), &*platform.store, &*self.deployer)
+            .expect("it is supported")
+            .promote(&ask, digest)
+            .await;
         self.wakeups.wake_workers();
         ask.request.approval
     }

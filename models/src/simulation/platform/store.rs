@@ -119,6 +119,10 @@ impl Approvals for Platform {
 }
 
 impl AttemptReads for Platform {
+    fn can_produce(&self, refusal: &Refusal) -> bool {
+        self.store.can_produce(refusal)
+    }
+
     async fn check(
         &self,
         ask: &PromotionRequest,
