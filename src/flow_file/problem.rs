@@ -232,6 +232,10 @@ fn help_for_toml(line: &str) -> Option<String> {
     }
     let is_of_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     let end = line.find(|letter| !is_of_word(letter)).unwrap_or(line.len());
+    // A key, not a value.
+    if line[end..].trim_start().starts_with('=') {
+        return None;
+    }
     let word =
         Some(&line[..end]).filter(|word| word.starts_with(|first: char| first.is_ascii_alphabetic()))?;
     did_you_mean(word, &["true", "false"])

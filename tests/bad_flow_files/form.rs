@@ -123,6 +123,12 @@ fn a_slip_of_toml_gets_a_suggestion() {
 }
 
 #[test]
+fn a_key_that_comes_twice_gets_no_suggestion_for_a_value() {
+    let (.., found, _, said) = message(b"about = \"a\"\nabout = \"b\"\n");
+    assert_eq!((found.as_str(), said), ("invalid TOML: duplicate key", None));
+}
+
+#[test]
 fn every_problem_that_does_not_follow_from_another_is_reported() {
     let file = "expect_broken = [\"S99\"]\nabot = \"x\"\n[object]\nuses = 9\n[endpoint]\nretry = \"keys\"\n\
                 [[step]]\ndo = \"consune\"\n[[step]]\ndo = \"audit\"\n[[step]]\ndo = \"consume\"\n";
