@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use countersign::protocol::{Effect, Outcome, Promotion, Reply};
+use countersign::protocol::{Effect, Outcome, Promotion, Refusal, Reply};
 
 use super::{Model, StepOutcome, remember};
 use crate::{
@@ -76,6 +76,23 @@ impl Model {
 
     /// Outcome of this attempt, alone and as if its caller were new (`is_fresh`) or had a retry left.
     pub(super) fn alone(&self, state: &State, attempt: u8, is_fresh: bool) -> Alone {
+        match self.run_alone(state, attempt, is_fresh) {
+            Err(alone) => alone,
+            Ok(Outcome::Succeeded { .. }) => Alone::Succeeds,
+            Ok(Outcome::Refused { .. } | Outcome::Unknown { .. }) => Alone::Fails,
+        }
+    }
+
+    /// The refusal of a fresh attempt in this state.
+    pub(super) fn refusal_of_fresh(&self, state: &State) -> Option<Refusal> {
+        match self.run_alone(state, 0, true) {
+            Ok(Outcome::Refused { refusal, .. }) => Some(refusal),
+            Ok(Outcome::Succeeded { .. } | Outcome::Unknown { .. }) | Err(_) => None,
+        }
+    }
+
+    /// The outcome of this attempt, or what became of one without an outcome.
+    fn run_alone(&self, state: &State, attempt: u8, is_fresh: bool) -> Result<Outcome, Alone> {
         let mut holder_lives = self.holder_lives(state);
         let mut state = *state;
         state.world.drifted = false;
@@ -131,17 +148,13 @@ impl Model {
             if matches!((effect, &reply), (Effect::Lease { .. }, None | Some(Reply::LeaseHeld)))
                 && holder_lives
             {
-                return Alone::NotJudged;
+                return Err(Alone::NotJudged);
             }
-            let Some(reply) = reply else { return Alone::Fails };
+            let reply = reply.ok_or(Alone::Fails)?;
             promotion.resume(reply);
             remember(&mut state.attempts[index], promotion.position());
         }
-        if matches!(promotion.outcome(), Some(Outcome::Succeeded { .. })) {
-            Alone::Succeeds
-        } else {
-            Alone::Fails
-        }
+        promotion.outcome().cloned().ok_or(Alone::Fails)
     }
 
     fn markers_expire_for_fresh(&self) -> bool {

@@ -241,7 +241,7 @@ impl Model {
 }
 
 /// The refusal in the object's terms: the codes of the gate's approvals are no other endpoint's.
-fn shown(refusal: &Refusal, noun: &str) -> String {
+pub(super) fn shown(refusal: &Refusal, noun: &str) -> String {
     let is_ours = refusal.status() == 503 || refusal.code().starts_with("approval_");
     if noun == "approval" || !is_ours {
         return refusal.to_string();

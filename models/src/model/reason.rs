@@ -1,8 +1,8 @@
 //! One sentence for the violation in a counterexample's last state, and for the missing step, if any.
 
-use countersign::protocol::{Member, StepAction};
+use countersign::protocol::{Member, Status, StepAction};
 
-use super::{Model, Role};
+use super::{Model, Role, narrate::shown};
 use crate::{
     properties::{PromotionState, Property},
     verdict::Run,
@@ -117,7 +117,7 @@ impl Model {
                     }
                 }
             }
-            Property::S4 => format!("the {noun} was used while it was {}", before.world.status),
+            Property::S4 => format!("the {noun} was used while it was {}", word(before.world.status)),
             Property::S5 => format!("the {noun} was used past expires_at"),
             Property::S6 => "an act took effect with another payload than the approved one".to_owned(),
             Property::S7 => {
@@ -137,7 +137,9 @@ impl Model {
                     count => format!("{count} events"),
                 }
             ),
-            Property::S9 => format!("the {noun} was {}, and is {} again", before.world.status, world.status),
+            Property::S9 => {
+                format!("the {noun} was {}, and is {} again", word(before.world.status), word(world.status))
+            }
             Property::S10 => format!("two different decisions on the {noun} have won"),
             Property::S11 => format!("{} targets were created", world.created()),
             Property::S12 => {
@@ -168,9 +170,14 @@ impl Model {
             }
             Property::S15 => {
                 let scanner = (0..self.attempts()).find(|attempt| self.role(*attempt) == Role::Scanner);
-                let done = scanner.is_some_and(|attempt| state.attempts[usize::from(attempt)].has_effect());
-                let does = if done { "used the" } else { "approved the" };
-                format!("a scanner's GET {does} {noun}")
+                match scanner.map(|attempt| &state.attempts[usize::from(attempt)]) {
+                    Some(one) if one.uses > 0 => format!("a scanner's GET used the {noun}"),
+                    Some(one) if one.has_acted() => {
+                        let act = one.acted.iter().position(|count| *count > 0).unwrap_or(0);
+                        format!("a scanner's GET caused {}", act_name(act as u8))
+                    }
+                    _ => format!("a scanner's GET approved the {noun}"),
+                }
             }
             Property::S17 => format!(
                 "{} took effect {}, and the {noun} {}",
@@ -241,10 +248,28 @@ impl Model {
         let noun = &self.flow().object().noun;
         let world = &state.world;
         if world.is_usable() {
-            let held = world.lease != Lease::Free;
-            let why = if held { ": the lease is held, and no holder releases it" } else { "" };
-            return format!("the {noun} is usable, and a fresh attempt fails{why}");
+            return match self.refusal_of_fresh(state) {
+                _ if world.lease != Lease::Free => format!(
+                    "the {noun} is usable, and a fresh attempt fails: the lease is held, and no holder releases it"
+                ),
+                Some(refusal) => {
+                    format!("the {noun} is usable, and a fresh attempt gets {}", shown(&refusal, noun))
+                }
+                None => format!("the {noun} is usable, and a fresh attempt fails"),
+            };
         }
-        format!("a fresh attempt fails: the {noun} is {}", world.status)
+        format!("a fresh attempt fails: the {noun} is {}", word(world.status))
+    }
+}
+
+/// The status in the words of an object that is used.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "pending",
+        Status::Approved => "approved",
+        Status::Rejected => "rejected",
+        Status::Expired => "expired",
+        Status::Executed => "used up",
+        Status::Revoked => "revoked",
     }
 }
