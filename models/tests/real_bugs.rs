@@ -8,7 +8,7 @@ use countersign_models::{
     flows::{BuiltIn, CASES, Case, Subject},
     model::{Bounds, Model},
     properties::Property,
-    verdict::{Report, Verdict, verify},
+    verdict::{Judgement, Report, Verdict, verify},
 };
 
 const HEAD: &str = "\
@@ -17,6 +17,10 @@ const HEAD: &str = "\
 Public reports of single-use bugs, each as the flow that was reported and the flow of its fix. The runs are the shortest
 ones, as `countersign show FLOW PROPERTY` prints them, at 3 callers, 1 crash and 1 fault. The files are in
 [`models/flows/cases`](../models/flows/cases); `countersign verify NAME` judges each. This page is generated.
+
+The table lists what each flow violates, in bold what the reports name, and the exit code of `countersign verify` for the
+same file without its `expect_broken` line.
+
 ";
 
 fn judged(flow: BuiltIn) -> (Model, Report) {
@@ -53,6 +57,32 @@ fn section(text: &mut String, flow: BuiltIn, shown: &[&str]) {
     let _ = writeln!(text, "\nIn the end {}.\n", model.reason(property, run));
 }
 
+/// The exit code of `verify` for the flow without its expectations.
+fn exit_code(report: &Report) -> u8 {
+    let is_kept = |one: &Judgement| match one.verdict {
+        Verdict::DoesNotApply => true,
+        Verdict::Holds => one.exercised,
+        Verdict::Violated(_) | Verdict::Unknown => false,
+    };
+    u8::from(!report.judgements.iter().all(is_kept))
+}
+
+/// Every flow with the properties that it violates, and its exit code.
+fn table() -> String {
+    let mut text = "| | flow | violates | exit code |\n|---|---|---|---|\n".to_owned();
+    for (number, case) in (1..).zip(CASES) {
+        for flow in case.flows {
+            let (_, report) = judged(*flow);
+            let is_reported = |id: &str| *flow != case.fix() && case.violates.contains(&id);
+            let shown = |id: &&str| if is_reported(id) { format!("**{id}**") } else { (*id).to_owned() };
+            let ids: Vec<String> = violated(&report).iter().map(shown).collect();
+            let _ =
+                writeln!(text, "| {number} | `{}` | {} | {} |", flow.name, ids.join(" "), exit_code(&report));
+        }
+    }
+    text
+}
+
 fn chapter(number: usize, case: &Case) -> String {
     let mut text =
         format!("\n## {number}. {}\n\n{}\n\n{}\n\n", case.title, case.reports.join(" · "), case.story);
@@ -61,6 +91,9 @@ fn chapter(number: usize, case: &Case) -> String {
         section(&mut text, *flow, case.violates);
     }
     section(&mut text, *fix, &[]);
+    if !case.besides.is_empty() {
+        let _ = writeln!(text, "Besides the report: {}\n", case.besides);
+    }
     if !case.still.is_empty() {
         let _ = writeln!(text, "Still open after the fix: {}\n", case.still);
     }
@@ -112,7 +145,7 @@ fn every_verdict_on_a_real_bug_is_expected() {
 fn the_page_of_real_bugs_is_what_the_program_says() {
     let chapters: Vec<String> =
         CASES.iter().enumerate().map(|(index, case)| chapter(index + 1, case)).collect();
-    let expected = format!("{HEAD}{}", chapters.concat());
+    let expected = format!("{HEAD}{}{}", table(), chapters.concat());
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/real-bugs.md");
     if std::env::var_os("UPDATE_PAGES").is_some() {
         fs::write(&page, &expected).expect("the page can be written");
@@ -142,6 +175,23 @@ fn the_worked_examples_violate_what_their_page_says() {
     for file in others {
         let report = judged(file);
         assert!(report.is_expected() && violated(&report).is_empty(), "{file}{:?}", report.judgements);
+    }
+}
+
+#[test]
+fn what_the_reports_do_not_name_is_explained() {
+    for case in CASES {
+        let (fix, before) = case.flows.split_last().expect("a case has flows");
+        let (bug, others) = before.split_first().expect("a case has a bug");
+        let found = violated(&judged(*bug).1);
+        assert!(case.violates.iter().all(|id| found.contains(id)), "{}: {found:?}", case.title);
+        let ids = found.into_iter().chain(others.iter().flat_map(|flow| violated(&judged(*flow).1)));
+        for id in ids.filter(|id| !case.violates.contains(id)) {
+            assert!(case.besides.contains(id), "{}: no reason for {id}", case.title);
+        }
+        // One property is explained with each fix that leaves several open.
+        let left = violated(&judged(*fix).1);
+        assert_eq!(left.is_empty(), case.still.is_empty(), "{}", case.title);
     }
 }
 

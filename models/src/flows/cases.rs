@@ -13,6 +13,8 @@ pub struct Case {
     pub story: &'static str,
     /// Ids of the properties that correspond to the report.
     pub violates: &'static [&'static str],
+    /// The reason of each violation that the reports do not name.
+    pub besides: &'static str,
     /// The violations that remain after the fix.
     pub still: &'static str,
     /// The reported flow, then intermediate ones, then the fix.
@@ -47,6 +49,9 @@ pub const CASES: &[Case] = &[
                 the account is that of the invite, and unique. Where an invite is for any address, the deletion \
                 alone uses it, and comes too late.",
         violates: &["S1", "L3"],
+        besides: "A crash after the deletion loses the invite, too (L1). An invite for any address that is \
+                  deleted last registers each of two callers (S2, S3), and an account stays when the deletion \
+                  fails (S7, S17).",
         still: "",
         flows: flows!["01-librechat-invite-buggy", "01-librechat-invite-bearer", "01-librechat-invite-fixed"],
     },
@@ -61,6 +66,7 @@ pub const CASES: &[Case] = &[
         story: "The authorization code was removed from the store, and then the client was compared. A client that \
                 only knew the code used it up.",
         violates: &["S12", "S1"],
+        besides: "The client whose code was burnt cannot try again (L3).",
         still: "",
         flows: flows!["02-identityserver-code-buggy", "02-identityserver-code-fixed"],
     },
@@ -70,6 +76,7 @@ pub const CASES: &[Case] = &[
         story: "The order was finalized at the CA, and the write of one's own resource failed. The CA \
                 refused the next reconcile, since the order was finalized already, and it gave up.",
         violates: &["S13"],
+        besides: "",
         still: "",
         flows: flows!["03-cert-manager-order-buggy", "03-cert-manager-order-fixed"],
     },
@@ -79,6 +86,7 @@ pub const CASES: &[Case] = &[
         story: "The use limit was read when the coupon was applied, and the use was counted when the order was \
                 settled. A first fix held a lock that ended before the order was settled.",
         violates: &["S2", "S3"],
+        besides: "",
         still: "",
         flows: flows!["04-vendure-coupon-buggy", "04-vendure-coupon-early-lock", "04-vendure-coupon-fixed"],
     },
@@ -87,6 +95,7 @@ pub const CASES: &[Case] = &[
         reports: &["activepieces#6671", "activepieces#14026"],
         story: "Approve and disapprove were links that a GET follows. A mail scanner followed both.",
         violates: &["S15"],
+        besides: "The scanner's press counts as an approval, and no person gave it (S18).",
         still: "",
         flows: flows!["05-activepieces-link-buggy", "05-activepieces-link-fixed"],
     },
@@ -95,6 +104,7 @@ pub const CASES: &[Case] = &[
         reports: &["elizaOS/eliza#11092"],
         story: "The approval accepted a pending request past its deadline, and so did the run.",
         violates: &["S5"],
+        besides: "",
         still: "",
         flows: flows!["06-eliza-deadline-buggy", "06-eliza-deadline-fixed"],
     },
@@ -103,6 +113,7 @@ pub const CASES: &[Case] = &[
         reports: &["keycloak#49921", "getkirby/kirby#8261"],
         story: "A failed attempt left the challenge valid.",
         violates: &["S21"],
+        besides: "",
         still: "",
         flows: flows!["07-keycloak-challenge-buggy", "07-keycloak-challenge-fixed"],
     },
@@ -111,6 +122,7 @@ pub const CASES: &[Case] = &[
         reports: &["nightscout/nocturne#326"],
         story: "Parallel refreshes of one token all found it valid, and each made a successor.",
         violates: &["S2", "S3"],
+        besides: "A crash between the two writes leaves a revoked token without a successor (L1).",
         still: "",
         flows: flows!["08-nocturne-refresh-buggy", "08-nocturne-refresh-fixed"],
     },
@@ -120,6 +132,8 @@ pub const CASES: &[Case] = &[
         story: "The id of the webhook was recorded before its handler: a handler that failed was never run again. \
                 Another project looked the id up, ran the handler and then recorded it: two deliveries ran it twice.",
         violates: &["S1", "L3"],
+        besides: "A crash after the id was recorded loses the handler's work (L1). In the order of the other \
+                  project two deliveries run the handler (S2), and its rows stay when the recording fails (S7, S17).",
         still: "",
         flows: flows!["09-postel-webhook-buggy", "09-postel-webhook-look-first", "09-postel-webhook-fixed"],
     },
@@ -129,6 +143,8 @@ pub const CASES: &[Case] = &[
         story: "A claim was released when the second half of the work failed. The first half had had its effect, and \
                 the next attempt repeated it.",
         violates: &["S2"],
+        besides: "The effect of the first half stays after the refusal (S7), without a claim (S17). The release \
+                  may fail (S1, L3), and a crash after the claim leaves work that no attempt finishes (L1).",
         still: "A crash after the claim leaves work that no attempt finishes. The release is no step of the flow: \
                 from the first half on the fix releases nothing, and before it nothing refuses.",
         flows: flows!["10-newspack-claim-buggy", "10-newspack-claim-fixed"],
@@ -139,6 +155,7 @@ pub const CASES: &[Case] = &[
         story: "The confirmation page and the payment webhook both completed the payment. The fix put a lock around \
                 both.",
         violates: &["S2", "S17"],
+        besides: "The order stays when the marking fails (S7).",
         still: "The lock runs out while its holder is slow: two orders. The lock does not change the order of the \
                 steps: an order exists before its payment is marked (S17), and stays when marking it fails (S7). \
                 Neither takes a second request, so that no lock keeps them. A unique order for each payment, in the transaction that marks it, would keep all promises.",
@@ -149,6 +166,7 @@ pub const CASES: &[Case] = &[
         reports: &["rafidahmed870/queue-jobs-worker#11", "OptimalBits/bull#308"],
         story: "The lock of a job ran out while the job ran, and a second worker ran it, too.",
         violates: &["S2", "S3"],
+        besides: "",
         still: "",
         flows: flows!["12-queue-worker-lock-buggy", "12-queue-worker-lock-fixed"],
     },
@@ -158,6 +176,7 @@ pub const CASES: &[Case] = &[
         story: "Stock was decremented after the order was activated. The refusal of the second decrement was logged, \
                 and the order stayed active.",
         violates: &["S2", "S17"],
+        besides: "The second customer gets a success (S3), and an order stays when the decrement fails (S7).",
         still: "",
         flows: flows!["13-fossbilling-stock-buggy", "13-fossbilling-stock-fixed"],
     },
@@ -167,6 +186,8 @@ pub const CASES: &[Case] = &[
         story: "The counter was read, the file was sent, the counter was written. Parallel downloads read the same \
                 count.",
         violates: &["S2"],
+        besides: "The limit in the report is 3. The flow says 2, which three callers exceed. Each of them gets a \
+                  success (S3), and a late write of an old count makes a used-up link usable again (S9).",
         still: "",
         flows: flows!["14-secure-ftp-downloads-buggy", "14-secure-ftp-downloads-fixed"],
     },
@@ -175,6 +196,7 @@ pub const CASES: &[Case] = &[
         reports: &["palantir/policy-bot#33", "superplane#1785"],
         story: "Two accounts or two presses of one person counted as two approvers.",
         violates: &["S18"],
+        besides: "",
         still: "",
         flows: flows!["15-policy-bot-approvers-buggy", "15-policy-bot-approvers-fixed"],
     },
@@ -183,6 +205,7 @@ pub const CASES: &[Case] = &[
         reports: &["lsst-sqre/gafaelfawr#1042"],
         story: "The token was written to Redis, and then the insert of its row failed.",
         violates: &["S7"],
+        besides: "",
         still: "The deletion may fail, too, or be lost in a crash.",
         flows: flows!["16-gafaelfawr-token-buggy", "16-gafaelfawr-token-fixed"],
     },
@@ -192,6 +215,7 @@ pub const CASES: &[Case] = &[
         story: "The used code was to be deleted. When the deletion failed, the error was logged and the tokens were \
                 issued.",
         violates: &["S2"],
+        besides: "",
         still: "",
         flows: flows!["17-obot-code-buggy", "17-obot-code-fixed"],
     },
@@ -200,6 +224,8 @@ pub const CASES: &[Case] = &[
         reports: &["metaps/genova#289", "natlas#136", "better-auth#6192", "django-password-reset#46"],
         story: "Nothing marked the button as used. Two clicks made two deploy jobs.",
         violates: &["S2"],
+        besides: "The second click gets a success (S3). Since nothing uses the button, every job is one too many \
+                  (S17).",
         still: "",
         flows: flows!["18-genova-deploy-buggy", "18-genova-deploy-fixed"],
     },
@@ -208,6 +234,7 @@ pub const CASES: &[Case] = &[
         reports: &["idempot-dev/idempot-js#185"],
         story: "A write whose answer was lost was retried, without a condition that recognises the first one.",
         violates: &["S2"],
+        besides: "A write without a condition refuses no second caller either (S3).",
         still: "",
         flows: flows!["19-idempot-retry-buggy", "19-idempot-retry-fixed"],
     },
@@ -216,6 +243,7 @@ pub const CASES: &[Case] = &[
         reports: &["NousResearch/hermes-agent#100408", "webrenew/unicon#56", "webrenew/unicon#66"],
         story: "The process remembered what was used. A restart forgot it.",
         violates: &["S2"],
+        besides: "The restart makes a used code usable again (S9).",
         still: "",
         flows: flows!["20-hermes-memory-buggy", "20-hermes-memory-fixed"],
     },
