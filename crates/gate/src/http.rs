@@ -48,12 +48,12 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
 };
 pub use identity::{IdentityProvider, IdentitySettings, NoKeys};
-use limits::Limiter;
-pub use limits::Settings;
+use limits::{Concurrent, Limiter};
+pub use limits::{Settings, TrustedHeader};
 pub use metrics::Metrics;
 use openapi::route;
 pub use problem::Problem;
-pub use server::serve;
+pub use server::{serve, serve_probes};
 use session::Sessions;
 pub use session::{ByPlan, ClaimedPlan, Claims, TenantPolicy, mint};
 use tokio::sync::Semaphore;
@@ -142,6 +142,7 @@ struct Instance<B, D> {
     sessions: Sessions,
     cursors: Cursors,
     limiter: Limiter,
+    concurrent: Concurrent,
     wait_queue: WaitQueue,
     /// Permits of tasks that continue after their caller hangs up.
     under_way: Arc<Semaphore>,
@@ -165,6 +166,7 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
             sessions: Sessions::new(&secret, &parts.earlier_secrets, parts.identity),
             cursors: Cursors::new(&secret),
             limiter: Limiter::new(settings.page_requests_per_second, clock.clone()),
+            concurrent: Concurrent::new(&settings),
             wait_queue: WaitQueue::default(),
             under_way: Arc::new(Semaphore::new(settings.max_under_way)),
             shutting_down: AtomicBool::new(false),
@@ -262,6 +264,10 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         &self.0.limiter
     }
 
+    fn concurrent(&self) -> &Concurrent {
+        &self.0.concurrent
+    }
+
     fn description(&self) -> String {
         self.0.description.get_or_init(openapi::<B, D>).clone()
     }
@@ -276,9 +282,10 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
     ) -> Result<T, Problem> {
         let place = self.0.under_way.clone().try_acquire_owned();
         let place = place.map_err(|_| Problem::new("overloaded"))?;
+        let shares = limits::current_shares();
         let work = async move {
             let done = work.await;
-            drop(place);
+            drop((place, shares));
             done
         };
         tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::new("internal"))
@@ -292,14 +299,33 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
     }
 }
 
+/// A layer that sets this header where it is missing.
+fn fixed(name: header::HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
 /// Every route, with its description.
 fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
+    endpoints().merge(probe_routes())
+}
+
+/// Liveness, readiness and counters.
+fn probe_routes<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
+    OpenApiRouter::new()
+        .routes(route::<probes::__path_livez, _, _, _>(probes::livez))
+        .routes(route::<probes::__path_readyz, _, _, _>(probes::readyz::<B, D>))
+        .routes(route::<probes::__path_metrics, _, _, _>(probes::metrics::<B, D>))
+        .layer(fixed(header::CACHE_CONTROL, "no-store"))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// Every other route.
+fn endpoints<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
     let pages = OpenApiRouter::new()
         .routes(route::<page::__path_show_page, _, _, _>(page::show_page::<B, D>))
         .routes(route::<page::__path_decide, _, _, _>(page::decide::<B, D>))
         .routes(route::<page::__path_show_result, _, _, _>(page::show_result::<B, D>))
         .layer(from_fn(page::dressed));
-    let fixed = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     OpenApiRouter::with_openapi(openapi::base())
         .routes(route::<stacks::__path_create, _, _, _>(stacks::create::<B, D>))
         .routes(route::<stacks::__path_show, _, _, _>(stacks::show::<B, D>))
@@ -324,9 +350,6 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
         .routes(route::<break_glass::__path_list_glass_broken, _, _, _>(
             break_glass::list_glass_broken::<B, D>,
         ))
-        .routes(route::<probes::__path_livez, _, _, _>(probes::livez))
-        .routes(route::<probes::__path_readyz, _, _, _>(probes::readyz::<B, D>))
-        .routes(route::<probes::__path_metrics, _, _, _>(probes::metrics::<B, D>))
         .routes(route::<probes::__path_openapi, _, _, _>(probes::openapi::<B, D>))
         .layer(fixed(header::CACHE_CONTROL, "no-store"))
         .merge(pages)
@@ -335,9 +358,20 @@ fn surface<B: Backend, D: Deployer + 'static>() -> OpenApiRouter<App<B, D>> {
 
 /// The surface of an instance.
 pub fn router<B: Backend, D: Deployer + 'static>(app: App<B, D>) -> Router {
-    let (router, _) = surface::<B, D>().split_for_parts();
+    let routes = if app.settings().probes_apart { endpoints::<B, D>() } else { surface::<B, D>() };
+    finished(routes, app)
+}
+
+/// Liveness, readiness and counters of an instance alone.
+fn probe_router<B: Backend, D: Deployer + 'static>(app: App<B, D>) -> Router {
+    finished(probe_routes::<B, D>(), app)
+}
+
+fn finished<B: Backend, D: Deployer + 'static>(routes: OpenApiRouter<App<B, D>>, app: App<B, D>) -> Router {
+    let (router, _) = routes.split_for_parts();
     router
         .fallback(middleware::no_such_path)
+        .layer(from_fn_with_state(app.clone(), limits::concurrent::<B, D>))
         .layer(DefaultBodyLimit::max(app.settings().max_body))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(app.clone(), middleware::observed::<B, D>))

@@ -95,7 +95,7 @@ fn problems(codes: &[&str], as_page: bool) -> BTreeMap<String, RefOr<Response>> 
 }
 
 /// Codes of any route; those after the first few need a body or a session.
-const ANY: &[&str] = &["internal", "timed_out", "overloaded"];
+const ANY: &[&str] = &["too_many_requests", "internal", "timed_out", "overloaded"];
 const WITH_SESSION: &[&str] = &["unauthorized", "lookup_failed", "store_failed"];
 const WITH_BODY: &[&str] = &[
     "body_too_large",
@@ -179,10 +179,10 @@ refusals! {
     /// Codes of a rejection.
     RejectRefusals = [ANY, WITH_SESSION, ["admin_required", "invalid_id", "not_found", "not_pending"]];
     /// Codes of the approval's page.
-    PageRefusals (true) = [ANY, ["not_found", "approval_gone", "too_many_requests", "lookup_failed"]];
+    PageRefusals (true) = [ANY, ["not_found", "approval_gone", "lookup_failed"]];
     /// Codes of a decision on it.
     DecisionRefusals (true) = [ANY, [
-        "not_found", "approval_gone", "too_many_requests", "lookup_failed", "store_failed", "invalid_body",
+        "not_found", "approval_gone", "lookup_failed", "store_failed", "invalid_body",
         "body_too_large", "unsupported_media_type", "body_too_slow", "unauthorized", "cross_site",
         "self_approval_forbidden", "approval_not_approved",
     ]];

@@ -58,7 +58,7 @@ table! {
     415 "unsupported_media_type" No "Unsupported media type" "This path does not accept the body's media type.";
     408 "body_too_slow" Yes "Body too slow" "The body did not arrive in time.";
     400 "invalid_query" No "Invalid query" "A query parameter is invalid.";
-    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address. Retry after the time in Retry-After.";
+    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address or with one token. Retry after the time in Retry-After.";
     500 "internal" Yes "Internal error" "The server failed. The outcome is unknown: the request may have been carried out.";
     503 "timed_out" Yes "Timed out" "The request took too long and may still be carried out: retry with the same Idempotency-Key.";
     503 "overloaded" Yes "Overloaded" "Too many requests are running. Nothing was changed.";

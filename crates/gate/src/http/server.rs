@@ -1,8 +1,8 @@
 //! Connections: accepted, limited, timed, and ended well on a shutdown.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::ConnectInfo};
+use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -10,12 +10,16 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_io_timeout::TimeoutWriter;
 use tower::ServiceExt;
 
-use super::{App, Backend, router};
+use super::{
+    App, Backend,
+    limits::{Settings, Share, Shares, network},
+    probe_router, router,
+};
 use countersign::service::Deployer;
 
 /// The answer on a connection beyond the limit.
@@ -24,6 +28,36 @@ const TOO_MANY: &[u8] =
 
 /// Pause after the process has run out of file descriptors.
 const REST: Duration = Duration::from_millis(50);
+
+/// The most bytes of a connection that are held: a head that does not end within them is refused with 431. The heads of all
+/// connections together take at most [`Settings::max_connections`] times as many.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Concurrent connections for probes.
+const PROBES: usize = 64;
+
+/// The connections that may be open.
+struct Places {
+    all: Arc<Semaphore>,
+    /// `None` behind a proxy, whose connections are all from its own address.
+    by_address: Option<Arc<Shares<IpAddr>>>,
+}
+
+/// A connection's place, until this is dropped.
+struct Place {
+    _one: OwnedSemaphorePermit,
+    _of_address: Option<Share<IpAddr>>,
+}
+
+impl Places {
+    fn take(&self, from: IpAddr) -> Option<Place> {
+        let of_address = match &self.by_address {
+            Some(shares) => Some(shares.take(network(from))?),
+            None => None,
+        };
+        Some(Place { _one: Arc::clone(&self.all).try_acquire_owned().ok()?, _of_address: of_address })
+    }
+}
 
 /// Serves until `shutdown` comes; then takes no more connections, and waits for what is under way, but no longer than
 /// the grace period.
@@ -34,9 +68,41 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
     app: App<B, D>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = router(app.clone());
-    let places = Arc::new(Semaphore::new(app.settings().max_connections));
+    let settings = app.settings();
+    let by_address =
+        settings.trusted_header.is_none().then(|| Shares::new(settings.max_connections_per_address));
+    let places = Places { all: Arc::new(Semaphore::new(settings.max_connections)), by_address };
+    let connections = accept(listener, router(app.clone()), &app, &places, shutdown).await;
+    app.begin_shutdown();
+    let under_way = async {
+        connections.shutdown().await;
+        app.all_done().await;
+    };
+    if tokio::time::timeout(app.settings().grace, under_way).await.is_err() {
+        tracing::warn!("something was still under way after the grace period");
+    }
+}
+
+/// Serves liveness, readiness and counters alone until `shutdown` comes. Callers of [`serve`] take none of its connections.
+pub async fn serve_probes<B: Backend, D: Deployer + 'static>(
+    listener: TcpListener,
+    app: App<B, D>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let places = Places { all: Arc::new(Semaphore::new(PROBES)), by_address: None };
+    accept(listener, probe_router(app.clone()), &app, &places, shutdown).await;
+}
+
+/// Accepts connections until `shutdown` comes; those that are still open then.
+async fn accept<B: Backend, D: Deployer + 'static>(
+    listener: TcpListener,
+    router: Router,
+    app: &App<B, D>,
+    places: &Places,
+    shutdown: impl Future<Output = ()>,
+) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
+    let Settings { header_time, write_time, .. } = *app.settings();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -53,7 +119,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(place) = places.take(from.ip()) else {
             app.metrics().shed();
             // Not awaited: a client that is slow to read gets no answer.
             let _ = stream.try_write(TOO_MANY);
@@ -70,8 +136,9 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(app.settings().header_time)
-            .serve_connection(TokioIo::new(timed(stream, app.settings().write_time)), service);
+            .header_read_timeout(header_time)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(timed(stream, write_time)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // The end of a connection only matters to its caller.
@@ -79,15 +146,7 @@ pub async fn serve<B: Backend, D: Deployer + 'static>(
             drop((place, counted));
         });
     }
-    app.begin_shutdown();
-    drop(listener);
-    let under_way = async {
-        connections.shutdown().await;
-        app.all_done().await;
-    };
-    if tokio::time::timeout(app.settings().grace, under_way).await.is_err() {
-        tracing::warn!("something was still under way after the grace period");
-    }
+    connections
 }
 
 /// A connection that ends when its client reads nothing for `write_time`, so that a client cannot hold a slot by not

@@ -10,6 +10,7 @@ mod gate;
 mod idempotency;
 mod identity;
 mod isolation;
+mod limits;
 mod log;
 mod page;
 mod promote;

@@ -1,6 +1,6 @@
 //! The approval's page: shown without consequences, decided once, and closed to other sites.
 
-use countersign_gate::http::Settings;
+use countersign_gate::http::{Settings, TrustedHeader};
 use countersign_models::fixtures::token_of;
 use serde_json::json;
 
@@ -262,7 +262,8 @@ async fn more_than_ten_requests_a_second_from_one_address_are_429() {
 #[tokio::test]
 async fn behind_a_trusted_proxy_the_callers_address_counts() {
     let gate = Gate::with(|parts| {
-        parts.settings = Settings { trust_forwarded_for: true, ..Settings::default() };
+        parts.settings =
+            Settings { trusted_header: Some(TrustedHeader::XForwardedFor), ..Settings::default() };
     });
     let call = |caller: &str| {
         Call::new("GET", "/approve/guessed").from("10.0.0.1:1").header("x-forwarded-for", caller)

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::gate::{OPENS, SECRET, TEAM, dev, service};
 
 /// Deploys that do not start until they are let through.
-struct Held {
+pub(crate) struct Held {
     begun: Semaphore,
     gate: Semaphore,
     launched: Semaphore,
@@ -50,16 +50,16 @@ impl Deployer for Held {
 }
 
 /// An instance whose promotes end with a launch from the process itself, which takes its time.
-struct Slow {
+pub(crate) struct Slow {
     store: Arc<MemoryStore>,
     deployer: Arc<Held>,
-    app: App<MemoryStore, Held>,
+    pub(crate) app: App<MemoryStore, Held>,
     path: String,
     source: Uuid,
 }
 
 impl Slow {
-    fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         crate::log::install();
         let clock = Arc::new(HandClock::at(OPENS));
         let ids = Arc::new(CountingIds::default());
@@ -87,17 +87,17 @@ impl Slow {
         Self { store, deployer, app, path: format!("/api/v1/stacks/{slug}/promote"), source }
     }
 
-    fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         router(self.app.clone())
     }
 
     /// An approval that the operator has given.
-    async fn approved(&self) -> Uuid {
+    pub(crate) async fn approved(&self) -> Uuid {
         self.approved_of("{\"to\": \"production\"}").await
     }
 
     /// An approved request of this.
-    async fn approved_of(&self, body: &str) -> Uuid {
+    pub(crate) async fn approved_of(&self, body: &str) -> Uuid {
         let request = self.request(body, None);
         let answer = self.router().oneshot(request).await.expect("a router does not fail");
         assert_eq!(answer.status(), 202);
@@ -108,7 +108,7 @@ impl Slow {
         id
     }
 
-    fn request(&self, body: &str, key: Option<&str>) -> Request<Body> {
+    pub(crate) fn request(&self, body: &str, key: Option<&str>) -> Request<Body> {
         let request = Request::post(&self.path)
             .header("authorization", dev())
             .header("content-type", "application/json");
@@ -119,12 +119,12 @@ impl Slow {
         request.body(body.to_owned().into()).expect("a request")
     }
 
-    fn promote(&self, approval: Uuid, key: Option<&str>) -> Request<Body> {
+    pub(crate) fn promote(&self, approval: Uuid, key: Option<&str>) -> Request<Body> {
         self.request(&json!({"to": "production", "approval_id": approval}).to_string(), key)
     }
 
     /// Sends it on a task, and waits until the launch has begun.
-    async fn begin(&self, request: Request<Body>) -> JoinHandle<StatusCode> {
+    pub(crate) async fn begin(&self, request: Request<Body>) -> JoinHandle<StatusCode> {
         let router = self.router();
         let caller =
             tokio::spawn(
@@ -135,13 +135,13 @@ impl Slow {
     }
 
     /// Lets one launch through, and waits for it.
-    async fn launch(&self) {
+    pub(crate) async fn launch(&self) {
         self.deployer.gate.add_permits(1);
         self.deployer.launched.acquire().await.expect("never closed").forget();
     }
 
     /// Serves on a port of its own; the shutdown, and the server.
-    async fn listen(&self) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    pub(crate) async fn listen(&self) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -220,7 +220,7 @@ async fn an_overload_is_503_without_effect() {
 }
 
 /// All that comes until the other side closes.
-async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     // A reset is an end, too.
     let _ = stream.read_to_end(&mut text).await;

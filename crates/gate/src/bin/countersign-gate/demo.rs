@@ -20,7 +20,7 @@ use self::client::{Answer, Client, Request};
 use crate::{
     args::{DemoArgs, ServeArgs},
     serve::{
-        self, Signals,
+        self, Listeners, Signals,
         gate::Gate,
         settings::Settings,
         values::{Listen, MailAddress},
@@ -80,12 +80,12 @@ fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadIn
     };
     let settings = Settings::gather(&args)?;
     runtime.block_on(async {
-        let listener = serve::listen(&settings.listen).await?;
+        let listeners = Listeners::open(&settings).await?;
         let ids = Arc::new(SecretIds::new(secret));
         serve::open::open(&settings, Arc::clone(&ids)).await?.open_gate(
             settings,
             ids,
-            listener,
+            listeners,
             Metrics::new(),
         )
     })

@@ -43,12 +43,15 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         let ids = Arc::new(SecretIds::new(&settings.secret));
         let store = open::open(&settings, Arc::clone(&ids)).await?;
         let log = logging::begin(settings.log)?;
-        let listener = listen(&settings.listen).await?;
+        let listeners = Listeners::open(&settings).await?;
         descriptors::reserve(&mut settings)?;
         let mut signals = Signals::begin()?;
         let mut reload = Reload::begin(args, config, &settings)?;
-        let mut gate = store.open_gate(settings, ids, listener, Metrics::with_log(log.lost()))?;
+        let mut gate = store.open_gate(settings, ids, listeners, Metrics::with_log(log.lost()))?;
         print_line!("listening on http://{}", gate.address);
+        if let Some(probes) = gate.probes {
+            print_line!("probes on http://{probes}");
+        }
         let exit = loop {
             tokio::select! {
                 () = signals.wait() => {
@@ -85,8 +88,24 @@ pub(crate) fn runtime() -> Result<Runtime, BadInput> {
     })
 }
 
-/// Binds the listening address.
-pub(crate) async fn listen(listen: &Listen) -> Result<TcpListener, BadInput> {
+/// The bound addresses.
+pub(crate) struct Listeners {
+    pub(crate) api: TcpListener,
+    /// Of probes and metrics, if they have their own.
+    pub(crate) probes: Option<TcpListener>,
+}
+
+impl Listeners {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, BadInput> {
+        let probes = match &settings.probe_listen {
+            Some(probes) => Some(listen(probes).await?),
+            None => None,
+        };
+        Ok(Self { api: listen(&settings.listen).await?, probes })
+    }
+}
+
+async fn listen(listen: &Listen) -> Result<TcpListener, BadInput> {
     TcpListener::bind(&listen.0).await.map_err(|error| not_there(listen, &error))
 }
 

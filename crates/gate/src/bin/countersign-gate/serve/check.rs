@@ -5,8 +5,9 @@ use std::path::Path;
 use countersign::store::{postgres::PostgresStore, sqlite::SqliteStore};
 
 use super::{
+    Listeners,
     folders::{can_be_written, folder, parent},
-    listen, open,
+    open,
     settings::Settings,
     values::StoreAddress,
 };
@@ -15,7 +16,7 @@ use countersign_terminal::{BadInput, print_line};
 /// Says that it would, or what would not; and what would be done to the store.
 pub(crate) async fn check(settings: &Settings) -> Result<(), BadInput> {
     let change = store(settings).await?;
-    drop(listen(&settings.listen).await?);
+    drop(Listeners::open(settings).await?);
     print_line!("all of it would work, with {} in {}", settings.order.name, settings.store);
     if let Some(change) = change {
         print_line!("{change}");

@@ -38,6 +38,7 @@ pub(crate) struct File {
     pub(crate) store: Option<Text<StoreAddress>>,
     pub(crate) strategy: Option<Spanned<String>>,
     pub(crate) listen: Option<Text<Listen>>,
+    pub(crate) probe_listen: Option<Text<Listen>>,
     pub(crate) public_url: Option<Text<PublicUrl>>,
     pub(crate) flow: Option<String>,
     pub(crate) contention: Option<Contention>,
@@ -105,7 +106,11 @@ pub(crate) struct HttpTable {
     pub(crate) max_pending_approvals: Option<NonZeroU32>,
     pub(crate) key_lease: Option<Text<Time>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
+    pub(crate) max_connections_per_address: Option<NonZeroU32>,
+    pub(crate) max_requests_per_address: Option<NonZeroU32>,
+    pub(crate) max_requests_per_token: Option<NonZeroU32>,
     pub(crate) trust_forwarded_for: Option<bool>,
+    pub(crate) trust_forwarded: Option<Spanned<bool>>,
     pub(crate) grace: Option<Text<Time>>,
 }
 

@@ -12,6 +12,9 @@ const FIXED: u64 = 64;
 /// File descriptors for running a command: three pipes, and those of the runtime.
 const PER_WORKER: u64 = 8;
 
+/// File descriptors for connections to the probes, where they have their own address.
+const PROBES: u64 = 64;
+
 /// The fewest connections that make a server.
 const FEWEST: u64 = 16;
 
@@ -21,7 +24,8 @@ pub(crate) fn reserve(settings: &mut Settings) -> Result<(), BadInput> {
     let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let reserved = FIXED
         .saturating_add(many(settings.workers.count).saturating_mul(PER_WORKER))
-        .saturating_add(many(settings.postgres.connections.get()));
+        .saturating_add(many(settings.postgres.connections.get()))
+        .saturating_add(if settings.probe_listen.is_some() { PROBES } else { 0 });
     let wanted = many(settings.http.max_connections);
     let limit = raised_to(wanted.saturating_add(reserved));
     let left = limit.saturating_sub(reserved);

@@ -16,28 +16,34 @@ use countersign_gate::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tracing::warn;
 
-use super::settings::Settings;
+use super::{Listeners, settings::Settings};
 use countersign_terminal::BadInput;
 
 /// A running gate, until it is closed.
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
+    /// Address of the probes, if they have their own.
+    pub(crate) probes: Option<SocketAddr>,
     shutdown: oneshot::Sender<()>,
     running: JoinHandle<()>,
 }
 
 impl Gate {
-    /// Opens it on this store, behind this listener.
+    /// Opens it on this store, behind these listeners.
     pub(crate) fn open<S: Backend>(
         settings: Settings,
         store: Arc<S>,
         ids: Arc<SecretIds>,
-        listener: TcpListener,
+        listeners: Listeners,
         metrics: Metrics,
     ) -> Result<Self, BadInput> {
-        let address = listener.local_addr().map_err(|error| {
-            BadInput::plain(&format!("it is not known where it listens: {error}"), "try another --listen")
-        })?;
+        let bound = |listener: &TcpListener| {
+            listener.local_addr().map_err(|error| {
+                BadInput::plain(&format!("it is not known where it listens: {error}"), "try another --listen")
+            })
+        };
+        let address = bound(&listeners.api)?;
+        let probes = listeners.probes.as_ref().map(bound).transpose()?;
         let public_url = settings.public_url.map_or_else(|| reached_at(address), |url| url.0);
         let clock = Arc::new(SystemClock);
         let instance = Instance::start(Parts {
@@ -77,16 +83,27 @@ impl Gate {
         }
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
+            // The probes answer until all else has ended.
+            let (ended, all_else) = oneshot::channel::<()>();
+            let probing = listeners.probes.map(|listener| {
+                tokio::spawn(http::serve_probes(listener, app.clone(), async {
+                    drop(all_else.await);
+                }))
+            });
             let asked_to_stop = async {
                 // A dropped sender is a reason to stop, too.
                 drop(asked.await);
                 // Before waiting for requests, so that no deploy begins that would be stopped immediately.
                 instance.begin_to_stop();
             };
-            http::serve(listener, app, asked_to_stop).await;
+            http::serve(listeners.api, app, asked_to_stop).await;
             instance.stop().await;
+            drop(ended);
+            if let Some(probing) = probing {
+                let _ = probing.await;
+            }
         });
-        Ok(Self { address, shutdown, running })
+        Ok(Self { address, probes, shutdown, running })
     }
 
     /// Ends when it no longer serves, which it does only when it panicked.

@@ -12,9 +12,8 @@ use countersign_gate::{
     instance::system_clock::{SecretIds, SystemClock},
 };
 
-use tokio::net::TcpListener;
-
 use super::{
+    Listeners,
     gate::Gate,
     settings::{Settings, strategy_name},
     values::StoreAddress,
@@ -34,13 +33,13 @@ impl Opened {
         self,
         settings: Settings,
         ids: Arc<SecretIds>,
-        listener: TcpListener,
+        listeners: Listeners,
         metrics: Metrics,
     ) -> Result<Gate, BadInput> {
         match self {
-            Self::Memory(store) => Gate::open(settings, store, ids, listener, metrics),
-            Self::Sqlite(store) => Gate::open(settings, store, ids, listener, metrics),
-            Self::Postgres(store) => Gate::open(settings, store, ids, listener, metrics),
+            Self::Memory(store) => Gate::open(settings, store, ids, listeners, metrics),
+            Self::Sqlite(store) => Gate::open(settings, store, ids, listeners, metrics),
+            Self::Postgres(store) => Gate::open(settings, store, ids, listeners, metrics),
         }
     }
 }

@@ -14,7 +14,7 @@ use countersign::{
     store::{postgres::PostgresOptions, sql::Cas},
 };
 use countersign_gate::{
-    http::{self, Flows, IdentityProvider, IdentitySettings},
+    http::{self, Flows, IdentityProvider, IdentitySettings, TrustedHeader},
     instance::{
         deploy::{CommandLine, DeployMethod, DryRun},
         notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) cas: Cas,
     pub(crate) postgres: PostgresOptions,
     pub(crate) listen: Listen,
+    /// Of probes and metrics, if they have their own.
+    pub(crate) probe_listen: Option<Listen>,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) order: Order,
     pub(crate) secret: Secret,
@@ -127,6 +129,7 @@ impl Settings {
                 .clone()
                 .or_else(|| file.listen.as_ref().map(|Text(listen)| listen.clone()))
                 .unwrap_or_else(|| Listen("127.0.0.1:8080".to_owned())),
+            probe_listen: file.probe_listen.as_ref().map(|Text(listen)| listen.clone()),
             order: order(args, config)?,
             secret_is_exposed: args.secret.is_some(),
             earlier_secrets,
@@ -141,7 +144,7 @@ impl Settings {
                 poll: pause(&file.workers.poll, workers.poll),
             },
             drain: time(&file.drain, Duration::from_secs(10)),
-            http: http_settings(&file.http, forbid_self_approval, public_url.as_ref()),
+            http: http_settings(config, forbid_self_approval, public_url.as_ref())?,
             public_url,
             log: args.log.or(file.log).unwrap_or_default(),
         })
@@ -499,12 +502,26 @@ fn many(count: NonZeroU32) -> usize {
 }
 
 fn http_settings(
-    table: &HttpTable,
+    config: &Config,
     forbid_self_approval: bool,
     public_url: Option<&PublicUrl>,
-) -> http::Settings {
+) -> Result<http::Settings, BadInput> {
+    let table: &HttpTable = &config.file.http;
+    let forwarded = table.trust_forwarded.as_ref().filter(|trusts| *trusts.get_ref());
+    let trusted_header = match (table.trust_forwarded_for.unwrap_or_default(), forwarded) {
+        (false, None) => None,
+        (true, None) => Some(TrustedHeader::XForwardedFor),
+        (false, Some(_)) => Some(TrustedHeader::Forwarded),
+        (true, Some(trusts)) => {
+            return Err(config.problem(
+                trusts.span(),
+                "two headers to trust",
+                "the one that the proxy writes: callers can send the other one",
+            ));
+        }
+    };
     let defaults = http::Settings::default();
-    http::Settings {
+    Ok(http::Settings {
         max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
         body_time: time(&table.body_time, defaults.body_time),
         header_time: time(&table.header_time, defaults.header_time),
@@ -515,9 +532,17 @@ fn http_settings(
         max_pending_approvals: table.max_pending_approvals.map_or(defaults.max_pending_approvals, many),
         key_lease: time(&table.key_lease, defaults.key_lease),
         page_requests_per_second: table.page_requests_per_second.unwrap_or(defaults.page_requests_per_second),
-        trust_forwarded_for: table.trust_forwarded_for.unwrap_or(defaults.trust_forwarded_for),
+        max_connections_per_address: table
+            .max_connections_per_address
+            .map_or(defaults.max_connections_per_address, many),
+        max_requests_per_address: table
+            .max_requests_per_address
+            .map_or(defaults.max_requests_per_address, many),
+        max_requests_per_token: table.max_requests_per_token.map_or(defaults.max_requests_per_token, many),
+        trusted_header,
+        probes_apart: config.file.probe_listen.is_some(),
         forbid_self_approval,
         public_origin: public_url.map(|PublicUrl(url)| url.clone()),
         grace: time(&table.grace, defaults.grace),
-    }
+    })
 }
