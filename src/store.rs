@@ -28,7 +28,7 @@ pub use records::{
     NoticeState, Page, Place, Query, Requested, Swept, Way,
 };
 pub use secret::TokenHash;
-pub use system::{RandomIds, SystemClock};
+pub use system::{MonotonicClock, RandomIds, SystemClock};
 use uuid::Uuid;
 
 pub use crate::platform::{

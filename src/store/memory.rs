@@ -34,9 +34,9 @@ use uuid::Uuid;
 
 use super::{
     ApprovalRecord, Approvals, AttemptReads, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog,
-    Execution, GlassBroken, Ids, Lease, Leased, Leases, Outbox, Page, Plan, PlatformChecks, PromotionRequest,
-    Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team, TenantState, Tenants,
-    TokenHash, Way, digest_of, preflight, secret::seal_of,
+    Execution, GlassBroken, Ids, Lease, Leased, Leases, MonotonicClock, Outbox, Page, Plan, PlatformChecks,
+    PromotionRequest, Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team,
+    TenantState, Tenants, TokenHash, Way, digest_of, preflight, secret::seal_of,
 };
 use crate::{
     protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
@@ -49,6 +49,8 @@ pub struct MemoryStore<S = DefaultStrategy> {
     teams: RwLock<IdMap<Arc<Tenant>>>,
     directory: Mutex<Directory>,
     clock: Arc<dyn Clock>,
+    /// The clock of leases, pauses and keys, which end with the process.
+    lease_clock: MonotonicClock,
     ids: Arc<dyn Ids>,
     preflight: Arc<dyn StoreChecks>,
     seal: Seal,
@@ -137,7 +139,17 @@ impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let (preflight, seal) = (Arc::new(PlatformChecks), seal_of(&*ids));
-        Self { standings, teams: RwLock::default(), directory: Mutex::default(), clock, ids, preflight, seal }
+        let lease_clock = MonotonicClock::of(Arc::clone(&clock));
+        Self {
+            standings,
+            teams: RwLock::default(),
+            directory: Mutex::default(),
+            clock,
+            lease_clock,
+            ids,
+            preflight,
+            seal,
+        }
     }
 
     /// The same store, with other checks than the platform's.

@@ -177,6 +177,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("sqlite/migrations/0007_further_keys.sql"),
     },
     Migration { version: 8, name: "decisions", sql: include_str!("sqlite/migrations/0008_decisions.sql") },
+    Migration {
+        version: 9,
+        name: "lease_lengths",
+        sql: include_str!("sqlite/migrations/0009_lease_lengths.sql"),
+    },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -223,6 +228,7 @@ mod tests {
                 "1f52db43421d695ec86446ca9635c14ae6ffb1f520a2d66e8743856191b1c5de",
                 "e280acc791d6d3110429f1630e638dd45fe8c822c6a066ca83d8fba2185b0fba",
                 "a8415eb7dc6a0a6e4ec753c3600d46c11e073a3f966a0cbcb479c3745d747f78",
+                "057bd083de2882a8f8b9cb0383f53c304899024cfc4da403c349ac44979f01da",
             ],
         );
     }

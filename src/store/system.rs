@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +22,54 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A clock that never goes back: it advances as another one does, and stands still while that one is set back. By a clock
+/// that goes back every wait takes until the old time is reached again.
+pub struct MonotonicClock {
+    clock: Arc<dyn Clock>,
+    read: Mutex<Readings>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Readings {
+    /// The last one of the other clock.
+    last: Timestamp,
+    /// The last one of this clock.
+    shown: Timestamp,
+}
+
+impl MonotonicClock {
+    /// Begins at the other clock's time.
+    pub fn of(clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
+        Self { clock, read: Mutex::new(Readings { last: now, shown: now }) }
+    }
+
+    /// A copy that goes on by another clock, which shows the same time.
+    pub(super) fn going_by(&self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, read: Mutex::new(*self.readings()) }
+    }
+
+    fn readings(&self) -> MutexGuard<'_, Readings> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Timestamp {
+        let mut read = self.readings();
+        let now = self.clock.now();
+        read.shown.0 = read.shown.0.saturating_add(now.0.saturating_sub(read.last.0));
+        read.last = now;
+        read.shown
+    }
+}
+
+impl fmt::Debug for MonotonicClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonotonicClock").field("read", &self.read).finish_non_exhaustive()
     }
 }
 
@@ -95,6 +144,24 @@ mod tests {
     #[test]
     fn the_secret_is_not_printed() {
         assert_eq!(format!("{:?}", RandomIds::with_secret(b"one")), "RandomIds(…)");
+    }
+
+    #[test]
+    fn a_monotonic_clock_stands_still_while_the_other_one_is_set_back() {
+        struct Hand(Mutex<u64>);
+        impl Clock for Hand {
+            fn now(&self) -> Timestamp {
+                Timestamp(*self.0.lock().expect("not poisoned"))
+            }
+        }
+        let hand = Arc::new(Hand(Mutex::new(1_000)));
+        let clock = MonotonicClock::of(Arc::clone(&hand) as Arc<dyn Clock>);
+        let mut shown = Vec::new();
+        for time in [1_000, 1_500, 200, 200, 300, 2_300] {
+            *hand.0.lock().expect("not poisoned") = time;
+            shown.push(clock.now().0);
+        }
+        assert_eq!(shown, [1_000, 1_500, 1_500, 1_500, 1_600, 3_600]);
     }
 
     #[test]

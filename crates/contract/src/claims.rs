@@ -3,6 +3,7 @@
 mod approvals;
 mod asks;
 mod bound;
+mod clock;
 mod commits;
 mod decisions;
 mod digests;
@@ -71,6 +72,12 @@ claims! {
         every_event_says_who_did_what_to_what,
         another_teams_approval_is_absent,
         a_token_finds_its_approval_and_is_nowhere_in_clear,
+    }
+    clock {
+        after_a_clock_reset_a_dead_workers_job_is_ready_in_the_time_of_a_lease,
+        after_a_clock_reset_a_live_worker_keeps_its_job,
+        after_a_clock_reset_links_are_sent_in_the_time_of_a_pause,
+        after_a_clock_reset_keys_and_leases_are_free_in_the_time_of_a_lease,
     }
     asks {
         the_same_again_is_the_same_approval_until_it_is_closed,

@@ -11,9 +11,9 @@ use crate::{
     },
     store::memory::strategy::{Record, Strategy},
     store::{
-        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Decision, Listed, Named, Page,
-        PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, StoreError, Swept, TokenHash,
-        decision::EXPIRY, preflight,
+        APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Clock as _, Decision, Listed,
+        Named, Page, PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, StoreError, Swept,
+        TokenHash, decision::EXPIRY, preflight,
     },
 };
 
@@ -145,7 +145,7 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let token = TokenHash::of(&self.ids.token(id));
         // The approval becomes visible only when this team's lock is released.
-        let notice = NoticeRow::new(now, locked(&self.directory).file(id, &owner, token));
+        let notice = NoticeRow::new(self.lease_clock.now(), locked(&self.directory).file(id, &owner, token));
         let mut entry = ApprovalEntry::new(record.clone(), notice);
         entry.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.requested_by)));
         team.approvals.insert(id, Box::new(entry));

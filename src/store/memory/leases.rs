@@ -4,7 +4,7 @@ use super::{ApprovalEntry, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Timestamp, lease},
     store::memory::strategy::Strategy,
-    store::{APPROVAL_LEASE_MS, Leased, PromotionRequest},
+    store::{APPROVAL_LEASE_MS, Clock as _, Leased, PromotionRequest},
 };
 
 /// The lease that was taken last.
@@ -33,7 +33,7 @@ impl<S: Strategy> MemoryStore<S> {
             let Some(entry) = team.approvals.get_mut(&ask.request.approval) else {
                 return Leased::Absent;
             };
-            let now = self.clock.now();
+            let now = self.lease_clock.now();
             match lease(entry.fence(), entry.leased_until(), now) {
                 Ok(fence) => {
                     let until = after(now, APPROVAL_LEASE_MS);

@@ -9,8 +9,8 @@ use crate::{
     protocol::{Digest, Refusal, Status, Timestamp},
     store::memory::strategy::Strategy,
     store::{
-        ApprovalRecord, AuditEvent, Claim, DeployLog, Notice, NoticeState, Operations, PromotionRequest,
-        Requested, StoreError, Swept, TokenHash,
+        ApprovalRecord, AuditEvent, Claim, Clock as _, DeployLog, Notice, NoticeState, Operations,
+        PromotionRequest, Requested, StoreError, Swept, TokenHash,
     },
 };
 
@@ -102,7 +102,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
             };
             match state {
                 NoticeState::Due { after_ms } => {
-                    let at = after(self.clock.now(), after_ms);
+                    let at = after(self.lease_clock.now(), after_ms);
                     row.due = at;
                     if row.place.is_after(at) {
                         locked(&self.directory).notices.file(id, &mut row.place, at);
@@ -123,7 +123,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
         lease_ms: u64,
     ) -> Result<Claim, StoreError> {
         let claim = |team: &mut TeamState| {
-            let now = self.clock.now();
+            let now = self.lease_clock.now();
             let until = after(now, lease_ms);
             let claimed = KeyState { request, until: Some(until) };
             let state = team.keys.entry(key.to_owned()).or_insert(KeyState { until: None, ..claimed });
@@ -183,7 +183,7 @@ impl<S: Strategy> MemoryStore<S> {
             let (ticket, owner) = self.next_in(|directory| &mut directory.notices)?;
             let id = ticket.id;
             let mut team = owner.state();
-            let now = self.clock.now();
+            let now = self.lease_clock.now();
             let Some(entry) = team.approvals.get_mut(&id) else { continue };
             if !entry.notice.is_some_and(|row| ticket.is_for(row.place)) {
                 continue;
@@ -204,7 +204,12 @@ impl<S: Strategy> MemoryStore<S> {
             let until = after(now, lease_ms);
             row.due = until;
             locked(&self.directory).notices.file(id, &mut row.place, until);
-            return Some(Notice { record, attempts: row.attempts - 1, fence: row.fence, now });
+            return Some(Notice {
+                record,
+                attempts: row.attempts - 1,
+                fence: row.fence,
+                now: self.clock.now(),
+            });
         }
     }
 }

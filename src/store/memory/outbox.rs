@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     store::memory::strategy::Strategy,
-    store::{Job, JobState, Lease, StackStatus, TenantState},
+    store::{Clock as _, Job, JobState, Lease, StackStatus, TenantState},
 };
 
 /// A job, with its place in the queue.
@@ -51,7 +51,7 @@ impl<S: Strategy> MemoryStore<S> {
             let (ticket, owner) = self.next_in(|directory| &mut directory.jobs)?;
             let approval = ticket.id;
             let mut team = owner.state();
-            let now = self.clock.now();
+            let now = self.lease_clock.now();
             let TeamState { approvals, launches, .. } = &mut *team;
             let row = approvals.get_mut(&approval).and_then(|entry| entry.job.as_mut());
             let Some(row) = row.filter(|row| ticket.is_for(row.place)) else { continue };
@@ -89,7 +89,7 @@ impl<S: Strategy> MemoryStore<S> {
     pub(super) fn renew_now(&self, lease: &Lease, lease_ms: u64) -> bool {
         let renew = |team: &mut TeamState| {
             let Some(row) = team.held(lease) else { return false };
-            let until = after(self.clock.now(), lease_ms);
+            let until = after(self.lease_clock.now(), lease_ms);
             row.job.state = JobState::Leased { fence: lease.fence, until };
             if row.place.is_after(until) {
                 locked(&self.directory).jobs.file(lease.approval, &mut row.place, until);
@@ -121,7 +121,7 @@ impl<S: Strategy> MemoryStore<S> {
     ) -> Option<(Ticket, Arc<Tenant>)> {
         let mut directory = locked(&self.directory);
         loop {
-            let ticket = queue(&mut directory).next(self.clock.now())?;
+            let ticket = queue(&mut directory).next(self.lease_clock.now())?;
             if let Some(owner) = directory.owners.get(&ticket.id) {
                 return Some((ticket, Arc::clone(owner)));
             }

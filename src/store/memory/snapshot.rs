@@ -36,6 +36,7 @@ impl<S: Strategy + Default> MemoryStore<S> {
             standings,
             teams: RwLock::new(teams),
             directory: Mutex::new(directory),
+            lease_clock: self.lease_clock.going_by(Arc::clone(&clock)),
             clock,
             ids,
             preflight: Arc::clone(&self.preflight),

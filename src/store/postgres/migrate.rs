@@ -16,6 +16,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "bound", sql: include_str!("migrations/0006_bound.sql") },
     Migration { version: 7, name: "further_keys", sql: include_str!("migrations/0007_further_keys.sql") },
     Migration { version: 8, name: "decisions", sql: include_str!("migrations/0008_decisions.sql") },
+    Migration { version: 9, name: "lease_lengths", sql: include_str!("migrations/0009_lease_lengths.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -159,6 +160,7 @@ mod tests {
                 "5cd5f927d392f1807922b42b2d7c40efab2543e98560efa1fe901a5a2703f8a9",
                 "e8cbe5927f74679807c59ff956d66f88bcd31e080463ab509bea1e898de5c6e8",
                 "e77ed4b87b7d4e69216d487e1b4bdb72e67f90312f7065d270ef766b42874786",
+                "115ea6a72993bfdf30dc92f2c3f58edb329110df9a5ebb1d4d23cb9ac254bcaf",
             ],
         );
     }

@@ -125,7 +125,7 @@ impl Transaction for Request {
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.requested_by).await?;
-        const NOTICE: &str = "INSERT INTO notices (approval, due_at) VALUES ($1, $2)";
+        const NOTICE: &str = "INSERT INTO notices (approval, due_at, due_in) VALUES ($1, $2, 0)";
         session.execute(NOTICE, &values![id, now]).await?;
         Ok(Done::Commit(Some(Ok(Requested { record, created: true }))))
     }

@@ -35,7 +35,7 @@ impl Transaction for LeaseApproval {
         let mut columns = Columns::of(row);
         let (latest, until, now): (u64, Timestamp, Timestamp) =
             (columns.take()?, columns.take()?, columns.take()?);
-        let fence = match lease(latest, until, now) {
+        let fence = match lease(latest, believable(until, now), now) {
             Ok(fence) => fence,
             Err(until) => return Ok(Done::Rollback(Leased::Held { until })),
         };
@@ -46,6 +46,11 @@ impl Transaction for LeaseApproval {
             _ => Ok(Done::Commit(Leased::Taken { fence })),
         }
     }
+}
+
+/// The end of a lease, or the past for one that ends later than a whole lease from now: the clock was set back.
+fn believable(until: Timestamp, now: Timestamp) -> Timestamp {
+    if until.0 > now.0.saturating_add(APPROVAL_LEASE_MS) { Timestamp(0) } else { until }
 }
 
 /// Gives an approval's lease back, if it is still the latest.

@@ -27,8 +27,9 @@ impl Transaction for LeaseNotice {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const LEASE: [&str; 2] = passing_over_locked!(
-            "UPDATE notices SET due_at = countersign_now() + $1, fence = fence + 1, attempts = attempts + 1 WHERE seq = \
-             (SELECT seq FROM notices WHERE state <> 'done' AND due_at <= countersign_now() ORDER BY seq LIMIT 1",
+            "UPDATE notices SET due_at = countersign_now() + $1, due_in = $1, fence = fence + 1, attempts = attempts + 1 \
+             WHERE seq = (SELECT seq FROM notices WHERE state <> 'done' \
+             AND (due_at <= countersign_now() OR due_at > countersign_now() + due_in) ORDER BY seq LIMIT 1",
             ") RETURNING approval, attempts, fence, countersign_now()"
         );
         const DONE: &str = "UPDATE notices SET state = 'done' WHERE approval = $1";
@@ -65,7 +66,7 @@ impl Transaction for SettleNotice {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const AGAIN: &str = "UPDATE notices SET due_at = countersign_now() + $1 WHERE approval = $2 AND fence = $3 AND state <> 'done'";
+        const AGAIN: &str = "UPDATE notices SET due_at = countersign_now() + $1, due_in = $1 WHERE approval = $2 AND fence = $3 AND state <> 'done'";
         const DONE: &str =
             "UPDATE notices SET state = 'done' WHERE approval = $1 AND fence = $2 AND state <> 'done'";
         let Self { approval, fence, .. } = *self;
@@ -95,11 +96,12 @@ impl Transaction for ClaimKey {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Claim>, SqlError> {
-        const CLAIM: &str = "INSERT INTO idempotency_keys AS k (team, key, request, claimed_until) \
-                             VALUES ($1, $2, $3, countersign_now() + $4) ON CONFLICT (team, key) \
-                             DO UPDATE SET claimed_until = excluded.claimed_until \
+        const CLAIM: &str = "INSERT INTO idempotency_keys AS k (team, key, request, claimed_until, claimed_for) \
+                             VALUES ($1, $2, $3, countersign_now() + $4, $4) ON CONFLICT (team, key) \
+                             DO UPDATE SET claimed_until = excluded.claimed_until, claimed_for = excluded.claimed_for \
                              WHERE k.request = excluded.request \
-                             AND (k.claimed_until IS NULL OR k.claimed_until <= countersign_now()) \
+                             AND (k.claimed_until IS NULL OR k.claimed_until <= countersign_now() \
+                             OR k.claimed_until > countersign_now() + k.claimed_for) \
                              RETURNING claimed_until";
         const HOLDER: &str = "SELECT request FROM idempotency_keys WHERE team = $1 AND key = $2";
         let Self { team, key, request, lease_ms } = self;

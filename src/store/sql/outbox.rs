@@ -49,7 +49,7 @@ impl Transaction for LeaseJob {
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Self::Output>, SqlError> {
         const LEASE: [&str; 2] = passing_over_locked!(
-            "UPDATE jobs AS j SET state = 'leased', leased_until = countersign_now() + $1, \
+            "UPDATE jobs AS j SET state = 'leased', leased_until = countersign_now() + $1, leased_for = $1, \
              fence = 1 + COALESCE((SELECT max(f.fence) FROM jobs AS f WHERE f.target = j.target), j.fence) \
              WHERE j.seq = (SELECT w.seq FROM jobs AS w \
              WHERE w.state <> 'done' AND (w.state = 'ready' OR w.leased_until <= countersign_now()) \
@@ -72,6 +72,24 @@ impl Transaction for LeaseJob {
     }
 }
 
+/// Cuts leases that end later than their whole length from now, as after the clock was set back. A live worker renews its
+/// own in time; the job of a dead one is ready after the length of a lease.
+pub(super) struct CutLeases;
+
+impl Transaction for CutLeases {
+    type Output = ();
+
+    fn mode(&self) -> Mode {
+        Mode::OneStatement
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        const CUT: &str = "UPDATE jobs SET leased_until = countersign_now() + leased_for \
+                           WHERE state = 'leased' AND leased_until > countersign_now() + leased_for";
+        session.execute(CUT, &[]).await.map(|_| Done::Commit(()))
+    }
+}
+
 /// Extends a lease that is still the latest.
 pub(super) struct RenewLease {
     pub(super) lease: Lease,
@@ -86,7 +104,8 @@ impl Transaction for RenewLease {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<bool>, SqlError> {
-        const RENEW: &str = "UPDATE jobs SET leased_until = countersign_now() + $1 WHERE approval = $2 AND fence = $3 AND state = 'leased'";
+        const RENEW: &str = "UPDATE jobs SET leased_until = countersign_now() + $1, leased_for = $1 \
+                             WHERE approval = $2 AND fence = $3 AND state = 'leased'";
         let Lease { approval, fence, .. } = self.lease;
         let renewed = session.execute(RENEW, &values![span(self.lease_ms), approval, fence]).await?;
         Ok(Done::Commit(renewed == 1))

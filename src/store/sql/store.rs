@@ -14,7 +14,7 @@ use super::{
     commit,
     leases::{LeaseApproval, ReleaseApproval},
     operations::{ClaimKey, DeployLogs, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
-    outbox::{FinishJob, LeaseJob, RenewLease, Settle},
+    outbox::{CutLeases, FinishJob, LeaseJob, RenewLease, Settle},
     preflight::{Check, FindTarget},
     readiness::Recognised,
     tenants::{
@@ -179,7 +179,11 @@ impl<E: Engine> Leases for SqlStore<E> {
 
 impl<E: Engine> Outbox for SqlStore<E> {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
-        self.engine.perform(LeaseJob { lease_ms }).await
+        let leased = self.engine.perform(LeaseJob { lease_ms }).await?;
+        if leased.is_none() {
+            self.engine.perform(CutLeases).await?;
+        }
+        Ok(leased)
     }
 
     async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {

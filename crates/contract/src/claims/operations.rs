@@ -121,30 +121,30 @@ pub(super) async fn a_key_that_is_kept_stays_its_requests(world: &World) {
 }
 
 pub(super) async fn a_key_is_released_only_by_its_holder(world: &World) {
-    for keep in [false, true] {
-        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(100));
-        world.backend.set_clock(later(100)).await;
+    for (begins, keep) in [(0, false), (10_000, true)] {
+        world.backend.set_clock(later(begins)).await;
+        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(begins + 100));
+        world.backend.set_clock(later(begins + 100)).await;
         assert_eq!(
             claim(world, TEAM, REQUEST, 100).await,
-            granted(200),
+            granted(begins + 200),
             "the first one slept through its time"
         );
-        release(world, TEAM, 100, keep).await;
+        release(world, TEAM, begins + 100, keep).await;
         assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight, "it is the next one's");
-        release(world, TEAM, 200, true).await;
-        release(world, TEAM, 200, false).await;
+        release(world, TEAM, begins + 200, true).await;
+        release(world, TEAM, begins + 200, false).await;
         assert_eq!(
             claim(world, TEAM, OTHER, 100).await,
             Claim::OtherRequest,
             "what is kept is nobody's to release"
         );
         // Late, but no other claim has been made meanwhile.
-        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(200));
-        world.backend.set_clock(later(900)).await;
-        release(world, TEAM, 200, false).await;
-        assert_eq!(claim(world, TEAM, OTHER, 100).await, granted(1_000));
-        release(world, TEAM, 1_000, false).await;
-        world.backend.set_clock(later(0)).await;
+        assert_eq!(claim(world, TEAM, REQUEST, 100).await, granted(begins + 200));
+        world.backend.set_clock(later(begins + 900)).await;
+        release(world, TEAM, begins + 200, false).await;
+        assert_eq!(claim(world, TEAM, OTHER, 100).await, granted(begins + 1_000));
+        release(world, TEAM, begins + 1_000, false).await;
     }
 }
 

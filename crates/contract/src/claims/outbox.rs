@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
 
 /// An approval that was executed, with a job.
-async fn executed(world: &World) -> PromotionRequest {
+pub(super) async fn executed(world: &World) -> PromotionRequest {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     ask

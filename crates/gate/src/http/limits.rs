@@ -21,7 +21,10 @@ use governor::{
 use sha2::{Digest, Sha256};
 
 use super::{App, Backend, Problem};
-use countersign::{protocol::Timestamp, service::Deployer, store::Clock};
+use countersign::{
+    service::Deployer,
+    store::{Clock, MonotonicClock},
+};
 
 /// Limits of an instance. The defaults suit the open internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,38 +198,16 @@ pub(super) async fn concurrent<B: Backend, D: Deployer + 'static>(
     }
 }
 
-/// A monotonic clock for the limiter. After the instance's clock is reset, it goes on: with the clock itself every
-/// address would wait until the old time is reached again.
+/// The limiter's clock. It never goes back: otherwise every address would wait until the old time is reached again.
 #[derive(Clone)]
-struct Since {
-    clock: Arc<dyn Clock>,
-    counted: Arc<Mutex<Counted>>,
-}
-
-#[derive(Clone, Copy)]
-struct Counted {
-    /// Last reading of the clock.
-    last: Timestamp,
-    elapsed_ms: u64,
-}
-
-impl Since {
-    fn now_of(clock: Arc<dyn Clock>) -> Self {
-        let counted = Counted { last: clock.now(), elapsed_ms: 0 };
-        Self { clock, counted: Arc::new(Mutex::new(counted)) }
-    }
-}
+struct Since(Arc<MonotonicClock>);
 
 impl governor::clock::Clock for Since {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        counted.elapsed_ms = counted.elapsed_ms.saturating_add(now.0.saturating_sub(counted.last.0));
-        counted.last = now;
         // Saturates after half a millennium, and disables the limit.
-        Nanos::from(counted.elapsed_ms.saturating_mul(1_000_000))
+        Nanos::from(self.0.now().0.saturating_mul(1_000_000))
     }
 }
 
@@ -241,7 +222,7 @@ impl Limiter {
     const MOST: usize = 65_536;
 
     pub(super) fn new(per_second: NonZeroU32, clock: Arc<dyn Clock>) -> Self {
-        let clock = Since::now_of(clock);
+        let clock = Since(Arc::new(MonotonicClock::of(clock)));
         let quota = Quota::per_second(per_second);
         Self { limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()), clock }
     }
@@ -310,6 +291,7 @@ mod tests {
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
+    use countersign::protocol::Timestamp;
 
     #[test]
     fn only_what_the_proxy_wrote_is_believed() {
