@@ -17,6 +17,9 @@ use relay::Relay;
 /// Reading from one side pauses while this much waits to be written to the other.
 const MOST_BUFFERED: usize = 16 << 20;
 
+/// Space for one read.
+const READ_BYTES: usize = 16 << 10;
+
 /// Serves a connection until either side ends it or it is cut.
 pub(super) async fn serve(
     id: u64,
@@ -53,6 +56,8 @@ pub(super) async fn serve(
     let mut relay = Relay::new(id, shared, from_client);
     relay.client_sent()?;
     loop {
+        relay.from_server.reserve(READ_BYTES);
+        relay.from_client.reserve(READ_BYTES);
         let writes_to_client = !relay.to_client.is_empty();
         let writes_to_server = !relay.to_server.is_empty();
         tokio::select! {

@@ -70,6 +70,9 @@ impl std::error::Error for MonitorError {
     }
 }
 
+/// Space for one read.
+const READ_BYTES: usize = 4 << 10;
+
 /// A message that was received.
 struct Received {
     kind: u8,
@@ -214,6 +217,7 @@ impl Monitor {
                 self.received.drain(..len);
                 return Ok(received);
             }
+            self.received.reserve(READ_BYTES);
             if self.transport.read_buf(&mut self.received).await.map_err(lost)? == 0 {
                 return Err(lost(io::ErrorKind::UnexpectedEof.into()));
             }
