@@ -97,7 +97,7 @@ fn items(trace: UseTrace<'_>) -> Vec<Item> {
         let mut rolls_back = unit.answer.as_ref().is_some_and(|answer| answer.error.is_some());
         let mut of_unit = Vec::new();
         for statement in &unit.statements {
-            for shape in sql::shapes(&statement.sql).unwrap_or_default() {
+            for shape in sql::shapes(&statement.sql).unwrap_or_default().iter().cloned() {
                 let rows = result.next().and_then(|result| result.rows);
                 is_snapshot |= shape.snapshot.is_some() || shape.changes_snapshots;
                 rolls_back |= shape.kind == (Kind::End { commits: false });

@@ -2,11 +2,17 @@
 //!
 //! An unparsable statement has no shape; callers then assume the worst.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    rc::Rc,
+};
 
+use regex_lite::{Captures, Regex};
 use sqlparser::{
     ast::{
-        AssignmentTarget, BinaryOperator, Delete, Expr, FromTable, Ident, Insert, ObjectName,
+        AssignmentTarget, BinaryOperator, ConflictTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName,
         OnConflictAction, OnInsert, Query, SetExpr, TableFactor, TableObject, TableWithJoins, Update,
         UpdateTableFromKind, Value, Visit, Visitor,
     },
@@ -74,12 +80,18 @@ pub(crate) struct Shape {
     pub(crate) functions: BTreeSet<String>,
     /// `FOR UPDATE` and the like.
     pub(crate) locks_rows: bool,
+    /// `FOR NO KEY UPDATE`: the lock lets others reference the row.
+    pub(crate) leaves_keys: bool,
+    /// The names of `WITH`, which stand among the tables.
+    pub(crate) queries: BTreeSet<String>,
     /// One table without subqueries, so that the conditions select its rows.
     pub(crate) is_simple: bool,
     pub(crate) conditions: Vec<Condition>,
     /// `SET`, or the columns and values of an inserted row.
     pub(crate) values: Vec<(String, Operand)>,
     pub(crate) on_duplicate: Option<OnDuplicate>,
+    /// The columns of `ON CONFLICT (…)`.
+    pub(crate) conflict_columns: BTreeSet<String>,
     /// The snapshot that lasts, which the transaction asks for.
     pub(crate) snapshot: Option<Snapshot>,
     /// Asks for such a snapshot otherwise: for the session, say.
@@ -93,21 +105,54 @@ pub(crate) enum Snapshot {
     Serializable,
 }
 
-/// The shapes of the statements in a text; `None` when it cannot be parsed.
-pub(crate) fn shapes(sql: &str) -> Option<Vec<Shape>> {
+/// The shapes of the statements in a text; `None` when it cannot be parsed. The last ones are kept: a search meets few
+/// texts, each thousands of times.
+pub(crate) fn shapes(sql: &str) -> Option<Rc<[Shape]>> {
+    const MOST: usize = 1_000;
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Option<Rc<[Shape]>>>> = RefCell::default();
+    }
+    if let Some(known) = KNOWN.with_borrow(|known| known.get(sql).cloned()) {
+        return known;
+    }
+    let shapes = parsed(sql).map(Rc::from);
+    KNOWN.with_borrow_mut(|known| {
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(sql.to_owned(), shapes.clone());
+    });
+    shapes
+}
+
+fn parsed(sql: &str) -> Option<Vec<Shape>> {
     let text = sql.trim().trim_end_matches(';');
     if !text.contains(';')
         && let Some(shape) = control(text)
     {
         return Some(vec![shape]);
     }
-    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?;
-    Some(
-        statements
-            .iter()
-            .map(|statement| control(&statement.to_string()).unwrap_or_else(|| shape(statement)))
-            .collect(),
-    )
+    let parse = |text: &str| Parser::parse_sql(&PostgreSqlDialect {}, text).ok();
+    // The parser does not know these two. `FOR UPDATE` and `FOR SHARE` lock more.
+    let stronger = || {
+        let words: Vec<&str> = sql.split_whitespace().collect();
+        let text = words.join(" ");
+        let weaker = Regex::new("(?i) FOR (NO KEY UPDATE|KEY SHARE)").ok()?;
+        let leaves_keys = weaker.is_match(&text);
+        let text = weaker.replace_all(&text, |found: &Captures<'_>| {
+            if found[1].to_ascii_uppercase().ends_with("SHARE") { " FOR SHARE" } else { " FOR UPDATE" }
+        });
+        leaves_keys.then(|| parse(&text)).flatten()
+    };
+    let (statements, leaves_keys) = match parse(sql) {
+        Some(statements) => (statements, false),
+        None => (stronger()?, true),
+    };
+    let shape = |statement| {
+        let shape = control(&ToString::to_string(statement)).unwrap_or_else(|| shape(statement));
+        Shape { leaves_keys: leaves_keys && statements.len() == 1, ..shape }
+    };
+    Some(statements.iter().map(shape).collect())
 }
 
 /// The text with every literal replaced, without comments, and white space normalised: what two executions of one
@@ -159,10 +204,13 @@ fn empty(kind: Kind) -> Shape {
         tables: BTreeSet::new(),
         functions: BTreeSet::new(),
         locks_rows: false,
+        leaves_keys: false,
+        queries: BTreeSet::new(),
         is_simple: false,
         conditions: Vec::new(),
         values: Vec::new(),
         on_duplicate: None,
+        conflict_columns: BTreeSet::new(),
         snapshot: None,
         changes_snapshots: false,
     }
@@ -223,6 +271,7 @@ fn shape(statement: &sqlparser::ast::Statement) -> Shape {
     shape.tables = seen.tables;
     shape.tables.extend(shape.table.clone());
     shape.functions = seen.functions;
+    shape.queries = seen.names;
     shape
 }
 
@@ -231,6 +280,7 @@ fn shape(statement: &sqlparser::ast::Statement) -> Shape {
 struct Seen {
     tables: BTreeSet<String>,
     functions: BTreeSet<String>,
+    names: BTreeSet<String>,
     queries: usize,
     writes: usize,
     locks_rows: bool,
@@ -253,6 +303,8 @@ impl Visitor for Seen {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         self.queries += 1;
         self.locks_rows |= !query.locks.is_empty();
+        let named = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.names.extend(named.map(|query| identifier(&query.alias.name)));
         ControlFlow::Continue(())
     }
 
@@ -337,6 +389,11 @@ fn insert(statement: &Insert) -> Shape {
         }
         _ => OnDuplicate::Update,
     });
+    if let Some(OnInsert::OnConflict(conflict)) = &statement.on
+        && let Some(ConflictTarget::Columns { columns, .. }) = &conflict.conflict_target
+    {
+        shape.conflict_columns = columns.iter().map(identifier).collect();
+    }
     let rows = statement.source.as_ref().map(|source| source.body.as_ref());
     if let Some(SetExpr::Values(values)) = rows
         && let [row] = values.rows.as_slice()
@@ -460,7 +517,7 @@ mod tests {
     use super::*;
 
     fn one(sql: &str) -> Shape {
-        shapes(sql).unwrap().remove(0)
+        shapes(sql).unwrap()[0].clone()
     }
 
     #[test]

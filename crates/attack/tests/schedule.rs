@@ -129,9 +129,10 @@ fn read_then_write_pays_twice_in_12_of_16_interleavings() {
     assert_eq!(all.double(), 12);
 
     let reduced = search(Order::ReadThenWriteAutocommit, true);
-    assert_true(&reduced, 6);
+    // The order of the two entries, in a table without a unique index, shows nowhere.
+    assert_true(&reduced, 4);
     assert_eq!(reduced.exploration.interleavings, Some(16));
-    assert_eq!(reduced.double(), 4);
+    assert_eq!(reduced.double(), 2);
     let shortest =
         reduced.schedules.iter().filter(|judged| judged.payouts > 1).map(|judged| judged.rank).min();
     assert_eq!(shortest.map(|(switches, statements, _)| (switches, statements)), Some((2, 6)));

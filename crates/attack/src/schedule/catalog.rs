@@ -29,6 +29,8 @@ pub struct Relation {
     pub referenced_by: BTreeSet<String>,
     /// The columns of each unique index.
     pub unique: Vec<BTreeSet<String>>,
+    /// Another index of expressions is unique, or excludes rows otherwise.
+    pub has_unknown_unique: bool,
     /// Its columns' types.
     pub columns: BTreeMap<String, ColumnType>,
 }
@@ -38,8 +40,8 @@ pub struct Relation {
 pub struct Catalog {
     /// By name, without the schema.
     pub relations: BTreeMap<String, Relation>,
-    /// Functions that are not PostgreSQL's.
-    pub functions: BTreeSet<String>,
+    /// Functions that are not PostgreSQL's, with the body of those in SQL. `None`: it is not known, or there are several.
+    pub functions: BTreeMap<String, Option<String>>,
     /// Transactions may have a lasting snapshot (REPEATABLE READ, SERIALIZABLE) by default.
     pub may_default_to_snapshots: bool,
 }
@@ -59,13 +61,16 @@ const COLUMNS: &str = "/* columns */ SELECT c.relname, a.attname, t.typname, coa
     JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation l ON l.oid = a.attcollation \
     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r' \
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast'";
-const UNIQUE: &str = "/* unique */ SELECT c.relname, string_agg(a.attname, ',') FROM pg_index i \
-    JOIN pg_class c ON c.oid = i.indrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) \
+const UNIQUE: &str = "/* unique */ SELECT c.relname, string_agg(a.attname, ','), \
+    i.indexprs IS NOT NULL OR i.indisexclusion FROM pg_index i \
+    JOIN pg_class c ON c.oid = i.indrelid \
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
     JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL \
-    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' GROUP BY i.indexrelid, c.relname";
-const FUNCTIONS: &str = "/* functions */ SELECT DISTINCT p.proname FROM pg_proc p \
-    JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
+    WHERE (i.indisunique OR i.indisexclusion) \
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_toast' \
+    GROUP BY i.indexrelid, c.relname, i.indexprs IS NOT NULL OR i.indisexclusion";
+const FUNCTIONS: &str = "/* functions */ SELECT p.proname, CASE l.lanname WHEN 'sql' THEN p.prosrc END FROM pg_proc p \
+    JOIN pg_language l ON l.oid = p.prolang JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
 const ISOLATION: &str = "/* isolation */ SELECT 1 WHERE current_setting('default_transaction_isolation') <> 'read committed' \
     OR EXISTS (SELECT 1 FROM pg_db_role_setting s WHERE array_to_string(s.setconfig, ',') ~* 'isolation')";
 
@@ -102,13 +107,24 @@ impl Catalog {
             }
         }
         for row in monitor.query(UNIQUE).await? {
-            if let [Some(table), Some(columns)] = row.as_slice()
+            if let [Some(table), columns, is_unknown] = row.as_slice()
                 && let Some(relation) = catalog.relations.get_mut(table)
             {
-                relation.unique.push(columns.split(',').map(str::to_owned).collect());
+                match columns {
+                    Some(columns) if is_unknown.as_deref() == Some("f") => {
+                        relation.unique.push(columns.split(',').map(str::to_owned).collect());
+                    }
+                    _ => relation.has_unknown_unique = true,
+                }
             }
         }
-        catalog.functions = monitor.query(FUNCTIONS).await?.into_iter().flatten().flatten().collect();
+        for row in monitor.query(FUNCTIONS).await? {
+            if let [Some(name), body] = row.as_slice() {
+                let body =
+                    body.clone().filter(|body| !body.is_empty() && !catalog.functions.contains_key(name));
+                catalog.functions.insert(name.clone(), body);
+            }
+        }
         catalog.may_default_to_snapshots = !monitor.query(ISOLATION).await?.is_empty();
         Ok(catalog)
     }

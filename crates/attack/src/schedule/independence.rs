@@ -92,14 +92,36 @@ enum Effect {
     /// Reads committed rows.
     Read,
     /// Writes, or locks.
-    Write,
+    Write {
+        /// Others cannot reference the row meanwhile.
+        keys: bool,
+    },
     Insert,
+    /// Keeps a row that a foreign key references from going away. Several may do so.
+    Share,
+    /// Ends that.
+    Release,
     /// Reads, and is compared with the writes of other serializable transactions.
     Watch,
     /// Makes writes visible, or releases locks.
     Settle {
         publishes: bool,
+        /// As of the write that it ends.
+        keys: bool,
+        /// It ends an insertion.
+        inserted: bool,
     },
+}
+
+impl Effect {
+    /// What the end of the transaction does with it.
+    fn settled(self, publishes: bool) -> Self {
+        match self {
+            Self::Share => Self::Release,
+            Self::Write { keys } => Self::Settle { publishes, keys, inserted: false },
+            _ => Self::Settle { publishes, keys: true, inserted: self == Self::Insert },
+        }
+    }
 }
 
 /// A step's access to rows of a table.
@@ -109,6 +131,8 @@ struct Access {
     /// Only rows in which these columns have these values.
     keys: BTreeMap<String, String>,
     effect: Effect,
+    /// The columns of each unique index in which an inserted row may collide; `None` if they are not known.
+    unique: Option<Vec<BTreeSet<String>>>,
 }
 
 /// The rows and tables that a step touches.
@@ -126,8 +150,7 @@ impl Footprint {
 
     /// The same effect on all rows of these tables.
     fn on_tables(tables: impl IntoIterator<Item = impl ToString>, effect: Effect) -> Self {
-        let access =
-            |table: &dyn ToString| Access { table: table.to_string(), keys: BTreeMap::new(), effect };
+        let access = |table: &dyn ToString| Access::of(&table.to_string(), effect);
         Self { is_opaque: false, accesses: tables.into_iter().map(|table| access(&table)).collect() }
     }
 
@@ -159,25 +182,42 @@ impl Footprint {
 }
 
 impl Access {
+    /// To any rows.
+    fn of(table: &str, effect: Effect) -> Self {
+        Self { table: table.to_owned(), keys: BTreeMap::new(), effect, unique: None }
+    }
+
     fn conflicts_with(&self, other: &Self) -> bool {
         let effects_conflict = match (self.effect, other.effect) {
-            (Effect::Read, Effect::Settle { publishes }) | (Effect::Settle { publishes }, Effect::Read) => {
-                publishes
-            }
+            (Effect::Read, Effect::Settle { publishes, .. })
+            | (Effect::Settle { publishes, .. }, Effect::Read) => publishes,
             (Effect::Read, _) | (_, Effect::Read) => false,
-            (Effect::Settle { .. }, Effect::Settle { .. }) | (Effect::Watch, Effect::Watch) => false,
+            (Effect::Share | Effect::Release, Effect::Write { keys } | Effect::Settle { keys, .. })
+            | (Effect::Write { keys } | Effect::Settle { keys, .. }, Effect::Share | Effect::Release)
+                if !keys =>
+            {
+                false
+            }
+            (Effect::Watch, Effect::Watch) | (Effect::Share, Effect::Share | Effect::Release) => false,
+            (Effect::Release, Effect::Share) => false,
+            (Effect::Settle { .. } | Effect::Release, Effect::Settle { .. } | Effect::Release) => false,
             _ => true,
         };
         if !effects_conflict || self.table != other.table {
             return false;
         }
-        // Two inserted rows may collide in a unique index although other columns differ.
-        let both_insert = matches!((self.effect, other.effect), (Effect::Insert, Effect::Insert));
-        both_insert || !self.is_disjoint_from(other)
+        let inserts = |effect| matches!(effect, Effect::Insert | Effect::Settle { inserted: true, .. });
+        if inserts(self.effect) && inserts(other.effect) {
+            // Two inserted rows may collide in a unique index although other columns differ.
+            let may_collide =
+                |columns: &BTreeSet<String>| !columns.iter().any(|column| self.differs(other, column));
+            return self.unique.as_ref().is_none_or(|indexes| indexes.iter().any(may_collide));
+        }
+        !self.keys.keys().any(|column| self.differs(other, column))
     }
 
-    fn is_disjoint_from(&self, other: &Self) -> bool {
-        self.keys.iter().any(|(column, value)| other.keys.get(column).is_some_and(|theirs| theirs != value))
+    fn differs(&self, other: &Self, column: &str) -> bool {
+        self.keys.get(column).zip(other.keys.get(column)).is_some_and(|(mine, theirs)| mine != theirs)
     }
 }
 
@@ -227,8 +267,8 @@ impl Transaction {
                 self.touched.join(Footprint::opaque());
                 continue;
             };
-            for shape in shapes {
-                footprint.join(self.apply_shape(&shape, &statement.parameters, catalog));
+            for shape in shapes.iter() {
+                footprint.join(self.apply_shape(shape, &statement.parameters, catalog));
             }
         }
         if !was_open && !self.is_open {
@@ -274,15 +314,19 @@ impl Transaction {
     /// The effect of the transaction's end.
     fn settled(&self, publishes: bool) -> Footprint {
         let writes = self.touched.accesses.iter().filter(|access| access.effect != Effect::Read);
-        let accesses: Vec<Access> =
-            writes.map(|access| Access { effect: Effect::Settle { publishes }, ..access.clone() }).collect();
+        let accesses: Vec<Access> = writes
+            .map(|access| Access { effect: access.effect.settled(publishes), ..access.clone() })
+            .collect();
         let touches_nothing = accesses.is_empty();
         let mut footprint = Footprint { is_opaque: self.touched.is_opaque, accesses };
         if self.isolation == Some(Snapshot::Serializable) {
-            footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Write));
+            footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Write { keys: true }));
         }
-        if publishes && !(touches_nothing && self.isolation.is_none()) {
-            footprint.join(Footprint::on_tables([SNAPSHOTS], Effect::Settle { publishes }));
+        if publishes && !(touches_nothing && self.isolation != Some(Snapshot::Serializable)) {
+            footprint.join(Footprint::on_tables(
+                [SNAPSHOTS],
+                Effect::Settle { publishes, keys: true, inserted: false },
+            ));
         }
         footprint
     }
@@ -290,28 +334,47 @@ impl Transaction {
 
 /// True if later transactions may have a lasting snapshot that they do not request; then no reduction is possible.
 pub(super) fn changes_snapshots(statements: &[Statement]) -> bool {
-    let shapes = statements.iter().filter_map(|statement| sql::shapes(&statement.sql));
-    shapes.flatten().any(|shape| shape.changes_snapshots)
+    let mut shapes = statements.iter().filter_map(|statement| sql::shapes(&statement.sql));
+    shapes.any(|shapes| shapes.iter().any(|shape| shape.changes_snapshots))
+}
+
+/// The function reads and writes nothing that another request can change.
+fn is_harmless(function: &str, catalog: &Catalog) -> bool {
+    match catalog.functions.get(function) {
+        None => HARMLESS.contains(&function),
+        Some(body) => body.as_deref().is_some_and(|body| computes(body, catalog)),
+    }
+}
+
+/// The body of a function in SQL only computes, with PostgreSQL's own functions.
+fn computes(body: &str, catalog: &Catalog) -> bool {
+    let Some(shapes) = sql::shapes(body) else { return false };
+    shapes.iter().all(|shape| {
+        let is_own = |function: &String| {
+            HARMLESS.contains(&function.as_str()) && !catalog.functions.contains_key(function)
+        };
+        shape.kind == Kind::Select && shape.tables.is_empty() && shape.functions.iter().all(is_own)
+    })
 }
 
 /// The accesses of a statement; `None` when its text does not show them.
 fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Option<Footprint> {
-    let is_harmless =
-        |function: &String| HARMLESS.contains(&function.as_str()) && !catalog.functions.contains(function);
-    if !shape.functions.iter().all(is_harmless) {
+    if !shape.functions.iter().all(|function| is_harmless(function, catalog)) {
         return None;
     }
     let mut footprint = Footprint::default();
     for table in &shape.tables {
         let is_target = shape.table.as_ref() == Some(table);
-        if is_system(table) {
+        let is_named = shape.queries.contains(table) && !catalog.relations.contains_key(table);
+        if is_system(table) || is_named {
             continue;
         }
         let relation = catalog.relations.get(table).filter(|relation| !relation.is_opaque)?;
         let effect = match shape.kind {
             Kind::Insert if is_target => Effect::Insert,
-            Kind::Update | Kind::Delete if is_target => Effect::Write,
-            _ if shape.locks_rows => Effect::Write,
+            Kind::Update if is_target => Effect::Write { keys: changes_key(shape, relation) },
+            Kind::Delete if is_target => Effect::Write { keys: true },
+            _ if shape.locks_rows => Effect::Write { keys: !shape.leaves_keys },
             _ => Effect::Read,
         };
         let keys = if shape.is_simple && is_target {
@@ -320,32 +383,34 @@ fn accesses(shape: &Shape, parameters: &[Parameter], catalog: &Catalog) -> Optio
             BTreeMap::new()
         };
         if is_target {
-            for related in touched_by_foreign_keys(shape, relation) {
+            for (related, effect) in touched_by_foreign_keys(shape, relation) {
                 catalog.relations.get(related).filter(|relation| !relation.is_opaque)?;
-                footprint.accesses.push(Access {
-                    table: related.clone(),
-                    keys: BTreeMap::new(),
-                    effect: Effect::Write,
-                });
+                footprint.accesses.push(Access::of(related, effect));
             }
         }
-        if effect != Effect::Read {
+        let only_inserts = effect == Effect::Insert && shape.is_simple;
+        if effect != Effect::Read && !only_inserts {
             // A write also reads the committed rows.
-            footprint.accesses.push(Access {
-                table: table.clone(),
-                keys: keys.clone(),
-                effect: Effect::Read,
-            });
+            footprint.accesses.push(Access { keys: keys.clone(), ..Access::of(table, Effect::Read) });
         }
-        footprint.accesses.push(Access { table: table.clone(), keys, effect });
+        let unique = (!relation.has_unknown_unique).then(|| relation.unique.clone());
+        footprint.accesses.push(Access { keys, unique, ..Access::of(table, effect) });
     }
     Some(footprint)
 }
 
-/// The tables in which a write locks or changes rows because of foreign keys.
-fn touched_by_foreign_keys<'a>(shape: &Shape, relation: &'a Relation) -> impl Iterator<Item = &'a String> {
+/// An update changes a column that foreign keys may reference.
+fn changes_key(shape: &Shape, relation: &Relation) -> bool {
     let is_key = |column: &String| relation.unique.iter().any(|columns| columns.contains(column));
-    let changes_key = shape.values.iter().any(|(column, _)| is_key(column));
+    shape.values.iter().any(|(column, _)| is_key(column))
+}
+
+/// The tables in which a write locks or changes rows because of foreign keys.
+fn touched_by_foreign_keys<'a>(
+    shape: &Shape,
+    relation: &'a Relation,
+) -> impl Iterator<Item = (&'a String, Effect)> {
+    let changes_key = changes_key(shape, relation);
     let (references, referenced) = match shape.kind {
         Kind::Insert => (true, false),
         // Referenced columns are a key.
@@ -353,8 +418,14 @@ fn touched_by_foreign_keys<'a>(shape: &Shape, relation: &'a Relation) -> impl It
         Kind::Delete => (false, true),
         _ => (false, false),
     };
-    let some = |tables: &'a BTreeSet<String>, touches: bool| tables.iter().filter(move |_| touches);
-    some(&relation.references, references).chain(some(&relation.referenced_by, referenced))
+    let some = |tables: &'a BTreeSet<String>, touches: bool, effect| {
+        tables.iter().filter(move |_| touches).map(move |table| (table, effect))
+    };
+    some(&relation.references, references, Effect::Share).chain(some(
+        &relation.referenced_by,
+        referenced,
+        Effect::Write { keys: true },
+    ))
 }
 
 fn is_system(table: &str) -> bool {
@@ -379,8 +450,11 @@ fn keys(
         Some((column.clone(), normal_form(text, *columns.get(column)?)?))
     };
     match shape.kind {
-        // An update through ON CONFLICT touches a row that is there already.
-        Kind::Insert if shape.on_duplicate == Some(OnDuplicate::Update) => BTreeMap::new(),
+        // An update through ON CONFLICT touches a row that is there already, and has the values of the conflict.
+        Kind::Insert if shape.on_duplicate == Some(OnDuplicate::Update) => {
+            let of_conflict = |(column, _): &&(String, Operand)| shape.conflict_columns.contains(column);
+            shape.values.iter().filter(of_conflict).filter_map(known).collect()
+        }
         Kind::Insert => shape.values.iter().filter_map(known).collect(),
         _ => {
             let changed = |column: &String| shape.values.iter().any(|(name, _)| name == column);
@@ -413,7 +487,16 @@ mod tests {
             ]);
             catalog.relations.insert(table.to_owned(), Relation { columns, ..Relation::default() });
         }
+        let unique = |column: &str| vec![BTreeSet::from([column.to_owned()])];
+        catalog.relations.entry("cards".to_owned()).or_default().unique = unique("code");
+        catalog.relations.entry("logs".to_owned()).or_default().unique = unique("note");
         catalog.relations.insert("view".to_owned(), Relation { is_opaque: true, ..Relation::default() });
+        let body = |body: &str| Some(body.to_owned());
+        catalog.functions = BTreeMap::from([
+            ("clock".to_owned(), body("SELECT floor(extract(epoch FROM clock_timestamp()))::BIGINT")),
+            ("pay".to_owned(), body("UPDATE cards SET state = 'used'")),
+            ("now".to_owned(), None),
+        ]);
         catalog.relate("ledger", "cards");
         catalog
     }
@@ -500,18 +583,49 @@ mod tests {
         let read = ["SELECT * FROM logs"];
         assert!(!depend(&read, &["UPDATE cards SET state = 'used'"]));
         assert!(depend(&read, &["SELECT pay(1)"]));
+        assert!(depend(&read, &["SELECT now()"]) && depend(&read, &["SELECT other()"]));
+        assert!(!depend(&read, &["SELECT clock()"]));
         assert!(depend(&read, &["SELECT * FROM view"]));
         assert!(depend(&read, &["SELECT * FROM unknown"]));
+        assert!(!depend(&read, &["WITH found AS (SELECT * FROM cards FOR UPDATE) SELECT * FROM found"]));
+        assert!(depend(&read, &["WITH cards AS (UPDATE logs SET id = 1 RETURNING id) SELECT * FROM cards"]));
         assert!(depend(&read, &["UPDATE cards SETT nonsense"]));
         assert!(depend(&read, &["LOCK TABLE cards"]));
         // A foreign key: the row that is referenced is locked, and what references a row goes with it.
         assert!(depend(&["INSERT INTO ledger (code) VALUES ('x')"], &["DELETE FROM cards WHERE code = 'y'"]));
         assert!(!depend(&["SELECT * FROM ledger"], &["UPDATE cards SET state = 'used'"]));
-        assert!(depend(
+        let references = ["INSERT INTO ledger (code) VALUES ('x')"];
+        assert!(depend(&references, &["BEGIN", "UPDATE cards SET code = 'y'"]));
+        assert!(depend(&references, &["BEGIN", "SELECT 1 FROM cards FOR UPDATE"]));
+        // These leave the columns alone that are referenced.
+        for weaker in ["UPDATE cards SET state = 'used'", "SELECT 1 FROM cards FOR NO KEY UPDATE"] {
+            assert!(
+                !depend(&references, &["BEGIN", weaker])
+                    && !depend(&references, &["BEGIN", weaker, "COMMIT"])
+            );
+            assert!(depend(&["BEGIN", weaker], &["BEGIN", weaker]));
+        }
+        // Both lock the row that they reference, and neither waits.
+        assert!(!depend(
             &["INSERT INTO ledger (code) VALUES ('x')"],
-            &["BEGIN", "UPDATE cards SET state = 'used'"]
+            &["INSERT INTO ledger (code) VALUES ('x')"]
         ));
-        // A unique index.
+        // A unique index of which the values are not known.
         assert!(depend(&["INSERT INTO logs (id) VALUES (1)"], &["INSERT INTO logs (id) VALUES (2)"]));
+    }
+
+    #[test]
+    fn inserted_rows_collide_in_unique_indexes_only() {
+        let insert =
+            |code: &str, rest: &str| format!("INSERT INTO cards (code, id) VALUES ('{code}', 1) {rest}");
+        let update = "ON CONFLICT (code) DO UPDATE SET id = 2";
+        let depends = |one: &str, two: &str| depend(&[one], &[two]);
+        assert!(depends(&insert("x", ""), &insert("x", "")) && !depends(&insert("x", ""), &insert("y", "")));
+        assert!(depends(&insert("x", update), &insert("x", update)));
+        assert!(!depends(&insert("x", update), &insert("y", update)));
+        let write = |code: &str| format!("UPDATE cards SET id = 3 WHERE code = '{code}'");
+        assert!(depends(&insert("x", update), &write("x")) && !depends(&insert("x", update), &write("y")));
+        // The row that is there already may have another id.
+        assert!(depends(&insert("x", update), "UPDATE cards SET state = 'used' WHERE id = 2"));
     }
 }
