@@ -223,7 +223,7 @@ fn attacked(case: Case, roles: Roles) {
 
 /// Races alone, many of them.
 fn raced(case: Case) {
-    let time = Duration::from_secs(3_600);
+    let time = Duration::from_secs(4 * 3_600);
     let limits = Limits { time, requests: u64::MAX, ..Limits::default() };
     let options =
         Options { limits, races: RACES, callers: 4, schedules: 0, kills: false, ..Options::default() };

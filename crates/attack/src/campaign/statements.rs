@@ -34,6 +34,8 @@ pub struct Interleaved {
     pub not_followed: u64,
     /// Schedules in which a statement waited for a lock.
     pub blocked: u64,
+    /// The service's own statements, which were let through.
+    pub background: Vec<String>,
     /// Why it ended before it was complete.
     pub why_incomplete: Option<String>,
     /// Duration, in milliseconds.
@@ -356,6 +358,7 @@ pub(super) async fn interleave(
             complete: done.is_every_interleaving(),
             not_followed: done.not_followed.len() as u64,
             blocked: done.with_blocking,
+            background: done.background,
             why_incomplete: why,
             milliseconds: u64::try_from(done.elapsed.as_millis()).unwrap_or(u64::MAX),
         });
