@@ -1,6 +1,11 @@
 //! The service process: start, readiness, kill and restart. Only processes started here are killed.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
@@ -19,6 +24,9 @@ pub struct Running {
     child: Child,
     group: Option<Pid>,
     address: SocketAddr,
+    log: PathBuf,
+    /// Where its output begins in the log.
+    begin: u64,
 }
 
 impl Running {
@@ -53,15 +61,17 @@ impl Running {
         let file = |error: std::io::Error| bad(format!("cannot write {}: {error}", log.display()));
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).stdin(Stdio::null());
-        command.stdout(open().map_err(file)?).stderr(open().map_err(file)?);
+        let output = open().map_err(file)?;
+        let begin = output.metadata().map_or(0, |log| log.len());
+        command.stdout(output).stderr(open().map_err(file)?);
         command.process_group(0).kill_on_drop(true);
         for (name, value) in &service.env {
             command.env(name, filled(value)?);
         }
         let child = command.spawn().map_err(|error| bad(format!("cannot start {program}: {error}")))?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let mut running = Self { child, group, address };
-        running.wait_until_ready(service, endpoint, authority, values, log, clock).await?;
+        let mut running = Self { child, group, address, log: log.to_owned(), begin };
+        running.wait_until_ready(service, endpoint, authority, values, clock).await?;
         Ok(running)
     }
 
@@ -71,7 +81,6 @@ impl Running {
         endpoint: &Endpoint,
         authority: &str,
         values: &Values,
-        log: &Path,
         clock: Clock,
     ) -> Result<(), Stop> {
         let ready = service.ready.as_ref().map(|path| path.fill(values, Escape::Url));
@@ -80,7 +89,7 @@ impl Running {
         let deadline = clock.elapsed() + service.ready_within;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                let told = last_lines(log);
+                let told = self.last_lines();
                 return Err(Stop::BadInput(format!(
                     "the service ended before it was ready ({status})\n{told}"
                 )));
@@ -99,11 +108,20 @@ impl Running {
                 let within = service.ready_within.as_millis();
                 return Err(Stop::BadInput(format!(
                     "the service is not ready within {within} ms\n{}",
-                    last_lines(log)
+                    self.last_lines()
                 )));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The end of its output.
+    fn last_lines(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        let own = usize::try_from(self.begin).ok().and_then(|begin| bytes.get(begin..)).unwrap_or_default();
+        let text = String::from_utf8_lossy(own);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
     /// True if the process has ended by itself.
@@ -136,11 +154,4 @@ impl Drop for Running {
             rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
     }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text =
-        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
 }

@@ -126,7 +126,9 @@ impl Writer<'_> {
     /// The statement, with the names of the captures in place of their values.
     fn comment(&mut self, item: &Item) {
         let mut text = item.statement.sql.split_whitespace().collect::<Vec<_>>().join(" ");
-        for (name, value) in self.trace.captures.iter().filter(|(_, value)| !value.is_empty()) {
+        // A shorter value is found in many texts.
+        const SHORTEST: usize = 4;
+        for (name, value) in self.trace.captures.iter().filter(|(_, value)| value.len() >= SHORTEST) {
             text = text.replace(value, &format!("{{{name}}}"));
         }
         let mut names = Vec::new();
@@ -171,6 +173,7 @@ impl Writer<'_> {
 
     /// A name that no step has yet.
     fn name(&mut self, wanted: &str) -> String {
+        let wanted = if wanted.is_empty() { "read" } else { wanted };
         let mut name = wanted.to_owned();
         let mut number = 2;
         while self.names.contains(&name) {
