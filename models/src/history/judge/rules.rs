@@ -115,6 +115,13 @@ impl<'t> View<'t> {
         count
     }
 
+    /// A loser may get the answer of a success, as for a webhook that is delivered twice: only the effects are counted.
+    fn losers_are_told_success(&self) -> bool {
+        let conflict = &self.trial.promise.conflict;
+        self.ok(Action::Use)
+            .any(|usage| usage.details.status.is_some_and(|status| conflict.contains(&status)))
+    }
+
     /// The last read of this kind that began after every use had ended, or the last read at all if a use never ended.
     fn last(&self, f: Action) -> Option<&'t Value> {
         let uses_end = self

@@ -116,10 +116,25 @@ fn cases() -> Vec<(&'static str, Story, Story)> {
         ("S3", story().used(200).used(500), story().used(200).used(409)),
         ("S3", story().used(409).used(409), story().used(409).used(200)),
         ("S3", story().used(200).used(404), story().promise(|p| p.conflict.clear()).used(200).used(404)),
+        (
+            "S3",
+            story().promise(|p| p.conflict = vec![200]).used(200).used(409),
+            story().promise(|p| p.conflict = vec![200]).used(200).used(200),
+        ),
         ("S4", story().by(Arrange, "unapproved").used(200), story().by(Arrange, "unapproved").used(409)),
         ("S5", story().did(Expire).used(200), story().did(Expire).used(410)),
+        (
+            "S5",
+            story().used_as(409, keyed).did(Expire).used_as(200, keyed),
+            story().used_as(0, keyed).did(Expire).used_as(200, keyed),
+        ),
         ("S6", payload(story().did(Drift).used(200), 500), payload(story().did(Drift).used(200), 5)),
         ("S6", story().did(Drift).used(200), story().did(Drift).used(409)),
+        (
+            "S6",
+            payload(story().did(Drift).used(409).used(200), 500),
+            payload(story().did(Drift).used(409).used(200), 5),
+        ),
         ("S7", story().used(412).read(Effects, json!(1)), story().used(412).read(Effects, json!(0))),
         (
             "S7",
@@ -250,6 +265,8 @@ fn a_use_that_a_later_read_shows_late_is_after_the_expiry() {
 fn an_unresolved_outcome_is_unknown_and_an_unsent_request_did_not_happen() {
     let unresolved = story().used(200).used(0);
     assert!(matches!(rules::judge(&unresolved.trial, "S2"), Finding::Unknown(_)));
+    let alike = story().promise(|p| p.conflict = vec![200]).used(200).used(200);
+    assert!(matches!(rules::judge(&alike.trial, "S2"), Finding::Unknown(_)));
     assert!(matches!(rules::judge(&unresolved.trial, "S3"), Finding::Unknown(_)));
     let unsent = story().used(200).push(1, Action::Use, Kind::Fail, Details::default());
     assert_eq!(rules::judge(&unsent.trial, "S3"), Finding::NotExercised);

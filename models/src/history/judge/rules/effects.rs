@@ -8,10 +8,14 @@ use crate::history::{Action, Kind, judge::Finding};
 impl View<'_> {
     pub(super) fn other_payload(&self) -> Finding {
         let Some(drift) = self.ok(Action::Drift).next() else { return Finding::NotExercised };
-        let Some(usage) = self.sent().into_iter().find(|usage| usage.invoked_ns > drift.completed_ns) else {
+        let later: Vec<_> =
+            self.sent().into_iter().filter(|usage| usage.invoked_ns > drift.completed_ns).collect();
+        if later.is_empty() {
             return Finding::NotExercised;
-        };
-        if usage.kind != Kind::Ok {
+        }
+        let succeeded = later.iter().any(|usage| usage.kind == Kind::Ok);
+        let took_effect = self.last_count(Action::Effects).is_some_and(|effects| effects > 0);
+        if !succeeded && !(took_effect && later.iter().any(|usage| usage.kind == Kind::Info)) {
             return Finding::Holds;
         }
         let payload = self.ok(Action::Payload).next_back().map(|read| &read.details);
@@ -19,7 +23,10 @@ impl View<'_> {
             Some((Some(read), Some(approved))) => verdict(read != approved, || {
                 format!("the effect has the payload {read}, and {approved} was approved")
             }),
-            _ => Finding::Violated(format!("the {} was used after its payload had changed", self.noun())),
+            _ if succeeded => {
+                Finding::Violated(format!("the {} was used after its payload had changed", self.noun()))
+            }
+            _ => Finding::Unknown("a request after the change got no answer".into()),
         }
     }
 

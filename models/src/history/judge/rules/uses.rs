@@ -26,6 +26,9 @@ impl View<'_> {
         match effects {
             // A status code is not an oracle; the effect is.
             Some(_) => Finding::Holds,
+            None if successes > uses && self.losers_are_told_success() => Finding::Unknown(
+                "a loser gets the answer of a success, and there is no role `effects`".into(),
+            ),
             None if successes > uses => Finding::Violated(format!(
                 "{successes} uses of one {} succeeded, of at most {uses}",
                 self.noun()
@@ -57,7 +60,7 @@ impl View<'_> {
         if uses.iter().filter(|usage| usage.kind != Kind::Ok).any(|usage| overloaded(&usage)) {
             return Finding::Unknown("a request got no answer, 429 or 503".into());
         }
-        if successes > expected {
+        if successes > expected && !self.losers_are_told_success() {
             return Finding::Violated(format!(
                 "{successes} of {} callers succeeded, of {expected}",
                 uses.len()
@@ -94,7 +97,16 @@ impl View<'_> {
         let one = self.ok(Action::Use).count() == 1 && self.unknown().is_none();
         // The read of the state may lag behind the read of the effect: an inconsistent pair does not order events.
         let (unused, used) = (reads(false), if one { reads(true) } else { Vec::new() });
-        let late = self.ok(Action::Use).find(|usage| {
+        // The retry of an attempt that may have taken effect repeats its outcome.
+        let is_retry = |usage: &&Operation| {
+            let before = |earlier: &Operation| {
+                earlier.invoked_ns < usage.invoked_ns
+                    && earlier.details.key == usage.details.key
+                    && earlier.kind != Kind::Fail
+            };
+            usage.details.key.is_some() && self.all(Action::Use).any(before)
+        };
+        let late = self.ok(Action::Use).filter(|usage| !is_retry(usage)).find(|usage| {
             let at = linear::earliest(span(usage), &unused, &used).unwrap_or(usage.invoked_ns);
             let at = at.max(usage.details.wrote_after_ns.unwrap_or(0));
             at > end.completed_ns
@@ -142,6 +154,7 @@ impl View<'_> {
                 format!("the caller whose lease had run out went on: {effects} effects, of at most {uses}")
             }),
             (None, Some(_)) => Finding::Unknown("the caller whose lease had run out got no answer".into()),
+            (None, None) if self.losers_are_told_success() => Finding::NotExercised,
             (None, None) => verdict(self.successes() > uses, || {
                 "the caller whose lease had run out succeeded, and so did the next one".into()
             }),
