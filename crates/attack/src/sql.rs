@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
     rc::Rc,
 };
@@ -110,7 +110,7 @@ pub(crate) enum Snapshot {
 pub(crate) fn shapes(sql: &str) -> Option<Rc<[Shape]>> {
     const MOST: usize = 1_000;
     thread_local! {
-        static KNOWN: RefCell<HashMap<String, Option<Rc<[Shape]>>>> = RefCell::default();
+        static KNOWN: RefCell<BTreeMap<String, Option<Rc<[Shape]>>>> = RefCell::default();
     }
     if let Some(known) = KNOWN.with_borrow(|known| known.get(sql).cloned()) {
         return known;
