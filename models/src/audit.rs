@@ -132,11 +132,13 @@ impl Auditor {
 /// The properties that the events of one approval violate under any flow, each with the reason.
 pub fn violated(events: &[(AuditKind, Timestamp)]) -> Vec<(&'static str, String)> {
     let how = |judged: &Judged| Some((judged.id, judged.shortest.as_ref()?.1.clone()));
-    judge_all(&[trial(events)]).judged().iter().filter_map(how).collect()
+    let requested_at = events.first().map_or(Timestamp(0), |(_, at)| *at);
+    let expires_at = Timestamp(requested_at.0.saturating_add(APPROVAL_WINDOW_MS));
+    judge_all(&[trial(events, expires_at)]).judged().iter().filter_map(how).collect()
 }
 
 /// The events as a history: each is an operation that took no time, and the end of the window is one, too.
-fn trial(events: &[(AuditKind, Timestamp)]) -> Trial {
+pub fn trial(events: &[(AuditKind, Timestamp)], expires_at: Timestamp) -> Trial {
     let promise = Promise { noun: "approval".into(), ..Promise::default() };
     let mut trial = Trial { object: String::new(), promise, operations: Vec::new() };
     let mut push = |f, at: Timestamp, who: Option<&str>| {
@@ -161,8 +163,7 @@ fn trial(events: &[(AuditKind, Timestamp)]) -> Trial {
             AuditKind::Requested => {
                 push(Action::Arrange, *at, Some("unapproved"));
                 // At the end of its window it is expired, and this is before an event of the same moment.
-                let end = at.0.saturating_add(APPROVAL_WINDOW_MS).saturating_sub(1);
-                push(Action::Expire, Timestamp(end), None);
+                push(Action::Expire, Timestamp(expires_at.0.saturating_sub(1)), None);
             }
             AuditKind::Approved => push(Action::Approve, *at, Some("approver-1")),
             AuditKind::Rejected | AuditKind::Revoked => push(Action::Reject, *at, None),

@@ -11,7 +11,6 @@ pub mod flows;
 pub mod history;
 pub mod liveness;
 pub mod model;
-pub mod observation;
 pub mod outages;
 pub mod properties;
 pub mod prove;

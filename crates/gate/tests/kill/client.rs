@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use countersign_models::observation::Response;
 use serde_json::Value;
 
 use crate::instance::Instance;
@@ -116,30 +115,32 @@ impl Clients {
 
     /// Sends it again until it is answered by something else than a 5xx or "in flight".
     pub(crate) fn until_answered(&self, call: Call<'_>) -> Answer {
-        let mut told = Vec::new();
-        self.insist(call, &mut told)
+        self.insist(call, |_, _| {})
     }
 
-    /// As [`until_answered`](Self::until_answered), and records all answers.
-    pub(crate) fn insist(&self, call: Call<'_>, told: &mut Vec<Response>) -> Answer {
+    /// As [`until_answered`](Self::until_answered), and hands over each attempt: when it began, and its answer.
+    pub(crate) fn insist(&self, call: Call<'_>, mut each: impl FnMut(u64, Option<&Answer>)) -> Answer {
         for _ in 0..PATIENCE {
+            let began_ns = now_ns();
             match self.once(call) {
-                Some(answer) if answer.status < 400 => {
-                    told.push(Response::Success(answer.status, answer.body.clone()));
-                    return answer;
-                }
                 Some(answer)
                     if answer.text("code") == "idempotency_key_in_flight" || answer.status == 429 => {}
                 Some(answer) if answer.status < 500 => {
-                    told.push(Response::Refusal(answer.status, answer.text("code")));
+                    each(began_ns, Some(&answer));
                     return answer;
                 }
-                Some(_) | None => told.push(Response::Nothing),
+                unknown => each(began_ns, unknown.as_ref()),
             }
             pause(20);
         }
         panic!("{} {} is never answered", call.method, call.path);
     }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is later than 1970");
+    u64::try_from(since.as_nanos()).expect("it is before 2554")
 }
 
 /// Waits. Nothing depends on how long.

@@ -1,4 +1,7 @@
 //! The life of one approval: requested, decided, and used by several clients concurrently, during kills.
+//!
+//! It leaves histories, which are judged as those of any other service are: of the requests, of the link, of a stranger, and
+//! of the audit log. The rest are facts that no request shows.
 
 use std::{path::Path, sync::atomic::Ordering, thread};
 
@@ -7,13 +10,14 @@ use countersign::{
     store::AuditKind,
 };
 use countersign_models::{
-    observation::{Client, Observation, Response},
-    properties::ExtraFacts,
+    audit,
+    history::{Action, Details, HARNESS, Kind, Operation, Promise, Trial},
+    properties::Property,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Answer, Body, Call, pause},
+    client::{Answer, Body, Call, now_ns, pause},
     fences::Fences,
     kill::Campaign,
     sink::{self, Launches, SLOW},
@@ -59,9 +63,62 @@ pub(crate) struct Life {
     image: String,
     number: usize,
     twist: Twist,
-    observation: Observation,
-    /// Outcome of the fresh promotion after a failed preflight, if one was made.
-    fresh_succeeds: Option<bool>,
+    expires_at: Timestamp,
+    /// The statuses that were seen, in order.
+    seen: Vec<Status>,
+    /// Its clients' requests, and what happened to it.
+    operations: Vec<Operation>,
+    /// The histories that are over.
+    trials: Vec<Trial>,
+    /// Whether these properties are violated, where no history of requests shows it.
+    facts: Vec<(Property, bool)>,
+}
+
+impl Life {
+    /// Those of a kind follow each other in generations, which differ in their clients.
+    fn generation(&self) -> usize {
+        self.number / Twist::ALL.len()
+    }
+
+    fn did(&mut self, f: Action, began_ns: u64) {
+        self.operations.push(done(f, began_ns, Details::default()));
+    }
+
+    fn read(&mut self, f: Action, began_ns: u64, read: impl Into<Value>) {
+        self.operations.push(done(f, began_ns, Details { read: Some(read.into()), ..Details::default() }));
+    }
+
+    fn trial(&self, operations: Vec<Operation>) -> Trial {
+        Trial { object: self.id.clone(), promise: promise(), operations }
+    }
+}
+
+/// Preflight refuses with 412 or 422, a stranger is told 404.
+fn promise() -> Promise {
+    Promise { noun: "approval".into(), conflict: vec![409], ..Promise::default() }
+}
+
+/// Something that succeeded, other than a use.
+fn done(f: Action, began_ns: u64, details: Details) -> Operation {
+    Operation { process: HARNESS, f, kind: Kind::Ok, invoked_ns: began_ns, completed_ns: now_ns(), details }
+}
+
+/// An attempt to use it.
+fn attempt(client: usize, path: &str, began_ns: u64, answer: Option<&Answer>) -> Operation {
+    let kind = match answer {
+        Some(answer) if answer.is_success() => Kind::Ok,
+        Some(answer) if answer.status < 500 => Kind::Fail,
+        _ => Kind::Info,
+    };
+    let details = Details {
+        request: Some(format!("POST {path}")),
+        status: answer.map(|answer| answer.status),
+        error: answer.map(|answer| answer.text("code")).filter(|code| !code.is_empty()),
+        key: Some(client as u64),
+        ..Details::default()
+    };
+    let process = i64::try_from(client).unwrap_or(i64::MAX);
+    Operation { process, f: Action::Use, kind, invoked_ns: began_ns, completed_ns: now_ns(), details }
 }
 
 const CLIENTS: usize = 3;
@@ -82,8 +139,8 @@ fn status(text: &str) -> Status {
 }
 
 impl Campaign {
-    fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Answer {
-        let bearer = Some(self.bearer.as_str());
+    fn post(&self, bearer: &str, path: &str, key: Option<&str>, body: &Value) -> Answer {
+        let bearer = Some(bearer);
         self.clients.until_answered(Call { method: "POST", path, bearer, key, body: Body::Json(body) })
     }
 
@@ -93,10 +150,10 @@ impl Campaign {
         status(&answer.text("status"))
     }
 
-    fn stack(&self, name: &str, env_vars: &Value) -> String {
+    pub(crate) fn stack(&self, bearer: &str, name: &str, env_vars: &Value) -> String {
         let services = json!([{"name": "web", "image_ref": format!("{name}:1"), "port": 80, "expose": true}]);
         let body = json!({"name": name, "env": "development", "services": services, "env_vars": env_vars});
-        let created = self.post("/api/v1/stacks", None, &body);
+        let created = self.post(bearer, "/api/v1/stacks", None, &body);
         assert_eq!(created.status, 201, "{}", created.body);
         created.text("slug")
     }
@@ -112,11 +169,11 @@ impl Campaign {
             Twist::Vault | Twist::VaultLate => json!({"SECRET": format!("vault:{}", vault_key(number))}),
             _ => json!({}),
         };
-        let slug = self.stack(&name, &variables);
-        let other = self.stack(&format!("other-{number}"), &json!({}));
+        let slug = self.stack(&self.bearer, &name, &variables);
+        let other = self.stack(&self.bearer, &format!("other-{number}"), &json!({}));
         let path = format!("/api/v1/stacks/{slug}/promote");
         let wish = json!({"from": "development", "to": "production"});
-        let asked = self.post(&path, Some(&format!("ask-{number}")), &wish);
+        let asked = self.post(&self.bearer, &path, Some(&format!("ask-{number}")), &wish);
         assert_eq!(asked.status, 202, "{}", asked.body);
         let id = asked.text("approval_id");
         let mut life = Life {
@@ -125,61 +182,73 @@ impl Campaign {
             image: format!("{name}:1"),
             number,
             twist,
-            observation: Observation {
-                status: Status::Pending,
-                expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
-                window_passed: false,
-                drifted: twist == Twist::Drift,
-                seen: vec![Status::Pending],
-                events: Vec::new(),
-                clients: Vec::new(),
-                targets: 0,
-                wrote: false,
-                building: 0,
-                launches: 0,
-                launched_other: false,
-                disturbed: false,
-                extra: ExtraFacts::default(),
-            },
-            fresh_succeeds: None,
+            expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
+            seen: vec![Status::Pending],
+            operations: Vec::new(),
+            trials: Vec::new(),
+            facts: Vec::new(),
             id,
         };
         self.look(&mut life);
-        self.strangers(&mut life, number);
+        self.strangers_read(&mut life);
+        let kills = self.service.kills.load(Ordering::SeqCst);
+        let generation = life.generation();
+        if twist == Twist::None && generation % 3 == 2 {
+            // Too early: it is not approved yet.
+            self.race(&mut life, CLIENTS, &[slug.as_str()]);
+        }
+        if matches!(twist, Twist::Vault | Twist::VaultLate) {
+            life.did(Action::Spoil, now_ns());
+        }
         self.decide(&mut life, twist);
-        let began_on_approved = life.observation.seen.last() == Some(&Status::Approved);
+        self.stranger_uses(&mut life);
         match twist {
             Twist::Drift => {
+                let began_ns = now_ns();
                 let bearer = Some(self.bearer.as_str());
                 let image = json!({"image_ref": format!("{name}:2")});
                 let path = format!("/api/v1/stacks/{slug}/services/web");
                 let call = Call { method: "PATCH", path: &path, bearer, key: None, body: Body::Json(&image) };
                 assert_eq!(self.clients.until_answered(call).status, 200);
+                life.did(Action::Drift, began_ns);
             }
-            Twist::Expires => life.observation.expires_at = self.expire_soon(&life.id),
+            Twist::Expires => {
+                life.expires_at = self.expire_soon(&life.id);
+                let mut expired = done(Action::Expire, now_ns(), Details::default());
+                // Before anything of the same millisecond.
+                (expired.invoked_ns, expired.completed_ns) = ends(life.expires_at);
+                life.operations.push(expired);
+            }
             Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested | Twist::LeaseEnds => {}
         }
-        let kills = self.service.kills.load(Ordering::SeqCst);
-        // In every other life of a kind the last one asks for something else than was approved.
-        let last = if (number / Twist::ALL.len()).is_multiple_of(2) { &slug } else { &other };
-        let slugs: Vec<&str> =
-            (0..CLIENTS).map(|at| if at + 1 < CLIENTS { slug.as_str() } else { last }).collect();
-        life.observation.clients = if twist == Twist::LeaseEnds {
-            self.while_its_lease_ends(&life.id, || self.race(&life.id, number, &slugs, began_on_approved))
-        } else {
-            self.race(&life.id, number, &slugs, began_on_approved)
-        };
-        if twist == Twist::Vault {
-            let fresh = self.mended(&life);
-            if began_on_approved {
-                life.fresh_succeeds = Some(succeeded(&fresh));
+        self.observe(&mut life);
+        let family = self.targets(&life);
+        life.read(Action::Trace, now_ns(), family);
+        // In every third generation one asks for something else than was approved; in every other third there is one client.
+        let slugs = match generation % 3 {
+            2 => vec![slug.as_str()],
+            // The payload of a late success is not read.
+            1 if twist != Twist::VaultLate => {
+                life.did(Action::Drift, now_ns());
+                vec![slug.as_str(), slug.as_str(), other.as_str()]
             }
-            life.observation.clients.push(fresh);
+            _ => vec![slug.as_str(); CLIENTS],
+        };
+        if twist == Twist::LeaseEnds {
+            let id = life.id.clone();
+            self.while_its_lease_ends(&id, || self.race(&mut life, 0, &slugs));
+        } else {
+            self.race(&mut life, 0, &slugs);
         }
-        let answers = life.observation.clients.iter().flat_map(|client| &client.told);
-        let unsure = answers.into_iter().any(|told| *told == Response::Nothing);
-        life.observation.disturbed = unsure || self.service.kills.load(Ordering::SeqCst) != kills;
-        life.observation.seen.push(self.status_now(&life.id));
+        if twist == Twist::Vault {
+            self.mended(&mut life);
+        }
+        let unsure = life.operations.iter().any(|usage| usage.kind == Kind::Info);
+        if unsure && self.service.kills.load(Ordering::SeqCst) != kills {
+            // A kill that no client has noticed excuses nothing.
+            life.did(Action::Crash, now_ns());
+        }
+        life.seen.push(self.status_now(&life.id));
         life
     }
 
@@ -197,32 +266,51 @@ impl Campaign {
     }
 
     /// Puts the vault's key where it belongs, and promotes once more.
-    fn mended(&self, life: &Life) -> Client {
+    fn mended(&self, life: &mut Life) {
+        let began_ns = now_ns();
         let bearer = Some(self.administrator.as_str());
         let path = format!("/api/v1/vault/production/{}", vault_key(life.number));
         let body = json!({"value": "secret"});
         let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&body) };
         let answer = self.clients.until_answered(call);
         assert_eq!(answer.status, 204, "{}", answer.body);
-        let before = self.status_now(&life.id) == Status::Approved;
-        let mut fresh = self.race(&life.id, life.number + 1_000_000, &[life.slug.as_str()], before);
-        fresh.remove(0)
+        life.did(Action::Mend, began_ns);
+        let slug = life.slug.clone();
+        self.race(life, CLIENTS, &[&slug]);
+    }
+
+    /// Reads whether it is used.
+    fn observed(&self, id: &str) -> (Status, Operation) {
+        let began_ns = now_ns();
+        let status = self.status_now(id);
+        let read = Some(Value::Bool(status == Status::Executed));
+        (status, done(Action::Observe, began_ns, Details { read, ..Details::default() }))
+    }
+
+    fn observe(&self, life: &mut Life) -> Status {
+        let (status, operation) = self.observed(&life.id);
+        life.operations.push(operation);
+        status
     }
 
     /// Opens the link, as mail scanners do.
     fn look(&self, life: &mut Life) {
         let path = format!("/approve/{}", life.token);
+        let began_ns = now_ns();
         for method in ["GET", "HEAD"] {
             let call = Call { method, path: &path, bearer: None, key: None, body: Body::None };
             assert_eq!(self.clients.until_answered(call).status, 200, "{method} of the link");
         }
-        life.observation.extra.looked_at = true;
-        life.observation.extra.moved_by_a_look = self.status_now(&life.id) != Status::Pending;
+        let request = Some("GET of the link".to_owned());
+        let opened = done(Action::Open, began_ns, Details { request, ..Details::default() });
+        let (status, observed) = self.observed(&life.id);
+        life.trials.push(life.trial(vec![opened, observed]));
+        life.facts.push((Property::S15, status != Status::Pending));
     }
 
     /// Another team asks for it, and for one that does not exist.
-    fn strangers(&self, life: &mut Life, number: usize) {
-        let unknown = format!("00000000-0000-4000-8000-{number:012}");
+    fn strangers_read(&self, life: &mut Life) {
+        let unknown = format!("00000000-0000-4000-8000-{:012}", life.number);
         let told = |id: &str| {
             let paths = [format!("/api/v1/approvals/{id}"), format!("/api/v1/audit?approval_id={id}")];
             paths.map(|path| {
@@ -230,8 +318,24 @@ impl Campaign {
                 (answer.status, answer.body.replace(id, "ID"))
             })
         };
-        life.observation.extra.other_tenant_asked = true;
-        life.observation.extra.other_tenant_answered = told(&life.id) != told(&unknown);
+        let is_shown = told(&life.id) != told(&unknown);
+        life.facts.push((Property::S12, is_shown));
+    }
+
+    /// Another team uses it, for a stack of its own.
+    fn stranger_uses(&self, life: &mut Life) {
+        let body = json!({"from": "development", "to": "production", "approval_id": life.id});
+        let path = format!("/api/v1/stacks/{}/promote", self.stack_of_stranger);
+        let (bearer, key) = (Some(self.stranger.as_str()), format!("stranger-{}", life.number));
+        let call = Call { method: "POST", path: &path, bearer, key: Some(&key), body: Body::Json(&body) };
+        let mut operations = Vec::new();
+        self.clients.insist(call, |began_ns, answer| {
+            let mut usage = attempt(0, &path, began_ns, answer);
+            usage.details.who = Some("stranger".into());
+            operations.push(usage);
+        });
+        operations.push(self.observed(&life.id).1);
+        life.trials.push(life.trial(operations));
     }
 
     fn decide(&self, life: &mut Life, twist: Twist) {
@@ -244,6 +348,7 @@ impl Campaign {
             body: Body::Form("decision=approve"),
         };
         let reject = format!("/api/v1/admin/promotions/{}/reject", life.id);
+        let began_ns = now_ns();
         thread::scope(|scope| {
             scope.spawn(|| {
                 let answer = self.clients.until_answered(form);
@@ -258,38 +363,63 @@ impl Campaign {
                 });
             }
         });
-        life.observation.seen.push(self.status_now(&life.id));
+        let status = self.status_now(&life.id);
+        life.seen.push(status);
+        // An answer to a repeated press does not say which press was the first one. The status does.
+        let mut decision = |f, is_done| {
+            let who = Some("approver-1".to_owned());
+            let operation = done(f, began_ns, Details { who, ..Details::default() });
+            let kind = if is_done { Kind::Ok } else { Kind::Fail };
+            life.operations.push(Operation { kind, ..operation });
+        };
+        decision(Action::Approve, status == Status::Approved);
+        if twist == Twist::Contested {
+            decision(Action::Reject, status == Status::Rejected);
+        }
+        if status != Status::Approved {
+            let arranged = done(Action::Arrange, began_ns, Details::default());
+            let details = Details { who: Some("unapproved".into()), ..arranged.details };
+            life.operations.insert(0, Operation { details, ..arranged });
+        }
     }
 
-    /// Concurrent clients that use the approval, each with its own key. A successful client repeats its request.
-    fn race(&self, id: &str, number: usize, slugs: &[&str], began_on_approved: bool) -> Vec<Client> {
+    /// Concurrent clients that use the approval, each with its own key, counted from `first`. In some generations a
+    /// successful client repeats its request. One that is alone reads the state before it repeats a request without an answer.
+    fn race(&self, life: &mut Life, first: usize, slugs: &[&str]) {
+        let (id, number, repeats) = (life.id.as_str(), life.number, repeats(life.generation()));
         let body = json!({"from": "development", "to": "production", "approval_id": id});
-        let foreign = |at: usize| slugs[at] != slugs[0];
-        thread::scope(|scope| {
-            let body = &body;
-            let clients: Vec<_> = (0..slugs.len())
-                .map(|at| {
-                    scope.spawn(move || {
-                        let (path, key) =
-                            (format!("/api/v1/stacks/{}/promote", slugs[at]), format!("use-{number}-{at}"));
-                        let bearer = Some(self.bearer.as_str());
-                        let call = Call {
-                            method: "POST",
-                            path: &path,
-                            bearer,
-                            key: Some(&key),
-                            body: Body::Json(body),
-                        };
-                        let mut told = Vec::new();
-                        if self.clients.insist(call, &mut told).is_success() {
-                            self.clients.insist(call, &mut told);
-                        }
-                        Client { foreign: foreign(at), began_on_approved, told }
-                    })
-                })
-                .collect();
+        let use_it = |at: usize, slug: &str| {
+            let client = first + at;
+            let (path, key) = (format!("/api/v1/stacks/{slug}/promote"), format!("use-{number}-{client}"));
+            let bearer = Some(self.bearer.as_str());
+            let call = Call { method: "POST", path: &path, bearer, key: Some(&key), body: Body::Json(&body) };
+            let mut operations = Vec::new();
+            let mut each = |began_ns: u64, answer: Option<&Answer>| {
+                let usage = attempt(client, &path, began_ns, answer);
+                let is_unknown = usage.kind == Kind::Info;
+                operations.push(usage);
+                if is_unknown && slugs.len() == 1 {
+                    operations.push(self.observed(id).1);
+                }
+            };
+            let answer = self.clients.insist(call, &mut each);
+            let mut differs = None;
+            if answer.is_success() && repeats {
+                let again = self.clients.insist(call, &mut each);
+                differs = Some((answer.status, &answer.body) != (again.status, &again.body));
+            }
+            (operations, differs)
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let use_it = &use_it;
+            let clients: Vec<_> =
+                slugs.iter().enumerate().map(|(at, slug)| scope.spawn(move || use_it(at, slug))).collect();
             clients.into_iter().map(|client| client.join().expect("a client does not panic")).collect()
-        })
+        });
+        for (operations, differs) in results {
+            life.operations.extend(operations);
+            life.facts.extend(differs.map(|differs| (Property::S13, differs)));
+        }
     }
 
     /// True once its deploy, if any, is over.
@@ -310,60 +440,80 @@ impl Campaign {
         members.cloned().unwrap_or_else(|| panic!("a family is a list: {json}"))
     }
 
-    /// The final observations.
-    pub(crate) fn observation(
+    fn targets(&self, life: &Life) -> Vec<Value> {
+        let mut family = self.family(life);
+        family.retain(|stack| stack["env"] == "production");
+        family
+    }
+
+    /// The final reads: all histories of the life, and the facts beyond them.
+    pub(crate) fn histories(
         &self,
         mut life: Life,
         launches: Option<&Launches>,
         fences: Option<&Fences>,
-    ) -> (String, Observation, Option<bool>) {
-        let answer =
-            self.clients.until_answered(get(&format!("/api/v1/approvals/{}", life.id), &self.bearer));
+    ) -> (Vec<Trial>, Vec<(Property, bool)>) {
+        let status = self.observe(&mut life);
+        let began_ns = now_ns();
         let audit = format!("/api/v1/audit?approval_id={}", life.id);
         let audit = self.clients.until_answered(get(&audit, &self.bearer)).json();
-        let observation = &mut life.observation;
-        observation.status = status(&answer.text("status"));
-        let expires_at = time(&answer.json()["expires_at"]).expect("it ends");
-        observation.window_passed = expires_at.0 <= crate::kill::now().0;
-        observation.expires_at = expires_at;
+        let mut events = Vec::new();
         for event in audit["items"].as_array().expect("a list") {
             let kind = AuditKind::ALL.into_iter().find(|kind| event["kind"] == kind.as_str());
             let kind = kind.unwrap_or_else(|| panic!("{event} is an event"));
-            observation.events.push((kind, time(&event["at"]).expect("it has a time")));
+            events.push((kind, time(&event["at"]).expect("it has a time")));
         }
-        let family = self.family(&life);
-        let targets: Vec<_> = family.iter().filter(|stack| stack["env"] == "production").collect();
-        let observation = &mut life.observation;
-        observation.targets = targets.len();
-        observation.wrote = !targets.is_empty();
-        observation.building = targets.iter().filter(|stack| stack["status"] == "building").count();
-        let runs_other = targets.iter().any(|stack| stack["services"][0]["image_ref"] != life.image.as_str());
-        observation.extra.other_services = runs_other;
-        if let Some(launches) = launches {
-            observation.launches = launches.count;
-            let other = |document: &Value| document["services"][0]["image_ref"] != life.image.as_str();
-            observation.launched_other = launches.documents.iter().any(other);
+        let executed = events.iter().filter(|(kind, _)| *kind == AuditKind::Executed).count();
+        life.read(Action::Audit, began_ns, executed);
+        let began_ns = now_ns();
+        let targets = self.targets(&life);
+        life.read(Action::Targets, began_ns, targets.len());
+        life.read(Action::Settled, began_ns, targets.iter().all(|stack| stack["status"] != "building"));
+        let image = |stack: &Value| stack["services"][0]["image_ref"].clone();
+        // What was launched, or else what a target runs; one that was not approved first.
+        let documents = launches.map(|launches| launches.documents.as_slice()).unwrap_or_default();
+        let mut images: Vec<Value> = documents.iter().chain(&targets).map(image).collect();
+        images.sort_by_key(|image| *image == life.image.as_str());
+        if let Some(image) = images.first() {
+            let approved = Some(life.image.clone().into());
+            let details = Details { read: Some(image.clone()), approved, ..Details::default() };
+            life.operations.push(done(Action::Payload, began_ns, details));
         }
-        if let Some(fences) = fences {
-            observation.extra.stale_worker_tried = fences.stale_worker_tried();
-            observation.extra.stale_worker_acted = fences.stale_worker_acted();
+        life.read(Action::Trace, began_ns, targets);
+        life.read(Action::Effects, began_ns, launches.map_or(0, |launches| launches.count));
+
+        life.seen.push(status);
+        let left = |pair: &[Status]| pair[0].is_final() && pair[1] != pair[0];
+        life.facts.push((Property::S9, life.seen.windows(2).any(left)));
+        if let Some(fences) = fences.filter(|fences| fences.stale_worker_tried()) {
+            life.facts.push((Property::S14, fences.stale_worker_acted()));
         }
-        observation.extra.searched = true;
-        observation.extra.token_found = self.exposed(&life.token);
+        life.facts.push((Property::S16, self.exposed(&life.token)));
         // The expected status is the earlier one: approved, without a successful client.
-        if life.twist == Twist::VaultLate && life.observation.status == Status::Approved {
-            life.fresh_succeeds = Some(succeeded(&self.mended(&life)));
+        if life.twist == Twist::VaultLate && status == Status::Approved {
+            self.mended(&mut life);
         }
-        (format!("{} {:?}", life.id, life.observation), life.observation.clone(), life.fresh_succeeds)
+        let mut operations = std::mem::take(&mut life.operations);
+        operations.sort_by_key(|operation| operation.invoked_ns);
+        life.trials.push(life.trial(operations));
+        life.trials.push(audit::trial(&events, life.expires_at));
+        (life.trials, life.facts)
     }
+}
+
+/// Those of the other generations show what several callers get who ask once.
+fn repeats(generation: usize) -> bool {
+    !generation.is_multiple_of(3) && !generation.is_multiple_of(2)
 }
 
 fn vault_key(number: usize) -> String {
     format!("KEY_{number}")
 }
 
-fn succeeded(client: &Client) -> bool {
-    matches!(client.told.last(), Some(Response::Success(..)))
+/// The last moment before a time.
+fn ends(at: Timestamp) -> (u64, u64) {
+    let at_ns = at.0.saturating_mul(1_000_000);
+    (at_ns.saturating_sub(2), at_ns.saturating_sub(1))
 }
 
 /// The token that the operator was sent.
