@@ -300,7 +300,7 @@ impl Model {
             cursor: one.cursor,
             target: one.target.map(|target| Target { id: target_id(target), created: one.created }),
             fence: one.is_fenced.then_some(fence),
-            holds_lease: one.holds_lease,
+            leased_by: one.holds_lease.then(|| self.lease_step(world)),
             is_retrying: one.is_retrying,
             uses_seen: one.seen,
             repeats: one.repeats,
@@ -318,7 +318,7 @@ fn remember(one: &mut Attempt, at: Position) {
     one.target = at.target.map(|target| target_index(target.id));
     one.created = at.target.is_some_and(|target| target.created);
     one.is_fenced = at.fence.is_some();
-    one.holds_lease = at.holds_lease;
+    one.holds_lease = at.leased_by.is_some();
     one.is_retrying = at.is_retrying;
     one.seen = at.uses_seen;
     one.repeats = at.repeats;

@@ -126,10 +126,9 @@ impl Flow {
         self.instructions.len() as u8
     }
 
-    /// True if a lease is held until this step.
-    pub(super) fn ends_lease(&self, step: usize) -> bool {
-        let ends = |other: &Step| matches!(other.action, StepAction::Lease(Lease { until, .. }) if until == Some(step));
-        self.steps[..step].iter().any(ends)
+    /// True if the lease that step `lease` takes is held until this step.
+    pub(super) fn ends_lease(&self, lease: usize, step: usize) -> bool {
+        matches!(self.steps[lease].action, StepAction::Lease(Lease { until, .. }) if until == Some(step))
     }
 
     /// True if a step acquires the object's lease.

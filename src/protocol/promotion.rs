@@ -28,8 +28,9 @@ pub struct Position {
     pub target: Option<Target>,
     /// The fencing number of its lease; `None` before it has taken one.
     pub fence: Option<u64>,
-    /// A lease is held. The action that clears this releases the lease, and so does the end.
-    pub holds_lease: bool,
+    /// The index of the step by which it holds a lease. The action that clears this releases the lease, and so does the
+    /// end.
+    pub leased_by: Option<u8>,
     /// Its step has failed once and runs again (`on_error = "retry"`).
     pub is_retrying: bool,
     /// The count of uses that it has read for a later write.
@@ -50,7 +51,7 @@ impl Position {
             digest,
             target: None,
             fence: None,
-            holds_lease: false,
+            leased_by: None,
             is_retrying: false,
             uses_seen: 0,
             repeats: false,
@@ -182,7 +183,7 @@ impl<'a> Promotion<'a> {
             );
             return self.undo(step);
         }
-        let Some((instruction, step, _)) = self.flow.instruction(self.at.cursor) else {
+        let Some((instruction, step, index)) = self.flow.instruction(self.at.cursor) else {
             assert!(matches!(reply, Reply::Done | Reply::OutcomeUnknown), "the answer is pending");
             self.outcome = Some(Outcome::Succeeded { target: self.at.target, repeats: self.at.repeats });
             return;
@@ -226,8 +227,11 @@ impl<'a> Promotion<'a> {
                 }
             }
             (Instruction::Lease, Reply::Leased { fence }) => {
+                // Another number is another lease. With the same one it shares what it holds.
+                if self.at.fence != Some(fence) || self.at.leased_by.is_none() {
+                    self.at.leased_by = Some(index as u8);
+                }
                 self.at.fence = Some(fence);
-                self.at.holds_lease = true;
                 self.advance();
             }
             (Instruction::Lease, Reply::LeaseHeld) => {
@@ -332,9 +336,10 @@ impl<'a> Promotion<'a> {
 
     fn leave_step(&mut self) {
         if let Some((.., index)) = self.flow.instruction(self.at.cursor)
-            && self.flow.ends_lease(index)
+            && let Some(lease) = self.at.leased_by
+            && self.flow.ends_lease(usize::from(lease), index)
         {
-            self.at.holds_lease = false;
+            self.at.leased_by = None;
         }
         self.at.is_retrying = false;
         self.at.cursor = self.flow.span_of_step(self.at.cursor).1;
@@ -386,7 +391,7 @@ impl<'a> Promotion<'a> {
     fn undo(&mut self, step: usize) {
         self.at.undoable &= !(1 << step);
         if matches!(self.flow.steps()[step].action, StepAction::Lease(_)) {
-            self.at.holds_lease = false;
+            self.at.leased_by = None;
         }
         if let (0, Some(ending)) = (self.at.undoable, self.at.ending) {
             let refusal = self.refusal.take().unwrap_or_else(|| ending.anonymous());

@@ -301,6 +301,7 @@ impl Reader {
         number("stored", Kind::Flag, u8::from(one.is_stored));
         number("answers", Kind::Number(None), one.answers);
         number("stored_answers", Kind::Number(None), one.stored_answers);
+        number("stored_payload", Kind::Number(Some(&PAYLOADS)), one.stored_held as u8);
         for act in 0..ACTS {
             number(&format!("deploy{}", act + 1), Kind::Flag, u8::from(one.deploys[act].runs));
             number(&format!("deploy{}_target", act + 1), Kind::Number(None), place(one.deploys[act].target));

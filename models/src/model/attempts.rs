@@ -52,7 +52,11 @@ impl Model {
         let before = state.attempts[index];
         let at = promotion.position();
         let ended = promotion.outcome().map(stage);
+        let recalled = state.attempts[index].held;
         remember(&mut state.attempts[index], at);
+        if matches!(effect, Effect::Recall { .. }) {
+            state.attempts[index].held = recalled;
+        }
         let finds_its_own = match effect {
             Effect::Recall { .. } => before.is_stored,
             _ => before.uses > 0,
@@ -63,7 +67,7 @@ impl Model {
         }
         // The action that completes the step of `until` releases the lease, and so does the attempt's end.
         if before.holds_lease
-            && (!at.holds_lease || ended.is_some())
+            && (at.leased_by.is_none() || ended.is_some())
             && self.is_leased_by(&state.world, attempt)
         {
             Self::free_lease(&mut state.world);
@@ -130,7 +134,7 @@ impl Model {
         if stage.is_refused() {
             // Settled: the action that answers a refusal drops the marker and the stored outcome.
             one.has_marker = false;
-            (one.is_stored, one.stored_answers) = (false, 0);
+            one.drop_stored();
         }
         self.end(state, attempt, stage);
     }
@@ -140,7 +144,6 @@ impl Model {
     fn receive(&self, state: &mut State, attempt: u8) {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = state.attempts[usize::from(attempt)];
-        let payload = if one.repeats { sibling.map_or(one.held, |other| other.held) } else { one.held };
         for act in (0..Flow::MAX_ACTS as u8).filter(|act| one.answers >> act & 1 == 1) {
             // Whichever of the two answers is received first.
             let is_known = sibling.is_some_and(|other| {
@@ -148,7 +151,7 @@ impl Model {
                     && (one.repeats || (other.repeats && other.stage.is_success()))
             });
             if !is_known {
-                self.take_effect(state, attempt, act, payload);
+                self.take_effect(state, attempt, act, one.held);
             }
         }
     }
@@ -181,8 +184,7 @@ impl Model {
             one.is_forgotten = kept.is_forgotten;
             one.has_event = kept.has_event;
             one.is_owed = kept.is_owed;
-            one.stored_answers = kept.stored_answers;
-            one.held = if self.layout.answers { kept.held } else { Payload::default() };
+            (one.stored_answers, one.stored_held) = (kept.stored_answers, kept.stored_held);
         }
         self.forget_fence(&mut state.world, attempt);
     }
@@ -252,10 +254,8 @@ impl Model {
                 one.has_event = false;
                 one.is_forgotten = false;
                 one.is_owed = false;
-                one.stored_answers = 0;
-                one.held = Payload::default();
                 one.has_marker = false;
-                one.is_stored = false;
+                one.drop_stored();
                 if !one.stage.is_refused() {
                     one.acted = Default::default();
                     if !self.counts_uses_of_successes() {

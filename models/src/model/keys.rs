@@ -12,12 +12,17 @@ impl Model {
     /// The step that took the lease that is held.
     fn held_lease(&self, world: &World) -> Option<&LeaseStep> {
         let Lease::Held { .. } = world.lease else { return None };
-        self.lease_steps().nth(usize::from(world.lease_step))
+        self.lease_steps().nth(usize::from(world.lease_step)).map(|(_, lease)| lease)
     }
 
-    fn lease_steps(&self) -> impl Iterator<Item = &LeaseStep> {
-        self.flow.steps().iter().filter_map(|step| match &step.action {
-            StepAction::Lease(lease) => Some(lease),
+    /// The index of the step that took the lease; where there is none, that of the first that takes one.
+    pub(super) fn lease_step(&self, world: &World) -> u8 {
+        self.lease_steps().nth(usize::from(world.lease_step)).map_or(0, |(step, _)| step)
+    }
+
+    fn lease_steps(&self) -> impl Iterator<Item = (u8, &LeaseStep)> {
+        (0..).zip(self.flow.steps()).filter_map(|(index, step)| match &step.action {
+            StepAction::Lease(lease) => Some((index, lease)),
             _ => None,
         })
     }
@@ -164,12 +169,13 @@ impl Model {
     pub(super) fn recall(&self, state: &mut State, attempt: u8, claim: bool) -> Reply<'static> {
         let sibling = self.sibling(attempt).map(|other| state.attempts[usize::from(other)]);
         let one = &mut state.attempts[usize::from(attempt)];
-        if one.is_stored {
-            one.answers = one.stored_answers;
-            return Reply::Recalled { target: None };
-        }
-        if let Some(other) = sibling.filter(|other| other.is_stored) {
-            one.answers = other.stored_answers;
+        let stored = if one.is_stored { Some(*one) } else { sibling.filter(|other| other.is_stored) };
+        if let Some(stored) = stored {
+            one.answers = stored.stored_answers;
+            if self.layout.answers {
+                // The answers have the payload with which they were stored.
+                one.held = stored.stored_held;
+            }
             return Reply::Recalled { target: None };
         }
         if claim {
@@ -185,10 +191,14 @@ impl Model {
     pub(super) fn store_outcome(&self, state: &mut State, attempt: u8) {
         if let Some(other) = self.sibling(attempt) {
             let other = &mut state.attempts[usize::from(other)];
-            (other.has_marker, other.is_stored, other.stored_answers) = (false, false, 0);
+            other.has_marker = false;
+            other.drop_stored();
         }
         let one = &mut state.attempts[usize::from(attempt)];
         (one.has_marker, one.is_stored, one.stored_answers) = (false, true, one.answers);
+        if self.layout.answers {
+            one.stored_held = one.held;
+        }
     }
 
     /// True if the marker of the recall at this action expires.

@@ -210,7 +210,8 @@ impl Sight {
             one.deploys.iter_mut().for_each(|deploy| deploy.target = None);
         }
         if !self.recalls {
-            (one.has_marker, one.is_stored, one.stored_answers) = (false, false, 0);
+            one.has_marker = false;
+            one.drop_stored();
         }
         if !self.callers && one.stage.has_ended() {
             // What only the other attempt of the same caller reads.

@@ -83,7 +83,7 @@ impl Hash for Participant {
                 bits << 3 | u64::from(*count) << 1 | u64::from(deploy.runs)
             });
             hasher.write_u64(u64::from_le_bytes(bytes));
-            hasher.write_u64(acts ^ one.undoable << 32);
+            hasher.write_u64(acts ^ one.undoable << 32 ^ (one.stored_held as u64) << 62);
         }
         let jobs = self.jobs.iter().flatten().fold(0, |bits, job| bits << 3 | job.status as u64);
         hasher.write_u64(jobs << 8 | self.class as u64);

@@ -73,6 +73,8 @@ pub struct Attempt {
     pub answers: u8,
     /// The answers that the stored outcome carries.
     pub stored_answers: u8,
+    /// The payload of these answers.
+    pub stored_held: Payload,
 }
 
 impl Attempt {
@@ -89,6 +91,11 @@ impl Attempt {
     /// True if it acted, without undoing all of that.
     pub fn has_acted(&self) -> bool {
         self.acted.iter().any(|count| *count > 0)
+    }
+
+    /// Drops the stored outcome.
+    pub fn drop_stored(&mut self) {
+        (self.is_stored, self.stored_answers, self.stored_held) = (false, 0, Payload::default());
     }
 
     /// True if a crash kills a part of it.

@@ -261,7 +261,13 @@ impl Layout {
         field.flag(&mut attempt.has_marker, self.has_keys);
         field.flag(&mut attempt.is_stored, self.has_keys);
         field.small(&mut attempt.answers, if self.answers { 3 } else { 0 });
-        field.small(&mut attempt.stored_answers, if self.answers && self.has_keys { 3 } else { 0 });
+        let stores_answers = self.answers && self.has_keys;
+        field.small(&mut attempt.stored_answers, if stores_answers { 3 } else { 0 });
+        field.of_list(
+            &mut attempt.stored_held,
+            &PAYLOADS,
+            if stores_answers && self.has_payloads { 2 } else { 0 },
+        );
     }
 }
 

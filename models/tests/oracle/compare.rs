@@ -96,19 +96,6 @@ const ONCE_DIFFERENT: [u64; 24] = [
     458, 466, 475,
 ];
 
-/// Rare flows on which the two still differ, each with the question that the specification leaves open. An entry that no
-/// longer differs fails the test, too.
-const OPEN: [(&str, &str); 2] = [
-    (
-        "random flow 1172",
-        "does the first of two leases, of which one is reentrant, share the lease that the second took?",
-    ),
-    (
-        "random flow 4311",
-        "which payload has an act via the answer that was prepared before a recall repeats an outcome?",
-    ),
-];
-
 #[test]
 fn random_flows_get_the_same_verdicts_and_costs() {
     let seeds: BTreeSet<u64> = (0..COMPARED).chain(ONCE_DIFFERENT).collect();
@@ -128,16 +115,8 @@ fn random_flows_get_the_same_verdicts_and_costs() {
         compared.len(),
         drafts.len() - compared.len()
     );
-    let is_open = |name: &str| OPEN.iter().find(|(open, _)| *open == name);
-    for (name, differences) in &compared {
-        if let Some((_, question)) = is_open(name) {
-            println!("{name}: {question} {differences:?}");
-            assert!(!differences.is_empty(), "{name} is settled: take it out of `OPEN`");
-        }
-    }
     let different: Vec<_> = compared
         .iter()
-        .filter(|(name, _)| is_open(name).is_none())
         .flat_map(|(name, differences)| differences.iter().map(move |(_, what)| format!("{name} {what}")))
         .collect();
     assert!(different.is_empty(), "{}", different.join("\n"));

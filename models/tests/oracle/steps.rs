@@ -4,8 +4,8 @@ use crate::{
     flow::{Act, Action, Conditions, Consume, Lease, Step, Via, WriteTarget},
     properties::{Broken, Property::*},
     world::{
-        Code, Effect, HeldLease, Job, JobState, Judge, Key, Kin, Kind, Look, Marker, Refusal, Replaced,
-        Status, Stored, World,
+        Attempt, Code, Effect, HeldLease, Job, JobState, Judge, Key, Kin, Kind, Look, Marker, Refusal,
+        Replaced, Status, Stored, World,
     },
 };
 
@@ -250,7 +250,8 @@ impl Judge {
         if let Some(stored) = row.stored {
             let attempt = &mut to.attempts[i];
             attempt.at = self.flow.steps.len() as u8;
-            attempt.answers = stored.answers;
+            // It "ends with that outcome": the payload is that of the stored answers.
+            (attempt.answers, attempt.digest) = (stored.answers, stored.digest);
             attempt.repeat |= stored.by as usize != i;
             // The success that it repeats is that of the stored use.
             attempt.use_of = attempt.use_of.or(Some(stored.by));
@@ -269,9 +270,9 @@ impl Judge {
     }
 
     fn remember(&self, world: &mut World, i: usize) {
-        let answers = world.attempts[i].answers;
+        let Attempt { answers, digest, .. } = world.attempts[i];
         let row = &mut world.keys[self.roles[i].key];
-        row.stored = Some(Stored { by: i as u8, answers });
+        row.stored = Some(Stored { by: i as u8, answers, digest });
         row.marker = None;
     }
 

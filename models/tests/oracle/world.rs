@@ -227,6 +227,7 @@ pub(crate) struct Marker {
 pub(crate) struct Stored {
     pub(crate) by: u8,
     pub(crate) answers: u8,
+    pub(crate) digest: u8,
 }
 
 /// The row stored under one request key.

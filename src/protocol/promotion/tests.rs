@@ -209,11 +209,24 @@ fn an_outcome_that_is_recalled_is_answered_and_nothing_else_is_done() {
 #[test]
 fn a_lease_is_refused_or_released_as_its_step_says() {
     let lease = Lease { on_held: OnHeld::Refuse, until: Some(1), ..Lease::default() };
-    let flow = flow(vec![StepAction::Lease(lease), StepAction::Check { refusals: vec![] }]);
-    assert_eq!(after(&flow, vec![Reply::LeaseHeld]), refused(Refusal::LEASE_HELD, RefusalKind::Conflict));
-    let holds = |replies| after(&flow, replies).map(|at| at.holds_lease);
-    assert_eq!(holds(vec![Reply::Leased { fence: 1 }]), Ok(true));
-    assert_eq!(holds(vec![Reply::Leased { fence: 1 }, Reply::Read { digest: READ }]), Ok(false));
+    let first = flow(vec![StepAction::Lease(lease), StepAction::Check { refusals: vec![] }]);
+    assert_eq!(after(&first, vec![Reply::LeaseHeld]), refused(Refusal::LEASE_HELD, RefusalKind::Conflict));
+    let leased_by = |flow: &Flow, replies| after(flow, replies).map(|at| at.leased_by);
+    assert_eq!(leased_by(&first, vec![Reply::Leased { fence: 1 }]), Ok(Some(0)));
+    assert_eq!(leased_by(&first, vec![Reply::Leased { fence: 1 }, Reply::Read { digest: READ }]), Ok(None));
+
+    let second = StepAction::Lease(Lease { reentrant: true, ..Lease::default() });
+    let both = flow(vec![
+        StepAction::Lease(Lease { until: Some(2), ..lease }),
+        second,
+        StepAction::Check { refusals: vec![] },
+    ]);
+    let after_both = |fence| {
+        let replies = [Reply::Leased { fence: 1 }, Reply::Leased { fence }, Reply::Read { digest: READ }];
+        leased_by(&both, replies.into())
+    };
+    assert_eq!(after_both(1), Ok(None), "shared: the first step's lease ends there");
+    assert_eq!(after_both(2), Ok(Some(1)), "the first lease ran out: the second ends with the attempt");
 }
 
 #[test]

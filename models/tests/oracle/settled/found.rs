@@ -173,4 +173,31 @@ pub(super) const ALL: &[Settled] = &[
         violated: &["S10"],
         ..Settled::BLANK
     },
+    Settled {
+        says: "until is that of the step that took the lease: another step's does not release it",
+        steps: &[
+            r#"do = "lease", expires = false, on_error = "continue", until = "look""#,
+            r#"do = "lease", on_held = "refuse", expires = false"#,
+            r#"do = "check", name = "look""#,
+            r#"do = "act", name = "payout", via = "row""#,
+            r#"do = "consume", guards = ["lease"]"#,
+        ],
+        bounds: [2, 0, 1],
+        holds: &["S7"],
+        ..Settled::BLANK
+    },
+    Settled {
+        says: "via = answer: a repeated outcome has the payload that was stored",
+        object: "bound = true",
+        tables: KEY,
+        steps: &[
+            r#"do = "check""#,
+            r#"do = "act", name = "secret", via = "answer""#,
+            r#"do = "recall""#,
+            r#"name = "commit", atomic = [{ do = "consume", guards = ["digest"] }, { do = "remember" }]"#,
+        ],
+        bounds: [1, 0, 0],
+        holds: &["S6"],
+        ..Settled::BLANK
+    },
 ];
