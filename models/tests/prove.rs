@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use countersign::protocol::Flow;
 use countersign_models::{
     explorer::{Explorable, Limits, explore},
-    flows::BuiltIn,
+    flows::{BuiltIn, Subject},
     model::{Bounds, Model},
     properties::{Property, Set},
     prove::{self, AnyNumber, Cutoff, Proof, prove},
@@ -58,6 +58,29 @@ fn nothing_is_proved_that_a_flow_is_known_to_violate() {
             assert!(matches!(open, AnyNumber::Open(_)), "{} {property}: {open:?}", flow.name);
         }
     });
+}
+
+/// Flows in which the attempt that owes an act, or others of its kind, are over when the act is missed.
+const OVER: [(&str, &str); 3] =
+    [("", "guards = [\"status\"]"), ("uses = 2\n", "guards = [\"status\"]"), ("uses = 2\n", "guards = []")];
+
+#[test]
+fn an_act_that_is_owed_by_attempts_that_are_over_is_missed() {
+    for (object, guards) in OVER {
+        for failed_attempt in ["keep", "burn"] {
+            let source = format!(
+                "about = \"an act whose error is ignored\"\n[object]\napprovers = 0\nexpires = false\nbound = false\n\
+                 owner = false\naudited = false\nfailed_attempt = \"{failed_attempt}\"\n{object}\
+                 [[step]]\ndo = \"consume\"\n{guards}\n\
+                 [[step]]\ndo = \"act\"\nname = \"payout\"\nvia = \"call\"\non_error = \"continue\"\n"
+            );
+            let flow = Subject::read(source.as_bytes()).expect("a flow file").flow;
+            for wanted in [Property::L1.bit(), all()] {
+                let verdict = proof(&flow, wanted).of(Property::L1);
+                assert!(matches!(verdict, AnyNumber::Open(_)), "{verdict:?} in\n{source}");
+            }
+        }
+    }
 }
 
 /// Bounds that take more states are compared as far as this.

@@ -86,6 +86,8 @@ pub(super) struct Sight {
     has_undone_writes: bool,
     recalls: bool,
     counts_uses_of_successes: bool,
+    /// L1 is owed to the uses of attempts that succeeded.
+    owed_to_successes: bool,
     uses: u8,
 }
 
@@ -179,6 +181,7 @@ impl Sight {
             has_undone_writes,
             recalls: flow.steps().iter().any(|step| matches!(step.action, StepAction::Recall { .. })),
             counts_uses_of_successes: model.counts_uses_of_successes(),
+            owed_to_successes: burns && sees(&[L1]),
             uses,
         }
     }
@@ -405,7 +408,17 @@ impl Sight {
     }
 
     /// The part of an inactive participant that is still read; `None` if there is none.
+    ///
+    /// An attempt whose caller's other one has used the object, with no undo left, has no promise of L3 any more.
     pub(super) fn remains(&self, one: &Participant) -> Option<Participant> {
+        let successes = || one.attempts.iter().filter(|one| one.stage.is_success());
+        let uses = one.attempts.iter().map(|one| one.uses).max().unwrap_or(0);
+        let is_owed = successes().any(|one| one.uses > 0 || one.repeats) && uses > 0;
+        if self.owed_to_successes && is_owed {
+            let repeats = successes().all(|one| one.repeats);
+            let stage = PromotionState::Succeeded;
+            return Some(Participant::done(Attempt { stage, repeats, uses, ..Attempt::default() }));
+        }
         let promised = |one: &&Attempt| one.stage.is_preflight() && one.began_on_usable;
         let lost = |one: &&Attempt| one.stage.has_ended() && !one.stage.is_success();
         let kept = one

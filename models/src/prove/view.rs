@@ -552,6 +552,12 @@ pub(super) fn judge(model: &Model, state: &State, wanted: Set) -> Set {
             Inevitable::ALL.iter().filter(is_pending).fold(0, |set, one| set | one.property().bit()),
         )
     });
+    // Where L1 is owed to several uses of attempts that succeeded, a view does not have them all: it is asked for each use.
+    let acts = model.flow().acts().count();
+    let is_missing = model.flow().object().uses > 1
+        && model.counts_uses_of_successes()
+        && state.world.effects[..acts].iter().any(|count| *count < state.world.applied);
+    let pending = pending | if is_missing { wanted & Property::L1.bit() } else { 0 };
     let stays = || {
         !model.moves(state).any(|(_, action)| matches!(model.mover(state, &action), FairnessClass::Owed(_)))
     };
