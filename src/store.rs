@@ -24,8 +24,8 @@ pub use error::{Causes, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{
-    AuditEvent, AuditKind, Claim, DeployLog, Execution, Job, JobState, Lease, Leased, Listed, Notice,
-    NoticeState, Page, Place, Query, Requested, Swept, Way,
+    AuditEvent, AuditKind, Backlog, Claim, DeployLog, Execution, Job, JobState, Lease, Leased, Listed,
+    Notice, NoticeState, Owed, Page, Place, Query, Requested, Swept, Way,
 };
 pub use secret::TokenHash;
 pub use system::{MonotonicClock, RandomIds, SystemClock};
@@ -444,6 +444,9 @@ pub trait Operations: Send + Sync {
 
     /// Results of the deploys for an approval, oldest first.
     fn deploy_logs(&self, approval: Uuid) -> impl Future<Output = Result<Vec<DeployLog>, StoreError>> + Send;
+
+    /// The work of all teams that is owed, by the store's clock.
+    fn backlog(&self) -> impl Future<Output = Result<Backlog, StoreError>> + Send;
 
     /// Writes, and checks that the store has what this instance wrote the last time.
     ///

@@ -194,6 +194,25 @@ pub struct Swept {
     pub until: Timestamp,
 }
 
+/// Work that is owed: launch jobs that are not done, and links of pending approvals that were not sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The jobs, waiting or running.
+    pub jobs: Owed,
+    /// The notices.
+    pub notices: Owed,
+}
+
+/// Work of one kind that is owed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// Its amount.
+    pub count: u64,
+    /// Age of the oldest, in milliseconds; 0 without any. That of a job counts from the use of its approval, that of a
+    /// notice from the request.
+    pub oldest_ms: u64,
+}
+
 /// State of a launch job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {

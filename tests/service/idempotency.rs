@@ -4,8 +4,8 @@ use countersign::{
     protocol::{Digest, Refusal, Timestamp},
     service::{IdempotencyKey, InvalidKey, Terms, Use, under_key},
     store::{
-        ApprovalRecord, AuditEvent, Claim, DeployLog, Notice, NoticeState, Operations, PromotionRequest,
-        Requested, StoreError, Swept, TokenHash,
+        ApprovalRecord, AuditEvent, Backlog, Claim, DeployLog, Notice, NoticeState, Operations,
+        PromotionRequest, Requested, StoreError, Swept, TokenHash,
     },
 };
 use countersign_models::fixtures::{HandClock, run_ready};
@@ -102,6 +102,10 @@ impl Operations for Wedged<'_> {
 
     async fn audit(&self, approval: Uuid) -> Result<Vec<AuditEvent>, StoreError> {
         self.0.store.audit(approval).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.0.store.backlog().await
     }
 
     async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {

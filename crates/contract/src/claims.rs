@@ -2,6 +2,7 @@
 
 mod approvals;
 mod asks;
+mod backlog;
 mod bound;
 mod clock;
 mod commits;
@@ -72,6 +73,9 @@ claims! {
         every_event_says_who_did_what_to_what,
         another_teams_approval_is_absent,
         a_token_finds_its_approval_and_is_nowhere_in_clear,
+    }
+    backlog {
+        the_backlog_is_what_is_owed_and_since_when,
     }
     clock {
         after_a_clock_reset_a_dead_workers_job_is_ready_in_the_time_of_a_lease,

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use countersign::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AttemptStore, AuditEvent, BreakGlass, Claim, Committed,
-        Decision, DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice,
-        NoticeState, Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource,
+        ApprovalRecord, Approvals, AttemptReads, AttemptStore, AuditEvent, Backlog, BreakGlass, Claim,
+        Committed, Decision, DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack,
+        Notice, NoticeState, Operations, Outbox, Page, PromotionRequest, Query, Reading, Requested, Resource,
         Service, Stack, StackStatus, Store, StoreError, Swept, Team, Tenants, TokenHash,
     },
 };
@@ -172,6 +172,7 @@ erased! {
         fn release_key(team: [Uuid], key: [&str], until: [Timestamp], keep: [bool]) -> Result<(), StoreError>;
         fn log_deploy(log: [DeployLog]) -> Result<(), StoreError>;
         fn deploy_logs(approval: [Uuid]) -> Result<Vec<DeployLog>, StoreError>;
+        fn backlog() -> Result<Backlog, StoreError>;
         fn is_ready() -> Result<(), StoreError>;
     }
 }

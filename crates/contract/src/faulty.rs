@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use countersign::{
     protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, DeployLog,
-        GlassBroken, Leased, Leases, NewResource, NewStack, Notice, NoticeState, Operations, Outbox,
-        PromotionRequest, Reading, Requested, Resource, Service, Stack, StoreError, Swept, Team, Tenants,
-        TokenHash,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed,
+        DeployLog, GlassBroken, Leased, Leases, NewResource, NewStack, Notice, NoticeState, Operations,
+        Outbox, PromotionRequest, Reading, Requested, Resource, Service, Stack, StoreError, Swept, Team,
+        Tenants, TokenHash,
     },
 };
 use countersign_models::outages::Outages;
@@ -172,6 +172,7 @@ impl<S: Operations> Operations for Faulty<S> {
         fn release_key(team: Uuid, key: &str, until: Timestamp, keep: bool) -> ();
         fn log_deploy(log: DeployLog) -> ();
         fn deploy_logs(approval: Uuid) -> Vec<DeployLog>;
+        fn backlog() -> Backlog;
         fn is_ready() -> ();
     }
 }

@@ -12,8 +12,8 @@ use std::{
 use countersign::{
     protocol::{Digest, Refusal, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Claim, DeployLog, Lease, Leases, Notice,
-        NoticeState, Operations, Outbox, PromotionRequest, Requested, StackStatus, StoreError, Swept,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, Claim, DeployLog, Lease, Leases,
+        Notice, NoticeState, Operations, Outbox, PromotionRequest, Requested, StackStatus, StoreError, Swept,
         TokenHash,
     },
 };
@@ -157,6 +157,7 @@ impl<S: Operations> Operations for Breaking<S> {
         fn claim_key(team: Uuid, key: &str, request: Digest, lease_ms: u64) -> Claim;
         fn release_key(team: Uuid, key: &str, until: Timestamp, keep: bool) -> ();
         fn log_deploy(log: DeployLog) -> ();
+        fn backlog() -> Backlog;
         fn deploy_logs(approval: Uuid) -> Vec<DeployLog>;
         fn is_ready() -> ();
     }

@@ -9,8 +9,8 @@ use crate::{
     protocol::{Digest, Refusal, Status, Timestamp},
     store::memory::strategy::Strategy,
     store::{
-        ApprovalRecord, AuditEvent, Claim, Clock as _, DeployLog, Notice, NoticeState, Operations,
-        PromotionRequest, Requested, StoreError, Swept, TokenHash,
+        ApprovalRecord, AuditEvent, Backlog, Claim, Clock as _, DeployLog, JobState, Notice, NoticeState,
+        Operations, Owed, PromotionRequest, Requested, StoreError, Swept, TokenHash,
     },
 };
 
@@ -171,12 +171,43 @@ impl<S: Strategy> Operations for MemoryStore<S> {
         Ok(self.with_owner(approval, logs).flatten().unwrap_or_default())
     }
 
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        Ok(self.backlog_now())
+    }
+
     async fn is_ready(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 impl<S: Strategy> MemoryStore<S> {
+    fn backlog_now(&self) -> Backlog {
+        let teams: Vec<_> = self.teams().values().cloned().collect();
+        let mut backlog = Backlog::default();
+        let now = self.clock.now();
+        let add = |owed: &mut Owed, since: Timestamp| {
+            owed.count += 1;
+            owed.oldest_ms = owed.oldest_ms.max(now.0.saturating_sub(since.0));
+        };
+        for team in teams {
+            let team = team.state();
+            for entry in team.approvals.values() {
+                let is_owed = entry.job.as_ref().is_some_and(|row| row.job.state != JobState::Done);
+                if !is_owed && entry.notice.is_none() {
+                    continue;
+                }
+                let record = self.as_it_stands(entry);
+                if is_owed {
+                    add(&mut backlog.jobs, record.decided_at.unwrap_or(record.created_at));
+                }
+                if entry.notice.is_some() && record.approval.status == Status::Pending {
+                    add(&mut backlog.notices, record.created_at);
+                }
+            }
+        }
+        backlog
+    }
+
     /// The oldest notice that is due and whose approval is still pending, leased.
     fn next_notice(&self, lease_ms: u64) -> Option<Notice> {
         loop {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     protocol::{Digest, Status, Timestamp},
-    store::{Claim, DeployLog, Notice, NoticeState},
+    store::{Backlog, Claim, DeployLog, Notice, NoticeState, Owed},
 };
 
 /// Leases the oldest notice that is due.
@@ -141,6 +141,36 @@ impl Transaction for ReleaseKey {
         let sql = if self.keep { KEEP } else { FORGET };
         session.execute(sql, &values![self.team, &self.key, self.until]).await?;
         Ok(Done::Commit(()))
+    }
+}
+
+/// The work that is owed.
+pub(super) struct ReadBacklog;
+
+impl Transaction for ReadBacklog {
+    type Output = Backlog;
+
+    fn mode(&self) -> Mode {
+        Mode::OneRead
+    }
+
+    async fn run<S: Session>(&self, session: &mut S) -> Result<Done<Backlog>, SqlError> {
+        const READ: &str = "SELECT countersign_now(), j.owed, j.since, n.owed, n.since FROM \
+             (SELECT count(*) AS owed, min(a.decided_at) AS since FROM jobs AS j \
+             JOIN approvals AS a ON a.id = j.approval WHERE j.state <> 'done') AS j, \
+             (SELECT count(*) AS owed, min(a.created_at) AS since FROM notices AS n \
+             JOIN approvals AS a ON a.id = n.approval WHERE n.state <> 'done' AND a.status = 'pending') AS n";
+        let Some(row) = session.query(READ, &[]).await?.into_iter().next() else {
+            return Ok(Done::Commit(Backlog::default()));
+        };
+        let mut columns = Columns::of(row);
+        let now: Timestamp = columns.take()?;
+        let mut owed = || {
+            let (count, since): (u64, Option<Timestamp>) = (columns.take()?, columns.take()?);
+            let oldest_ms = since.map_or(0, |since| now.0.saturating_sub(since.0));
+            Ok::<_, SqlError>(Owed { count, oldest_ms })
+        };
+        Ok(Done::Commit(Backlog { jobs: owed()?, notices: owed()? }))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     },
     commit,
     leases::{LeaseApproval, ReleaseApproval},
-    operations::{ClaimKey, DeployLogs, LeaseNotice, LogDeploy, ReleaseKey, SettleNotice},
+    operations::{ClaimKey, DeployLogs, LeaseNotice, LogDeploy, ReadBacklog, ReleaseKey, SettleNotice},
     outbox::{CutLeases, FinishJob, LeaseJob, RenewLease, Settle},
     preflight::{Check, FindTarget},
     readiness::Recognised,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,
         NoticeState, Operations, Outbox, Page, Plan, PlatformChecks, PromotionRequest, Query, Reading,
         Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team,
@@ -352,6 +352,10 @@ impl<E: Engine> Operations for SqlStore<E> {
 
     async fn deploy_logs(&self, approval: Uuid) -> Result<Vec<DeployLog>, StoreError> {
         self.engine.perform(DeployLogs(approval)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.engine.perform(ReadBacklog).await
     }
 
     async fn is_ready(&self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use countersign::{
     protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
     store::{
-        ApprovalRecord, Approvals, AttemptReads, AuditEvent, BreakGlass, Claim, Committed, Decision,
+        ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
         Operations, Outbox, Page, PlatformChecks, PromotionRequest, Query, Reading, Requested, Resource,
         Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
@@ -133,6 +133,7 @@ impl Operations for Idle {
         fn release_key(Uuid, &str, Timestamp, bool) -> ();
         fn log_deploy(DeployLog) -> ();
         fn deploy_logs(Uuid) -> Vec<DeployLog>;
+        fn backlog() -> Backlog;
         fn is_ready() -> ();
     }
 }

@@ -5,13 +5,16 @@
 use std::{fmt, sync::Arc, sync::atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode_eof, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
 use crate::log_writer::Lost;
-use countersign::protocol::Status;
+use countersign::{protocol::Status, store::Backlog};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Transition {
@@ -45,6 +48,7 @@ pub struct Metrics {
     transitions: Family<Transition, Counter>,
     consumes: Family<Outcome, Counter>,
     jobs: Family<Outcome, Counter>,
+    launches: Counter,
     deploys: Family<Outcome, Counter>,
     deploys_waiting: Gauge,
     notices: Family<Outcome, Counter>,
@@ -85,6 +89,8 @@ impl Metrics {
         registry.register("approval_consume", "Promotions by how they ended", consumes.clone());
         let jobs = Family::default();
         registry.register("launch_jobs", "Launch jobs by what became of a worker's turn", jobs.clone());
+        let launches = Counter::default();
+        registry.register("launches", "Deploy commands that were started", launches.clone());
         let deploys = Family::default();
         registry.register("deploys", "Deploys by how they ended, and attempts to start one that failed", {
             deploys.clone()
@@ -121,6 +127,7 @@ impl Metrics {
             transitions,
             consumes,
             jobs,
+            launches,
             deploys,
             deploys_waiting,
             notices,
@@ -146,6 +153,11 @@ impl Metrics {
     /// Result of a worker's turn, in one word.
     pub fn job(&self, outcome: &str) {
         self.jobs.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A deploy's command was started.
+    pub(crate) fn launched(&self) {
+        self.launches.inc();
     }
 
     /// A deploy has ended, or could not be started, in one word.
@@ -189,12 +201,37 @@ impl Metrics {
 
     /// All of them, as OpenMetrics text.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        match encode(&mut text, &self.registry) {
-            Ok(()) => text,
-            Err(fmt::Error) => String::new(),
-        }
+        self.text_with(None)
     }
+
+    /// The same, with the work that the store says is owed.
+    pub fn text_with(&self, backlog: Option<Backlog>) -> String {
+        let owed = backlog.map(owed);
+        let mut text = String::new();
+        let registries = [&*self.registry].into_iter().chain(&owed);
+        let mut encoded = registries.map(|registry| encode_registry(&mut text, registry));
+        let all = encoded.all(|encoded| encoded.is_ok());
+        drop(encoded);
+        if all && encode_eof(&mut text).is_ok() { text } else { String::new() }
+    }
+}
+
+/// Gauges of the work that is owed.
+fn owed(backlog: Backlog) -> Registry {
+    let mut registry = Registry::default();
+    let Backlog { jobs, notices } = backlog;
+    for (count, age, owed, what) in [
+        ("launch_jobs_owed", "launch_jobs_oldest_seconds", jobs, "Launch jobs whose deploys have not ended"),
+        ("notices_owed", "notices_oldest_seconds", notices, "Links of pending approvals that were not sent"),
+    ] {
+        let (counted, oldest) = (Gauge::<f64, AtomicU64>::default(), Gauge::<f64, AtomicU64>::default());
+        // Exact up to 2^53.
+        counted.set(owed.count as f64);
+        oldest.set(owed.oldest_ms as f64 / 1000.0);
+        registry.register(count, what, counted);
+        registry.register(age, format!("{what}: age of the oldest"), oldest);
+    }
+    registry
 }
 
 /// Counted in a gauge while it lives.
@@ -210,5 +247,46 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../../docs/operations.md");
+
+    /// Names as rules use them: a counter has its suffix.
+    fn names() -> Vec<String> {
+        let text = Metrics::new().text_with(Some(Backlog::default()));
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let name = |line: &str| {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            if kind == "counter" { format!("{name}_total") } else { name.to_owned() }
+        };
+        types.map(name).collect()
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        for name in names() {
+            assert!(PAGE.contains(&format!("| `{name}` |")), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_rules_uses_metrics_that_exist() {
+        let rules = PAGE.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("rules");
+        let names = names();
+        let mut used = 0;
+        for expression in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+            // The one of the monitoring itself.
+            if expression.starts_with("probe_success") {
+                continue;
+            }
+            assert!(names.iter().any(|name| expression.contains(name.as_str())), "{expression}");
+            used += 1;
+        }
+        assert!(used > 5, "{used}");
     }
 }

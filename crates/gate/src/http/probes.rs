@@ -68,7 +68,12 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
 )]
 pub(super) async fn metrics<B: Backend, D: Deployer + 'static>(State(app): State<App<B, D>>) -> Response {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(KIND))], app.metrics().text()).into_response()
+    let backlog = app.store().backlog().await;
+    if let Err(error) = &backlog {
+        tracing::warn!(%error, "the backlog is not known");
+    }
+    let text = app.metrics().text_with(backlog.ok());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(KIND))], text).into_response()
 }
 
 /// This description.

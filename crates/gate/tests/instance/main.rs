@@ -3,6 +3,7 @@
 mod commands;
 mod logs;
 mod mails;
+mod metrics;
 mod outages;
 mod platform;
 mod renewals;

@@ -35,7 +35,7 @@ const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Renewal {
+pub(crate) enum Renewal {
     /// The store says so.
     Happens,
     /// Another worker holds the job.
@@ -47,7 +47,7 @@ enum Renewal {
 }
 
 /// A store with a limited number of leases, of which the first expire immediately.
-struct Scripted {
+pub(crate) struct Scripted {
     store: Arc<MemoryStore>,
     renewal: Renewal,
     /// Number of leases that expire immediately.
@@ -87,7 +87,7 @@ impl Outbox for Scripted {
     countersign_models::settles_pass_through!(store);
 }
 
-struct Running {
+pub(crate) struct Running {
     store: Arc<Scripted>,
     deployer: Arc<LocalDeployer<MemoryStore>>,
     wakeups: Arc<Wakeups>,
@@ -96,7 +96,13 @@ struct Running {
 }
 
 /// Starts `count` workers on this store, with deploys of this duration.
-fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) -> Running {
+pub(crate) fn start(
+    platform: &Platform,
+    store: Scripted,
+    takes: Duration,
+    count: usize,
+    metrics: &Metrics,
+) -> Running {
     let (stopper, wakeups, store) = (Stopper::default(), Arc::new(Wakeups::default()), Arc::new(store));
     let stop = stopper.subscribe();
     let deployer = LocalDeployer::new(
@@ -104,7 +110,7 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
         Arc::new(SystemClock),
         dry_run(takes),
         stop.clone(),
-        Metrics::new(),
+        metrics.clone(),
     );
     let deployer = Arc::new(deployer);
     let worker = Worker {
@@ -115,7 +121,7 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
         settings: WorkerSettings { count, lease: LEASE, poll: Duration::from_millis(100) },
         held: Arc::default(),
         health: Arc::default(),
-        metrics: Metrics::new(),
+        metrics: metrics.clone(),
         stop,
     };
     Running { store, deployer, wakeups, stopper, workers: tokio::spawn(worker.run_all()) }
@@ -123,7 +129,7 @@ fn start(platform: &Platform, store: Scripted, takes: Duration, count: usize) ->
 
 impl Running {
     /// A job, written by a promotion.
-    async fn promote(&self, platform: &Platform) -> uuid::Uuid {
+    pub(crate) async fn promote(&self, platform: &Platform) -> uuid::Uuid {
         let ask = platform.approved().await;
         let digest = platform.store.digest(&ask).expect("the team is there");
         Driver::new(&Flow::atomic_commit(), &*platform.store, &*self.deployer)
@@ -139,13 +145,13 @@ impl Running {
         until(|| (self.store.leased.load(Ordering::SeqCst) >= leases).then_some(())).await;
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stopper.advance(Phase::Ending);
         self.workers.await.expect("it does not panic");
     }
 }
 
-fn scripted(platform: &Platform, renewal: Renewal, over: usize, most: usize) -> Scripted {
+pub(crate) fn scripted(platform: &Platform, renewal: Renewal, over: usize, most: usize) -> Scripted {
     Scripted { store: platform.store.clone(), renewal, over, most, leased: AtomicUsize::new(0) }
 }
 
@@ -153,7 +159,7 @@ fn scripted(platform: &Platform, renewal: Renewal, over: usize, most: usize) -> 
 async fn a_deploy_whose_lease_is_lost_or_cannot_be_renewed_is_ended() {
     for renewal in [Renewal::Lost, Renewal::Fails, Renewal::Hangs] {
         let platform = Platform::new();
-        let running = start(&platform, scripted(&platform, renewal, 0, 1), FOR_EVER, 1);
+        let running = start(&platform, scripted(&platform, renewal, 0, 1), FOR_EVER, 1, &Metrics::new());
         let approval = running.promote(&platform).await;
         running.leased(1).await;
         assert!(!running.deployer.quiet_within(Duration::ZERO).await, "{renewal:?}: it has begun");
@@ -168,7 +174,8 @@ async fn a_deploy_whose_lease_is_lost_or_cannot_be_renewed_is_ended() {
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_renewed_lets_its_deploy_run_on() {
     let platform = Platform::new();
-    let running = start(&platform, scripted(&platform, Renewal::Happens, 0, 1), LEASE * 5 / 2, 1);
+    let running =
+        start(&platform, scripted(&platform, Renewal::Happens, 0, 1), LEASE * 5 / 2, 1, &Metrics::new());
     running.promote(&platform).await;
     assert_eq!(platform.settled().await, StackStatus::Healthy);
     running.stop().await;
@@ -179,7 +186,7 @@ async fn a_deploy_that_another_worker_of_the_instance_goes_on_with_is_left_alone
     let platform = Platform::new();
     let takes = LEASE * 5 / 2;
     // The first lease expires immediately, and the second worker acquires the next one.
-    let running = start(&platform, scripted(&platform, Renewal::Happens, 1, 2), takes, 2);
+    let running = start(&platform, scripted(&platform, Renewal::Happens, 1, 2), takes, 2, &Metrics::new());
     let begun = Instant::now();
     let approval = running.promote(&platform).await;
     running.leased(2).await;

@@ -19,7 +19,7 @@ use super::{
     Plan, locked,
     run::{Cancelled, Ended},
 };
-use crate::instance::system_clock::Secret;
+use crate::{http::Metrics, instance::system_clock::Secret};
 
 /// The variable that names the approval to the command. A repeat of a deploy has the same one.
 pub const APPROVAL_ID_VARIABLE: &str = "COUNTERSIGN_APPROVAL_ID";
@@ -72,10 +72,12 @@ impl CommandLine {
         &self,
         plan: &Plan,
         cancelled: &mut Cancelled,
+        metrics: &Metrics,
     ) -> Result<Option<Ended>, NotStarted> {
         let approval = plan.approval_id;
         let (child, output) = self.start(plan).map_err(NotStarted)?;
         let mut group = Group::of(child);
+        metrics.launched();
         info!(%approval, "the deploy command runs");
         let (status, note) = tokio::select! {
             status = group.leader.wait() => (status, ""),

@@ -94,8 +94,11 @@ impl<S: Store + Operations> Run<S> {
         let mut waiting = None;
         loop {
             let run = match &*self.method {
-                DeployMethod::DryRun(dry_run) => Ok(dry_run.run(&mut self.cancelled).await),
-                DeployMethod::Command(command) => command.run(plan, &mut self.cancelled).await,
+                DeployMethod::DryRun(dry_run) => {
+                    self.metrics.launched();
+                    Ok(dry_run.run(&mut self.cancelled).await)
+                }
+                DeployMethod::Command(command) => command.run(plan, &mut self.cancelled, &self.metrics).await,
             };
             match run {
                 Ok(ended) => return ended.map(Ok),
