@@ -3,18 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use countersign::{
-    protocol::Flow,
-    store::{Approvals, Decision, Ids, Operations, StackStatus, Verdict},
+    protocol::{Flow, Timestamp},
+    store::{APPROVAL_WINDOW_MS, Approvals, Decision, Ids, Operations, StackStatus, Verdict},
 };
 use countersign_gate::{
     http::Metrics,
     instance::{
         Instance, Parts,
         deploy::{DeployMethod, DryRun},
-        notify::{Channel, Sender, Smtp},
+        notify::{Channel, Notifier, Sender, Smtp},
+        stop::{Phase, Stopper},
         workers::WorkerSettings,
     },
 };
+use countersign_models::fixtures::HandClock;
 use countersign_testkit::Breaking;
 
 use crate::{
@@ -126,6 +128,35 @@ async fn a_link_that_is_sent_and_one_that_is_not() {
     until(|| (value(&metrics, "notices_total{outcome=\"failed\"}") > 1.0).then_some(())).await;
     assert_eq!(value(&metrics, "notices_total{outcome=\"sent\"}"), 0.0);
     instance.stop().await;
+}
+
+/// Without a sweeper, which would expire it first.
+#[tokio::test]
+async fn a_link_that_comes_too_late() {
+    let clock = Arc::new(HandClock::at(Timestamp(1_000)));
+    let platform = Platform::by(clock.clone());
+    platform.requested().await;
+    clock.set(Timestamp(1_000 + APPROVAL_WINDOW_MS));
+    let (metrics, parts) = counted(&platform, dry_run(Duration::ZERO));
+    let (stopper, poll) = (Stopper::default(), Duration::from_millis(5));
+    let notifier = Notifier {
+        store: parts.store,
+        ids: parts.ids,
+        operators: parts.operators,
+        channel: Arc::new(parts.channel),
+        public_url: parts.public_url.into(),
+        retries: parts.retries,
+        poll,
+        wakeups: Arc::default(),
+        health: Arc::default(),
+        metrics: parts.metrics,
+        stop: stopper.subscribe(),
+    };
+    let running = tokio::spawn(notifier.run_all());
+    reaches(&metrics, "notices_total{outcome=\"too_late\"}", 1.0).await;
+    assert_eq!(value(&metrics, "notices_total{outcome=\"sent\"}"), 0.0);
+    stopper.advance(Phase::Draining);
+    running.await.expect("it does not panic");
 }
 
 #[tokio::test]

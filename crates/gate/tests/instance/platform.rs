@@ -7,8 +7,8 @@ use countersign::{
     protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
     service::{Driver, Launch},
     store::{
-        Approvals, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest, Service,
-        StackStatus, Store, Team, Verdict,
+        Approvals, Clock, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest,
+        Service, StackStatus, Store, Team, Verdict,
     },
 };
 use countersign_gate::{
@@ -42,9 +42,14 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) fn new() -> Self {
+        Self::by(Arc::new(SystemClock))
+    }
+
+    /// With a store that goes by this clock.
+    pub(crate) fn by(clock: Arc<dyn Clock>) -> Self {
         crate::logs::install();
         let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
-        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock), ids.clone()));
+        let store = Arc::new(MemoryStore::new(clock, ids.clone()));
         store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });
         let services = vec![Service {
             name: "web".to_owned(),

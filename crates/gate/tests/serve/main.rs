@@ -5,6 +5,7 @@ mod bad_input;
 mod checking;
 mod deploys;
 mod disk;
+mod links;
 mod logs;
 mod process;
 mod promote;
