@@ -8,11 +8,12 @@
 //!
 //! A commit holds its team's lock, reads the clock once, and performs the approval's exchange last. A reader of more
 //! than an approval's state takes the same lock and so never sees half a commit. The directory's lock is held briefly,
-//! sometimes while a team's lock is held; never in the opposite order.
+//! sometimes while a team's lock is held; never in the opposite order (`locks.rs`).
 
 mod approvals;
 mod commit;
 mod leases;
+mod locks;
 mod operations;
 mod outbox;
 mod queue;
@@ -22,10 +23,11 @@ mod tenants;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, MutexGuard},
 };
 
 use leases::LeaseRow;
+use locks::{Guard, Lock, Rank, SharedLock};
 use operations::{KeyState, NoticeRow};
 use outbox::JobRow;
 use queue::Queue;
@@ -46,8 +48,8 @@ use crate::{
 /// Approvals and everything that they are about, in memory.
 pub struct MemoryStore<S = DefaultStrategy> {
     standings: S,
-    teams: RwLock<IdMap<Arc<Tenant>>>,
-    directory: Mutex<Directory>,
+    teams: SharedLock<IdMap<Arc<Tenant>>>,
+    directory: Lock<Directory>,
     clock: Arc<dyn Clock>,
     /// The clock of leases, pauses and keys, which end with the process.
     lease_clock: MonotonicClock,
@@ -60,12 +62,16 @@ pub struct MemoryStore<S = DefaultStrategy> {
 #[derive(Debug)]
 struct Tenant {
     id: Uuid,
-    state: Mutex<TeamState>,
+    state: Lock<TeamState>,
 }
 
 impl Tenant {
-    fn state(&self) -> MutexGuard<'_, TeamState> {
-        locked(&self.state)
+    fn new(id: Uuid, state: TeamState) -> Self {
+        Self { id, state: Lock::new(Rank::Team, state) }
+    }
+
+    fn state(&self) -> Guard<MutexGuard<'_, TeamState>> {
+        self.state.lock()
     }
 }
 
@@ -130,11 +136,6 @@ fn no_such_team() -> StoreError {
     StoreError::not_applied("no such team")
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves nothing half done: changes begin only after the last fallible operation.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
@@ -142,8 +143,8 @@ impl<S: Strategy> MemoryStore<S> {
         let lease_clock = MonotonicClock::of(Arc::clone(&clock));
         Self {
             standings,
-            teams: RwLock::default(),
-            directory: Mutex::default(),
+            teams: SharedLock::new(Rank::Teams, IdMap::default()),
+            directory: Lock::new(Rank::Directory, Directory::default()),
             clock,
             lease_clock,
             ids,
@@ -163,7 +164,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     fn teams(&self) -> impl std::ops::Deref<Target = IdMap<Arc<Tenant>>> + '_ {
-        self.teams.read().unwrap_or_else(PoisonError::into_inner)
+        self.teams.read()
     }
 
     /// Reads or changes a team under its lock; `None` for an unknown team.
@@ -180,7 +181,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     fn owner(&self, approval: Uuid) -> Option<Arc<Tenant>> {
-        locked(&self.directory).owners.get(&approval).cloned()
+        self.directory.lock().owners.get(&approval).cloned()
     }
 }
 

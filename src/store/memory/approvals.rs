@@ -4,7 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{ApprovalEntry, MemoryStore, TeamState, locked, no_such_team, operations::NoticeRow};
+use super::{ApprovalEntry, MemoryStore, TeamState, no_such_team, operations::NoticeRow};
 use crate::{
     protocol::{
         Approval, ApprovalState, Event as ProtocolEvent, Refusal, Status, Timestamp, Validity, transition,
@@ -145,7 +145,7 @@ impl<S: Strategy> MemoryStore<S> {
         };
         let token = TokenHash::of(&self.ids.token(id));
         // The approval becomes visible only when this team's lock is released.
-        let notice = NoticeRow::new(self.lease_clock.now(), locked(&self.directory).file(id, &owner, token));
+        let notice = NoticeRow::new(self.lease_clock.now(), self.directory.lock().file(id, &owner, token));
         let mut entry = ApprovalEntry::new(record.clone(), notice);
         entry.write_event(&mut team.events, AuditKind::Requested, now, Some(Arc::clone(&ask.requested_by)));
         team.approvals.insert(id, Box::new(entry));
@@ -189,7 +189,7 @@ impl<S: Strategy> MemoryStore<S> {
     }
 
     pub(super) fn id_of_token(&self, token: &str) -> Option<Uuid> {
-        locked(&self.directory).by_token.get(&TokenHash::of(token)).copied()
+        self.directory.lock().by_token.get(&TokenHash::of(token)).copied()
     }
 
     pub(super) fn decide_now(&self, decision: Decision<'_>) -> Result<ApprovalRecord, Refusal> {

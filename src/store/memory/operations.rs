@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Directory, MemoryStore, TeamState, Tenant, after, locked, no_such_team, queue::Place};
+use super::{Directory, MemoryStore, TeamState, Tenant, after, no_such_team, queue::Place};
 use crate::{
     protocol::{Digest, Refusal, Status, Timestamp},
     store::memory::strategy::Strategy,
@@ -68,7 +68,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
     }
 
     async fn put_links(&self, approval: Uuid, links: &[(TokenHash, String)]) -> Result<(), StoreError> {
-        let mut directory = locked(&self.directory);
+        let mut directory = self.directory.lock();
         for (token, approver) in links {
             directory.by_token.insert(*token, approval);
             directory.approvers.insert(*token, approver.as_str().into());
@@ -77,7 +77,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
     }
 
     async fn approver_of_link(&self, token: &str) -> Result<Option<String>, StoreError> {
-        let approver = locked(&self.directory).approvers.get(&TokenHash::of(token)).cloned();
+        let approver = self.directory.lock().approvers.get(&TokenHash::of(token)).cloned();
         Ok(approver.map(|approver| approver.as_ref().to_owned()))
     }
 
@@ -105,7 +105,7 @@ impl<S: Strategy> Operations for MemoryStore<S> {
                     let at = after(self.lease_clock.now(), after_ms);
                     row.due = at;
                     if row.place.is_after(at) {
-                        locked(&self.directory).notices.file(id, &mut row.place, at);
+                        self.directory.lock().notices.file(id, &mut row.place, at);
                     }
                 }
                 NoticeState::Done => entry.notice = None,
@@ -227,14 +227,14 @@ impl<S: Strategy> MemoryStore<S> {
                 continue;
             };
             if now < row.due {
-                locked(&self.directory).notices.file(id, &mut row.place, row.due);
+                self.directory.lock().notices.file(id, &mut row.place, row.due);
                 continue;
             }
             row.fence += 1;
             row.attempts += 1;
             let until = after(now, lease_ms);
             row.due = until;
-            locked(&self.directory).notices.file(id, &mut row.place, until);
+            self.directory.lock().notices.file(id, &mut row.place, until);
             return Some(Notice {
                 record,
                 attempts: row.attempts - 1,

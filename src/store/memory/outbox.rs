@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    ApprovalEntry, Directory, MemoryStore, TeamState, Tenant, after, locked,
+    ApprovalEntry, Directory, MemoryStore, TeamState, Tenant, after,
     queue::{Place, Queue, Ticket},
 };
 use crate::{
@@ -42,7 +42,7 @@ impl TargetLaunches {
 impl<S: Strategy> MemoryStore<S> {
     /// Writes the job of an approval that has none.
     pub(super) fn write_job(&self, entry: &mut ApprovalEntry, job: Job) {
-        let place = locked(&self.directory).jobs.add(job.approval);
+        let place = self.directory.lock().jobs.add(job.approval);
         entry.job = Some(Box::new(JobRow { job, place }));
     }
 
@@ -64,7 +64,7 @@ impl<S: Strategy> MemoryStore<S> {
             }
             let fence = match row.job.state {
                 JobState::Leased { until: held, .. } if now < held => {
-                    locked(&self.directory).jobs.file(approval, &mut row.place, held);
+                    self.directory.lock().jobs.file(approval, &mut row.place, held);
                     continue;
                 }
                 JobState::Leased { fence, .. } => fence + 1,
@@ -80,7 +80,7 @@ impl<S: Strategy> MemoryStore<S> {
             };
             let until = after(now, lease_ms);
             row.job.state = JobState::Leased { fence, until };
-            locked(&self.directory).jobs.file(approval, &mut row.place, until);
+            self.directory.lock().jobs.file(approval, &mut row.place, until);
             let Job { digest, target, .. } = row.job;
             return Some(Lease { approval, digest, target, fence });
         }
@@ -92,7 +92,7 @@ impl<S: Strategy> MemoryStore<S> {
             let until = after(self.lease_clock.now(), lease_ms);
             row.job.state = JobState::Leased { fence: lease.fence, until };
             if row.place.is_after(until) {
-                locked(&self.directory).jobs.file(lease.approval, &mut row.place, until);
+                self.directory.lock().jobs.file(lease.approval, &mut row.place, until);
             }
             true
         };
@@ -106,7 +106,7 @@ impl<S: Strategy> MemoryStore<S> {
             match team.next_launch(lease) {
                 // The target keeps the version that the next use wrote; that use's deploy is still to come. Its job is
                 // ready immediately, even if the clock was reset.
-                Some(next) => next.place = locked(&self.directory).jobs.add(next.job.approval),
+                Some(next) => next.place = self.directory.lock().jobs.add(next.job.approval),
                 None => team.settle(lease.approval, lease.target, ended),
             }
             true
@@ -119,7 +119,7 @@ impl<S: Strategy> MemoryStore<S> {
         &self,
         queue: impl Fn(&mut Directory) -> &mut Queue,
     ) -> Option<(Ticket, Arc<Tenant>)> {
-        let mut directory = locked(&self.directory);
+        let mut directory = self.directory.lock();
         loop {
             let ticket = queue(&mut directory).next(self.lease_clock.now())?;
             if let Some(owner) = directory.owners.get(&ticket.id) {

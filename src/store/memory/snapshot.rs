@@ -1,8 +1,11 @@
 //! A copy of the whole store, for a caller that tries more than one continuation of the same state.
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
-use super::{Directory, MemoryStore, Tenant, locked};
+use super::{
+    Directory, MemoryStore, Tenant,
+    locks::{Lock, Rank, SharedLock},
+};
 use crate::{
     store::memory::strategy::Strategy,
     store::{Clock, Ids},
@@ -18,14 +21,14 @@ impl<S: Strategy + Default> MemoryStore<S> {
             debug_assert_eq!(id, same, "a copy is filled in the order of the original");
         });
         let copy = |tenant: &Arc<Tenant>| {
-            let state = Mutex::new(tenant.state().clone());
-            (tenant.id, Arc::new(Tenant { id: tenant.id, state }))
+            let state = tenant.state().clone();
+            (tenant.id, Arc::new(Tenant::new(tenant.id, state)))
         };
         let teams: crate::store::memory::strategy::IdMap<_> = self.teams().values().map(copy).collect();
-        let directory = locked(&self.directory);
+        let directory = self.directory.lock();
         let Directory { owners, by_token, approvers, jobs, notices } = &*directory;
         let owners = owners.iter().filter_map(|(id, owner)| Some((*id, Arc::clone(teams.get(&owner.id)?))));
-        let directory = Directory {
+        let copied = Directory {
             owners: owners.collect(),
             by_token: by_token.clone(),
             approvers: approvers.clone(),
@@ -34,8 +37,8 @@ impl<S: Strategy + Default> MemoryStore<S> {
         };
         Self {
             standings,
-            teams: RwLock::new(teams),
-            directory: Mutex::new(directory),
+            teams: SharedLock::new(Rank::Teams, teams),
+            directory: Lock::new(Rank::Directory, copied),
             lease_clock: self.lease_clock.going_by(Arc::clone(&clock)),
             clock,
             ids,

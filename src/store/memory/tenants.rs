@@ -1,9 +1,6 @@
 //! Teams, stacks, resources and vaults: their setup, and the inspection of their state.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -90,9 +87,8 @@ impl<S: Strategy> MemoryStore<S> {
 
 impl<S: Strategy> Tenants for MemoryStore<S> {
     async fn put_team(&self, id: Uuid, team: Team) -> Result<(), StoreError> {
-        let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
-        let state = || Mutex::new(TeamState::new(team));
-        let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant { id, state: state() }));
+        let mut teams = self.teams.write();
+        let tenant = teams.entry(id).or_insert_with(|| Arc::new(Tenant::new(id, TeamState::new(team))));
         tenant.state().tenant_state.team = team;
         Ok(())
     }
