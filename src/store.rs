@@ -219,9 +219,11 @@ pub trait Leases: Send + Sync {
 ///
 /// Leases are counted by the store's clock, as those of [`Leases`].
 pub trait Outbox: Send + Sync {
-    /// The oldest job that is not leased and whose target no older unfinished job is for, now held by the caller for
+    /// The job whose turn it is, of those that are not leased and whose target no older unfinished job is for, now held by the caller for
     /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
     /// the same one unless the first one's lease expired.
+    ///
+    /// Teams with jobs are served in turns, each team's in the order of use: a team with many delays another one's by one.
     ///
     /// Two jobs of one target that are held together deploy two versions at the same time, and the older one may win.
     fn lease_job(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
@@ -404,8 +406,8 @@ pub trait Operations: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// The oldest notice that is due, held for `lease_ms` under a larger fencing number than before. Notices of
-    /// approvals that are no longer pending are done.
+    /// The notice whose turn it is, of those that are due, held for `lease_ms` under a larger fencing number than before. Notices of
+    /// approvals that are no longer pending are done. Teams take turns, as for jobs.
     fn lease_notice(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Notice>, StoreError>> + Send;
 
     /// The notice was sent, or has to be tried again after a pause. False when the lease is not the latest.

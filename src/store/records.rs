@@ -94,8 +94,6 @@ pub struct Listed {
 pub struct Page {
     /// Newest first.
     pub items: Vec<Listed>,
-    /// Number of matches, independent of limit and position.
-    pub total: usize,
     /// Position at which the next page starts; `None` on the last.
     pub next: Option<Place>,
 }

@@ -182,6 +182,8 @@ const MIGRATIONS: &[Migration] = &[
         name: "lease_lengths",
         sql: include_str!("sqlite/migrations/0009_lease_lengths.sql"),
     },
+    Migration { version: 10, name: "fair_order", sql: include_str!("sqlite/migrations/0010_fair_order.sql") },
+    Migration { version: 11, name: "lists", sql: include_str!("sqlite/migrations/0011_lists.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -229,6 +231,8 @@ mod tests {
                 "e280acc791d6d3110429f1630e638dd45fe8c822c6a066ca83d8fba2185b0fba",
                 "a8415eb7dc6a0a6e4ec753c3600d46c11e073a3f966a0cbcb479c3745d747f78",
                 "057bd083de2882a8f8b9cb0383f53c304899024cfc4da403c349ac44979f01da",
+                "4aaec527d86f2646ef1e11a7d48b2b3ddb18c370a9be8e1b87c05e9be6b1f212",
+                "19b8197c0300a31fd095777e4cf4a9ade83be9fa88eceaea64017d8d08f8a4de",
             ],
         );
     }

@@ -19,11 +19,21 @@ pub(crate) enum Mistake {
     IgnoresTheCount,
     /// Jobs are leased regardless of other deploys for their targets.
     OverlapsDeploys,
+    /// Jobs are leased in the order in which they were written, whichever team's they are.
+    StarvesTeams,
+    /// Leases go by their ends alone, also after the clock was set back.
+    BelievesTheClock,
 }
 
 impl Mistake {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::ForgetsTheStatus, Self::ForgetsTheFence, Self::IgnoresTheCount, Self::OverlapsDeploys];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ForgetsTheStatus,
+        Self::ForgetsTheFence,
+        Self::IgnoresTheCount,
+        Self::OverlapsDeploys,
+        Self::StarvesTeams,
+        Self::BelievesTheClock,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -31,6 +41,8 @@ impl Mistake {
             Self::ForgetsTheFence => "forgets_the_fence",
             Self::IgnoresTheCount => "ignores_the_count",
             Self::OverlapsDeploys => "overlaps_deploys",
+            Self::StarvesTeams => "starves_teams",
+            Self::BelievesTheClock => "believes_the_clock",
         }
     }
 
@@ -39,7 +51,9 @@ impl Mistake {
         match self {
             Self::ForgetsTheStatus | Self::IgnoresTheCount => Some("consume-last"),
             // The edges have one approval.
-            Self::ForgetsTheFence | Self::OverlapsDeploys => None,
+            Self::ForgetsTheFence | Self::OverlapsDeploys | Self::StarvesTeams | Self::BelievesTheClock => {
+                None
+            }
         }
     }
 
@@ -54,6 +68,10 @@ impl Mistake {
             ],
             Self::ForgetsTheFence => &["who_was_overtaken_cannot_consume"],
             Self::OverlapsDeploys => &["deploys_of_a_target_do_not_overlap"],
+            Self::StarvesTeams => &["jobs_of_teams_are_leased_in_turns"],
+            Self::BelievesTheClock => {
+                &["after_a_clock_reset_a_dead_workers_job_is_ready_in_the_time_of_a_lease"]
+            }
             Self::IgnoresTheCount => &[
                 "a_consume_is_refused_in_the_order_of_the_rules",
                 "a_guard_that_is_left_out_is_not_looked_at",
@@ -71,10 +89,11 @@ impl Mistake {
             Self::ForgetsTheStatus => (of(include_str!("broken/forgets_the_status.sql")), None),
             Self::ForgetsTheFence => (of(include_str!("broken/forgets_the_fence.sql")), None),
             Self::IgnoresTheCount => (store.consume().clone(), Some(right)),
-            Self::OverlapsDeploys => (store.consume().clone(), None),
+            Self::OverlapsDeploys | Self::StarvesTeams | Self::BelievesTheClock => {
+                (store.consume().clone(), None)
+            }
         };
-        let overlaps = matches!(self, Self::OverlapsDeploys);
-        SqlStore::new(Through { store, ignores, overlaps }, Arc::new(CountingIds::default()), consume)
+        SqlStore::new(Through { store, ignores, mistake: self }, Arc::new(CountingIds::default()), consume)
     }
 }
 
@@ -83,21 +102,19 @@ pub(crate) struct Through<E> {
     store: SqlStore<E>,
     /// The statement whose success is taken for granted.
     ignores: Option<&'static str>,
-    /// Jobs are leased without a check of their targets.
-    overlaps: bool,
+    mistake: Mistake,
 }
 
 impl<E: Engine> Engine for Through<E> {
     async fn perform<W: Transaction>(&self, work: W) -> Result<W::Output, StoreError> {
-        self.store.engine().perform(Meddled { work, ignores: self.ignores, overlaps: self.overlaps }).await
+        self.store.engine().perform(Meddled { work, ignores: self.ignores, mistake: self.mistake }).await
     }
 }
 
 struct Meddled<W> {
     work: W,
     ignores: Option<&'static str>,
-    /// Jobs are leased without a check of their targets.
-    overlaps: bool,
+    mistake: Mistake,
 }
 
 impl<W: Transaction> Transaction for Meddled<W> {
@@ -108,15 +125,14 @@ impl<W: Transaction> Transaction for Meddled<W> {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<W::Output>, SqlError> {
-        self.work.run(&mut Meddling { session, ignores: self.ignores, overlaps: self.overlaps }).await
+        self.work.run(&mut Meddling { session, ignores: self.ignores, mistake: self.mistake }).await
     }
 }
 
 struct Meddling<'a, S> {
     session: &'a mut S,
     ignores: Option<&'static str>,
-    /// Jobs are leased without a check of their targets.
-    overlaps: bool,
+    mistake: Mistake,
 }
 
 impl<S: Session> Session for Meddling<'_, S> {
@@ -127,8 +143,17 @@ impl<S: Session> Session for Meddling<'_, S> {
             leased_until = countersign_now() + $1 WHERE seq = (SELECT seq FROM jobs WHERE state <> 'done' \
             AND (state = 'ready' OR leased_until <= countersign_now()) ORDER BY seq LIMIT 1) \
             RETURNING approval, digest, target, fence";
-        if self.overlaps && sql.starts_with("UPDATE jobs AS j SET state = 'leased'") {
-            return self.session.query(LEASE, parameters).await;
+        const IN_ORDER: &str = "UPDATE jobs SET state = 'leased', fence = fence + 1, \
+            leased_until = countersign_now() + $1 WHERE seq = (SELECT w.seq FROM jobs AS w WHERE w.state <> 'done' \
+            AND (w.state = 'ready' OR w.leased_until <= countersign_now()) AND NOT EXISTS (SELECT 1 FROM jobs AS e \
+            WHERE e.target = w.target AND e.seq < w.seq AND e.state <> 'done') ORDER BY w.seq LIMIT 1) \
+            RETURNING approval, digest, target, fence";
+        if sql.starts_with("UPDATE jobs AS j SET state = 'leased'") {
+            match self.mistake {
+                Mistake::OverlapsDeploys => return self.session.query(LEASE, parameters).await,
+                Mistake::StarvesTeams => return self.session.query(IN_ORDER, parameters).await,
+                _ => {}
+            }
         }
         let rows = self.session.query(sql, parameters).await?;
         if rows.is_empty() && self.ignores == Some(sql) {
@@ -138,6 +163,10 @@ impl<S: Session> Session for Meddling<'_, S> {
     }
 
     async fn execute(&mut self, sql: &'static str, parameters: &[Value]) -> Result<u64, SqlError> {
+        const CUT: &str = "UPDATE jobs SET leased_until = countersign_now() + leased_for";
+        if matches!(self.mistake, Mistake::BelievesTheClock) && sql.starts_with(CUT) {
+            return Ok(0);
+        }
         self.session.execute(sql, parameters).await
     }
 }

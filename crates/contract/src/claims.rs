@@ -8,6 +8,7 @@ mod clock;
 mod commits;
 mod decisions;
 mod digests;
+mod fairness;
 mod finding_11;
 mod leases;
 mod listing;
@@ -82,6 +83,11 @@ claims! {
         after_a_clock_reset_a_live_worker_keeps_its_job,
         after_a_clock_reset_links_are_sent_in_the_time_of_a_pause,
         after_a_clock_reset_keys_and_leases_are_free_in_the_time_of_a_lease,
+    }
+    fairness {
+        jobs_of_teams_are_leased_in_turns,
+        a_team_with_many_jobs_gets_its_turn_too,
+        links_of_teams_are_sent_in_turns,
     }
     asks {
         the_same_again_is_the_same_approval_until_it_is_closed,

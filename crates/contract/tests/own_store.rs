@@ -224,7 +224,7 @@ impl Approvals for Coupons {
                 decided_at: record.decided_at,
             })
             .collect();
-        Ok(Page { total: items.len(), items, next: None })
+        Ok(Page { items, next: None })
     }
 
     async fn commit(

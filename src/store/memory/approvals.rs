@@ -88,11 +88,10 @@ impl<S: Strategy> MemoryStore<S> {
             }
         }
         found.sort_by_key(|(place, _)| Reverse(*place));
-        let total = found.len();
         let mut rest = found.into_iter().filter(|(place, _)| query.after.is_none_or(|after| *place < after));
         let page: Vec<_> = rest.by_ref().take(query.limit()).collect();
         let next = page.last().map(|(place, _)| *place).filter(|_| rest.next().is_some());
-        Page { items: page.into_iter().map(|(_, listed)| listed).collect(), total, next }
+        Page { items: page.into_iter().map(|(_, listed)| listed).collect(), next }
     }
 
     /// Asks for an approval; with a number of undecided ones that the team may have, for a person's decision.

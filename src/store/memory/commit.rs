@@ -77,7 +77,7 @@ impl<S: Strategy> MemoryStore<S> {
             if let Some(target) = target {
                 launches.entry(target).or_default().add(approval);
             }
-            self.write_job(entry, Job { approval, digest, target, state: JobState::Ready });
+            self.write_job(entry, ask.request.team, Job { approval, digest, target, state: JobState::Ready });
         }
         Ok(Committed::Applied { target: applied.target })
     }

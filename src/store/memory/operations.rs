@@ -35,7 +35,7 @@ impl Directory {
     pub(super) fn file(&mut self, id: Uuid, owner: &Arc<Tenant>, token: TokenHash) -> Place {
         self.owners.insert(id, Arc::clone(owner));
         self.by_token.insert(token, id);
-        self.notices.add(id)
+        self.notices.add(id, owner.id)
     }
 }
 
@@ -234,7 +234,9 @@ impl<S: Strategy> MemoryStore<S> {
             row.attempts += 1;
             let until = after(now, lease_ms);
             row.due = until;
-            self.directory.lock().notices.file(id, &mut row.place, until);
+            let mut directory = self.directory.lock();
+            directory.notices.serve(ticket);
+            directory.notices.file(id, &mut row.place, until);
             return Some(Notice {
                 record,
                 attempts: row.attempts - 1,

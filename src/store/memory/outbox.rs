@@ -41,8 +41,8 @@ impl TargetLaunches {
 
 impl<S: Strategy> MemoryStore<S> {
     /// Writes the job of an approval that has none.
-    pub(super) fn write_job(&self, entry: &mut ApprovalEntry, job: Job) {
-        let place = self.directory.lock().jobs.add(job.approval);
+    pub(super) fn write_job(&self, entry: &mut ApprovalEntry, team: Uuid, job: Job) {
+        let place = self.directory.lock().jobs.add(job.approval, team);
         entry.job = Some(Box::new(JobRow { job, place }));
     }
 
@@ -80,7 +80,9 @@ impl<S: Strategy> MemoryStore<S> {
             };
             let until = after(now, lease_ms);
             row.job.state = JobState::Leased { fence, until };
-            self.directory.lock().jobs.file(approval, &mut row.place, until);
+            let mut directory = self.directory.lock();
+            directory.jobs.serve(ticket);
+            directory.jobs.file(approval, &mut row.place, until);
             let Job { digest, target, .. } = row.job;
             return Some(Lease { approval, digest, target, fence });
         }
@@ -106,7 +108,7 @@ impl<S: Strategy> MemoryStore<S> {
             match team.next_launch(lease) {
                 // The target keeps the version that the next use wrote; that use's deploy is still to come. Its job is
                 // ready immediately, even if the clock was reset.
-                Some(next) => next.place = self.directory.lock().jobs.add(next.job.approval),
+                Some(next) => self.directory.lock().jobs.add_again(next.job.approval, next.place),
                 None => team.settle(lease.approval, lease.target, ended),
             }
             true

@@ -1,21 +1,29 @@
-//! A FIFO queue of work, some of which may not begin before a given time.
+//! A queue of the teams' work, some of which may not begin before a given time: the teams are served in turns, each team's
+//! work in order of arrival.
 //!
 //! The state of a piece of work is stored by its owner, next to its [`Place`]; the queue only knows when to check it.
 //! Nothing is removed from the middle: a ticket that no longer applies is recognised when it comes up, so that every
 //! call costs the logarithm of the queue's length.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use uuid::Uuid;
 
 use crate::protocol::Timestamp;
 
-/// Work in order of arrival.
+/// Work in order of its turns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     /// Number of tickets issued.
     came: u64,
-    /// Tickets that may be free, in order of arrival.
+    /// The turn that was served last.
+    served: u64,
+    /// The last turn of each team.
+    turns: BTreeMap<Uuid, u64>,
+    /// Tickets that may be free, in order of their turns.
     ready: BinaryHeap<Reverse<Ticket>>,
     /// Tickets that are not free before this time, unless the clock is reset.
     later: BinaryHeap<Reverse<(Timestamp, Ticket)>>,
@@ -24,6 +32,7 @@ pub(super) struct Queue {
 /// Position of a piece of work in its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
+    turn: u64,
     number: u64,
     /// From when on it may be free; none: it always was.
     due: Option<Timestamp>,
@@ -45,15 +54,27 @@ impl Ticket {
 }
 
 impl Queue {
-    /// Comes last.
-    pub(super) fn add(&mut self, id: Uuid) -> Place {
-        let place = Place { number: self.came, due: None };
+    /// Comes after the team's other work, and not before what was served last.
+    pub(super) fn add(&mut self, id: Uuid, team: Uuid) -> Place {
+        let turn = self.turns.get(&team).map_or(self.served, |last| self.served.max(last + 1));
+        self.turns.insert(team, turn);
+        let place = Place { turn, number: self.came, due: None };
         self.came += 1;
         self.ready.push(Reverse(Ticket { place, id }));
         place
     }
 
-    /// The oldest that may be free by now.
+    /// Files work again that was passed over, in its old place.
+    pub(super) fn add_again(&mut self, id: Uuid, place: Place) {
+        self.ready.push(Reverse(Ticket { place, id }));
+    }
+
+    /// The work of this ticket was begun.
+    pub(super) fn serve(&mut self, ticket: Ticket) {
+        self.served = self.served.max(ticket.place.turn);
+    }
+
+    /// The one whose turn it is, of those that may be free by now.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Ticket> {
         while let Some(Reverse((at, ticket))) = self.later.peek().copied()
             && at <= now
@@ -100,7 +121,7 @@ mod tests {
     impl Desk {
         fn add(&mut self, id: u128) {
             let id = Uuid::from_u128(id);
-            let place = self.queue.add(id);
+            let place = self.queue.add(id, Uuid::nil());
             self.work.insert(id, Work { place, free_from: Some(0) });
         }
 
@@ -163,6 +184,27 @@ mod tests {
         assert_eq!([27, 28].map(|now| desk.next(now)), [None, Some(1)]);
         // Filed under three times by now, and still one piece of work.
         assert_eq!([36, 38, 38].map(|now| desk.next(now)), [None, Some(1), None]);
+    }
+
+    #[test]
+    fn teams_are_served_in_turns() {
+        let (many, few) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut queue = Queue::default();
+        let id = |number: u128| Uuid::from_u128(number);
+        (10..14).for_each(|number| drop(queue.add(id(number), many)));
+        let mut served = |queue: &mut Queue| {
+            let ticket = queue.next(Timestamp(0)).expect("there is work");
+            queue.serve(ticket);
+            ticket.id.as_u128()
+        };
+        assert_eq!(served(&mut queue), 10);
+        queue.add(id(20), few);
+        assert_eq!(served(&mut queue), 20);
+        // One that always comes back does not keep the others from their turns.
+        queue.add(id(21), few);
+        assert_eq!([served(&mut queue), served(&mut queue)], [11, 21]);
+        queue.add(id(22), few);
+        assert_eq!([served(&mut queue), served(&mut queue), served(&mut queue)], [12, 22, 13]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 7, name: "further_keys", sql: include_str!("migrations/0007_further_keys.sql") },
     Migration { version: 8, name: "decisions", sql: include_str!("migrations/0008_decisions.sql") },
     Migration { version: 9, name: "lease_lengths", sql: include_str!("migrations/0009_lease_lengths.sql") },
+    Migration { version: 10, name: "fair_order", sql: include_str!("migrations/0010_fair_order.sql") },
+    Migration { version: 11, name: "lists", sql: include_str!("migrations/0011_lists.sql") },
 ];
 
 /// Held while the tables are brought up to date. An advisory lock is a database's, so it is the same for all schemas.
@@ -161,6 +163,8 @@ mod tests {
                 "e8cbe5927f74679807c59ff956d66f88bcd31e080463ab509bea1e898de5c6e8",
                 "e77ed4b87b7d4e69216d487e1b4bdb72e67f90312f7065d270ef766b42874786",
                 "115ea6a72993bfdf30dc92f2c3f58edb329110df9a5ebb1d4d23cb9ac254bcaf",
+                "e79d5632650910c080a6ed18b96e573c5575b24cd027aa3669a6e4fdf04ca00c",
+                "19b8197c0300a31fd095777e4cf4a9ade83be9fa88eceaea64017d8d08f8a4de",
             ],
         );
     }

@@ -13,7 +13,7 @@ use crate::{
     store::{Backlog, Claim, DeployLog, Notice, NoticeState, Owed},
 };
 
-/// Leases the oldest notice that is due.
+/// Leases the notice whose turn it is, of those that are due.
 pub(super) struct LeaseNotice {
     pub(super) lease_ms: u64,
 }
@@ -29,7 +29,7 @@ impl Transaction for LeaseNotice {
         const LEASE: [&str; 2] = passing_over_locked!(
             "UPDATE notices SET due_at = countersign_now() + $1, due_in = $1, fence = fence + 1, attempts = attempts + 1 \
              WHERE seq = (SELECT seq FROM notices WHERE state <> 'done' \
-             AND (due_at <= countersign_now() OR due_at > countersign_now() + due_in) ORDER BY seq LIMIT 1",
+             AND (due_at <= countersign_now() OR due_at > countersign_now() + due_in) ORDER BY turn, seq LIMIT 1",
             ") RETURNING approval, attempts, fence, countersign_now()"
         );
         const DONE: &str = "UPDATE notices SET state = 'done' WHERE approval = $1";

@@ -32,7 +32,8 @@ pub(super) fn span(ms: u64) -> u64 {
     ms.min(LONGEST_MS)
 }
 
-/// Leases the oldest job that is not leased and whose target has no older job.
+/// Leases the job whose turn it is, of those that are not leased and whose target has no older job: the teams with jobs are
+/// served in turns, each team's in the order of use.
 ///
 /// The jobs of one target are numbered in the order of use: the transaction that adds a job writes the target first,
 /// and so locks out other transactions until it has ended.
@@ -55,7 +56,7 @@ impl Transaction for LeaseJob {
              WHERE w.state <> 'done' AND (w.state = 'ready' OR w.leased_until <= countersign_now()) \
              AND NOT EXISTS (SELECT 1 FROM jobs AS e \
              WHERE e.target = w.target AND e.seq < w.seq AND e.state <> 'done') \
-             ORDER BY w.seq LIMIT 1",
+             ORDER BY w.turn, w.seq LIMIT 1",
             ") RETURNING approval, digest, target, fence"
         );
         let leased = session.query(in_dialect::<S>(LEASE), &values![span(self.lease_ms)]).await?;

@@ -30,7 +30,7 @@ async fn list(world: &World, query: &Query) -> Page {
 pub(super) async fn a_list_is_newest_first_and_has_50_unless_more_are_wanted_and_200_at_most(world: &World) {
     fill(world, 210).await;
     let page = list(world, &Query::default()).await;
-    assert_eq!((page.items.len(), page.total), (50, 210));
+    assert_eq!((page.items.len(), page.next.is_some()), (50, true));
     assert!(page.items.windows(2).all(|pair| pair[0].created_at > pair[1].created_at));
     for (limit, items) in [(0, 0), (1, 1), (120, 120), (200, 200), (1_000, 200)] {
         let page = list(world, &Query { limit: Some(limit), ..Query::default() }).await;
@@ -44,7 +44,6 @@ pub(super) async fn pages_have_every_approval_once(world: &World) {
     let mut seen = Vec::new();
     loop {
         let page = list(world, &query).await;
-        assert_eq!(page.total, 25);
         seen.extend(page.items.iter().map(|listed| (listed.created_at, listed.approval.id)));
         query.after = page.next;
         if page.next.is_none() {
@@ -62,12 +61,13 @@ pub(super) async fn a_list_can_be_of_one_status_and_of_one_team(world: &World) {
     fill(world, 9).await;
     let of = async |status| list(world, &Query { status: Some(status), ..Query::default() }).await;
     let (approved, pending) = (of(Status::Approved).await, of(Status::Pending).await);
-    assert_eq!((approved.total, pending.total, of(Status::Executed).await.total), (3, 6, 0));
+    let executed = of(Status::Executed).await;
+    assert_eq!((approved.items.len(), pending.items.len(), executed.items.len()), (3, 6, 0));
     assert!(approved.items.iter().all(|listed| listed.decided_at.is_some()));
     assert!(pending.items.iter().all(|listed| listed.decided_at.is_none()));
     for team in [STRANGERS, Uuid::nil()] {
         let page = list(world, &Query { team: Some(team), ..Query::default() }).await;
-        assert_eq!((page.total, page.next), (0, None));
+        assert_eq!((page.items.len(), page.next), (0, None));
     }
 }
 
@@ -86,7 +86,6 @@ pub(super) async fn a_list_has_no_row_of_another_team(world: &World) {
             let mut seen = BTreeSet::new();
             loop {
                 let page = list(world, &query).await;
-                assert_eq!(page.total, 6);
                 for listed in &page.items {
                     assert_eq!(listed.approval.team, team, "a row of another team is listed");
                     seen.insert(listed.approval.id);

@@ -76,7 +76,6 @@ pub(super) async fn list<B: Backend, D: Deployer + 'static>(
     Ok(Json(ListView {
         ok: true,
         items: page.items.iter().map(ListedView::from).collect(),
-        total: page.total,
         next_cursor: page.next.map(|place| app.cursors().write(team, place)),
     }))
 }

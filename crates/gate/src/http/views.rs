@@ -265,8 +265,6 @@ pub(super) struct ListView {
     pub(super) ok: bool,
     /// Newest first.
     pub(super) items: Vec<ListedView>,
-    /// Number of matches.
-    pub(super) total: usize,
     /// The `cursor` of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_cursor: Option<String>,

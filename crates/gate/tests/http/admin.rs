@@ -24,7 +24,6 @@ async fn a_list_is_read_page_by_page_the_newest_first() {
     let (mut read, mut path) = (Vec::new(), format!("{LIST}?limit=2"));
     loop {
         let page = gate.get(&path, &admin()).await.json();
-        assert_eq!(page["total"], 5);
         read.extend(ids(&page));
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("{LIST}?limit=2&cursor={cursor}"),
@@ -44,7 +43,6 @@ async fn a_list_has_one_status_when_it_is_asked_for_one() {
     {
         let page = gate.get(&format!("{LIST}?status={status}"), &admin()).await.json();
         assert_eq!(ids(&page), expected.iter().map(Uuid::to_string).collect::<Vec<_>>(), "{status}");
-        assert_eq!(page["total"], expected.len());
     }
 }
 

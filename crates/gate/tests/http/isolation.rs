@@ -84,7 +84,7 @@ async fn a_list_has_the_own_teams_approvals_only_and_neither_tokens_nor_payloads
     let approval = gate.requested().await;
     let list = "/api/v1/admin/promotions";
     let own = gate.get(list, &admin()).await.json();
-    assert_eq!((&own["total"], &own["items"][0]["id"]), (&json!(1), &json!(approval)));
+    assert_eq!((own["items"].as_array().map(Vec::len), &own["items"][0]["id"]), (Some(1), &json!(approval)));
     let names: Vec<_> = own["items"][0].as_object().expect("an object").keys().map(String::as_str).collect();
     let expected = [
         "created_at",
@@ -100,5 +100,5 @@ async fn a_list_has_the_own_teams_approvals_only_and_neither_tokens_nor_payloads
     let mut sorted = names.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, expected);
-    assert_eq!(gate.get(list, &stranger()).await.json(), json!({"ok": true, "items": [], "total": 0}));
+    assert_eq!(gate.get(list, &stranger()).await.json(), json!({"ok": true, "items": []}));
 }
