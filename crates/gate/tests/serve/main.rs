@@ -1,5 +1,6 @@
 //! The gate as its operators meet it: started, checked, misconfigured, promoted through, and stopped.
 
+mod archive;
 mod audit;
 mod bad_input;
 mod checking;

@@ -1,0 +1,101 @@
+//! `archive` next to a server that runs: old approvals are lines of JSON, and gone; the others are served on.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
+
+use rusqlite::Connection;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    process::{Server, Workplace, ask_as, bearer, decide, eventually},
+    promote::{promote, requested, shop, target},
+};
+
+const STORE: [&str; 2] = ["--store", "sqlite:gate.db"];
+
+fn archive(workplace: &Workplace, age: &str) -> Output {
+    let args = ["archive", "--older-than", age, "--output", "archive.ndjson"];
+    let mut command: Command = workplace.gate(&[&args, &STORE[..]].concat());
+    command.output().expect("it runs")
+}
+
+fn rejected(workplace: &Workplace, server: &Server) -> String {
+    let approval = requested(server, &shop(server));
+    assert_eq!(decide(&workplace.link(&approval), "reject"), 303);
+    approval
+}
+
+fn status_of(server: &Server, approval: &str) -> u16 {
+    ask_as(&server.url, &bearer(&[]), "GET", &format!("/api/v1/approvals/{approval}"), None, None).0
+}
+
+#[test]
+fn old_approvals_are_archived_and_deleted_while_the_server_runs() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&STORE);
+    let old = [rejected(&workplace, &server), rejected(&workplace, &server)];
+    // What is the latest of its target stays, however old it is.
+    let shop = shop(&server);
+    let used = requested(&server, &shop);
+    assert_eq!(decide(&workplace.link(&used), "approve"), 303);
+    assert_eq!(promote(&server, &shop, &used, "key").0, 202);
+    eventually(|| (target(&server, &shop) == "healthy").then_some(()));
+    let (exit, log) = server.stopped(Signal::TERM);
+    assert_eq!(exit, Some(0), "{log}");
+    let hundred_days_ms = 100 * 24 * 60 * 60 * 1000_i64;
+    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
+    let aged = "UPDATE approvals SET created_at = created_at - ?1, expires_at = expires_at - ?1, \
+                decided_at = decided_at - ?1";
+    assert_eq!(database.execute(aged, [hundred_days_ms]).expect("the schema is known"), 3);
+    drop(database);
+
+    let server = workplace.serve(&STORE);
+    let young = rejected(&workplace, &server);
+    let output = archive(&workplace, "90d");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), &*said), (Some(0), "2 approvals were archived\n"));
+    let file = workplace.path("archive.ndjson");
+    assert_eq!(fs::metadata(&file).expect("it was made").permissions().mode() & 0o777, 0o600);
+    let lines = fs::read_to_string(&file).expect("text");
+    let archived: Vec<Value> = lines.lines().map(|line| line.parse().expect("JSON")).collect();
+    let mut ids: Vec<&str> = archived.iter().map(|line| line["id"].as_str().expect("an id")).collect();
+    ids.sort_unstable();
+    let mut expected = old.each_ref().map(String::as_str);
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    for line in &archived {
+        let events: Vec<_> =
+            line["audit"].as_array().expect("events").iter().map(|event| &event["kind"]).collect();
+        assert_eq!(events, ["promote.approval_requested", "promote.rejected"], "{line}");
+    }
+    assert!(!lines.contains("token"), "{lines}");
+    for (approval, status) in [(&old[0], 404), (&old[1], 404), (&used, 200), (&young, 200)] {
+        assert_eq!(status_of(&server, approval), status);
+    }
+    // Again there is nothing, and the archive stays as it is.
+    assert_eq!(archive(&workplace, "90d").status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&file).expect("text"), lines);
+    // The next promotion of that target is served as before.
+    assert_eq!(
+        server.post(&format!("/api/v1/stacks/{shop}/promote"), &serde_json::json!({"to": "production"})).0,
+        202
+    );
+}
+
+#[test]
+fn an_age_that_a_window_may_still_have_and_a_store_without_a_file_are_refused() {
+    let workplace = Workplace::new();
+    for (age, expected) in [("1d", "at least 2d"), ("soon", "at least 2d")] {
+        let output = archive(&workplace, age);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let output = workplace.gate(&["archive", "--older-than", "90d", "--store", "memory"]).output();
+    let said = String::from_utf8(output.expect("it runs").stderr).expect("text");
+    assert!(said.contains("a store in memory has nothing to archive"), "{said}");
+}
