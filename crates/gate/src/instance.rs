@@ -28,6 +28,7 @@ use self::{
     operators::Operators,
     stop::{Phase, Stopper},
     sweeper::Sweeper,
+    system_clock::Uptime,
     wakeups::Wakeups,
     workers::{Worker, WorkerSettings},
 };
@@ -92,13 +93,12 @@ impl<S: Store + Operations + 'static> Instance<S> {
         let (stopper, wakeups) = (Stopper::default(), Arc::new(Wakeups::default()));
         let health = Arc::new(Health::default());
         let stop = stopper.subscribe();
-        let deployer =
-            LocalDeployer::new(Arc::clone(&store), Arc::clone(&clock), method, stop.clone(), metrics.clone());
+        let deployer = LocalDeployer::new(Arc::clone(&store), clock, method, stop.clone(), metrics.clone());
         let deployer = Arc::new(deployer);
         let worker = Worker {
             store: Arc::clone(&store),
             deployer: Arc::clone(&deployer),
-            clock,
+            clock: Arc::new(Uptime::begin()),
             wakeups: Arc::clone(&wakeups),
             settings: workers,
             held: Arc::default(),

@@ -5,10 +5,14 @@ use std::fmt;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use countersign::store::Ids;
 pub use countersign::store::SystemClock;
+use countersign::{
+    protocol::Timestamp,
+    store::{Clock, Ids},
+};
 
 /// The server's secret. Neither its `Debug` output nor an error contains it.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +41,23 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// The time since its beginning: no change of the system clock lengthens or shortens what is measured by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Uptime(Instant);
+
+impl Uptime {
+    /// Begins now.
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for Uptime {
+    fn now(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 }
 

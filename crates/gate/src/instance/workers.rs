@@ -73,7 +73,7 @@ pub struct Worker<S, D> {
     pub store: Arc<S>,
     /// The deployer.
     pub deployer: Arc<D>,
-    /// The instance's clock.
+    /// The clock by which it measures what is left of a lease.
     pub clock: Arc<dyn Clock>,
     /// Wakes it.
     pub wakeups: Arc<Wakeups>,
