@@ -121,7 +121,9 @@ async fn in_sqlite(path: &std::path::Path, approvals: u64) -> SqliteStore {
         SELECT CAST(printf('%016d', i) AS BLOB), ?2, CAST(printf('%032d', i) AS BLOB), 'dev@example.com', 'stack', \
         'staging', 'production', ?2, 0, zeroblob(32), '[]', iif(i % 1000 = 0, 'pending', 'rejected'), i, i + 86400000, \
         iif(i % 1000 = 0, NULL, i) FROM n";
-    database.execute(FILL, (approvals, TEAM.as_bytes().as_slice())).expect("the schema is known");
+    database
+        .execute(FILL, (i64::try_from(approvals).expect("it fits"), TEAM.as_bytes().as_slice()))
+        .expect("the schema is known");
     database.execute_batch("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)").expect("it answers");
     open_sqlite(path)
 }

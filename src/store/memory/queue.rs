@@ -191,8 +191,10 @@ mod tests {
         let (many, few) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut queue = Queue::default();
         let id = |number: u128| Uuid::from_u128(number);
-        (10..14).for_each(|number| drop(queue.add(id(number), many)));
-        let mut served = |queue: &mut Queue| {
+        (10..14).for_each(|number| {
+            queue.add(id(number), many);
+        });
+        let served = |queue: &mut Queue| {
             let ticket = queue.next(Timestamp(0)).expect("there is work");
             queue.serve(ticket);
             ticket.id.as_u128()
