@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    protocol::{Binding, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, StepAction, Via},
+    platform::{Binding, Environment, Kind},
+    protocol::{Digest, Flow, Outcome, Refusal, Request, StepAction, Via},
     service::{
         Answer, Deployer, Driver, NoDeployer, NoPreflight, Preflight, RetryImmediately, UnsupportedStep,
         Waiter, request_once, supports_with,
@@ -72,11 +73,17 @@ impl Item {
             |name: &str| Environment::parse(name).unwrap_or_else(|_| unreachable!("{name} is a legal name"));
         let binding = Binding { kind: Kind::Stack, from: name("issued"), to: name("used") };
         let request = match approval {
-            Some(approval) => Request { approval, team: self.owner, binding },
-            None => Request::for_new(self.owner, binding),
+            Some(approval) => Request { approval, team: self.owner },
+            None => Request::for_new(self.owner),
         };
         let payload = Payload { source: self.owner, name: Some(self.content.to_string()), copy_vault: false };
-        PromotionRequest { request, requested_by: Arc::clone(&self.by), payload, key: self.key.clone() }
+        PromotionRequest {
+            request,
+            binding,
+            requested_by: Arc::clone(&self.by),
+            payload,
+            key: self.key.clone(),
+        }
     }
 }
 

@@ -96,23 +96,17 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let binding = Binding {
-//!     kind: Kind::Stack,
-//!     from: Environment::parse("staging")?,
-//!     to: Environment::parse("production")?,
-//! };
 //! let (id, team, approved) = (Uuid::from_u128(1), Uuid::from_u128(2), Digest([1; 32]));
 //! let approval = Approval {
 //!     id,
 //!     team,
 //!     requested_by: "dev@example.com".into(),
-//!     binding: binding.clone(),
 //!     digest: approved,
 //!     status: Status::Approved,
 //!     expires_at: Timestamp(1_000),
 //! };
 //! let mut gate = Gate { approval, target: None, launch_jobs: vec![] };
-//! let request = Request { approval: id, team, binding };
+//! let request = Request { approval: id, team };
 //! let flow = Flow::atomic_commit();
 //!
 //! // The current payload is not the approved one.

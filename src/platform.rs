@@ -4,6 +4,7 @@
 //! the difference. [`admit`] judges a request before there is an approval for it.
 
 mod admission;
+mod binding;
 mod digest;
 mod records;
 mod request;
@@ -11,6 +12,7 @@ mod tenant_state;
 mod vault;
 
 pub use admission::{Admitted, Caller, admit, admit_change, admit_source, is_auto_approved, is_protected};
+pub use binding::{Binding, Environment, Kind};
 pub use digest::{Seal, digest_of};
 pub use records::{
     BreakGlass, EnvVars, GlassBroken, NewResource, NewStack, Plan, Resource, ResourceKind, Service, Stack,

@@ -11,8 +11,7 @@ pub mod refusal;
 pub mod rules;
 
 pub use approval::{
-    Approval, ApprovalState, Binding, Digest, Environment, Event, IllegalTransition, Kind, Status, Timestamp,
-    Validity, transition,
+    Approval, ApprovalState, Digest, Event, IllegalTransition, Status, Timestamp, Validity, transition,
 };
 pub use effect::{Commit, Effect, Observed, Reply, Target};
 pub use flow::{

@@ -36,7 +36,10 @@ pub use crate::platform::{
     NewResource, NewStack, Payload, Plan, PromotionRequest, Resource, ResourceKind, Seal, Service, Stack,
     StackStatus, Team, TenantState, Vault, VaultEntry, digest_of,
 };
-use crate::protocol::{Approval, Commit, Digest, Environment, Refusal, Step, Target, Timestamp};
+use crate::{
+    platform::{Binding, Environment},
+    protocol::{Approval, Commit, Digest, Refusal, Step, Target, Timestamp},
+};
 
 /// The clock. A store reads it inside of its transactions: expiry is judged by the store's clock and no other.
 pub trait Clock: Send + Sync {
@@ -59,6 +62,8 @@ pub trait Ids: Send + Sync {
 pub struct Reading {
     /// Its row; `None` for an unknown approval.
     pub approval: Option<Arc<Approval>>,
+    /// What it was approved for; `None` for an unknown approval.
+    pub binding: Option<Binding>,
     /// The digest of what would run, as of this reading.
     pub digest: Digest,
     /// The latest fencing number of the approval's lease; 0 before the first lease.

@@ -7,15 +7,13 @@ use std::{
 };
 
 use countersign::{
-    protocol::{
-        Binding, Digest, Effect, Environment, Flow, Guards, Kind, Outcome, Position, Promotion, Request,
-        Timestamp,
-    },
+    platform::{Binding, Environment, Kind},
+    protocol::{Digest, Effect, Flow, Guards, Outcome, Position, Promotion, Request, Timestamp},
     service::{Driver, InMemoryDeployer},
-    store::memory::strategy::{self, DefaultStrategy, Strategy},
     store::{
         Approvals, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team,
         Verdict,
+        memory::strategy::{self, DefaultStrategy, Strategy},
     },
 };
 use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
@@ -69,9 +67,10 @@ impl Given {
             let source = store.seed_stack(team, "shop", staging.clone(), services, EnvVars::new());
             let by: Arc<str> = "dev@example.com".into();
             for _ in 0..approvals / usize::from(teams) {
-                let request = Request::for_new(team, binding.clone());
+                let (request, binding) = (Request::for_new(team), binding.clone());
                 let payload = Payload { source, name: None, copy_vault: true };
-                let mut ask = PromotionRequest { request, requested_by: Arc::clone(&by), payload, key: None };
+                let mut ask =
+                    PromotionRequest { request, binding, requested_by: Arc::clone(&by), payload, key: None };
                 let record = run_ready(store.request_approval(&ask)).expect("nothing fails in memory").record;
                 ask.request.approval = record.approval.id;
                 asks.push(ask);

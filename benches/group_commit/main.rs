@@ -15,7 +15,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Binding, Digest, Environment, Guards, Kind, Request},
+    platform::{Binding, Environment, Kind},
+    protocol::{Digest, Guards, Request},
     store::{
         Approvals, Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Team, Tenants,
         Verdict,
@@ -161,7 +162,8 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, PromotionRequest, Di
         let stack = store.create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
         let (from, to) = (stack.env, environment("production"));
         let mut ask = PromotionRequest {
-            request: Request::for_new(TEAM, Binding { kind: Kind::Stack, from, to }),
+            request: Request::for_new(TEAM),
+            binding: Binding { kind: Kind::Stack, from, to },
             requested_by: "dev@example.com".into(),
             payload: Payload { source: stack.id, name: None, copy_vault: false },
             key: None,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Binding, Commit, Digest, Environment, Flow, Kind, Refusal, Request, Step, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{Commit, Digest, Flow, Refusal, Request, Step, Timestamp},
     service::{Deployer, Driver, Launch, Terms, Worked, work},
     store::{
         Approvals, AttemptReads, Committed, Decision, EnvVars, Execution, Lease, Leases, MemoryStore,
@@ -156,9 +157,10 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = |source, approval| PromotionRequest {
         request: match approval {
-            Some(approval) => Request { approval, team: TEAM, binding: binding.clone() },
-            None => Request::for_new(TEAM, binding.clone()),
+            Some(approval) => Request { approval, team: TEAM },
+            None => Request::for_new(TEAM),
         },
+        binding: binding.clone(),
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: true },
         key: None,

@@ -12,10 +12,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{
-        Binding, Change, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step,
-        Timestamp,
-    },
+    platform::{Binding, Environment, Kind},
+    protocol::{Change, Commit, Digest, Flow, Outcome, Refusal, Request, Status, Step, Timestamp},
     service::{Driver, InMemoryDeployer},
     store::{
         Approvals, AttemptReads, AuditKind, Clock, Committed, Decision, EnvVars, Leases, MemoryStore,
@@ -323,7 +321,8 @@ async fn approved(store: &MemoryStore) -> PromotionRequest {
     let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = PromotionRequest {
-        request: Request::for_new(TEAM, binding),
+        request: Request::for_new(TEAM),
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,

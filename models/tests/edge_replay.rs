@@ -3,12 +3,15 @@
 use std::ops::ControlFlow;
 
 use countersign::{
-    protocol::{ApprovalState, Binding, Environment, Kind, Refusal, Request, Status, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{ApprovalState, Refusal, Request, Status, Timestamp},
     service::supports,
-    store::memory::strategy::{
-        Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
+    store::{
+        Leases, Outbox, Payload, PromotionRequest, StackStatus,
+        memory::strategy::{
+            Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
+        },
     },
-    store::{Leases, Outbox, Payload, PromotionRequest, StackStatus},
 };
 use countersign_models::{
     explorer::{Limits, explore},
@@ -107,7 +110,8 @@ fn ask_for(approval: Uuid) -> PromotionRequest {
     let environment = |name| Environment::parse(name).expect("a legal name");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     PromotionRequest {
-        request: Request { approval, team: TEAM, binding },
+        request: Request { approval, team: TEAM },
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,

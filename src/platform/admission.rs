@@ -4,7 +4,10 @@ use super::{
     records::{BreakGlass, Plan},
     request::PromotionRequest,
 };
-use crate::protocol::{Binding, Environment, Kind, Refusal};
+use crate::{
+    platform::{Binding, Environment, Kind},
+    protocol::Refusal,
+};
 
 /// The caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ pub fn is_protected(env: &Environment) -> bool {
 
 /// Whether a rule approves this promotion: into `development`, unless it takes the secrets of a protected environment along.
 pub fn is_auto_approved(ask: &PromotionRequest) -> bool {
-    let binding = ask.binding();
+    let binding = &ask.binding;
     !(is_protected(&binding.to) || ask.payload.copy_vault && is_protected(&binding.from))
 }
 

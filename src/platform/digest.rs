@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{records::Service, request::PromotionRequest};
-use crate::protocol::{Digest, Kind};
+use crate::{platform::Kind, protocol::Digest};
 
 /// The digest of what `ask` would launch from a source with these services.
 ///
@@ -16,7 +16,7 @@ pub fn digest_of(ask: &PromotionRequest, services: &[Service]) -> Digest {
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
-    let binding = ask.binding();
+    let binding = &ask.binding;
     part(match binding.kind {
         Kind::Stack => b"stack",
         Kind::ResourceTwin => b"resource_twin",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::protocol::{Environment, Timestamp};
+use crate::{platform::Environment, protocol::Timestamp};
 
 /// The tier of a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

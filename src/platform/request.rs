@@ -5,7 +5,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::records::Service;
-use crate::protocol::{Approval, Binding, Digest, Kind, Request, Timestamp};
+use crate::{
+    platform::{Binding, Kind},
+    protocol::{Approval, Digest, Request, Timestamp},
+};
 
 /// The payload of a request: the body of the original call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +24,10 @@ pub struct Payload {
 /// A caller's request: who asks, for what, with which approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionRequest {
-    /// The caller's team, the binding, and the approval that the caller names.
+    /// The caller's team, and the approval that the caller names.
     pub request: Request,
+    /// What it is for: a use has to repeat what was approved.
+    pub binding: Binding,
     /// The e-mail address of the caller.
     pub requested_by: Arc<str>,
     /// The payload to promote.
@@ -32,14 +37,9 @@ pub struct PromotionRequest {
 }
 
 impl PromotionRequest {
-    /// The binding.
-    pub fn binding(&self) -> &Binding {
-        &self.request.binding
-    }
-
     /// True for a resource's twin.
     pub fn is_twin(&self) -> bool {
-        self.request.binding.kind == Kind::ResourceTwin
+        self.binding.kind == Kind::ResourceTwin
     }
 }
 
@@ -48,6 +48,8 @@ impl PromotionRequest {
 pub struct ApprovalRecord {
     /// The fields that the rules read.
     pub approval: Arc<Approval>,
+    /// What it is for.
+    pub binding: Binding,
     /// The requested payload.
     pub payload: Payload,
     /// The source's services when it was asked for. They are what is approved: what was built since is not.

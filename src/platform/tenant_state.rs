@@ -13,7 +13,10 @@ use super::{
     request::{ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, PromotionRequest},
     vault::Vault,
 };
-use crate::protocol::{Binding, Change, Commit, Refusal, Target};
+use crate::{
+    platform::Binding,
+    protocol::{Change, Commit, Refusal, Target},
+};
 
 /// Prefix of a variable's value that refers to a vault key.
 const VAULT: &str = "vault:";
@@ -119,7 +122,7 @@ impl TenantState {
 
     /// The target that there is: the first of the source's family in the environment.
     pub fn target(&self, ask: &PromotionRequest) -> Option<Uuid> {
-        let to = &ask.binding().to;
+        let to = &ask.binding.to;
         if ask.is_twin() {
             let root = self.resource(ask.payload.source)?.root;
             let twin = |other: &&Resource| other.root == root && other.env == *to;
@@ -145,7 +148,7 @@ impl TenantState {
         if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
             return true;
         }
-        let Binding { from, to, .. } = ask.binding();
+        let Binding { from, to, .. } = &ask.binding;
         self.merged_variables(ask).values().filter_map(|value| value.strip_prefix(VAULT)).all(|key| {
             let goes_along = ask.payload.copy_vault && self.vault.value(from, key).is_some();
             goes_along || self.vault.value(to, key).is_some()
@@ -162,7 +165,7 @@ impl TenantState {
         let variables = self.merged_variables(ask);
         let mut keys: BTreeSet<&str> =
             variables.values().filter_map(|value| value.strip_prefix(VAULT)).collect();
-        let Binding { from, to, .. } = ask.binding();
+        let Binding { from, to, .. } = &ask.binding;
         if ask.payload.copy_vault {
             keys.extend(
                 self.vault.entries().iter().filter(|entry| entry.env == *from).map(|entry| &*entry.key),
@@ -244,7 +247,7 @@ impl TenantState {
                     applied.target = Some(Target { id, created });
                 }
                 Change::WriteVault if ask.payload.copy_vault => {
-                    let Binding { from, to, .. } = ask.binding();
+                    let Binding { from, to, .. } = &ask.binding;
                     self.vault.copy(from, to, &mut applied.vault_keys);
                 }
                 Change::WriteVault => {}
@@ -292,7 +295,7 @@ impl TenantState {
                 let target = Stack {
                     id,
                     name: ask.payload.name.as_ref().unwrap_or(&source.name).clone(),
-                    env: ask.binding().to.clone(),
+                    env: ask.binding.to.clone(),
                     status: StackStatus::Building,
                     parent: Some(ask.payload.source),
                     root: source.root,
@@ -311,7 +314,7 @@ impl TenantState {
             id,
             name: ask.payload.name.clone().unwrap_or_else(|| source.name.clone()),
             kind: source.kind,
-            env: ask.binding().to.clone(),
+            env: ask.binding.to.clone(),
             root: source.root,
             status: StackStatus::Building,
         };
@@ -342,10 +345,11 @@ impl TenantState {
 
     /// The request for which an approval was made.
     pub fn asked(record: &ApprovalRecord) -> PromotionRequest {
-        let crate::protocol::Approval { id, team, binding, requested_by, .. } = &*record.approval;
-        let request = crate::protocol::Request { approval: *id, team: *team, binding: binding.clone() };
+        let crate::protocol::Approval { id, team, requested_by, .. } = &*record.approval;
+        let request = crate::protocol::Request { approval: *id, team: *team };
         PromotionRequest {
             request,
+            binding: record.binding.clone(),
             requested_by: requested_by.clone(),
             payload: record.payload.clone(),
             key: None,

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
-use crate::protocol::Environment;
+use crate::platform::Environment;
 
 /// Keys and values of each environment. A sorted list: most vaults are small.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,14 +8,12 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::refusal::Refusal;
-
 /// A point in time, in milliseconds since the Unix epoch. The protocol receives it and never reads a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
-/// A collision-resistant hash of what would run: stack, images, environments, kind. What is hashed, and how,
+/// A collision-resistant hash of what would run. What is hashed, and how,
 /// is the caller's; the protocol only compares two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -26,73 +24,6 @@ impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-/// The kind of use that an approval permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Promote a whole stack.
-    Stack,
-    /// Provision one resource's twin in another environment.
-    ResourceTwin,
-}
-
-/// The name of an environment: 1 to 64 of `[A-Za-z0-9_-]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Environment(Arc<str>);
-
-impl Environment {
-    /// Parses an environment name.
-    ///
-    /// # Errors
-    /// [`Refusal::INVALID_ENV`] unless it is 1 to 64 of `[A-Za-z0-9_-]`.
-    pub fn parse(name: impl Into<String>) -> Result<Self, Refusal> {
-        let name = name.into();
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
-            Ok(Self(name.into()))
-        } else {
-            Err(Refusal::INVALID_ENV)
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for Environment {
-    type Error = Refusal;
-
-    fn try_from(name: String) -> Result<Self, Refusal> {
-        Self::parse(name)
-    }
-}
-
-impl From<Environment> for String {
-    fn from(environment: Environment) -> Self {
-        environment.0.as_ref().to_owned()
-    }
-}
-
-/// The fields that an approval is bound to and a request must repeat: kind, from and to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Binding {
-    /// The kind of object to promote.
-    pub kind: Kind,
-    /// The source environment.
-    pub from: Environment,
-    /// The environment that it goes to.
-    pub to: Environment,
 }
 
 /// Status of an approval.
@@ -245,8 +176,6 @@ pub struct Approval {
     /// The e-mail address of the requester.
     #[serde(with = "shared_text")]
     pub requested_by: Arc<str>,
-    /// The permitted use.
-    pub binding: Binding,
     /// Digest of the approved payload.
     pub digest: Digest,
     /// The status.
@@ -353,17 +282,5 @@ mod tests {
         assert_eq!(Digest(bytes).to_string(), format!("a0{}0b", "0".repeat(60)));
         let illegal = transition(Status::Executed, Event::Consume, Validity::Valid).expect_err("it is final");
         assert_eq!(illegal.to_string(), "cannot consume an approval that is executed, before its expiry");
-        let environment = Environment::parse("eu-west_1").expect("a legal name");
-        assert_eq!((environment.to_string().as_str(), environment.as_str()), ("eu-west_1", "eu-west_1"));
-    }
-
-    #[test]
-    fn environment_names_have_limits() {
-        for good in ["a", "production", "eu-west_1", &"x".repeat(64)] {
-            assert_eq!(Environment::parse(good).map(String::from).as_deref(), Ok(good));
-        }
-        for bad in ["", "a b", "prod/1", "é", &"x".repeat(65)] {
-            assert_eq!(Environment::parse(bad), Err(Refusal::INVALID_ENV), "{bad:?}");
-        }
     }
 }

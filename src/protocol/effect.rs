@@ -109,11 +109,13 @@ pub struct Observed {
     pub own_use: bool,
     /// The target's version is that of the approval.
     pub target_is_current: bool,
+    /// The request is for what was approved.
+    pub same_binding: bool,
 }
 
 impl Default for Observed {
     fn default() -> Self {
-        Self { uses: 0, own_use: false, target_is_current: true }
+        Self { uses: 0, own_use: false, target_is_current: true, same_binding: true }
     }
 }
 

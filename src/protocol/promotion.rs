@@ -197,6 +197,7 @@ impl<'a> Promotion<'a> {
                 let against = Compared {
                     own_use: observed.own_use,
                     target_is_current: observed.target_is_current,
+                    same_binding: observed.same_binding,
                     ..Compared::at(now, digest)
                 };
                 match validate(approval, *checks, *accept_own, self.request, against) {
@@ -210,6 +211,7 @@ impl<'a> Promotion<'a> {
                 let against = Compared {
                     own_use: observed.own_use,
                     target_is_current: observed.target_is_current,
+                    same_binding: observed.same_binding,
                     ..Compared::at(now, self.at.digest)
                 };
                 self.at.uses_seen = observed.uses;

@@ -6,20 +6,18 @@
 use uuid::Uuid;
 
 use super::{
-    approval::{Approval, ApprovalState, Binding, Digest, Event, Status, Timestamp, Validity, transition},
+    approval::{Approval, ApprovalState, Digest, Event, Status, Timestamp, Validity, transition},
     flow::{Checks, Guards},
     refusal::Refusal,
 };
 
 /// A caller's request to use one approval for one promotion.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The approval that the caller names.
     pub approval: Uuid,
     /// The team that the caller belongs to.
     pub team: Uuid,
-    /// The requested use.
-    pub binding: Binding,
 }
 
 impl Request {
@@ -27,8 +25,8 @@ impl Request {
     const NO_APPROVAL: Uuid = Uuid::nil();
 
     /// The request for a new approval: it names none.
-    pub fn for_new(team: Uuid, binding: Binding) -> Self {
-        Self { approval: Self::NO_APPROVAL, team, binding }
+    pub fn for_new(team: Uuid) -> Self {
+        Self { approval: Self::NO_APPROVAL, team }
     }
 
     /// Parses an approval's id.
@@ -51,13 +49,15 @@ pub struct Compared {
     pub own_use: bool,
     /// The target's version is that of the approval.
     pub target_is_current: bool,
+    /// The request is for what was approved.
+    pub same_binding: bool,
 }
 
 impl Compared {
-    /// An object without uses by the same caller, whose target has not changed.
+    /// An object without uses by the same caller, whose target has not changed, asked for what was approved.
     #[inline(always)]
     pub fn at(now: Timestamp, digest: Digest) -> Self {
-        Self { digest, now, own_use: false, target_is_current: true }
+        Self { digest, now, own_use: false, target_is_current: true, same_binding: true }
     }
 }
 
@@ -92,7 +92,7 @@ pub fn validate(
     if checks.status && !is_own && approval.status != Status::Approved {
         return Err(Refusal::APPROVAL_NOT_APPROVED);
     }
-    if checks.binding && approval.binding != request.binding {
+    if checks.binding && !against.same_binding {
         return Err(Refusal::APPROVAL_MISMATCH);
     }
     if checks.expiry && !is_own && approval.validity(against.now) == Validity::Expired {
@@ -187,52 +187,55 @@ pub fn use_object(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::approval::{Environment, Kind};
 
     const NOW: Timestamp = Timestamp(1_000);
 
     /// Something wrong with an approval, and the refusal that it causes.
-    type Wrong = (fn(&mut Approval), Refusal);
+    type Wrong = (fn(&mut Case), Refusal);
+
+    /// A row, and whether the request is for what was approved.
+    #[derive(Clone)]
+    struct Case {
+        approval: Approval,
+        same_binding: bool,
+    }
 
     /// In the order of precedence.
     const WRONGS: [Wrong; 5] = [
-        (|approval| approval.team = Uuid::from_u128(99), Refusal::APPROVAL_NOT_FOUND),
-        (|approval| approval.status = Status::Executed, Refusal::APPROVAL_NOT_APPROVED),
-        (|approval| approval.binding.kind = Kind::ResourceTwin, Refusal::APPROVAL_MISMATCH),
-        (|approval| approval.expires_at = NOW, Refusal::APPROVAL_EXPIRED),
-        (|approval| approval.digest = Digest([9; 32]), Refusal::APPROVAL_PAYLOAD_MISMATCH),
+        (|case| case.approval.team = Uuid::from_u128(99), Refusal::APPROVAL_NOT_FOUND),
+        (|case| case.approval.status = Status::Executed, Refusal::APPROVAL_NOT_APPROVED),
+        (|case| case.same_binding = false, Refusal::APPROVAL_MISMATCH),
+        (|case| case.approval.expires_at = NOW, Refusal::APPROVAL_EXPIRED),
+        (|case| case.approval.digest = Digest([9; 32]), Refusal::APPROVAL_PAYLOAD_MISMATCH),
     ];
 
-    fn good() -> Approval {
-        Approval {
+    fn good() -> Case {
+        let approval = Approval {
             id: Uuid::from_u128(1),
             team: Uuid::from_u128(2),
             requested_by: "dev@example.com".into(),
-            binding: Binding {
-                kind: Kind::Stack,
-                from: Environment::parse("staging").expect("a legal name"),
-                to: Environment::parse("production").expect("a legal name"),
-            },
             digest: Digest([1; 32]),
             status: Status::Approved,
             expires_at: Timestamp(1_001),
-        }
+        };
+        Case { approval, same_binding: true }
     }
 
-    fn judge(approval: &Approval, checks: Checks) -> Result<(), Refusal> {
-        let request =
-            Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
-        validate(Some(approval), checks, false, &request, Compared::at(NOW, Digest([1; 32]))).map(|_| ())
+    const REQUEST: Request = Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2) };
+
+    fn judge(Case { approval, same_binding }: &Case, checks: Checks) -> Result<(), Refusal> {
+        let against = Compared { same_binding: *same_binding, ..Compared::at(NOW, Digest([1; 32])) };
+        validate(Some(approval), checks, false, &REQUEST, against).map(|_| ())
     }
 
     #[test]
     fn of_two_refusals_that_apply_the_earlier_one_is_the_answer() {
         for (first, (spoil_first, refusal)) in WRONGS.iter().enumerate() {
             for (spoil_second, _) in &WRONGS[first..] {
-                let mut approval = good();
-                spoil_second(&mut approval);
-                spoil_first(&mut approval);
-                assert_eq!(judge(&approval, Checks::ALL).as_ref(), Err(refusal));
+                let mut case = good();
+                spoil_second(&mut case);
+                spoil_first(&mut case);
+                assert_eq!(judge(&case, Checks::ALL).as_ref(), Err(refusal));
             }
         }
         assert_eq!(judge(&good(), Checks::ALL), Ok(()));
@@ -240,9 +243,9 @@ mod tests {
 
     #[test]
     fn a_check_that_is_left_out_is_not_made() {
-        let mut approval = good();
-        WRONGS.iter().for_each(|(spoil, _)| spoil(&mut approval));
-        assert_eq!(judge(&approval, Checks::default()), Ok(()));
+        let mut case = good();
+        WRONGS.iter().for_each(|(spoil, _)| spoil(&mut case));
+        assert_eq!(judge(&case, Checks::default()), Ok(()));
         for (index, (_, refusal)) in WRONGS.iter().enumerate() {
             let only = |wanted| index == wanted;
             let checks = Checks {
@@ -253,22 +256,22 @@ mod tests {
                 digest: only(4),
                 target: false,
             };
-            assert_eq!(judge(&approval, checks).as_ref(), Err(refusal));
+            assert_eq!(judge(&case, checks).as_ref(), Err(refusal));
         }
     }
 
     #[test]
     fn the_consume_looks_at_status_then_window_then_digest_then_lease() {
         let spoilt = |wrongs: &[usize]| {
-            let mut approval = good();
-            wrongs.iter().for_each(|&wrong| WRONGS[wrong].0(&mut approval));
-            approval
+            let mut case = good();
+            wrongs.iter().for_each(|&wrong| WRONGS[wrong].0(&mut case));
+            case
         };
         let leased = Guards { lease: true, ..Guards::ALL };
-        let judge_as = |held, approval: &Approval, guards| {
-            consume(approval.state(), Fences { held, latest: 2 }, guards, Digest([1; 32]), NOW)
+        let judge_as = |held, case: &Case, guards| {
+            consume(case.approval.state(), Fences { held, latest: 2 }, guards, Digest([1; 32]), NOW)
         };
-        let judge = |approval: &Approval, guards| judge_as(Some(1), approval, guards);
+        let judge = |case: &Case, guards| judge_as(Some(1), case, guards);
         assert_eq!(judge(&good(), Guards::ALL), Ok(()));
         assert_eq!(judge(&spoilt(&[1, 3, 4]), leased), Err(Refusal::APPROVAL_ALREADY_EXECUTED));
         assert_eq!(judge(&spoilt(&[3, 4]), leased), Err(Refusal::APPROVAL_EXPIRED));
@@ -290,9 +293,7 @@ mod tests {
 
     #[test]
     fn an_absent_approval_is_not_found_under_any_checks() {
-        let request =
-            Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding: good().binding };
-        let verdict = validate(None, Checks::default(), false, &request, Compared::at(NOW, Digest([1; 32])));
+        let verdict = validate(None, Checks::default(), false, &REQUEST, Compared::at(NOW, Digest([1; 32])));
         assert_eq!(verdict, Err(Refusal::APPROVAL_NOT_FOUND));
         assert_eq!(Request::parse_approval_id("17"), Err(Refusal::INVALID_APPROVAL_ID));
     }

@@ -133,7 +133,10 @@ async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
                 digest: reading.digest,
                 fence: reading.fence,
                 now: reading.now,
-                observed: Observed::default(),
+                observed: Observed {
+                    same_binding: reading.binding.as_ref() == Some(&ask.binding),
+                    ..Observed::default()
+                },
             }),
             Err(_) => promotion.resume(Reply::Failed),
         },

@@ -60,7 +60,7 @@ pub async fn request_once<S: Approvals>(
 
 fn of_this_ask(ask: &PromotionRequest, requested: Requested) -> Result<Requested, Refusal> {
     let record = &requested.record;
-    if record.payload != ask.payload || record.approval.binding != *ask.binding() {
+    if record.payload != ask.payload || record.binding != ask.binding {
         return Err(Refusal::IDEMPOTENCY_KEY_REUSED);
     }
     Ok(requested)

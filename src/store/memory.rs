@@ -41,7 +41,7 @@ use super::{
     TenantState, Tenants, TokenHash, Way, digest_of, preflight, secret::seal_of,
 };
 use crate::{
-    protocol::{Approval, Commit, Digest, Refusal, Step, Timestamp},
+    protocol::{Commit, Digest, Refusal, Step, Timestamp},
     store::memory::strategy::{DefaultStrategy, IdMap, RandomMap, Strategy},
 };
 
@@ -328,7 +328,7 @@ impl TeamState {
         let place_of = |place: u32| self.events.get(place as usize);
         let latest = entry.last_event.and_then(place_of);
         let events = std::iter::successors(latest, |event| event.before.and_then(place_of));
-        let Approval { binding, requested_by, .. } = &*entry.record.approval;
+        let (binding, requested_by) = (&entry.record.binding, &entry.record.approval.requested_by);
         let mut audit: Vec<AuditEvent> = events
             .map(|event| AuditEvent {
                 kind: event.kind,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::{
-    platform::{ApprovalRecord, Payload, PromotionRequest},
-    protocol::{Approval, Binding, Change, Digest, Status, Target, Timestamp},
+    platform::{ApprovalRecord, Binding, Payload, PromotionRequest},
+    protocol::{Approval, Change, Digest, Status, Target, Timestamp},
 };
 
 /// The approval that a request was given.
@@ -83,6 +83,8 @@ impl Query {
 pub struct Listed {
     /// The approval, without its secret.
     pub approval: Arc<Approval>,
+    /// What it is for.
+    pub binding: Binding,
     /// Time of the request.
     pub created_at: Timestamp,
     /// Time of the last change of status; `None` while pending.

@@ -13,8 +13,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use countersign::{
     protocol::{
-        Approval, ApprovalState, Binding, Change, Digest, Effect, Environment, Event, Flow, Guards, Kind,
-        Outcome, Promotion, Refusal, RefusalKind, Reply, Request, Status, Swap, Timestamp,
+        Approval, ApprovalState, Change, Digest, Effect, Event, Flow, Guards, Outcome, Promotion, Refusal,
+        RefusalKind, Reply, Request, Status, Swap, Timestamp,
     },
     store::memory::strategy::{Record, Strategy, consume, decide, sync::Word},
 };
@@ -234,9 +234,7 @@ pub(crate) fn two_insertions<S: Strategy + Default + 'static>() -> String {
 }
 
 fn request() -> Request {
-    let environment = |name| Environment::parse(name).expect("a legal name");
-    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    Request { approval: ID, team: Uuid::from_u128(2), binding }
+    Request { approval: ID, team: Uuid::from_u128(2) }
 }
 
 /// Drives the real promotion to its end on the strategy. With `fails`, its preflight fails.
@@ -249,7 +247,6 @@ fn promote<S: Strategy>(strategy: &S, flow: &Flow, index: u64, fails: bool) -> O
             id: ID,
             team: request.team,
             requested_by: "dev@example.com".into(),
-            binding: request.binding.clone(),
             digest: found.standing.digest,
             status: found.standing.status,
             expires_at: found.standing.expires_at,

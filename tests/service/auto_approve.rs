@@ -13,7 +13,7 @@ use crate::platform::{Platform, TEAM, environment, service};
 
 fn ask(platform: &Platform, key: Option<&str>) -> PromotionRequest {
     let mut ask = platform.ask(Uuid::nil());
-    ask.request.binding.to = environment("development");
+    ask.binding.to = environment("development");
     ask.key = key.map(Into::into);
     ask
 }
@@ -34,7 +34,7 @@ fn only_development_needs_no_approver() {
     let platform = Platform::new();
     let judge = |from: &str, to: &str, copy_vault| {
         let mut ask = platform.ask(Uuid::nil());
-        (ask.request.binding.from, ask.request.binding.to) = (environment(from), environment(to));
+        (ask.binding.from, ask.binding.to) = (environment(from), environment(to));
         ask.payload.copy_vault = copy_vault;
         is_auto_approved(&ask)
     };

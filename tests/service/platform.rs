@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, Environment, Flow, Kind, Outcome, Promotion, Request, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{Flow, Outcome, Promotion, Request, Timestamp},
     service::{Driver, InMemoryDeployer, step},
     store::{
         ApprovalRecord, Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service,
@@ -53,7 +54,8 @@ impl Platform {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM, binding },
+            request: Request { approval, team: TEAM },
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,

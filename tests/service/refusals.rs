@@ -2,9 +2,10 @@
 
 use crate::platform::{Platform, environment, service};
 use countersign::{
+    platform::{Environment, Kind},
     protocol::{
-        Act, Consume, Environment, Flow, Guards, Kind, Lease, Outcome, Promotion, Refusal, Request, Step,
-        StepAction, Via, Write, WriteTarget,
+        Act, Consume, Flow, Guards, Lease, Outcome, Promotion, Refusal, Request, Step, StepAction, Via,
+        Write, WriteTarget,
     },
     service::{Caller, Driver, admit, step},
     store::{Approvals, Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Team, Verdict},
@@ -60,7 +61,7 @@ fn twin_that_exists() -> Refusal {
     );
     let twin = || {
         let mut ask = platform.ask(Uuid::nil());
-        ask.request.binding.kind = Kind::ResourceTwin;
+        ask.binding.kind = Kind::ResourceTwin;
         ask.payload.source = database;
         platform.approve(ask)
     };
@@ -108,7 +109,7 @@ fn every_refusal_can_be_reached() {
         promoted(|_, ask| ask.request.approval = Uuid::nil()),
         promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::LOOKUP_FAILED)),
         promoted(|platform, ask| ask.request.approval = platform.requested(ask).approval.id),
-        promoted(|_, ask| ask.request.binding.to = environment("qa")),
+        promoted(|_, ask| ask.binding.to = environment("qa")),
         promoted(|platform, _| platform.clock.advance_ms(24 * 60 * 60 * 1000)),
         promoted(|platform, _| {
             platform.store.seed_services(

@@ -9,9 +9,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{
-        Binding, Commit, Digest, Environment, Flow, Kind, Outcome, Refusal, Request, Status, Step, Timestamp,
-    },
+    platform::{Binding, Environment, Kind},
+    protocol::{Commit, Digest, Flow, Outcome, Refusal, Request, Status, Step, Timestamp},
     service::{Driver, InMemoryDeployer},
     store::{
         Approvals, AttemptReads, AuditKind, Committed, Decision, EnvVars, Leases, MemoryStore, Operations,
@@ -105,7 +104,8 @@ fn race(flow: &'static str) -> Played {
     let source = store.seed_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = PromotionRequest {
-        request: Request { approval: Uuid::nil(), team: TEAM, binding },
+        request: Request { approval: Uuid::nil(), team: TEAM },
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,

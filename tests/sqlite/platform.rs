@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use countersign::{
-    protocol::{Binding, Environment, Flow, Kind, Request, Status, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{Flow, Request, Status, Timestamp},
     service::{Answer, Driver, InMemoryDeployer},
     store::{
         ApprovalRecord, Approvals, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Service,
@@ -72,7 +73,8 @@ impl Platform {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM, binding },
+            request: Request { approval, team: TEAM },
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,

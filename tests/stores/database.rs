@@ -7,7 +7,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::{Environment, Refusal, Timestamp},
+    platform::Environment,
+    protocol::{Refusal, Timestamp},
     store::{
         Job, Resource, Stack, StoreError,
         sql::{Engine, SqlStore},

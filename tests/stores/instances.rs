@@ -12,7 +12,8 @@ mod tls;
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, Digest, Kind, Request},
+    platform::{Binding, Kind},
+    protocol::{Digest, Request},
     service::Driver,
     store::{
         Approvals, Decision, Ids, Payload, Plan, PromotionRequest, Team, Tenants, Verdict,
@@ -114,7 +115,8 @@ async fn approved(store: &PostgresStore) -> PromotionRequest {
     let stack = stack.expect("nothing fails").expect("there is room");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let mut ask = PromotionRequest {
-        request: Request { approval: Uuid::nil(), team: TEAM, binding },
+        request: Request { approval: Uuid::nil(), team: TEAM },
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,

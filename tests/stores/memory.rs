@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
 
 use countersign::{
-    protocol::{Environment, Refusal, Timestamp},
-    store::memory::strategy::Strategy,
-    store::{Job, MemoryStore, Resource, Stack},
+    platform::Environment,
+    protocol::{Refusal, Timestamp},
+    store::{Job, MemoryStore, Resource, Stack, memory::strategy::Strategy},
 };
 use countersign_contract::{
     AnyStore, Backend, Later,

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 
 use countersign::{
-    protocol::{Digest, Environment, Status, Timestamp},
+    platform::Environment,
+    protocol::{Digest, Status, Timestamp},
     store::{AuditKind, Job, JobState, Service, Stack, StackStatus},
 };
 use countersign_models::replay::{About, Records};

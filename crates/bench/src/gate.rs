@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
-    protocol::{Binding, Change, Commit, Digest, Environment, Flow, Guards, Kind as About, Request, Step},
+    platform::{Binding, Environment, Kind as About},
+    protocol::{Change, Commit, Digest, Flow, Guards, Request, Step},
     store::{
         Approvals, Committed, Decision, NewStack, Payload, Plan, PromotionRequest, Service, StoreError,
         StoreErrorKind, Team, Tenants, Verdict,
@@ -66,7 +67,8 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         .await?
         .map_err(|_| StoreError::not_applied("the template is refused"))?;
     let mut ask = PromotionRequest {
-        request: Request::for_new(TEAM, Binding { kind: About::Stack, from, to }),
+        request: Request::for_new(TEAM),
+        binding: Binding { kind: About::Stack, from, to },
         requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,

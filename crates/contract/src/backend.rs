@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use countersign::{
-    protocol::{Environment, Refusal, Timestamp},
+    platform::Environment,
+    protocol::{Refusal, Timestamp},
     store::{Job, Resource, Stack},
 };
 use uuid::Uuid;

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use countersign::{
-    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    platform::Environment,
+    protocol::{Commit, Digest, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Approvals, AttemptReads, AttemptStore, AuditEvent, Backlog, BreakGlass, Claim,
         Committed, Decision, DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack,

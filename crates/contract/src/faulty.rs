@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use countersign::{
-    protocol::{Change, Commit, Digest, Environment, Refusal, Step, Timestamp},
+    platform::Environment,
+    protocol::{Change, Commit, Digest, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed,
         DeployLog, GlassBroken, Leased, Leases, NewResource, NewStack, Notice, NoticeState, Operations,

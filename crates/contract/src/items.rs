@@ -12,7 +12,8 @@ use countersign::{
     },
 };
 use countersign::{
-    protocol::{Binding, Environment, Kind, Request},
+    platform::{Binding, Environment, Kind},
+    protocol::Request,
     store::{Payload, PromotionRequest},
 };
 use tokio::sync::Barrier;
@@ -276,7 +277,8 @@ async fn a_lease_is_exclusive_until_it_expires_or_is_released(shop: Shop) {
     let name = |name| Environment::parse(name).expect("a legal name");
     let binding = Binding { kind: Kind::Stack, from: name("issued"), to: name("used") };
     let ask = |team| PromotionRequest {
-        request: Request { approval: code, team, binding: binding.clone() },
+        request: Request { approval: code, team },
+        binding: binding.clone(),
         requested_by: ALICE.into(),
         payload: Payload { source: team, name: None, copy_vault: false },
         key: None,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use countersign::{
+    platform::{Binding, Environment, Kind},
     protocol::{
-        Binding, Change, Commit, Consume, Environment, Flow, Guards, Kind, Outcome, Promotion, Refusal,
-        Request, Status, Step, StepAction, Timestamp,
+        Change, Commit, Consume, Flow, Guards, Outcome, Promotion, Refusal, Request, Status, Step,
+        StepAction, Timestamp,
     },
     service::{Driver, InMemoryDeployer, step},
     store::{
@@ -115,7 +116,8 @@ impl World {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM, binding },
+            request: Request { approval, team: TEAM },
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,

@@ -144,13 +144,13 @@ impl Approvals for Coupons {
             id: Uuid::from_u128(0x100 + rows.len() as u128),
             team: ask.request.team,
             requested_by: ask.requested_by.clone(),
-            binding: ask.binding().clone(),
             digest: digest_of(ask, &[]),
             status: if self.is(Mistake::NeedsNoDecision) { Status::Approved } else { Status::Pending },
             expires_at: Timestamp(now.0 + APPROVAL_WINDOW_MS),
         };
         let record = ApprovalRecord {
             approval: Arc::new(approval),
+            binding: ask.binding.clone(),
             payload: ask.payload.clone(),
             services: Arc::from([]),
             bound: None,
@@ -201,6 +201,7 @@ impl Approvals for Coupons {
         let approved = row.map(|row| row.record.approval.digest);
         Ok(Reading {
             approval: row.map(|row| Arc::clone(&row.record.approval)),
+            binding: row.map(|row| row.record.binding.clone()),
             digest: approved.filter(|_| self.is(Mistake::ForgetsTheContent)).unwrap_or(digest),
             fence: row.map_or(0, |row| row.fence),
             now,
@@ -220,6 +221,7 @@ impl Approvals for Coupons {
             .filter(listed)
             .map(|Row { record, .. }| Listed {
                 approval: Arc::clone(&record.approval),
+                binding: record.binding.clone(),
                 created_at: record.created_at,
                 decided_at: record.decided_at,
             })

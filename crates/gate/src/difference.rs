@@ -2,7 +2,7 @@
 //! for. Values of variables and vault keys are not shown.
 
 use countersign::{
-    protocol::Kind,
+    platform::Kind,
     store::{ApprovalRecord, BoundValue, Difference, Service},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Line {
 
 /// Services first, then variables, then vault keys. A twin has none.
 pub(crate) fn lines(record: &ApprovalRecord) -> Vec<Line> {
-    if record.approval.binding.kind == Kind::ResourceTwin {
+    if record.binding.kind == Kind::ResourceTwin {
         return Vec::new();
     }
     let bound = record.bound.as_deref();
@@ -48,7 +48,7 @@ pub(crate) fn lines(record: &ApprovalRecord) -> Vec<Line> {
         value: String::new(),
         change: format!("removed, was {}", described(before)),
     }));
-    let (from, to) = (&record.approval.binding.from, &record.approval.binding.to);
+    let (from, to) = (&record.binding.from, &record.binding.to);
     let values = |kind: &'static str, values: &[BoundValue]| -> Vec<Line> {
         let line = |value: &BoundValue| Line {
             kind,

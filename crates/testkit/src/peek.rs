@@ -1,9 +1,9 @@
 //! Reads the content of a store in memory, bypassing the contract.
 
 use countersign::{
-    protocol::{Digest, Environment, Timestamp},
-    store::memory::strategy::Strategy,
-    store::{Approvals, Job, MemoryStore, PromotionRequest, Resource, Stack},
+    platform::Environment,
+    protocol::{Digest, Timestamp},
+    store::{Approvals, Job, MemoryStore, PromotionRequest, Resource, Stack, memory::strategy::Strategy},
 };
 use countersign_models::fixtures::run_ready;
 use uuid::Uuid;

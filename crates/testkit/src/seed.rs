@@ -1,7 +1,7 @@
 //! Writes what a test begins with, through the contract, and waits for it.
 
 use countersign::{
-    protocol::Environment,
+    platform::Environment,
     store::{EnvVars, NewResource, NewStack, ResourceKind, Service, Team, Tenants},
 };
 use countersign_models::fixtures::block_on;

@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use countersign::{
-    protocol::{Change, Commit, Consume, Digest, Environment, Guards, Step, StepAction, Timestamp},
+    platform::Environment,
+    protocol::{Change, Commit, Consume, Digest, Guards, Step, StepAction, Timestamp},
     store::{
         Approvals, Committed, Job, JobState, PromotionRequest, Resource, Stack, StoreError, Tenants,
         sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},

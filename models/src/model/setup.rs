@@ -1,8 +1,8 @@
 //! The model of a flow: its atomic actions, the participants, and the fields of a state.
 
 use countersign::protocol::{
-    Approval, Atomicity, Binding, Change, Digest, Effect, Environment, Flow, Kind, Member, Method, OnError,
-    OnHeld, Position, Promotion, Refusal, Request, Retry, Status, StepAction, Storage, Via, WriteTarget,
+    Approval, Atomicity, Change, Digest, Effect, Flow, Member, Method, OnError, OnHeld, Position, Promotion,
+    Refusal, Request, Retry, Status, StepAction, Storage, Via, WriteTarget,
 };
 use uuid::Uuid;
 
@@ -51,18 +51,15 @@ pub(super) fn of_callers_who_retry(flow: Flow, bounds: Bounds, transitions: Tran
 fn with_cast(flow: Flow, bounds: Bounds, transitions: Transitions, cast: Vec<Cast>) -> Model {
     assert!(usize::from(bounds.consumers) <= MAX_CONSUMERS, "at most {MAX_CONSUMERS} callers");
     assert!(bounds.crashes.max(bounds.faults) <= Bounds::MAX_BUDGET, "a budget beyond the most");
-    let environment = |name| Environment::parse(name).expect("a legal name");
-    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let (id, team) = (Uuid::from_u128(1), Uuid::from_u128(2));
     // Another payload names the same object, owner and environments: only the digest tells them apart. A stranger
     // fails the owner's check and nothing else.
-    let request = Request { approval: id, team, binding: binding.clone() };
-    let other_tenant = Request { team: Uuid::from_u128(3), ..request.clone() };
+    let request = Request { approval: id, team };
+    let other_tenant = Request { team: Uuid::from_u128(3), ..request };
     let approvals = Status::ALL.map(|status| Approval {
         id,
         team,
         requested_by: "dev@example.com".into(),
-        binding: binding.clone(),
         digest: Payload::Approved.digest(),
         status,
         expires_at: EXPIRES_AT,

@@ -49,6 +49,7 @@ impl Model {
                         uses: state.world.uses,
                         own_use: self.has_own_use(state, attempt),
                         target_is_current: !state.world.target_drifted,
+                        same_binding: true,
                     },
                 }
             }

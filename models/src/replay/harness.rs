@@ -3,7 +3,8 @@
 use std::future::Future;
 
 use countersign::{
-    protocol::{Environment, Refusal, Status, Timestamp},
+    platform::Environment,
+    protocol::{Refusal, Status, Timestamp},
     store::{AuditKind, Job, Stack, Store, Tenants},
 };
 use uuid::Uuid;

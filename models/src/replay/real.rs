@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{
-        Binding, Checkpoint, Digest, Effect, Environment, Kind, Outcome, Promotion, Request, Retry, Timestamp,
-    },
+    platform::{Binding, Environment, Kind},
+    protocol::{Checkpoint, Digest, Effect, Outcome, Promotion, Request, Retry, Timestamp},
     service::{InMemoryDeployer, launch, step},
     store::{
         Approvals, Decision, EnvVars, JobState, Lease, Leases, NewStack, Outbox, Payload, Plan,
@@ -94,14 +93,11 @@ impl Real {
         let approved = stack("approved", None);
         let other = stack("other", Some(approved.id));
         let ask = |source, approval, key| PromotionRequest {
-            request: Request {
-                approval,
-                team: TEAM,
-                binding: Binding {
-                    kind: Kind::Stack,
-                    from: environment("staging"),
-                    to: environment("production"),
-                },
+            request: Request { approval, team: TEAM },
+            binding: Binding {
+                kind: Kind::Stack,
+                from: environment("staging"),
+                to: environment("production"),
             },
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: true },

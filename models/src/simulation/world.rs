@@ -13,7 +13,8 @@ mod time;
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Environment, Outcome, Timestamp},
+    platform::Environment,
+    protocol::{Outcome, Timestamp},
     service::Worked,
     store::{Clock, Service, StoreError},
 };

@@ -4,23 +4,21 @@ use uuid::Uuid;
 
 use super::*;
 use crate::protocol::{
-    Act, Approval, Atomicity, Binding, Checks, Consume, Environment, Guards, Kind, Member, Observed, Status,
-    Timestamp, Via, Write, WriteTarget,
+    Act, Approval, Atomicity, Checks, Consume, Guards, Member, Observed, Status, Timestamp, Via, Write,
+    WriteTarget,
 };
 
 const READ: Digest = Digest([2; 32]);
 const BEGAN: Digest = Digest([1; 32]);
 
 fn request() -> Request {
-    let environment = |name| Environment::parse(name).expect("a legal name");
-    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2), binding }
+    Request { approval: Uuid::from_u128(1), team: Uuid::from_u128(2) }
 }
 
 fn approval(status: Status) -> Approval {
-    let Request { approval: id, team, binding } = request();
+    let Request { approval: id, team } = request();
     let requested_by = "dev@example.com".into();
-    Approval { id, team, requested_by, binding, digest: READ, status, expires_at: Timestamp(100) }
+    Approval { id, team, requested_by, digest: READ, status, expires_at: Timestamp(100) }
 }
 
 /// A flow of these steps, with a consume at the end unless they contain one.
@@ -412,7 +410,7 @@ fn a_checkpoint_of_another_flow_or_request_is_refused() {
     let restore = |flow: &Flow, request: &Request| Promotion::restore(flow, request, &at).map(drop);
     assert_eq!(restore(&short, &request), Ok(()));
     assert_eq!(restore(&Flow::atomic_commit(), &request), Err(InvalidCheckpoint::OtherFlow));
-    let other = Request { approval: Uuid::from_u128(9), ..request.clone() };
+    let other = Request { approval: Uuid::from_u128(9), ..request };
     assert_eq!(restore(&short, &other), Err(InvalidCheckpoint::OtherRequest));
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{ApprovalEntry, MemoryStore, TeamState, no_such_team, operations::NoticeRow};
 use crate::{
+    platform::Binding,
     protocol::{
         Approval, ApprovalState, Event as ProtocolEvent, Refusal, Status, Timestamp, Validity, transition,
     },
@@ -42,14 +43,14 @@ impl<S: Strategy> MemoryStore<S> {
         team.approvals.get(&id).map(|entry| self.as_it_stands(entry))
     }
 
-    /// The approval with its current status, and its latest fencing number.
-    fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<(Arc<Approval>, u64)> {
+    /// The approval with its current status, what it is for, and its latest fencing number.
+    fn approval_now(&self, team: &TeamState, id: Uuid) -> Option<(Arc<Approval>, Binding, u64)> {
         let entry = team.approvals.get(&id)?;
         let mut approval = Arc::clone(&entry.record.approval);
         if let Some(record) = self.standings.read(id) {
             set_status(&mut approval, record.standing.status);
         }
-        Some((approval, entry.fence()))
+        Some((approval, entry.record.binding.clone(), entry.fence()))
     }
 
     pub(super) fn reading(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
@@ -67,8 +68,13 @@ impl<S: Strategy> MemoryStore<S> {
             team = tenant.state();
             approval = foreign;
         }
-        let (approval, fence) = approval.map_or((None, 0), |(row, fence)| (Some(row), fence));
-        Ok(Reading { approval, digest: team.digest(ask), fence, now: self.clock.now() })
+        let (digest, now) = (team.digest(ask), self.clock.now());
+        Ok(match approval {
+            Some((row, binding, fence)) => {
+                Reading { approval: Some(row), binding: Some(binding), digest, fence, now }
+            }
+            None => Reading { approval: None, binding: None, digest, fence: 0, now },
+        })
     }
 
     pub(super) fn page(&self, query: &Query) -> Page {
@@ -80,10 +86,10 @@ impl<S: Strategy> MemoryStore<S> {
         for team in teams {
             let team = team.state();
             for record in team.approvals.values().map(|entry| self.as_it_stands(entry)) {
-                let ApprovalRecord { approval, created_at, decided_at, .. } = record;
+                let ApprovalRecord { approval, binding, created_at, decided_at, .. } = record;
                 if query.status.is_none_or(|status| status == approval.status) {
                     let place = Place { created_at, id: approval.id };
-                    found.push((place, Listed { approval, created_at, decided_at }));
+                    found.push((place, Listed { approval, binding, created_at, decided_at }));
                 }
             }
         }
@@ -131,11 +137,11 @@ impl<S: Strategy> MemoryStore<S> {
                 id,
                 team: ask.request.team,
                 requested_by: ask.requested_by.clone(),
-                binding: ask.binding().clone(),
                 digest: standing.digest,
                 status: standing.status,
                 expires_at: standing.expires_at,
             }),
+            binding: ask.binding.clone(),
             payload: ask.payload.clone(),
             services: team.tenant_state.services_to_approve(ask),
             bound: Some(bound),

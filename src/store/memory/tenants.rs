@@ -6,11 +6,12 @@ use uuid::Uuid;
 
 use super::{ApprovalEntry, MemoryStore, TeamState, Tenant, no_such_team};
 use crate::{
-    protocol::{Environment, Refusal, Timestamp},
-    store::memory::strategy::{IdMap, Record, Strategy},
+    platform::Environment,
+    protocol::{Refusal, Timestamp},
     store::{
         ApprovalRecord, AuditKind, BreakGlass, GlassBroken, Job, NewResource, NewStack, Query, Resource,
         Service, Stack, StackStatus, StoreError, Team, TenantState, Tenants, Vault, VaultEntry, Way,
+        memory::strategy::{IdMap, Record, Strategy},
     },
 };
 

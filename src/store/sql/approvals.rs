@@ -10,7 +10,8 @@ use super::{
     rows::{Columns, approval_columns, first, unreadable, values},
 };
 use crate::{
-    protocol::{Approval, Binding, Digest, Refusal, Status, Timestamp},
+    platform::Binding,
+    protocol::{Approval, Digest, Refusal, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Decider, Decision, Execution, Ids,
         Listed, Named, Page, PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, Seal,
@@ -49,8 +50,10 @@ impl Transaction for ReadApproval {
         // A twin's source is a resource: it has no services.
         let fence = columns.take()?;
         let services = services.filter(|_| !ask.is_twin()).unwrap_or_else(|| Arc::from([]));
-        let approval = if columns.is_null() { None } else { Some(columns.approval()?.approval) };
-        Ok(Done::Commit(Some(Reading { approval, digest: digest_of(ask, &services), fence, now })))
+        let record = if columns.is_null() { None } else { Some(columns.approval()?) };
+        let (approval, binding) = record.map(|record| (record.approval, record.binding)).unzip();
+        let digest = digest_of(ask, &services);
+        Ok(Done::Commit(Some(Reading { approval, binding, digest, fence, now })))
     }
 }
 
@@ -104,11 +107,11 @@ impl Transaction for Request {
                 id: self.ids.next(),
                 team: ask.request.team,
                 requested_by: ask.requested_by.clone(),
-                binding: ask.binding().clone(),
                 digest,
                 status: Status::Pending,
                 expires_at: Timestamp(now.0.saturating_add(APPROVAL_WINDOW_MS)),
             }),
+            binding: ask.binding.clone(),
             payload: ask.payload.clone(),
             services: tenant_state.services_to_approve(ask),
             bound: Some(Arc::new(bound)),
@@ -195,8 +198,8 @@ impl Request {
                               expires_at, bound) \
                               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
                               ON CONFLICT (team, request_key) DO NOTHING";
-        let ApprovalRecord { approval, payload, services, bound, created_at, .. } = record;
-        let Approval { id, team, requested_by, binding, digest, status, expires_at } = &**approval;
+        let ApprovalRecord { approval, binding, payload, services, bound, created_at, .. } = record;
+        let Approval { id, team, requested_by, digest, status, expires_at } = &**approval;
         let Binding { kind, from, to } = binding;
         let token = super::Value::Bytes(TokenHash::of(&self.ids.token(*id)).0.to_vec());
         let parameters = values![
@@ -554,8 +557,8 @@ impl Transaction for List {
 }
 
 fn listed(row: super::Row) -> Result<Listed, SqlError> {
-    let ApprovalRecord { approval, created_at, decided_at, .. } = Columns::of(row).approval()?;
-    Ok(Listed { approval, created_at, decided_at })
+    let ApprovalRecord { approval, binding, created_at, decided_at, .. } = Columns::of(row).approval()?;
+    Ok(Listed { approval, binding, created_at, decided_at })
 }
 
 /// The events about an approval.

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::{Row, SqlError, Value};
 use crate::{
-    protocol::{Approval, Binding, Digest, Environment, Kind, Status, Target, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{Approval, Digest, Status, Target, Timestamp},
     store::{
         ApprovalRecord, AuditKind, Bound, BoundTarget, BoundValue, Difference, EnvVars, Execution, Payload,
         Plan, Resource, ResourceKind, Service, Stack, StackStatus, Way,
@@ -70,7 +71,8 @@ impl Columns {
         let binding = Binding { kind: self.take()?, from: self.take()?, to: self.take()? };
         let (digest, status, expires_at) = (self.take()?, self.take()?, self.take()?);
         Ok(ApprovalRecord {
-            approval: Arc::new(Approval { id, team, requested_by, binding, digest, status, expires_at }),
+            approval: Arc::new(Approval { id, team, requested_by, digest, status, expires_at }),
+            binding,
             payload: Payload { source: self.take()?, name: self.take()?, copy_vault: self.take()? },
             services: self.take()?,
             bound: self.take()?,

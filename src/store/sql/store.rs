@@ -23,7 +23,8 @@ use super::{
     },
 };
 use crate::{
-    protocol::{Commit, Digest, Environment, Refusal, Step, Timestamp},
+    platform::Environment,
+    protocol::{Commit, Digest, Refusal, Step, Timestamp},
     store::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,

@@ -11,7 +11,8 @@ use super::{
     rows::{Columns, resource_columns, stack_columns, values},
 };
 use crate::{
-    protocol::{Environment, Refusal},
+    platform::Environment,
+    protocol::Refusal,
     store::{
         BreakGlass, GlassBroken, Ids, NewResource, NewStack, Query, Resource, Service, Stack, StackStatus,
         Team, TenantState,

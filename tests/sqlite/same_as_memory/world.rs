@@ -3,9 +3,10 @@
 use std::{fmt::Debug, sync::Arc};
 
 use countersign::{
+    platform::{Binding, Environment, Kind},
     protocol::{
-        Atomicity, Binding, Change, Commit, Consume, Digest, Environment, Flow, Kind, Member, Refusal,
-        Request, Step, StepAction, Swap, Target, Timestamp, Via, Write, WriteTarget,
+        Atomicity, Change, Commit, Consume, Digest, Flow, Member, Refusal, Request, Step, StepAction, Swap,
+        Target, Timestamp, Via, Write, WriteTarget,
     },
     service::{Driver, InMemoryDeployer},
     store::{
@@ -297,7 +298,8 @@ impl<S: Store + Tenants + Operations> World<S> {
             if wish.twin { self.twins[wish.source % self.twins.len()] } else { self.source(wish.source).id };
         let name = wish.name.map(|name| format!("name {name}"));
         PromotionRequest {
-            request: Request { approval, team: TEAM, binding },
+            request: Request { approval, team: TEAM },
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name, copy_vault: wish.copy_vault },
             key: key_of(key),

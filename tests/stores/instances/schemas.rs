@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Binding, Digest, Guards, Kind, Request},
+    platform::{Binding, Kind},
+    protocol::{Digest, Guards, Request},
     store::{
         Committed, Leased, Leases, Operations, Payload, PromotionRequest,
         postgres::{OpenError, PostgresStore},
@@ -57,7 +58,8 @@ pub(super) async fn tables_of_the_first_schema_are_migrated_and_their_approval_c
     let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = PromotionRequest {
-        request: Request { approval: Uuid::from_u128(1), team: TEAM, binding },
+        request: Request { approval: Uuid::from_u128(1), team: TEAM },
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,

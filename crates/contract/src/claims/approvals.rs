@@ -18,8 +18,8 @@ pub(super) async fn a_request_is_pending_and_bound_to_what_it_was_made_for(world
     let record = world.requested(&ask).await;
     let approval = &record.approval;
     assert_eq!(
-        (approval.team, &approval.binding, &approval.requested_by),
-        (TEAM, ask.binding(), &ask.requested_by)
+        (approval.team, &record.binding, &approval.requested_by),
+        (TEAM, &ask.binding, &ask.requested_by)
     );
     assert_eq!(approval.digest, world.source_digest(&ask).await);
     assert_eq!((approval.status, approval.expires_at), (Status::Pending, later(APPROVAL_WINDOW_MS)));
@@ -133,7 +133,7 @@ pub(super) async fn every_event_says_who_did_what_to_what(world: &World) {
         approval: ask.request.approval,
         at,
         by: by.into(),
-        binding: ask.binding().clone(),
+        binding: ask.binding.clone(),
         requested_by: "dev@example.com".into(),
         way: None,
         reason: None,

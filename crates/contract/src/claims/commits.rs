@@ -1,9 +1,10 @@
 //! Commits: judged in their order, by the store's clock, and then all of it happens or nothing.
 
 use countersign::{
+    platform::Kind,
     protocol::{
-        Act, Atomicity, Change, Checks, Commit, Consume, Digest, Flow, Guards, Kind, Member, Refusal, Status,
-        Step, StepAction, Target, Via, Write, WriteTarget,
+        Act, Atomicity, Change, Checks, Commit, Consume, Digest, Flow, Guards, Member, Refusal, Status, Step,
+        StepAction, Target, Via, Write, WriteTarget,
     },
     store::{
         APPROVAL_WINDOW_MS, Approvals, AuditKind, Committed, JobState, NewResource, PromotionRequest,
@@ -261,7 +262,7 @@ pub(super) async fn a_twin_is_created_once(world: &World) {
     let database = world.store().create_resource(TEAM, new).await.expect("nothing fails");
     let twin = async || {
         let mut ask = world.ask(Uuid::nil());
-        ask.request.binding.kind = Kind::ResourceTwin;
+        ask.binding.kind = Kind::ResourceTwin;
         ask.payload.source = database.id;
         world.approve(ask).await
     };

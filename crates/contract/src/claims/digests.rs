@@ -21,7 +21,7 @@ pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
         ask
     };
     let mut elsewhere = ask.clone();
-    elsewhere.request.binding.to = environment("qa");
+    elsewhere.binding.to = environment("qa");
     let asks = [
         ask.clone(),
         payload(|payload| payload.name = Some(String::new())),

@@ -1,7 +1,7 @@
 //! Launch jobs: leased once, fenced, launched again under the same key, and settled at the end.
 
 use countersign::{
-    protocol::Environment,
+    platform::Environment,
     service::launch,
     store::{JobState, Lease, Outbox, PromotionRequest, StackStatus},
 };
@@ -69,7 +69,7 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
 /// An approval for this environment that was executed, with a job.
 pub(super) async fn executed_into(world: &World, environment: Environment) -> PromotionRequest {
     let mut ask = world.ask(Uuid::nil());
-    ask.request.binding.to = environment;
+    ask.binding.to = environment;
     let ask = world.approve(ask).await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     ask
@@ -160,7 +160,7 @@ pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &Worl
     assert_eq!((settled, target(world).await), (Ok(()), StackStatus::Failed));
     // Or the given one.
     let mut elsewhere = world.ask(Uuid::nil());
-    elsewhere.request.binding.to = environment("qa");
+    elsewhere.binding.to = environment("qa");
     let elsewhere = world.approve(elsewhere).await;
     assert!(succeeded(&world.promote(&flow("consume-last"), &elsewhere).await));
     let find = async || {

@@ -163,7 +163,7 @@ pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap(world: &Arc<Wo
     for round in 0..ROUNDS {
         let there = world.backend.stacks(TEAM).await.len();
         let mut ask = world.ask(Uuid::nil());
-        ask.request.binding.to = environment(&format!("production-{round}"));
+        ask.binding.to = environment(&format!("production-{round}"));
         let ask = world.approve(ask).await;
         world.set_cap(there + 1).await;
         let done = concurrently(world, 4, |world, number| {

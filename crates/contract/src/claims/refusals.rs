@@ -101,7 +101,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
         (promoted(world, |ask| ask.request.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
         (lookup_failed, Refusal::LOOKUP_FAILED),
         (refused(world.promote(&flow("atomic-commit"), &pending).await), Refusal::APPROVAL_NOT_APPROVED),
-        (promoted(world, |ask| ask.request.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
+        (promoted(world, |ask| ask.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
         (expired, Refusal::APPROVAL_EXPIRED),
         (payload_mismatch, Refusal::APPROVAL_PAYLOAD_MISMATCH),
         (during(check(Refusal::FETCH_FAILED)).await, Refusal::FETCH_FAILED),

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
-    protocol::{Approval, Commit, Digest, Environment, Refusal, Status, Step, Target, Timestamp},
+    platform::Environment,
+    protocol::{Approval, Commit, Digest, Refusal, Status, Step, Target, Timestamp},
     store::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
@@ -36,12 +37,12 @@ impl Approvals for Idle {
             id: ask.request.approval,
             team: ask.request.team,
             requested_by: ask.requested_by.clone(),
-            binding: ask.request.binding.clone(),
             digest,
             status: Status::Approved,
             expires_at: Timestamp(self.now.0 + 1),
         };
-        Ok(Reading { approval: Some(Arc::new(approval)), digest, fence: 0, now: self.now })
+        let (approval, binding) = (Some(Arc::new(approval)), Some(ask.binding.clone()));
+        Ok(Reading { approval, binding, digest, fence: 0, now: self.now })
     }
 
     async fn commit(&self, _: &PromotionRequest, _: &Step, _: Commit<'_>) -> Result<Committed, StoreError> {

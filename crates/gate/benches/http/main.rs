@@ -23,7 +23,8 @@ use axum::{
     routing::post,
 };
 use countersign::{
-    protocol::{Binding, Environment, Kind, Request, Target, Timestamp},
+    platform::{Binding, Environment, Kind},
+    protocol::{Request, Target, Timestamp},
     service::InMemoryDeployer,
     store::{
         Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team, Verdict,
@@ -135,7 +136,8 @@ impl Gate {
         let bearer = mint(SECRET, &claims);
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
         let ask = PromotionRequest {
-            request: Request::for_new(TEAM, binding),
+            request: Request::for_new(TEAM),
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: false },
             key: None,

@@ -13,7 +13,8 @@ use super::{
     views::{ApprovalView, AuditView, DeployView, EventView, ListedView, OutcomeView, status_name},
 };
 use countersign::{
-    protocol::{Kind, Refusal, Request, Status},
+    platform::Kind,
+    protocol::{Refusal, Request, Status},
     service::Deployer,
     store::{ApprovalRecord, AuditEvent, AuditKind, Listed, StackStatus, StoreError},
 };
@@ -41,6 +42,7 @@ pub(super) async fn show_approval<B: Backend, D: Deployer + 'static>(
     let since = |status| record.decided_at.filter(|_| record.approval.status == status).map(rfc3339);
     let listed = Listed {
         approval: record.approval.clone(),
+        binding: record.binding.clone(),
         created_at: record.created_at,
         decided_at: record.decided_at,
     };
@@ -112,7 +114,7 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
     let Some(execution) = store.execution(team, approval).await? else { return Ok(None) };
     let source_id = execution.payload.source;
     let target = execution.target.map(|target| target.id);
-    let (source, status) = match record.approval.binding.kind {
+    let (source, status) = match record.binding.kind {
         Kind::Stack => {
             let source = store.stack_by_id(team, source_id).await?.map(|stack| stack.slug());
             let target = match target {
@@ -129,7 +131,7 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
             (Some(source_id.to_string()), target.map(|target| target.status))
         }
     };
-    let of_kind = |kind| target.filter(|_| record.approval.binding.kind == kind);
+    let of_kind = |kind| target.filter(|_| record.binding.kind == kind);
     let logs = store.deploy_logs(approval).await?;
     // The target may be another deploy's by now.
     let own = logs.last().map(|log| match log.exit_code {
@@ -140,7 +142,7 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
         action: action(execution.target),
         stack_id: of_kind(Kind::Stack),
         id: of_kind(Kind::ResourceTwin),
-        env: record.approval.binding.to.to_string(),
+        env: record.binding.to.to_string(),
         parent_id: source_id,
         source,
         vault_keys_copied: execution.vault_keys,

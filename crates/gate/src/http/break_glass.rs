@@ -10,7 +10,7 @@ use super::{
     views::{GlassBrokenListView, GlassBrokenView},
 };
 use countersign::{
-    protocol::Environment,
+    platform::Environment,
     service::{Admitted, Deployer, admit_change},
 };
 

@@ -4,7 +4,7 @@
 use unicode_security::confusable_detection::skeleton;
 
 use super::Problem;
-use countersign::protocol::Environment;
+use countersign::platform::Environment;
 
 /// The names that people expect.
 const WELL_KNOWN: [&str; 3] = ["development", "staging", "production"];

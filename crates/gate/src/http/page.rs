@@ -33,7 +33,8 @@ use crate::{
     legible::legible_lines,
 };
 use countersign::{
-    protocol::{Kind, Refusal, Status, Timestamp, Validity},
+    platform::Kind,
+    protocol::{Refusal, Status, Timestamp, Validity},
     service::Deployer,
     store::{ApprovalRecord, Decision, Named, PersonalDecision, StoreError, Verdict},
 };
@@ -120,7 +121,7 @@ pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
         return Err(Problem::from(Refusal::APPROVAL_GONE).about(Some(about(&record, false))));
     }
     let source = source(&app, &record).await?;
-    let binding = &record.approval.binding;
+    let binding = &record.binding;
     let what = match binding.kind {
         Kind::Stack => format!("promoting {source}"),
         Kind::ResourceTwin => format!("a twin of {source}"),
@@ -284,7 +285,7 @@ pub(super) async fn show_result<B: Backend, D: Deployer + 'static>(
 /// Status of an approval, for people.
 fn told(record: &ApprovalRecord) -> (&'static str, String) {
     let approval = &record.approval;
-    let (from, to) = (&approval.binding.from, &approval.binding.to);
+    let (from, to) = (&record.binding.from, &record.binding.to);
     let at = record.decided_at.map_or_else(String::new, |at| format!(" on {}", for_people(at)));
     match approval.status {
         Status::Pending => ("Not decided", "This has not been approved or rejected yet.".to_owned()),
@@ -316,7 +317,7 @@ async fn source<B: Backend, D: Deployer + 'static>(
     record: &ApprovalRecord,
 ) -> Result<String, StoreError> {
     let (team, id) = (record.approval.team, record.payload.source);
-    let name = match record.approval.binding.kind {
+    let name = match record.binding.kind {
         Kind::Stack => app.store().stack_by_id(team, id).await?.map(|stack| stack.name),
         Kind::ResourceTwin => app.store().resource(team, id).await?.map(|resource| resource.name),
     };

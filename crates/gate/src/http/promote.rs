@@ -25,7 +25,8 @@ use super::{
     views::{PendingView, PromotedView, TwinView},
 };
 use countersign::{
-    protocol::{Binding, Flow, Kind, Outcome, Refusal, Request, Status, Target},
+    platform::{Binding, Kind},
+    protocol::{Flow, Outcome, Refusal, Request, Status, Target},
     service::{
         Answer, Deployer, Driver, UnsupportedStep, admit, admit_source, is_auto_approved, request_decision,
     },
@@ -174,13 +175,13 @@ impl Order {
     ) -> Result<Self, Problem> {
         let named = approval.map(Request::parse_approval_id).transpose()?;
         let request = match named {
-            Some(approval) => Request { approval, team: session.team, binding },
-            None => Request::for_new(session.team, binding),
+            Some(approval) => Request { approval, team: session.team },
+            None => Request::for_new(session.team),
         };
         let by = session.email.as_deref().unwrap_or_default().into();
         let key = keyed.key.as_ref().map(|key| key.as_str().into());
         Ok(Self {
-            ask: PromotionRequest { request, requested_by: by, payload, key },
+            ask: PromotionRequest { request, binding, requested_by: by, payload, key },
             has_approval: named.is_some(),
         })
     }
@@ -216,7 +217,7 @@ impl Order {
         services: &[Service],
     ) -> Result<Done, Failed> {
         let (ask, store) = (&self.ask, app.store());
-        let flow: &Flow = match ask.binding().kind {
+        let flow: &Flow = match ask.binding.kind {
             Kind::Stack => &app.flows().stacks,
             Kind::ResourceTwin => &app.flows().twins,
         };
@@ -278,14 +279,14 @@ async fn ended<B: Backend, D: Deployer + 'static>(
                     wakeups.wake_workers();
                 }
             }
-            let vault_keys = match ask.binding().kind {
+            let vault_keys = match ask.binding.kind {
                 Kind::Stack => match app.store().execution(team, approval).await {
                     Ok(execution) => execution.map(|execution| execution.vault_keys),
                     Err(_) => without_vault_keys(flow, ask)?,
                 },
                 Kind::ResourceTwin => None,
             };
-            let env = ask.binding().to.to_string();
+            let env = ask.binding.to.to_string();
             return Ok(Done::Promoted(Promoted { approval, target, env, vault_keys, replayed }));
         }
         Outcome::Refused { refusal, .. } => (refusal, false),
@@ -381,8 +382,8 @@ impl Done {
                     },
                     approval_id: approval.id,
                     expires_at: rfc3339(approval.expires_at),
-                    from: approval.binding.from.to_string(),
-                    to: approval.binding.to.to_string(),
+                    from: record.binding.from.to_string(),
+                    to: record.binding.to.to_string(),
                     source,
                 };
                 ((StatusCode::ACCEPTED, Json(view)).into_response(), replayed)
@@ -400,14 +401,15 @@ impl Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign::protocol::Environment;
+    use countersign::platform::Environment;
 
     #[test]
     fn an_answer_that_can_be_had_again_is_whole_or_is_asked_for_again() {
         let env = |name| Environment::parse(name).expect("a legal name");
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
         let ask = PromotionRequest {
-            request: Request { approval: Uuid::nil(), team: Uuid::nil(), binding },
+            request: Request { approval: Uuid::nil(), team: Uuid::nil() },
+            binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: Uuid::nil(), name: None, copy_vault: true },
             key: None,

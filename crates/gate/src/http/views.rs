@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{bodies::ResourceType, time::rfc3339};
 use countersign::{
-    protocol::Kind,
+    platform::Kind,
     store::{AuditEvent, Listed, Resource, Service, Stack, StackStatus, Way},
 };
 
@@ -244,12 +244,12 @@ pub(super) struct ListedView {
 }
 
 impl From<&Listed> for ListedView {
-    fn from(Listed { approval, created_at, decided_at }: &Listed) -> Self {
+    fn from(Listed { approval, binding, created_at, decided_at }: &Listed) -> Self {
         Self {
             id: approval.id,
-            kind: kind_name(approval.binding.kind),
-            from_env: approval.binding.from.to_string(),
-            to_env: approval.binding.to.to_string(),
+            kind: kind_name(binding.kind),
+            from_env: binding.from.to_string(),
+            to_env: binding.to.to_string(),
             status: approval.status.to_string(),
             requested_by_email: approval.requested_by.to_string(),
             created_at: rfc3339(*created_at),

@@ -1,7 +1,8 @@
 //! Many who want the same approval, on an instance where one plans at a time.
 
 use countersign::{
-    protocol::{Binding, Kind, Request},
+    platform::{Binding, Kind},
+    protocol::Request,
     store::{AuditKind, Leased, Leases, Payload, PromotionRequest},
 };
 use countersign_gate::http::Flows;
@@ -16,7 +17,8 @@ const CALLERS: usize = 3;
 fn elsewhere(gate: &Gate, approval: Uuid) -> PromotionRequest {
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     PromotionRequest {
-        request: Request { team: TEAM, approval, binding },
+        request: Request { team: TEAM, approval },
+        binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: gate.source, name: None, copy_vault: false },
         key: None,

@@ -13,7 +13,8 @@ use axum::{
     http::{HeaderMap, Request, StatusCode, header},
 };
 use countersign::{
-    protocol::{Environment, Timestamp},
+    platform::Environment,
+    protocol::Timestamp,
     service::InMemoryDeployer,
     store::{AuditKind, EnvVars, MemoryStore, Plan, Service, Team, memory},
 };

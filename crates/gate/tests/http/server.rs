@@ -8,7 +8,8 @@ use axum::{
     http::{Request, StatusCode},
 };
 use countersign::{
-    protocol::{Environment, Flow},
+    platform::Environment,
+    protocol::Flow,
     service::{Deployer, Driver, Launch},
     store::{Approvals, Decision, EnvVars, MemoryStore, Plan, StackStatus, Team, Verdict},
 };

@@ -4,7 +4,8 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use countersign::{
-    protocol::{Binding, Environment, Flow, Kind, Outcome, Request},
+    platform::{Binding, Environment, Kind},
+    protocol::{Flow, Outcome, Request},
     service::{Driver, Launch},
     store::{
         Approvals, Clock, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest,
@@ -70,7 +71,8 @@ impl Platform {
         let (from, to) = (environment("staging"), environment("production"));
         let binding = Binding { kind: Kind::Stack, from, to };
         let mut ask = PromotionRequest {
-            request: Request { approval: Uuid::nil(), team: TEAM, binding },
+            request: Request { approval: Uuid::nil(), team: TEAM },
+            binding,
             requested_by: REQUESTER.into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,

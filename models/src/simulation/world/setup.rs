@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use countersign::{
-    protocol::{Approval, Binding, Change, Digest, Effect, Flow, Kind, Promotion, Request, Retry, Timestamp},
+    platform::{Binding, Kind},
+    protocol::{Approval, Change, Digest, Effect, Flow, Promotion, Request, Retry, Timestamp},
     store::{Approvals, EnvVars, NewStack, Payload, Plan, PromotionRequest, Team, Tenants},
 };
 use uuid::Uuid;
@@ -40,7 +41,7 @@ impl Simulation {
     /// # Panics
     /// If the scenario is inconsistent: see [`Scenario::check`].
     pub fn new(flow: Arc<Flow>, scenario: &Scenario, mutant: Option<Mutant>) -> Self {
-        let begins_at = first(&flow, &binding());
+        let begins_at = first(&flow);
         // A client of an endpoint without keys sends none.
         let keys = scenario.keys && flow.endpoint().retry == Retry::Key;
         let platform = Platform::new(flow, mutant, BEGIN);
@@ -91,7 +92,8 @@ fn binding() -> Binding {
 
 fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> PromotionRequest {
     PromotionRequest {
-        request: Request { approval, team: team_id(team), binding: binding() },
+        request: Request { approval, team: team_id(team) },
+        binding: binding(),
         requested_by: REQUESTER.into(),
         payload: Payload { source, name: None, copy_vault: true },
         key,
@@ -186,8 +188,8 @@ fn strangers(scenario: &Scenario) -> impl Iterator<Item = u8> {
 }
 
 /// First position of a promotion of this flow.
-fn first(flow: &Flow, binding: &Binding) -> At {
-    let request = Request { approval: Uuid::nil(), team: Uuid::nil(), binding: binding.clone() };
+fn first(flow: &Flow) -> At {
+    let request = Request { approval: Uuid::nil(), team: Uuid::nil() };
     let promotion = Promotion::begin(flow, &request, Digest([0; 32]));
     match promotion.effect() {
         Some(Effect::Commit(commit)) => At::Change {

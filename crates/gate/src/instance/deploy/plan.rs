@@ -6,7 +6,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use countersign::{
-    protocol::{Digest, Kind},
+    platform::Kind,
+    protocol::Digest,
     service::Launch,
     store::{ApprovalRecord, Service},
 };
@@ -68,15 +69,15 @@ impl Plan {
     pub fn of(launch: Launch, record: &ApprovalRecord) -> Self {
         let (approval, payload) = (&record.approval, &record.payload);
         let as_approved = launch.digest == approval.digest;
-        let to = approval.binding.to.to_string();
+        let to = record.binding.to.to_string();
         Self {
             approval_id: launch.approval,
             key: launch.key,
             fence: launch.key.map(|_| launch.fence),
             digest: hex(launch.digest),
-            kind: approval.binding.kind,
+            kind: record.binding.kind,
             source: payload.source,
-            from: approval.binding.from.to_string(),
+            from: record.binding.from.to_string(),
             target: PlanTarget { id: launch.target, name: payload.name.clone(), env: to.clone() },
             to,
             requested_by: approval.requested_by.to_string(),

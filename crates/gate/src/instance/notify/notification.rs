@@ -10,7 +10,8 @@ use crate::{
     legible::legible,
 };
 use countersign::{
-    protocol::{Kind, Timestamp},
+    platform::Kind,
+    protocol::Timestamp,
     store::{ApprovalRecord, Service},
 };
 
@@ -120,12 +121,12 @@ impl Notification {
         };
         let content = Content {
             link: format!("{}/approve/{token}", public_url.trim_end_matches('/')),
-            kind: match approval.binding.kind {
+            kind: match record.binding.kind {
                 Kind::Stack => "stack",
                 Kind::ResourceTwin => "resource's twin",
             },
-            from: approval.binding.from.to_string(),
-            to: approval.binding.to.to_string(),
+            from: record.binding.from.to_string(),
+            to: record.binding.to.to_string(),
             source: record.payload.source,
             requested_by: one_line(&approval.requested_by),
             created_at: rfc_3339(record.created_at),
