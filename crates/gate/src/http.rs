@@ -52,6 +52,7 @@ use limits::{Concurrent, Limiter};
 pub use limits::{Settings, TrustedHeader};
 pub use metrics::Metrics;
 use openapi::route;
+use problem::Code;
 pub use problem::Problem;
 pub use server::{serve, serve_probes};
 use session::Sessions;
@@ -281,14 +282,14 @@ impl<B: Backend, D: Deployer + 'static> App<B, D> {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Problem> {
         let place = self.0.under_way.clone().try_acquire_owned();
-        let place = place.map_err(|_| Problem::new("overloaded"))?;
+        let place = place.map_err(|_| Problem::new(Code::Overloaded))?;
         let shares = limits::current_shares();
         let work = async move {
             let done = work.await;
             drop((place, shares));
             done
         };
-        tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::new("internal"))
+        tokio::spawn(work.in_current_span()).await.map_err(|_| Problem::new(Code::Internal))
     }
 
     /// Waits until all tasks have ended.

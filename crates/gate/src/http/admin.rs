@@ -13,6 +13,7 @@ use super::{
     App, Backend, Problem,
     extract::{Parameters, Segments, id},
     openapi::{GiveUpRefusals, ListRefusals, RejectRefusals},
+    problem::Code,
     promote::about,
     session::Administrator,
     views::{GivenUpView, ListView, ListedView, RejectedView},
@@ -55,21 +56,21 @@ pub(super) async fn list<B: Backend, D: Deployer + 'static>(
         None => None,
         Some(name) => {
             let named = Status::ALL.into_iter().find(|status| status.to_string() == name);
-            Some(named.ok_or_else(|| Problem::new("invalid_status"))?)
+            Some(named.ok_or_else(|| Problem::new(Code::InvalidStatus))?)
         }
     };
     let limit = match asked.limit.as_deref() {
         None => None,
         Some(limit) => {
             let number = limit.parse().ok().filter(|limit| (1..=Query::MAX_LIMIT).contains(limit));
-            Some(number.ok_or_else(|| Problem::new("invalid_limit"))?)
+            Some(number.ok_or_else(|| Problem::new(Code::InvalidLimit))?)
         }
     };
     let after = match asked.cursor.as_deref() {
         None => None,
         Some(cursor) => {
             let place = app.cursors().read(team, cursor);
-            Some(place.ok_or_else(|| Problem::new("invalid_cursor"))?)
+            Some(place.ok_or_else(|| Problem::new(Code::InvalidCursor))?)
         }
     };
     let page = app.store().list_approvals(&Query { team: Some(team), status, limit, after }).await?;
@@ -94,7 +95,7 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
     Administrator(session): Administrator,
     Segments(approval): Segments<String>,
 ) -> Result<Json<RejectedView>, Problem> {
-    let approval = id(&approval).ok_or_else(|| Problem::new("invalid_id"))?;
+    let approval = id(&approval).ok_or_else(|| Problem::new(Code::InvalidId))?;
     let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
     let mine = app.clone();
     let team = session.team;
@@ -133,17 +134,17 @@ pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
     Administrator(session): Administrator,
     Segments(approval): Segments<String>,
 ) -> Result<Json<GivenUpView>, Problem> {
-    let approval = id(&approval).ok_or_else(|| Problem::new("invalid_id"))?;
+    let approval = id(&approval).ok_or_else(|| Problem::new(Code::InvalidId))?;
     let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
     let (mine, team) = (app.clone(), session.team);
     app.detached(async move {
         let store = mine.store();
-        let record = store.approval(team, approval).await?.ok_or_else(|| Problem::new("not_found"))?;
+        let record = store.approval(team, approval).await?.ok_or_else(|| Problem::new(Code::NotFound))?;
         if record.approval.status != Status::Executed {
-            return Err(Problem::new("approval_not_executed").about(Some(about(&record, false))));
+            return Err(Problem::new(Code::ApprovalNotExecuted).about(Some(about(&record, false))));
         }
         if !store.deploy_logs(approval).await?.is_empty() {
-            return Err(Problem::new("deploy_ended"));
+            return Err(Problem::new(Code::DeployEnded));
         }
         tracing::warn!(%approval, by, "an administrator gives up on a deploy");
         let output = format!("given up by {by}");

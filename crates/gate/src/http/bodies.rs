@@ -10,7 +10,7 @@ use axum::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
-use super::{App, Backend, Problem};
+use super::{App, Backend, Problem, problem::Code};
 use countersign::{
     service::Deployer,
     store::{ResourceKind, Service},
@@ -41,13 +41,13 @@ impl Body {
         let sent = request.headers().get(header::CONTENT_TYPE).and_then(|sent| sent.to_str().ok());
         let essence = sent.map(|sent| sent.split(';').next().unwrap_or_default().trim());
         if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case(kind)) {
-            return Err(Problem::new("unsupported_media_type"));
+            return Err(Problem::new(Code::UnsupportedMediaType));
         }
         let arrived = tokio::time::timeout(app.settings().body_time, Bytes::from_request(request, app)).await;
         match arrived {
-            Err(_) => Err(Problem::new("body_too_slow")),
+            Err(_) => Err(Problem::new(Code::BodyTooSlow)),
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(rejection)) if rejection.status() == 413 => Err(Problem::new("body_too_large")),
+            Ok(Err(rejection)) if rejection.status() == 413 => Err(Problem::new(Code::BodyTooLarge)),
             Ok(Err(_)) => Err(Problem::invalid_body(&"the body did not arrive")),
         }
     }

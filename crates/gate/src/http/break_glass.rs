@@ -5,6 +5,7 @@ use axum::{Json, extract::FromRequestParts, extract::State, http::request::Parts
 use super::{
     App, Backend, Problem,
     openapi::BreakGlassRefusals,
+    problem::Code,
     session::{Administrator, Session},
     time::rfc3339,
     views::{GlassBrokenListView, GlassBrokenView},
@@ -33,7 +34,7 @@ impl<S: Sync> FromRequestParts<S> for Reason {
             (Some(_), Some(_)) => "",
         };
         if text.is_empty() || text.len() > LONGEST {
-            return Err(Problem::new("invalid_break_glass"));
+            return Err(Problem::new(Code::InvalidBreakGlass));
         }
         Ok(Self(Some(text.to_owned())))
     }

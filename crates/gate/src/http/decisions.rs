@@ -9,6 +9,7 @@ use super::{
     bodies::{Body, checked_text},
     extract::Segments,
     openapi::PersonRefusals,
+    problem::Code,
     promote::about,
     session::Session,
     time::rfc3339,
@@ -78,11 +79,11 @@ async fn decide<B: Backend, D: Deployer + 'static>(
     let by = session.email.filter(|email| !email.is_empty()).ok_or(Refusal::MISSING_EMAIL)?;
     let requester = &record.approval.requested_by;
     if app.settings().forbid_self_approval && verdict == Verdict::Approve && same_mailbox(&by, requester) {
-        return Err(Problem::new("self_approval_forbidden"));
+        return Err(Problem::new(Code::SelfApprovalForbidden));
     }
     let is_administrator = session.admin && verdict != Verdict::Approve;
     if !is_administrator && !app.tenants().may_decide(team, requester, &by) {
-        return Err(Problem::new("not_an_approver"));
+        return Err(Problem::new(Code::NotAnApprover));
     }
     let DecisionBody { reason } = body.parse()?;
     reason.as_ref().map_or(Ok(()), |reason| checked_text("reason", reason, LONGEST_REASON))?;

@@ -3,7 +3,7 @@
 
 use unicode_security::confusable_detection::skeleton;
 
-use super::Problem;
+use super::{Problem, problem::Code};
 use countersign::platform::Environment;
 
 /// The names that people expect.
@@ -15,14 +15,14 @@ const SHORT: [&str; 6] = ["dev", "devel", "stage", "stg", "prod", "prd"];
 /// The environment of this name, if it is one and looks like no other.
 pub(super) fn named(name: &str) -> Result<Environment, Problem> {
     if is_look_alike(name, None) {
-        return Err(Problem::new("env_look_alike"));
+        return Err(Problem::new(Code::EnvLookAlike));
     }
     Ok(Environment::parse(name)?)
 }
 
 /// Refuses a target environment that looks like another one, or like the source's.
 pub(super) fn check(to: &str, from: &Environment) -> Result<(), Problem> {
-    if is_look_alike(to, Some(from)) { Err(Problem::new("env_look_alike")) } else { Ok(()) }
+    if is_look_alike(to, Some(from)) { Err(Problem::new(Code::EnvLookAlike)) } else { Ok(()) }
 }
 
 fn is_look_alike(name: &str, source: Option<&Environment>) -> bool {

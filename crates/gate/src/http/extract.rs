@@ -7,7 +7,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::Problem;
+use super::{Problem, problem::Code};
 use countersign::protocol::Refusal;
 
 /// The variable segments of a path. Those that are not even text name nothing.
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(_) => Err(Problem::new("invalid_query")),
+            Err(_) => Err(Problem::new(Code::InvalidQuery)),
         }
     }
 }

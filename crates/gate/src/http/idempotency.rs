@@ -4,7 +4,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{App, Backend, Problem};
+use super::{App, Backend, Problem, problem::Code};
 use countersign::{
     protocol::Digest,
     service::{Deployer, IdempotencyKey, Terms, Use, under_key},
@@ -30,9 +30,9 @@ impl<S: Sync> FromRequestParts<S> for Keyed {
             (None, _) => None,
             (Some(only), None) => {
                 let key = IdempotencyKey::parse(only.as_bytes());
-                Some(key.map_err(|_| Problem::new("invalid_idempotency_key"))?)
+                Some(key.map_err(|_| Problem::new(Code::InvalidIdempotencyKey))?)
             }
-            (Some(_), Some(_)) => return Err(Problem::new("invalid_idempotency_key")),
+            (Some(_), Some(_)) => return Err(Problem::new(Code::InvalidIdempotencyKey)),
         };
         let mut hash = Sha256::new();
         for part in [parts.method.as_str(), parts.uri.path()] {

@@ -20,7 +20,7 @@ use governor::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{App, Backend, Problem};
+use super::{App, Backend, Problem, problem::Code};
 use countersign::{
     service::Deployer,
     store::{Clock, MonotonicClock},
@@ -194,7 +194,7 @@ pub(super) async fn concurrent<B: Backend, D: Deployer + 'static>(
     let address = address(request.headers(), connection, app.settings().trusted_header);
     match app.concurrent().begin(address, request.headers()) {
         Some(shares) => SHARES.scope(Arc::new(shares), next.run(request)).await,
-        None => Problem::new("too_many_requests").into_response(),
+        None => Problem::new(Code::TooManyRequests).into_response(),
     }
 }
 
@@ -239,7 +239,7 @@ impl Limiter {
         let key = if is_crowded { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { network(address) };
         self.limiter.check_key(&key).map_err(|until| {
             let wait = until.wait_time_from(governor::clock::Clock::now(&self.clock));
-            Problem::new("too_many_requests").retry_after_s(wait.as_secs() + 1)
+            Problem::new(Code::TooManyRequests).retry_after_s(wait.as_secs() + 1)
         })
     }
 }

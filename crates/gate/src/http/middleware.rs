@@ -11,7 +11,7 @@ use axum::{
 };
 use tracing::Instrument;
 
-use super::{App, Backend, Problem};
+use super::{App, Backend, Problem, problem::Code};
 use countersign::service::Deployer;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -39,14 +39,14 @@ pub(super) async fn observed<B: Backend, D: Deployer + 'static>(
         // A caller who hangs up drops this future; work that must complete runs in a separate task.
         match tokio::time::timeout(app.settings().request_time, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => Problem::new("timed_out").into_response(),
+            Err(_) => Problem::new(Code::TimedOut).into_response(),
         }
     };
     let mut response = answer.instrument(span.clone()).await;
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Problem>().is_none()
     {
         let allow = response.headers().get(header::ALLOW).cloned();
-        response = Problem::new("method_not_allowed").allow(allow).into_response();
+        response = Problem::new(Code::MethodNotAllowed).allow(allow).into_response();
     }
     if let Ok(traceparent) = HeaderValue::from_str(&trace.header()) {
         response.headers_mut().insert(TRACEPARENT, traceparent);
@@ -69,12 +69,12 @@ pub(super) async fn observed<B: Backend, D: Deployer + 'static>(
 /// A handler has panicked. What it was about stays untold.
 pub(super) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
     tracing::error!("a handler panicked");
-    Problem::new("internal").into_response()
+    Problem::new(Code::Internal).into_response()
 }
 
 /// There is nothing at this address.
 pub(super) async fn no_such_path() -> Problem {
-    Problem::new("no_such_path")
+    Problem::new(Code::NoSuchPath)
 }
 
 /// A request's place in a trace, as W3C's trace context has it.

@@ -24,6 +24,7 @@ use super::{
     extract::Segments,
     limits::{Limited, Settings},
     openapi::{DecisionRefusals, PageRefusals},
+    problem::Code,
     promote::about,
     time::{for_people, rfc3339},
 };
@@ -175,7 +176,7 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
     request: Request,
 ) -> Result<Response, Problem> {
     if is_cross_site(request.headers(), app.settings()) {
-        return Err(Problem::new("cross_site"));
+        return Err(Problem::new(Code::CrossSite));
     }
     let headers = request.headers().clone();
     let record = find(&app, &token).await?;
@@ -209,7 +210,7 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
             // An approved promotion can be revoked on its own page.
             let page = if now == Status::Approved { "" } else { "/result" };
             let to = HeaderValue::try_from(format!("/approve/{token}{page}"));
-            let to = to.map_err(|_| Problem::new("internal"))?;
+            let to = to.map_err(|_| Problem::new(Code::Internal))?;
             Ok((StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response())
         }
         Err(refusal) => {
@@ -334,9 +335,9 @@ fn refuse_requester<B: Backend, D: Deployer + 'static>(
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(());
     }
-    let claims = app.sessions().claims(headers, app.now()).ok_or_else(|| Problem::new("unauthorized"))?;
+    let claims = app.sessions().claims(headers, app.now()).ok_or_else(|| Problem::new(Code::Unauthorized))?;
     let is_requester = claims.email.is_some_and(|email| same_mailbox(&email, &record.approval.requested_by));
-    if is_requester { Err(Problem::new("self_approval_forbidden")) } else { Ok(()) }
+    if is_requester { Err(Problem::new(Code::SelfApprovalForbidden)) } else { Ok(()) }
 }
 
 /// True if the browser reports that another site has sent this form.
@@ -355,7 +356,7 @@ fn is_cross_site(headers: &HeaderMap, settings: &Settings) -> bool {
 }
 
 fn rendered(page: &impl Template) -> Result<Html<String>, Problem> {
-    let page = page.render().map_err(|_| Problem::new("internal"))?;
+    let page = page.render().map_err(|_| Problem::new(Code::Internal))?;
     Ok(Html(legible_lines(&page).into_owned()))
 }
 

@@ -41,51 +41,71 @@ pub(super) struct Row {
 /// Seconds to wait before a retry, if the caller is not at fault.
 const PAUSE_S: u64 = 1;
 
+/// A row has a name where the surface itself answers with it; the others are refusals of the protocol.
 macro_rules! table {
-    ($($status:literal $code:literal $again:ident $title:literal $detail:literal;)+) => {
+    ($($status:literal $($name:ident)? $code:literal $again:ident $title:literal $detail:literal;)+) => {
         /// Every problem that the surface knows, refusals in the order in which they are checked.
         pub(super) const TABLE: &[Row] = &[$(Row {
             status: $status, code: $code, title: $title, detail: $detail, again: Again::$again,
         }),+];
+
+        /// A problem that the surface itself answers with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Code {
+            $($(#[doc = $title] $name,)?)+
+        }
+
+        impl Code {
+            fn row(self) -> &'static Row {
+                match self {
+                    $($(Self::$name => &Row {
+                        status: $status, code: $code, title: $title, detail: $detail, again: Again::$again,
+                    },)?)+
+                }
+            }
+
+            #[cfg(test)]
+            const ALL: &[Self] = &[$($(Self::$name,)?)+];
+        }
     };
 }
 
 table! {
     // Transport.
-    404 "no_such_path" No "No such path" "No resource has this path.";
-    405 "method_not_allowed" No "Method not allowed" "The Allow header lists the methods of this path.";
-    413 "body_too_large" No "Body too large" "The body is larger than this server accepts.";
-    415 "unsupported_media_type" No "Unsupported media type" "This path does not accept the body's media type.";
-    408 "body_too_slow" Yes "Body too slow" "The body did not arrive in time.";
-    400 "invalid_query" No "Invalid query" "A query parameter is invalid.";
-    429 "too_many_requests" Yes "Too many requests" "Too many requests from one address or with one token. Retry after the time in Retry-After.";
-    500 "internal" Yes "Internal error" "The server failed. The outcome is unknown: the request may have been carried out.";
-    503 "timed_out" Yes "Timed out" "The request took too long and may still be carried out: retry with the same Idempotency-Key.";
-    503 "overloaded" Yes "Overloaded" "Too many requests are running. Nothing was changed.";
-    503 "not_ready" Yes "Not ready" "The instance does not take new work.";
+    404 NoSuchPath "no_such_path" No "No such path" "No resource has this path.";
+    405 MethodNotAllowed "method_not_allowed" No "Method not allowed" "The Allow header lists the methods of this path.";
+    413 BodyTooLarge "body_too_large" No "Body too large" "The body is larger than this server accepts.";
+    415 UnsupportedMediaType "unsupported_media_type" No "Unsupported media type" "This path does not accept the body's media type.";
+    408 BodyTooSlow "body_too_slow" Yes "Body too slow" "The body did not arrive in time.";
+    400 InvalidQuery "invalid_query" No "Invalid query" "A query parameter is invalid.";
+    429 TooManyRequests "too_many_requests" Yes "Too many requests" "Too many requests from one address or with one token. Retry after the time in Retry-After.";
+    500 Internal "internal" Yes "Internal error" "The server failed. The outcome is unknown: the request may have been carried out.";
+    503 TimedOut "timed_out" Yes "Timed out" "The request took too long and may still be carried out: retry with the same Idempotency-Key.";
+    503 Overloaded "overloaded" Yes "Overloaded" "Too many requests are running. Nothing was changed.";
+    503 NotReady "not_ready" Yes "Not ready" "The instance does not take new work.";
 
     // Sessions.
-    401 "unauthorized" No "Unauthorized" "A valid bearer token is required.";
-    403 "admin_required" No "Administrator required" "Only an administrator may do this.";
-    403 "self_approval_forbidden" No "Self-approval forbidden" "The requester may not approve this promotion, and no other approver is configured.";
-    403 "not_an_approver" No "Not an approver" "Only one of the approval's approvers may do this; an administrator may reject and revoke.";
-    403 "cross_site" No "Cross-site request" "Decisions are accepted from the approval page only, not from another site.";
+    401 Unauthorized "unauthorized" No "Unauthorized" "A valid bearer token is required.";
+    403 AdminRequired "admin_required" No "Administrator required" "Only an administrator may do this.";
+    403 SelfApprovalForbidden "self_approval_forbidden" No "Self-approval forbidden" "The requester may not approve this promotion, and no other approver is configured.";
+    403 NotAnApprover "not_an_approver" No "Not an approver" "Only one of the approval's approvers may do this; an administrator may reject and revoke.";
+    403 CrossSite "cross_site" No "Cross-site request" "Decisions are accepted from the approval page only, not from another site.";
 
-    400 "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";
+    400 InvalidIdempotencyKey "invalid_idempotency_key" No "Invalid idempotency key" "Idempotency-Key has to be one header of 1 to 255 visible ASCII characters.";
 
     // Before the protocol begins.
     402 "plan_required" No "Plan required" "Promotions need the tier Pro or higher.";
-    404 "not_found" No "Not found" "Not found.";
+    404 NotFound "not_found" No "Not found" "Not found.";
     400 "invalid_body" No "Invalid body" "The body is invalid.";
     400 "invalid_env" No "Invalid environment" "An environment's name is 1 to 64 of A-Z, a-z, 0-9, _ and -.";
-    400 "env_look_alike" No "Look-alike of an environment" "The name can be taken for that of another environment: development, staging, production, or the source's.";
+    400 EnvLookAlike "env_look_alike" No "Look-alike of an environment" "The name can be taken for that of another environment: development, staging, production, or the source's.";
     400 "invalid_target" No "Invalid target" "From and to are the same environment.";
     409 "env_mismatch" No "Environment mismatch" "The source is not in the environment named in `from`.";
     400 "missing_email" No "Missing e-mail" "The session has no e-mail address.";
 
     // Direct changes.
     409 "protected_environment" No "Protected environment" "This environment changes by approved promotions only. An administrator may change it with a reason in the header Break-Glass.";
-    400 "invalid_break_glass" No "Invalid reason" "Break-Glass has to be one header of 1 to 500 printable ASCII characters.";
+    400 InvalidBreakGlass "invalid_break_glass" No "Invalid reason" "Break-Glass has to be one header of 1 to 500 printable ASCII characters.";
 
     // The idempotency key.
     422 "idempotency_key_reused" No "Idempotency key reused" "This Idempotency-Key was used for another request.";
@@ -94,15 +114,15 @@ table! {
     // The approval's page and the administrator's list.
     410 "approval_gone" No "Approval gone" "The approval has expired, or it has been decided already.";
     409 "not_pending" No "Not pending" "Only a pending approval can be rejected.";
-    409 "approval_not_executed" No "Approval not executed" "Only the deploy of an executed approval can be given up.";
-    409 "deploy_ended" No "Deploy ended" "The deploy has ended already, or was given up.";
-    400 "invalid_id" No "Invalid id" "The id is not a UUID.";
-    400 "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
-    400 "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
-    400 "invalid_cursor" No "Invalid cursor" "The cursor is not one that an earlier answer returned in next_cursor.";
+    409 ApprovalNotExecuted "approval_not_executed" No "Approval not executed" "Only the deploy of an executed approval can be given up.";
+    409 DeployEnded "deploy_ended" No "Deploy ended" "The deploy has ended already, or was given up.";
+    400 InvalidId "invalid_id" No "Invalid id" "The id is not a UUID.";
+    400 InvalidStatus "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
+    400 InvalidLimit "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
+    400 InvalidCursor "invalid_cursor" No "Invalid cursor" "The cursor is not one that an earlier answer returned in next_cursor.";
 
     // Requests for an approval.
-    409 "approval_closed" No "Approval closed" "The approval that was asked for under this Idempotency-Key was rejected, revoked or used, or has expired; approval_status has its status. Ask under another key.";
+    409 ApprovalClosed "approval_closed" No "Approval closed" "The approval that was asked for under this Idempotency-Key was rejected, revoked or used, or has expired; approval_status has its status. Ask under another key.";
     429 "too_many_pending_approvals" Yes "Too many pending approvals" "The team has as many undecided approvals as it may have. Retry when some have been decided.";
 
     // Validate.
@@ -136,7 +156,7 @@ table! {
     409 "lease_lost" Yes "Lease lost" "The lease expired before the commit, and another promotion holds it now. The approval is not used.";
     503 "execute_failed" Yes "Execute failed" "The store failed. If `consumed` is absent the outcome is unknown: retry with the same Idempotency-Key.";
     503 "enqueue_failed" Yes "Enqueue failed" "The store failed while writing the launch job.";
-    503 "store_failed" Yes "Store failed" "The store failed. The outcome is unknown.";
+    503 StoreFailed "store_failed" Yes "Store failed" "The store failed. The outcome is unknown.";
 }
 
 /// State of the approval that a problem is about.
@@ -189,13 +209,9 @@ pub(super) struct ProblemBody<'a> {
 }
 
 impl Problem {
-    /// The problem of this code. A code that is not in the table is an internal error.
-    pub(super) fn new(code: &'static str) -> Self {
-        let internal = || TABLE.iter().find(|row| row.code == "internal");
-        match TABLE.iter().find(|row| row.code == code).or_else(internal) {
-            Some(row) => Self::of_row(row),
-            None => unreachable!("the table has a row for internal errors"),
-        }
+    /// The problem of this code.
+    pub(super) fn new(code: Code) -> Self {
+        Self::of_row(code.row())
     }
 
     fn of_row(row: &'static Row) -> Self {
@@ -223,7 +239,7 @@ impl Problem {
 
     /// The instance is not ready, for this reason.
     pub(super) fn not_ready(why: &'static str) -> Self {
-        let mut problem = Self::new("not_ready");
+        let mut problem = Self::new(Code::NotReady);
         problem.0.detail = Cow::Borrowed(why);
         problem
     }
@@ -320,7 +336,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::NotApplied => Self::from(Refusal::LOOKUP_FAILED),
-            StoreErrorKind::Unknown => Self::new("store_failed"),
+            StoreErrorKind::Unknown => Self::new(Code::StoreFailed),
         }
     }
 }
@@ -364,6 +380,13 @@ mod tests {
         for (place, row) in TABLE.iter().enumerate() {
             assert!(TABLE[..place].iter().all(|other| other.code != row.code), "{}", row.code);
             assert!(!row.title.is_empty() && row.detail.ends_with('.'), "{}", row.code);
+        }
+    }
+
+    #[test]
+    fn a_code_names_a_row_of_the_table() {
+        for code in Code::ALL {
+            assert!(TABLE.contains(code.row()), "{code:?}");
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     extract::{Segments, id, is_slug},
     idempotency::{Keyed, REPLAYED},
     openapi::{PromoteRefusals, TwinRefusals},
-    problem::About,
+    problem::{About, Code},
     session::Session,
     time::rfc3339,
     views::{PendingView, PromotedView, TwinView},
@@ -237,7 +237,7 @@ impl Order {
         }
         if !app.tenants().has_approver(ask.request.team, &ask.requested_by) {
             return Err(Failed {
-                problem: Problem::new("self_approval_forbidden"),
+                problem: Problem::new(Code::SelfApprovalForbidden),
                 may_have_happened: false,
             });
         }
@@ -253,7 +253,7 @@ impl Order {
             Status::Pending | Status::Approved => {}
             // An earlier request under the same key.
             Status::Rejected | Status::Expired | Status::Executed | Status::Revoked => {
-                let problem = Problem::new("approval_closed").about(Some(about(&record, false)));
+                let problem = Problem::new(Code::ApprovalClosed).about(Some(about(&record, false)));
                 return Err(Failed { problem, may_have_happened: true });
             }
         }
@@ -339,7 +339,7 @@ impl From<StoreError> for Failed {
 impl From<UnsupportedStep> for Failed {
     /// The flows were checked when they were loaded.
     fn from(_: UnsupportedStep) -> Self {
-        Self { may_have_happened: false, problem: Problem::new("internal") }
+        Self { may_have_happened: false, problem: Problem::new(Code::Internal) }
     }
 }
 

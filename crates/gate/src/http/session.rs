@@ -22,7 +22,7 @@ use sha2::Sha256;
 use tokio::sync::RwLock;
 use uuid::Uuid;
 
-use super::{App, Backend, IdentityProvider, Problem};
+use super::{App, Backend, IdentityProvider, Problem, problem::Code};
 use countersign::{
     protocol::Timestamp,
     service::{Caller, Deployer},
@@ -280,7 +280,7 @@ impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Session 
 
     async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
         let claims = app.sessions().claims(&parts.headers, app.now());
-        let claims = claims.ok_or_else(|| Problem::new("unauthorized"))?;
+        let claims = claims.ok_or_else(|| Problem::new(Code::Unauthorized))?;
         let plan = app.team(&claims).await?.plan;
         let Claims { team, email, admin, .. } = claims;
         Ok(Self { team, plan, email, admin })
@@ -296,6 +296,6 @@ impl<B: Backend, D: Deployer + 'static> FromRequestParts<App<B, D>> for Administ
 
     async fn from_request_parts(parts: &mut Parts, app: &App<B, D>) -> Result<Self, Problem> {
         let session = Session::from_request_parts(parts, app).await?;
-        if session.admin { Ok(Self(session)) } else { Err(Problem::new("admin_required")) }
+        if session.admin { Ok(Self(session)) } else { Err(Problem::new(Code::AdminRequired)) }
     }
 }
