@@ -227,7 +227,7 @@ fn a_file_that_is_not_a_failure_is_refused_with_the_reason() {
         (changed("\"S1\"", "\"S99\""), "`property` names no property"),
         (
             changed("\"approval\": 0", "\"approval\": 7"),
-            "a client names an `approval` or an `instance` that is not there",
+            "names an `approval` or an `instance` that is not there",
         ),
         (changed("\"team\": ", "\"team\": 1"), "expected a `team` and a `family` from 0 to 7"),
         (changed("do = ", "du = "), "`flow_file`: "),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Bounds;
+
 /// The payload that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,15 +59,61 @@ pub struct Scenario {
 
 /// Why a scenario cannot be played.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidScenario(pub(super) &'static str);
+pub enum InvalidScenario {
+    /// This many instances.
+    Instances(usize),
+    /// A clock that is off by this many milliseconds.
+    Skew(i64),
+    /// This many approvals.
+    Approvals(usize),
+    /// This many clients.
+    Clients(usize),
+    /// The approval in this place names a team or a family that is not there.
+    Permission(usize),
+    /// The client in this place names an approval or an instance that is not there.
+    Client(usize),
+    /// This many callers, of at most so many.
+    Callers(u8, u8),
+    /// So many crashes and faults.
+    Budget(u8, u8),
+}
 
 impl fmt::Display for InvalidScenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        let (instances, approvals, clients) =
+            (Scenario::MOST_INSTANCES, Scenario::MOST_APPROVALS, Scenario::MOST_CLIENTS);
+        match self {
+            Self::Instances(found) => {
+                write!(f, "expected 1 to {instances} instances in `skews_ms`, found {found}")
+            }
+            Self::Skew(found) => {
+                write!(f, "expected at most {MOST_SKEW_MS} milliseconds in `skews_ms`, found {found}")
+            }
+            Self::Approvals(found) => write!(f, "expected 1 to {approvals} `approvals`, found {found}"),
+            Self::Clients(found) => write!(f, "expected at most {clients} `clients`, found {found}"),
+            Self::Permission(place) => {
+                let last = Scenario::MOST_TEAMS - 1;
+                write!(f, "expected a `team` and a `family` from 0 to {last} in `approvals[{place}]`")
+            }
+            Self::Client(place) => {
+                write!(f, "`clients[{place}]` names an `approval` or an `instance` that is not there")
+            }
+            Self::Callers(found, most) => {
+                write!(f, "expected 1 to {most} `callers` for this flow, found {found}")
+            }
+            Self::Budget(crashes, faults) => write!(
+                f,
+                "expected at most {} `crashes` and `faults`, found {crashes} and {faults}",
+                Bounds::MAX_BUDGET
+            ),
+        }
     }
 }
 
 impl std::error::Error for InvalidScenario {}
+
+/// Milliseconds that a clock may be off.
+const MOST_SKEW_MS: u64 = 1_000_000;
 
 impl Scenario {
     /// The most instances.
@@ -101,28 +149,27 @@ impl Scenario {
     pub fn check(&self) -> Result<(), InvalidScenario> {
         let instances = self.skews_ms.len();
         if !(1..=Self::MOST_INSTANCES).contains(&instances) {
-            return Err(InvalidScenario("expected 1 to 8 instances in `skews_ms`"));
+            return Err(InvalidScenario::Instances(instances));
         }
-        if self.skews_ms.iter().any(|skew| skew.unsigned_abs() > 1_000_000) {
-            return Err(InvalidScenario("expected at most 1000000 milliseconds in `skews_ms`"));
+        if let Some(skew) = self.skews_ms.iter().find(|skew| skew.unsigned_abs() > MOST_SKEW_MS) {
+            return Err(InvalidScenario::Skew(*skew));
         }
         if !(1..=Self::MOST_APPROVALS).contains(&self.approvals.len()) {
-            return Err(InvalidScenario("expected 1 to 32 `approvals`"));
+            return Err(InvalidScenario::Approvals(self.approvals.len()));
         }
         if self.clients.len() > Self::MOST_CLIENTS {
-            return Err(InvalidScenario("expected at most 128 `clients`"));
+            return Err(InvalidScenario::Clients(self.clients.len()));
         }
         let most = Self::MOST_TEAMS;
-        if self.approvals.iter().any(|one| one.team >= most || one.family >= most) {
-            return Err(InvalidScenario(
-                "expected a `team` and a `family` from 0 to 7 in each of `approvals`",
-            ));
+        let unknown = |one: &Permission| one.team >= most || one.family >= most;
+        if let Some(place) = self.approvals.iter().position(unknown) {
+            return Err(InvalidScenario::Permission(place));
         }
         let unknown = |client: &Client| {
             usize::from(client.approval) >= self.approvals.len() || usize::from(client.instance) >= instances
         };
-        if self.clients.iter().any(unknown) {
-            return Err(InvalidScenario("a client names an `approval` or an `instance` that is not there"));
+        if let Some(place) = self.clients.iter().position(unknown) {
+            return Err(InvalidScenario::Client(place));
         }
         Ok(())
     }

@@ -63,13 +63,12 @@ impl Failure {
         };
         let flow = Subject::read(self.flow_file.as_bytes()).map_err(Unplayable::Flow)?.flow;
         let base = Model::unseated(flow);
-        if !(1..=base.most_callers()).contains(&self.callers) {
-            return Err(Unplayable::Scenario(InvalidScenario(
-                "`callers` is 0, or more than the flow has room for",
-            )));
+        let most = base.most_callers();
+        if !(1..=most).contains(&self.callers) {
+            return Err(Unplayable::Scenario(InvalidScenario::Callers(self.callers, most)));
         }
         if self.crashes.max(self.faults) > Bounds::MAX_BUDGET {
-            return Err(Unplayable::Scenario(InvalidScenario("expected at most 15 `crashes` and `faults`")));
+            return Err(Unplayable::Scenario(InvalidScenario::Budget(self.crashes, self.faults)));
         }
         let bounds = Bounds { consumers: self.callers, crashes: self.crashes, faults: self.faults };
         let model = base.crowded(bounds);
