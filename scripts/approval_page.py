@@ -21,6 +21,8 @@ TARGET = os.environ.get("CARGO_TARGET_DIR", pathlib.Path(__file__).parent.parent
 BINARY = pathlib.Path(TARGET) / "debug" / "countersign-gate"
 SECRET = "a secret for the page in the browser, long enough"
 TEAM = "0a0a0a0a-0000-4000-8000-000000000001"
+# Width and height, in CSS pixels.
+PHONE, DESKTOP = (390, 844), (1280, 900)
 
 
 def call(base, token, method, path, body=None, key=None):
@@ -43,7 +45,7 @@ def browser(dark=False, phone=False):
     for argument in (
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={profile}", "--window-size=" + ("390,844" if phone else "1280,900"),
+        f"--user-data-dir={profile}", "--window-size=1280,900",
     ):
         options.add_argument(argument)
     if dark:
@@ -51,7 +53,19 @@ def browser(dark=False, phone=False):
         options.add_argument("--blink-settings=preferredColorScheme=0")
     # The page has to work without it.
     options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    # A window has a smallest width, which is more than a phone's: the device's is what the page is given.
+    width, height = PHONE if phone else DESKTOP
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    return driver
+
+
+def picture(driver, file, width):
+    driver.save_screenshot(str(file))
+    # The width is in the header of a PNG.
+    seen = int.from_bytes(file.read_bytes()[16:20], "big")
+    assert seen == width, f"{file} is {seen} px wide, expected {width}"
 
 
 def link_of(mail, approval):
@@ -128,6 +142,7 @@ def main():
             try:
                 approval, link = requested(claims)
                 driver.get(base + link)
+                assert driver.execute_script("return window.innerWidth") == (PHONE if phone else DESKTOP)[0]
                 text = driver.find_element(By.TAG_NAME, "body").text
                 for word in ("dev@example.com", "development", "production", "shop", f"web:1.{claims}", "new"):
                     assert word in text, f"{word} is on the page"
@@ -137,13 +152,13 @@ def main():
                 assert contrast(driver) >= 7, f"contrast {contrast(driver)}"
                 width = driver.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
                 assert width[0] <= width[1], f"nothing has to be scrolled sideways: {width}"
-                driver.save_screenshot(str(pictures / f"approval-{name}.png"))
+                picture(driver, pictures / f"approval-{name}.png", (PHONE if phone else DESKTOP)[0])
                 assert status(approval) == "pending", "looking changes nothing"
                 # With the keyboard alone: the buttons can be reached and pressed.
                 decision = "reject" if dark else "approve"
                 button = driver.find_element(By.CSS_SELECTOR, f"button[value={decision}]")
                 press(driver, button, "seen by a browser")
-                driver.save_screenshot(str(pictures / f"decided-{name}.png"))
+                picture(driver, pictures / f"decided-{name}.png", (PHONE if phone else DESKTOP)[0])
                 wanted = "rejected" if dark else "approved"
                 assert status(approval) == wanted, f"{decision} decides"
                 assert wanted in driver.find_element(By.TAG_NAME, "body").text.lower(), "the result is told"
@@ -155,7 +170,7 @@ def main():
                         "return [document.documentElement.scrollWidth, window.innerWidth]")
                     assert width[0] <= width[1], f"nothing has to be scrolled sideways: {width}"
                     press(driver, buttons[0], "a mistake")
-                    driver.save_screenshot(str(pictures / f"revoked-{name}.png"))
+                    picture(driver, pictures / f"revoked-{name}.png", (PHONE if phone else DESKTOP)[0])
                     assert status(approval) == "revoked", "the approval is taken back"
                     text = driver.find_element(By.TAG_NAME, "body").text
                     assert "a mistake" in text and "operator@localhost" in text, text
