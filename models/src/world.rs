@@ -16,6 +16,8 @@ pub(crate) use attempt::stage_of;
 pub use attempt::{Attempt, Deploy};
 pub use layout::{Layout, Packed};
 
+use crate::properties::PromotionState;
+
 /// The most callers that a state has room for.
 pub const MAX_CONSUMERS: usize = 6;
 /// The most attempts: two of each caller, a stranger's and a scanner's.
@@ -309,19 +311,75 @@ pub struct State {
 }
 
 impl Hash for State {
-    /// Hashes what differs between most states, for a map that compares them as a whole.
+    /// Hashes what differs between most states, in few words: a checker hashes each state that it meets.
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let World { status, uses, applied, last_user, approved, presses, window_passed, drifted, .. } =
             self.world;
-        (status, uses, applied, last_user, approved, presses, window_passed, drifted).hash(hasher);
-        let World { executed_events, effects, keyed, jobs, targets, lease, lease_last, .. } = &self.world;
-        (executed_events, effects, keyed, jobs, targets, lease, lease_last).hash(hasher);
-        let World { target_drifted, decisions, writers, vault_written, vault_writer, .. } = &self.world;
-        (target_drifted, decisions, writers, vault_written, vault_writer).hash(hasher);
-        let World { lease_shared, lease_step, fence_shared, was_revoked, .. } = &self.world;
-        (lease_shared, lease_step, fence_shared, was_revoked).hash(hasher);
-        let World { clean, violated, crashes_left, faults_left, .. } = &self.world;
-        (clean, violated, crashes_left, faults_left).hash(hasher);
-        self.attempts.hash(hasher);
+        let World { was_revoked, target_drifted, decisions, executed_events, effects, keyed, .. } =
+            self.world;
+        let World { vault_written, vault_writer, lease, lease_shared, lease_step, lease_last, .. } =
+            self.world;
+        let World { fence_shared, clean, violated, crashes_left, faults_left, .. } = self.world;
+        let place = |place: Option<u8>| place.map_or(0, |place| place + 1);
+        let flags =
+            |flags: &[bool]| flags.iter().rev().fold(0_u32, |bits, flag| bits << 1 | u32::from(*flag));
+        let violated = flags(&[
+            violated.used_unapproved,
+            violated.used_late,
+            violated.used_revoked,
+            violated.used_stale,
+            violated.final_left,
+            violated.acted_other,
+            violated.other_tenant,
+            violated.scanner,
+            violated.retry,
+            violated.too_few,
+            violated.requester,
+            violated.not_burnt,
+        ]);
+        let known = matches!(lease, Lease::Held { known: true, .. });
+        let others = flags(&[
+            approved,
+            window_passed,
+            drifted,
+            presses.requester,
+            presses.scanner,
+            was_revoked,
+            target_drifted,
+            vault_written,
+            lease_shared,
+            fence_shared,
+            clean,
+            known,
+        ]);
+        let by = match lease {
+            Lease::Free => None,
+            Lease::Held { by, .. } => Some(by),
+        };
+        let budget = crashes_left << 4 | faults_left;
+        let [one, two, three] = effects;
+        let counts =
+            [uses, applied, place(last_user), presses.counted, presses.people, decisions, executed_events];
+        let [a, b, c, d, e, f, g] = counts;
+        hasher.write_u64(u64::from(violated) << 16 | u64::from(others));
+        hasher.write_u64(u64::from_le_bytes([status as u8, a, b, c, d, e, f, g]));
+        let [a, b, c, d] = [place(vault_writer), place(by), lease_step, place(lease_last)];
+        hasher.write_u64(u64::from_le_bytes([one, two, three, a, b, c, d, budget]));
+        keyed.hash(hasher);
+        // An absent job has nothing but its default, and so have targets and attempts that are not begun.
+        for (slot, job) in self.world.jobs.iter().flatten().enumerate() {
+            if job.status != JobStatus::Absent {
+                (slot, job).hash(hasher);
+            }
+        }
+        if self.world.created() > 0 || self.world.writers != [None; MAX_TARGETS] {
+            (self.world.targets, self.world.writers).hash(hasher);
+        }
+        for (index, attempt) in self.attempts.iter().enumerate() {
+            if attempt.stage != PromotionState::Waiting {
+                hasher.write_usize(index);
+                attempt.hash(hasher);
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! One attempt: its stage, its machine's memory, and its effects.
 
+use std::hash::{Hash, Hasher};
+
 use countersign::protocol::{Flow, RefusalKind, Status};
 
 use super::Payload;
@@ -17,7 +19,7 @@ pub struct Deploy {
 }
 
 /// One attempt. What no longer matters after its end is forgotten.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     /// Its stage.
     pub stage: PromotionState,
@@ -101,6 +103,48 @@ impl Attempt {
     /// True if a crash kills a part of it.
     pub fn is_killable(&self) -> bool {
         self.stage == PromotionState::Running || self.is_deploying()
+    }
+}
+
+impl Hash for Attempt {
+    /// Hashes every field, in few words: a checker hashes each state that it meets.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let Self { stage, cursor, held, target, created, is_fenced, holds_lease, is_retrying, .. } = *self;
+        let Self { seen, seen_status, repeats, undoable, replaced, ending, is_excused, .. } = *self;
+        let Self { began_on_usable, is_owed, uses, is_forgotten, has_event, wrote, acted, .. } = *self;
+        let Self { deploys, has_marker, is_stored, answers, stored_answers, .. } = *self;
+        let place = |place: Option<u8>| place.map_or(0, |place| place + 1);
+        let flags = [
+            created,
+            is_fenced,
+            holds_lease,
+            is_retrying,
+            repeats,
+            is_excused,
+            began_on_usable,
+            is_owed,
+            is_forgotten,
+            has_event,
+            wrote,
+            has_marker,
+            is_stored,
+            deploys[0].runs,
+            deploys[1].runs,
+            deploys[2].runs,
+        ];
+        let flags = flags.iter().rev().fold(0_u16, |bits, flag| bits << 1 | u16::from(*flag)).to_le_bytes();
+        let status = seen_status.map_or(0, |status| status as u8 + 1);
+        let ending = ending.map_or(0, |stage| stage as u8 + 1);
+        let first = [stage as u8, cursor, held as u8, place(target), seen, status, ending, uses];
+        let second = [flags[0], flags[1], answers, stored_answers, acted[0], acted[1], acted[2], 0];
+        hasher.write_u64(u64::from_le_bytes(first));
+        hasher.write_u64(u64::from_le_bytes(second));
+        let targets = deploys.map(|deploy| place(deploy.target));
+        if targets != [0; ACTS] || undoable != 0 || replaced != 0 {
+            hasher.write(&targets);
+            hasher.write_u64(undoable);
+            hasher.write_u128(replaced);
+        }
     }
 }
 
