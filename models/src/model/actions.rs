@@ -216,7 +216,9 @@ impl Model {
 
     /// The state after `action`; `None` when it is not possible here.
     pub(crate) fn apply(&self, state: &State, action: Action) -> Option<State> {
-        let mut next = *state;
+        // Written in the place in which it is returned: a state is large.
+        let mut after = Some(*state);
+        let next = after.as_mut()?;
         let world = &mut next.world;
         match action {
             Action::Approve(press) => self.press(world, press)?,
@@ -238,7 +240,7 @@ impl Model {
                 world.target_drifted = true;
                 world.clean = false;
             }
-            Action::Promotion { consumer, outcome } => self.promote(&mut next, consumer, outcome)?,
+            Action::Promotion { consumer, outcome } => self.promote(next, consumer, outcome)?,
             Action::Lease { act, slot } => {
                 world.jobs[usize::from(act)][usize::from(slot)].status = JobStatus::Leased;
             }
@@ -256,10 +258,10 @@ impl Model {
             }
             Action::LeaseEnds => Self::free_lease(world),
             Action::MarkerEnds { consumer } => next.attempts[usize::from(consumer)].has_marker = false,
-            Action::Crash => self.crash(&mut next),
+            Action::Crash => self.crash(next),
         }
-        self.normalise(&mut next);
-        Some(next)
+        self.normalise(next);
+        after
     }
 
     fn launch_job(&self, world: &mut World, act: u8, slot: u8) {

@@ -131,10 +131,12 @@ impl Model {
             _ => None,
         });
         let consumed = swap.map(|swap| self.swap(commit, swap, state, attempt));
-        let mut after = *state;
-        if matches!(consumed, Some(Ok(Granted::OwnUse))) {
+        let accepted = matches!(consumed, Some(Ok(Granted::OwnUse))).then(|| {
+            let mut after = *state;
             after.attempts[usize::from(attempt)].repeats = true;
-        }
+            after
+        });
+        let after = accepted.as_ref().unwrap_or(state);
         let mut granted = None;
         for op in commit.ops {
             match op {
@@ -145,7 +147,7 @@ impl Model {
                     None => {}
                 },
                 Change::Row { act, unique: true } => {
-                    if state.world.keyed[usize::from(*act)] >> self.slot(&after, attempt) & 1 == 1 {
+                    if state.world.keyed[usize::from(*act)] >> self.slot(after, attempt) & 1 == 1 {
                         return Err(Refusal::DUPLICATE);
                     }
                 }
