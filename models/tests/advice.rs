@@ -149,3 +149,43 @@ fn a_search_that_was_stopped_says_so() {
     assert!(!few.complete);
     assert_sound(&few, &before, SEARCH.bounds);
 }
+
+#[test]
+fn a_key_that_a_crash_wedges_is_mended_without_a_success_that_never_happened() {
+    const WEDGED: &str = r#"
+[object]
+noun = "request"
+approvers = 0
+expires = false
+bound = false
+owner = false
+audited = false
+
+[endpoint]
+retry = "key"
+
+[[step]]
+do = "recall"
+claim = true
+claim_expires = false
+
+[[step]]
+name = "handler"
+atomic = [
+  { do = "consume", guards = ["status"] },
+  { do = "act", name = "charge", via = "row" },
+]
+
+[[step]]
+do = "remember"
+"#;
+    let before = violated(WEDGED, SEARCH.bounds);
+    assert_eq!(before, [Property::S7, Property::S13, Property::L4]);
+    let advised = advise(WEDGED, &before, &SEARCH);
+    assert_sound(&advised, &before, SEARCH.bounds);
+    let words: Vec<&str> = advised.advice.iter().flat_map(|one| &one.edits).map(String::as_str).collect();
+    for expected in ["let the marker of `recall` expire", "put `handler` and `remember` into one transaction"]
+    {
+        assert!(words.contains(&expected), "{words:?}");
+    }
+}

@@ -133,10 +133,13 @@ impl Edits<'_> {
                 self.undo(place, &format!("`{step}`"), write.undo);
             }
             StepAction::Lease(lease) => self.lease(place, step, lease),
-            StepAction::Recall { claim, .. } => {
+            StepAction::Recall { claim, claim_expires } => {
                 if !claim {
                     let words = format!("insert an in-flight marker in `{step}`");
                     self.set(place, "claim", true, words);
+                }
+                if !claim_expires {
+                    self.set(place, "claim_expires", true, format!("let the marker of `{step}` expire"));
                 }
             }
             StepAction::Atomic(members) => {
@@ -268,6 +271,12 @@ impl Edits<'_> {
         let steps = self.flow.steps();
         for from in 0..steps.len() {
             for to in 0..steps.len() {
+                let mut order: Vec<&Step> = steps.iter().collect();
+                let moved = order.remove(from);
+                order.insert(to, moved);
+                if !recalls_what_happened(&order) {
+                    continue;
+                }
                 let words = match to {
                     _ if to < from => format!("move `{}` before `{}`", steps[from], steps[to]),
                     // Neighbours change places: said once, by the step that moves up.
@@ -378,6 +387,17 @@ impl Edits<'_> {
             }
         }
     }
+}
+
+/// True if an outcome is looked for before the use, and stored after it. In another order a caller may get the success of
+/// an attempt that has not happened.
+fn recalls_what_happened(order: &[&Step]) -> bool {
+    let Some(consume) = order.iter().position(|step| step.consume().is_some()) else { return true };
+    order.iter().enumerate().all(|(at, step)| match step.action {
+        StepAction::Recall { .. } => at < consume,
+        StepAction::Remember => at > consume,
+        _ => true,
+    })
 }
 
 /// True if a step can be a member of a transaction, or have members added.

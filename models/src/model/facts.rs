@@ -172,10 +172,15 @@ impl Model {
     /// The second half of L4: a caller who asks for what was approved and has a retry left, whose attempt has ended or
     /// died, would not succeed under its key.
     fn retry_fails(&self, state: &State) -> bool {
+        self.failing_retry(state).is_some()
+    }
+
+    /// The retry that would not succeed under its key.
+    pub(super) fn failing_retry(&self, state: &State) -> Option<u8> {
         if self.flow.endpoint().retry != Retry::Key || !state.world.is_usable() {
-            return false;
+            return None;
         }
-        (0..self.attempts()).any(|attempt| {
+        (0..self.attempts()).find(|&attempt| {
             let Some(first) = self.cast[usize::from(attempt)].retry_of else { return false };
             let first = state.attempts[usize::from(first)].stage;
             let is_left = state.attempts[usize::from(attempt)].stage == PromotionState::Waiting;

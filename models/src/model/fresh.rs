@@ -83,9 +83,9 @@ impl Model {
         }
     }
 
-    /// The refusal of a fresh attempt in this state.
-    pub(super) fn refusal_of_fresh(&self, state: &State) -> Option<Refusal> {
-        match self.run_alone(state, 0, true) {
+    /// The refusal of this attempt, alone and as if its caller were new (`is_fresh`) or had a retry left.
+    pub(super) fn refusal_alone(&self, state: &State, attempt: u8, is_fresh: bool) -> Option<Refusal> {
+        match self.run_alone(state, attempt, is_fresh) {
             Ok(Outcome::Refused { refusal, .. }) => Some(refusal),
             Ok(Outcome::Succeeded { .. } | Outcome::Unknown { .. }) | Err(_) => None,
         }

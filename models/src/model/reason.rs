@@ -211,7 +211,15 @@ impl Model {
                 who(find(&|one| one.stage.is_preflight())),
                 self.not_again(state)
             ),
-            Property::L4 => self.not_again(state),
+            Property::L4 => match self.failing_retry(state) {
+                Some(retry) => {
+                    let answer = self.refusal_alone(state, retry, false);
+                    let answer =
+                        answer.map_or("fails".to_owned(), |one| format!("gets {}", shown(&one, noun)));
+                    format!("the {noun} is usable, and the retry of {} {answer}", self.actor(retry))
+                }
+                None => self.not_again(state),
+            },
             Property::S14 | Property::S16 => property.sentence().to_owned(),
         }
     }
@@ -248,7 +256,7 @@ impl Model {
         let noun = &self.flow().object().noun;
         let world = &state.world;
         if world.is_usable() {
-            return match self.refusal_of_fresh(state) {
+            return match self.refusal_alone(state, 0, true) {
                 _ if world.lease != Lease::Free => format!(
                     "the {noun} is usable, and a fresh attempt fails: the lease is held, and no holder releases it"
                 ),
