@@ -93,6 +93,7 @@ async fn compare(
     ratios
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 async fn median(store: &impl Approvals, asked: Asked, approvals: u64) -> Duration {
     const RUNS: usize = 101;
     let middle = Place { created_at: countersign::protocol::Timestamp(approvals / 2), id: Uuid::max() };
