@@ -8,10 +8,9 @@ if [ -z "${PGHOST:-}" ]; then
 fi
 
 eval "$(scripts/attack-services.sh)"
-if [ -z "${COUNTERSIGN:-}" ]; then
-    cargo build --quiet --package countersign-cli
-fi
-countersign=${COUNTERSIGN:-$PWD/target/debug/countersign}
+# COUNTERSIGN_PROGRAMS names a folder with built programs.
+[ -n "${COUNTERSIGN_PROGRAMS:-}" ] || cargo build --quiet --package countersign-cli
+countersign=$(realpath "${COUNTERSIGN_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}/countersign")
 reports=$PWD/target/real-software
 mkdir -p "$reports"
 export PYTHONDONTWRITEBYTECODE=1

@@ -5,8 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 examples="${1:-40}"
-cargo build --quiet --package countersign-gate
-binary="${CARGO_TARGET_DIR:-target}/debug/countersign-gate"
+# COUNTERSIGN_PROGRAMS names a folder with built programs.
+[ -n "${COUNTERSIGN_PROGRAMS:-}" ] || cargo build --quiet --package countersign-gate
+binary="${COUNTERSIGN_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}/countersign-gate"
 home=$(mktemp -d)
 secret="a secret for the schemathesis run, long enough"
 "$binary" serve --store "sqlite:$home/gate.db" --listen 127.0.0.1:0 --secret "$secret" --mail-dir "$home/mail" \
