@@ -258,7 +258,14 @@ mod tests {
 
     /// Names as rules use them: a counter has its suffix.
     fn names() -> Vec<String> {
-        let text = Metrics::new().text_with(Some(Backlog::default()));
+        let metrics = Metrics::new();
+        // A family without a member is not written.
+        metrics.transition(None, Status::Pending);
+        for count in [Metrics::consumed, Metrics::job, Metrics::deploy, Metrics::notice] {
+            count(&metrics, "outcome");
+        }
+        metrics.answered("GET", "/", 200, 0.0);
+        let text = metrics.text_with(Some(Backlog::default()));
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let name = |line: &str| {
             let (name, kind) = line.split_once(' ').expect("a name and a type");
