@@ -16,7 +16,7 @@ impl View<'_> {
         let succeeded = later.iter().any(|usage| usage.kind == Kind::Ok);
         let took_effect = self.last_count(Action::Effects).is_some_and(|effects| effects > 0);
         let may_have = later.iter().any(|usage| usage.kind == Kind::Info);
-        if !succeeded && !(took_effect && may_have) {
+        if !(succeeded || took_effect && may_have) {
             return Finding::Holds;
         }
         let payload = self.ok(Action::Payload).next_back().map(|read| &read.details);
