@@ -1,4 +1,4 @@
-//! The model: the real [`Promotion`] in a small world, with every interleaving, crash and fault that the bounds allow.
+//! The model: the real [`Promotion`](countersign::protocol::Promotion) in a small world, with every interleaving, crash and fault that the bounds allow.
 //!
 //! The rules of a request are the protocol's: validate, consume, the order of the steps, errors and undo, and the table
 //! of transitions. This module adds the enabled moves of each participant, and the effect of a commit on a store.
@@ -18,8 +18,8 @@ mod store;
 mod undo;
 
 use countersign::protocol::{
-    Approval, Effect, Event, Flow, IllegalTransition, Position, Promotion, Request, Status, Step, Target,
-    Timestamp, Validity, transition,
+    Approval, Event, Flow, IllegalTransition, Position, Request, Status, Target, Timestamp, Validity,
+    transition,
 };
 use uuid::Uuid;
 
@@ -215,15 +215,6 @@ impl Model {
     /// The fields that states have.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
-    }
-
-    /// The atomic actions of an attempt in their order, the last one its answer, each with its step.
-    pub(crate) fn actions_in_order(&self) -> impl Iterator<Item = (Effect<'_>, Option<&Step>)> {
-        (0..).zip(&self.profiles).filter_map(|(cursor, _)| {
-            let at = Position { cursor, ..Position::new(Payload::default().digest()) };
-            let promotion = Promotion::at_position(&self.flow, &self.requests[0], at);
-            Some((promotion.effect()?, promotion.step()))
-        })
     }
 
     /// The flow.

@@ -8,7 +8,6 @@ pub mod certificate;
 mod checker;
 mod cutoff;
 mod fixpoint;
-mod live;
 mod sight;
 mod steps;
 mod text;
@@ -164,7 +163,7 @@ pub fn prove(
     proof.try_together(&base, &mut left, limits, watch);
     for names_users in [false, true] {
         let mut open = Vec::new();
-        for set in seeing_the_same(&base, &left, names_users) {
+        for set in seeing_the_same(&base, &left) {
             let steps = ModelSteps::new(base.clone(), set, names_users);
             let fixpoint = match Fixpoint::run(&steps, limits, false, watch) {
                 Ok(fixpoint) => fixpoint,
@@ -223,10 +222,10 @@ impl Proof {
 }
 
 /// Sets of the properties that see the same of a state.
-fn seeing_the_same(base: &Model, properties: &[Property], names_users: bool) -> Vec<Set> {
+fn seeing_the_same(base: &Model, properties: &[Property]) -> Vec<Set> {
     let mut sets: Vec<(Sight, Set)> = Vec::new();
     for property in properties {
-        let sight = Sight::new(base, property.bit(), names_users);
+        let sight = Sight::new(base, property.bit());
         match sets.iter_mut().find(|(other, _)| *other == sight) {
             Some((_, set)) => *set |= property.bit(),
             None => sets.push((sight, property.bit())),

@@ -55,21 +55,13 @@ pub(super) struct ModelSteps {
     wanted: Set,
     /// Properties judged on whole states, where a participant is left out.
     lossy: Set,
-    /// Properties judged on views. The others are facts of a move.
-    of_views: Set,
 }
 
 impl ModelSteps {
     pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
-        use Property::{L1, L2, L3, L4, S1, S2, S3, S7, S8, S10, S11, S17};
-        let among = |these: &[Property]| these.iter().fold(0, |set, one| set | wanted & one.bit());
-        let only_of_views = among(&[L1, L2, L3, L4, S3, S8]);
-        Self {
-            abstraction: Abstraction::new(base, wanted, names_users),
-            wanted,
-            lossy: wanted & !only_of_views,
-            of_views: only_of_views | among(&[S1, S2, S7, S10, S11, S17]),
-        }
+        use Property::{L1, L2, L3, L4, S3, S8};
+        let of_views = [L1, L2, L3, L4, S3, S8].into_iter().fold(0, |set, one| set | one.bit());
+        Self { abstraction: Abstraction::new(base, wanted, names_users), wanted, lossy: wanted & !of_views }
     }
 }
 
@@ -108,10 +100,7 @@ impl Steps for ModelSteps {
     }
 
     fn violated(&self, context: &Context, others: &[Participant]) -> Result<Set, NoRoom> {
-        if self.of_views == 0 {
-            return Ok(0);
-        }
-        self.abstraction.violated(context, others, self.of_views)
+        self.abstraction.violated(context, others, self.wanted)
     }
 
     fn reaches_others(&self) -> bool {

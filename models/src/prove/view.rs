@@ -227,7 +227,7 @@ pub(super) struct Abstraction {
 
 impl Abstraction {
     pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
-        let sight = Sight::new(&base, wanted, names_users);
+        let sight = Sight::new(&base, wanted);
         let uses = base.flow().object().uses;
         Self { sight, names_users, own_keys: uses > 1, uses, base, seatings: RefCell::default() }
     }
@@ -243,7 +243,7 @@ impl Abstraction {
             (Class::Scanner, scans),
         ]
         .into_iter()
-        .filter_map(|(class, is)| (is && self.sight.class(class) == class).then_some(class))
+        .filter_map(|(class, is)| is.then_some(class))
         .collect()
     }
 
@@ -252,7 +252,6 @@ impl Abstraction {
         use countersign::protocol::{StepAction, Via};
         let is_keyed_call = |action: &StepAction| matches!(action, StepAction::Act(act) if matches!(act.via, Via::Call { key: true }));
         self.uses == 1
-            && self.sight.acted
             && self.base.flow().steps().iter().any(|step| step.is_undone() && is_keyed_call(&step.action))
     }
 
@@ -359,7 +358,6 @@ impl Abstraction {
         named: Naming<'_>,
     ) -> Parts {
         let mut world = next.world;
-        self.sight.forget_references(&mut world);
         let mut lossy = world.violated != crate::world::Violated::default();
         let mut successes = 0;
         if self.sight.successes {
@@ -412,8 +410,8 @@ impl Abstraction {
                     None => continue,
                 };
             }
-            if self.own_keys {
-                one.jobs.iter_mut().flatten().for_each(|job| self.sight.forget_of_job(job));
+            if self.own_keys && !self.sight.targets {
+                one.jobs.iter_mut().flatten().for_each(|job| job.target = None);
             }
             parts.push((seat, one));
         }
@@ -501,7 +499,6 @@ impl Abstraction {
                 Role::OtherTenant => Class::OtherTenant,
                 Role::Scanner => Class::Scanner,
             };
-            let class = self.sight.class(class);
             match one.retry_of.filter(|_| self.sight.callers) {
                 None => seats.push((class, index, 1)),
                 Some(_) => seats.last_mut().iter_mut().for_each(|(.., width)| *width = 2),
