@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{
     Done, Mode, Session, SqlError, Transaction,
+    outbox::next_turn,
     preflight::{Needs, digest_now, load, lock_team},
     rows::{Columns, approval_columns, first, unreadable, values},
 };
@@ -128,10 +129,11 @@ impl Transaction for Request {
         }
         let id = record.approval.id;
         write_event(session, AuditKind::Requested, id, now, &ask.requested_by).await?;
-        // As a job's: see `commit.rs`.
-        const NOTICE: &str = "INSERT INTO notices (approval, due_at, due_in, team, turn) VALUES ($1, $2, 0, $3, \
-             (SELECT COALESCE(max(t.turn), 0) FROM (SELECT max(turn) AS turn FROM notices WHERE fence > 0 \
-             UNION ALL SELECT 1 + max(turn) FROM notices WHERE team = $3) AS t))";
+        const NOTICE: &str = concat!(
+            "INSERT INTO notices (approval, due_at, due_in, team, turn) VALUES ($1, $2, 0, $3, ",
+            next_turn!("notices", "$3"),
+            ")"
+        );
         session.execute(NOTICE, &values![id, now, ask.request.team]).await?;
         Ok(Done::Commit(Some(Ok(Requested { record, created: true }))))
     }

@@ -11,6 +11,7 @@ use super::{
     Done, Mode, Session, SqlError, Transaction,
     approvals::write_event,
     consume::{Consume, Swap},
+    outbox::next_turn,
     preflight::{Needs, load, lock_team},
     rows::{Columns, approval_columns, unreadable, values},
 };
@@ -184,11 +185,11 @@ impl Commit {
 
     /// Writes the launch job, unless there is one.
     async fn enqueue<S: Session>(&self, session: &mut S, target: Option<Target>) -> Result<(), SqlError> {
-        // Its turn follows the team's last one, and is not before that of what was served last.
-        const ENQUEUE: &str = "INSERT INTO jobs (approval, digest, target, team, turn) VALUES ($1, $2, $3, $4, \
-             (SELECT COALESCE(max(t.turn), 0) FROM (SELECT max(turn) AS turn FROM jobs WHERE fence > 0 \
-             UNION ALL SELECT 1 + max(turn) FROM jobs WHERE team = $4) AS t)) \
-             ON CONFLICT (approval) DO NOTHING";
+        const ENQUEUE: &str = concat!(
+            "INSERT INTO jobs (approval, digest, target, team, turn) VALUES ($1, $2, $3, $4, ",
+            next_turn!("jobs", "$4"),
+            ") ON CONFLICT (approval) DO NOTHING"
+        );
         let target = target.map(|target| target.id);
         session
             .execute(ENQUEUE, &values![self.approval, self.digest, target, self.ask.request.team])

@@ -18,6 +18,23 @@ macro_rules! passing_over_locked {
 }
 pub(super) use passing_over_locked;
 
+/// The turn of a new row of `$table` for the team in parameter `$team`, as a subquery: it follows the team's last one, and
+/// is not before that of what was served last.
+macro_rules! next_turn {
+    ($table:literal, $team:literal) => {
+        concat!(
+            "(SELECT COALESCE(max(t.turn), 0) FROM (SELECT max(turn) AS turn FROM ",
+            $table,
+            " WHERE fence > 0 UNION ALL SELECT 1 + max(turn) FROM ",
+            $table,
+            " WHERE team = ",
+            $team,
+            ") AS t)"
+        )
+    };
+}
+pub(super) use next_turn;
+
 /// The one of the two that this database understands.
 pub(super) fn in_dialect<S: Session>([sqlite, postgres]: [&'static str; 2]) -> &'static str {
     match S::DIALECT {
