@@ -19,7 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    logs,
+    log,
     platform::{OPERATOR, Platform, REQUESTER, TEAM, dry_run, operators, until},
 };
 
@@ -118,7 +118,7 @@ async fn without_an_approver_no_link_is_sent() {
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };
     let instance = Instance::start(parts(&platform, operators));
     let approval = platform.requested().await.request.approval;
-    until(|| logs::of_this_thread().contains("the requester is the only operator").then_some(())).await;
+    until(|| log::of_this_thread().contains("the requester is the only operator").then_some(())).await;
     instance.stop().await;
     assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
 }
@@ -206,13 +206,13 @@ async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_
     let instance =
         Instance::start(Parts { channel: Channel::Smtp(smtp), ..parts(&platform, operators(&[OPERATOR])) });
     let approval = platform.requested().await.request.approval;
-    until(|| logs::of_this_thread().contains("the link was sent").then_some(())).await;
+    until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
     let token = link_token(&platform.ids.token(approval), OPERATOR);
     let mails = [taken.recv().await.expect("the first"), taken.recv().await.expect("the second")];
     assert!(mails[0].contains(&token));
     assert_eq!(mails[0], mails[1]);
-    let log = logs::of_this_thread();
+    let log = log::of_this_thread();
     assert!(log.contains("this looks like spam: https://gate.example.com/approve/…"), "{log}");
     assert!(!log.contains(&token), "{log}");
 }

@@ -1,7 +1,8 @@
 //! The parts of a running instance, on the store in memory.
 
 mod commands;
-mod logs;
+#[path = "../http/log.rs"]
+mod log;
 mod mails;
 mod metrics;
 mod outages;

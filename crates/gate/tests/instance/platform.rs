@@ -48,7 +48,7 @@ impl Platform {
 
     /// With a store that goes by this clock.
     pub(crate) fn by(clock: Arc<dyn Clock>) -> Self {
-        crate::logs::install();
+        crate::log::install();
         let ids = Arc::new(SecretIds::new(&Secret::new("a secret of 32 bytes, at least..")));
         let store = Arc::new(MemoryStore::new(clock, ids.clone()));
         store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 10 });

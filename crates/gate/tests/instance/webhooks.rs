@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
-    logs,
+    log,
     platform::{OPERATOR, Platform, REQUESTER, dry_run, until},
 };
 
@@ -60,7 +60,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
         ..platform.parts(dry_run(std::time::Duration::ZERO))
     });
     let approval = platform.requested().await.request.approval;
-    until(|| logs::of_this_thread().contains("the link was sent").then_some(())).await;
+    until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
 
     let token = link_token(&platform.ids.token(approval), OPERATOR);
@@ -82,7 +82,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
         );
     }
     assert!(received.try_recv().is_err(), "once it is taken it is not sent again");
-    let log = logs::of_this_thread();
+    let log = log::of_this_thread();
     assert!(log.contains("500 Internal Server Error") && log.contains("307 Temporary Redirect"), "{log}");
     assert!(!log.contains(&token), "{log}");
 }
