@@ -39,7 +39,7 @@ pub(super) struct ListQuery {
     path = "/api/v1/admin/promotions",
     tag = "admin",
     params(
-        ("status" = Option<String>, Query, description = "pending, approved, rejected, expired or executed"),
+        ("status" = Option<String>, Query, description = "pending, approved, rejected, expired, executed or revoked"),
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 200, description = "50 by default"),
         ("cursor" = Option<String>, Query, description = "next_cursor of an earlier answer"),
     ),

@@ -117,7 +117,7 @@ table! {
     409 ApprovalNotExecuted "approval_not_executed" No "Approval not executed" "Only the deploy of an executed approval can be given up.";
     409 DeployEnded "deploy_ended" No "Deploy ended" "The deploy has ended already, or was given up.";
     400 InvalidId "invalid_id" No "Invalid id" "The id is not a UUID.";
-    400 InvalidStatus "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired or executed.";
+    400 InvalidStatus "invalid_status" No "Invalid status" "A status is pending, approved, rejected, expired, executed or revoked.";
     400 InvalidLimit "invalid_limit" No "Invalid limit" "A limit is a number from 1 to 200.";
     400 InvalidCursor "invalid_cursor" No "Invalid cursor" "The cursor is not one that an earlier answer returned in next_cursor.";
 
