@@ -224,9 +224,9 @@ pub trait Leases: Send + Sync {
 ///
 /// Leases are counted by the store's clock, as those of [`Leases`].
 pub trait Outbox: Send + Sync {
-    /// The job whose turn it is, of those that are not leased and whose target no older unfinished job is for, now held by the caller for
-    /// `lease_ms`, under a fencing number that is larger than any before for this job or its target. Two callers never get
-    /// the same one unless the first one's lease expired.
+    /// The job whose turn it is, now held by the caller for `lease_ms`, under a fencing number that is larger than any before
+    /// for this job or its target. A job is passed over while it is leased, and while an older one of its target is not
+    /// finished. Two callers never get the same one unless the first one's lease expired.
     ///
     /// Teams with jobs are served in turns, each team's in the order of use: a team with many delays another one's by one.
     ///
@@ -411,8 +411,8 @@ pub trait Operations: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// The notice whose turn it is, of those that are due, held for `lease_ms` under a larger fencing number than before. Notices of
-    /// approvals that are no longer pending are done. Teams take turns, as for jobs.
+    /// The notice whose turn it is, of those that are due, held for `lease_ms` under a larger fencing number than before.
+    /// Notices of approvals that are no longer pending are done. Teams take turns, as for jobs.
     fn lease_notice(&self, lease_ms: u64) -> impl Future<Output = Result<Option<Notice>, StoreError>> + Send;
 
     /// The notice was sent, or has to be tried again after a pause. False when the lease is not the latest.

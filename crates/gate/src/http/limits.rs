@@ -1,4 +1,4 @@
-//! Limits of an instance, and the rate limit of one address.
+//! How much an instance, an address and a token may ask for at a time.
 
 use std::{
     collections::BTreeMap,
