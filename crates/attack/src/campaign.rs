@@ -38,8 +38,11 @@ pub struct Options {
     pub races: usize,
     /// Callers of each round.
     pub callers: usize,
-    /// Schedules of statements per pair of requests, at most. 0: none.
+    /// Schedules of statements for each two or three requests, at most. 0: none.
     pub schedules: u64,
+    /// Also three uses, in schedules with at most this many switches away from a request that could have gone on. `None`: two
+    /// requests only.
+    pub preemptions: Option<usize>,
     /// Kill the service under load.
     pub kills: bool,
     /// Keep the history of every object, not only of violations.
@@ -56,6 +59,7 @@ impl Default for Options {
             races: 100,
             callers: 16,
             schedules: 2_000,
+            preemptions: Some(2),
             kills: true,
             keep_history: false,
             log: std::env::temp_dir().join("countersign-attack-service.log"),

@@ -159,6 +159,7 @@ fn interleavings(flow: &'static str) {
         races: 20,
         callers: 8,
         schedules: u64::MAX,
+        preemptions: None,
         kills: false,
         log,
         ..Options::default()

@@ -73,6 +73,7 @@ fn attack(args: &AttackArgs, file: &Path) -> Result<Exit, BadInput> {
         races: args.races,
         callers: usize::from(args.callers),
         schedules: args.schedules,
+        preemptions: args.preemptions,
         kills: args.max_kills > 0,
         keep_history: args.history.is_some(),
         ..options(&args.reach)

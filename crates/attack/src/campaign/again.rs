@@ -58,7 +58,9 @@ async fn run(
         Scenario::Kills => kills::under_load(session, gathered).await,
         Scenario::Interleaving { other, order } => {
             let proxy = required(proxy)?;
-            let pair = statements::Other::all(session.target).into_iter().find(|pair| pair.name() == *other);
+            let mut pairs =
+                statements::Other::all(session.target).into_iter().chain([statements::Other::Uses]);
+            let pair = pairs.find(|pair| pair.name() == *other);
             let Some(pair) = pair else {
                 return Err(Stop::BadInput(format!(
                     "the target file has no role `{other}` with one request"

@@ -1,4 +1,5 @@
-//! Level 2: every interleaving of the statements of two requests, and a crash at each statement of one.
+//! Level 2: every interleaving of the statements of two requests, those of three within a bound, and a crash at each statement
+//! of one.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -19,16 +20,18 @@ use crate::{
     target::{Change, Request, Target},
 };
 
-/// Coverage of the interleavings of one pair of requests.
+/// Coverage of the interleavings of two requests, or of three.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Interleaved {
     /// `use ∥ use`.
     pub pair: String,
+    /// Only schedules with at most this many switches away from a request that could have gone on; `None`: all.
+    pub max_preemptions: Option<usize>,
     /// Schedules that were followed to their end.
     pub explored: u64,
     /// The interleavings that they stand for; `None` where the search was cut off.
     pub interleavings: Option<String>,
-    /// Every interleaving was covered.
+    /// Every interleaving was covered, within the bound on preemptions if there is one.
     pub complete: bool,
     /// Schedules that could not be followed.
     pub not_followed: u64,
@@ -45,6 +48,8 @@ pub struct Interleaved {
 /// The second request of a pair.
 pub(super) enum Other<'t> {
     Use,
+    /// Two more uses.
+    Uses,
     Change(Action, &'t Request),
     /// A change that takes place while the use is held.
     Held(Action, &'t [Change]),
@@ -66,11 +71,11 @@ pub(super) struct Pair<'s, 't, 'g> {
 impl Other<'_> {
     /// The name of its role.
     pub(super) fn name(&self) -> String {
-        let f = match self {
-            Self::Use => Action::Use,
-            Self::Change(f, _) | Self::Held(f, _) => *f,
-        };
-        f.word()
+        match self {
+            Self::Use => Action::Use.word(),
+            Self::Uses => format!("{0} ∥ {0}", Action::Use.word()),
+            Self::Change(f, _) | Self::Held(f, _) => f.word(),
+        }
     }
 
     /// The use, and every change that is one request.
@@ -170,7 +175,7 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
                 usage.details.wrote_after_ns = Some(change.completed_ns.saturating_add(1));
             }
         }
-        if let [_, refused, next] = responses {
+        if let ([_, refused, next], true) = (responses, self.stalls) {
             // Between the refusal and the next attempt.
             let completed_ns = next.released_ns.saturating_sub(1);
             let held = Duration::from_nanos(completed_ns.saturating_sub(refused.completed_ns));
@@ -206,17 +211,19 @@ impl Requests for Pair<'_, '_, '_> {
     type Error = Stop;
 
     fn count(&self) -> usize {
-        2
+        if matches!(self.other, Other::Uses) { 3 } else { 2 }
     }
 
     async fn reset(&mut self) -> Result<(), Stop> {
         let object = self.session.arrange(true).await?;
         let second = match &self.other {
-            Other::Use | Other::Held(..) => self.session.use_wire(&object, Variant::default())?,
+            Other::Use | Other::Uses | Other::Held(..) => {
+                self.session.use_wire(&object, Variant::default())?
+            }
             Other::Change(_, request) => self.session.request_wire(&object, request)?,
         };
         self.wires = vec![self.session.use_wire(&object, self.variant)?, second];
-        if self.stalls {
+        if self.stalls || matches!(self.other, Other::Uses) {
             self.wires.push(self.session.use_wire(&object, Variant::default())?);
         }
         self.object = Some(object);
@@ -318,7 +325,7 @@ fn others<'t>(
     (others, left / count)
 }
 
-/// Interleaves a use with a use, and with every change that is one request.
+/// Interleaves a use with a use, with every change that is one request, and then, within a bound, with two more uses.
 pub(super) async fn interleave(
     session: &mut Session<'_>,
     proxy: &mut Proxy,
@@ -326,43 +333,65 @@ pub(super) async fn interleave(
     options: &Options,
     payload: Option<&Value>,
 ) -> Result<(), Stop> {
-    let (others, time) = others(session, options, 0.65, |other| !matches!(other, Other::Held(..)));
+    const SHARE: f64 = 0.65;
+    let max_schedules = options.schedules;
+    let (others, max_time) = others(session, options, SHARE, |other| !matches!(other, Other::Held(..)));
     for other in others {
-        let pair = format!("use ∥ {}", other.name());
-        let mut requests = Pair::new(session, gathered, payload, other);
-        let settings =
-            SearchSettings { max_schedules: options.schedules, max_time: time, ..SearchSettings::default() };
-        let done = match explore(proxy, &mut requests, &settings).await {
-            Err(ExploreError::NoStatements) => {
-                gathered.notes.push(format!("{pair}: {}", ExploreError::<Stop>::NoStatements));
-                continue;
-            }
-            other => other.map_err(stop)?,
-        };
-        let why = match done.end {
-            SearchEnd::Finished | SearchEnd::Stopped if done.not_followed.is_empty() => None,
-            SearchEnd::MaxSchedules => Some(format!("the limit of {} schedules", options.schedules)),
-            SearchEnd::MaxTime => Some("the time limit".to_owned()),
-            _ => done.not_followed.first().map(|first| first.reason.clone()),
-        };
-        if !done.background.is_empty() {
-            let count = done.background.len();
-            gathered.notes.push(format!(
-                "{pair}: {count} kinds of statements are the service's own, and were let through"
-            ));
-        }
-        gathered.interleaved.push(Interleaved {
-            pair,
-            explored: done.explored,
-            interleavings: done.interleavings.map(|count| count.to_string()),
-            complete: done.is_every_interleaving(),
-            not_followed: done.not_followed.len() as u64,
-            blocked: done.with_blocking,
-            background: done.background,
-            why_incomplete: why,
-            milliseconds: u64::try_from(done.elapsed.as_millis()).unwrap_or(u64::MAX),
-        });
+        let pair = Pair::new(session, gathered, payload, other);
+        search(proxy, pair, SearchSettings { max_schedules, max_time, ..SearchSettings::default() }).await?;
     }
+    if options.preemptions.is_some() {
+        let (_, max_time) = self::others(session, options, SHARE, |_| false);
+        let settings = SearchSettings {
+            max_schedules,
+            max_time,
+            max_preemptions: options.preemptions,
+            ..SearchSettings::default()
+        };
+        search(proxy, Pair::new(session, gathered, payload, Other::Uses), settings).await?;
+    }
+    Ok(())
+}
+
+/// One search, and its line of the report.
+async fn search(
+    proxy: &mut Proxy,
+    mut requests: Pair<'_, '_, '_>,
+    settings: SearchSettings,
+) -> Result<(), Stop> {
+    let pair = format!("use ∥ {}", requests.other.name());
+    let done = match explore(proxy, &mut requests, &settings).await {
+        Err(ExploreError::NoStatements) => {
+            requests.gathered.notes.push(format!("{pair}: {}", ExploreError::<Stop>::NoStatements));
+            return Ok(());
+        }
+        other => other.map_err(stop)?,
+    };
+    let why = match done.end {
+        SearchEnd::Finished | SearchEnd::Stopped if done.not_followed.is_empty() => None,
+        SearchEnd::MaxSchedules => Some(format!("the limit of {} schedules", settings.max_schedules)),
+        SearchEnd::MaxTime => Some("the time limit".to_owned()),
+        _ => done.not_followed.first().map(|first| first.reason.clone()),
+    };
+    if !done.background.is_empty() {
+        let count = done.background.len();
+        requests
+            .gathered
+            .notes
+            .push(format!("{pair}: {count} kinds of statements are the service's own, and were let through"));
+    }
+    requests.gathered.interleaved.push(Interleaved {
+        pair,
+        max_preemptions: done.max_preemptions,
+        explored: done.explored,
+        interleavings: done.interleavings.map(|count| count.to_string()),
+        complete: done.is_complete(),
+        not_followed: done.not_followed.len() as u64,
+        blocked: done.with_blocking,
+        background: done.background,
+        why_incomplete: why,
+        milliseconds: u64::try_from(done.elapsed.as_millis()).unwrap_or(u64::MAX),
+    });
     Ok(())
 }
 

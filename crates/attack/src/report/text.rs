@@ -121,8 +121,15 @@ fn summary(report: &Report, out: &mut String) -> std::fmt::Result {
         let total = pair
             .interleavings
             .as_deref()
+            .filter(|_| pair.max_preemptions.is_none())
             .map_or_else(String::new, |count| format!(", of {count} interleavings"));
-        let extent = if pair.complete { "every interleaving" } else { "not every interleaving" };
+        let not = if pair.complete { "" } else { "not " };
+        let within = match pair.max_preemptions {
+            None => String::new(),
+            Some(1) => " with at most 1 preemption".to_owned(),
+            Some(most) => format!(" with at most {most} preemptions"),
+        };
+        let extent = format!("{not}every interleaving{within}");
         lines.push(format!(
             "{}: {} schedules{total}: {extent} ({:.1} s)",
             pair.pair,

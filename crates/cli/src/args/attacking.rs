@@ -43,9 +43,12 @@ pub(crate) struct AttackArgs {
     /// Callers of each round
     #[arg(long, default_value_t = 16, value_parser = value_parser!(u16).range(2..=256))]
     pub(crate) callers: u16,
-    /// Schedules of statements for each pair of requests, at most; 0: none
+    /// Schedules of statements for each two or three requests, at most; 0: none
     #[arg(long, default_value_t = 2_000)]
     pub(crate) schedules: u64,
+    /// Three uses: only schedules with at most this many switches away from a request that could have gone on
+    #[arg(long, default_value = "2")]
+    pub(crate) preemptions: Option<usize>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Write the history of every object to this file, a line of JSON for each event
