@@ -218,10 +218,12 @@ fn attacked(case: Case, roles: Roles) {
     );
     if case.bug.is_empty() {
         assert!(violated.is_empty(), "{} is correct\n{}", case.service, report.text());
-        assert!(report.interleaved.iter().all(|pair| pair.complete), "{}", report.text());
-        let of_three =
-            report.interleaved.iter().filter(|pair| pair.max_preemptions == Some(2) && pair.explored > 0);
-        assert_eq!(of_three.count(), usize::from(roles != Roles::WithoutDatabase), "{}", report.text());
+        let (within, all): (Vec<_>, Vec<_>) =
+            report.interleaved.iter().partition(|pair| pair.max_preemptions.is_some());
+        assert!(all.iter().all(|pair| pair.complete), "{}", report.text());
+        // Three uses are interleaved for as long as there is time.
+        assert!(within.iter().all(|pair| pair.explored > 0), "{}", report.text());
+        assert_eq!(within.len(), usize::from(roles != Roles::WithoutDatabase), "{}", report.text());
     } else if roles == Roles::All {
         assert!(found, "{} is missed\n{}", case.service, report.text());
     }

@@ -137,7 +137,7 @@ fn interleavings(flow: &'static str) {
             "sql = \"update approvals set status = 'approved'",
             &format!("sql = \"{notified} update approvals set status = 'approved'"),
         )
-        .replace("count(*) from deploy_logs", "count(*) from jobs")
+        .replace("count(distinct approval) from deploy_logs", "count(*) from jobs")
     };
     let mut target = Target {
         payload: None,
@@ -178,12 +178,22 @@ fn postgres(flow: &'static str) {
     let cluster = Cluster::start(Fsync::Off).unwrap();
     let home = Home::new();
     let target = home.target(flow, &cluster.url(), str::to_owned);
-    let limits = Limits { time: Duration::from_secs(300), kills: 200, ..Limits::default() };
+    let limits = Limits { time: Duration::from_secs(1_800), kills: 500, ..Limits::default() };
     let log = home.0.path().join("log");
-    let options = Options { limits, races: 20, callers: 8, log: log.clone(), ..Options::default() };
+    let options = Options {
+        limits,
+        races: 20,
+        callers: 8,
+        // Every crash point is wanted here, and the interleavings have a trial of their own.
+        schedules: 50,
+        preemptions: None,
+        log: log.clone(),
+        ..Options::default()
+    };
     let report = campaign::attack(&target, &options, &mut |_| {});
     let report =
         report.unwrap_or_else(|stop| panic!("{stop}\n{}", fs::read_to_string(log).unwrap_or_default()));
+    assert!(report.notes.iter().any(|note| note.ends_with("at every one")), "{}", report.text());
     judge("postgres", flow, &report, &[]);
 }
 
