@@ -71,7 +71,11 @@ pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
         } else {
             "within the time limit, no edit"
         };
-        print_line!("  {}  {said} keeps it", ids(&without).bold());
+        let pages: Vec<String> =
+            without.iter().map(|one| format!("`countersign explain {}`", one.id())).collect();
+        let ids = ids(&without);
+        let said = wrap::wrap(&format!("{said} keeps it; see {}", pages.join(", ")), 94 - ids.len(), 0);
+        print_line!("  {}  {}", ids.bold(), said.replace('\n', &format!("\n{}", " ".repeat(ids.len() + 4))));
     }
     if !advice.is_empty() {
         print_line!("  {}", "`--fix` follows this advice, and writes the edited file".dimmed());

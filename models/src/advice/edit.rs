@@ -295,8 +295,9 @@ impl Edits<'_> {
         if !can_join(&steps[consume]) {
             return;
         }
-        let others: Vec<usize> =
-            (0..steps.len()).filter(|index| *index != consume && can_join(&steps[*index])).collect();
+        let joins =
+            |index: &usize| *index != consume && can_join(&steps[*index]) && !may_say_no(&steps[*index]);
+        let others: Vec<usize> = (0..steps.len()).filter(joins).collect();
         for other in &others {
             let pair = [consume.min(*other), consume.max(*other)];
             self.group(&pair, pair[1]);
@@ -415,12 +416,16 @@ fn can_join(step: &Step) -> bool {
 
 /// The part of a step that moves into a transaction: an act without a row becomes a job.
 fn part(step: &Step) -> String {
-    match &step.action {
-        StepAction::Act(act) if !matches!(act.via, Via::Row { .. } | Via::Outbox) => {
-            format!("a job for `{step}`")
-        }
-        _ => format!("`{step}`"),
-    }
+    if becomes_a_job(step) { format!("a job for `{step}`") } else { format!("`{step}`") }
+}
+
+fn becomes_a_job(step: &Step) -> bool {
+    matches!(&step.action, StepAction::Act(act) if !matches!(act.via, Via::Row { .. } | Via::Outbox))
+}
+
+/// True if the caller waits for the answer of a call that may be a refusal: a job would run after the caller has its own.
+fn may_say_no(step: &Step) -> bool {
+    becomes_a_job(step) && matches!(&step.action, StepAction::Act(act) if !act.refusals.is_empty())
 }
 
 /// The words that are not there.

@@ -19,14 +19,14 @@ impl Model {
             state = self.apply(&before, *action).unwrap_or(before);
         }
         let wrong = self.wrong(property, &before, &state);
-        match self.lacking(property) {
+        match self.lacking(property, &state) {
             Some(lacking) => format!("{wrong} ({lacking})"),
             None => wrong,
         }
     }
 
-    /// The step or guard without which nothing could keep the promise.
-    fn lacking(&self, property: Property) -> Option<String> {
+    /// The step or guard without which nothing could keep the promise, or the act that comes too early.
+    fn lacking(&self, property: Property, state: &State) -> Option<String> {
         let flow = self.flow();
         let noun = &flow.object().noun;
         let audits = flow
@@ -43,6 +43,10 @@ impl Model {
             Property::S8 if !audits => Some("no step audits".to_owned()),
             Property::S2 | Property::S3 | Property::S17 | Property::S21 if guards.is_none() => {
                 Some(format!("nothing uses the {noun}"))
+            }
+            Property::S2 if guards.is_some() && state.world.applied == 0 => {
+                let most = (0..).zip(&state.world.effects).max_by_key(|(_, count)| **count);
+                most.map(|(act, _)| format!("`{}` comes before `consume`", self.act_name(act)))
             }
             Property::S2 | Property::S3 if guards.is_some_and(|guards| !guards.status) => {
                 Some("`consume` does not compare the status".to_owned())
