@@ -270,7 +270,9 @@ fn place(file: &Table<'_>, steps: &[Table<'_>], invalid: &InvalidFlow) -> Range<
             return members.get(Flow::MAX_STEPS).map_or(step.place(), Table::place);
         }
         FlowProblem::SameAct(_) if table.has("name") => "name",
-        FlowProblem::GuardWithoutLease => "guards",
+        FlowProblem::SameStep(_) => "name",
+        FlowProblem::NothingBound { .. } if table.has("checks") => "checks",
+        FlowProblem::GuardWithoutLease | FlowProblem::NothingBound { .. } => "guards",
         FlowProblem::UntilBeforeLease(_) => "until",
         _ => "do",
     };

@@ -122,11 +122,6 @@ pub enum Mistake {
         /// The names of the steps after the lease.
         names: Vec<String>,
     },
-    /// `until` names several steps.
-    AmbiguousStep {
-        /// The name.
-        name: String,
-    },
     /// The steps do not make a flow.
     Flow(FlowProblem),
 }
@@ -167,7 +162,6 @@ impl Problem {
                 None => format!("`{} = {}` without `{}`", only.key, only.value, only.other),
             },
             Mistake::UnknownStep { name, .. } => format!("\"{}\", which names no step", shortened(name)),
-            Mistake::AmbiguousStep { name } => format!("\"{}\", which names several steps", shortened(name)),
             Mistake::Flow(problem) => found_in_flow(problem),
         }
     }
@@ -204,7 +198,6 @@ impl Problem {
                 "the `name` of a step after the lease".to_owned()
             }
             Mistake::UnknownStep { names, .. } => format!("one of {}", listed(names)),
-            Mistake::AmbiguousStep { .. } => "a `name` that one step after the lease has".to_owned(),
             Mistake::Flow(problem) => expected_of_flow(problem),
         }
     }
@@ -249,6 +242,10 @@ fn found_in_flow(problem: &FlowProblem) -> String {
         FlowProblem::TooManyMembers(found) => format!("a group of {found} members"),
         FlowProblem::EmptyGroup => "a group without members".to_owned(),
         FlowProblem::SameAct(name) => format!("a second act named \"{}\"", shortened(name)),
+        FlowProblem::SameStep(name) => format!("a second step named \"{}\"", shortened(name)),
+        FlowProblem::NothingBound { condition, promise } => {
+            format!("the condition \"{condition}\" with `{promise} = false`")
+        }
         FlowProblem::GuardWithoutLease => "the guard \"lease\" without a lease before it".to_owned(),
         FlowProblem::DecisionWithoutApprovers => "`[decision]` with `approvers = 0`".to_owned(),
         FlowProblem::SeparateWithoutApprovers => "`separate = true` with `approvers = 0`".to_owned(),
@@ -267,6 +264,10 @@ fn expected_of_flow(problem: &FlowProblem) -> String {
         FlowProblem::SecondConsume => "at most one consume in a flow".to_owned(),
         FlowProblem::TooManyActs => format!("at most {} acts in a flow", Flow::MAX_ACTS),
         FlowProblem::SameAct(_) => "a `name` of its own for each act".to_owned(),
+        FlowProblem::SameStep(_) => "a `name` of its own for each step".to_owned(),
+        FlowProblem::NothingBound { condition, promise } => {
+            format!("`{promise} = true` in `[object]`, or no \"{condition}\"")
+        }
         FlowProblem::GuardWithoutLease => "a step that takes the lease first".to_owned(),
         FlowProblem::DecisionWithoutApprovers => "no `[decision]`, or at least one approver".to_owned(),
         FlowProblem::SeparateWithoutApprovers => "at least one approver, or no `separate`".to_owned(),

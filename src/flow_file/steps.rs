@@ -148,17 +148,13 @@ fn lease(table: &Table<'_>, index: usize, names: &Names) -> Result<Lease, Proble
 }
 
 /// The index of the step of this name after the lease of this index. A step before it is left to
-/// [`Flow::new`](crate::protocol::Flow::new), which refuses it.
+/// [`Flow::new`](crate::protocol::Flow::new), which refuses it, and two of one name, too.
 fn step_after(lease: usize, name: &str, names: &Names) -> Result<usize, Mistake> {
-    let mut after = (lease + 1..names.len()).filter(|index| names[*index].as_deref() == Some(name));
-    match (after.next(), after.next()) {
-        (Some(step), None) => Ok(step),
-        (Some(_), Some(_)) => Err(Mistake::AmbiguousStep { name: name.to_owned() }),
-        (None, _) => names.iter().position(|other| other.as_deref() == Some(name)).ok_or_else(|| {
-            let names = names[lease + 1..].iter().flatten().cloned().collect();
-            Mistake::UnknownStep { name: name.to_owned(), names }
-        }),
-    }
+    let is_named = |index: &usize| names[*index].as_deref() == Some(name);
+    (lease + 1..names.len()).chain(0..=lease).find(is_named).ok_or_else(|| {
+        let names = names[lease + 1..].iter().flatten().cloned().collect();
+        Mistake::UnknownStep { name: name.to_owned(), names }
+    })
 }
 
 fn write(table: &Table<'_>) -> Result<Write, Problem> {

@@ -1,9 +1,9 @@
 //! A flow: the requirements on an object, and the order in which one endpoint does its work, as data.
 //!
-//! Invariants: 1 to [`Flow::MAX_STEPS`] steps, and as many members in a group; at most one consume, and under the
-//! `lease` guard only after a lease; at most [`Flow::MAX_ACTS`] acts, with different names; `recall` and `remember`
-//! only if clients send keys; in a group only work that one transaction can do. [`Flow::new`], the only constructor,
-//! checks them all.
+//! Invariants: 1 to [`Flow::MAX_STEPS`] steps with different names, and as many members in a group; at most one consume,
+//! and under the `lease` guard only after a lease; at most [`Flow::MAX_ACTS`] acts, with different names; `recall` and
+//! `remember` only if clients send keys; `digest` and `target` compared only if the object is bound to them; in a group
+//! only work that one transaction can do. [`Flow::new`], the only constructor, checks them all.
 
 mod built_in;
 mod instruction;
@@ -63,7 +63,7 @@ impl Flow {
         let mut instructions = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             let acts = before.acts.len() as u8;
-            before.check(step, index, endpoint).map_err(|(member, problem)| InvalidFlow {
+            before.check(step, index, &object, endpoint).map_err(|(member, problem)| InvalidFlow {
                 step: Some(index),
                 member,
                 problem,
@@ -175,22 +175,26 @@ struct Before {
     consumed: bool,
     leased: bool,
     acts: Vec<String>,
+    names: Vec<String>,
 }
 
 /// The index of the member that is wrong, and what is.
 type Wrong = (Option<usize>, FlowProblem);
 
 impl Before {
-    fn check(&mut self, step: &Step, index: usize, endpoint: Endpoint) -> Result<(), Wrong> {
+    fn check(&mut self, step: &Step, index: usize, object: &Object, endpoint: Endpoint) -> Result<(), Wrong> {
         let alone = |problem| Err((None, problem));
         match &step.action {
+            StepAction::Validate { checks, .. } => {
+                check_bound(object, checks.digest, checks.target).map_err(|problem| (None, problem))?;
+            }
             StepAction::Atomic(members) if members.is_empty() => return alone(FlowProblem::EmptyGroup),
             StepAction::Atomic(members) if members.len() > Flow::MAX_STEPS => {
                 return alone(FlowProblem::TooManyMembers(members.len()));
             }
             StepAction::Atomic(members) => {
                 for (index, member) in members.iter().enumerate() {
-                    self.check_member(member, endpoint).map_err(|problem| (Some(index), problem))?;
+                    self.check_member(member, object, endpoint).map_err(|problem| (Some(index), problem))?;
                 }
             }
             StepAction::Lease(lease) => {
@@ -209,7 +213,9 @@ impl Before {
             }) => {
                 return alone(FlowProblem::VaultReadThenWrite);
             }
-            StepAction::Consume(consume) => self.check_consume(consume).map_err(|problem| (None, problem))?,
+            StepAction::Consume(consume) => {
+                self.check_consume(consume, object).map_err(|problem| (None, problem))?;
+            }
             StepAction::Act(act) => {
                 if act.name.is_some() {
                     return alone(FlowProblem::ActNamedTwice);
@@ -221,8 +227,7 @@ impl Before {
             StepAction::Recall { .. } | StepAction::Remember if endpoint.retry != Retry::Key => {
                 return alone(FlowProblem::KeyWithoutRetry);
             }
-            StepAction::Validate { .. }
-            | StepAction::Check { .. }
+            StepAction::Check { .. }
             | StepAction::Recall { .. }
             | StepAction::Write(_)
             | StepAction::Audit
@@ -239,13 +244,24 @@ impl Before {
             }
             self.acts.push(name.to_owned());
         }
+        if let Some(name) = &step.name {
+            if self.names.contains(name) {
+                return alone(FlowProblem::SameStep(name.clone()));
+            }
+            self.names.push(name.clone());
+        }
         Ok(())
     }
 
-    fn check_member(&mut self, member: &Member, endpoint: Endpoint) -> Result<(), FlowProblem> {
+    fn check_member(
+        &mut self,
+        member: &Member,
+        object: &Object,
+        endpoint: Endpoint,
+    ) -> Result<(), FlowProblem> {
         let (atomicity, undo) = match member {
             Member::Consume(consume) => {
-                self.check_consume(consume)?;
+                self.check_consume(consume, object)?;
                 (consume.atomicity, consume.undo)
             }
             Member::Write(write) => (write.atomicity, write.undo),
@@ -265,7 +281,7 @@ impl Before {
         Ok(())
     }
 
-    fn check_consume(&mut self, consume: &Consume) -> Result<(), FlowProblem> {
+    fn check_consume(&mut self, consume: &Consume, object: &Object) -> Result<(), FlowProblem> {
         if self.consumed {
             return Err(FlowProblem::SecondConsume);
         }
@@ -273,8 +289,19 @@ impl Before {
             return Err(FlowProblem::GuardWithoutLease);
         }
         self.consumed = true;
-        Ok(())
+        check_bound(object, consume.guards.digest, consume.guards.target)
     }
+}
+
+/// What a step compares is bound.
+fn check_bound(object: &Object, digest: bool, target: bool) -> Result<(), FlowProblem> {
+    if digest && !object.bound {
+        return Err(FlowProblem::NothingBound { condition: "digest", promise: "bound" });
+    }
+    if target && !object.target_bound {
+        return Err(FlowProblem::NothingBound { condition: "target", promise: "target_bound" });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -117,8 +117,7 @@ fn a_lease_lasts_until_a_step_after_it() {
     let flow = |until: &str| {
         format!(
             "[[step]]\ndo = \"check\"\nname = \"before\"\n[[step]]\ndo = \"lease\"\nname = \"lock\"\nuntil = \
-             \"{until}\"\n[[step]]\ndo = \"check\"\nname = \"settle\"\n{CONSUME}name = \"twice\"\n[[step]]\n\
-             do = \"audit\"\nname = \"twice\"\n"
+             \"{until}\"\n[[step]]\ndo = \"check\"\nname = \"settle\"\n{CONSUME}name = \"use\"\n"
         )
     };
     let read = read(&flow("settle")).expect("a flow");
@@ -130,7 +129,7 @@ fn a_lease_lasts_until_a_step_after_it() {
         &flow("setle"),
         (7, 9),
         "\"setle\", which names no step",
-        "one of `settle`, `twice`, `twice`",
+        "one of `settle`, `use`",
         Some("did you mean `settle`?"),
     );
     for earlier in ["before", "lock"] {
@@ -143,19 +142,50 @@ fn a_lease_lasts_until_a_step_after_it() {
         );
     }
     refused(
-        &flow("twice"),
-        (7, 9),
-        "\"twice\", which names several steps",
-        "a `name` that one step after the lease has",
-        None,
-    );
-    refused(
         "[[step]]\ndo = \"lease\"\nuntil = \"the end\"\n",
         (3, 9),
         "\"the end\", which names no step",
         "the `name` of a step after the lease",
         None,
     );
+}
+
+#[test]
+fn steps_have_different_names() {
+    let step = |keys: &str| format!("[[step]]\nname = \"look\"\n{keys}\n");
+    let expected = "a `name` of its own for each step";
+    let twice = step("do = \"check\"").repeat(2);
+    refused(&twice, (5, 8), "a second step named \"look\"", expected, None);
+    let lease = "[[step]]\ndo = \"lease\"\nuntil = \"look\"\n";
+    refused(&format!("{lease}{twice}"), (8, 8), "a second step named \"look\"", expected, None);
+    let group = step("atomic = [{ do = \"audit\" }]");
+    refused(
+        &format!("{}{group}", step("do = \"audit\"")),
+        (5, 8),
+        "a second step named \"look\"",
+        expected,
+        None,
+    );
+    assert!(read(&"[[step]]\ndo = \"check\"\n".repeat(2)).is_ok(), "a name is optional");
+    let act = "[[step]]\nname = \"pay\"\natomic = [{ do = \"act\", via = \"row\", name = \"pay\" }]\n";
+    assert!(read(act).is_ok(), "a group may have the name of its act");
+}
+
+#[test]
+fn what_a_step_compares_is_bound() {
+    for (condition, promise) in [("digest", "bound"), ("target", "target_bound")] {
+        let found = format!("the condition \"{condition}\" with `{promise} = false`");
+        let expected = format!("`{promise} = true` in `[object]`, or no \"{condition}\"");
+        for (step, column) in [
+            (format!("do = \"validate\"\nchecks = [\"status\", \"{condition}\"]"), 10),
+            (format!("do = \"consume\"\nguards = [\"status\", \"{condition}\"]"), 10),
+            (format!("name = \"commit\"\natomic = [{{ do = \"consume\", guards = [\"{condition}\"] }}]"), 38),
+        ] {
+            let flow = |value: bool| format!("[object]\n{promise} = {value}\n[[step]]\n{step}\n");
+            refused(&flow(false), (5, column), &found, &expected, None);
+            assert!(read(&flow(true)).is_ok());
+        }
+    }
 }
 
 #[test]

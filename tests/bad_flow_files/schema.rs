@@ -42,8 +42,7 @@ fn is_beyond_a_schema(mistake: &Mistake) -> bool {
         | Mistake::NotToml { .. }
         | Mistake::ContradictoryExpectation { .. }
         | Mistake::ControlCharacter(_)
-        | Mistake::UnknownStep { .. }
-        | Mistake::AmbiguousStep { .. } => true,
+        | Mistake::UnknownStep { .. } => true,
         Mistake::Flow(problem) => !matches!(
             problem,
             FlowProblem::NoSteps

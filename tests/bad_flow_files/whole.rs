@@ -25,7 +25,7 @@ approvers = 2
 separate = true
 expires = false
 revocable = true
-bound = false
+bound = true
 target_bound = true
 owner = false
 audited = false
@@ -112,7 +112,7 @@ fn everything() -> FlowFile {
         separate: true,
         expires: false,
         revocable: true,
-        bound: false,
+        bound: true,
         target_bound: true,
         owner: false,
         audited: false,

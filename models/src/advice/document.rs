@@ -155,8 +155,12 @@ impl Document {
         array.set_trailing("\n");
         array.set_trailing_comma(true);
         let mut table = Table::new();
-        let name = if names.is_empty() { "commit".to_owned() } else { names.join(" and ") };
-        table.insert("name", name.into());
+        let is_taken = steps.iter().any(|step| step.get("name").and_then(Item::as_str) == Some("commit"));
+        if !names.is_empty() {
+            table.insert("name", names.join(" and ").into());
+        } else if !is_taken {
+            table.insert("name", "commit".into());
+        }
         table.insert("atomic", Item::Value(array.into()));
         table.decor_mut().set_prefix("\n");
         *steps.get_mut(at)? = table;

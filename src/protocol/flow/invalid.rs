@@ -40,6 +40,15 @@ pub enum FlowProblem {
     TooManyActs,
     /// Two acts of one name.
     SameAct(String),
+    /// Two steps of one name.
+    SameStep(String),
+    /// A check or guard that compares the object with something that it is not bound to.
+    NothingBound {
+        /// The check or guard.
+        condition: &'static str,
+        /// The promise that binds the object.
+        promise: &'static str,
+    },
     /// A consume under the `lease` guard, and no step before it takes the lease.
     GuardWithoutLease,
     /// `recall` or `remember`, and clients send no key.
@@ -86,6 +95,10 @@ impl fmt::Display for FlowProblem {
             Self::SecondConsume => f.write_str("a second consume"),
             Self::TooManyActs => write!(f, "more than {} acts", Flow::MAX_ACTS),
             Self::SameAct(name) => write!(f, "a second act of the name {name:?}"),
+            Self::SameStep(name) => write!(f, "a second step of the name {name:?}"),
+            Self::NothingBound { condition, promise } => {
+                write!(f, "the condition {condition:?} for an object that is not bound ({promise} = false)")
+            }
             Self::GuardWithoutLease => f.write_str("a guard of a lease that no step before it takes"),
             Self::KeyWithoutRetry => {
                 f.write_str("a step that needs the request's key, and clients send none (retry = \"key\")")
