@@ -156,9 +156,11 @@ pub const CASES: &[Case] = &[
                 both.",
         violates: &["S2", "S17"],
         besides: "The order stays when the marking fails (S7).",
-        still: "The lock runs out while its holder is slow: two orders. The lock does not change the order of the \
-                steps: an order exists before its payment is marked (S17), and stays when marking it fails (S7). \
-                Neither takes a second request, so that no lock keeps them. A unique order for each payment, in the transaction that marks it, would keep all promises.",
+        still: "The lock runs out while its holder is slow: two orders. With a lock that may run out at any time, every \
+                run of the bug is a run of the fix, which therefore violates the same properties. Two of them take no \
+                second request, so that no lock keeps them: an order exists before its payment is marked (S17), and \
+                stays when marking it fails (S7). A unique order for each payment, in the transaction that marks it, \
+                would keep all promises.",
         flows: flows!["11-medusa-payment-buggy", "11-medusa-payment-fixed"],
     },
     Case {
