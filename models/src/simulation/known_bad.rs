@@ -9,6 +9,7 @@ use crate::{
     controls::{BEYOND_THE_MODEL, CONTROLS},
     flows::{BUILT_IN, BuiltIn, SHIPPED, Subject},
     properties::Property,
+    simulation::walk,
 };
 
 /// The defect.
@@ -32,15 +33,15 @@ impl fmt::Display for Bad {
     }
 }
 
-/// A campaign with an expected finding.
+/// A campaign with an expected finding: of the production driver, or of walks.
 #[derive(Clone)]
-pub struct KnownBad {
+pub struct KnownBad<C = Campaign> {
     /// Kind of the defect.
     pub bad: Bad,
     /// Name in reports.
     pub name: String,
     /// The campaign.
-    pub campaign: Campaign,
+    pub campaign: C,
     /// Properties that must be violated; of a flow, exactly these.
     pub breaks: Vec<Property>,
 }
@@ -71,8 +72,35 @@ impl KnownBad {
     }
 }
 
+impl KnownBad<walk::Campaign> {
+    /// All flows and controls that the driver does not carry out: the simulator walks the model.
+    pub fn walked() -> Vec<Self> {
+        let flows = BuiltIn::every().map(|flow| {
+            let breaks = flow.subject().expectations.broken;
+            (Bad::Flow, flow.name, flow.source.to_owned(), breaks)
+        });
+        let controls = CONTROLS.iter().chain(BEYOND_THE_MODEL);
+        let controls = controls.map(|one| (Bad::Control, one.name, one.file(), one.breaks.to_vec()));
+        let walked = |(bad, name, file, breaks): (Bad, &str, String, Vec<Property>)| {
+            let flow = subject(name, &file).flow;
+            let is_walked = !breaks.is_empty() && supports(&flow).is_err();
+            let campaign = walk::Campaign::new(name, flow, &file);
+            is_walked.then(|| Self { bad, name: name.to_owned(), campaign, breaks })
+        };
+        flows.chain(controls).filter_map(walked).collect()
+    }
+}
+
+fn subject(name: &str, file: &str) -> Subject {
+    Subject::read(file.as_bytes())
+        .unwrap_or_else(|problem| unreachable!("the file of {name} is tested: {problem}"))
+}
+
 fn campaign(name: &str, file: &str, mutant: Option<Mutant>) -> Campaign {
-    let subject = Subject::read(file.as_bytes())
-        .unwrap_or_else(|problem| unreachable!("the file of {name} is tested: {problem}"));
-    Campaign { flow: Arc::new(subject.flow), name: name.to_owned(), flow_file: file.to_owned(), mutant }
+    Campaign {
+        flow: Arc::new(subject(name, file).flow),
+        name: name.to_owned(),
+        flow_file: file.to_owned(),
+        mutant,
+    }
 }

@@ -21,7 +21,8 @@ struct Detection {
 
 /// One campaign.
 struct Detected {
-    bad: String,
+    /// A walk, or the kind of the defect that the driver plays.
+    kind: String,
     name: String,
     /// Hash of all of its seeds.
     trace_sha256: String,
@@ -44,18 +45,37 @@ struct Broken {
 
 pub(super) fn run(args: &DetectionArgs) -> Result<Exit, BadInput> {
     let pool = pool(args.threads)?;
-    let all = KnownBad::all();
-    let campaigns = pool.install(|| all.iter().map(|bad| detect(bad, args.seeds)).collect());
+    let campaigns = pool.install(|| {
+        let driven = KnownBad::all().into_iter().map(|KnownBad { bad, name, campaign, breaks }| {
+            detect(bad.to_string(), name, &Player::Driver(campaign), &breaks, args.seeds)
+        });
+        let walked = KnownBad::walked().into_iter().map(|KnownBad { bad, name, campaign, breaks }| {
+            // Only the report of one campaign says what the driver lacks.
+            let player = Player::Model { walks: Box::new(campaign), lacks: String::new() };
+            detect(format!("{bad}, walked"), name, &player, &breaks, args.seeds)
+        });
+        driven.chain(walked).collect()
+    });
     let detection = Detection { version: env!("CARGO_PKG_VERSION"), seeds: args.seeds, campaigns };
     table(&detection);
     let all_found = detection.campaigns.iter().all(|one| one.not_found.is_empty());
     Ok(if all_found { Exit::Expected } else { Exit::Unexpected })
 }
 
-fn detect(KnownBad { bad, name, campaign, breaks }: &KnownBad, (from, to): (u64, u64)) -> Detected {
+fn detect(
+    kind: String,
+    name: String,
+    player: &Player,
+    breaks: &[Property],
+    (from, to): (u64, u64),
+) -> Detected {
     let seeds = Seeds { from, to, shard: 0, shards: 1 };
-    let report = campaign.run(seeds, &mut |_| ControlFlow::Continue(()));
-    let found = Shrunk::all(campaign, &report);
+    let report = player.run(seeds, &mut |_| ControlFlow::Continue(()));
+    let mut found = player.shrunk(&report);
+    let subject = Subject::read(player.flow_file().as_bytes()).ok();
+    if let (Player::Model { .. }, Some(subject)) = (player, &subject) {
+        Shrunk::compare(&mut found, &subject.flow);
+    }
     let broken = |property: &Property| {
         let Shrunk { failure, modelled, model_shortest, differs, median_seeds, p99_seeds } =
             found.get(property.id())?.clone();
@@ -64,11 +84,10 @@ fn detect(KnownBad { bad, name, campaign, breaks }: &KnownBad, (from, to): (u64,
         let broken = Broken { seeds, median_seeds, p99_seeds, shrunk, modelled, model_shortest, differs };
         Some((property.id(), broken))
     };
-    let subject = Subject::read(campaign.flow_file.as_bytes()).ok();
     Detected {
-        bad: bad.to_string(),
-        name: name.clone(),
-        trace_sha256: TraceDigest::of(&Player::Driver(campaign.clone()), (from, to)).sha256,
+        kind,
+        name,
+        trace_sha256: TraceDigest::of(player, (from, to)).sha256,
         not_found: breaks.iter().filter(|one| report.finding(**one).is_none()).map(|one| one.id()).collect(),
         not_covered: subject.map_or_else(Vec::new, |subject| report.coverage.missing(&subject)),
         broken: Property::ALL.iter().filter_map(broken).collect(),
@@ -84,12 +103,14 @@ fn table(Detection { version, seeds: (from, to), campaigns }: &Detection) {
     print_line!(
         "them, the median and the 99th percentile of seeds to detection, to how many actions it shrank, and how many the"
     );
-    print_line!("model's shortest run has.\n");
+    print_line!(
+        "model's shortest run has. \"Walked\" are random walks of the model: the driver does not carry that flow out.\n"
+    );
     print_line!("| | | property | seeds | median | 99 % | shrunk | the model's | |");
     print_line!("|---|---|---|---:|---:|---:|---:|---:|---|");
     let number = |number: Option<usize>| number.map_or("–".to_owned(), |number| number.to_string());
     let numbered = Property::numbered();
-    for Detected { bad, name, broken, .. } in campaigns {
+    for Detected { kind, name, broken, .. } in campaigns {
         for (id, one) in numbered.iter().filter_map(|property| broken.get_key_value(property.id())) {
             let Broken { seeds, median_seeds, p99_seeds, shrunk, model_shortest, differs, modelled } = one;
             let model_shortest = number(*model_shortest);
@@ -101,7 +122,7 @@ fn table(Detection { version, seeds: (from, to), campaigns }: &Detection) {
                 (Some(why), _) => why.label().to_owned(),
             };
             print_line!(
-                "| {bad} | {name} | {id} | {seeds} | {median_seeds} | {p99_seeds} | {shrunk} | {model_shortest} | {differs} |"
+                "| {kind} | {name} | {id} | {seeds} | {median_seeds} | {p99_seeds} | {shrunk} | {model_shortest} | {differs} |"
             );
         }
     }
@@ -114,10 +135,10 @@ fn table(Detection { version, seeds: (from, to), campaigns }: &Detection) {
     }
     print_line!("\nThe SHA-256 of what the seeds do, step by step, as `--trace` writes it:\n");
     print_line!("| | | trace | never happened |\n|---|---|---|---|");
-    for Detected { bad, name, trace_sha256, not_covered, .. } in campaigns {
-        print_line!("| {bad} | {name} | `{trace_sha256}` | {} |", not_covered.join(", "));
+    for Detected { kind, name, trace_sha256, not_covered, .. } in campaigns {
+        print_line!("| {kind} | {name} | `{trace_sha256}` | {} |", not_covered.join(", "));
     }
-    for Detected { bad, name, not_found, .. } in campaigns.iter().filter(|one| !one.not_found.is_empty()) {
-        print_line!("\n**Not found**: {} of {bad} {name}.", not_found.join(", "));
+    for Detected { kind, name, not_found, .. } in campaigns.iter().filter(|one| !one.not_found.is_empty()) {
+        print_line!("\n**Not found**: {} of {kind} {name}.", not_found.join(", "));
     }
 }

@@ -11,7 +11,7 @@ use countersign_models::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    lengths::{Difference, difference},
+    lengths::{Difference, difference, difference_of_walk},
     player::Player,
     trace::TraceDigest,
 };
@@ -107,8 +107,17 @@ impl Shrunk {
         all
     }
 
+    /// As [`all`](Self::all), of walks. Lengths are not compared: the model may be too large to be explored.
+    pub(super) fn all_walks(walks: &walk::Campaign, report: &Report) -> BTreeMap<String, Self> {
+        let shrink = |property: Property| {
+            let failure = AnyFailure::Model(walks.shrunk(report, property)?);
+            Some((property.id().to_owned(), Self::new(report, property, failure)?))
+        };
+        walks.properties().filter_map(shrink).collect()
+    }
+
     /// The failure, with the seeds that detect it. Lengths are not compared.
-    pub(super) fn new(report: &Report, property: Property, failure: AnyFailure) -> Option<Self> {
+    fn new(report: &Report, property: Property, failure: AnyFailure) -> Option<Self> {
         let finding = report.finding(property)?;
         Some(Self {
             failure,
@@ -128,7 +137,10 @@ impl Shrunk {
             let shortest = Property::from_id(id).and_then(|property| model.get(&property));
             let length = shrunk.failure.length();
             shrunk.model_shortest = shortest.map(|shortest| shortest.actions);
-            shrunk.differs = difference(is_mutant(shrunk), length, shrunk.modelled, shortest);
+            shrunk.differs = match shrunk.failure {
+                AnyFailure::Driver(_) => difference(is_mutant(shrunk), length, shrunk.modelled, shortest),
+                AnyFailure::Model(_) => difference_of_walk(length, shrunk.model_shortest),
+            };
         }
     }
 }

@@ -41,6 +41,10 @@ differences! {
         "one action in one of the two is two in the other: a deploy that ends and a worker that notices, an attempt that ends and gives its lease back";
     TooRare "too rare"
         "none of the first seeds that broke it was in the model's own world, where it takes a certain order of many actions";
+    OtherActions "other actions"
+        "no action of the walk can be left out; a shorter run takes other ones";
+    LargerWorld "larger world"
+        "the walks have more callers, crashes and faults than the model's bounds, within which there is no run or no shorter one";
     Unexplained "unexplained"
         "unknown: the simulator and the model may have diverged";
 }
@@ -66,9 +70,26 @@ pub(super) fn difference(
     }
 }
 
+/// Why a walk of `length` actions is not as long as the model's shortest run; `None` when it is.
+pub(super) fn difference_of_walk(length: usize, shortest: Option<usize>) -> Option<Difference> {
+    match shortest {
+        Some(shortest) if length == shortest => None,
+        Some(shortest) if length > shortest => Some(Difference::OtherActions),
+        Some(_) | None => Some(Difference::LargerWorld),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_length_of_a_walk_has_its_reason() {
+        assert_eq!(difference_of_walk(7, Some(7)), None);
+        assert_eq!(difference_of_walk(8, Some(7)), Some(Difference::OtherActions));
+        assert_eq!(difference_of_walk(6, Some(7)), Some(Difference::LargerWorld));
+        assert_eq!(difference_of_walk(6, None), Some(Difference::LargerWorld));
+    }
 
     #[test]
     fn each_length_has_its_reason() {

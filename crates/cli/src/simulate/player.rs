@@ -5,15 +5,11 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 use countersign::service::supports;
 use countersign_models::{
     model::Bounds,
-    properties::Property,
     simulation::{Campaign, CrashPoints, Mutant, Report, Seeds, crash_points, walk},
 };
 use rayon::prelude::*;
 
-use super::{
-    document::{AnyFailure, Shrunk},
-    trace,
-};
+use super::{document::Shrunk, trace};
 use crate::judge::fit;
 use countersign_terminal::{BadInput, input::Named};
 
@@ -120,13 +116,7 @@ impl Player {
     pub(super) fn shrunk(&self, report: &Report) -> BTreeMap<String, Shrunk> {
         match self {
             Self::Driver(campaign) => Shrunk::all(campaign, report),
-            Self::Model { walks, .. } => {
-                let shrink = |property: Property| {
-                    let failure = AnyFailure::Model(walks.shrunk(report, property)?);
-                    Some((property.id().to_owned(), Shrunk::new(report, property, failure)?))
-                };
-                walks.properties().filter_map(shrink).collect()
-            }
+            Self::Model { walks, .. } => Shrunk::all_walks(walks, report),
         }
     }
 
