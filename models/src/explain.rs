@@ -221,6 +221,14 @@ pub const PAGES: &[Page] = &[
         example: Example::Control("a plan that is stale"),
     },
     Page {
+        property: Property::S23,
+        why: "Two deploys run for one target, and the slower one wins: the older version is live, and the target says \
+              that the newer one is.",
+        fix: "Hand out a target's jobs in the order of use, each when the earlier one's deploy has ended, and let the \
+              target refuse a fence smaller than the largest it has seen.",
+        example: Example::Mutant(Mutant::DoneWhenLaunched),
+    },
+    Page {
         property: Property::L1,
         why: "The coupon is gone and nothing was paid out. No attempt can do it any more: the coupon is used.",
         fix: "Put the act into the transaction of the consume: as a row, or as a job in an outbox that a worker runs \

@@ -143,6 +143,8 @@ properties! {
         "A refused attempt has used the object up.";
     S22 Safety [Model] "no_stale_target"
         "The target's version at the use is that of the approval.";
+    S23 Safety [Simulator] "deploys_of_a_target_do_not_overlap"
+        "A worker starts a deploy only when every other deploy of its target has ended.";
     L1 Liveness [Model Simulator Attack] "used_is_eventually_done"
         "Once faults stop, each act of a used object takes effect: a coupon that is used up is paid out.";
     L2 Liveness [Model Simulator Attack] "target_eventually_settles"

@@ -239,9 +239,13 @@ pub(super) fn violation(property: Property, named: &Named<'_>, promise: Promise)
         Property::S20 => named.flag("used_revoked"),
         Property::S21 => named.flag("not_burnt"),
         Property::S22 => named.flag("used_stale"),
-        Property::S14 | Property::S16 | Property::L1 | Property::L2 | Property::L3 | Property::L4 => {
-            return None;
-        }
+        Property::S14
+        | Property::S16
+        | Property::S23
+        | Property::L1
+        | Property::L2
+        | Property::L3
+        | Property::L4 => return None,
     })
 }
 

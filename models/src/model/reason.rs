@@ -224,7 +224,7 @@ impl Model {
                 }
                 None => self.not_again(state),
             },
-            Property::S14 | Property::S16 => property.sentence().to_owned(),
+            Property::S14 | Property::S16 | Property::S23 => property.sentence().to_owned(),
         }
     }
 

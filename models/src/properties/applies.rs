@@ -33,6 +33,8 @@ impl Property {
             Self::S20 => object.revocable,
             Self::S21 => object.failed_attempt == FailedAttempt::Burn,
             Self::S22 => object.target_bound,
+            // Deploys that a request starts in its own process have no order.
+            Self::S23 => writes_target(flow) && flow.acts().any(|(_, act)| act.via == Via::Outbox),
             Self::L1 => acts && flow.consume().is_some(),
             Self::L2 => writes(flow, |what| what == WriteTarget::Target) && starts_deploys(flow),
         }

@@ -59,6 +59,7 @@ impl Property {
             Self::S22 => {
                 facts.more.target_drifted && facts.any(|one| one.at_consume || one.stage.has_ended())
             }
+            Self::S23 => facts.extra.deploy_followed,
             Self::L1 => used || facts.launch_is_owed(),
             Self::L2 => facts.building != 0,
             Self::L3 => facts.retry_is_promised(),

@@ -236,6 +236,10 @@ pub struct ExtraFacts {
     pub stale_worker_tried: bool,
     /// The stale worker succeeded.
     pub stale_worker_acted: bool,
+    /// A worker started a deploy for a target to which another object's had been deployed.
+    pub deploy_followed: bool,
+    /// That one had not ended.
+    pub deploys_overlapped: bool,
     /// The link was opened, or another safe method was used, while that could have changed something.
     pub looked_at: bool,
     /// That request changed something.

@@ -51,6 +51,7 @@ impl Property {
             Self::S20 => facts.more.used_revoked,
             Self::S21 => facts.more.not_burnt,
             Self::S22 => facts.more.used_stale,
+            Self::S23 => facts.extra.deploys_overlapped,
             Self::L1 | Self::L2 => false,
             Self::L3 => facts.retry_is_promised() && !fresh_succeeds(),
             Self::L4 => facts.progress_is_promised() && (facts.more.retry_fails || !fresh_succeeds()),

@@ -48,9 +48,8 @@ fn cannot_happen(flow: &Flow) -> Vec<&'static str> {
     if !flow.recalls() {
         cannot.push(Ending::Replayed.name());
     }
-    if !Property::S13.applies(flow) {
-        cannot.push(Property::S13.id());
-    }
+    let never = [Property::S13, Property::S23].into_iter().filter(|property| !property.applies(flow));
+    cannot.extend(never.map(Property::id));
     if !reads_what_may_be_stale(flow) {
         cannot.push(Fault::StaleRead.name());
     }

@@ -68,6 +68,8 @@ mutants! {
     Unfenced "unfenced" breaks S14;
     /// The worker launches without the approval's key.
     LaunchWithoutKey "launch-without-key" breaks S2;
+    /// A job is done when its deploy has started, not when it has ended.
+    DoneWhenLaunched "done-when-launched" breaks S23;
 }
 
 impl Mutant {

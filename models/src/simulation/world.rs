@@ -10,7 +10,7 @@ mod observe;
 mod setup;
 mod time;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     platform::Environment,
@@ -54,6 +54,8 @@ pub struct Simulation {
     consumers: Vec<Consumer>,
     instances: Vec<Instance>,
     teams: Vec<TeamSeen>,
+    /// Of each target, the largest fence that its keeper has seen: it refuses a smaller one.
+    fences_seen: BTreeMap<Uuid, u64>,
     /// First position of a promotion of the flow.
     begins_at: At,
     /// Number of clients in the scenario, without those of the liveness phase.

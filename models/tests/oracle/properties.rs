@@ -17,7 +17,7 @@ macro_rules! properties {
     };
 }
 
-// S14 and S16 are about worker leases and tokens, which the world of the model does not have.
+// S14, S16 and S23 are about worker leases, tokens and several approvals, which the world of the model does not have.
 properties!(
     S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S15, S17, S18, S19, S20, S21, S22, L1, L2, L3, L4
 );

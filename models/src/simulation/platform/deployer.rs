@@ -44,6 +44,9 @@ impl Deployer for Platform {
     }
 
     async fn outcome(&self, launch: &Launch, _patience_ms: u64) -> Option<StackStatus> {
+        if self.mutant == Some(Mutant::DoneWhenLaunched) {
+            return Some(StackStatus::Healthy);
+        }
         let ended = poll_fn(|_| {
             let control = self.control();
             let mine = |deploy: &&Deploy| {

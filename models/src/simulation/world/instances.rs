@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     protocol::Commit,
+    service::Launch,
     store::{JobState, StackStatus},
 };
 
@@ -54,10 +55,14 @@ impl Simulation {
     /// True if the worker acted on a lease that another one has since acquired.
     fn apply_worker(&mut self, record: &StepRecord) -> bool {
         let faulted = record.outcome.fault().is_some();
-        if let Some(launch) = self.platform.launched_by(record)
-            && let Some(observer) = self.observers.iter_mut().find(|observer| observer.id == launch.approval)
-        {
-            observer.launched(&launch);
+        if let Some(launch) = self.platform.launched_by(record) {
+            let (follows, overlaps) = self.reaches_target(&launch);
+            if let Some(observer) = self.observers.iter_mut().find(|observer| observer.id == launch.approval)
+            {
+                observer.launched(&launch);
+                observer.known.extra.deploy_followed |= follows;
+                observer.known.extra.deploys_overlapped |= overlaps;
+            }
         }
         let mut is_stale = false;
         if let Some((fence, succeeded)) = record.acted
@@ -73,6 +78,25 @@ impl Simulation {
             self.observers.iter_mut().for_each(|observer| observer.known.clean = false);
         }
         is_stale
+    }
+
+    /// Whether the target has another approval's deploy before this one, and whether that one still runs.
+    fn reaches_target(&mut self, launch: &Launch) -> (bool, bool) {
+        let Some(target) = launch.target else { return (false, false) };
+        let seen = self.fences_seen.entry(target).or_default();
+        if launch.fence < *seen {
+            return (false, false);
+        }
+        let before = std::mem::replace(seen, launch.fence);
+        let control = self.platform.control();
+        let mut others = control.deploys.iter().filter(|deploy| {
+            let Launch { approval, target: at, fence, .. } = deploy.launch;
+            let by_worker = matches!(deploy.who, Who::Worker { .. });
+            // One with a smaller fence was refused.
+            by_worker && at == Some(target) && approval != launch.approval && fence == before
+        });
+        let other = others.next();
+        (other.is_some(), other.is_some_and(|other| other.ended.is_none()))
     }
 
     /// True if a worker would find a job. A job waits while another one for its target is leased.

@@ -1,6 +1,6 @@
 //! The world before the first action: teams with their stacks, pending approvals, clients that have not begun.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     platform::{Binding, Kind},
@@ -73,6 +73,7 @@ impl Simulation {
                 .map(|skew| Instance { skew_ms: *skew, worker: None })
                 .collect(),
             teams,
+            fences_seen: BTreeMap::new(),
             begins_at,
             clients: scenario.clients.len(),
             images: 1,
