@@ -488,7 +488,6 @@ impl Campaign {
         if let Some(fences) = fences.filter(|fences| fences.stale_worker_tried()) {
             life.facts.push((Property::S14, fences.stale_worker_acted()));
         }
-        life.facts.push((Property::S16, self.exposed(&life.token)));
         // The expected status is the earlier one: approved, without a successful client.
         if life.twist == Twist::VaultLate && status == Status::Approved {
             self.mended(&mut life);

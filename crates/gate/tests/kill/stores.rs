@@ -85,6 +85,21 @@ impl Database {
         connect(home).execute_batch(FORGETS).expect("a trigger can be made");
     }
 
+    /// From now on every third job counts as done before it is launched.
+    pub(crate) fn lose_jobs(&self, home: &Path) {
+        const LOSES: &str = "CREATE TRIGGER loses AFTER INSERT ON jobs WHEN new.seq % 3 = 0 \
+                             BEGIN UPDATE jobs SET state = 'done' WHERE seq = new.seq; END";
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(LOSES).expect("a trigger can be made");
+    }
+
+    /// Keeps this text in a table of its own.
+    pub(crate) fn keep(&self, home: &Path, text: &str) {
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        let kept = connect(home).execute("CREATE TABLE kept AS SELECT ?1 AS text", [text]);
+        kept.expect("a table can be made");
+    }
+
     /// Runs a statement that ends with an approval's id, which is still missing. How many rows it changed.
     fn update(&self, home: &Path, sql: &str, id: &str) -> usize {
         match self {
