@@ -39,6 +39,16 @@ struct Route {
     path: String,
 }
 
+/// Counters of these outcomes, all at zero. Prometheus sees no increase in a series that begins with 1: a rule would miss the
+/// first event.
+fn from_zero(outcomes: &[&str]) -> Family<Outcome, Counter> {
+    let family = Family::default();
+    for &outcome in outcomes {
+        drop(family.get_or_create(&Outcome { outcome: outcome.to_owned() }));
+    }
+    family
+}
+
 type Durations = Family<Route, Histogram, fn() -> Histogram>;
 
 /// The counters of one instance. A copy counts along.
@@ -87,11 +97,11 @@ impl Metrics {
         });
         let consumes = Family::default();
         registry.register("approval_consume", "Promotions by how they ended", consumes.clone());
-        let jobs = Family::default();
+        let jobs = from_zero(&["leased", "finished", "lease_lost", "given_back", "store_failed"]);
         registry.register("launch_jobs", "Launch jobs by what became of a worker's turn", jobs.clone());
         let launches = Counter::default();
         registry.register("launches", "Deploy commands that were started", launches.clone());
-        let deploys = Family::default();
+        let deploys = from_zero(&["healthy", "failed", "not_started"]);
         registry.register("deploys", "Deploys by how they ended, and attempts to start one that failed", {
             deploys.clone()
         });
@@ -101,7 +111,7 @@ impl Metrics {
             "Deploys whose command cannot be started, and that are tried again",
             deploys_waiting.clone(),
         );
-        let notices = Family::default();
+        let notices = from_zero(&["sent", "failed", "too_late"]);
         registry.register("notices", "Links to be sent, by what became of sending them", notices.clone());
         let requests = Family::default();
         registry.register("http_requests", "Requests that were answered", requests.clone());
@@ -282,6 +292,19 @@ mod tests {
         let page = page();
         for name in names() {
             assert!(page.contains(&format!("| `{name}` |")), "{name}");
+        }
+    }
+
+    #[test]
+    fn outcomes_that_rules_are_about_begin_at_zero() {
+        let (page, text) = (page(), Metrics::new().text());
+        for name in ["launch_jobs_total", "deploys_total", "notices_total"] {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).expect("its row");
+            let outcomes: Vec<&str> = row.split('`').skip(5).step_by(2).collect();
+            assert!(outcomes.len() > 2, "{row}");
+            for outcome in outcomes {
+                assert!(text.contains(&format!("{name}{{outcome=\"{outcome}\"}} 0\n")), "{name} {outcome}");
+            }
         }
     }
 
