@@ -57,6 +57,11 @@ impl fmt::Display for BadInput {
 }
 
 impl BadInput {
+    /// The message without colours, for a log.
+    pub fn uncoloured(&self) -> String {
+        anstream::adapter::strip_str(&self.0).to_string()
+    }
+
     /// A message without a place in a file.
     pub fn plain(title: &str, help: &str) -> Self {
         let report = [Level::ERROR.primary_title(title).element(Level::HELP.message(help))];

@@ -81,6 +81,7 @@ fn an_invalid_configuration_changes_nothing() {
     let running = Running::with("operators = [\"one@example.com\"]\n");
     let log = running.reload("operators = [\"two@example.com\"]\n[workers]\ncuont = 3\n", "not applied");
     assert!(log.contains("gate.toml:3") && log.contains("cuont"), "{log}");
+    assert!(!log.contains('\u{1b}'), "no colours in a file: {log}");
     assert_eq!(running.recipient(), "one@example.com");
 }
 

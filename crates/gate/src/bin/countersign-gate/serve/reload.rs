@@ -60,7 +60,10 @@ impl Reload {
         });
         match read.await {
             Ok(Ok((config, settings))) => self.apply(&config, &settings),
-            Ok(Err(problem)) => error!(%problem, "the configuration is not applied: it has an error"),
+            Ok(Err(problem)) => {
+                let problem = problem.uncoloured();
+                error!(%problem, "the configuration is not applied: it has an error");
+            }
             Err(error) => error!(%error, "the configuration is not applied: reading it was interrupted"),
         }
     }
