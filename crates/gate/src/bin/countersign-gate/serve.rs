@@ -166,7 +166,7 @@ fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
         &format!(
             "the secret has {length} bytes, expected at least {wanted} where others can reach the server"
         ),
-        "export COUNTERSIGN_SECRET=\"$(head -c 32 /dev/urandom | base64)\"",
+        "write one to a file, (umask 077; head -c 32 /dev/urandom | base64 > secret), and set --secret-file secret",
     ))
 }
 
