@@ -164,3 +164,19 @@ fn is_the_callers(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_addresses_of_a_caller_have_one_share_of_the_connections() {
+        let places = Places { all: Arc::new(Semaphore::new(8)), by_address: Some(Shares::new(1)) };
+        let take = |from: &str| places.take(from.parse().expect("an address"));
+        let first = take("2001:db8:0:1::1");
+        assert!(first.is_some() && take("2001:db8:0:1:ffff::2").is_none());
+        assert!(take("2001:db8:0:2::1").is_some() && take("192.0.2.1").is_some());
+        drop(first);
+        assert!(take("2001:db8:0:1:ffff::2").is_some());
+    }
+}

@@ -21,6 +21,9 @@ async fn an_unknown_path_is_404_and_a_wrong_method_405_with_those_that_there_are
     let answer = gate.send(Call::new("BREW", "/livez")).await;
     assert_eq!(answer.problem().0, 405);
     assert_eq!(answer.header("allow"), Some("GET,HEAD"));
+    // Each label costs memory, and callers can make methods up.
+    let metrics = gate.get("/metrics", &dev()).await.text;
+    assert!(metrics.contains("method=\"other\"") && !metrics.contains("BREW"), "{metrics}");
 }
 
 #[tokio::test]

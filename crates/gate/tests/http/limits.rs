@@ -102,17 +102,19 @@ async fn requests_of_one_address_leave_room_for_another() {
     let slow = Slow::new(Settings { max_requests_per_address: 1, trusted_header, ..Settings::default() });
     let approval = slow.approved().await;
     let mut held = slow.promote(approval, None);
-    held.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse().expect("a header"));
+    held.headers_mut().insert("x-forwarded-for", "2001:db8:0:1::1".parse().expect("a header"));
     let caller = slow.begin(held).await;
     let status = async |from: &str| {
         let get = Request::get("/livez").header("x-forwarded-for", from).body(Body::empty());
         slow.router().oneshot(get.expect("a request")).await.expect("a router does not fail").status()
     };
-    assert_eq!(status("192.0.2.1:4711").await, 429);
-    assert_eq!(status("[2001:db8::1]:443").await, 200);
+    assert_eq!(status("2001:db8:0:1::1").await, 429);
+    assert_eq!(status("[2001:db8:0:1:ffff::2]:4711").await, 429, "one caller has all of a /64");
+    assert_eq!(status("[2001:db8:0:2::1]:443").await, 200);
+    assert_eq!(status("192.0.2.1:4711").await, 200);
     slow.launch().await;
     assert_eq!(caller.await.expect("it does not panic"), 202);
-    assert_eq!(status("192.0.2.1").await, 200);
+    assert_eq!(status("2001:db8:0:1::1").await, 200);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use countersign_gate::{
     instance::{
         Instance, Parts,
         deploy::{CommandLine, DeployMethod},
+        system_clock::Secret,
     },
 };
 use countersign_testkit::Peek;
@@ -77,6 +78,27 @@ async fn of_much_output_the_last_is_kept() {
     let (status, log) = run_script("yes | head -c 3000000; echo the end").await;
     assert_eq!((status, log.output.len()), (StackStatus::Healthy, 64 * 1024));
     assert!(log.output.ends_with("y\nthe end\n"));
+}
+
+#[tokio::test]
+async fn each_secret_is_removed_from_the_output_also_where_what_is_kept_begins_within_it() {
+    const SECRETS: [&str; 2] = ["the secret that signs, and is long", "the secret that it has replaced"];
+    // The beginning is dropped when the last byte comes, and what is kept begins within a secret.
+    const DROPPED_AT: usize = 2 * 64 * 1024 + 1;
+    let begins_at = DROPPED_AT - 64 * 1024;
+    for secret in SECRETS {
+        let before = begins_at - secret.len() / 2;
+        let after = DROPPED_AT - before - secret.len();
+        let script = format!("yes | head -c {before}; printf '%s' '{secret}'; yes | head -c {after}");
+        let platform = Platform::new();
+        let command = CommandLine {
+            secrets: SECRETS.map(|secret| Secret::new(secret.as_bytes())).into(),
+            ..shell(&script, platform.folder.path())
+        };
+        let (_, log) = run(&platform, command).await;
+        assert!(!log.output.contains(&secret[secret.len() / 2..]), "{}", &log.output[..100]);
+        assert!(log.output.ends_with(['y', '\n']) && log.output.contains("[secret]"));
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Links on their way: never in clear, never by way of a proxy of the environment, and made anew where they wait.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     sync::mpsc::{Receiver, channel},
     thread,
 };
@@ -98,6 +100,31 @@ fn a_webhook_of_this_machine_goes_by_no_proxy_of_the_environment() {
     eventually(|| (notices(&server, "sent") == 1).then_some(()));
     assert!(link_in(&received.recv().expect("it came")).contains("/approve/"));
     assert!(by_proxy.try_recv().is_err());
+}
+
+#[test]
+fn a_webhook_is_not_handed_on_to_where_its_receiver_says() {
+    let workplace = Workplace::new();
+    let (elsewhere, handed_on) = receiver("204 No Content");
+    let redirect = format!("302 Found\r\nlocation: http://127.0.0.1:{elsewhere}/hook");
+    let (port, received) = receiver(redirect.leak());
+    let config = webhook(&workplace, port, "");
+    let server = workplace.serve(&["--store", "memory", "--config", &config]);
+    requested(&server, &shop(&server));
+    eventually(|| (notices(&server, "failed") > 1).then_some(()));
+    assert!(link_in(&received.recv().expect("it came")).contains("/approve/"));
+    assert!(handed_on.try_recv().is_err());
+    assert_eq!(notices(&server, "sent"), 0);
+}
+
+#[test]
+fn a_mail_in_a_folder_is_its_owners_alone() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&["--store", "memory"]);
+    let approval = requested(&server, &shop(&server));
+    workplace.link(&approval);
+    let mail = workplace.path("mail").join(format!("{approval}.eml"));
+    assert_eq!(fs::metadata(mail).expect("it is there").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod deploys;
 mod disk;
 mod links;
 mod logs;
+mod probes;
 mod process;
 mod promote;
 mod reload;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -25,6 +25,7 @@ pub(crate) struct Workplace {
 /// A server that runs. It is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
+    output: BufReader<ChildStdout>,
     pub(crate) url: String,
     log: Option<JoinHandle<String>>,
 }
@@ -89,13 +90,14 @@ impl Server {
             log
         });
         let mut first = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut first).expect("a line");
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        output.read_line(&mut first).expect("a line");
         let Some(url) = first.strip_prefix("listening on ").and_then(|url| url.strip_suffix('\n')) else {
             let _ = child.kill();
             panic!("the first line was {first:?}; {}", log.join().expect("it can be read"));
         };
         let url = url.to_owned();
-        Self { child, url, log: Some(log) }
+        Self { child, output, url, log: Some(log) }
     }
 
     pub(crate) fn ask(
@@ -116,6 +118,13 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.ask("POST", path, Some(body), None)
+    }
+
+    /// The next line of its output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
     }
 
     pub(crate) fn id(&self) -> u32 {
