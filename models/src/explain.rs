@@ -185,7 +185,7 @@ pub const PAGES: &[Page] = &[
     Page {
         property: Property::S17,
         why: "The effect happened and the object is still usable: the next attempt causes it again.",
-        fix: "Act in the transaction of the consume, or after it.",
+        fix: "Act in the transaction of the consume, or write a job for the act there. An act after it may be lost (L1).",
         example: Example::BuiltIn("11-medusa-payment-buggy"),
     },
     Page {
