@@ -6,7 +6,15 @@ mod learning;
 mod races;
 mod statements;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub use again::again;
 pub use learning::learn;
@@ -49,6 +57,8 @@ pub struct Options {
     pub keep_history: bool,
     /// File of the service's output.
     pub log: PathBuf,
+    /// When it becomes true, the campaign ends with what was found until then.
+    pub interrupted: Arc<AtomicBool>,
 }
 
 impl Default for Options {
@@ -63,6 +73,7 @@ impl Default for Options {
             kills: true,
             keep_history: false,
             log: std::env::temp_dir().join("countersign-attack-service.log"),
+            interrupted: Arc::default(),
         }
     }
 }
@@ -140,11 +151,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 
 async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Stop> {
     let clock = Clock::start();
-    let (mut session, mut proxy) = open(target, options, clock).await?;
+    let (mut session, mut proxy) = unless_interrupted(options, open(target, options, clock)).await?;
     let mut gathered = Gathered::new(options.keep_history);
     let mut cut_off = None;
-    let phases = phases(&mut session, &mut proxy, options, &mut gathered, progress).await;
-    match phases {
+    let phases = phases(&mut session, &mut proxy, options, &mut gathered, progress);
+    match unless_interrupted(options, phases).await {
         Ok(()) => {}
         Err(Stop::CutOff(why)) => cut_off = Some(why),
         Err(bad) => {
@@ -152,17 +163,41 @@ async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str))
             return Err(bad);
         }
     }
-    progress("calibrating with the canary");
     let jitter = gathered.races.jitter();
-    let calibration =
-        canary::calibrate(gathered.races.rounds.max(1), options.callers, jitter, session.protocol, clock);
-    let calibration = calibration.await.ok();
+    let calibration = if is_interrupted(options) {
+        None
+    } else {
+        progress("calibrating with the canary");
+        let rounds = gathered.races.rounds.max(1);
+        canary::calibrate(rounds, options.callers, jitter, session.protocol, clock).await.ok()
+    };
     gathered.history.insert(0, promise(target));
     gathered.races.protocol = session.protocol;
     let report =
         Report::new(target, &session.budget, session.secrets.clone(), gathered, calibration, cut_off, clock);
     close(session).await;
     Ok(report)
+}
+
+fn is_interrupted(options: &Options) -> bool {
+    options.interrupted.load(Ordering::Relaxed)
+}
+
+/// The result of some work, which an interruption drops and so cuts off.
+pub(super) async fn unless_interrupted<T>(
+    options: &Options,
+    work: impl Future<Output = Result<T, Stop>>,
+) -> Result<T, Stop> {
+    const POLL: Duration = Duration::from_millis(50);
+    let interrupted = async {
+        while !is_interrupted(options) {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = interrupted => Err(Stop::CutOff("it was interrupted".to_owned())),
+    }
 }
 
 async fn open<'t>(
@@ -229,6 +264,10 @@ async fn phases(
                 progress("a crash at each statement");
                 statements::crash(session, proxy, gathered, options).await?;
             }
+            if options.preemptions.is_some() {
+                progress("interleavings of three uses");
+                statements::interleave_three(session, proxy, gathered, options).await?;
+            }
         }
         _ => {
             let why = match (&session.target.database, &session.target.service) {
@@ -262,8 +301,9 @@ pub struct Checked {
 /// The role that failed, and how.
 pub fn check(target: &Target, options: &Options) -> Result<Vec<Checked>, Stop> {
     runtime()?.block_on(async {
-        let (mut session, _proxy) = open(target, options, Clock::start()).await?;
-        let checked = check_roles(&mut session).await;
+        let opened = open(target, options, Clock::start());
+        let (mut session, _proxy) = unless_interrupted(options, opened).await?;
+        let checked = unless_interrupted(options, check_roles(&mut session)).await;
         close(session).await;
         checked
     })

@@ -86,6 +86,11 @@ fn main() {
                 .push(Trial::test(format!("{}/{}", roles.word(), case.service), run).with_ignored_flag(skip));
         }
     }
+    let bypassing = Trial::test("a_service_that_bypasses_the_proxy_is_not_judged", || {
+        a_service_that_bypasses_the_proxy_is_not_judged();
+        Ok(())
+    });
+    trials.push(bypassing.with_ignored_flag(skip));
     for case in CASES.iter().filter(|case| case.bug.is_empty()) {
         let run = move || {
             raced(*case);
@@ -227,6 +232,16 @@ fn attacked(case: Case, roles: Roles) {
     } else if roles == Roles::All {
         assert!(found, "{} is missed\n{}", case.service, report.text());
     }
+}
+
+fn a_service_that_bypasses_the_proxy_is_not_judged() {
+    let case = CASES.iter().find(|case| case.service == "read_then_write").unwrap();
+    let bench = Bench::start();
+    let mut target = target(*case, &bench, Roles::WithoutDatabase);
+    target.database = self::target(*case, &bench, Roles::All).database;
+    let options = Options { races: 1, ..Options::default() };
+    let stop = campaign::attack(&target, &options, &mut |_| {}).unwrap_err().to_string();
+    assert!(stop.contains("sent no statement through the proxy"), "{stop}");
 }
 
 /// Races alone, many of them.

@@ -16,19 +16,22 @@ use countersign_terminal::{
     print_data, print_error, print_line,
 };
 
-use crate::args::{
-    Format,
-    attacking::{
-        AgainArgs, AttackArgs, AttackCommand, CheckArgs, InitArgs, JudgeArgs, LearnArgs, OutputArgs,
-        ReachArgs,
+use crate::{
+    args::{
+        Format,
+        attacking::{
+            AgainArgs, AttackArgs, AttackCommand, CheckArgs, InitArgs, JudgeArgs, LearnArgs, OutputArgs,
+            ReachArgs,
+        },
     },
+    interrupt,
 };
 
 /// The longest history, HAR file or OpenAPI document.
 const MOST: usize = 256 << 20;
 
 pub(crate) fn run(args: &AttackArgs) -> Result<Exit, BadInput> {
-    match (&args.command, &args.target) {
+    let done = match (&args.command, &args.target) {
         (Some(AttackCommand::Init(init)), _) => write_target(init),
         (Some(AttackCommand::Check(check)), _) => check_target(check),
         (Some(AttackCommand::Learn(learn)), _) => learn_flow(learn),
@@ -36,7 +39,8 @@ pub(crate) fn run(args: &AttackArgs) -> Result<Exit, BadInput> {
         (Some(AttackCommand::Judge(judge)), _) => judge_again(judge),
         (None, Some(file)) => attack(args, file),
         (None, None) => Err(BadInput::plain("no target file", "`countersign attack init` writes one")),
-    }
+    };
+    if interrupt::happened() { Ok(Exit::Interrupted) } else { done }
 }
 
 fn read(path: &Path) -> Result<Target, BadInput> {
@@ -56,6 +60,7 @@ fn options(reach: &ReachArgs) -> Options {
     Options {
         owned_host: reach.i_own_this_service.clone(),
         log: reach.service_log.clone().unwrap_or(defaults.log.clone()),
+        interrupted: interrupt::catch(),
         ..defaults
     }
 }

@@ -10,14 +10,16 @@ use signal_hook::{consts::SIGINT, flag};
 
 static HAPPENED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on Ctrl-C is remembered. Where it cannot be caught, it ends the process as always.
-pub(crate) fn catch() {
+/// From now on Ctrl-C is remembered, and makes what is returned true. Where it cannot be caught, it ends the process as
+/// always.
+pub(crate) fn catch() -> Arc<AtomicBool> {
     let happened = HAPPENED.get_or_init(Default::default);
     // In this order: the first handler runs first, and is armed by the second.
     let code = Exit::Interrupted as i32;
     if flag::register_conditional_shutdown(SIGINT, code, Arc::clone(happened)).is_ok() {
         let _ = flag::register(SIGINT, Arc::clone(happened));
     }
+    Arc::clone(happened)
 }
 
 /// True if Ctrl-C was pressed since [`catch`].

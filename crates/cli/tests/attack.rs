@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -114,6 +114,28 @@ fn check_prints_what_each_role_did_and_what_is_testable() {
     ] {
         assert!(said.contains(line), "{line}\n{said}");
     }
+}
+
+#[test]
+fn ctrl_c_ends_a_campaign_with_what_it_has_found() {
+    let folder = folder(service());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["attack", "shop.toml", "--races", "1000000", "--time", "1h", "--history", "all.ndjson"]);
+    command.current_dir(folder.path()).env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().expect("the binary was built");
+    let told = BufReader::new(running.stderr.take().expect("it is piped"));
+    // Read to its end, so that nothing blocks.
+    let mut lines = told.lines().map(|line| line.expect("text"));
+    lines.find(|line| line.starts_with("races")).expect("the races begin");
+    let interrupt = Command::new("kill").args(["-INT", &running.id().to_string()]).status();
+    assert!(interrupt.expect("it runs").success());
+    drop(lines.collect::<Vec<_>>());
+    let output = running.wait_with_output().expect("it ends");
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 130, "{said}");
+    assert!(said.contains("cut off: it was interrupted"), "{said}");
+    assert!(said.contains("✗ S2") || said.contains("✓ S2"), "the first use is judged: {said}");
+    assert!(folder.path().join("all.ndjson").exists());
 }
 
 #[test]

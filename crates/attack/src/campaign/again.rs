@@ -1,6 +1,6 @@
 //! A violation run again, from the file that it left.
 
-use super::{Gathered, Options, close, kills, open, races, runtime, statements};
+use super::{Gathered, Options, close, kills, open, races, runtime, statements, unless_interrupted};
 use crate::{
     clock::Clock,
     proxy::Proxy,
@@ -19,9 +19,10 @@ use crate::{
 pub fn again(target: &Target, options: &Options, reproduction: &Reproduction) -> Result<Report, Stop> {
     runtime()?.block_on(async {
         let clock = Clock::start();
-        let (mut session, mut proxy) = open(target, options, clock).await?;
+        let (mut session, mut proxy) = unless_interrupted(options, open(target, options, clock)).await?;
         let mut gathered = Gathered::new(options.keep_history);
-        let done = run(&mut session, &mut proxy, &mut gathered, options, &reproduction.scenario).await;
+        let again = run(&mut session, &mut proxy, &mut gathered, options, &reproduction.scenario);
+        let done = unless_interrupted(options, again).await;
         let secrets = session.secrets.clone();
         let cut_off = match done {
             Ok(()) => None,
@@ -35,6 +36,8 @@ pub fn again(target: &Target, options: &Options, reproduction: &Reproduction) ->
         let mut report = Report::new(target, &session.budget, secrets, gathered, None, cut_off, clock);
         report.verdicts.retain(|line| reproduction.properties.iter().any(|id| id == line.id));
         report.behaves_like.clear();
+        // A scenario without races has none that could fail to race.
+        report.raced |= report.races == 0;
         close(session).await;
         Ok(report)
     })
@@ -69,8 +72,7 @@ async fn run(
             let mut pair = statements::Pair::new(session, gathered, payload.as_ref(), pair);
             let left_out = replay::replay(proxy, &mut pair, order, &SearchSettings::default()).await;
             let left_out = left_out.map_err(statements::stop)?;
-            gathered.notes.extend(left_out.map(|why| format!("the order could not be kept: {why}")));
-            Ok(())
+            left_out.map_or(Ok(()), |why| Err(Stop::CutOff(format!("the order could not be kept: {why}"))))
         }
         Scenario::Crash { statement, moment, fault } => {
             let point = crate::schedule::CrashPoint { statement: *statement, moment: *moment, fault: *fault };

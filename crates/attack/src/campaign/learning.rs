@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Options, close, open, runtime};
+use super::{Options, close, open, runtime, unless_interrupted};
 use crate::{
     clock::Clock,
     learn::{Learnt, UseTrace, flow_file},
@@ -27,9 +27,10 @@ const AFTERWARDS: Duration = Duration::from_millis(500);
 /// A role is missing, the service cannot be used, or its statements show no use.
 pub fn learn(target: &Target, options: &Options) -> Result<Learnt, Stop> {
     runtime()?.block_on(async {
-        let (mut session, proxy) = open(target, options, Clock::start()).await?;
+        let opened = open(target, options, Clock::start());
+        let (mut session, proxy) = unless_interrupted(options, opened).await?;
         let learnt = match proxy {
-            Some(mut proxy) => record(&mut session, &mut proxy).await,
+            Some(mut proxy) => unless_interrupted(options, record(&mut session, &mut proxy)).await,
             None => Err(Stop::BadInput("needs the roles `[service]` and `[database]`".into())),
         };
         close(session).await;

@@ -325,7 +325,7 @@ fn others<'t>(
     (others, left / count)
 }
 
-/// Interleaves a use with a use, with every change that is one request, and then, within a bound, with two more uses.
+/// Interleaves a use with a use, and with every change that is one request.
 pub(super) async fn interleave(
     session: &mut Session<'_>,
     proxy: &mut Proxy,
@@ -340,17 +340,25 @@ pub(super) async fn interleave(
         let pair = Pair::new(session, gathered, payload, other);
         search(proxy, pair, SearchSettings { max_schedules, max_time, ..SearchSettings::default() }).await?;
     }
-    if options.preemptions.is_some() {
-        let (_, max_time) = self::others(session, options, SHARE, |_| false);
-        let settings = SearchSettings {
-            max_schedules,
-            max_time,
-            max_preemptions: options.preemptions,
-            ..SearchSettings::default()
-        };
-        search(proxy, Pair::new(session, gathered, payload, Other::Uses), settings).await?;
-    }
     Ok(())
+}
+
+/// Interleaves three uses, within a bound.
+pub(super) async fn interleave_three(
+    session: &mut Session<'_>,
+    proxy: &mut Proxy,
+    gathered: &mut Gathered,
+    options: &Options,
+) -> Result<(), Stop> {
+    const SHARE: f64 = 0.9;
+    let (_, max_time) = others(session, options, SHARE, |_| false);
+    let settings = SearchSettings {
+        max_schedules: options.schedules,
+        max_time,
+        max_preemptions: options.preemptions,
+        ..SearchSettings::default()
+    };
+    search(proxy, Pair::new(session, gathered, None, Other::Uses), settings).await
 }
 
 /// One search, and its line of the report.
@@ -361,7 +369,8 @@ async fn search(
 ) -> Result<(), Stop> {
     let pair = format!("use ∥ {}", requests.other.name());
     let done = match explore(proxy, &mut requests, &settings).await {
-        Err(ExploreError::NoStatements) => {
+        // A use that sends none is not what `[database]` says, and is not judged by its statements.
+        Err(ExploreError::NoStatements) if matches!(requests.other, Other::Change(..)) => {
             requests.gathered.notes.push(format!("{pair}: {}", ExploreError::<Stop>::NoStatements));
             return Ok(());
         }

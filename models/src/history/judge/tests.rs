@@ -132,6 +132,11 @@ fn cases() -> Vec<(&'static str, Story, Story)> {
         ("S6", story().did(Drift).used(200), story().did(Drift).used(409)),
         (
             "S6",
+            payload(story().used(200).did(Drift).overlapping().read(Effects, json!(1)), 500),
+            payload(story().used(200).did(Drift).overlapping().read(Effects, json!(1)), 5),
+        ),
+        (
+            "S6",
             payload(story().did(Drift).used(409).used(200), 500),
             payload(story().did(Drift).used(409).used(200), 5),
         ),

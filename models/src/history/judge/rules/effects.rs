@@ -3,15 +3,16 @@
 use serde_json::Value;
 
 use super::{View, verdict};
-use crate::history::{Action, Kind, judge::Finding};
+use crate::history::{Action, Details, Kind, Operation, judge::Finding};
 
 impl View<'_> {
     pub(super) fn other_payload(&self) -> Finding {
         let Some(drift) = self.ok(Action::Drift).next() else { return Finding::NotExercised };
         let later: Vec<_> =
             self.sent().into_iter().filter(|usage| usage.invoked_ns > drift.completed_ns).collect();
+        let payload = self.ok(Action::Payload).next_back().map(|read| &read.details);
         if later.is_empty() {
-            return Finding::NotExercised;
+            return self.payload_of_a_use_under_way(drift, payload);
         }
         let succeeded = later.iter().any(|usage| usage.kind == Kind::Ok);
         let took_effect = self.last_count(Action::Effects).is_some_and(|effects| effects > 0);
@@ -19,7 +20,6 @@ impl View<'_> {
         if !(succeeded || took_effect && may_have) {
             return Finding::Holds;
         }
-        let payload = self.ok(Action::Payload).next_back().map(|read| &read.details);
         match payload.map(|details| (&details.read, &details.approved)) {
             Some((Some(read), Some(approved))) => verdict(read != approved, || {
                 format!("the effect has the payload {read}, and {approved} was approved")
@@ -28,6 +28,20 @@ impl View<'_> {
                 Finding::Violated(format!("the {} was used after its payload had changed", self.noun()))
             }
             _ => Finding::Unknown("a request after the change got no answer".into()),
+        }
+    }
+
+    /// A use that the change overlaps may succeed, with the payload of before.
+    fn payload_of_a_use_under_way(&self, drift: &Operation, payload: Option<&Details>) -> Finding {
+        let overlaps = self.sent().into_iter().any(|usage| usage.completed_ns > drift.invoked_ns);
+        let took_effect = self.last_count(Action::Effects).is_some_and(|effects| effects > 0);
+        match payload.map(|details| (&details.read, &details.approved)) {
+            Some((Some(read), Some(approved))) if overlaps && took_effect => {
+                verdict(read != approved, || {
+                    format!("the effect has the payload {read}, and {approved} was approved")
+                })
+            }
+            _ => Finding::NotExercised,
         }
     }
 
@@ -72,7 +86,8 @@ impl View<'_> {
 
     pub(super) fn effect_without_use(&self) -> Finding {
         match (self.used(), self.last_count(Action::Effects)) {
-            (Some(used), Some(effects)) if effects > 0 => {
+            // With several uses `used` may say that all of them are.
+            (Some(used), Some(effects)) if effects > 0 && effects >= u64::from(self.trial.promise.uses) => {
                 verdict(!used, || format!("the effect happened, and the {} is not used", self.noun()))
             }
             _ => Finding::NotExercised,
