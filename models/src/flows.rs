@@ -29,8 +29,7 @@ macro_rules! built_in {
 pub const SHIPPED: &str = "atomic-commit-keyed";
 
 /// The orders that the library ships, with the steps that answer a repeated request. With two attempts for each caller a
-/// search at the default bounds is too long: they are searched with one caller. The first is also proved for any number of
-/// callers; the proof of the order with a lease does not finish within the prover's time limit.
+/// search at the default bounds is too long: they are searched with one caller. Both are proved for any number of callers.
 pub const KEYED: &[BuiltIn] = built_in!["atomic-commit-keyed", "atomic-commit-lease-keyed"];
 
 /// The orders of a deployment gate, then other kinds of single-use action. The flows of real bugs are in [`CASES`].

@@ -18,8 +18,8 @@ mod store;
 mod undo;
 
 use countersign::protocol::{
-    Approval, Event, Flow, IllegalTransition, Position, Request, Status, Target, Timestamp, Validity,
-    transition,
+    Approval, Effect, Event, Flow, IllegalTransition, Position, Promotion, Request, Status, Step, Target,
+    Timestamp, Validity, transition,
 };
 use uuid::Uuid;
 
@@ -215,6 +215,15 @@ impl Model {
     /// The fields that states have.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The atomic actions of an attempt in their order, the last one its answer, each with its step.
+    pub(crate) fn actions_in_order(&self) -> impl Iterator<Item = (Effect<'_>, Option<&Step>)> {
+        (0..).zip(&self.profiles).filter_map(|(cursor, _)| {
+            let at = Position { cursor, ..Position::new(Payload::default().digest()) };
+            let promotion = Promotion::at_position(&self.flow, &self.requests[0], at);
+            Some((promotion.effect()?, promotion.step()))
+        })
     }
 
     /// The flow.

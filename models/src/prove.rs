@@ -8,6 +8,7 @@ pub mod certificate;
 mod checker;
 mod cutoff;
 mod fixpoint;
+mod live;
 mod sight;
 mod steps;
 mod text;
@@ -163,7 +164,7 @@ pub fn prove(
     proof.try_together(&base, &mut left, limits, watch);
     for names_users in [false, true] {
         let mut open = Vec::new();
-        for set in seeing_the_same(&base, &left) {
+        for set in seeing_the_same(&base, &left, names_users) {
             let steps = ModelSteps::new(base.clone(), set, names_users);
             let fixpoint = match Fixpoint::run(&steps, limits, false, watch) {
                 Ok(fixpoint) => fixpoint,
@@ -188,8 +189,8 @@ pub fn prove(
 }
 
 impl Proof {
-    /// All at the same time, with users named, as long as the views are few: S3 sees only runs in which nothing else
-    /// happens, and the others do not see that nothing has.
+    /// Tries all at the same time, with users named, as long as the views are few. S3 is apart: it sees only runs in which nothing
+    /// else happens. Properties that see which attempts are of one caller are left out: there are many pairs of attempts.
     fn try_together(
         &mut self,
         base: &Model,
@@ -197,7 +198,8 @@ impl Proof {
         limits: Limits,
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) {
-        let all = left.iter().fold(0, |set, one| set | one.bit());
+        let sees_callers = |one: &&Property| Sight::new(base, one.bit(), true).callers;
+        let all = left.iter().filter(|one| !sees_callers(one)).fold(0, |set, one| set | one.bit());
         let alone = all & Property::S3.bit();
         for set in [alone, all & !alone].into_iter().filter(|set| *set != 0) {
             let steps = ModelSteps::new(base.clone(), set, true);
@@ -222,10 +224,10 @@ impl Proof {
 }
 
 /// Sets of the properties that see the same of a state.
-fn seeing_the_same(base: &Model, properties: &[Property]) -> Vec<Set> {
+fn seeing_the_same(base: &Model, properties: &[Property], names_users: bool) -> Vec<Set> {
     let mut sets: Vec<(Sight, Set)> = Vec::new();
     for property in properties {
-        let sight = Sight::new(base, property.bit());
+        let sight = Sight::new(base, property.bit(), names_users);
         match sets.iter_mut().find(|(other, _)| *other == sight) {
             Some((_, set)) => *set |= property.bit(),
             None => sets.push((sight, property.bit())),

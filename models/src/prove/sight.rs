@@ -4,21 +4,27 @@
 //! says which properties read its field. What holds a count is cut off where larger counts are judged the same and
 //! nothing is ever subtracted.
 
-use countersign::protocol::{Atomicity, FailedAttempt, Flow, Retry, StepAction, Storage};
+use countersign::protocol::{Atomicity, FailedAttempt, Flow, Retry, Status, StepAction, Storage};
 
-use super::view::Participant;
+use super::{
+    live::Live,
+    view::{Class, Participant},
+};
 use crate::{
     model::Model,
     properties::{
         PromotionState,
-        Property::{self, L1, L2, L3, L4, S2, S3, S7, S8, S10, S11, S13, S17, S18, S19, S21, S22},
+        Property::{
+            self, L1, L2, L3, L4, S1, S2, S3, S5, S6, S7, S8, S10, S11, S12, S13, S15, S17, S18, S19, S20,
+            S21, S22,
+        },
         Set,
     },
-    world::{Attempt, TargetStatus, Violated, World},
+    world::{Attempt, Job, JobStatus, Payload, TargetStatus, Violated, World},
 };
 
 /// The fields to keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sight {
     /// Only runs in which nothing has happened that S3 leaves out.
     pub(super) clean_only: bool,
@@ -37,8 +43,32 @@ pub(super) struct Sight {
     is_excused: bool,
     is_owed: bool,
     wrote: bool,
-    acted: bool,
+    pub(super) acted: bool,
     deploys: bool,
+    /// A step compares the digest, or an act with another one is a violation.
+    payload: bool,
+    /// The digest with which an act takes effect.
+    acted_payload: bool,
+    live: Live,
+    /// Callers who ask for another payload are a class of their own, and so are strangers and scanners. If not, each is one
+    /// more caller.
+    foreign: bool,
+    other_tenants: bool,
+    scanners: bool,
+    /// The number of a lease is compared.
+    fences: bool,
+    /// The end of the window is forgotten: at any time, or once the object is decided.
+    forgets_window: bool,
+    is_decided: bool,
+    was_revoked: bool,
+    /// How far a written job is.
+    jobs: bool,
+    /// The uses of an attempt.
+    attempt_uses: bool,
+    repeats: bool,
+    /// The kind of a refusal that is answered after its undos.
+    endings: bool,
+    scanner_press: bool,
     /// The largest distinct counts of uses and swaps; `None` where a move decrements.
     cap: Option<u8>,
     /// The same of effects.
@@ -51,8 +81,12 @@ pub(super) struct Sight {
     requester: bool,
     /// Of uses and events only the difference is read, once the object is used up.
     only_difference: bool,
+    /// Of swaps and the effects of this many acts only the differences are read.
+    only_missing: Option<usize>,
     has_undone_writes: bool,
     recalls: bool,
+    /// An attempt that has found the stored outcome is left out: it has only its answer left.
+    pub(super) leaves_out_recalled: bool,
     counts_uses_of_successes: bool,
     /// L1 is owed to the uses of attempts that succeeded.
     owed_to_successes: bool,
@@ -60,42 +94,89 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// The part of `model`'s states that `wanted` reads. S3 is requested alone.
-    pub(super) fn new(model: &Model, wanted: Set) -> Self {
+    /// The part of `model`'s states that `wanted` reads. S3 is requested alone. `names_users`: those that have used the object
+    /// or acted are told apart.
+    pub(super) fn new(model: &Model, wanted: Set, names_users: bool) -> Self {
         let sees = |properties: &[Property]| properties.iter().any(|one| wanted & one.bit() != 0);
         let (flow, layout) = (model.flow(), model.layout());
         let uses = flow.object().uses;
         let clean_only = wanted == S3.bit();
-        let has_undone_writes = layout.undone_writes != 0;
-        // S17 compares the effects with the swaps, where there are several.
-        let compares = uses > 1 && sees(&[S17]);
+        // What an undo restores shows in targets, and in a refused attempt's writes.
+        let has_undone_writes = layout.undone_writes != 0 && sees(&[S7, S11, L2]);
         let burns = flow.object().failed_attempt == FailedAttempt::Burn;
+        // S17 and L1 compare the effects with the swaps, where there are several.
+        let compares = uses > 1 && sees(&[S17, L1]);
         let undoes = |wanted: fn(&StepAction) -> bool| {
             flow.steps().iter().any(|step| step.is_undone() && wanted(&step.action))
         };
         let gives_back = undoes(|action| matches!(action, StepAction::Consume(_)));
         let refunds = undoes(|action| matches!(action, StepAction::Act(_)));
-        let retry_is_judged = sees(&[S13]) || (sees(&[L4]) && flow.endpoint().retry == Retry::Key);
+        let retries_are_promised = sees(&[L4]) && flow.endpoint().retry == Retry::Key;
+        let has_recall = flow.steps().iter().any(|step| matches!(step.action, StepAction::Recall { .. }));
+        // A retry that finds the stored outcome has nothing left but its answer, which neither changes nor shows anything.
+        let recalls = has_recall && (!recalls_first(flow) || layout.answers || (burns && sees(&[L1])));
+        // A run with a retry is not clean.
+        let callers = layout.retries
+            && !clean_only
+            && (sees(&[S13]) || retries_are_promised || recalls || reads_callers(flow));
+        let live = Live::new(model, sees(&[S6]));
+        let payload = layout.has_payloads && live.held.contains(&true);
+        let effects = sees(&[S2, S17, L1]);
+        let deploys = sees(&[S3, S8, L2]);
+        let guards = flow.decision().guards;
+        let is_decided = flow.object().approvers > 0;
+        let compares_lease = flow.consume().is_some_and(|consume| consume.guards.lease);
+        // What L3 asks of the others is the difference to the attempt's own uses.
+        let cap = uses + u8::from(sees(&[S2, L3]));
         Self {
             clean_only,
-            // A run with a retry is not clean.
-            callers: layout.retries && !clean_only && (retry_is_judged || reads_callers(flow)),
+            callers,
+            foreign: payload || clean_only || (callers && retries_are_promised),
+            other_tenants: callers || clean_only || sees(&[S12, S21]) || checks_owner(flow),
+            scanners: callers || clean_only || sees(&[S15]),
+            payload,
+            acted_payload: sees(&[S6]),
+            live,
+            fences: compares_lease || layout.lease_steps,
+            forgets_window: !sees(&[S5, S21, L3, L4])
+                && !compares_expiry(flow)
+                && (!is_decided || guards.status),
+            is_decided,
+            was_revoked: sees(&[S20]),
+            jobs: effects || deploys || sees(&[S6]),
+            attempt_uses: names_users
+                || sees(&[S1, S13, S21, L3])
+                || (burns && sees(&[L1]))
+                || gives_back
+                || accepts_own(flow)
+                || (callers && uses > 1),
+            // An event belongs to the use that is repeated.
+            repeats: sees(&[S2, S3])
+                || layout.answers
+                || uses > 1
+                || (burns && sees(&[L1]))
+                || (layout.tracks_events && sees(&[S8])),
+            endings: clean_only || sees(&[S12, S21]),
+            scanner_press: sees(&[S15, S18, S19]),
             successes: sees(&[S2, S3]) || (sees(&[L1]) && burns),
             targets: has_undone_writes || sees(&[S11, L2]),
             decisions: sees(&[S10]),
             executed_events: sees(&[S8]),
             applied: sees(&[S2, S17, L1, L3]),
-            effects: sees(&[S2, S17, L1]),
-            building: has_undone_writes || sees(&[L2]),
+            effects,
+            building: sees(&[L2]),
             promised: sees(&[L3]),
             began_on_usable: sees(&[S21, L3]),
             is_excused: sees(&[S13, S21]),
             is_owed: sees(&[S13]),
             wrote: sees(&[S7]),
-            acted: sees(&[S2, S3, S7, S13]),
-            deploys: has_undone_writes || sees(&[S3, S8, L2]),
-            cap: (!gives_back && !compares).then_some(uses + 1),
-            effects_cap: (!refunds && !compares).then_some(uses + 1),
+            // An answer that is repeated takes effect once.
+            acted: sees(&[S7, S13]) || (effects && layout.answers) || (names_users && sees(&[S2, S3])),
+            deploys,
+            cap: (!gives_back && !compares).then_some(cap),
+            effects_cap: (!refunds && !compares).then_some(cap),
+            only_missing: (compares && !gives_back && !refunds && !burns && !sees(&[S2, L3]))
+                .then(|| flow.acts().count()),
             undoes_last: gives_back && uses == 1,
             swaps_are_counted: sees(&[S2]),
             target_drift: sees(&[S22]) || compares_target(flow),
@@ -108,7 +189,8 @@ impl Sight {
                     consume.atomicity == Atomicity::ReadThenWrite || consume.storage == Storage::Memory
                 }),
             has_undone_writes,
-            recalls: flow.steps().iter().any(|step| matches!(step.action, StepAction::Recall { .. })),
+            recalls: recalls || (callers && has_recall),
+            leaves_out_recalled: has_recall && !recalls && !callers,
             counts_uses_of_successes: model.counts_uses_of_successes(),
             owed_to_successes: burns && sees(&[L1]),
             uses,
@@ -157,6 +239,18 @@ impl Sight {
         if !self.target_drift {
             world.target_drifted = false;
         }
+        if let Some(acts) = self.only_missing {
+            let effects = &mut world.effects[..acts];
+            let least = effects.iter().copied().fold(world.applied, u8::min);
+            world.applied -= least;
+            effects.iter_mut().for_each(|count| *count -= least);
+        }
+        if self.forgets_window && (!self.is_decided || world.status != Status::Pending) {
+            world.window_passed = false;
+        }
+        world.was_revoked &= self.was_revoked;
+        world.drifted &= self.payload;
+        world.presses.scanner &= self.scanner_press;
         if !self.people {
             world.presses.people = 0;
         }
@@ -170,7 +264,6 @@ impl Sight {
         }
         if !self.targets {
             world.targets = [TargetStatus::Absent; crate::world::MAX_TARGETS];
-            world.jobs.iter_mut().flatten().for_each(|job| job.target = None);
         } else if !self.building {
             // S11 counts them.
             for target in world.targets.iter_mut().filter(|one| **one == TargetStatus::Building) {
@@ -180,12 +273,84 @@ impl Sight {
         if !self.has_undone_writes {
             world.vault_written = false;
         }
+        world.jobs.iter_mut().flatten().for_each(|job| self.forget_of_job(job));
+    }
+
+    /// Forgets what is not seen of a job.
+    pub(super) fn forget_of_job(&self, job: &mut Job) {
+        if !self.building {
+            job.target = None;
+        }
+        if !self.acted_payload {
+            job.payload = Payload::default();
+        }
+        if !self.jobs && job.status != JobStatus::Absent {
+            (job.status, job.launched) = (JobStatus::Done, true);
+        }
+    }
+
+    /// Forgets who took the lease last, where its number is not compared, and who wrote last, where no undo is seen.
+    pub(super) fn forget_references(&self, world: &mut World) {
+        if !self.fences {
+            (world.lease_last, world.fence_shared) = (None, false);
+        }
+        if !self.has_undone_writes {
+            (world.writers, world.vault_writer) = (Default::default(), None);
+        }
+    }
+
+    /// The class as which a participant of this one is seen.
+    pub(super) fn class(&self, class: Class) -> Class {
+        match class {
+            Class::Foreign if !self.foreign => Class::Caller,
+            Class::OtherTenant if !self.other_tenants => Class::Caller,
+            Class::Scanner if !self.scanners => Class::Caller,
+            class => class,
+        }
     }
 
     /// Forgets what is not seen of an attempt.
     pub(super) fn forget_of(&self, one: &mut Attempt) {
         if !self.clean_only {
             one.stage = one.stage.merged();
+        }
+        if !self.endings {
+            one.ending = one.ending.map(PromotionState::merged);
+        }
+        let reads = |live: &[bool]| {
+            let is_running = one.stage == PromotionState::Running && one.ending.is_none();
+            is_running && live[usize::from(one.cursor)]
+        };
+        let (held, seen, found) = (reads(&self.live.held), reads(&self.live.seen), reads(&self.live.found));
+        // Whose creation a target is decides nothing.
+        one.created = false;
+        if !held || !self.payload {
+            one.held = Payload::default();
+        }
+        if !self.acted_payload {
+            one.stored_held = Payload::default();
+        }
+        if !seen {
+            (one.seen, one.seen_status) = (0, None);
+        }
+        if !self.has_undone_writes {
+            one.replaced = 0;
+        } else if !self.building {
+            // As in the world: what was building is settled.
+            let building = one.replaced & BUILDING;
+            one.replaced = one.replaced & !BUILDING | building << 1;
+        }
+        if !self.building {
+            one.deploys.iter_mut().for_each(|deploy| deploy.target = None);
+            if !found && !self.has_undone_writes {
+                one.target = None;
+            }
+        }
+        one.is_fenced &= self.fences;
+        one.repeats &= self.repeats;
+        one.has_event &= self.executed_events;
+        if !self.attempt_uses {
+            one.uses = 0;
         }
         if !self.began_on_usable {
             one.began_on_usable = false;
@@ -209,8 +374,7 @@ impl Sight {
             one.deploys = Default::default();
         }
         if !self.targets {
-            (one.target, one.created) = (None, false);
-            one.deploys.iter_mut().for_each(|deploy| deploy.target = None);
+            one.target = None;
         }
         if !self.recalls {
             one.has_marker = false;
@@ -232,10 +396,10 @@ impl Sight {
         }
     }
 
-    /// Of an attempt that was not answered with success, and whose caller has sent its retry, forgets how it ended: a
-    /// violation shows when it ends. True if there was something to forget.
+    /// Of an attempt that was not answered with success forgets how it ended: a violation shows when it ends. True if there
+    /// was something to forget.
     pub(super) fn forget_end_of(&self, one: &mut Participant) -> bool {
-        if !self.callers || self.is_owed || one.attempts[1].stage == PromotionState::Waiting {
+        if !self.callers || self.is_owed {
             return false;
         }
         let before = *one;
@@ -279,6 +443,22 @@ impl Sight {
     }
 }
 
+/// In an attempt's replaced values the bit of a target that was building: the lower one of two.
+const BUILDING: u128 = u128::MAX / 3;
+
+/// True if a step compares the owner.
+fn checks_owner(flow: &Flow) -> bool {
+    let checks = |action: &StepAction| matches!(action, StepAction::Validate { checks, .. } if checks.owner);
+    flow.steps().iter().any(|step| checks(&step.action))
+}
+
+/// True if a step compares the end of the window.
+fn compares_expiry(flow: &Flow) -> bool {
+    let checks = |action: &StepAction| matches!(action, StepAction::Validate { checks, .. } if checks.expiry);
+    flow.steps().iter().any(|step| checks(&step.action))
+        || flow.consume().is_some_and(|consume| consume.guards.expiry)
+}
+
 /// True if a step compares the target's version.
 fn compares_target(flow: &Flow) -> bool {
     let checks = |action: &StepAction| matches!(action, StepAction::Validate { checks, .. } if checks.target);
@@ -286,14 +466,24 @@ fn compares_target(flow: &Flow) -> bool {
         || flow.consume().is_some_and(|consume| consume.guards.target)
 }
 
-/// True if a step reads which two attempts are of one caller.
-fn reads_callers(flow: &Flow) -> bool {
-    let reads = |action: &StepAction| match action {
-        StepAction::Recall { .. } => true,
-        StepAction::Validate { accept_own, .. } => *accept_own,
-        StepAction::Lease(lease) => lease.reentrant,
-        _ => false,
-    };
-    flow.steps().iter().any(|step| reads(&step.action))
+/// True if a step accepts a use of the same caller's other attempt.
+fn accepts_own(flow: &Flow) -> bool {
+    let accepts = |action: &StepAction| matches!(action, StepAction::Validate { accept_own: true, .. });
+    flow.steps().iter().any(|step| accepts(&step.action))
         || flow.consume().is_some_and(|consume| consume.accept_own)
+}
+
+/// True if each attempt asks for a stored outcome before it holds or changes anything, and leaves no marker.
+fn recalls_first(flow: &Flow) -> bool {
+    let is_recall = |action: &StepAction| matches!(action, StepAction::Recall { claim: false, .. });
+    let reads =
+        |action: &StepAction| matches!(action, StepAction::Validate { .. } | StepAction::Check { .. });
+    let mut later = flow.steps().iter().skip_while(|step| is_recall(&step.action) || reads(&step.action));
+    later.all(|step| !matches!(step.action, StepAction::Recall { .. }))
+}
+
+/// True if a step reads which two attempts are of one caller, other than by the outcome that is stored.
+fn reads_callers(flow: &Flow) -> bool {
+    let reads = |action: &StepAction| matches!(action, StepAction::Lease(lease) if lease.reentrant);
+    accepts_own(flow) || flow.steps().iter().any(|step| reads(&step.action))
 }

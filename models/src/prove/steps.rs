@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::view::{Abstraction, Class, Context, Naming, NoRoom, Participant, Seating, judge};
+use super::view::{Abstraction, Class, Context, NoRoom, Participant, Seating, judge};
 use crate::{
     model::{Action, Model},
     properties::{Property, Set},
@@ -55,13 +55,21 @@ pub(super) struct ModelSteps {
     wanted: Set,
     /// Properties judged on whole states, where a participant is left out.
     lossy: Set,
+    /// Properties judged on views. The others are facts of a move.
+    of_views: Set,
 }
 
 impl ModelSteps {
     pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
-        use Property::{L1, L2, L3, L4, S3, S8};
-        let of_views = [L1, L2, L3, L4, S3, S8].into_iter().fold(0, |set, one| set | one.bit());
-        Self { abstraction: Abstraction::new(base, wanted, names_users), wanted, lossy: wanted & !of_views }
+        use Property::{L1, L2, L3, L4, S1, S2, S3, S7, S8, S10, S11, S17};
+        let among = |these: &[Property]| these.iter().fold(0, |set, one| set | wanted & one.bit());
+        let only_of_views = among(&[L1, L2, L3, L4, S3, S8]);
+        Self {
+            abstraction: Abstraction::new(base, wanted, names_users),
+            wanted,
+            lossy: wanted & !only_of_views,
+            of_views: only_of_views | among(&[S1, S2, S7, S10, S11, S17]),
+        }
     }
 }
 
@@ -100,7 +108,10 @@ impl Steps for ModelSteps {
     }
 
     fn violated(&self, context: &Context, others: &[Participant]) -> Result<Set, NoRoom> {
-        self.abstraction.violated(context, others, self.wanted)
+        if self.of_views == 0 {
+            return Ok(0);
+        }
+        self.abstraction.violated(context, others, self.of_views)
     }
 
     fn reaches_others(&self) -> bool {
@@ -132,20 +143,25 @@ impl ModelSteps {
             seating.seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
         };
         let own_keys = model.flow().object().uses > 1;
+        // The seat of the participant that makes this move; none of a crash and of the world's moves.
+        let by = |action: &Action| match *action {
+            Action::Promotion { consumer, .. }
+            | Action::DeployEnds { consumer, .. }
+            | Action::MarkerEnds { consumer } => seat_of(consumer),
+            Action::Lease { slot, .. }
+            | Action::LaunchJob { slot, .. }
+            | Action::JobDeployEnds { slot, .. }
+                if own_keys =>
+            {
+                seat_of(slot)
+            }
+            _ => None,
+        };
         let wanted = |action: &Action| {
-            let by = match *action {
-                Action::Crash => return mover == Mover::Crash,
-                Action::Promotion { consumer, .. }
-                | Action::DeployEnds { consumer, .. }
-                | Action::MarkerEnds { consumer } => seat_of(consumer),
-                Action::Lease { slot, .. }
-                | Action::LaunchJob { slot, .. }
-                | Action::JobDeployEnds { slot, .. }
-                    if own_keys =>
-                {
-                    seat_of(slot)
-                }
-                _ => return matches!(mover, Mover::Context | Mover::Named),
+            let by = match by(action) {
+                None if *action == Action::Crash => return mover == Mover::Crash,
+                None => return matches!(mover, Mover::Context | Mover::Named),
+                by => by,
             };
             match mover {
                 Mover::Context => by.is_some_and(|seat| is_named(seat) || is_new(seat)),
@@ -161,18 +177,16 @@ impl ModelSteps {
             // Another participant, which is not seen here, is killed.
             actions.push(Action::Crash);
         }
-        let names: Vec<usize> = (1..=named).collect();
         for action in actions.into_iter().filter(wanted) {
             let Some(next) = model.apply(state, action) else { continue };
             if self.abstraction.sight.clean_only && !next.world.clean {
                 continue;
             }
-            let parts = self.abstraction.split(
-                seating,
-                Some((state, context.successes)),
-                &next,
-                Naming::After(&names),
-            );
+            // Those that were named stay named; the participant that moves is, while there is room. Another one is not: it would be
+            // in another context than the rest of the state.
+            let names: Vec<usize> = (1..=named).chain(by(&action)).collect();
+            let parts =
+                self.abstraction.split(&seating.seats, Some((state, context.successes)), &next, &names);
             let violated = if parts.lossy { judge(model, &next, self.lossy) } else { 0 };
             steps.push(Step { context: parts.context, others: parts.others, violated });
         }
@@ -187,15 +201,14 @@ impl ModelSteps {
         state: &State,
         has: impl Fn(&Context, Option<&Participant>) -> bool,
     ) -> bool {
-        let seating = Seating { model: model.clone(), seats: self.abstraction.seats_of(model) };
-        let may_be_named = |seat: &usize| self.abstraction.has_effect(state, seating.seats[*seat]);
+        let seats = self.abstraction.seats_of(model);
+        let may_be_named = |seat: &usize| self.abstraction.has_effect(state, seats[*seat]);
         let names_users = self.abstraction.names_users;
-        let candidates: Vec<usize> =
-            (1..seating.seats.len()).filter(|_| names_users).filter(may_be_named).collect();
+        let candidates: Vec<usize> = (1..seats.len()).filter(|_| names_users).filter(may_be_named).collect();
         (0..1_u32 << candidates.len()).any(|choice| {
             let named = candidates.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
             let named: Vec<usize> = named.map(|(_, seat)| *seat).collect();
-            let parts = self.abstraction.split(&seating, None, state, Naming::Exactly(&named));
+            let parts = self.abstraction.split(&seats, None, state, &named);
             has(&parts.context, None) && parts.others.iter().all(|one| has(&parts.context, Some(one)))
         })
     }

@@ -36,6 +36,7 @@ enum Mutant {
     SparesOthersInACrash,
     RunsOutOfCrashes,
     SeesNoOther,
+    ForgetsOwnUses,
 }
 
 struct Mutated {
@@ -87,6 +88,10 @@ impl Steps for Mutated {
                     world.crashes_left = context.world.crashes_left - u8::from(mover == Mover::Crash);
                 }
                 Mutant::SeesNoOther => step.others.clear(),
+                Mutant::ForgetsOwnUses => {
+                    let all = step.context.named.iter_mut().chain(&mut step.others);
+                    all.flat_map(|one| &mut one.attempts).for_each(|attempt| attempt.uses = 0);
+                }
                 Mutant::FreesTheLease => (world.lease, world.lease_last) = (Lease::Free, None),
                 _ => {}
             }
@@ -209,7 +214,7 @@ fn caught(mutant: Mutant, flow: &str, clean: bool) -> Vec<Caught> {
 
 #[test]
 fn each_broken_prover_is_caught() {
-    let table: [(Mutant, &str, &[Caught]); 15] = {
+    let table: [(Mutant, &str, &[Caught]); 16] = {
         use Caught::{Certificate, Missing, Verdict};
         [
             (Mutant::None, "atomic-commit", &[]),
@@ -228,22 +233,26 @@ fn each_broken_prover_is_caught() {
             (Mutant::SparesOthersInACrash, "atomic-commit, retried", &[Missing, Certificate]),
             (Mutant::RunsOutOfCrashes, "20-hermes-memory-buggy", &[Missing, Certificate]),
             (Mutant::SeesNoOther, "atomic-commit", &[Missing, Certificate]),
+            (Mutant::ForgetsOwnUses, "03-cert-manager-order-fixed", &[Verdict, Missing, Certificate]),
         ]
     };
     let found: Vec<_> =
         table.iter().map(|(mutant, flow, _)| (*mutant, *flow, caught(*mutant, flow, false))).collect();
+    for (mutant, flow, by) in &found {
+        println!("{mutant:?} on {flow}: {by:?}");
+    }
     let expected: Vec<_> = table.iter().map(|(mutant, flow, by)| (*mutant, *flow, by.to_vec())).collect();
     assert_eq!(found, expected);
     assert!(found.iter().all(|(mutant, _, by)| by.is_empty() == (*mutant == Mutant::None)));
 }
 
 #[test]
-fn a_retry_is_no_further_caller_where_a_step_reads_whose_it_is() {
+fn a_retry_is_no_further_caller_where_a_property_reads_whose_it_is() {
     let flow = BuiltIn::find("atomic-commit-keyed").expect("a built-in flow").subject().flow;
     let model = Model::new(flow.clone(), Bounds { consumers: 1, crashes: 0, faults: 1 });
     let explored = explore(&model, explorer::Limits::default(), &mut |_| ControlFlow::Continue(()));
     for callers in [true, false] {
-        let mut steps = ModelSteps::new(Model::unseated(flow.clone()), Property::S1.bit(), false);
+        let mut steps = ModelSteps::new(Model::unseated(flow.clone()), Property::S13.bit(), false);
         assert!(steps.abstraction.sight.callers);
         steps.abstraction.sight.callers = callers;
         let go_on = &mut |_| ControlFlow::Continue(());

@@ -194,20 +194,14 @@ pub(super) struct Parts {
     pub(super) lossy: bool,
 }
 
+/// The attempts of a participant in a state: its class, the first index, and how many.
+pub(super) type Seat = (Class, u8, u8);
+
 /// The attempts of each participant in a state.
 pub(super) struct Seating {
     pub(super) model: Model,
-    /// Class, first index, attempts. The first one is the blank caller, for the fresh attempt of L3 and L4.
-    pub(super) seats: Vec<(Class, u8, u8)>,
-}
-
-/// Which participants with an effect a context names.
-#[derive(Clone, Copy)]
-pub(super) enum Naming<'n> {
-    /// The previously named participants, at these seats, and newcomers while there is room.
-    After(&'n [usize]),
-    /// The participants at these seats.
-    Exactly(&'n [usize]),
+    /// The first one is the blank caller, for the fresh attempt of L3 and L4.
+    pub(super) seats: Vec<Seat>,
 }
 
 /// More participants than a state has room for.
@@ -227,7 +221,7 @@ pub(super) struct Abstraction {
 
 impl Abstraction {
     pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
-        let sight = Sight::new(&base, wanted);
+        let sight = Sight::new(&base, wanted, names_users);
         let uses = base.flow().object().uses;
         Self { sight, names_users, own_keys: uses > 1, uses, base, seatings: RefCell::default() }
     }
@@ -243,7 +237,7 @@ impl Abstraction {
             (Class::Scanner, scans),
         ]
         .into_iter()
-        .filter_map(|(class, is)| is.then_some(class))
+        .filter_map(|(class, is)| (is && self.sight.class(class) == class).then_some(class))
         .collect()
     }
 
@@ -252,6 +246,7 @@ impl Abstraction {
         use countersign::protocol::{StepAction, Via};
         let is_keyed_call = |action: &StepAction| matches!(action, StepAction::Act(act) if matches!(act.via, Via::Call { key: true }));
         self.uses == 1
+            && self.sight.acted
             && self.base.flow().steps().iter().any(|step| step.is_undone() && is_keyed_call(&step.action))
     }
 
@@ -323,7 +318,7 @@ impl Abstraction {
         Context { world, named: Vec::new(), successes: 0 }
     }
 
-    fn participant(&self, state: &State, (class, first, width): (Class, u8, u8)) -> Participant {
+    fn participant(&self, state: &State, (class, first, width): Seat) -> Participant {
         let mut one = Participant::waiting(class);
         for offset in 0..usize::from(width) {
             let index = usize::from(first) + offset;
@@ -339,31 +334,33 @@ impl Abstraction {
     }
 
     /// True if this participant has used the object or acted.
-    pub(super) fn has_effect(&self, state: &State, seat: (Class, u8, u8)) -> bool {
+    pub(super) fn has_effect(&self, state: &State, seat: Seat) -> bool {
         let one = self.participant(state, seat);
         one.has_used() || one.has_only_acted()
     }
 
     /// The successes that are seen in a state.
-    fn seen_successes(&self, state: &State, seating: &Seating) -> u8 {
-        seating.seats.iter().map(|seat| self.participant(state, *seat).successes()).sum()
+    fn seen_successes(&self, state: &State, seats: &[Seat]) -> u8 {
+        seats.iter().map(|seat| self.participant(state, *seat).successes()).sum()
     }
 
-    /// The parts of `next`, the state after a move from `before`, in which the first `named` participants were named.
+    /// The parts of `next`, the state after a move from `before`. Of the participants with an effect those at the seats `named`
+    /// may be named, the first ones while there is room.
     pub(super) fn split(
         &self,
-        seating: &Seating,
+        seats: &[Seat],
         before: Option<(&State, u8)>,
         next: &State,
-        named: Naming<'_>,
+        named: &[usize],
     ) -> Parts {
         let mut world = next.world;
+        self.sight.forget_references(&mut world);
         let mut lossy = world.violated != crate::world::Violated::default();
         let mut successes = 0;
         if self.sight.successes {
             let (earlier, count) =
-                before.map_or((0, 0), |(before, count)| (self.seen_successes(before, seating), count));
-            let more = self.seen_successes(next, seating).saturating_sub(earlier);
+                before.map_or((0, 0), |(before, count)| (self.seen_successes(before, seats), count));
+            let more = self.seen_successes(next, seats).saturating_sub(earlier);
             successes = (count + more).min(self.uses + 1);
         }
         // Who is referred to. That a participant that is over wrote last is the same as that none did.
@@ -384,7 +381,7 @@ impl Abstraction {
             .flatten()
             .collect();
         let seat_of = |attempt: u8| {
-            seating.seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
+            seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
         };
         let mut order: Vec<usize> = Vec::new();
         for seat in referred.iter().filter_map(|attempt| seat_of(*attempt)) {
@@ -393,12 +390,20 @@ impl Abstraction {
             }
         }
         let mut parts: Vec<(usize, Participant)> = Vec::new();
-        for (seat, place) in seating.seats.iter().enumerate().skip(1) {
+        for (seat, place) in seats.iter().enumerate().skip(1) {
             let mut one = self.participant(next, *place);
             if one.attempts[0].stage == PromotionState::Waiting && !order.contains(&seat) {
                 continue;
             }
+            if self.sight.leaves_out_recalled && one.attempts[0].repeats {
+                lossy = true;
+                continue;
+            }
             one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
+            if self.own_keys {
+                // First, since a participant with an open job is not over.
+                one.jobs.iter_mut().flatten().for_each(|job| self.sight.forget_of_job(job));
+            }
             lossy |= self.sight.forget_end_of(&mut one);
             if one.class == Class::Done || one.is_over(self.sight.callers) {
                 lossy = true;
@@ -410,9 +415,6 @@ impl Abstraction {
                     None => continue,
                 };
             }
-            if self.own_keys && !self.sight.targets {
-                one.jobs.iter_mut().flatten().for_each(|job| job.target = None);
-            }
             parts.push((seat, one));
         }
         let users = self.users(&parts, &order, named);
@@ -421,7 +423,7 @@ impl Abstraction {
         let members: Vec<Participant> = order.iter().filter_map(|seat| find(*seat)).collect();
         let others = parts.iter().filter(|(seat, _)| !order.contains(seat)).map(|(_, one)| *one).collect();
         let last_uses = world.last_user.map_or(0, |last| next.attempts[usize::from(last)].uses);
-        self.renumber(&mut world, seating, &order, &members);
+        self.renumber(&mut world, seats, &order, &members);
         self.sight.forget(&mut world, last_uses);
         if self.own_keys {
             world.keyed = [0; ACTS];
@@ -435,22 +437,21 @@ impl Abstraction {
     }
 
     /// The seats of the first that have an effect and are not over, besides those that are referred to: as many that
-    /// have used the object as there are uses, and as many that have only acted. Those that were named stay named, and
-    /// a newcomer is when there is room.
-    fn users(&self, parts: &[(usize, Participant)], order: &[usize], naming: Naming<'_>) -> Vec<usize> {
+    /// have used the object as there are uses, and as many that have only acted.
+    fn users(&self, parts: &[(usize, Participant)], order: &[usize], named: &[usize]) -> Vec<usize> {
         let mut users: Vec<(usize, &Participant)> = Vec::new();
         if !self.names_users {
             return Vec::new();
         }
+        let rank = |seat: usize| named.iter().position(|other| *other == seat);
         for has_effect in [Participant::has_used, Participant::has_only_acted] {
             let all = || parts.iter().filter(|(_, one)| one.class != Class::Done && has_effect(one));
             let referred = all().filter(|(seat, _)| order.contains(seat)).count();
-            let mut others: Vec<(usize, &Participant)> =
-                all().filter(|(seat, _)| !order.contains(seat)).map(|(seat, one)| (*seat, one)).collect();
-            match naming {
-                Naming::After(named) => others.sort_by_key(|(seat, _)| !named.contains(seat)),
-                Naming::Exactly(named) => others.retain(|(seat, _)| named.contains(seat)),
-            }
+            let mut others: Vec<(usize, &Participant)> = all()
+                .filter(|(seat, _)| !order.contains(seat) && rank(*seat).is_some())
+                .map(|(seat, one)| (*seat, one))
+                .collect();
+            others.sort_by_key(|(seat, _)| rank(*seat));
             others.truncate(usize::from(self.uses).saturating_sub(referred));
             users.extend(others);
         }
@@ -460,7 +461,7 @@ impl Abstraction {
     }
 
     /// Lets the world refer to the named participants at their new seats.
-    fn renumber(&self, world: &mut World, seating: &Seating, order: &[usize], members: &[Participant]) {
+    fn renumber(&self, world: &mut World, seats: &[Seat], order: &[usize], members: &[Participant]) {
         let mut next = self.width(Class::Caller);
         let mut firsts = Vec::new();
         for one in members {
@@ -472,12 +473,12 @@ impl Abstraction {
                 .iter()
                 .enumerate()
                 .find(|(_, seat)| {
-                    let (_, first, width) = seating.seats[**seat];
+                    let (_, first, width) = seats[**seat];
                     (first..first + width).contains(&attempt)
                 })
                 .unwrap_or_else(|| unreachable!("every participant referred to is named"));
             // One that is over has one attempt left.
-            let offset = (attempt - seating.seats[seat].1).min(self.width(members[place].class) - 1);
+            let offset = (attempt - seats[seat].1).min(self.width(members[place].class) - 1);
             firsts[place] + offset
         };
         if let Lease::Held { by, .. } = &mut world.lease {
@@ -490,7 +491,7 @@ impl Abstraction {
     }
 
     /// The seats of a state of a model that has no blank caller.
-    pub(super) fn seats_of(&self, model: &Model) -> Vec<(Class, u8, u8)> {
+    pub(super) fn seats_of(&self, model: &Model) -> Vec<Seat> {
         let mut seats = vec![(Class::Caller, u8::MAX, 0)];
         for (index, one) in (0..).zip(model.cast()) {
             let class = match one.role {
@@ -499,6 +500,7 @@ impl Abstraction {
                 Role::OtherTenant => Class::OtherTenant,
                 Role::Scanner => Class::Scanner,
             };
+            let class = self.sight.class(class);
             match one.retry_of.filter(|_| self.sight.callers) {
                 None => seats.push((class, index, 1)),
                 Some(_) => seats.last_mut().iter_mut().for_each(|(.., width)| *width = 2),

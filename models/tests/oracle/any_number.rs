@@ -15,8 +15,9 @@ use crate::generator;
 
 /// Also what takes minutes.
 const SLOW: bool = cfg!(feature = "slow");
-/// Random flows in the fast tier and in the slow one.
-const FLOWS: u64 = if SLOW { 500 } else { 20 };
+/// Seeds of which an earlier prover left views out: a validation accepts a use of the same caller's earlier attempt; a job
+/// that is not seen is open when its owner ends.
+const LEFT_OUT: [u64; 2] = [40, 255];
 /// Flows that have more states are searched as far as this: what they violate so far is compared.
 const MAX_STATES: usize = if SLOW { 30_000 } else { 3_000 };
 /// Views that take more are not finished.
@@ -88,12 +89,14 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
 #[test]
 fn nothing_is_proved_of_a_random_flow_that_a_run_violates() {
     let callers = |seed| if SLOW { vec![(seed, 2), (seed, 3)] } else { vec![(seed, 2 + (seed % 2) as u8)] };
+    let seeds: Vec<u64> = if SLOW { (0..500).collect() } else { (0..20).chain(LEFT_OUT).collect() };
     let tallies: Result<Vec<Tally>, String> =
-        (0..FLOWS).into_par_iter().flat_map_iter(callers).map(held_against_the_search).collect();
+        seeds.par_iter().copied().flat_map_iter(callers).map(held_against_the_search).collect();
     let tallies = tallies.unwrap_or_else(|wrong| panic!("{wrong}"));
     let sum = |count: fn(&Tally) -> usize| tallies.iter().map(count).sum::<usize>();
     println!(
-        "{FLOWS} flows: {} proved, {} violated, {} open, {} not finished; 0 views missing of {} states",
+        "{} flows: {} proved, {} violated, {} open, {} not finished; 0 views missing of {} states",
+        seeds.len(),
         sum(|one| one.proved),
         sum(|one| one.violated),
         sum(|one| one.open),
