@@ -6,7 +6,7 @@ use countersign_models::{
     explorer,
     flows::Subject,
     model::{Bounds, Model},
-    properties::Property,
+    properties::{Property, Set},
     prove::{self, Cutoff, Limits},
     verdict::{Expectations, Run, Verdict, verify},
     world::MAX_CONSUMERS,
@@ -53,6 +53,20 @@ pub(crate) struct Beyond {
     run: Run,
 }
 
+/// The proof of these properties, stopped when the stopwatch shows `most` or at an interrupt.
+fn proof(model: &Model, wanted: Set, most: Duration, stopwatch: &Stopwatch) -> prove::Proof {
+    prove::prove(model.flow(), wanted, Limits::default(), &mut |_| {
+        let stops = stopwatch.elapsed() >= most || interrupt::happened();
+        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// True if this property is proved for any number of callers, crashes and faults.
+pub(crate) fn is_proved(model: &Model, property: Property, time: Option<Duration>) -> bool {
+    let most = time.map_or(MOST, |time| time.min(MOST));
+    proof(model, property.bit(), most, &Stopwatch::start()).of(property) == prove::AnyNumber::Proved
+}
+
 /// Tries to prove what holds within the bounds.
 pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> AnyNumber {
     let most = time.map_or(MOST, |time| time.min(MOST));
@@ -65,10 +79,7 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> An
         .map(|one| one.property)
         .collect();
     let wanted = held.iter().fold(0, |set, one| set | one.bit());
-    let proof = prove::prove(judged.model.flow(), wanted, Limits::default(), &mut |_| {
-        let stops = stopwatch.elapsed() >= most || interrupt::happened();
-        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    let proof = proof(&judged.model, wanted, most, &stopwatch);
     let mut any = AnyNumber {
         proved: Vec::new(),
         unknown: Vec::new(),

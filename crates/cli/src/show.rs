@@ -4,6 +4,7 @@ use countersign_models::verdict::Verdict;
 use owo_colors::OwoColorize;
 
 use crate::{
+    any_number,
     args::{DiagramFormat, ShowArgs},
     diagram::{Diagram, mermaid, terminal},
     interrupt,
@@ -53,6 +54,13 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
                     );
                 }
             }
+        }
+        Verdict::Holds
+            if judgement.exercised && any_number::is_proved(&judged.model, property, args.run.time) =>
+        {
+            print_error!(
+                "{title} is proved for any number of callers, crashes and faults: there is nothing to show"
+            );
         }
         Verdict::Holds => {
             let untested = if judgement.exercised { "" } else { ", vacuously" };

@@ -281,7 +281,10 @@ fn there_is_nothing_to_show_of_what_holds() {
     let output = countersign(&["show", "atomic-commit", "S1"]);
     assert_eq!(code(&output), 0);
     assert_eq!(stdout(&output), "");
-    assert!(stderr(&output).contains("S1 no_burn_on_refusal holds within 3 callers"));
+    let proved = "S1 no_burn_on_refusal is proved for any number of callers, crashes and faults";
+    assert!(stderr(&output).contains(proved));
+    let vacuous = countersign(&["show", "19-idempot-retry-buggy", "S1"]);
+    assert!(stderr(&vacuous).contains("holds within 3 callers, 1 crash, 1 fault, vacuously"));
 }
 
 #[test]
