@@ -20,7 +20,7 @@ use std::{
 use countersign::protocol::Flow;
 use countersign_models::{
     explorer,
-    flows::{BuiltIn, Subject},
+    flows::{BuiltIn, KEYED, Subject},
     model::{Bounds, Model},
     properties::{Property, Set},
     prove::{AnyNumber, Limits, Proof, prove},
@@ -61,7 +61,7 @@ fn stopped(proof: &Proof) -> Option<String> {
 
 fn built_in() {
     let mut missed = 0;
-    let flows: Vec<BuiltIn> = BuiltIn::every().collect();
+    let flows: Vec<BuiltIn> = BuiltIn::every().chain(KEYED.iter().copied()).collect();
     for flow in &flows {
         let subject = flow.subject();
         // As `verify` asks: for what no run within the bounds violates.
