@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds `countersign verify` against spin, tla-checker, z3 and stateright, on the files that `countersign export` prints.
 
-    scripts/second_opinions.py [--states N] [--z3-steps N] [--programs FOLDER] [--output FOLDER] [FLOW...]
+    scripts/second_opinions.py [--states N] [--z3-seconds N] [--programs FOLDER] [--output FOLDER] [FLOW...]
 
 For each flow, within the same bounds: as many distinct states, and the same safety properties violated. The bounds are the
 first of a list within which `verify` counts at most `--states` states, or else the last. z3 proves for any number of callers: what it proves
@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FLOWS = os.path.join(ROOT, "models", "flows")
@@ -28,18 +30,20 @@ BUILT_IN = [
 # Callers, crashes and faults, the largest first.
 BOUNDS = [(3, 1, 1), (2, 1, 1), (2, 1, 0), (2, 0, 1), (2, 0, 0), (1, 1, 1), (1, 1, 0), (1, 0, 0)]
 # Proofs that z3 has to find, so that a solver that gives up is noticed.
-PROVED = {"magic-link": {"S2", "S5", "S7", "S9", "S17"}}
+PROVED = {"magic-link": "S2 S5 S7 S9 S17"}
 
 
 class Differs(Exception):
     pass
 
 
-def run(command, folder=None, codes=(0,), limit=1800):
-    """What a program prints, and the seconds that it used."""
+def run(command, folder=None, codes=(0,), limit=1800, errors=subprocess.PIPE):
+    """What a program prints, and the seconds that it used. `errors`: where its standard error goes."""
     before = os.times()
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=limit, check=False
+        )
     except subprocess.TimeoutExpired:
         return None, limit
     after = os.times()
@@ -57,10 +61,12 @@ def find(pattern, text, what):
 
 
 class Opinions:
-    def __init__(self, most, steps, folder, programs):
+    def __init__(self, arguments, folder, programs):
         self.bounds = None
-        self.most = most
-        self.steps = steps
+        self.most = arguments.states
+        self.z3_steps = arguments.z3_steps
+        self.z3_seconds = arguments.z3_seconds
+        self.z3_megabytes = arguments.z3_megabytes
         self.folder = folder
         self.binary = os.path.join(programs, "countersign")
         self.stateright_binary = os.path.join(programs, "examples/stateright")
@@ -121,10 +127,12 @@ class Opinions:
                 violated.add(claim)
         return states, violated, seconds
 
-    def z3(self, flow, only):
-        """The properties that z3 proves, those that it does not, those that take too many steps; or why there is no file."""
-        if only == set():
-            return "not asked"
+    def z3(self, flow):
+        """For each property the answer of z3: proved, open, or why it is unknown. Or why there is no file.
+
+        The pinned properties have a limit of z3's own steps, so that the answer is the same on every machine. The rest shares
+        the seconds of the flow.
+        """
         done = subprocess.run(
             [self.binary, "export", flow, "--to", "smt2"], capture_output=True, text=True, check=False
         )
@@ -133,27 +141,44 @@ class Opinions:
         if done.returncode != 0:
             raise Differs(done.stderr)
         common, *parts = re.split(r"^\(push\)$", done.stdout, flags=re.MULTILINE)
-        proved, opened, late, seconds = set(), set(), set(), 0
-        for part in parts:
-            name = re.search(r'\(echo "(\w+)"\)', part).group(1)
-            if only is not None and name not in only:
-                continue
-            path = os.path.join(self.folder, "flow.smt2")
+        named = [(re.search(r'\(echo "(\w+)"\)', part).group(1), part) for part in parts]
+        pinned = PROVED.get(flow, "").split()
+        answers, seconds, left = {}, 0, self.z3_seconds
+        path = os.path.join(self.folder, "flow.smt2")
+        waiting = sum(name not in pinned for name, _ in named)
+        for name, part in named:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(f"{common}\n(push)\n{part}")
-            # It ends with 1 where there is no invariant to print. Its steps are counted, so that the answer is the same on
-            # every machine.
-            printed, used = run(["z3", f"rlimit={self.steps}", path], codes=(0, 1))
+            limits = [f"rlimit={self.z3_steps}"]
+            if name not in pinned:
+                if left <= 0:
+                    answers[name] = "time"
+                    continue
+                # Its own time limit is not always kept, and is backed by one that is.
+                share = left / waiting
+                limits += [f"-t:{1000 * share:.0f}", f"-T:{share + 1:.0f}"]
+                waiting -= 1
+            begun = time.monotonic()
+            # It ends with 1 where there is no invariant to print, and with 101 where it has no memory left.
+            command = ["z3", f"-memory:{self.z3_megabytes}", *limits, path]
+            printed, used = run(command, codes=(0, 1, 101), errors=subprocess.STDOUT)
             seconds += used
-            answer = printed.split()[1]
-            sets = {"sat": proved, "unsat": opened, "unknown": late}
-            if answer not in sets:
+            if name not in pinned:
+                left -= time.monotonic() - begun
+            found = re.search(r"^(sat|unsat|unknown|timeout)$|out of memory", printed, re.MULTILINE)
+            if not found:
                 raise Differs(f"z3 does not say whether {name} of {flow} holds:\n{printed[-2000:]}")
-            sets[answer].add(name)
-            if answer == "sat" and "Meets" not in printed:
-                raise Differs(f"z3 proves {name} of {flow} and prints no invariant")
-        return proved, opened, late, seconds
+            answers[name] = ANSWERS[found.group(0)]
+            if answers[name] == "proved" and "Meets" not in printed:
+                if name in pinned:
+                    raise Differs(f"z3 proves {name} of {flow} and prints no invariant")
+                # Its time was over before the invariant was printed.
+                answers[name] = "time"
+        return answers, seconds
 
+
+# What z3 says, and what that means: of the last three which limit it met.
+ANSWERS = {"sat": "proved", "unsat": "open", "unknown": "time", "timeout": "time", "out of memory": "memory"}
 
 # A rule of both files, and the same one with a guard that is never true.
 BROKEN = {
@@ -179,7 +204,7 @@ def check_the_controls(opinions):
     print("A rule that is left out of a file changes the counts of spin and of tla-checker.", file=sys.stderr)
 
 
-def judge(opinions, flow, only):
+def judge(opinions, flow):
     states, violated, ours = opinions.ours(flow)
     row = {"flow": flow, "bounds": opinions.bounds, "states": states, "violated": sorted(violated), "seconds": {"ours": ours}}
     problems = []
@@ -198,16 +223,16 @@ def judge(opinions, flow, only):
     text, _ = opinions.export(flow, "tla")
     count, verdicts, row["seconds"]["tla-checker"] = opinions.tla(text)
     agree("tla-checker", count, verdicts)
-    answer = opinions.z3(flow, only)
-    if isinstance(answer, str):
-        row["z3"] = answer
-    else:
-        proved, opened, late, row["seconds"]["z3"] = answer
-        row["z3"] = {"proved": sorted(proved), "open": sorted(opened), "late": sorted(late)}
+    answer = opinions.z3(flow)
+    row["z3"] = answer
+    if not isinstance(answer, str):
+        row["z3"], row["seconds"]["z3"] = answer
+        proved = {name for name, one in row["z3"].items() if one == "proved"}
         for wrong in sorted(proved & violated):
             problems.append(f"{flow}: z3 proves {wrong}, which verify violates")
-        for missing in sorted(PROVED.get(flow, set()) - proved):
-            problems.append(f"{flow}: z3 does not prove {missing}")
+    for pinned in PROVED.get(flow, "").split():
+        if isinstance(answer, str) or row["z3"].get(pinned) != "proved":
+            problems.append(f"{flow}: z3 proved {pinned}, and now says: {answer if isinstance(answer, str) else row['z3'].get(pinned)}")
     return row, problems
 
 
@@ -224,10 +249,11 @@ def table(rows):
         seconds = row["seconds"]
         z3 = row["z3"]
         if not isinstance(z3, str):
-            parts = [f"{len(z3['proved'])} proved"]
-            parts += [f"{len(z3['open'])} open"] if z3["open"] else []
-            parts += [f"{len(z3['late'])} too late"] if z3["late"] else []
-            z3 = f"{', '.join(parts)}; {seconds['z3']:.1f} s"
+            counts = Counter(z3.values())
+            parts = [f"{counts[one]} {one}" for one in ["proved", "open"] if counts[one]]
+            limits = [f"{counts[one]} {one}" for one in ["time", "memory"] if counts[one]]
+            parts += [f"unknown: {', '.join(limits)}"] if limits else []
+            z3 = f"{'; '.join(parts)}; {seconds['z3']:.1f} s"
         lines.append(
             f"| {row['flow']} | {' '.join(map(str, row['bounds']))} | {row['states']:,} | {' '.join(sorted(row['violated'], key=by_number)) or '–'} | {seconds['ours']:.2f} s"
             f" | {seconds['stateright']:.2f} s | {seconds['spin']:.2f} s | {seconds['tla-checker']:.1f} s | {z3} |"
@@ -239,7 +265,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=int, default=40_000, help="at most, within the bounds of a flow")
     parser.add_argument("--z3-steps", type=int, default=10_000_000, help="z3's rlimit for one property")
-    parser.add_argument("--z3-proved", action="store_true", help="z3 judges only what it is known to prove")
+    parser.add_argument("--z3-seconds", type=float, default=60, help="of z3 for one flow, besides what it is known to prove")
+    parser.add_argument("--z3-megabytes", type=int, default=2000, help="of z3 for one property")
     parser.add_argument("--programs", metavar="FOLDER", help="such as target/debug, instead of building them optimised")
     parser.add_argument("--output", metavar="FOLDER", help="writes second-opinions.md and .json there")
     parser.add_argument("flows", metavar="FLOW", nargs="*", default=BUILT_IN)
@@ -256,11 +283,11 @@ def main():
         subprocess.run([*build, "-p", "countersign-models", "--example", "stateright"], cwd=ROOT, check=True)
     rows, problems = [], []
     with tempfile.TemporaryDirectory() as folder:
-        opinions = Opinions(arguments.states, arguments.z3_steps, folder, os.path.abspath(programs))
+        opinions = Opinions(arguments, folder, os.path.abspath(programs))
         try:
             check_the_controls(opinions)
             for flow in arguments.flows:
-                row, found = judge(opinions, flow, PROVED.get(flow, set()) if arguments.z3_proved else None)
+                row, found = judge(opinions, flow)
                 rows.append(row)
                 problems += found
                 print(f"{flow}: {row['states']} states within {row['bounds']}", file=sys.stderr)
