@@ -102,7 +102,7 @@ fn the_json_has_exactly_the_names_that_are_promised() {
         names.sort();
         names.join(" ")
     };
-    assert_eq!(names(flow), "bounds complete edges flow properties seconds states");
+    assert_eq!(names(flow), "bounds complete cutoff_callers edges flow properties seconds states");
     assert_eq!(names(&flow["bounds"]), "consumers crashes faults");
     let properties = flow["properties"].as_array().expect("an array");
     for property in properties {
