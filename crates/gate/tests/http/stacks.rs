@@ -3,7 +3,10 @@
 use countersign_testkit::{Peek, Seed};
 use serde_json::json;
 
-use crate::gate::{Call, DESCRIPTION, Gate, TEAM, dev, environment, id_in};
+use crate::{
+    gate::{Call, DESCRIPTION, Gate, TEAM, dev, environment, id_in},
+    log,
+};
 
 #[tokio::test]
 async fn a_stack_is_created_shown_and_changed_and_its_variables_are_not_shown() {
@@ -116,6 +119,42 @@ async fn what_happens_is_counted() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
+}
+
+#[tokio::test]
+async fn what_is_owed_is_among_the_counters() {
+    let gate = Gate::new();
+    let owed = async |notices: &str, jobs: &str| {
+        let text = gate.send(Call::new("GET", "/metrics")).await.text;
+        for (series, value) in [("notices_owed", notices), ("launch_jobs_owed", jobs)] {
+            assert!(text.contains(&format!("\n{series} {value}\n")), "{series} {value}: {text}");
+        }
+    };
+    owed("0.0", "0.0").await;
+    let approval = gate.requested().await;
+    owed("1.0", "0.0").await;
+    gate.decide(approval, "approve").await;
+    assert_eq!(gate.send(gate.promote(Some(approval))).await.status, 202);
+    owed("0.0", "1.0").await;
+}
+
+/// Failures of the server are warnings, so that a filter for them shows no failures of callers.
+#[tokio::test]
+async fn a_request_is_logged_as_a_warning_if_the_server_failed_and_as_information_otherwise() {
+    let gate = Gate::new();
+    let level_of = async |call: Call, status: u16| {
+        let before = log::of_this_thread().len();
+        assert_eq!(gate.send(call).await.status, status);
+        let log = log::of_this_thread().split_off(before);
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(" countersign::access: ")).collect();
+        let [line] = lines[..] else { panic!("one line for each request: {log}") };
+        assert!(line.contains(&format!("status={status} ")), "{line}");
+        line.split_whitespace().nth(1).expect("a level").to_owned()
+    };
+    assert_eq!(level_of(Call::new("GET", "/readyz"), 200).await, "INFO");
+    assert_eq!(level_of(Call::new("GET", "/nowhere"), 404).await, "INFO");
+    gate.app.begin_shutdown();
+    assert_eq!(level_of(Call::new("GET", "/readyz"), 503).await, "WARN");
 }
 
 #[tokio::test]
