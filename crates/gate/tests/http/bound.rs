@@ -1,5 +1,6 @@
 //! What an approval is bound to, as its page shows it, and what no longer is what was approved.
 
+use countersign::store::Service;
 use countersign_testkit::{Peek, Seed};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -68,6 +69,50 @@ async fn the_page_shows_all_that_is_bound_as_a_difference_to_what_runs() {
         "unchanged",
     ] {
         assert!(shown.contains(text), "{text}: {shown}");
+    }
+}
+
+/// Each part of a service that can change, alone.
+#[tokio::test]
+async fn a_service_is_unchanged_on_the_page_only_if_all_of_it_is() {
+    let gate = Gate::new();
+    let promote = json!({"to": "production"});
+    let first = asked(&gate, promote.clone()).await;
+    gate.decide(first, "approve").await;
+    assert_eq!(used(&gate, promote.clone(), first).await.status, 202);
+    let production = gate.store.stacks(TEAM).last().expect("it was promoted").id;
+    let ran = service(Some("shop:1"));
+    // A field that is added needs a case here.
+    let Service { name: _, image_ref: _, port: _, expose: _ } = &ran;
+    let changes: [(Service, &str, &str); 5] = [
+        (ran.clone(), "shop:1, port 80, reachable from outside", "unchanged"),
+        (
+            Service { image_ref: Some("shop:2".to_owned()), ..ran.clone() },
+            "shop:2, port 80, reachable from outside",
+            "changed, was shop:1, port 80, reachable from outside",
+        ),
+        (
+            Service { port: Some(8080), ..ran.clone() },
+            "shop:1, port 8080, reachable from outside",
+            "changed, was shop:1, port 80, reachable from outside",
+        ),
+        (
+            Service { port: None, ..ran.clone() },
+            "shop:1, reachable from outside",
+            "changed, was shop:1, port 80, reachable from outside",
+        ),
+        (
+            Service { expose: false, ..ran.clone() },
+            "shop:1, port 80",
+            "changed, was shop:1, port 80, reachable from outside",
+        ),
+    ];
+    gate.store.seed_services(TEAM, production, vec![ran.clone()]);
+    for (build, value, change) in changes {
+        gate.store.seed_services(TEAM, gate.source, vec![build]);
+        let shown = page(&gate, asked(&gate, promote.clone()).await).await;
+        let line = format!("web<br><code>{value}</code><br><span class=\"change\">{change}</span>");
+        assert!(shown.contains(&line), "{line}: {shown}");
     }
 }
 
