@@ -1,12 +1,15 @@
 //! Whose bearer tokens are accepted: those of earlier secrets, and those of an identity provider.
 
-use std::{fs, path::Path, process::Command, sync::Arc};
+use std::{fs, sync::Arc};
 
 use countersign_gate::http::{IdentityProvider, IdentitySettings, mint};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::gate::{Gate, OPENS, SECRET, claims};
+use crate::{
+    gate::{Gate, OPENS, SECRET, claims},
+    signer::Signer,
+};
 
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "countersign";
@@ -33,50 +36,6 @@ async fn a_token_of_an_earlier_secret_is_good_until_that_secret_is_removed() {
     assert_eq!(status(&current, &mint(&old, &claims())).await, 401);
     let header = jsonwebtoken::decode_header(mint(SECRET, &claims())).expect("a token");
     assert_ne!(header.kid, jsonwebtoken::decode_header(mint(&old, &claims())).expect("a token").kid);
-}
-
-/// A key of the provider's, with its public half.
-struct Signer {
-    algorithm: Algorithm,
-    key: EncodingKey,
-    id: &'static str,
-}
-
-fn openssl(folder: &Path, arguments: &str) {
-    let made = Command::new("openssl").current_dir(folder).args(arguments.split(' ')).output();
-    let made = made.expect("there is openssl");
-    assert!(made.status.success(), "{arguments}: {}", String::from_utf8_lossy(&made.stderr));
-}
-
-impl Signer {
-    fn rsa(folder: &Path, id: &'static str) -> Self {
-        openssl(folder, "genrsa -out rsa.pem 2048");
-        openssl(folder, "rsa -in rsa.pem -traditional -outform DER -out rsa.der");
-        let key = EncodingKey::from_rsa_der(&fs::read(folder.join("rsa.der")).expect("a key"));
-        Self { algorithm: Algorithm::RS256, key, id }
-    }
-
-    fn ec(folder: &Path, id: &'static str) -> Self {
-        openssl(folder, "ecparam -genkey -noout -name prime256v1 -out ec.pem");
-        openssl(folder, "pkcs8 -topk8 -nocrypt -in ec.pem -outform DER -out ec.der");
-        let key = EncodingKey::from_ec_der(&fs::read(folder.join("ec.der")).expect("a key"));
-        Self { algorithm: Algorithm::ES256, key, id }
-    }
-
-    fn public(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("a public key");
-        jwk.common.key_id = Some(self.id.to_owned());
-        serde_json::to_value(jwk).expect("JSON")
-    }
-
-    fn sign_as(&self, id: Option<&str>, claims: &Value) -> String {
-        let header = Header { kid: id.map(str::to_owned), ..Header::new(self.algorithm) };
-        encode(&header, claims, &self.key).expect("a token")
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        self.sign_as(Some(self.id), claims)
-    }
 }
 
 fn issued(change: impl FnOnce(&mut Value)) -> Value {
@@ -154,5 +113,38 @@ async fn a_token_of_the_identity_provider_needs_its_key_its_issuer_and_this_audi
     for jwks in ["http://id.example.com/keys", "/no/file"] {
         let refused = IdentityProvider::open(IdentitySettings { jwks: jwks.to_owned(), ..settings() });
         assert!(refused.expect_err(jwks).to_string().contains(jwks));
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_provider_that_is_for_another_purpose_verifies_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let signers = [Signer::rsa(folder.path(), "one"), Signer::ec(folder.path(), "two")];
+    let signs = Signer::ec(folder.path(), "that signs");
+    let file = folder.path().join("jwks.json");
+    for (member, value, expected) in [
+        ("use", "sig", 200),
+        ("use", "enc", 401),
+        ("use", "tls", 401),
+        ("alg", "RSA-OAEP", 401),
+        ("alg", "PS256", 401),
+        ("alg", "HS256", 401),
+    ] {
+        let published = signers.each_ref().map(|signer| {
+            let mut key = signer.public();
+            key[member] = json!(value);
+            key
+        });
+        let keys = json!({ "keys": [&published[0], &published[1], signs.public()] });
+        fs::write(&file, keys.to_string()).expect("a file");
+        let jwks = file.display().to_string();
+        let settings = IdentitySettings { issuer: ISSUER.to_owned(), audience: AUDIENCE.to_owned(), jwks };
+        let provider = Arc::new(IdentityProvider::open(settings).expect("it has a key"));
+        let gate = Gate::with(|parts| parts.identity = Some(provider));
+        for signer in &signers {
+            let answered = status(&gate, &signer.sign(&issued(|_| ()))).await;
+            assert_eq!(answered, expected, "{member}: {value}, {}", signer.id);
+        }
+        assert_eq!(status(&gate, &signs.sign(&issued(|_| ()))).await, 200, "{member}: {value}");
     }
 }

@@ -20,4 +20,5 @@ mod safe_methods;
 mod secrecy;
 mod server;
 mod sessions;
+mod signer;
 mod stacks;
