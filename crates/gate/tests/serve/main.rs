@@ -13,6 +13,8 @@ mod process;
 mod promote;
 mod reload;
 mod secrets;
+#[path = "../http/signer.rs"]
+mod signer;
 mod stopping;
 
 use process::{SECRET, Workplace, finished, stdout};

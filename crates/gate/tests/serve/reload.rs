@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     process::{Server, TEAM, Workplace, ask_as, bearer, eventually},
     promote::shop,
+    signer::Signer,
 };
 
 struct Running {
@@ -17,7 +18,10 @@ struct Running {
 
 impl Running {
     fn with(config: &str) -> Self {
-        let workplace = Workplace::new();
+        Self::within(Workplace::new(), config)
+    }
+
+    fn within(workplace: Workplace, config: &str) -> Self {
         let config = workplace.write("gate.toml", config);
         let log = File::create(workplace.path("log")).expect("a file");
         let args = ["serve", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
@@ -74,6 +78,56 @@ fn operators_and_tenants_apply_from_then_on_and_the_log_names_what_needs_a_resta
     assert_eq!(promote.0, 402, "the tenant's plan: {}", promote.1);
     running.reload(&tenant.replace("free", "pro"), READ);
     assert_eq!(running.recipient(), "own@example.com");
+}
+
+#[test]
+fn self_approval_stays_as_it_was_at_the_start() {
+    const OPERATORS: &str = "operators = [\"dev@example.com\"]\n";
+    let config = |is_forbidden: bool| format!("{OPERATORS}forbid_self_approval = {is_forbidden}\n");
+    for (at_start, status) in [(false, 202), (true, 403)] {
+        let running = Running::with(&config(at_start));
+        let shop = shop(&running.server);
+        let path = format!("/api/v1/stacks/{shop}/promote");
+        let ask = || running.server.post(&path, &json!({ "to": "production" }));
+        assert_eq!(ask().0, status, "forbidden: {at_start}");
+        let log = running.reload(&config(!at_start), "need a restart");
+        assert!(log.contains("settings=forbid_self_approval"), "{log}");
+        let (again, body) = ask();
+        assert_eq!(again, status, "forbidden: {at_start}: {body}");
+        if !at_start {
+            assert_eq!(running.recipient(), "dev@example.com");
+        }
+    }
+}
+
+#[test]
+fn the_keys_of_the_identity_provider_are_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, new) = (Signer::rsa(folder.path(), "old"), Signer::ec(folder.path(), "new"));
+    let publish = |workplace: &Workplace, signer: &Signer| {
+        workplace.write("jwks.json", &json!({ "keys": [signer.public()] }).to_string());
+    };
+    let workplace = Workplace::new();
+    publish(&workplace, &old);
+    let config =
+        "[identity]\nissuer = \"https://id.example.com\"\naudience = \"gate\"\njwks = \"jwks.json\"\n";
+    let running = Running::within(workplace, config);
+    let claims = json!({
+        "iss": "https://id.example.com",
+        "aud": "gate",
+        "exp": 4_102_444_800_u64,
+        "team": TEAM,
+        "email": "dev@example.com",
+    });
+    let status = |signer: &Signer| {
+        let (url, token) = (&running.server.url, signer.sign(&claims));
+        ask_as(url, &token, "GET", "/api/v1/stacks/unknown", None, None).0
+    };
+    assert_eq!((status(&old), status(&new)), (404, 401));
+    publish(&running.workplace, &new);
+    let log = running.reload(config, READ);
+    assert!(!log.contains("need a restart"), "{log}");
+    assert_eq!((status(&old), status(&new)), (401, 404));
 }
 
 #[test]
