@@ -10,7 +10,7 @@ use countersign_gate::instance::{
     operators::{Operators, link_token},
     system_clock::{Secret, SecretIds},
 };
-use countersign_testkit::Seed;
+use countersign_testkit::{Break, Breaking, Seed};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -84,6 +84,22 @@ async fn characters_that_hide_or_reorder_text_are_marked_in_a_mail() {
     let mail = mail(&platform, approval).await;
     instance.stop().await;
     assert!(mail.contains("shop[U+202E]1:pohs") && !mail.contains('\u{202e}'), "{mail}");
+}
+
+#[tokio::test]
+async fn a_link_is_sent_only_when_the_store_knows_it() {
+    let platform = Platform::new();
+    let store = Arc::new(Breaking::new(platform.store.clone()));
+    store.break_next("put_links", Break::Fail, 1);
+    let parts = platform.parts_on(store.clone(), dry_run(std::time::Duration::ZERO));
+    let instance = Instance::start(parts);
+    let approval = platform.requested().await.request.approval;
+    instance.wakeups.wake_notifier();
+    mail(&platform, approval).await;
+    let link = link_token(&platform.ids.token(approval), OPERATOR);
+    let whose = platform.store.approver_of_link(&link).await.expect("it answers");
+    instance.stop().await;
+    assert_eq!((store.left("put_links"), whose.as_deref()), (0, Some(OPERATOR)));
 }
 
 #[tokio::test]
