@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use countersign::{
     protocol::{Flow, Timestamp},
-    store::{APPROVAL_WINDOW_MS, Approvals, Decision, Ids, Operations, StackStatus, Verdict},
+    store::{APPROVAL_WINDOW_MS, Approvals, AuditKind, Decision, Ids, Operations, StackStatus, Verdict},
 };
 use countersign_gate::{
     http::Metrics,
@@ -157,6 +157,28 @@ async fn a_link_that_comes_too_late() {
     assert_eq!(value(&metrics, "notices_total{outcome=\"sent\"}"), 0.0);
     stopper.advance(Phase::Draining);
     running.await.expect("it does not panic");
+}
+
+/// Also one of another instance, that was overdue before this one started.
+#[tokio::test(start_paused = true)]
+async fn each_approval_that_expires_whenever_it_was_asked_for() {
+    const EXPIRED: &str = "approval_transitions_total{from=\"pending\",to=\"expired\"}";
+    let clock = Arc::new(HandClock::at(Timestamp(1_000)));
+    let platform = Platform::by(clock.clone());
+    let before = platform.requested().await;
+    clock.set(Timestamp(1_000 + APPROVAL_WINDOW_MS));
+    let (metrics, parts) = counted(&platform, dry_run(Duration::ZERO));
+    let instance = Instance::start(parts);
+    reaches(&metrics, EXPIRED, 1.0).await;
+    let since = platform.requested().await;
+    clock.set(Timestamp(1_000 + 2 * APPROVAL_WINDOW_MS));
+    reaches(&metrics, EXPIRED, 2.0).await;
+    for ask in [before, since] {
+        let events = platform.store.audit(ask.request.approval).await.expect("it answers");
+        let expiries = events.iter().filter(|event| event.kind == AuditKind::Expired).count();
+        assert_eq!(expiries, 1, "{events:?}");
+    }
+    instance.stop().await;
 }
 
 #[tokio::test]
