@@ -58,3 +58,44 @@ impl Supervised {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::instance::stop::Stopper;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_is_started_again_however_it_ended_until_the_instance_stops() {
+        for panics in [false, true] {
+            let (stopper, health, begun) = (Stopper::default(), Arc::new(Health::default()), Arc::default());
+            let supervised = Supervised {
+                kind: "worker",
+                count: 2,
+                patience: Duration::from_secs(30),
+                health: Arc::clone(&health),
+                stop: stopper.subscribe(),
+            };
+            let (stop, count): (_, Arc<AtomicUsize>) = (stopper.subscribe(), Arc::clone(&begun));
+            let running = tokio::spawn(supervised.run(move |pulse| {
+                let (stop, number) = (stop.clone(), count.fetch_add(1, Ordering::SeqCst));
+                async move {
+                    let _pulse = pulse;
+                    // The first two and their successors end immediately, and the next ones run.
+                    match number {
+                        0..4 if panics => panic!("injected"),
+                        0..4 => {}
+                        _ => stop.wait_for(Phase::Draining).await,
+                    }
+                }
+            }));
+            tokio::time::sleep(PAUSE * 10).await;
+            assert_eq!(begun.load(Ordering::SeqCst), 6, "panics: {panics}");
+            assert_eq!((health.restarts(), health.unwell()), (4, None), "panics: {panics}");
+            stopper.advance(Phase::Draining);
+            running.await.expect("it does not panic");
+            assert_eq!(begun.load(Ordering::SeqCst), 6, "panics: {panics}");
+        }
+    }
+}
