@@ -1,11 +1,30 @@
 //! Promotes from the request to the answer, with their effects.
 
+use std::{sync::Arc, time::Duration};
+
 use countersign::{protocol::Status, store::AuditKind};
+use countersign_gate::instance::wakeups::Wakeups;
 use countersign_testkit::{Peek, Seed};
 use serde_json::json;
+use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 use crate::gate::{Call, Gate, TEAM, dev, id_in};
+
+/// A loop that is not woken finds its work at its next poll, and each test that waits for that would pass.
+#[tokio::test]
+async fn a_request_wakes_the_notifier_and_a_use_the_workers() {
+    let gate = Gate::new();
+    let wakeups = Arc::new(Wakeups::default());
+    gate.app.wake_with(Arc::clone(&wakeups));
+    let woken = async |bell: &Notify| timeout(Duration::ZERO, bell.notified()).await.is_ok();
+    let woken = async || (woken(&wakeups.notices).await, woken(&wakeups.jobs).await);
+    let approval = gate.requested().await;
+    assert_eq!(woken().await, (true, false));
+    gate.decide(approval, "approve").await;
+    assert_eq!(gate.send(gate.promote(Some(approval))).await.status, 202);
+    assert_eq!(woken().await, (false, true));
+}
 
 #[tokio::test]
 async fn a_promote_is_asked_for_approved_done_once_and_refused_after() {
