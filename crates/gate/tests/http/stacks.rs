@@ -1,5 +1,8 @@
 //! Stacks, vaults and probes: created, looked at, changed.
 
+use std::{sync::Arc, time::Duration};
+
+use countersign_gate::instance::health::Health;
 use countersign_testkit::{Peek, Seed};
 use serde_json::json;
 
@@ -96,6 +99,25 @@ async fn an_instance_says_that_it_lives_and_until_it_shuts_down_that_it_is_ready
     let answer = gate.send(Call::new("GET", "/readyz")).await;
     assert_eq!(answer.problem(), (503, "not_ready".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_ready_only_while_each_loop_runs_and_looks_for_work() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let gate = Gate::new();
+    let health = Arc::new(Health::default());
+    gate.app.ready_with(Arc::clone(&health));
+    let ready = async || gate.send(Call::new("GET", "/readyz")).await.status.as_u16();
+    health.expect("worker", 1, PATIENCE);
+    assert_eq!(ready().await, 503, "it has not begun");
+    let pulse = health.begin("worker");
+    assert_eq!(ready().await, 200);
+    tokio::time::advance(PATIENCE * 2).await;
+    assert_eq!(ready().await, 503, "it does not look for work");
+    pulse.looked(false);
+    assert_eq!(ready().await, 200);
+    drop(pulse);
+    assert_eq!(ready().await, 503, "it has ended");
 }
 
 #[tokio::test]

@@ -70,17 +70,20 @@ async fn an_instance_without_a_loop_is_not_well_and_neither_is_one_whose_store_f
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_for_too_long_is_noticed() {
-    let platform = Platform::new();
-    let store = Arc::new(Breaking::new(platform.store.clone()));
-    let instance = start(&platform, &store);
-    let health: &Health = &instance.health;
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(health.unwell(), None, "there is nothing to do, and it looks for it");
-    store.break_next("lease_notice", Break::Fail, u32::MAX);
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(health.unwell(), Some(Unwell::Stalled { kind: "notifier" }));
-    store.break_next("lease_notice", Break::Fail, 0);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(health.unwell(), None);
-    instance.stop().await;
+    for (call, kind) in [("lease_job", "worker"), ("lease_notice", "notifier"), ("expire_overdue", "sweeper")]
+    {
+        let platform = Platform::new();
+        let store = Arc::new(Breaking::new(platform.store.clone()));
+        let instance = start(&platform, &store);
+        let health: &Health = &instance.health;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(health.unwell(), None, "there is nothing to do, and it looks for it");
+        store.break_next(call, Break::Fail, u32::MAX);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(health.unwell(), Some(Unwell::Stalled { kind }), "{call}");
+        store.break_next(call, Break::Fail, 0);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(health.unwell(), None, "{call}");
+        instance.stop().await;
+    }
 }
