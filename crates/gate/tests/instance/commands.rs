@@ -11,7 +11,7 @@ use countersign_gate::{
     http::Metrics,
     instance::{
         Instance, Parts,
-        deploy::{CommandLine, DeployMethod},
+        deploy::{CommandLine, DeployMethod, User},
         system_clock::Secret,
     },
 };
@@ -220,6 +220,42 @@ async fn a_command_is_ended_when_its_instance_stops_and_run_again_by_the_next() 
     assert_eq!(platform.settled().await, StackStatus::Healthy);
     next.stop().await;
     assert_eq!(fs::read_to_string(platform.path("runs")).expect("text"), "run\nrun\n");
+}
+
+#[tokio::test]
+async fn a_command_that_is_ended_may_clean_up() {
+    let platform = Platform::new();
+    let begun = fifo(&platform, "begun");
+    let script = "trap 'echo done > cleaned; exit 0' TERM; echo > begun; sleep 3600 & wait";
+    let command =
+        CommandLine { time_to_clean_up: Duration::from_secs(20), ..shell(script, platform.folder.path()) };
+    let instance = Instance::start(platform.parts(DeployMethod::Command(command)));
+    platform.promoted(&Flow::atomic_commit(), &instance).await;
+    tokio::task::spawn_blocking(move || fs::read(begun)).await.expect("it ends").expect("it is there");
+    instance.stop().await;
+    assert_eq!(fs::read_to_string(platform.path("cleaned")).ok().as_deref(), Some("done\n"));
+}
+
+/// Only root may run it as another user. Elsewhere it does not run at all: never as the server's own user.
+#[tokio::test]
+async fn a_command_runs_as_its_user_or_not_at_all() {
+    const NOBODY: User = User { uid: 65_534, gid: 65_533 };
+    let platform = Platform::new();
+    // Not in the folder, which is its owner's alone.
+    let argv = ["/bin/sh", "-c", "id -u; id -g; id -G; echo $HOME"].map(str::to_owned).into();
+    let command = CommandLine { argv, user: Some(NOBODY), ..shell("", platform.folder.path()) };
+    if rustix::process::geteuid().is_root() {
+        let (status, log) = run(&platform, command).await;
+        assert_eq!((status, &*log.output), (StackStatus::Healthy, "65534\n65533\n65533\n/\n"));
+        return;
+    }
+    let metrics = Metrics::new();
+    let parts = platform.parts(DeployMethod::Command(command));
+    let instance = Instance::start(Parts { metrics: metrics.clone(), ..parts });
+    platform.promoted(&Flow::atomic_commit(), &instance).await;
+    until(|| metrics.text().contains("\ndeploys_not_started 1\n").then_some(())).await;
+    instance.stop().await;
+    assert!(metrics.text().contains("\nlaunches_total 0\n"));
 }
 
 /// The order of the merged fix, which launches from the process and without a key.
