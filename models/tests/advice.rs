@@ -84,7 +84,8 @@ fn every_real_bug_has_advice_for_each_violated_promise() {
         whole += usize::from(mended.remains.is_empty());
     }
     assert!(without.is_empty(), "no advice for {without:?}");
-    assert_eq!(whole, 20, "files that keep every promise after all advice is followed");
+    // In one the provider may refuse the call, and a job could not tell that to the caller.
+    assert_eq!(whole, 19, "files that keep every promise after all advice is followed");
 }
 
 #[test]
