@@ -248,6 +248,16 @@ fn each_property_is_violated_by_one_history_and_not_by_another() {
 }
 
 #[test]
+fn one_effect_of_two_does_not_say_that_the_object_is_used_up() {
+    let effects = |count: u64| {
+        let two = story().promise(|promise| promise.uses = 2).used(200);
+        rules::judge(&two.read(Effects, json!(count)).read(Observe, json!(false)).trial, "S17")
+    };
+    assert_eq!(effects(1), Finding::NotExercised);
+    assert!(matches!(effects(2), Finding::Violated(_)));
+}
+
+#[test]
 fn every_judged_property_has_a_case_and_a_name() {
     for id in super::JUDGED.iter().filter(|id| !["S16", "S22"].contains(id)) {
         assert!(cases().iter().any(|(case, ..)| case == id), "{id} has no case");

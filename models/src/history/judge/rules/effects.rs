@@ -87,7 +87,7 @@ impl View<'_> {
     pub(super) fn effect_without_use(&self) -> Finding {
         match (self.used(), self.last_count(Action::Effects)) {
             // With several uses `used` may say that all of them are.
-            (Some(used), Some(effects)) if effects > 0 && effects >= u64::from(self.trial.promise.uses) => {
+            (Some(used), Some(effects)) if effects > 0 && effects >= self.trial.promise.uses => {
                 verdict(!used, || format!("the effect happened, and the {} is not used", self.noun()))
             }
             _ => Finding::NotExercised,
