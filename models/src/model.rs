@@ -1,4 +1,4 @@
-//! The model: the real [`Promotion`](countersign::protocol::Promotion) in a small world, with every interleaving, crash and fault that the bounds allow.
+//! The model: the real [`Promotion`] in a small world, with every interleaving, crash and fault that the bounds allow.
 //!
 //! The rules of a request are the protocol's: validate, consume, the order of the steps, errors and undo, and the table
 //! of transitions. This module adds the enabled moves of each participant, and the effect of a commit on a store.
