@@ -304,8 +304,10 @@ fn pass(stream: TcpStream, behind: SocketAddr, database: &Path) -> std::io::Resu
         std::io::copy(&mut from, &mut &answers)?;
         answers.shutdown(Shutdown::Both)
     });
-    std::io::copy(&mut reader, &mut to)?;
-    Ok(())
+    // A client may also end by a reset.
+    std::io::copy(&mut reader, &mut to).ok();
+    // Otherwise the gate keeps the connection until it is idle for too long, and an address has a limited number.
+    to.shutdown(Shutdown::Write)
 }
 
 /// Runs the statement in the body, and answers the first value of its first row.
