@@ -46,7 +46,10 @@ impl Model {
             }
             Property::S2 if guards.is_some() && state.world.applied == 0 => {
                 let most = (0..).zip(&state.world.effects).max_by_key(|(_, count)| **count);
-                most.map(|(act, _)| format!("`{}` comes before `consume`", self.act_name(act)))
+                let act = self.act_name(most?.0);
+                let mut earlier = flow.steps().iter().take_while(|step| step.consume().is_none());
+                let is_earlier = earlier.any(|step| step.acts().any(|(name, _)| name == act));
+                is_earlier.then(|| format!("`{act}` comes before `consume`"))
             }
             Property::S2 | Property::S3 if guards.is_some_and(|guards| !guards.status) => {
                 Some("`consume` does not compare the status".to_owned())
