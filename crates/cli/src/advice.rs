@@ -14,8 +14,8 @@ use countersign_models::{
 use indicatif::ProgressBar;
 use owo_colors::OwoColorize;
 
-use crate::{args::RunArgs, interrupt, judge::Judged, report, wrap};
-use countersign_terminal::{BadInput, Stopwatch, input::Named, print_error, print_line};
+use crate::{args::RunArgs, judge::Judged, report, wrap};
+use countersign_terminal::{BadInput, Stopwatch, input::Named, interrupt, print_error, print_line};
 
 /// The file that `--fix` writes, before anything is judged: the given one, or a new one.
 pub(crate) fn destination(flows: &[Named], file: Option<&Path>) -> Result<PathBuf, BadInput> {

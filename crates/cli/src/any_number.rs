@@ -13,8 +13,8 @@ use countersign_models::{
 };
 use owo_colors::OwoColorize;
 
-use crate::{interrupt, judge::Judged, report};
-use countersign_terminal::{Stopwatch, print_line};
+use crate::{judge::Judged, report};
+use countersign_terminal::{Stopwatch, interrupt, print_line};
 
 /// The longest that one flow's proofs may take, unless `--time` allows less.
 const MOST: Duration = Duration::from_secs(30);

@@ -1,8 +1,6 @@
 //! The command line: commands, options and their limits.
 
-pub(crate) mod attacking;
-
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
@@ -31,6 +29,17 @@ pub(crate) enum ColorArg {
     Auto,
     Always,
     Never,
+}
+
+impl ColorArg {
+    /// The word on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 impl From<ColorArg> for Color {
@@ -125,7 +134,8 @@ pub(crate) enum Command {
     #[command(after_help = REPLAY_EXIT_CODES)]
     Replay(ReplayArgs),
     /// Attack a running service: races, every interleaving of its SQL statements, kills
-    Attack(attacking::AttackArgs),
+    #[command(disable_help_flag = true)]
+    Attack(AttackArgs),
     /// Print a flow within the bounds as a file for spin or another tool, which then judges it by itself
     #[command(after_help = EXPORT_EXIT_CODES, after_long_help = format!("{EXPORT_HELP}\n\n{EXPORT_EXIT_CODES}"))]
     Export(ExportArgs),
@@ -172,6 +182,13 @@ pub(crate) struct CertifyArgs {
     /// The flow that it has to be about: the name of a built-in one, or the path of a flow file. None: the one in the
     /// certificate, which is printed
     pub(crate) flow: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AttackArgs {
+    /// What the program `countersign-attack` is given: a target file and options, or one of its commands (`--help`)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -10,10 +10,9 @@ use indicatif::{HumanCount, ProgressBar};
 
 use crate::{
     args::{ExportArgs, Language},
-    interrupt,
     judge::fit,
 };
-use countersign_terminal::{BadInput, Exit, Stopwatch, input, print_data, print_error};
+use countersign_terminal::{BadInput, Exit, Stopwatch, input, interrupt, print_data, print_error};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Exit, BadInput> {
     let named = input::flow(&args.flow)?;

@@ -15,9 +15,8 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use crate::{
     any_number::{AnyNumber, Beyond},
     args::RunArgs,
-    interrupt,
 };
-use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named};
+use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named, interrupt};
 
 /// A flow, its model, and its report.
 pub(crate) struct Judged {

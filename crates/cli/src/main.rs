@@ -11,7 +11,6 @@ mod explain;
 mod explore;
 mod export;
 mod help;
-mod interrupt;
 mod judge;
 mod matrix;
 mod replay;
@@ -33,15 +32,18 @@ fn main() -> ExitCode {
     let args = Args::parse();
     output::choose(args.color.into());
     let exit = match args.command {
+        Command::Attack(attack) => attack::run(args.color, &attack.arguments).map(|never| match never {}),
         Command::Verify(args) => verify::run(&args),
         Command::Certify(args) => certify::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Simulate(args) => simulate::run(&args),
-        Command::Replay(args) => replay::run(&args),
-        Command::Attack(args) => attack::run(&args),
+        Command::Replay(replay) => replay::run(args.color, &replay),
         Command::Export(args) => export::run(&args),
         Command::Explore(args) => explore::run(&args),
+        Command::Help(help) if help.topic.as_deref() == Some("attack") => {
+            attack::run(args.color, &["--help".into()]).map(|never| match never {})
+        }
         Command::Help(args) => help::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(&args),

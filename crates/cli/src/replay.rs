@@ -5,15 +5,12 @@ mod audit;
 
 use std::path::Path;
 
-use countersign_attack::reproduction::Reproduction;
 use countersign_models::properties::Kind;
 use owo_colors::OwoColorize;
+use serde_json::Value;
 
 use crate::{
-    args::{
-        DiagramFormat, ReplayArgs,
-        attacking::{OutputArgs, ReachArgs},
-    },
+    args::{ColorArg, DiagramFormat, ReplayArgs},
     attack,
     diagram::{Diagram, mermaid, terminal},
     report::WIDE,
@@ -26,44 +23,43 @@ use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print
 const MOST: usize = 16 << 20;
 const WHAT: &str = "a failure that `countersign simulate` or `countersign attack` wrote";
 
-pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, BadInput> {
+pub(crate) fn run(color: ColorArg, args: &ReplayArgs) -> Result<Exit, BadInput> {
     match (&args.audit, &args.failure) {
         (Some(log), _) => audit::run(log, &args.flow),
-        (None, Some(failure)) => again(failure, args.format),
+        (None, Some(failure)) => again(failure, color, args.format),
         (None, None) => Err(BadInput::plain("nothing to replay", WHAT)),
     }
 }
 
-/// The failure in this file, of the driver or of the model: read as one of them, so that a message names its line.
-fn read(name: &str, text: &str) -> Result<AnyFailure, BadInput> {
-    let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
-    let is_of_model = value.is_some_and(|value| value.get("plays").is_some());
-    if is_of_model {
+/// The failure of `simulate` in this value: read as one of the driver or of the model, so that a message names its line.
+fn read(name: &str, text: &str, value: &Value) -> Result<AnyFailure, BadInput> {
+    if value.get("plays").is_some() {
         return input::json(name, text, WHAT).map(AnyFailure::Model);
     }
     input::json(name, text, WHAT).map(AnyFailure::Driver)
 }
 
-/// Exit code 1: the violation reproduces. A schedule of which actions had to be skipped, and that violates nothing, is bad
-/// for this version.
-fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
+fn again(path: &Path, color: ColorArg, format: DiagramFormat) -> Result<Exit, BadInput> {
     let name = path.display().to_string();
     let text = input::text(path, MOST, WHAT)?;
-    if let Ok(reproduction) = serde_json::from_str::<Reproduction>(&text) {
-        return match format {
-            DiagramFormat::Human => {
-                attack::replay(&reproduction, &ReachArgs::default(), &OutputArgs::default())
-            }
-            DiagramFormat::Mermaid => {
-                let title = format!("{name}: a violation of a running service has no mermaid diagram");
-                Err(BadInput::plain(
-                    &title,
-                    "`countersign attack replay FILE --html PAGE` writes its timeline",
-                ))
-            }
-        };
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    // Only what an attack has left names the file of a service.
+    let is_of_service = value.get("target").is_some();
+    match format {
+        DiagramFormat::Human if is_of_service => {
+            attack::run(color, &["replay".into(), path.into()]).map(|never| match never {})
+        }
+        DiagramFormat::Mermaid if is_of_service => Err(BadInput::plain(
+            &format!("{name}: a violation of a running service has no mermaid diagram"),
+            "`countersign attack replay FILE --html PAGE` writes its timeline",
+        )),
+        _ => simulated(&name, &read(&name, &text, &value)?, format),
     }
-    let failure = read(&name, &text)?;
+}
+
+/// Exit code 1: the violation reproduces. A schedule of which actions had to be skipped, and that violates nothing, is bad
+/// for this version.
+fn simulated(name: &str, failure: &AnyFailure, format: DiagramFormat) -> Result<Exit, BadInput> {
     let replayed = failure.replay().map_err(|why| BadInput::plain(&format!("{name}: {why}"), WHAT))?;
     let property = replayed.property;
     let title = format!("{}: {} {}", failure.flow(), property.id(), property.name());
@@ -81,7 +77,7 @@ fn again(path: &Path, format: DiagramFormat) -> Result<Exit, BadInput> {
                 print_line!("{}\n", wrap(reason, WIDE, 0));
             }
             print_line!("{}", terminal::render(&diagram).trim_end());
-            let skews_ms = match &failure {
+            let skews_ms = match failure {
                 AnyFailure::Driver(failure) => failure.scenario.skews_ms.as_slice(),
                 AnyFailure::Model(_) => &[],
             };

@@ -7,12 +7,11 @@ use crate::{
     any_number,
     args::{DiagramFormat, ShowArgs},
     diagram::{Diagram, mermaid, terminal},
-    interrupt,
     judge::{judge, pool},
     report,
     wrap::wrap,
 };
-use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
+use countersign_terminal::{BadInput, Exit, input, interrupt, print_data, print_error, print_line};
 
 /// The mistake of a property that was named first.
 fn swapped(args: &ShowArgs) -> Option<BadInput> {

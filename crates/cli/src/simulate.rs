@@ -17,10 +17,9 @@ pub(crate) use self::document::AnyFailure;
 use self::{document::Document, player::Player, trace::TraceDigest};
 use crate::{
     args::{Format, SimulateArgs, SimulateCommand},
-    interrupt,
     judge::pool,
 };
-use countersign_terminal::{BadInput, Exit, Stopwatch, input, input::Named, print_error};
+use countersign_terminal::{BadInput, Exit, Stopwatch, input, input::Named, interrupt, print_error};
 
 pub(crate) fn run(args: &SimulateArgs) -> Result<Exit, BadInput> {
     match &args.command {

@@ -6,11 +6,11 @@ use crate::{
     advice,
     any_number::{self, Asked},
     args::{Format, VerifyArgs},
-    certify, interrupt,
+    certify,
     judge::{fit, judge, pool},
     matrix, report,
 };
-use countersign_terminal::{BadInput, Exit, input, print_error};
+use countersign_terminal::{BadInput, Exit, input, interrupt, print_error};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let flows = input::flows(&args.flows)?;

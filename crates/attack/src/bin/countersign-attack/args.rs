@@ -1,8 +1,9 @@
-//! The arguments of `attack`.
+//! The command line of `countersign-attack`: commands, options and their limits.
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args as ClapArgs, Subcommand, value_parser};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, value_parser};
+use countersign_terminal::output::Color;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -18,11 +19,22 @@ Exit codes:
   2  bad usage, a bad file, or a service that does not fit the target file
   3  inconclusive: a limit was reached, or the service no longer does what the violation needs";
 
-#[derive(Debug, ClapArgs)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, after_help = EXIT_CODES)]
-pub(crate) struct AttackArgs {
+/// Attack a running service: races, every interleaving of its SQL statements, kills
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign-attack",
+    bin_name = "countersign attack",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = EXIT_CODES
+)]
+pub(crate) struct Args {
+    /// Colours: where the terminal shows them, always, or never
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorArg,
     #[command(subcommand)]
-    pub(crate) command: Option<AttackCommand>,
+    pub(crate) command: Option<Command>,
     /// A target file: the roles of the service
     #[arg(required = true)]
     pub(crate) target: Option<PathBuf>,
@@ -73,14 +85,14 @@ pub(crate) struct ReachArgs {
 pub(crate) struct OutputArgs {
     /// Format of the report
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: super::Format,
+    pub(crate) format: Format,
     /// Write a page with the timelines of the violations to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum AttackCommand {
+pub(crate) enum Command {
     /// Write a target file from a request
     Init(InitArgs),
     /// Run each role once: print its captures, and the testable properties
@@ -144,4 +156,28 @@ pub(crate) struct JudgeArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ColorArg {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<ColorArg> for Color {
+    fn from(color: ColorArg) -> Self {
+        match color {
+            ColorArg::Auto => Self::Auto,
+            ColorArg::Always => Self::Always,
+            ColorArg::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    #[default]
+    Human,
+    Json,
 }

@@ -5,14 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use countersign_terminal::Exit;
 use signal_hook::{consts::SIGINT, flag};
+
+use crate::Exit;
 
 static HAPPENED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// From now on Ctrl-C is remembered, and makes what is returned true. Where it cannot be caught, it ends the process as
 /// always.
-pub(crate) fn catch() -> Arc<AtomicBool> {
+pub fn catch() -> Arc<AtomicBool> {
     let happened = HAPPENED.get_or_init(Default::default);
     // In this order: the first handler runs first, and is armed by the second.
     let code = Exit::Interrupted as i32;
@@ -23,6 +24,6 @@ pub(crate) fn catch() -> Arc<AtomicBool> {
 }
 
 /// True if Ctrl-C was pressed since [`catch`].
-pub(crate) fn happened() -> bool {
+pub fn happened() -> bool {
     HAPPENED.get().is_some_and(|happened| happened.load(Ordering::Relaxed))
 }
