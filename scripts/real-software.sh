@@ -9,7 +9,7 @@ fi
 
 eval "$(scripts/attack-services.sh)"
 # COUNTERSIGN_PROGRAMS names a folder with built programs.
-[ -n "${COUNTERSIGN_PROGRAMS:-}" ] || cargo build --quiet --package countersign-cli
+[ -n "${COUNTERSIGN_PROGRAMS:-}" ] || cargo build --quiet --package countersign-cli --package countersign-attack
 countersign=$(realpath "${COUNTERSIGN_PROGRAMS:-${CARGO_TARGET_DIR:-target}/debug}/countersign")
 reports=$PWD/target/real-software
 mkdir -p "$reports"
