@@ -18,12 +18,12 @@ detection() {
 # Only those that are kept are renewed: another one is added by hand, and counted in tests/simulation/failures.rs.
 failures() {
   for flow in consume-first twin-consume-first consume-last lease-unfenced; do
-    "$countersign" simulate "$flow" --seeds 0..30000 --failures "$new" > /dev/null
+    "$countersign" simulate "$flow" --seeds 0..10000 --failures "$new" > /dev/null
   done
   for failure in tests/simulation/failures/atomic-commit-keyed-*.json; do
     mutant=$(sed -n 's/^  "mutant": "\(.*\)",$/\1/p' "$failure")
     # It ends with 1, because something is found.
-    "$countersign" simulate --mutant "$mutant" --seeds 0..30000 --failures "$new" > /dev/null || [ $? = 1 ]
+    "$countersign" simulate --mutant "$mutant" --seeds 0..10000 --failures "$new" > /dev/null || [ $? = 1 ]
   done
   for failure in tests/simulation/failures/*.json; do
     mv "$new/$(basename "$failure")" "$failure"

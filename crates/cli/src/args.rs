@@ -265,7 +265,7 @@ pub(crate) enum SimulateCommand {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DetectionArgs {
     /// The first seed of each campaign, and the one after the last
-    #[arg(long, value_name = "A..B", default_value = "0..30000", value_parser = seeds)]
+    #[arg(long, value_name = "A..B", default_value = "0..10000", value_parser = seeds)]
     pub(crate) seeds: (u64, u64),
     /// Threads [default: one for each core]
     #[arg(long, value_parser = threads)]

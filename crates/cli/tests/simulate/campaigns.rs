@@ -68,7 +68,7 @@ fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_record
     }
     let folder = folder();
     let detection = || {
-        let output = run(folder.path(), &["simulate", "detection", "--seeds", "0..30000"]);
+        let output = run(folder.path(), &["simulate", "detection", "--seeds", "0..10000"]);
         assert_eq!(code(&output), 0, "{}", text(&output.stdout));
         text(&output.stdout)
     };
