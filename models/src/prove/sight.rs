@@ -227,8 +227,9 @@ impl Sight {
             world.effects = world.effects.map(|count| count.min(cap));
         }
         if self.undoes_last {
-            // Below what the last user may undo it only matters that there is a use.
-            let most = 1 + last_uses;
+            // Below what the last user may undo it only matters that there is a use. A flow has one consume: whoever repeats
+            // it undoes one use all the same.
+            let most = 1 + last_uses.min(1);
             if !self.executed_events {
                 world.uses = world.uses.min(most);
             }

@@ -16,15 +16,20 @@ use crate::generator;
 /// Also what takes minutes.
 const SLOW: bool = cfg!(feature = "slow");
 /// Seeds of which an earlier prover left views out: a validation accepts a use of the same caller's earlier attempt; a job
-/// that is not seen is open when its owner ends.
-const LEFT_OUT: [u64; 2] = [40, 255];
-/// Flows that have more states are searched as far as this: what they violate so far is compared.
-const MAX_STATES: usize = if SLOW { 30_000 } else { 3_000 };
-/// Views that take more are not finished.
-const MAX_BYTES: usize = if SLOW { 1 << 20 } else { 256 << 10 };
+/// that is not seen is open when its owner ends; a caller repeats its use, and undoes one.
+const LEFT_OUT: [u64; 3] = [40, 255, 215];
+/// How much of a flow is compared.
+struct Effort {
+    /// Flows that have more states are searched as far as this: what they violate so far is compared.
+    max_states: usize,
+    /// Views that take more are not finished.
+    max_bytes: usize,
+    /// Of the states every so many are looked for in the fixpoint.
+    every: usize,
+}
 
-/// Of the states every so many are looked for in the fixpoint.
-const EVERY: usize = if SLOW { 1 } else { 11 };
+const SHORT: Effort = Effort { max_states: 3_000, max_bytes: 256 << 10, every: 11 };
+const LONG: Effort = Effort { max_states: 30_000, max_bytes: 1 << 20, every: 1 };
 
 /// Number of properties with each verdict.
 #[derive(Clone, Copy, Default)]
@@ -48,8 +53,9 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
     if !Model::fits(&flow, bounds) {
         return Ok(tally);
     }
+    let effort = if SLOW || LEFT_OUT.contains(&seed) { LONG } else { SHORT };
     let model = Model::new(flow.clone(), bounds);
-    let limits = Limits { max_states: MAX_STATES, ..Limits::default() };
+    let limits = Limits { max_states: effort.max_states, ..Limits::default() };
     let explored = explore(&model, limits, &mut |_| ControlFlow::Continue(()));
     let is_violated = |one: &&Property| explored.first_broken(**one as usize).is_some();
     let applying = || Property::MODELLED.iter().filter(|one| model.applies(**one));
@@ -57,9 +63,9 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
     let all = applying().fold(0, |set, one| set | one.bit());
     // Violated properties are requested together with the rest, and the rest also without them.
     for wanted in [all, all & !violated] {
-        let memory = prove::Limits { max_bytes: MAX_BYTES };
+        let memory = prove::Limits { max_bytes: effort.max_bytes };
         let proof = prove(&flow, wanted, memory, &mut |_| ControlFlow::Continue(()));
-        for id in explored.ids().step_by(EVERY) {
+        for id in explored.ids().step_by(effort.every) {
             let state = model.unpack(explored.packed(id));
             if !proof.covers(&model, &state) {
                 return Err(format!("seed {seed}: a view is missing of {state:?}\n{}", draft.file()));
@@ -88,11 +94,17 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
 
 #[test]
 fn nothing_is_proved_of_a_random_flow_that_a_run_violates() {
-    let callers = |seed| if SLOW { vec![(seed, 2), (seed, 3)] } else { vec![(seed, 2 + (seed % 2) as u8)] };
+    let callers = |seed| {
+        let both = SLOW || LEFT_OUT.contains(&seed);
+        if both { vec![(seed, 2), (seed, 3)] } else { vec![(seed, 2 + (seed % 2) as u8)] }
+    };
     let seeds: Vec<u64> = if SLOW { (0..500).collect() } else { (0..20).chain(LEFT_OUT).collect() };
-    let tallies: Result<Vec<Tally>, String> =
-        seeds.par_iter().copied().flat_map_iter(callers).map(held_against_the_search).collect();
-    let tallies = tallies.unwrap_or_else(|wrong| panic!("{wrong}"));
+    let (wrong, tallies): (Vec<String>, Vec<Tally>) = seeds
+        .par_iter()
+        .copied()
+        .flat_map_iter(callers)
+        .partition_map(|one| held_against_the_search(one).into());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let sum = |count: fn(&Tally) -> usize| tallies.iter().map(count).sum::<usize>();
     println!(
         "{} flows: {} proved, {} violated, {} open, {} not finished; 0 views missing of {} states",
