@@ -5,9 +5,11 @@
 //! Invariants: what is not in the vocabulary is refused; no input makes it panic; a file that is too long is not read.
 
 mod declaration;
+mod other_words;
 mod problem;
 mod reference;
 mod schema;
+mod slip;
 mod steps;
 mod table;
 mod values;
@@ -17,6 +19,7 @@ pub use declaration::Only;
 pub use problem::{Mistake, Problem, position};
 pub use reference::reference;
 pub use schema::schema;
+pub use slip::Slip;
 
 use std::ops::Range;
 
@@ -82,9 +85,11 @@ pub fn parse_in_full(bytes: &[u8], known_properties: &[&str]) -> Result<FlowFile
     let text = checked_text(bytes).map_err(|problem| vec![problem])?;
     let document = DeTable::parse(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        let line = text.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let mistake = Mistake::NotToml { why: error.message().to_owned(), text: line.to_owned() };
-        vec![Problem::new(span, mistake)]
+        let (span, slip) = match slip::slip(text, &span, error.message()) {
+            Some((span, slip)) => (span, Some(slip)),
+            None => (span, None),
+        };
+        vec![Problem::new(span, Mistake::NotToml { why: error.message().to_owned(), slip })]
     })?;
     let mut problems = Problems::default();
     let read = read(&document, known_properties, &mut problems);

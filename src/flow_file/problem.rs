@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range};
 
-use super::{MAX_BYTES, declaration::Only};
+use super::{MAX_BYTES, Slip, declaration::Only, other_words};
 use crate::protocol::{Flow, FlowProblem, InvalidRefusal};
 
 /// Something that is wrong with a flow file.
@@ -26,8 +26,8 @@ pub enum Mistake {
     NotToml {
         /// The message of the TOML parser.
         why: String,
-        /// The text of the line up to its end, from the value if there is one.
-        text: String,
+        /// The author's probable mistake, where it is a common one.
+        slip: Option<Slip>,
     },
     /// An expectation that another one contradicts.
     ContradictoryExpectation {
@@ -139,7 +139,8 @@ impl Problem {
         match &self.mistake {
             Mistake::FileTooLong => format!("a file of more than {MAX_BYTES} bytes"),
             Mistake::NotUtf8(byte) => format!("the byte {byte:#04x}, which is not UTF-8"),
-            Mistake::NotToml { why, .. } => format!("invalid TOML: {why}"),
+            Mistake::NotToml { slip: Some(slip), .. } => slip.found(),
+            Mistake::NotToml { why, slip: None } => format!("invalid TOML: {why}"),
             Mistake::ContradictoryExpectation { id, other } => format!("`{id}`, which `{other}` names, too"),
             Mistake::UnknownKey { key, misplaced, .. } => {
                 format!("the {}key `{}`", if *misplaced { "" } else { "unknown " }, shortened(key))
@@ -171,7 +172,8 @@ impl Problem {
         match &self.mistake {
             Mistake::FileTooLong => "at most 1 MiB".to_owned(),
             Mistake::NotUtf8(_) => "text in UTF-8".to_owned(),
-            Mistake::NotToml { .. } => "TOML".to_owned(),
+            Mistake::NotToml { slip: Some(slip), .. } => slip.expected(),
+            Mistake::NotToml { slip: None, .. } => "TOML".to_owned(),
             Mistake::ContradictoryExpectation { .. } => "each property in one of the two lists".to_owned(),
             Mistake::UnknownKey { allowed, table, .. } => format!("only {} in {table}", listed(allowed)),
             Mistake::UnknownWord { allowed, .. } => match allowed.as_slice() {
@@ -206,33 +208,18 @@ impl Problem {
     pub fn help(&self) -> Option<String> {
         match &self.mistake {
             Mistake::UnknownKey { key, allowed, .. } => did_you_mean(key, allowed),
-            Mistake::UnknownWord { word, allowed } => did_you_mean(word, allowed),
+            Mistake::UnknownWord { word, allowed } => {
+                other_words::suggestion(word, allowed).or_else(|| did_you_mean(word, allowed))
+            }
             Mistake::UnknownStep { name, names } => did_you_mean(name, names),
             Mistake::MissingKey { key: "guards", .. } => {
                 Some("`guards = []` is an unconditional update".to_owned())
             }
-            Mistake::NotToml { text, .. } => help_for_toml(text),
+            Mistake::NotToml { slip, .. } => slip.as_ref().and_then(Slip::help),
             Mistake::Flow(problem) => help_for_flow(problem).map(str::to_owned),
             _ => None,
         }
     }
-}
-
-/// A suggestion for a line that is not TOML.
-fn help_for_toml(line: &str) -> Option<String> {
-    if line.trim_start_matches('[').starts_with("step]") {
-        return Some("each step begins with `[[step]]`, in double brackets".to_owned());
-    }
-    let is_of_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
-    let end = line.find(|letter| !is_of_word(letter)).unwrap_or(line.len());
-    // A key, not a value.
-    if line[end..].trim_start().starts_with('=') {
-        return None;
-    }
-    let word =
-        Some(&line[..end]).filter(|word| word.starts_with(|first: char| first.is_ascii_alphabetic()))?;
-    did_you_mean(word, &["true", "false"])
-        .or_else(|| Some(format!("a text is written in quotes: `\"{}\"`", shortened(word))))
 }
 
 fn found_in_flow(problem: &FlowProblem) -> String {
@@ -286,7 +273,7 @@ fn help_for_flow(problem: &FlowProblem) -> Option<&'static str> {
 }
 
 /// The closest of `words`, if one is close.
-fn did_you_mean<W: AsRef<str>>(found: &str, words: &[W]) -> Option<String> {
+pub(super) fn did_you_mean<W: AsRef<str>>(found: &str, words: &[W]) -> Option<String> {
     const CLOSE: f64 = 0.8;
     // Capitals do not make another word.
     let found = found.to_ascii_lowercase();
@@ -302,7 +289,7 @@ pub(super) fn listed<W: AsRef<str>>(words: &[W]) -> String {
 }
 
 /// A text of a length that fits into a message, and without control characters.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 40;
     let printable = |text: &str| text.replace(char::is_control, "\u{fffd}");
     match text.char_indices().nth(LONGEST) {

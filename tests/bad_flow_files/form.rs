@@ -82,12 +82,9 @@ fn bytes_that_are_not_utf_8_are_pointed_at() {
 
 #[test]
 fn invalid_toml_is_pointed_at() {
-    for (file, place) in [
-        ("[[step]\n", (1, 8)),
-        ("[[step]]\ndo = consume\n", (2, 6)),
-        ("about = \"a\"\nabout = \"b\"\n", (2, 1)),
-        ("[object]\nuses = 01\n", (2, 8)),
-    ] {
+    for (file, place) in
+        [("[object]\nuses = 01\n", (2, 8)), ("about = \n", (1, 9)), ("[object]\n= 1\n", (2, 1))]
+    {
         let (line, column, found, expected, _) = message(file.as_bytes());
         assert_eq!((line, column), place, "{found}");
         assert!(found.starts_with("invalid TOML: ") && expected == "TOML", "{found}");
@@ -106,26 +103,120 @@ fn deep_nesting_neither_hangs_nor_overflows() {
 }
 
 #[test]
-fn a_slip_of_toml_gets_a_suggestion() {
-    for (file, help) in [
-        ("[object]\nowner = flase\n", "did you mean `false`?"),
-        ("[object]\nowner = True\n", "did you mean `true`?"),
-        ("about = coupons\n", "a text is written in quotes: `\"coupons\"`"),
+fn a_list_without_its_end_is_pointed_at_where_it_begins() {
+    let list = "a list without its end";
+    for (file, place, expected) in [
         (
-            "[step]\ndo = \"audit\"\n[step]\ndo = \"audit\"\n",
-            "each step begins with `[[step]]`, in double brackets",
+            "[[step]]\nguards = [\"status\", \"expiry\"\n[[step]]\ndo = \"audit\"\n",
+            (2, 10),
+            "`]` before line 3",
         ),
+        ("[[step]]\nchecks = [\"status\",\ndo = \"validate\"\n", (2, 10), "`]` before line 3"),
+        ("[[step]]\nchecks = [\"status\"\n\n# a comment\n", (2, 10), "`]` at its end"),
+        ("[[step]]\nchecks = [\"status\"", (2, 10), "`]` at its end"),
     ] {
-        let (_, _, found, expected, said) = message(file.as_bytes());
-        assert!(found.starts_with("invalid TOML: "), "{found}");
-        assert_eq!((expected.as_str(), said.as_deref()), ("TOML", Some(help)), "{file}");
+        refused(file, place, list, expected, None);
+    }
+    refused(
+        "[[step]]\natomic = [\n  { do = \"audit\" },\n  { do = \"audit\"\n]\n",
+        (4, 3),
+        "an inline table without its end",
+        "`}` before line 5",
+        None,
+    );
+    let (.., found, _, _) =
+        message(b"about = \"\xc3\xa9 [ \" # [\n[[step]]\nchecks = [\"a[\", '{'\n[object]\n");
+    assert_eq!(found, list, "brackets in texts and comments are none");
+}
+
+#[test]
+fn a_text_without_one_of_its_quotes_is_pointed_at() {
+    for (file, place) in [
+        ("about = \"coupons\n[object]\n", (1, 9)),
+        ("[[step]]\nchecks = [\"owner, \"status\"]\n", (2, 11)),
+        ("[[step]]\ndo = 'consume\"\n", (2, 14)),
+        ("about = coupons\"\n", (1, 16)),
+    ] {
+        refused(file, place, "a text without one of its quotes", "`\"` on both sides of each text", None);
     }
 }
 
 #[test]
-fn a_key_that_comes_twice_gets_no_suggestion_for_a_value() {
-    let (.., found, _, said) = message(b"about = \"a\"\nabout = \"b\"\n");
-    assert_eq!((found.as_str(), said), ("invalid TOML: duplicate key", None));
+fn a_key_or_a_table_that_comes_again_names_the_line_of_the_first_one() {
+    let step = "each step begins with a `[[step]]` of its own";
+    let merge = "put its keys into the first one";
+    for (file, place, found, expected, help) in [
+        (
+            "# x\nabout = \"a\"\nabout = \"b\"\n",
+            (3, 1),
+            "`about`",
+            "it once: the first one is in line 2",
+            None,
+        ),
+        (
+            "[[step]]\ndo = \"audit\"\n[[step]]\ndo = \"check\"\ndo = \"audit\"\n",
+            (5, 1),
+            "`do`",
+            "it once: the first one is in line 4",
+            Some(step),
+        ),
+        (
+            "[object]\nuses = 1\n[endpoint]\n[object]\n",
+            (4, 2),
+            "`[object]`",
+            "it once: the first one is in line 1",
+            Some(merge),
+        ),
+        ("endpoint = { retry = \"key\", retry = \"none\" }\n", (1, 29), "`retry`", "it once", None),
+        (
+            "[step]\ndo = \"audit\"\n[step]\ndo = \"audit\"\n",
+            (3, 2),
+            "`[step]`",
+            "`[[step]]`",
+            Some("each step begins with `[[step]]`, in double brackets"),
+        ),
+    ] {
+        refused(file, place, &format!("{found} for the second time"), expected, help);
+    }
+}
+
+#[test]
+fn other_slips_of_toml_say_what_is_missing() {
+    let quotes = "a text in quotes, `true`, `false` or a number";
+    for (file, place, found, expected, help) in [
+        (
+            "[[step]]\ndo = consume\n",
+            (2, 6),
+            "`consume` without quotes",
+            quotes,
+            Some("a text is written in quotes: `\"consume\"`"),
+        ),
+        (
+            "[object]\nowner = flase\n",
+            (2, 9),
+            "`flase` without quotes",
+            quotes,
+            Some("did you mean `false`?"),
+        ),
+        ("[object]\nowner = True\n", (2, 9), "`True` without quotes", quotes, Some("did you mean `true`?")),
+        (
+            "[[step]]\natomic = [\n  { do = \"audit\" }\n  { do = \"audit\" }\n]\n",
+            (4, 3),
+            "two values without a comma between them",
+            "`,` before this one",
+            None,
+        ),
+        ("[[step]]\ndo: \"audit\"\n", (2, 3), "a colon after a key", "`=` between a key and its value", None),
+        (
+            "[[step]\ndo = \"audit\"\n",
+            (1, 1),
+            "a table's header without its end",
+            "`[object]`, `[[step]]`: as many closing brackets as opening ones",
+            None,
+        ),
+    ] {
+        refused(file, place, found, expected, help);
+    }
 }
 
 #[test]

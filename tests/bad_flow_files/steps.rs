@@ -1,6 +1,6 @@
 //! Mistakes in a step or in a member of a group: keys, words, types, and what is required.
 
-use super::{CONSUME, refused};
+use super::{CONSUME, message, refused};
 
 const WORDS: &str =
     "one of `validate`, `check`, `recall`, `lease`, `write`, `consume`, `act`, `audit`, `remember`";
@@ -132,6 +132,50 @@ fn unknown_words_are_refused_with_the_closest_one() {
         "\"cal\"",
         "one of `memory`, `outbox`, `row`, `call`, `answer`",
         Some("did you mean `call`?"),
+    );
+}
+
+#[test]
+fn words_of_sql_and_of_other_code_are_mapped_to_the_vocabulary() {
+    for (word, mean) in [
+        ("select", "`validate`"),
+        ("VERIFY", "`validate`"),
+        ("update", "`consume`"),
+        ("delete", "`consume`"),
+        ("redeem", "`consume`"),
+        ("insert", "`act`"),
+        ("email", "`act`"),
+        ("notify", "`act`"),
+        ("charge", "`act`"),
+        ("lock", "`lease`"),
+        ("begin", "`atomic = […]`"),
+        ("rollback", "`undo = true`"),
+    ] {
+        for (file, place) in [
+            (format!("[[step]]\ndo = \"{word}\"\n"), (2, 6)),
+            (format!("[[step]]\natomic = [{{ do = \"{word}\" }}]\n"), (2, 18)),
+        ] {
+            let (line, column, found, _, help) = message(file.as_bytes());
+            assert_eq!(((line, column), found), (place, format!("\"{word}\"")));
+            let help = help.unwrap_or_default();
+            assert!(help.starts_with(&format!("did you mean {mean}")), "{word}: {help}");
+        }
+    }
+    in_step(
+        "do = \"consume\"",
+        "guards = [\"locked\"]",
+        11,
+        "\"locked\"",
+        GUARDS,
+        Some("did you mean `lease`? its holder still has it"),
+    );
+    in_step(
+        "do = \"act\"",
+        "via = \"http\"",
+        7,
+        "\"http\"",
+        "one of `memory`, `outbox`, `row`, `call`, `answer`",
+        Some("did you mean `call`? a call of another system"),
     );
 }
 
