@@ -190,3 +190,38 @@ do = "remember"
         assert!(words.contains(&expected), "{words:?}");
     }
 }
+
+#[test]
+fn an_outcome_is_not_remembered_before_an_act_that_nothing_uses_the_object_for() {
+    const UNUSED: &str = r#"
+[object]
+noun = "request"
+approvers = 0
+expires = false
+bound = false
+owner = false
+audited = false
+
+[endpoint]
+retry = "key"
+
+[[step]]
+do = "recall"
+claim = true
+
+[[step]]
+do = "act"
+name = "thread"
+via = "row"
+
+[[step]]
+do = "remember"
+"#;
+    let bounds = Bounds { consumers: 1, ..SEARCH.bounds };
+    let before = violated(UNUSED, bounds);
+    assert!(before.contains(&Property::S13), "{before:?}");
+    let advised = advise(UNUSED, &before, &Search { bounds, ..SEARCH });
+    assert_sound(&advised, &before, bounds);
+    let words: Vec<&str> = advised.advice.iter().flat_map(|one| &one.edits).map(String::as_str).collect();
+    assert!(words.iter().all(|one| !one.starts_with("move `remember`")), "{words:?}");
+}

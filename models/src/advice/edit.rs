@@ -391,12 +391,14 @@ impl Edits<'_> {
 }
 
 /// True if an outcome is looked for before the use, and stored after it. In another order a caller may get the success of
-/// an attempt that has not happened.
+/// an attempt that has not happened. Where nothing uses the object, the first act stands for the use.
 fn recalls_what_happened(order: &[&Step]) -> bool {
-    let Some(consume) = order.iter().position(|step| step.consume().is_some()) else { return true };
+    let consume = order.iter().position(|step| step.consume().is_some());
+    let first_act = || order.iter().position(|step| step.acts().next().is_some());
+    let Some(happens) = consume.or_else(first_act) else { return true };
     order.iter().enumerate().all(|(at, step)| match step.action {
-        StepAction::Recall { .. } => at < consume,
-        StepAction::Remember => at > consume,
+        StepAction::Recall { .. } => at < happens,
+        StepAction::Remember => at > happens,
         _ => true,
     })
 }
