@@ -130,7 +130,10 @@ fn search_beyond(judged: &Judged, mut open: Vec<Property>, any: &mut AnyNumber, 
         }
         searched = consumers;
     }
-    let reason = format!("a view violates it, and no run of up to {searched} callers was found that does");
+    let reason = format!(
+        "a view violates it, and no run of up to {} was found that does",
+        report::counted(searched.into(), "caller")
+    );
     any.unknown.extend(open.into_iter().map(|property| (property, reason.clone())));
 }
 
@@ -152,27 +155,27 @@ pub(crate) fn print_summary(judged: &[Judged]) {
     for (one, any) in &all {
         match any.cutoff {
             Some(Cutoff::Callers(callers)) => {
-                print_line!("  {}: {callers} callers reach all of the {} views", one.name, any.views);
+                let callers = report::counted(callers.into(), "caller");
+                let reach = if callers == "1 caller" { "reaches" } else { "reach" };
+                print_line!("  {}: {callers} {reach} all of the {} views", one.name, any.views);
             }
             Some(Cutoff::Unknown { reached, views, callers }) => print_line!(
-                "  {}: {reached} of {views} views were reached, by up to {callers} callers; the cutoff is unknown",
-                one.name
+                "  {}: {reached} of {views} views were reached, by up to {}; the cutoff is unknown",
+                one.name,
+                report::counted(callers.into(), "caller")
             ),
             None => {}
         }
         for Beyond { property, model, run, .. } in &any.violated {
-            let (few, many) = (one.report.bounds.consumers, model.bounds().consumers);
-            let said =
-                format!("{} {property}: holds for {few} callers, and is violated with {many}:", one.name);
+            let few = report::counted(one.report.bounds.consumers.into(), "caller");
+            let many = model.bounds().consumers;
+            let said = format!("{} {property}: holds for {few}, and is violated with {many}:", one.name);
             print_line!("  {}", said.red().bold());
             report::print_run(model, property.is_inevitable(), run);
         }
         for (property, reason) in &any.unknown {
-            let callers = one.report.bounds.consumers;
-            print_line!(
-                "  {} {property}: holds for {callers} callers; for any number unknown: {reason}",
-                one.name
-            );
+            let callers = report::counted(one.report.bounds.consumers.into(), "caller");
+            print_line!("  {} {property}: holds for {callers}; for any number unknown: {reason}", one.name);
         }
     }
 }

@@ -14,6 +14,7 @@ use owo_colors::OwoColorize;
 
 use crate::{
     args::ExplainArgs,
+    report,
     wrap::{WIDTH, wrap},
 };
 use countersign_terminal::{BadInput, Exit, input, print_line};
@@ -81,11 +82,18 @@ fn example(property: Property, example: Example) {
     // Two callers are enough for most, and the shortest run is the same.
     for consumers in [2, Bounds::default().consumers] {
         let model = Model::new(flow.clone(), Bounds { consumers, ..Bounds::default() });
-        let report = verify(&model, &expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
-        if let Verdict::Violated(run) = &report.of(property).verdict {
+        let found = verify(&model, &expectations, Limits::default(), &mut |_| ControlFlow::Continue(()));
+        if let Verdict::Violated(run) = &found.of(property).verdict {
             print_line!("\n{}", "Shortest run".bold());
-            for (number, scene) in run.events(&model).iter().enumerate() {
-                print_line!("  {:>2} {}", number + 1, wrap(&scene.to_string(), WIDTH, 5));
+            let mut number = 0;
+            for (heading, events) in report::parts(&model, property.is_inevitable(), run) {
+                if let Some(heading) = heading {
+                    print_line!("     {}", heading.dimmed());
+                }
+                for scene in events {
+                    number += 1;
+                    print_line!("  {number:>2} {}", wrap(&scene.to_string(), WIDTH, 5));
+                }
             }
             print_line!("     {}", wrap(&model.reason(property, run), WIDTH, 5).bold());
             if let Some(name) = name {

@@ -81,28 +81,37 @@ fn print_judgement(judged: &Judged, judgement: &Judgement) {
     }
 }
 
-/// Prints a run of this model, whose violating step is marked unless the state `stays` as it is.
-pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
+/// The parts of a run of this model, each with its heading. A state that `stays` as it is has no violating step.
+pub(crate) fn parts(
+    model: &Model,
+    stays: bool,
+    run: &Run,
+) -> Vec<(Option<&'static str>, Vec<NarratedEvent>)> {
     let events = run.events(model);
     let [tail, cycle] = run.aftermath(model);
-    for (number, scene) in events.iter().enumerate() {
-        // A liveness violation has no violating step.
-        let is_last = number + 1 == events.len() && !stays;
-        print_scene(number + 1, scene, is_last);
-    }
+    let mut parts = vec![(None, events)];
     if !tail.is_empty() {
-        print_line!("      {}", "and from there, without any fault:".dimmed());
+        parts.push((Some("and from there, without any fault:"), tail));
     }
-    for (number, scene) in tail.iter().enumerate() {
-        print_scene(events.len() + number + 1, scene, false);
+    match cycle.is_empty() {
+        true if stays => parts.push((Some("and so it stays: no move that is owed changes it"), cycle)),
+        true => {}
+        false => parts.push((Some("then, for ever:"), cycle)),
     }
-    if stays && cycle.is_empty() {
-        print_line!("      {}", "and so it stays: no move that is owed changes it".dimmed());
-    }
-    if !cycle.is_empty() {
-        print_line!("      {}", "then, for ever:".dimmed());
-        for (number, scene) in cycle.iter().enumerate() {
-            print_scene(events.len() + tail.len() + number + 1, scene, false);
+    parts
+}
+
+/// Prints a run of this model, whose violating step is marked unless the state `stays` as it is.
+pub(crate) fn print_run(model: &Model, stays: bool, run: &Run) {
+    let violating = if stays { 0 } else { run.actions.len() };
+    let mut number = 0;
+    for (heading, events) in parts(model, stays, run) {
+        if let Some(heading) = heading {
+            print_line!("      {}", heading.dimmed());
+        }
+        for scene in events {
+            number += 1;
+            print_scene(number, &scene, number == violating);
         }
     }
 }
@@ -188,7 +197,7 @@ pub(crate) fn bounds(judged: &Judged) -> String {
     )
 }
 
-fn counted(number: usize, noun: &str) -> String {
+pub(crate) fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 

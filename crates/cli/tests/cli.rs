@@ -215,6 +215,23 @@ fn what_is_no_file_is_said_to_be_none() {
 }
 
 #[test]
+fn a_file_next_to_its_name_is_suggested() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("coupon.toml"), COUPON).expect("a file");
+    for (name, expected) in
+        [("coupon", "did you mean `./coupon.toml`?"), ("./coupon", "did you mean `./coupon.toml`?")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["verify", name])
+            .current_dir(folder.path())
+            .output()
+            .expect("the binary was built");
+        let said = stderr(&output);
+        assert!(code(&output) == 2 && said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn bad_usage_exits_with_2() {
     let cases: &[&[&str]] = &[
         &["verify", "--consumers", "0"],
@@ -325,6 +342,13 @@ fn every_property_is_explained() {
         assert!(page.contains(part), "{part} in\n{page}");
     }
     assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    let lasting = stdout(&countersign(&["explain", "l1"]));
+    assert!(lasting.contains("and so it stays: no move that is owed changes it"), "{lasting}");
+    let cycle = stdout(&countersign(&["explain", "l2"]));
+    assert!(
+        cycle.contains("and from there, without any fault:") || cycle.contains("and so it stays"),
+        "{cycle}"
+    );
     let by_mutant = stdout(&countersign(&["explain", "s14"]));
     assert!(by_mutant.contains("--mutant unfenced"), "{by_mutant}");
     let shown = countersign(&["show", "atomic-commit", "S14"]);

@@ -202,7 +202,15 @@ pub fn json<T: serde::de::DeserializeOwned>(name: &str, text: &str, what: &str) 
 fn unreadable(name: &str, error: &io::Error) -> BadInput {
     let names: Vec<&str> = BUILT_IN.iter().map(|flow| flow.name).collect();
     let looks_like_a_path = name.contains(['/', '\\', '.']);
+    let file = format!("{name}.toml");
     match error.kind() {
+        io::ErrorKind::NotFound if !name.is_empty() && Path::new(&file).is_file() => {
+            let here = if looks_like_a_path { "" } else { "./" };
+            BadInput::plain(
+                &format!("{name}: found neither a built-in flow of this name nor such a file"),
+                &format!("did you mean `{here}{file}`?"),
+            )
+        }
         io::ErrorKind::NotFound if looks_like_a_path => BadInput::plain(
             &format!("{name}: found no such file, expected a flow file"),
             "`countersign help flows` tells how to write one",
