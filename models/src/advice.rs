@@ -63,6 +63,8 @@ pub struct Mended {
 pub struct Search<'s> {
     /// The bounds of the violations, and of every verification.
     pub bounds: Bounds,
+    /// The states of the flow as it is.
+    pub size: usize,
     /// The states that all verifications together may explore.
     pub states: usize,
     /// Stops the search early when true.
@@ -93,6 +95,20 @@ struct Verdicts {
     kept: Set,
 }
 
+/// The states of a search so far.
+struct Spent {
+    states: usize,
+    /// Those of the largest flow.
+    largest: usize,
+}
+
+impl Spent {
+    /// Candidates to be tried concurrently: as many of the largest size as fit into what is `left`.
+    fn concurrently(&self, left: usize) -> usize {
+        left.checked_div(self.largest).unwrap_or(left).clamp(1, Search::CHUNK)
+    }
+}
+
 /// Advice for each of the `violated` properties of a flow file. Uses the current rayon pool.
 pub fn advise(file: &str, violated: &[Property], search: &Search<'_>) -> Advised {
     let mut advised = Advised { complete: true, ..Advised::default() };
@@ -102,10 +118,10 @@ pub fn advise(file: &str, violated: &[Property], search: &Search<'_>) -> Advised
     let before = set_of(violated);
     let mut seen = Seen::with_hasher(FixedState::with_seed(0));
     seen.insert(original.flow.clone());
-    let mut states = 0;
+    let mut spent = Spent { states: 0, largest: search.size };
     let singles = original.edited(&mut seen);
     let mut found = Vec::new();
-    advised.complete &= search.try_all(&singles, before, before, &mut states, &mut found);
+    advised.complete &= search.try_all(&singles, before, before, &mut spent, &mut found);
     let mended = |found: &[(Candidate, Verdicts)]| found.iter().fold(0, |set, (_, one)| set | one.kept);
     if before & !mended(&found) != 0 && advised.complete {
         let mut pairs: Vec<Candidate> = singles.iter().flat_map(|one| one.edited(&mut seen)).collect();
@@ -116,7 +132,7 @@ pub fn advise(file: &str, violated: &[Property], search: &Search<'_>) -> Advised
             if wanted == 0 {
                 break;
             }
-            advised.complete = search.try_all(some, before, wanted, &mut states, &mut found);
+            advised.complete = search.try_all(some, before, wanted, &mut spent, &mut found);
             if !advised.complete {
                 break;
             }
@@ -201,7 +217,7 @@ impl Candidate {
 }
 
 impl Search<'_> {
-    /// Candidates between two looks at the limits.
+    /// The most candidates that are tried concurrently.
     const CHUNK: usize = 16;
 
     /// Appends the candidates that keep one of `wanted` and violate nothing but of `before`. False when it was stopped.
@@ -210,28 +226,34 @@ impl Search<'_> {
         candidates: &[Candidate],
         before: Set,
         wanted: Set,
-        states: &mut usize,
+        spent: &mut Spent,
         found: &mut Vec<(Candidate, Verdicts)>,
     ) -> bool {
-        for some in candidates.chunks(Self::CHUNK) {
-            if *states > self.states || (self.is_stopped)() {
+        let mut rest = candidates;
+        while !rest.is_empty() {
+            let left = self.states.saturating_sub(spent.states);
+            if left == 0 || (self.is_stopped)() {
                 return false;
             }
-            let tried: Vec<_> = some.par_iter().map(|one| self.attempt(&one.flow, before, wanted)).collect();
+            let (some, others) = rest.split_at(spent.concurrently(left).min(rest.len()));
+            rest = others;
+            let tried: Vec<_> =
+                some.par_iter().map(|one| self.attempt(&one.flow, before, wanted, left)).collect();
             for (candidate, (verdicts, explored)) in some.iter().zip(tried) {
-                *states += explored;
+                spent.states += explored;
+                spent.largest = spent.largest.max(explored);
                 found.extend(verdicts.map(|verdicts| (candidate.clone(), verdicts)));
             }
         }
-        *states <= self.states && !(self.is_stopped)()
+        spent.states <= self.states && !(self.is_stopped)()
     }
 
     /// The verdicts on an edited flow that is worth its while, and the number of states that were explored.
-    fn attempt(&self, flow: &Flow, before: Set, wanted: Set) -> (Option<Verdicts>, usize) {
+    fn attempt(&self, flow: &Flow, before: Set, wanted: Set, most: usize) -> (Option<Verdicts>, usize) {
         let mut explored = 0;
         let mut last = None;
         for bounds in self.stages() {
-            let (verdicts, states) = self.verdicts(flow, bounds);
+            let (verdicts, states) = self.verdicts(flow, bounds, most);
             explored += states;
             // Smaller bounds allow fewer runs: a violation there is a violation here.
             last = verdicts.filter(|one| one.violated & !before == 0 && one.violated & wanted != wanted);
@@ -255,12 +277,12 @@ impl Search<'_> {
         stages
     }
 
-    fn verdicts(&self, flow: &Flow, bounds: Bounds) -> (Option<Verdicts>, usize) {
+    fn verdicts(&self, flow: &Flow, bounds: Bounds, most: usize) -> (Option<Verdicts>, usize) {
         if !Model::fits(flow, bounds) {
             return (None, 0);
         }
         let model = Model::new(flow.clone(), bounds);
-        let limits = Limits { max_states: self.states, ..Limits::default() };
+        let limits = Limits { max_states: most, ..Limits::default() };
         let mut watch =
             |_| if (self.is_stopped)() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let report = verify(&model, &Expectations::default(), limits, &mut watch);

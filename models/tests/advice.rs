@@ -1,6 +1,9 @@
 //! Advice: what mends the real bugs, and that nothing is offered that violates another promise.
 
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use countersign_models::{
     advice::{Advised, Mended, Search, advise, mend},
@@ -13,6 +16,7 @@ use countersign_models::{
 
 const SEARCH: Search<'_> = Search {
     bounds: Bounds { consumers: 3, crashes: 1, faults: 1 },
+    size: 0,
     states: Search::STATES,
     is_stopped: &|| false,
 };
@@ -149,6 +153,23 @@ fn a_search_that_was_stopped_says_so() {
     let few = advise(COUPON, &before, &Search { states: 1, ..SEARCH });
     assert!(!few.complete);
     assert_sound(&few, &before, SEARCH.bounds);
+}
+
+#[test]
+fn a_large_flow_takes_no_more_states_than_are_left() {
+    let before = violated(COUPON, SEARCH.bounds);
+    let looks = AtomicUsize::new(0);
+    let is_stopped = || {
+        looks.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    let large = Search { size: 1_000, states: 1_000, is_stopped: &is_stopped, ..SEARCH };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+    let alone = pool.install(|| advise(COUPON, &before, &large));
+    let few = looks.swap(0, Ordering::Relaxed);
+    let together = pool.install(|| advise(COUPON, &before, &Search { size: 0, ..large }));
+    assert!(!alone.complete && !together.complete);
+    assert!(few < looks.into_inner(), "one candidate at a time ends sooner");
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(crate) fn print(judged: &Judged, args: &RunArgs, pool: &rayon::ThreadPool) {
         let said = if complete {
             "no combination of one or two known edits"
         } else {
-            "within the time limit, no edit"
+            "within the limits of the search, no edit"
         };
         let pages: Vec<String> =
             without.iter().map(|one| format!("`countersign explain {}`", one.id())).collect();
@@ -135,8 +135,14 @@ fn searched<T: Send>(
 ) -> T {
     let stopwatch = Stopwatch::start();
     let is_stopped = || interrupt::happened() || args.time.is_some_and(|time| stopwatch.elapsed() >= time);
-    let search = Search { bounds: judged.report.bounds, states: Search::STATES, is_stopped: &is_stopped };
-    let bar = ProgressBar::new_spinner().with_message(format!("{}: trying small edits", judged.name));
+    let search = Search {
+        bounds: judged.report.bounds,
+        size: judged.report.states,
+        states: Search::STATES,
+        is_stopped: &is_stopped,
+    };
+    let bar = ProgressBar::new_spinner()
+        .with_message(format!("{}: trying small edits; --time limits it", judged.name));
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let found = pool.install(|| run(&search));
     bar.finish_and_clear();

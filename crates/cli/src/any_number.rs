@@ -11,6 +11,7 @@ use countersign_models::{
     verdict::{Expectations, Run, Verdict, verify},
     world::MAX_CONSUMERS,
 };
+use indicatif::ProgressBar;
 use owo_colors::OwoColorize;
 
 use crate::{judge::Judged, report};
@@ -55,10 +56,15 @@ pub(crate) struct Beyond {
 
 /// The proof of these properties, stopped when the stopwatch shows `most` or at an interrupt.
 fn proof(model: &Model, wanted: Set, most: Duration, stopwatch: &Stopwatch) -> prove::Proof {
-    prove::prove(model.flow(), wanted, Limits::default(), &mut |_| {
+    let bar = ProgressBar::new_spinner();
+    let proof = prove::prove(model.flow(), wanted, Limits::default(), &mut |views| {
+        bar.tick();
+        bar.set_message(format!("proving for any number of callers: {views} views; --bounded leaves it out"));
         let stops = stopwatch.elapsed() >= most || interrupt::happened();
         if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
+    });
+    bar.finish_and_clear();
+    proof
 }
 
 /// True if this property is proved for any number of callers, crashes and faults.

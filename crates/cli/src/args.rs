@@ -364,8 +364,9 @@ pub(crate) struct HelpArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BoundsArgs {
     /// Concurrent callers; from two on the last one asks for another payload, where the object is bound to one
-    #[arg(long = "callers", visible_alias = "consumers", default_value_t = Bounds::default().consumers, value_parser = value_parser!(u8).range(1..=MAX_CONSUMERS as i64))]
-    consumers: u8,
+    /// [default: 3, or fewer where the states are too many]
+    #[arg(long = "callers", visible_alias = "consumers", value_parser = value_parser!(u8).range(1..=MAX_CONSUMERS as i64))]
+    consumers: Option<u8>,
     /// Crashes that may happen
     #[arg(long, default_value_t = Bounds::default().crashes, value_parser = value_parser!(u8).range(..=i64::from(Bounds::MAX_BUDGET)))]
     crashes: u8,
@@ -376,7 +377,13 @@ pub(crate) struct BoundsArgs {
 
 impl BoundsArgs {
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { consumers: self.consumers, crashes: self.crashes, faults: self.faults }
+        let consumers = self.consumers.unwrap_or(Bounds::default().consumers);
+        Bounds { consumers, crashes: self.crashes, faults: self.faults }
+    }
+
+    /// True if the number of callers was left to the program.
+    pub(crate) fn may_take_fewer_callers(&self) -> bool {
+        self.consumers.is_none()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ExploreArgs) -> Result<Exit, BadInput> {
                 "expected an address and a free port, as in `--listen 127.0.0.1:0`",
             )
         })?;
-    let judged = judge(named, args.bounds.bounds(), &args.run, &pool(args.run.threads)?)?;
+    let judged = judge(named, &args.bounds, &args.run, &pool(args.run.threads)?)?;
     matrix::print(std::slice::from_ref(&judged));
     let about = judged.about.as_ref().map_or(String::new(), |about| format!(" ({about})"));
     print_line!("\nexploring {}{about} on http://{address} (end with Ctrl-C)", judged.name);

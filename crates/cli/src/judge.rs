@@ -1,22 +1,23 @@
 //! Runs the model checker on a flow, with progress on the terminal and a clock to stop it.
 
-use std::{num::NonZeroUsize, ops::ControlFlow};
+use std::{num::NonZeroUsize, ops::ControlFlow, time::Duration};
 
 use countersign::protocol::Flow;
 use countersign_models::{
-    explorer::Progress,
+    explorer::{CutOff, Limits, Progress},
     flows::Subject,
     model::{Bounds, Model},
     properties::Property,
-    verdict::{Judgement, Report, Verdict, verify},
+    verdict::{Expectations, Judgement, Report, Verdict, verify},
 };
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use crate::{
     any_number::{AnyNumber, Beyond},
-    args::RunArgs,
+    args::{BoundsArgs, RunArgs},
+    report::counted,
 };
-use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named, interrupt};
+use countersign_terminal::{BadInput, Exit, Stopwatch, input::Named, interrupt, print_error};
 
 /// A flow, its model, and its report.
 pub(crate) struct Judged {
@@ -92,36 +93,83 @@ pub(crate) fn fit(name: &str, flow: &Flow, bounds: Bounds) -> Result<(), BadInpu
     ))
 }
 
+/// The states after which a search begins again with one caller less, where the number of callers was not given. No
+/// built-in flow that is searched with three has as many.
+const MANY_STATES: usize = 1_500_000;
+
+/// How long a search is silent where no progress is drawn.
+const SILENCE: Duration = Duration::from_secs(20);
+
 /// Judges one flow.
 pub(crate) fn judge(
     named: Named,
-    bounds: Bounds,
+    within: &BoundsArgs,
     args: &RunArgs,
     pool: &rayon::ThreadPool,
 ) -> Result<Judged, BadInput> {
+    let mut bounds = within.bounds();
     fit(&named.name, &named.subject.flow, bounds)?;
     let Named { name, file, subject: Subject { about, flow, expectations }, .. } = named;
-    let model = Model::new(flow, bounds);
     let stopwatch = Stopwatch::start();
+    let (model, report) = loop {
+        let model = Model::new(flow.clone(), bounds);
+        let mut limits = args.limits();
+        let takes_fewer =
+            within.may_take_fewer_callers() && bounds.consumers > 1 && limits.max_states > MANY_STATES;
+        if takes_fewer {
+            limits.max_states = MANY_STATES;
+        }
+        let report = searched(&name, &model, &expectations, limits, args, &stopwatch, pool);
+        if !(takes_fewer && report.cut_off == Some(CutOff::States)) {
+            break (model, report);
+        }
+        let [many, few] = [bounds.consumers, bounds.consumers - 1].map(|one| counted(one.into(), "caller"));
+        print_error!(
+            "{name}: more than {} states with {many}: judged with {few} (search all of them with --callers {})",
+            HumanCount(MANY_STATES as u64),
+            bounds.consumers
+        );
+        bounds.consumers -= 1;
+    };
+    let seconds = stopwatch.elapsed().as_secs_f64();
+    Ok(Judged { name, about, file, model, report, seconds, any_number: None })
+}
+
+/// Searches within the bounds of the model, and says so.
+fn searched(
+    name: &str,
+    model: &Model,
+    expectations: &Expectations,
+    limits: Limits,
+    args: &RunArgs,
+    stopwatch: &Stopwatch,
+    pool: &rayon::ThreadPool,
+) -> Report {
     // Drawn on standard error, and only where that is a terminal.
-    let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(name.clone());
+    let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(name.to_owned());
+    let mut is_silent = bar.is_hidden();
+    let callers = counted(model.bounds().consumers.into(), "caller");
     let mut watch = |progress: Progress| {
+        let states = HumanCount(progress.states as u64);
         bar.tick();
         bar.set_message(format!(
-            "{} states, {} edges, depth {}, {}",
-            HumanCount(progress.states as u64),
+            "searching with {callers}: {states} states, {} edges, depth {}, {}; --time and --callers limit it",
             HumanCount(progress.edges as u64),
             progress.depth,
             HumanBytes(progress.bytes as u64),
         ));
+        if is_silent && stopwatch.elapsed() >= SILENCE {
+            is_silent = false;
+            print_error!(
+                "{name}: {states} states so far with {callers}; --time 60s or fewer --callers limit the search"
+            );
+        }
         let is_late = args.time.is_some_and(|time| stopwatch.elapsed() >= time);
         if is_late || interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let limits = args.limits();
-    let report = pool.install(|| verify(&model, &expectations, limits, &mut watch));
+    let report = pool.install(|| verify(model, expectations, limits, &mut watch));
     bar.finish_and_clear();
-    let seconds = stopwatch.elapsed().as_secs_f64();
-    Ok(Judged { name, about, file, model, report, seconds, any_number: None })
+    report
 }
 
 fn spinner() -> ProgressStyle {

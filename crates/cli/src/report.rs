@@ -133,6 +133,7 @@ pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
         print_line!("Within {}:", bounds(first).bold());
     }
     if in_total {
+    let within = judged.first().map(|first| first.report.bounds);
         let total = |count: fn(&Judged) -> usize| HumanCount(judged.iter().map(count).sum::<usize>() as u64);
         let seconds: f64 = judged.iter().map(|judged| judged.seconds).sum();
         print_line!(
@@ -151,6 +152,11 @@ pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
             Some(cut_off) => format!("{}: {}", "CUT OFF".red().bold(), because(cut_off)),
         };
         print_line!(
+            None if Some(report.bounds) != within => {
+                format!("every state of {}", counted(report.bounds.consumers.into(), "caller"))
+                    .green()
+                    .to_string()
+            }
             "  {:width$}  {:>11} states  {:>12} edges  depth {:>2}  {:>6.2} s  {state}",
             judged.name,
             HumanCount(report.states as u64).to_string(),

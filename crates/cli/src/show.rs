@@ -26,7 +26,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, BadInput> {
     let property = input::modelled_property(&args.property)?;
     let pool = pool(args.run.threads)?;
     interrupt::catch();
-    let judged = judge(named, args.bounds.bounds(), &args.run, &pool)?;
+    let judged = judge(named, &args.bounds, &args.run, &pool)?;
     let judgement = judged.report.of(property);
     let within = report::bounds(&judged);
     let title = format!("{}: {} {}", judged.name, property.id(), property.name());

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
         if interrupt::happened() {
             break;
         }
-        let mut one = judge(named, bounds, &args.run, &pool)?;
+        let mut one = judge(named, &args.bounds, &args.run, &pool)?;
         one.report.judgements.retain(|one| is_asked_for(one.property, &only));
         if !args.bounded && !interrupt::happened() {
             let any_number = any_number::prove(&one, args.run.time, asked);

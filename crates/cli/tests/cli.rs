@@ -231,6 +231,52 @@ fn a_file_next_to_its_name_is_suggested() {
     }
 }
 
+/// Two requests for each of three callers, and a lease that may run out at any time.
+const LEASED: &str = "\
+[object]
+approvers = 0
+bound = false
+owner = false
+audited = false
+
+[endpoint]
+retry = \"keyless\"
+
+[[step]]
+do = \"lease\"
+
+[[step]]
+do = \"validate\"
+checks = [\"status\", \"expiry\"]
+
+[[step]]
+do = \"act\"
+name = \"charge\"
+via = \"call\"
+
+[[step]]
+do = \"consume\"
+guards = [\"status\", \"expiry\"]
+";
+
+#[test]
+fn a_search_with_too_many_states_takes_fewer_callers_unless_they_are_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("leased.toml");
+    let name = path.to_str().expect("text");
+    fs::write(&path, LEASED).expect("a file");
+    let fewer = countersign(&["verify", name, "--bounded", "--only", "S1"]);
+    let said = stderr(&fewer);
+    let expected = "leased: more than 1,500,000 states with 3 callers: judged with 2 callers (search all of them with \
+                    --callers 3)";
+    assert!(said.contains(expected), "{said}");
+    assert!(stdout(&fewer).contains("Within 2 callers, 1 crash, 1 fault:"), "{}", stdout(&fewer));
+    assert_eq!(code(&fewer), 0, "{said}");
+    let given =
+        countersign(&["verify", name, "--bounded", "--only", "S1", "--callers", "3", "--max-states", "1000"]);
+    assert_eq!((code(&given), stderr(&given)), (3, String::new()));
+}
+
 #[test]
 fn bad_usage_exits_with_2() {
     let cases: &[&[&str]] = &[
