@@ -45,6 +45,8 @@ pub struct FlowFile {
     pub expect_broken_in_simulation: Vec<String>,
     /// The ids of those that its author expects to hold without being exercised.
     pub expect_vacuous: Vec<String>,
+    /// False if the file has no `[object]`: then every promise is the default.
+    pub has_object: bool,
     /// The promises and the order of the steps.
     pub flow: Flow,
 }
@@ -140,6 +142,7 @@ fn read(
         expect_broken: ids(expect_broken),
         expect_broken_in_simulation: ids(expect_broken_in_simulation),
         expect_vacuous: ids(expect_vacuous),
+        has_object: file.has(vocabulary::OBJECT.name),
         flow: flow?,
     })
 }

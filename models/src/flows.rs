@@ -65,6 +65,8 @@ const GATE_ORDERS: usize = 6;
 pub struct Subject {
     /// In one sentence.
     pub about: Option<String>,
+    /// False if the file has no `[object]`: then every promise is the default.
+    pub has_object: bool,
     /// The promises and the order of the steps.
     pub flow: Flow,
     /// The verdicts that its author expects.
@@ -92,7 +94,7 @@ impl Subject {
             broken_in_simulation: properties(&file.expect_broken_in_simulation),
             vacuous: properties(&file.expect_vacuous),
         };
-        Ok(Self { about: file.about, flow: file.flow, expectations })
+        Ok(Self { about: file.about, has_object: file.has_object, flow: file.flow, expectations })
     }
 }
 

@@ -175,6 +175,7 @@ fn everything() -> FlowFile {
         expect_broken: vec!["S5".to_owned(), "L1".to_owned()],
         expect_broken_in_simulation: vec!["S1".to_owned()],
         expect_vacuous: vec!["S1".to_owned()],
+        has_object: true,
         flow: Flow::new(object, decision, endpoint, steps).expect("a flow"),
     }
 }

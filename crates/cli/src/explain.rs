@@ -71,7 +71,7 @@ fn example(property: Property, example: Example) {
         Example::BuiltIn(_) | Example::Control(_) | Example::File(_) => {}
     }
     let Some((name, file)) = example.file() else { return };
-    let Ok(Subject { about, flow, expectations }) = Subject::read(file.as_bytes()) else { return };
+    let Ok(Subject { about, flow, expectations, .. }) = Subject::read(file.as_bytes()) else { return };
     let steps: Vec<String> = flow.steps().iter().map(|step| format!("`{step}`")).collect();
     let what = match (name, about) {
         (Some(name), Some(about)) => format!("{name}: {about}"),

@@ -25,6 +25,8 @@ pub(crate) struct Judged {
     pub(crate) about: Option<String>,
     /// Its file, whole.
     pub(crate) file: String,
+    /// False if the file has no `[object]`.
+    pub(crate) has_object: bool,
     pub(crate) model: Model,
     pub(crate) report: Report,
     pub(crate) seconds: f64,
@@ -109,7 +111,7 @@ pub(crate) fn judge(
 ) -> Result<Judged, BadInput> {
     let mut bounds = within.bounds();
     fit(&named.name, &named.subject.flow, bounds)?;
-    let Named { name, file, subject: Subject { about, flow, expectations }, .. } = named;
+    let Named { name, file, subject: Subject { about, has_object, flow, expectations }, .. } = named;
     let stopwatch = Stopwatch::start();
     let (model, report) = loop {
         let model = Model::new(flow.clone(), bounds);
@@ -132,7 +134,7 @@ pub(crate) fn judge(
         bounds.consumers -= 1;
     };
     let seconds = stopwatch.elapsed().as_secs_f64();
-    Ok(Judged { name, about, file, model, report, seconds, any_number: None })
+    Ok(Judged { name, about, file, has_object, model, report, seconds, any_number: None })
 }
 
 /// Searches within the bounds of the model, and says so.

@@ -13,6 +13,7 @@ mod export;
 mod help;
 mod judge;
 mod matrix;
+mod remarks;
 mod replay;
 mod report;
 mod schema;

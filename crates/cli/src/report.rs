@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     judge::{Judged, is_unexpected},
+    remarks,
     wrap::wrap,
 };
 use countersign_terminal::{print_data, print_line};
@@ -43,6 +44,9 @@ fn section(judged: &[Judged], title: &str, is_told: impl Fn(&Judgement) -> bool)
         match &judged.about {
             Some(about) => print_line!("\n{}: {about}", judged.name.bold()),
             None => print_line!("\n{}", judged.name.bold()),
+        }
+        if let Some(remark) = remarks::by_default(judged, &told) {
+            print_line!("{}", wrap(&remark, WIDE, 0));
         }
         for judgement in told {
             print_judgement(judged, judgement);
@@ -129,11 +133,11 @@ fn print_scene(number: usize, scene: &NarratedEvent, violates: bool) {
 /// Prints the bounds and the counts, without which no verdict means anything: flow by flow, or in total.
 pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
     print_line!("");
+    let within = judged.first().map(|first| first.report.bounds);
     if let Some(first) = judged.first() {
         print_line!("Within {}:", bounds(first).bold());
     }
     if in_total {
-    let within = judged.first().map(|first| first.report.bounds);
         let total = |count: fn(&Judged) -> usize| HumanCount(judged.iter().map(count).sum::<usize>() as u64);
         let seconds: f64 = judged.iter().map(|judged| judged.seconds).sum();
         print_line!(
@@ -148,15 +152,15 @@ pub(crate) fn print_summary(judged: &[Judged], in_total: bool) {
     for judged in judged.iter().filter(|judged| !in_total || judged.report.cut_off.is_some()) {
         let report = &judged.report;
         let state = match report.cut_off {
-            None => "every state".green().to_string(),
-            Some(cut_off) => format!("{}: {}", "CUT OFF".red().bold(), because(cut_off)),
-        };
-        print_line!(
             None if Some(report.bounds) != within => {
                 format!("every state of {}", counted(report.bounds.consumers.into(), "caller"))
                     .green()
                     .to_string()
             }
+            None => "every state".green().to_string(),
+            Some(cut_off) => format!("{}: {}", "CUT OFF".red().bold(), because(cut_off)),
+        };
+        print_line!(
             "  {:width$}  {:>11} states  {:>12} edges  depth {:>2}  {:>6.2} s  {state}",
             judged.name,
             HumanCount(report.states as u64).to_string(),

@@ -8,9 +8,10 @@ use crate::{
     args::{Format, VerifyArgs},
     certify,
     judge::{fit, judge, pool},
-    matrix, report,
+    matrix, remarks, report,
 };
 use countersign_terminal::{BadInput, Exit, input, interrupt, print_error};
+use owo_colors::OwoColorize;
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let flows = input::flows(&args.flows)?;
@@ -22,6 +23,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, BadInput> {
     let fixed = args.fix.as_ref().map(|file| advice::destination(&flows, file.as_deref())).transpose()?;
     if let Some(file) = &args.certificate {
         certify::destination(&flows, file)?;
+    }
+    for named in flows.iter().filter(|named| named.path.is_some()) {
+        for remark in remarks::unpromised(&named.subject.flow) {
+            print_error!("{} {}: {remark}", "warning:".yellow().bold(), named.name);
+        }
     }
     interrupt::catch();
     let count = flows.len();

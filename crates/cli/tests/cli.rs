@@ -231,6 +231,55 @@ fn a_file_next_to_its_name_is_suggested() {
     }
 }
 
+#[test]
+fn what_is_compared_and_not_promised_is_remarked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("coupon.toml");
+    let name = path.to_str().expect("text");
+    let sound =
+        COUPON.replace("guards = []", "guards = [\"status\"]").replace("via = \"row\"", "via = \"outbox\"");
+    let compared = sound
+        .replace(
+            "[[step]]\ndo = \"consume\"",
+            "[[step]]\ndo = \"validate\"\nchecks = [\"owner\", \"expiry\"]\n\n[[step]]\ndo = \"consume\"",
+        )
+        .replace("[\"status\"]", "[\"status\", \"expiry\"]");
+    fs::write(&path, format!("{compared}\n[[step]]\ndo = \"audit\"\n")).expect("a file");
+    let remarked = countersign(&["verify", name, "--bounded", "--only", "S2"]);
+    let said = stderr(&remarked);
+    for remark in [
+        "warning: coupon: step `validate` checks `owner`, and `[object]` has `owner = false`: S12 is not judged",
+        "step `validate` checks `expiry`, and `[object]` has `expires = false`: S5 is not judged",
+        "step `consume` compares `expiry`, and `[object]` has `expires = false`: S5 is not judged",
+        "step `audit` audits, and `[object]` has `audited = false`: S8 is not judged",
+    ] {
+        assert!(said.contains(remark), "{remark} in\n{said}");
+    }
+    assert_eq!((code(&remarked), said.lines().count()), (0, 4), "{said}");
+    fs::write(&path, sound).expect("a file");
+    let silent = countersign(&["verify", name, "--bounded", "--only", "S2"]);
+    assert_eq!((code(&silent), stderr(&silent)), (0, String::new()));
+}
+
+#[test]
+fn a_file_without_promises_is_told_the_default_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bare.toml");
+    let name = path.to_str().expect("text");
+    let remark =
+        "no `[object]`: promised by default: an approver (S4 S10 S18), an expiry (S5), a bound payload (S6),";
+    let step = "[[step]]\ndo = \"consume\"\nguards = [\"status\", \"expiry\", \"digest\"]\n";
+    fs::write(&path, step).expect("a file");
+    let bare = stdout(&countersign(&["verify", name, "--bounded"]));
+    assert!(bare.contains(remark), "{bare}");
+    fs::write(&path, format!("[object]\n{step}")).expect("a file");
+    let written = stdout(&countersign(&["verify", name, "--bounded"]));
+    assert!(
+        written.contains("S8 every_use_audited is violated") && !written.contains("no `[object]`"),
+        "{written}"
+    );
+}
+
 /// Two requests for each of three callers, and a lease that may run out at any time.
 const LEASED: &str = "\
 [object]
