@@ -31,7 +31,7 @@ pub(super) fn judge(trial: &Trial, id: &str) -> Finding {
         "S17" => view.effect_without_use(),
         "S18" => view.approvers(),
         "S19" => view.requester(),
-        "S20" => view.use_after(Action::Reject, "rejected"),
+        "S20" => view.use_after(Action::Reject, "been rejected"),
         "S21" => view.burnt(),
         "L1" => view.effect_owed(),
         "L2" => view.settled(),
@@ -60,6 +60,16 @@ fn is_stranger(operation: &Operation) -> bool {
 
 fn status(operation: &Operation) -> String {
     operation.details.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
+}
+
+/// "once", or how many times.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// A number of things, such as "1 event".
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn verdict(violated: bool, how: impl FnOnce() -> String) -> Finding {

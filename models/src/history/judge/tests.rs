@@ -295,6 +295,36 @@ fn a_500_after_a_lost_connection_is_no_loser() {
     assert!(matches!(rules::judge(&raced.trial, "S3"), Finding::Violated(_)));
 }
 
+#[test]
+fn a_refusal_of_what_may_have_expired_by_itself_breaks_no_promise() {
+    let cases = [
+        ("L3", story().did(Spoil).used(412).did(Mend).used(410)),
+        ("L4", story().did(Crash).used(0).did(Restart).read(Observe, json!(false)).used(410)),
+        ("S3", story().used(409).used(410)),
+        ("S13", story().used_as(200, keyed).used_as(410, keyed)),
+        ("S15", story().did(Open).read(Observe, json!(false)).used(410)),
+    ];
+    for (id, story) in cases {
+        assert!(matches!(rules::judge(&story.trial, id), Finding::Violated(_)), "{id}");
+        let expired = story.push(-1, Expire, Kind::Info, Details::default());
+        assert_eq!(rules::judge(&expired.trial, id), Finding::NotExercised, "{id}");
+    }
+}
+
+#[test]
+fn a_violation_is_described_in_a_sentence() {
+    let cases = [
+        ("S7", story().did(Spoil).used(412).read(Effects, json!(1)), "and the effect happened once"),
+        ("S20", story().did(Reject).used(200), "took effect after the card had been rejected"),
+        ("S5", story().did(Expire).used(200), "took effect after the card had expired"),
+        ("S8", story().used(200).read(Audit, json!(1)).read(Observe, json!(false)), "1 event records 0 uses"),
+    ];
+    for (id, story, expected) in cases {
+        let finding = rules::judge(&story.trial, id);
+        assert!(matches!(&finding, Finding::Violated(how) if how.ends_with(expected)), "{id}: {finding:?}");
+    }
+}
+
 /// A judge that trusts status codes more than the effect, or takes an unknown outcome for a refusal, fails the cases.
 #[test]
 fn broken_judges_are_caught() {

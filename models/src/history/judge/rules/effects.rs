@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{View, verdict};
+use super::{View, counted, verdict};
 use crate::history::{Action, Details, Kind, Operation, judge::Finding};
 
 impl View<'_> {
@@ -60,7 +60,10 @@ impl View<'_> {
         if uses == 0 && events == 0 {
             return Finding::NotExercised;
         }
-        verdict(events != uses, || format!("{events} events record {uses} uses"))
+        verdict(events != uses, || {
+            let record = if events == 1 { "records" } else { "record" };
+            format!("{} {record} {}", counted(events, "event"), counted(uses, "use"))
+        })
     }
 
     pub(super) fn final_state(&self) -> Finding {

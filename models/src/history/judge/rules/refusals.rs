@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{View, is_stranger, refused, status, verdict};
+use super::{View, is_stranger, refused, status, times, verdict};
 use crate::history::{Action, Kind, Operation, judge::Finding};
 
 impl<'t> View<'t> {
@@ -26,8 +26,9 @@ impl<'t> View<'t> {
         }
         if let Some(effects) = self.last_count(Action::Effects).filter(|effects| *effects > 0) {
             return Finding::Violated(format!(
-                "refused with {}, and the effect happened {effects} times",
-                status(refusal)
+                "refused with {}, and the effect happened {}",
+                status(refusal),
+                times(effects)
             ));
         }
         let mut traces = self.ok(Action::Trace).map(|read| &read.details.read);
@@ -66,11 +67,12 @@ impl<'t> View<'t> {
                 });
             let answered = first.kind == Kind::Ok && first.completed_ns < retry.invoked_ns;
             let refused_first = first.kind == Kind::Fail;
-            // A marker or a lease that goes away is no wrong answer.
+            // A marker or a lease that goes away is no wrong answer, and neither is the refusal of an expired object.
             let succeeds_later = uses[index + 1..]
                 .iter()
                 .any(|later| later.details.key == Some(key) && later.kind == Kind::Ok);
-            if refused_first || !(answered || observed) || (retry.kind == Kind::Fail && succeeds_later) {
+            let is_excused = succeeds_later || self.happened(Action::Expire);
+            if refused_first || !(answered || observed) || (retry.kind == Kind::Fail && is_excused) {
                 continue;
             }
             match retry.kind {
@@ -124,6 +126,7 @@ impl<'t> View<'t> {
         match self.spoilt_then_fresh() {
             Some((refusal, fresh)) if !self.trial.promise.burn => match fresh.kind {
                 Kind::Info => Finding::Unknown("the fresh attempt got no answer".into()),
+                _ if refused(fresh) && self.happened(Action::Expire) => Finding::NotExercised,
                 _ => verdict(refused(fresh), || {
                     format!(
                         "refused with {}; once that was repaired, a fresh attempt got {}",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{View, is_stranger, refused, span, status, verdict};
+use super::{View, counted, is_stranger, refused, span, status, verdict};
 use crate::history::{
     Action, Kind, Operation,
     judge::{
@@ -34,7 +34,8 @@ impl View<'_> {
                 self.noun()
             )),
             None if successes + unknown > uses => Finding::Unknown(format!(
-                "{unknown} requests ended without a known outcome, and there is no role `effects`"
+                "{} ended without a known outcome, and there is no role `effects`",
+                counted(unknown, "request")
             )),
             None => Finding::Holds,
         }
@@ -191,6 +192,7 @@ impl View<'_> {
             return Finding::Violated(format!("{line} used the {}", self.noun()));
         }
         match self.all(Action::Use).next() {
+            Some(usage) if refused(usage) && self.happened(Action::Expire) => Finding::NotExercised,
             Some(usage) if refused(usage) => {
                 Finding::Violated(format!("after {line}, the use got {}", status(usage)))
             }
