@@ -41,6 +41,7 @@ fn main() {
         ("scram_passes_through_and_the_monitor_speaks_it", passes::scram),
         ("parameters_and_answers_are_recorded", passes::recorded),
         ("encryption_upstream_is_verified_if_asked_for", passes::encrypted),
+        ("what_a_pooler_forgets_is_not_recorded_as_known", passes::forgotten),
         ("read_then_write_pays_twice", |url| redeems_twice(url, Order::ReadThenWrite, true)),
         ("a_conditional_update_pays_once", |url| redeems_twice(url, Order::ConditionalUpdate, false)),
         ("a_locking_read_pays_once", |url| redeems_twice(url, Order::ForUpdate, false)),

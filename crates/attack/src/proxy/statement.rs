@@ -69,6 +69,14 @@ pub struct StatementResult {
     pub rows: Option<u64>,
 }
 
+impl StatementResult {
+    /// By its command tag.
+    pub(crate) fn of(tag: String) -> Self {
+        let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
+        Self { tag, rows }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<_> = self.results.iter().map(|result| result.tag.clone()).collect();

@@ -225,3 +225,27 @@ pub(crate) fn recorded(url: &str) {
         assert_eq!(recorded[2].answer.as_ref().unwrap().results[0].rows, None);
     });
 }
+
+/// Poolers clear a connection before another client gets it.
+pub(crate) fn forgotten(url: &str) {
+    block_on(async {
+        let (_, client, mut proxy) = both(url).await;
+        for forget in ["DEALLOCATE ALL", "DISCARD ALL"] {
+            let known = client.prepare("SELECT 1").await.unwrap();
+            proxy.record();
+            client.simple_query(forget).await.unwrap();
+            client.query(&known, &[]).await.unwrap_err();
+            let again = client.prepare("SELECT 2").await.unwrap();
+            client.query(&again, &[]).await.unwrap();
+            let recorded = proxy.take_recording();
+            let texts: Vec<_> = recorded.iter().map(|unit| unit.statements[0].to_string()).collect();
+            assert!(
+                matches!(&texts[..], [first, second, third]
+                    if first == forget && second.starts_with("EXECUTE \"s") && third == "SELECT 2"),
+                "{texts:?}"
+            );
+            let refused = recorded[1].answer.as_ref().unwrap().error.as_ref().unwrap();
+            assert_eq!(refused.code, "26000", "{refused}");
+        }
+    });
+}

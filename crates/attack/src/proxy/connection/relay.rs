@@ -24,6 +24,8 @@ const MOST_QUEUED: usize = 10_000;
 struct Prepared {
     sql: Arc<str>,
     types: Vec<u32>,
+    /// The number of its unit.
+    unit: u64,
 }
 
 /// Last message of a unit, which also ends its answer.
@@ -40,6 +42,7 @@ enum End {
 
 #[derive(Default)]
 struct Unit {
+    number: u64,
     bytes: BytesMut,
     statements: Vec<Statement>,
     /// Prepared statements whose parameter types were requested.
@@ -51,6 +54,7 @@ struct Unit {
 }
 
 struct InFlight {
+    number: u64,
     executes: usize,
     described: VecDeque<String>,
     end: End,
@@ -174,17 +178,29 @@ impl<'a> Relay<'a> {
                 let (name, sql) = (fields.string()?, fields.string()?);
                 let count = fields.u16()?;
                 let types = (0..count).map(|_| fields.u32()).collect::<Option<_>>()?;
-                self.prepared.insert(name, Prepared { sql: sql.into(), types });
+                let unit = self.unit.number;
+                self.prepared.insert(name, Prepared { sql: sql.into(), types, unit });
             }
             b'B' => {
                 let (portal, name) = (fields.string()?, fields.string()?);
-                let statement = self.bound(&name, &mut fields)?;
+                // SQL prepares statements, too, whose texts are not known here.
+                let statement = if self.prepared.contains_key(&name) {
+                    self.bound(&name, &mut fields)?
+                } else {
+                    Statement { sql: format!("EXECUTE \"{name}\""), parameters: Vec::new() }
+                };
                 self.portals.insert(portal, statement);
             }
             b'E' => {
-                let statement = self.portals.get(&fields.string()?)?.clone();
+                let portal = fields.string()?;
+                let cursor = || Statement { sql: format!("FETCH \"{portal}\""), parameters: Vec::new() };
+                let statement = self.portals.get(&portal).cloned().unwrap_or_else(cursor);
                 self.unit.statements.push(statement);
             }
+            b'C' => match (fields.u8()?, fields.string()?) {
+                (b'S', name) => drop(self.prepared.remove(&name)),
+                (_, portal) => drop(self.portals.remove(&portal)),
+            },
             b'D' if fields.u8()? == b'S' => self.unit.described.push_back(fields.string()?),
             _ => {}
         }
@@ -215,7 +231,8 @@ impl<'a> Relay<'a> {
     }
 
     fn unit_ends(&mut self, end: End) {
-        let mut unit = std::mem::take(&mut self.unit);
+        let next = Unit { number: self.unit.number + 1, ..Unit::default() };
+        let mut unit = std::mem::replace(&mut self.unit, next);
         unit.end = end;
         // An empty statement, with which a pool tests a connection, is ignored.
         let says_something = unit.statements.iter().any(|statement| !statement.sql.trim().is_empty());
@@ -259,6 +276,7 @@ impl<'a> Relay<'a> {
             self.shared.report(Event::Arrived { connection: self.id, statements: unit.statements });
         }
         self.in_flight.push_back(InFlight {
+            number: unit.number,
             executes,
             described: unit.described,
             end: unit.end,
@@ -321,9 +339,13 @@ impl<'a> Relay<'a> {
         match kind {
             b'D' => unit.rows += 1,
             b'C' => {
-                let tag = Fields(body).string().unwrap_or_default();
-                let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
-                unit.answer.results.push(StatementResult { tag, rows });
+                let result = StatementResult::of(Fields(body).string().unwrap_or_default());
+                if matches!(result.tag.as_str(), "DEALLOCATE ALL" | "DISCARD ALL") {
+                    // What was prepared since then, and the statement without a name, stay.
+                    let number = unit.number;
+                    self.prepared.retain(|name, prepared| name.is_empty() || prepared.unit > number);
+                }
+                unit.answer.results.push(result);
                 unit.rows = 0;
             }
             b'I' => unit.answer.results.push(StatementResult { tag: String::new(), rows: None }),
