@@ -60,6 +60,7 @@ pub(crate) struct Condition {
     pub(crate) columns: Vec<String>,
     /// Its text.
     pub(crate) text: String,
+    pub(crate) expression: Expr,
 }
 
 /// Behaviour of `INSERT … ON CONFLICT`.
@@ -451,6 +452,7 @@ fn conditions(expression: &Expr) -> Vec<Condition> {
             equals: equality(expression),
             columns: columns(expression),
             text: expression.to_string(),
+            expression: expression.clone(),
         }],
     }
 }
@@ -468,7 +470,7 @@ fn equality(expression: &Expr) -> Option<(String, Operand)> {
     }
 }
 
-fn column(expression: &Expr) -> Option<String> {
+pub(crate) fn column(expression: &Expr) -> Option<String> {
     match expression {
         Expr::Identifier(name) => Some(identifier(name)),
         Expr::CompoundIdentifier(names) => names.last().map(identifier),
@@ -493,7 +495,7 @@ fn columns(expression: &Expr) -> Vec<String> {
     columns.0
 }
 
-fn operand(expression: &Expr) -> Operand {
+pub(crate) fn operand(expression: &Expr) -> Operand {
     match expression {
         Expr::Value(value) => match &value.value {
             Value::Placeholder(name) => name

@@ -8,7 +8,7 @@ mod postgres {
 use std::time::Duration;
 
 use countersign_attack::{
-    learn::{UseTrace, flow_file},
+    learn::{Promised, UseTrace, flow_file},
     proxy::Proxy,
     schedule::{Exploration, Fault, Requests, SearchSettings, catalog::Catalog, explore, explore_crashes},
 };
@@ -164,6 +164,7 @@ fn learns(url: &str) {
                 catalog: &catalog,
                 about: "gift cards",
                 method: "POST",
+                promised: &Promised::default(),
             };
             let learnt = flow_file(trace).unwrap();
             assert!(!learnt.toml.contains(&redeems.code), "a captured value is shown: {}", learnt.toml);

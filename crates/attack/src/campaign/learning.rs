@@ -8,7 +8,7 @@ use std::{
 use super::{Options, close, open, runtime, unless_interrupted};
 use crate::{
     clock::Clock,
-    learn::{Learnt, UseTrace, flow_file},
+    learn::{Learnt, Promised, UseTrace, flow_file},
     proxy::{Proxy, Recorded},
     safety::Stop,
     schedule::catalog::Catalog,
@@ -57,12 +57,14 @@ async fn record(session: &mut Session<'_>, proxy: &mut Proxy) -> Result<Learnt, 
     let captures: BTreeMap<String, String> =
         object.values.iter().map(|(name, value)| (name.clone(), template::plain(value))).collect();
     let target = session.target;
+    let promised = Promised::from(target);
     let trace = UseTrace {
         recorded: &recorded,
         captures: &captures,
         catalog: &catalog,
         about: target.about.as_deref().unwrap_or_default(),
         method: &target.usage.request.method,
+        promised: &promised,
     };
     let mut learnt = flow_file(trace).map_err(|error| Stop::BadInput(error.to_string()))?;
     learnt.toml = session.secrets.redact(&learnt.toml);

@@ -1,9 +1,11 @@
 //! Classification of a use's statements: the object's table, and the flow step of each statement.
 
-use super::UseTrace;
+use sqlparser::ast::Expr;
+
+use super::{Lock, UseTrace, admits, locks};
 use crate::{
     proxy::{Parameter, Statement},
-    sql::{Condition, Kind, OnDuplicate, Operand, Shape},
+    sql::{self, Condition, Kind, OnDuplicate, Operand, Shape},
 };
 
 /// A statement that reads or writes data.
@@ -40,6 +42,7 @@ pub(super) enum Role {
     },
     Audit,
     Remember,
+    Lease(Lock),
 }
 
 /// The comparisons in the text of a statement.
@@ -49,10 +52,30 @@ pub(super) struct Guards {
     pub(super) expiry: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Consume {
     pub(super) guards: Guards,
     pub(super) why: Atomic,
+    /// A condition on the status of which it is not clear if it refuses what the update has written.
+    pub(super) unclear: Option<String>,
+    /// A condition on the expiry that compares with a clock of the application.
+    pub(super) clock: Option<Clock>,
+}
+
+impl Consume {
+    /// Without doubts.
+    fn new(guards: Guards, why: Atomic) -> Self {
+        Self { guards, why, unclear: None, clock: None }
+    }
+}
+
+/// A clock value that the application passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clock {
+    /// The condition.
+    pub(super) condition: String,
+    /// An earlier statement has the same value.
+    pub(super) is_old: bool,
 }
 
 /// Why the check and the write of a consume are one action, or why not.
@@ -66,6 +89,8 @@ pub(super) enum Atomic {
     Snapshot,
     /// A unique row.
     UniqueRow,
+    /// The update compares, and matches what it has written.
+    AdmitsOwn,
     /// They are two actions.
     No,
 }
@@ -126,10 +151,8 @@ pub(super) fn classify(trace: UseTrace<'_>, items: Vec<Item>) -> Classified {
             .iter_mut()
             .find(|(_, role)| matches!(role, Role::Act { unique: true } | Role::Enqueue { unique: true }));
         if let Some((_, role)) = unique {
-            *role = Role::Consume(Consume {
-                guards: Guards { status: true, expiry: false },
-                why: Atomic::UniqueRow,
-            });
+            let guards = Guards { status: true, expiry: false };
+            *role = Role::Consume(Consume::new(guards, Atomic::UniqueRow));
         }
     }
     Classified { object, status, steps }
@@ -176,28 +199,64 @@ pub(super) fn is_expiry(column: &str) -> bool {
     ["expir", "valid_until", "valid_to", "not_after", "deadline"].iter().any(|part| column.contains(part))
 }
 
+/// True if the statement compares the expiry with the database's clock; and its comparison with another one.
+fn expiry(item: &Item, before: &[(Item, Role)]) -> (bool, Option<Clock>) {
+    const CLOCKS: &[&str] = &["now()", "_timestamp", "localtimestamp", "current_date", "current_time"];
+    let on_expiry =
+        item.shape.conditions.iter().filter(|condition| condition.columns.iter().any(|name| is_expiry(name)));
+    let (mut by_database, mut clock) = (false, None);
+    for condition in on_expiry {
+        let text = condition.text.to_lowercase();
+        let is_flag = matches!(&condition.expression, Expr::Identifier(_) | Expr::UnaryOp { .. })
+            || matches!(&condition.equals, Some((_, Operand::Literal(text))) if ["true", "false"].contains(&text.as_str()));
+        if is_flag || CLOCKS.iter().any(|name| text.contains(name)) {
+            by_database = true;
+            continue;
+        }
+        let Expr::BinaryOp { left, right, .. } = &condition.expression else { continue };
+        let passed = [left, right].into_iter().find_map(|side| match sql::operand(side) {
+            Operand::Parameter(number) => item.statement.parameters.get(number.checked_sub(1)?),
+            Operand::Literal(_) | Operand::Expression(_) => None,
+        });
+        let has_it = |other: &Item| passed.is_some_and(|value| other.statement.parameters.contains(value));
+        let is_old = before.iter().any(|(other, _)| has_it(other));
+        clock = Some(Clock { condition: condition.text.clone(), is_old });
+    }
+    (by_database, clock)
+}
+
 fn consume(item: &Item, before: &[(Item, Role)], object: &str, status: Option<&str>) -> Consume {
-    let own = guards(&item.shape, status);
-    // A row that is deleted cannot be deleted twice.
-    let own = Guards { status: own.status || item.shape.kind == Kind::Delete, ..own };
+    let is_compared = guards(&item.shape, status).status;
+    let is_deleted = item.shape.kind == Kind::Delete;
+    let admits = status
+        .filter(|_| is_compared && !is_deleted)
+        .map(|name| admits::admits_own_result(&item.shape, &item.statement, name));
+    let unclear = status.filter(|_| admits == Some(None)).map(|name| {
+        let texts = admits::on_column(&item.shape, name).map(|condition| condition.text.as_str());
+        texts.collect::<Vec<_>>().join(" AND ")
+    });
     let reads = before.iter().filter(|(read, _)| {
         read.transaction == item.transaction && read.shape.table.as_deref() == Some(object)
     });
-    let mut locked = reads.clone().filter(|(read, _)| read.shape.locks_rows).peekable();
-    let is_locked = locked.peek().is_some();
+    let locked = || reads.clone().filter(|(read, _)| read.shape.locks_rows);
     // Nothing changes the row between a locking read and the update: what the read compares, the update compares.
-    let locked_expiry = locked.any(|(read, _)| guards(&read.shape, status).expiry);
-    let is_read = reads.count() > 0;
-    if own.status {
-        Consume { guards: Guards { expiry: own.expiry || locked_expiry, ..own }, why: Atomic::Conditional }
-    } else if is_locked {
-        let guards = Guards { status: true, expiry: own.expiry || locked_expiry };
-        Consume { guards, why: Atomic::Locked }
-    } else if item.is_snapshot && is_read {
-        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::Snapshot }
+    let compared: Vec<_> =
+        locked().map(|(read, _)| read).chain([item]).map(|item| expiry(item, before)).collect();
+    let expiry = compared.iter().any(|(by_database, _)| *by_database);
+    let clock = compared.into_iter().filter_map(|(_, clock)| clock).next_back().filter(|_| !expiry);
+    // A row that is deleted cannot be deleted twice.
+    let (status, why) = if is_deleted || is_compared && admits != Some(Some(true)) {
+        (true, Atomic::Conditional)
+    } else if locked().next().is_some() {
+        (true, Atomic::Locked)
+    } else if item.is_snapshot && reads.count() > 0 {
+        (true, Atomic::Snapshot)
+    } else if is_compared {
+        (false, Atomic::AdmitsOwn)
     } else {
-        Consume { guards: Guards { status: true, expiry: own.expiry }, why: Atomic::No }
-    }
+        (true, Atomic::No)
+    };
+    Consume { guards: Guards { status, expiry }, why, unclear, clock }
 }
 
 fn is_audit(table: &str) -> bool {
@@ -215,6 +274,9 @@ fn is_job(table: &str) -> bool {
 fn role(trace: UseTrace<'_>, item: &Item, object: &str, status: Option<&str>) -> Role {
     let shape = &item.shape;
     let table = shape.table.as_deref().unwrap_or_default();
+    if let Some(lock) = locks(shape) {
+        return Role::Lease(lock);
+    }
     match shape.kind {
         Kind::Select if table == object => Role::Validate { checks: guards(shape, status) },
         Kind::Select if is_outcome(table) => Role::Recall,

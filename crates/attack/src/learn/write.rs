@@ -1,7 +1,9 @@
 //! Writes the flow file, with the statements as comments.
 
+use std::collections::BTreeSet;
+
 use super::{
-    Learnt, UseTrace,
+    Learnt, Lock, UseTrace,
     classify::{Atomic, Classified, Consume, Guards, Item, Role, capture, is_expiry, other_conditions},
 };
 use crate::sql::Operand;
@@ -53,6 +55,12 @@ impl Writer<'_> {
         self.out.push('\n');
     }
 
+    /// Several questions on one line.
+    fn ask_all(&mut self, questions: &[String]) -> String {
+        self.questions.extend_from_slice(questions);
+        if questions.is_empty() { String::new() } else { format!("  # ? {}", questions.join("; ")) }
+    }
+
     fn ask(&mut self, question: &str) -> String {
         self.questions.push(question.to_owned());
         format!("  # ? {question}")
@@ -68,31 +76,80 @@ impl Writer<'_> {
             });
         let audited = self.classified.any(|role| *role == Role::Audit);
         let has_key = self.classified.any(|role| matches!(role, Role::Recall | Role::Remember));
-        let noun = singular(&self.classified.object);
+        let promised = self.trace.promised;
+        let noun = promised.noun.clone().unwrap_or_else(|| singular(&self.classified.object));
         self.line(&format!("about = {}", quoted(self.trace.about)));
         self.line("\n[object]");
         self.line(&format!("# Table `{}`.", self.classified.object));
         self.line(&format!("noun = {}", quoted(&noun)));
-        self.line("approvers = 0");
-        self.line("bound = false");
-        let question = self.ask("is a use accepted from its owner only? then true, with the check `owner`");
-        self.line(&format!("owner = false{question}"));
-        let doubt =
-            if expires { String::new() } else { self.ask("does it expire? the SQL shows no such column") };
-        self.line(&format!("expires = {expires}{doubt}"));
-        self.line(&format!("audited = {audited}"));
+        if promised.uses > 1 {
+            self.line(&format!("uses = {}", promised.uses));
+        }
+        self.line(&format!("approvers = {}", promised.approvers));
+        if promised.separate {
+            self.line("separate = true");
+        }
+        if promised.revocable {
+            self.line("revocable = true");
+        }
+        let question = if promised.bound {
+            self.ask("which statement compares the payload that was approved? then \"digest\" is among its checks or guards")
+        } else {
+            String::new()
+        };
+        self.line(&format!("bound = {}{question}", promised.bound));
+        let question = if promised.owner {
+            self.ask("where is the owner compared? then \"owner\" is among the checks")
+        } else {
+            self.ask("is a use accepted from its owner only? then true, with the check `owner`")
+        };
+        self.line(&format!("owner = {}{question}", promised.owner));
+        let doubt = if expires {
+            String::new()
+        } else if promised.expires {
+            self.ask("the SQL compares no such column: where is the expiry checked?")
+        } else {
+            self.ask("does it expire? the SQL shows no such column")
+        };
+        self.line(&format!("expires = {}{doubt}", expires || promised.expires));
+        let doubt = if promised.audited && !audited {
+            self.ask("which statement writes the event of the use? the SQL shows none")
+        } else {
+            String::new()
+        };
+        self.line(&format!("audited = {}{doubt}", audited || promised.audited));
+        if promised.burn {
+            self.line("failed_attempt = \"burn\"");
+        }
+        if promised.approvers > 0 {
+            self.line("\n[decision]");
+            let guards = if self.expires() { "\"status\", \"expiry\"" } else { "\"status\"" };
+            let question = self
+                .ask("what does the statement of an approval compare? also \"distinct\", \"not_requester\"");
+            self.line(&format!("guards = [{guards}]{question}"));
+        }
         self.line("\n[endpoint]");
         let method = if self.trace.method.eq_ignore_ascii_case("GET") { "GET" } else { "POST" };
         self.line(&format!("method = {}", quoted(method)));
-        let retry = if has_key { "key" } else { "none" };
-        let question = self.ask("may a client that lost the answer send the request again? with a key: \"key\", without: \"keyless\"");
+        let retry = if has_key || promised.key { "key" } else { "none" };
+        let question = if promised.key && !has_key {
+            self.ask("the SQL stores no outcome under the key of the request: where is a retry recognised?")
+        } else {
+            self.ask("may a client that lost the answer send the request again? with a key: \"key\", without: \"keyless\"")
+        };
         self.line(&format!("retry = {}{question}", quoted(retry)));
     }
 
     fn steps(&mut self) {
         let steps = &self.classified.steps;
         let mut index = 0;
+        let mut begun = BTreeSet::new();
         while let Some((item, _)) = steps.get(index) {
+            if !begun.insert(item.transaction) {
+                let mark =
+                    self.ask("the next statements belong to the transaction of earlier ones, from which another connection divides them");
+                self.line(&format!("\n{}", mark.trim_start()));
+            }
             let in_transaction = steps
                 .iter()
                 .skip(index)
@@ -217,7 +274,8 @@ impl Writer<'_> {
                 "do = \"audit\"{}",
                 self.ask("is this the event of the use, rather than its effect?")
             )],
-            Role::Consume(consume) => self.consume(item, *consume),
+            Role::Lease(lock) => self.lease(item, *lock),
+            Role::Consume(consume) => self.consume(item, consume),
             Role::Act { unique } | Role::Enqueue { unique } => {
                 let via = if matches!(role, Role::Act { .. }) { "row" } else { "outbox" };
                 let name = self.name(&table);
@@ -242,30 +300,73 @@ impl Writer<'_> {
         self.out.contains("\nexpires = true")
     }
 
-    fn consume(&mut self, item: &Item, consume: Consume) -> Vec<String> {
-        let Consume { guards, why } = consume;
+    fn lease(&mut self, item: &Item, lock: Lock) -> Vec<String> {
+        let is_last =
+            self.classified.steps.last().is_some_and(|(last, _)| last.transaction == item.transaction);
+        let mut questions =
+            vec!["an advisory lock: is its key the object's, and does every use take it?".to_owned()];
+        if !lock.until_commit {
+            questions.push("after which step is it released? until = \"…\"".to_owned());
+        } else if !is_last {
+            questions.push("it ends with its transaction: until = \"…\", the last step of that".to_owned());
+        }
+        let question = self.ask_all(&questions);
+        let name = self.name("lock");
+        vec![
+            format!("do = \"lease\"{question}"),
+            format!("name = {}", quoted(&name)),
+            format!("on_held = {}", quoted(if lock.waits { "wait" } else { "refuse" })),
+            "renewed = true".to_owned(),
+        ]
+    }
+
+    fn consume(&mut self, item: &Item, consume: &Consume) -> Vec<String> {
+        let Consume { guards, why, unclear, clock } = consume;
         let names: Vec<_> = [(guards.status, "\"status\""), (guards.expiry && self.expires(), "\"expiry\"")]
             .into_iter()
             .filter_map(|(is_guard, name)| is_guard.then_some(name))
             .collect();
         let column = self.classified.status.clone().unwrap_or_else(|| "its row".to_owned());
         let others: Vec<_> = other_conditions(self.trace, item).iter().map(|one| one.text.clone()).collect();
+        let others = others.join(" and ");
         let why_comment = match why {
-            Atomic::Conditional => format!("# The update compares {}.", others.join(" and ")),
+            Atomic::Conditional => format!("# The update compares {others}."),
             Atomic::Locked => "# The row was locked when it was read.".to_owned(),
             Atomic::Snapshot => "# The transaction fails if what it read was changed.".to_owned(),
             Atomic::UniqueRow => "# A unique row for each object.".to_owned(),
+            Atomic::AdmitsOwn => format!("# The update compares {others}, which a used object meets, too."),
             Atomic::No => format!("# The update does not compare `{column}`: it trusts the earlier read."),
         };
         self.line(&why_comment);
-        let question = if why == Atomic::Conditional {
-            self.ask("is the use refused when the update changes 0 rows? if not: on_conflict = \"continue\"")
-        } else {
-            String::new()
-        };
+        let mut questions = Vec::new();
+        if *why == Atomic::Conditional {
+            questions.push(
+                "is the use refused when the update changes 0 rows? if not: on_conflict = \"continue\""
+                    .to_owned(),
+            );
+        }
+        if *why == Atomic::AdmitsOwn {
+            questions.push(
+                "may only the caller that used the object use it again? then \"status\", and accept_own = true"
+                    .to_owned(),
+            );
+        }
+        if let Some(condition) = unclear {
+            questions.push(format!(
+                "does `{condition}` refuse an object that this update has changed? if not: without \"status\""
+            ));
+        }
+        if let Some(clock) = clock {
+            let age = if clock.is_old { ", which an earlier statement has, too" } else { "" };
+            questions.push(format!(
+                "`{}` compares a time of the application{age}: \"expiry\" if it is read for this statement",
+                clock.condition
+            ));
+        }
+        let question = self.ask_all(&questions);
         let mut keys =
             vec!["do = \"consume\"".to_owned(), format!("guards = [{}]{question}", names.join(", "))];
-        if why == Atomic::No {
+        if *why == Atomic::No {
             keys.push("how = \"read-then-write\"".to_owned());
         }
         keys
@@ -273,7 +374,7 @@ impl Writer<'_> {
 }
 
 fn is_read(role: &Role) -> bool {
-    matches!(role, Role::Validate { .. } | Role::Check | Role::Recall)
+    matches!(role, Role::Validate { .. } | Role::Check | Role::Recall | Role::Lease(_))
 }
 
 fn is_two_actions(role: &Role) -> bool {
