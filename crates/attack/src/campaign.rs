@@ -4,6 +4,7 @@ mod again;
 mod kills;
 mod learning;
 mod races;
+mod roles;
 mod statements;
 
 use std::{
@@ -23,9 +24,9 @@ pub use statements::Interleaved;
 
 use crate::{
     canary,
-    client::{Endpoint, Protocol},
+    client::Endpoint,
     clock::Clock,
-    history::{Action, Event, HARNESS, Kind, Trial},
+    history::{Action, Details, Event, HARNESS, Kind, Operation, Trial},
     judge::Tally,
     proxy::{Proxy, Upstream},
     report::Report,
@@ -90,10 +91,12 @@ pub(crate) struct Gathered {
     /// Origin of the shortest violation of each property.
     pub(crate) scenarios: BTreeMap<&'static str, Scenario>,
     keep: bool,
+    /// Where objects expire by themselves: the greatest age at which one has been used.
+    lived_ns: Option<u64>,
 }
 
 impl Gathered {
-    fn new(keep: bool) -> Self {
+    fn new(keep: bool, target: &Target) -> Self {
         Self {
             tally: Tally::default(),
             history: Vec::new(),
@@ -103,6 +106,7 @@ impl Gathered {
             scenario: Scenario::default(),
             scenarios: BTreeMap::new(),
             keep,
+            lived_ns: target.expires_by_itself().map(|_| 0),
         }
     }
 
@@ -110,6 +114,9 @@ impl Gathered {
     pub(crate) fn add(&mut self, object: &Object) {
         let mut trial = object.trial.clone();
         trial.operations.sort_by_key(|operation| operation.invoked_ns);
+        if let Some(lived_ns) = &mut self.lived_ns {
+            may_expire(&mut trial, lived_ns);
+        }
         let before: usize = self.tally.judged().iter().map(|judged| judged.violated).sum();
         for id in self.tally.add(&trial) {
             self.scenarios.insert(id, self.scenario.clone());
@@ -121,16 +128,45 @@ impl Gathered {
     }
 }
 
+/// Marks an object that was refused at an age that no used object has reached: it may have expired by itself.
+fn may_expire(trial: &mut Trial, lived_ns: &mut u64) {
+    let of = |f: Action| trial.operations.iter().filter(move |operation| operation.f == f);
+    let begin_ns = of(Action::Arrange).map(|made| made.invoked_ns).min().unwrap_or(0);
+    let ready_ns =
+        of(Action::Arrange).chain(of(Action::Approve)).map(|made| made.completed_ns).max().unwrap_or(0);
+    if of(Action::Expire).next().is_some() {
+        return;
+    }
+    let lived = of(Action::Use)
+        .filter(|usage| usage.kind == Kind::Ok)
+        .map(|usage| usage.invoked_ns.saturating_sub(ready_ns));
+    *lived_ns = lived.max().unwrap_or(0).max(*lived_ns);
+    let until_ns = begin_ns + *lived_ns;
+    if of(Action::Use).any(|usage| usage.kind != Kind::Ok && usage.completed_ns > until_ns) {
+        let details = Details {
+            object: trial.object.clone(),
+            error: Some("may have happened by itself, since it only waits".to_owned()),
+            ..Details::default()
+        };
+        trial.operations.push(Operation {
+            process: HARNESS,
+            f: Action::Expire,
+            kind: Kind::Info,
+            invoked_ns: until_ns,
+            completed_ns: until_ns,
+            details,
+        });
+        trial.operations.sort_by_key(|operation| operation.invoked_ns);
+    }
+}
+
 fn events(trial: &Trial) -> Vec<Event> {
     trial.events()
 }
 
 /// The first event of a history: the requirements.
 fn promise(target: &Target) -> Event {
-    let value = crate::history::Details {
-        promise: Some(target.promise.clone()),
-        ..crate::history::Details::default()
-    };
+    let value = Details { promise: Some(target.promise.clone()), ..Details::default() };
     Event { process: HARNESS, kind: Kind::Info, f: Action::Promise, value, time: 0 }
 }
 
@@ -152,7 +188,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Report, Stop> {
     let clock = Clock::start();
     let (mut session, mut proxy) = unless_interrupted(options, open(target, options, clock)).await?;
-    let mut gathered = Gathered::new(options.keep_history);
+    let mut gathered = Gathered::new(options.keep_history, target);
     let mut cut_off = None;
     let phases = phases(&mut session, &mut proxy, options, &mut gathered, progress);
     match unless_interrupted(options, phases).await {
@@ -163,6 +199,7 @@ async fn run(target: &Target, options: &Options, progress: &mut dyn FnMut(&str))
             return Err(bad);
         }
     }
+    gathered.notes.extend(session.notes());
     let jitter = gathered.races.jitter();
     let calibration = if is_interrupted(options) {
         None
@@ -242,7 +279,7 @@ async fn phases(
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), Stop> {
     progress("one use of a fresh object");
-    let payload = races::control(session, gathered).await?;
+    let payload = races::control(session, proxy, gathered).await?;
     progress("each role alone");
     races::sequences(session, gathered, payload.as_ref()).await?;
     progress("races");
@@ -253,7 +290,7 @@ async fn phases(
     gathered.scenario = Scenario::Pairs;
     races::pairs(session, gathered, share).await?;
     gathered.scenario = Scenario::Changes;
-    races::against_changes(session, gathered).await?;
+    races::against_changes(session, gathered, payload.as_ref()).await?;
     match proxy {
         Some(proxy) if options.schedules > 0 => {
             progress("every interleaving of the statements");
@@ -295,69 +332,20 @@ pub struct Checked {
     pub result: String,
 }
 
-/// Runs every role once.
+/// Runs every role once, as an attack does before it begins.
 ///
 /// # Errors
 /// The role that failed, and how.
 pub fn check(target: &Target, options: &Options) -> Result<Vec<Checked>, Stop> {
     runtime()?.block_on(async {
         let opened = open(target, options, Clock::start());
-        let (mut session, _proxy) = unless_interrupted(options, opened).await?;
-        let checked = unless_interrupted(options, check_roles(&mut session)).await;
+        let (mut session, mut proxy) = unless_interrupted(options, opened).await?;
+        let checked = unless_interrupted(options, roles::run(&mut session, &mut proxy)).await;
+        let secrets = session.secrets.clone();
         close(session).await;
-        checked
+        let line = |(role, result): (String, String)| Checked { role, result: secrets.redact(&result) };
+        Ok(checked?.lines.into_iter().map(line).collect())
     })
-}
-
-async fn check_roles(session: &mut Session<'_>) -> Result<Vec<Checked>, Stop> {
-    let mut checked = Vec::new();
-    let mut object = session.arrange(true).await?;
-    let races = match session.protocol {
-        Protocol::Http1 => "HTTP/1.1, released by their last byte",
-        Protocol::Http2 => "HTTP/2, in one packet",
-    };
-    checked.push(("races".to_owned(), races.to_owned()));
-    let captured: Vec<String> =
-        object.values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    checked.push(("arrange".to_owned(), captured.join(", ")));
-    let before = object.trial.operations.len();
-    let reads =
-        [Action::Effects, Action::Observe, Action::Audit, Action::Targets, Action::Trace, Action::Settled];
-    session.read(&mut object, &reads).await?;
-    session.use_once(&mut object, 0, crate::session::Variant::default()).await?;
-    session.settle(&mut object).await?;
-    session.read(&mut object, &[Action::Payload, Action::Trace]).await?;
-    checked.extend(object.trial.operations[before..].iter().map(described));
-    let target = session.target;
-    let roles = [
-        (Action::Reject, &target.reject),
-        (Action::Expire, &target.expire),
-        (Action::Drift, &target.drift),
-        (Action::Spoil, &target.spoil),
-        (Action::Mend, &target.mend),
-    ];
-    for (f, role) in roles {
-        let Some(changes) = role else { continue };
-        let mut object = session.arrange(true).await?;
-        session.change(&mut object, f, changes, None, &Vec::new()).await?;
-        checked.extend(object.trial.operations.last().map(described));
-    }
-    let secrets = &session.secrets;
-    let line = |(role, result): (String, String)| Checked { role, result: secrets.redact(&result) };
-    Ok(checked.into_iter().map(line).collect())
-}
-
-fn described(operation: &crate::history::Operation) -> (String, String) {
-    let details = &operation.details;
-    let mut words: Vec<String> = details.request.iter().cloned().collect();
-    words.extend(details.status.map(|status| format!("got {status}")));
-    words.extend(details.error.clone());
-    match &details.read {
-        Some(read) => words.push(format!("read {read}")),
-        None if operation.kind == Kind::Info => words.push("shows nothing that can be read".into()),
-        None => {}
-    }
-    (operation.f.word(), words.join(", "))
 }
 
 /// The median of some numbers; 0 of none.
@@ -374,3 +362,54 @@ pub(crate) fn is_spent(session: &Session<'_>, share: f64) -> bool {
 
 /// A pause between two attempts, where a schedule of the system decides anyway.
 pub(crate) const BREATH: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn target(expire: &str) -> Target {
+        let text = format!(
+            "base_url = \"http://127.0.0.1:1\"\n[arrange]\nrequest = \"POST /a\"\n[use]\nrequest = \"POST /u\"\n\
+             [expire]\n{expire}\n"
+        );
+        crate::target::parse(text.as_bytes(), Path::new(".")).unwrap()
+    }
+
+    /// A crash, and a use of this status at this age that finds the object unused.
+    fn crashed(status: u16, age_ms: u64) -> Object {
+        let operation = |f, kind, at_ms: u64, status: Option<u16>, read: Option<bool>| {
+            let read = read.map(serde_json::Value::from);
+            let (invoked_ns, completed_ns) = (at_ms * 1_000_000, at_ms * 1_000_000 + 1);
+            let details = Details { status, read, ..Details::default() };
+            Operation { process: 0, f, kind, invoked_ns, completed_ns, details }
+        };
+        let kind = if status < 300 { Kind::Ok } else { Kind::Fail };
+        let operations = vec![
+            operation(Action::Arrange, Kind::Ok, 0, None, None),
+            operation(Action::Use, Kind::Info, 1, None, None),
+            operation(Action::Crash, Kind::Ok, 2, None, None),
+            operation(Action::Restart, Kind::Ok, 3, None, None),
+            operation(Action::Observe, Kind::Ok, 4, None, Some(false)),
+            operation(Action::Use, kind, age_ms, Some(status), None),
+        ];
+        let trial = Trial { object: "link-1".into(), promise: Default::default(), operations };
+        Object { trial, values: Default::default() }
+    }
+
+    #[test]
+    fn an_object_that_expires_by_itself_is_not_judged_by_its_refusal_at_a_later_age() {
+        let progress = |expire: &str, objects: &[Object]| {
+            let mut gathered = Gathered::new(false, &target(expire));
+            objects.iter().for_each(|object| gathered.add(object));
+            gathered.tally.is_violated("L4")
+        };
+        let waits = "wait_ms = 1500";
+        assert!(progress("sql = \"update links set expired = true\"", &[crashed(410, 900)]));
+        assert!(!progress(waits, &[crashed(410, 900)]));
+        assert!(!progress(waits, &[crashed(200, 800), crashed(410, 900)]));
+        // At this age another one was used.
+        assert!(progress(waits, &[crashed(200, 1_000), crashed(410, 900)]));
+    }
+}

@@ -133,6 +133,27 @@ pub async fn send(endpoint: &Endpoint, wire: &Wire, patience: Duration, clock: C
     sent.pop().unwrap_or_else(|| unreachable!("a race of one has one result"))
 }
 
+/// Sends each request when the one before it has succeeded. The outcome is that of the last one that was sent.
+pub(crate) async fn send_in_turn(
+    endpoint: &Endpoint,
+    wires: &[Wire],
+    patience: Duration,
+    clock: Clock,
+) -> Sent {
+    let released_ns = clock.now_ns();
+    let nothing = Outcome::NotSent("there is no request".to_owned());
+    let mut last = Sent { released_ns, completed_ns: released_ns, outcome: nothing };
+    for (index, wire) in wires.iter().enumerate() {
+        let sent = send(endpoint, wire, patience, clock).await;
+        let begin = if index == 0 { sent.released_ns } else { last.released_ns };
+        last = Sent { released_ns: begin, ..sent };
+        if !matches!(&last.outcome, Outcome::Answered(answer) if answer.status < 400) {
+            break;
+        }
+    }
+    last
+}
+
 /// Releases the last bytes of all requests at their offsets, from one loop.
 pub async fn race(
     protocol: Protocol,

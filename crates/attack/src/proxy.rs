@@ -30,6 +30,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+pub(crate) use monitor::Done;
 pub use monitor::{Monitor, MonitorError};
 pub use statement::{Answer, Parameter, SqlError, Statement, StatementResult, TransactionStatus};
 pub use upstream::{InvalidUpstream, Upstream};

@@ -126,7 +126,11 @@ impl Report {
         cut_off: Option<String>,
         clock: Clock,
     ) -> Self {
-        let missing = |id: &str| missing_role(id, target);
+        let missing = |id: &str| {
+            let why = "`expire` only waits: an object may have expired when it is used again";
+            let expired = || target.expires_by_itself().filter(|_| id == "L4").map(|_| why.to_owned());
+            missing_role(id, target).or_else(expired)
+        };
         let mut report = Self {
             about: target.about.clone(),
             service: Some(format!("http://{}{}", target.base_url.authority(), target.base_url.prefix)),

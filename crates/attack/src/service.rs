@@ -124,9 +124,13 @@ impl Running {
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
-    /// True if the process has ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)))
+    /// How the process ended, and the line of its output that says why; `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        let output = self.last_lines();
+        let lines = || output.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let why = lines().find(|line| line.contains("rror")).or_else(|| lines().next());
+        Some(why.map_or_else(|| status.to_string(), |why| format!("{status}, {why}")))
     }
 
     /// Kills the process group, and waits until the process has ended and its port is free.
@@ -153,5 +157,34 @@ impl Drop for Running {
         if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group) {
             rustix::process::kill_process_group(group, Signal::KILL).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_names_the_line_with_its_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let log = folder.path().join("log");
+            let script =
+                "echo Error: connection lost; echo '    at a line'; echo; echo Node.js; read line; exit 7";
+            let mut child = Command::new("sh")
+                .args(["-c", script])
+                .stdin(Stdio::piped())
+                .stdout(std::fs::File::create(&log).unwrap())
+                .spawn()
+                .unwrap();
+            let held = child.stdin.take();
+            let address = ([127, 0, 0, 1], 1).into();
+            let mut running = Running { child, group: None, address, log, begin: 0 };
+            assert_eq!(running.ended(), None);
+            drop(held);
+            running.child.wait().await.unwrap();
+            assert_eq!(running.ended().as_deref(), Some("exit status: 7, Error: connection lost"));
+        });
     }
 }

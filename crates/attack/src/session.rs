@@ -2,7 +2,7 @@
 
 mod reads;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
@@ -17,6 +17,9 @@ use crate::{
     target::{Body, Change, Counter, Request, Target},
     template::{self, Escape, Template, Values},
 };
+
+/// Why a change by SQL did not happen.
+pub(crate) const NO_ROW: &str = "it changed no row";
 
 /// A fresh object, and what has happened to it.
 #[derive(Clone, Debug)]
@@ -70,6 +73,10 @@ pub(crate) struct Session<'t> {
     log: PathBuf,
     /// Number of expired waits for an effect, a settled target, an event and a readable answer.
     in_vain: [u32; 4],
+    /// A connection of the service to its database was cut since the last object was made.
+    was_cut: bool,
+    /// How often the service ended by itself, and how at first: after such a cut, and otherwise.
+    ends: BTreeMap<bool, (u64, String)>,
 }
 
 type Headers = Vec<(String, Template)>;
@@ -104,6 +111,8 @@ impl<'t> Session<'t> {
             objects: 0,
             log,
             in_vain: [0; 4],
+            was_cut: false,
+            ends: BTreeMap::new(),
         };
         if let Some(url) = session.upstream()? {
             session.values.insert("database_url".into(), Value::String(url));
@@ -152,12 +161,39 @@ impl<'t> Session<'t> {
     }
 
     /// Starts the service if it was killed here, or ended by itself: some do when their database cuts a connection.
-    async fn ensure_running(&mut self) -> Result<(), Stop> {
-        if self.service.as_mut().is_none_or(Running::has_ended) {
+    /// Returns how it ended by itself.
+    async fn ensure_running(&mut self) -> Result<Option<String>, Stop> {
+        let ended = self.service.as_mut().and_then(Running::ended);
+        if let Some(end) = &ended {
+            self.ends.entry(self.was_cut).or_insert_with(|| (0, end.clone())).0 += 1;
             self.service = None;
+        }
+        if self.service.is_none() {
             self.start_service().await?;
         }
-        Ok(())
+        Ok(ended)
+    }
+
+    /// True if the service has ended by itself, or does so now: a request without an answer is a sign of that.
+    async fn is_ending(&mut self) -> bool {
+        const POLLS: u32 = 50;
+        let Some(service) = &mut self.service else { return false };
+        for _ in 0..POLLS {
+            if service.ended().is_some() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    /// What the report says of a service that ended by itself.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        self.ends.iter().map(|(was_cut, (count, how))| {
+            let when = if *was_cut { ", when a connection to its database was cut" } else { "" };
+            let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+            format!("the service ended by itself {times}{when} ({how})")
+        })
     }
 
     fn hide(&self, stop: Stop) -> Stop {
@@ -222,6 +258,28 @@ impl<'t> Session<'t> {
         self.wire(request, &object.values, &Vec::new())
     }
 
+    /// The same, with the headers of its sender.
+    pub(crate) fn request_wire_of(
+        &mut self,
+        object: &Object,
+        request: &Request,
+        sender: &Headers,
+    ) -> Result<Wire, Stop> {
+        self.wire(request, &object.values, sender)
+    }
+
+    /// The bytes of a link that is opened.
+    pub(crate) fn link_wire(&mut self, object: &Object, link: &Template) -> Result<Wire, Stop> {
+        let request = Request {
+            method: "GET".into(),
+            path: link.clone(),
+            headers: Vec::new(),
+            body: Body::Empty,
+            capture: Vec::new(),
+        };
+        self.wire(&request, &object.values, &Vec::new())
+    }
+
     async fn send(&mut self, wire: &Wire) -> Result<Sent, Stop> {
         self.budget.spend(1)?;
         Ok(client::send(&self.endpoint, wire, self.budget.patience(), self.clock).await)
@@ -229,6 +287,27 @@ impl<'t> Session<'t> {
 
     /// Makes a fresh object. `approved`: with the approvals that it needs.
     pub(crate) async fn arrange(&mut self, approved: bool) -> Result<Object, Stop> {
+        const ATTEMPTS: usize = 3;
+        let mut attempt = 1;
+        loop {
+            match self.arrange_once(approved).await {
+                Err(Stop::BadInput(message)) if self.is_ending().await => {
+                    if attempt == ATTEMPTS {
+                        let end = self.service.as_mut().and_then(Running::ended).unwrap_or_default();
+                        let message = format!("{message}\nthe service ended by itself ({end})");
+                        return Err(self.hide(Stop::BadInput(message)));
+                    }
+                    attempt += 1;
+                }
+                done => {
+                    self.was_cut = false;
+                    return done;
+                }
+            }
+        }
+    }
+
+    async fn arrange_once(&mut self, approved: bool) -> Result<Object, Stop> {
         self.objects += 1;
         self.ensure_running().await?;
         let id = format!("{}-{}", self.target.promise.noun, self.objects);
@@ -245,32 +324,40 @@ impl<'t> Session<'t> {
             let sent = self.send(&wire).await?;
             let answer = succeeded(&wire, &sent)
                 .map_err(|message| self.hide(Stop::BadInput(format!("[arrange]: {message}"))))?;
-            for (name, capture) in &step.capture {
-                let Some(value) = capture.of(&answer.headers, &answer.body) else {
-                    let message = format!(
-                        "[arrange]: {}: no value for `{name}` in the answer {}",
-                        wire.line,
-                        excerpt(answer)
-                    );
-                    return Err(self.hide(Stop::BadInput(message)));
-                };
-                object.values.insert(name.clone(), value);
-            }
+            self.capture(&mut object, &wire, step, answer).map_err(|stop| within("arrange", stop))?;
         }
         let withheld = self.target.approve.is_some() && !approved;
         let details = Details { who: withheld.then(|| "unapproved".to_owned()), ..Details::default() };
         self.record(&mut object, HARNESS, Action::Arrange, Kind::Ok, invoked_ns, details);
         if approved && self.target.approve.is_some() {
             for person in 1..=self.target.promise.approvers {
-                let done = self.approve(&mut object, &format!("approver-{person}")).await?;
-                if !done {
-                    return Err(Stop::BadInput(
-                        "[approve]: the service refused the approval of a fresh object".into(),
-                    ));
+                if !self.approve(&mut object, &format!("approver-{person}")).await? {
+                    let (_, result) = object.trial.operations.last().map(described).unwrap_or_default();
+                    let message = format!("[approve]: a fresh object was not approved: {result}");
+                    return Err(self.hide(Stop::BadInput(message)));
                 }
             }
         }
         Ok(object)
+    }
+
+    /// Keeps the values of an answer.
+    fn capture(
+        &self,
+        object: &mut Object,
+        wire: &Wire,
+        request: &Request,
+        answer: &Answer,
+    ) -> Result<(), Stop> {
+        for (name, capture) in &request.capture {
+            let Some(value) = capture.of(&answer.headers, &answer.body) else {
+                let message =
+                    format!("{}: no value for `{name}` in the answer {}", wire.line, excerpt(answer));
+                return Err(self.hide(Stop::BadInput(message)));
+            };
+            object.values.insert(name.clone(), value);
+        }
+        Ok(())
     }
 
     fn record(
@@ -316,14 +403,17 @@ impl<'t> Session<'t> {
                 Change::Sql(text) => {
                     let sql = self.fill(text, &object.values, Escape::Sql)?;
                     details.request = Some(text.source());
-                    match self.sql(&sql).await {
+                    let failure = match self.sql(&sql).await {
                         // A statement that is held may have locked the row: then the change did not happen.
                         Err(Stop::BadInput(error)) if error.contains(reads::LOCK_NOT_AVAILABLE) => {
-                            details.error = Some("the row is locked".into());
-                            kind = Kind::Fail;
-                            break;
+                            Some("the row is locked")
                         }
-                        done => done.map(drop)?,
+                        done => (done?.changed == Some(0)).then_some(NO_ROW),
+                    };
+                    if let Some(failure) = failure {
+                        details.error = Some(failure.into());
+                        kind = Kind::Fail;
+                        break;
                     }
                 }
                 Change::Request(request) => {
@@ -333,6 +423,10 @@ impl<'t> Session<'t> {
                     kind = match &sent.outcome {
                         Outcome::Answered(answer) => {
                             details.status = Some(answer.status);
+                            if answer.status < 400 {
+                                let kept = self.capture(object, &wire, request, answer);
+                                kept.map_err(|stop| within(&f.word(), stop))?;
+                            }
                             match answer.status {
                                 200..400 => Kind::Ok,
                                 400..500 => Kind::Fail,
@@ -454,14 +548,7 @@ impl<'t> Session<'t> {
 
     /// Opens a link as a scanner does.
     pub(crate) async fn open_link(&mut self, object: &mut Object, link: &Template) -> Result<(), Stop> {
-        let request = Request {
-            method: "GET".into(),
-            path: link.clone(),
-            headers: Vec::new(),
-            body: Body::Empty,
-            capture: Vec::new(),
-        };
-        let wire = self.wire(&request, &object.values, &Vec::new())?;
+        let wire = self.link_wire(object, link)?;
         let sent = self.send(&wire).await?;
         let status = answer(&sent).map(|answer| answer.status);
         let details = Details { request: Some(wire.line), status, ..Details::default() };
@@ -483,9 +570,19 @@ impl<'t> Session<'t> {
 
     /// Starts the service again, and records it.
     pub(crate) async fn restart(&mut self, object: &mut Object) -> Result<(), Stop> {
+        // A service that was not killed has lost a connection.
+        self.was_cut |= self.service.is_some();
+        self.revive(object).await?;
+        self.record(object, HARNESS, Action::Restart, Kind::Ok, self.clock.now_ns(), Details::default());
+        Ok(())
+    }
+
+    /// Starts the service again if it is dead, and records its end by itself.
+    async fn revive(&mut self, object: &mut Object) -> Result<(), Stop> {
         let invoked_ns = self.clock.now_ns();
-        self.ensure_running().await?;
-        self.record(object, HARNESS, Action::Restart, Kind::Ok, invoked_ns, Details::default());
+        let Some(end) = self.ensure_running().await? else { return Ok(()) };
+        let details = Details { error: Some(format!("it ended by itself ({end})")), ..Details::default() };
+        self.record(object, HARNESS, Action::Crash, Kind::Ok, invoked_ns, details);
         Ok(())
     }
 
@@ -499,6 +596,20 @@ impl<'t> Session<'t> {
     }
 }
 
+/// The name and the result of an operation.
+pub(crate) fn described(operation: &Operation) -> (String, String) {
+    let details = &operation.details;
+    let mut words: Vec<String> = details.request.iter().cloned().collect();
+    words.extend(details.status.map(|status| format!("got {status}")));
+    words.extend(details.error.clone());
+    match &details.read {
+        Some(read) => words.push(format!("read {read}")),
+        None if operation.kind == Kind::Info => words.push("shows nothing that can be read".into()),
+        None => {}
+    }
+    (operation.f.word(), words.join(", "))
+}
+
 /// A word that differs between objects and between runs, for keys.
 fn run_word(object: &Object) -> String {
     let captured = object.values.values().map(template::plain).collect::<Vec<_>>().join("-");
@@ -510,6 +621,14 @@ fn answer(sent: &Sent) -> Option<&Answer> {
     match &sent.outcome {
         Outcome::Answered(answer) => Some(answer),
         _ => None,
+    }
+}
+
+/// An error, with the role in which it occurred.
+fn within(role: &str, stop: Stop) -> Stop {
+    match stop {
+        Stop::BadInput(message) => Stop::BadInput(format!("[{role}]: {message}")),
+        limit => limit,
     }
 }
 

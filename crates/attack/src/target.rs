@@ -87,6 +87,17 @@ pub struct Target {
     pub folder: PathBuf,
 }
 
+impl Target {
+    /// The time after which an object has expired by itself, if `expire` only waits.
+    pub fn expires_by_itself(&self) -> Option<Duration> {
+        let wait = |change: &Change| match change {
+            Change::Wait(time) => Some(*time),
+            Change::Request(_) | Change::Sql(_) => None,
+        };
+        self.expire.as_deref()?.iter().map(wait).sum()
+    }
+}
+
 /// `http://host:port/prefix`, or `https`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {

@@ -35,6 +35,8 @@ enum Bug {
     OthersMayUse,
     GetUses,
     ForgetsExpiry,
+    /// An edit is noticed before the use, and not during it.
+    ExecutesEdit,
 }
 
 #[derive(Default)]
@@ -43,6 +45,8 @@ struct Card {
     spoilt: bool,
     expired: bool,
     entries: u64,
+    edits: u64,
+    executed: u64,
 }
 
 type Cards = Arc<Mutex<BTreeMap<String, Card>>>;
@@ -105,9 +109,12 @@ fn answer(method: &str, path: &str, owner: bool, cards: &Cards, bug: Bug) -> (u1
             (200, format!("{{\"used\":{used}}}"))
         }
         ("GET", ["cards", code, "entries"]) => {
-            let mut entries = 0;
-            with(code, &mut |card| entries = card.entries);
-            (200, format!("{{\"count\":{entries}}}"))
+            let (mut entries, mut executed) = (0, 0);
+            with(code, &mut |card| (entries, executed) = (card.entries, card.executed));
+            (200, format!("{{\"count\":{entries},\"edit\":{executed}}}"))
+        }
+        ("POST", ["cards", code, "edit"]) => {
+            plain(if with(code, &mut |card| card.edits += 1) { 200 } else { 404 })
         }
         ("GET", ["cards", code, "link"]) => {
             with(code, &mut |card| card.used |= bug == Bug::GetUses);
@@ -133,7 +140,7 @@ fn redeem(code: &str, owner: bool, cards: &Cards, bug: Bug) -> u16 {
     if !owner && bug != Bug::OthersMayUse {
         return 404;
     }
-    if card.used || (card.expired && bug != Bug::ForgetsExpiry) {
+    if card.used || card.edits > 0 || (card.expired && bug != Bug::ForgetsExpiry) {
         return 409;
     }
     if card.spoilt {
@@ -151,6 +158,13 @@ fn redeem(code: &str, owner: bool, cards: &Cards, bug: Bug) -> u16 {
     }
     card.used = true;
     card.entries += u64::from(bug != Bug::AnswersWithoutEffect);
+    if bug == Bug::ExecutesEdit {
+        drop(all);
+        std::thread::sleep(Duration::from_millis(20));
+        let mut all = cards.lock().unwrap();
+        let Some(card) = all.get_mut(code) else { return 404 };
+        card.executed = card.edits;
+    }
     200
 }
 
@@ -174,6 +188,9 @@ used = {{ "$.used" = true }}
 [effects]
 request = "GET /cards/{{code}}/entries"
 count = "$.count"
+payload = "$.edit"
+[drift]
+steps = [{{ request = "POST /cards/{{code}}/edit" }}, {{ request = "POST /cards/{{code}}/edit" }}]
 [spoil]
 request = "POST /cards/{{code}}/spoil"
 [mend]
@@ -203,7 +220,7 @@ fn violated(report: &Report) -> Vec<&str> {
 
 #[test]
 fn each_bug_violates_its_properties_and_no_other_one() {
-    let cases: [(Bug, &[&str]); 7] = [
+    let cases: [(Bug, &[&str]); 8] = [
         (Bug::None, &[]),
         (Bug::CheckThenAct, &["S2", "S3"]),
         (Bug::BurnsWhenRefused, &["S1", "L1", "L3"]),
@@ -211,6 +228,7 @@ fn each_bug_violates_its_properties_and_no_other_one() {
         (Bug::OthersMayUse, &["S12"]),
         (Bug::GetUses, &["S15", "L1"]),
         (Bug::ForgetsExpiry, &["S5"]),
+        (Bug::ExecutesEdit, &["S6"]),
     ];
     for (bug, expected) in cases {
         let report = attack(bug);
@@ -288,11 +306,29 @@ fn an_encrypted_service_is_attacked_if_its_certificate_is_trusted() {
 }
 
 #[test]
-fn a_target_that_does_not_fit_its_service_is_bad_input() {
-    let mut wrong = target(start(Bug::None));
-    wrong.usage.success = vec![201];
-    let error = campaign::attack(&wrong, &Options::default(), &mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("[use]"), "{error}");
+fn check_and_attack_refuse_the_same_target_files() {
+    let address = start(Bug::None);
+    let cases = [
+        ("conflict = [409]", "conflict = [409]\nsuccess = [201]", "[use]: the use of a fresh object did not"),
+        ("\"$.used\" = true", "\"$.used\" = false", "[observe]: a fresh object is shown as used"),
+        ("$.count", "$.counted", "[effects]: its answer shows nothing that can be read"),
+        ("/link\"", "/{key}\"", "`/cards/{code}/{key}`: "),
+        ("another-one", "{nobody}", "`Bearer {nobody}`: "),
+        ("/spoil\"", "/spoil\"\ncapture = { x = \"$.x\" }", "[spoil]: POST /cards/"),
+    ];
+    for (right, wrong, expected) in cases {
+        let text = text(address);
+        assert!(text.contains(right), "{right}");
+        let target = target::parse(text.replacen(right, wrong, 1).as_bytes(), Path::new(".")).unwrap();
+        let of = |stop: countersign_attack::safety::Stop| {
+            // The number of the object differs.
+            stop.to_string().replace(|c: char| c.is_ascii_digit(), "")
+        };
+        let checked = of(campaign::check(&target, &Options::default()).unwrap_err());
+        assert!(checked.contains(expected), "{wrong}: {checked}");
+        let attacked = of(campaign::attack(&target, &Options::default(), &mut |_| {}).unwrap_err());
+        assert_eq!(checked, attacked, "{wrong}");
+    }
     let closed = target("127.0.0.1:1".parse().unwrap());
     assert!(campaign::attack(&closed, &Options::default(), &mut |_| {}).is_err());
 }

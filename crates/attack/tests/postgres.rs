@@ -2,6 +2,7 @@
 
 mod postgres {
     pub(crate) mod passes;
+    pub(crate) mod roles;
     pub(crate) mod shop;
 }
 
@@ -15,7 +16,7 @@ use countersign_attack::{
 use countersign_testkit::{Cluster, Failed, Fsync, Installation, may_be_skipped};
 use libtest_mimic::{Arguments, Trial};
 use postgres::{
-    passes,
+    passes, roles,
     shop::{Order, Redeems},
 };
 
@@ -42,6 +43,7 @@ fn main() {
         ("parameters_and_answers_are_recorded", passes::recorded),
         ("encryption_upstream_is_verified_if_asked_for", passes::encrypted),
         ("what_a_pooler_forgets_is_not_recorded_as_known", passes::forgotten),
+        ("a_change_of_no_row_is_bad_input", roles::changes_no_row),
         ("read_then_write_pays_twice", |url| redeems_twice(url, Order::ReadThenWrite, true)),
         ("a_conditional_update_pays_once", |url| redeems_twice(url, Order::ConditionalUpdate, false)),
         ("a_locking_read_pays_once", |url| redeems_twice(url, Order::ForUpdate, false)),

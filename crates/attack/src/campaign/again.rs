@@ -20,9 +20,10 @@ pub fn again(target: &Target, options: &Options, reproduction: &Reproduction) ->
     runtime()?.block_on(async {
         let clock = Clock::start();
         let (mut session, mut proxy) = unless_interrupted(options, open(target, options, clock)).await?;
-        let mut gathered = Gathered::new(options.keep_history);
+        let mut gathered = Gathered::new(options.keep_history, target);
         let again = run(&mut session, &mut proxy, &mut gathered, options, &reproduction.scenario);
         let done = unless_interrupted(options, again).await;
+        gathered.notes.extend(session.notes());
         let secrets = session.secrets.clone();
         let cut_off = match done {
             Ok(()) => None,
@@ -51,13 +52,13 @@ async fn run(
     scenario: &Scenario,
 ) -> Result<(), Stop> {
     const ALL: f64 = 1.0;
-    let payload = races::control(session, gathered).await?;
+    let payload = races::control(session, proxy, gathered).await?;
     gathered.scenario = scenario.clone();
     match scenario {
         Scenario::Sequence => races::sequences(session, gathered, payload.as_ref()).await,
         Scenario::Races => races::concurrent(session, gathered, options, ALL).await,
         Scenario::Pairs => races::pairs(session, gathered, ALL).await,
-        Scenario::Changes => races::against_changes(session, gathered).await,
+        Scenario::Changes => races::against_changes(session, gathered, payload.as_ref()).await,
         Scenario::Kills => kills::under_load(session, gathered).await,
         Scenario::Interleaving { other, order } => {
             let proxy = required(proxy)?;
@@ -66,7 +67,7 @@ async fn run(
             let pair = pairs.find(|pair| pair.name() == *other);
             let Some(pair) = pair else {
                 return Err(Stop::BadInput(format!(
-                    "the target file has no role `{other}` with one request"
+                    "the target file has no role `{other}` that consists of requests"
                 )));
             };
             let mut pair = statements::Pair::new(session, gathered, payload.as_ref(), pair);

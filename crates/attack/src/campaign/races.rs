@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Gathered, Options, is_spent, median};
+use super::{
+    Gathered, Options, is_spent, median,
+    roles::{self, Roles},
+};
 use crate::{
     client::{self, Protocol, Runner, Sent},
     history::{Action, Details, Kind},
+    proxy::Proxy,
     safety::Stop,
-    session::{Object, Session, Variant, excerpt},
+    session::{Object, Session, Variant},
     target::Change,
 };
 
@@ -60,44 +64,15 @@ impl Races {
     }
 }
 
-/// One use of a fresh object, which has to succeed, and be seen to. Returns the payload that it led to.
+/// Each role once. Returns the payload that an undisturbed use led to.
 pub(super) async fn control(
     session: &mut Session<'_>,
+    proxy: &mut Option<Proxy>,
     gathered: &mut Gathered,
 ) -> Result<Option<Value>, Stop> {
-    let mut object = session.arrange(true).await?;
-    session.read(&mut object, &[Action::Observe, Action::Effects]).await?;
-    let read = |object: &Object, f: Action| {
-        object.trial.operations.iter().rev().find(|o| o.f == f).and_then(|o| o.details.read.clone())
-    };
-    if read(&object, Action::Observe) == Some(Value::Bool(true)) {
-        return Err(Stop::BadInput("[observe]: a fresh object is shown as used".into()));
-    }
-    if read(&object, Action::Effects).is_some_and(|count| count.as_u64() != Some(0)) {
-        return Err(Stop::BadInput("[effects]: counts effects of a fresh object".into()));
-    }
-    let sent = session.use_once(&mut object, 0, Variant::default()).await?;
-    let used = object.trial.operations.last().filter(|usage| usage.kind == Kind::Ok);
-    if used.is_none() {
-        let outcome = match &sent.outcome {
-            client::Outcome::Answered(answer) => excerpt(answer),
-            client::Outcome::NotSent(error) | client::Outcome::Unknown(error) => error.clone(),
-        };
-        let message = format!("[use]: the use of a fresh object did not succeed: {outcome}");
-        return Err(Stop::BadInput(session.secrets.redact(&message)));
-    }
-    session.settle(&mut object).await?;
-    for (role, f, present) in [
-        ("observe", Action::Observe, session.target.observe.is_some()),
-        ("effects", Action::Effects, session.target.effects.is_some()),
-    ] {
-        if present && read(&object, f).is_none() {
-            return Err(Stop::BadInput(format!("[{role}]: its answer shows nothing that can be read")));
-        }
-    }
-    session.read(&mut object, &[Action::Payload]).await?;
-    let payload = read(&object, Action::Payload);
-    gathered.add(&object);
+    let Roles { used, payload, notes, .. } = roles::run(session, proxy).await?;
+    gathered.notes.extend(notes);
+    gathered.add(&used);
     for _ in 0..10 {
         let mut object = session.arrange(true).await?;
         let sent = session.use_once(&mut object, 0, Variant::default()).await?;
@@ -114,6 +89,14 @@ pub(super) async fn sequences(
 ) -> Result<(), Stop> {
     let target = session.target;
     let plain = Variant::default();
+    if let Some(time) = target.expires_by_itself() {
+        // At this age an object can still be used.
+        let mut object = session.arrange(true).await?;
+        tokio::time::sleep(time / 2).await;
+        session.use_once(&mut object, 0, plain).await?;
+        session.settle(&mut object).await?;
+        gathered.add(&object);
+    }
     if let Some(spoil) = &target.spoil {
         let mut object = session.arrange(true).await?;
         session.change(&mut object, Action::Spoil, spoil, None, &Vec::new()).await?;
@@ -314,15 +297,23 @@ async fn pair(session: &mut Session<'_>, gathered: &mut Gathered, offset_ns: u64
 }
 
 /// A use, and a change that takes place while it runs.
-pub(super) async fn against_changes(session: &mut Session<'_>, gathered: &mut Gathered) -> Result<(), Stop> {
+pub(super) async fn against_changes(
+    session: &mut Session<'_>,
+    gathered: &mut Gathered,
+    payload: Option<&Value>,
+) -> Result<(), Stop> {
     let target = session.target;
-    let roles =
-        [(Action::Expire, &target.expire), (Action::Reject, &target.reject), (Action::Spoil, &target.spoil)];
+    let roles = [
+        (Action::Expire, &target.expire),
+        (Action::Reject, &target.reject),
+        (Action::Drift, &target.drift),
+        (Action::Spoil, &target.spoil),
+    ];
     let latency = Duration::from_micros(median(&gathered.races.latencies_us).max(1_000));
     for (f, changes) in roles {
         let Some(changes) = changes else { continue };
         for share in [0.0, 0.25, 0.5, 0.75] {
-            during(session, gathered, f, changes, latency.mul_f64(share)).await?;
+            during(session, gathered, f, changes, latency.mul_f64(share), payload).await?;
         }
     }
     if let (Some(_), Some(reject)) = (&target.approve, &target.reject) {
@@ -339,6 +330,7 @@ async fn during(
     f: Action,
     changes: &[Change],
     after: Duration,
+    payload: Option<&Value>,
 ) -> Result<(), Stop> {
     let mut object = session.arrange(true).await?;
     let plain = Variant::default();
@@ -355,6 +347,9 @@ async fn during(
     let operation = session.operation(&object, 0, &wire, plain, &sent);
     object.trial.operations.push(operation);
     session.settle(&mut object).await?;
+    if f == Action::Drift {
+        read_payload(session, &mut object, payload).await?;
+    }
     gathered.add(&object);
     Ok(())
 }

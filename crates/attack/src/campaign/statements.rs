@@ -9,7 +9,7 @@ use super::{Gathered, Options, kills, races};
 use crate::{
     client::{self, Sent, Wire},
     history::{Action, Details, HARNESS, Kind, Operation},
-    proxy::{Proxy, TransactionStatus},
+    proxy::{Proxy, StatementResult, TransactionStatus},
     reproduction::Scenario,
     safety::Stop,
     schedule::{
@@ -50,7 +50,8 @@ pub(super) enum Other<'t> {
     Use,
     /// Two more uses.
     Uses,
-    Change(Action, &'t Request),
+    /// A change by requests, each of which is sent when the one before it has been answered.
+    Change(Action, Vec<&'t Request>),
     /// A change that takes place while the use is held.
     Held(Action, &'t [Change]),
 }
@@ -65,7 +66,8 @@ pub(super) struct Pair<'s, 't, 'g> {
     /// The statement before which the use is held.
     held_before: usize,
     object: Option<Object>,
-    wires: Vec<Wire>,
+    /// By request; a change may be several.
+    wires: Vec<Vec<Wire>>,
 }
 
 impl Other<'_> {
@@ -78,23 +80,37 @@ impl Other<'_> {
         }
     }
 
-    /// The use, and every change that is one request.
+    /// The use, and every change that is either requests, or none.
     pub(super) fn all(target: &Target) -> Vec<Other<'_>> {
-        let changes = [
-            (Action::Expire, &target.expire),
-            (Action::Reject, &target.reject),
-            (Action::Drift, &target.drift),
-            (Action::Spoil, &target.spoil),
-        ];
-        let changes = changes.into_iter().filter_map(|(f, changes)| match changes.as_deref() {
-            Some([Change::Request(request)]) => Some(Other::Change(f, request)),
-            // A request of several would wait for a statement that is held.
-            Some(changes) if !changes.iter().any(|change| matches!(change, Change::Request(_))) => {
-                Some(Other::Held(f, changes))
-            }
-            _ => None,
-        });
+        let changes = changes(target).into_iter().filter_map(|(f, changes)| Other::of(f, changes));
         std::iter::once(Other::Use).chain(changes).collect()
+    }
+}
+
+/// The changes that may take place while a use runs.
+fn changes(target: &Target) -> Vec<(Action, &[Change])> {
+    let roles = [
+        (Action::Expire, &target.expire),
+        (Action::Reject, &target.reject),
+        (Action::Drift, &target.drift),
+        (Action::Spoil, &target.spoil),
+    ];
+    roles.into_iter().filter_map(|(f, changes)| Some((f, changes.as_deref()?))).collect()
+}
+
+impl<'t> Other<'t> {
+    fn of(f: Action, changes: &'t [Change]) -> Option<Self> {
+        let request = |change: &'t Change| match change {
+            Change::Request(request) => Some(request),
+            Change::Sql(_) | Change::Wait(_) => None,
+        };
+        let requests: Vec<&Request> = changes.iter().filter_map(request).collect();
+        if requests.is_empty() {
+            return Some(Self::Held(f, changes));
+        }
+        // The requests are made before the schedule begins.
+        let is_known = requests.iter().all(|request| request.capture.is_empty());
+        (requests.len() == changes.len() && is_known).then_some(Self::Change(f, requests))
     }
 }
 
@@ -142,8 +158,12 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
         let variants = [self.variant, Variant::default(), Variant::default()];
         let mut operations = Vec::new();
         for (index, sent) in responses.iter().enumerate() {
-            let mut operation =
-                self.session.operation(&object, index as i64, &self.wires[index], variants[index], sent);
+            let [wire, others @ ..] = self.wires[index].as_slice() else { continue };
+            let mut operation = self.session.operation(&object, index as i64, wire, variants[index], sent);
+            if !others.is_empty() {
+                let lines = self.wires[index].iter().map(|wire| wire.line.as_str());
+                operation.details.request = Some(lines.collect::<Vec<_>>().join(", "));
+            }
             if let (1, Other::Change(f, _)) = (index, &self.other) {
                 operation.f = *f;
                 operation.kind = match operation.details.status {
@@ -200,10 +220,8 @@ impl<'s, 't, 'g> Pair<'s, 't, 'g> {
 
 /// The statements changed rows.
 fn wrote(step: &Step) -> bool {
-    let writes = |tag: &str| ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|verb| tag.starts_with(verb));
-    step.answer.as_ref().is_some_and(|answer| {
-        answer.results.iter().any(|result| writes(&result.tag) && result.rows.is_none_or(|rows| rows > 0))
-    })
+    let results = step.answer.iter().flat_map(|answer| &answer.results);
+    results.filter_map(StatementResult::changed).any(|rows| rows > 0)
 }
 
 impl Requests for Pair<'_, '_, '_> {
@@ -218,23 +236,26 @@ impl Requests for Pair<'_, '_, '_> {
         let object = self.session.arrange(true).await?;
         let second = match &self.other {
             Other::Use | Other::Uses | Other::Held(..) => {
-                self.session.use_wire(&object, Variant::default())?
+                vec![self.session.use_wire(&object, Variant::default())?]
             }
-            Other::Change(_, request) => self.session.request_wire(&object, request)?,
+            Other::Change(_, requests) => {
+                let wires = requests.iter().map(|request| self.session.request_wire(&object, request));
+                wires.collect::<Result<_, _>>()?
+            }
         };
-        self.wires = vec![self.session.use_wire(&object, self.variant)?, second];
+        self.wires = vec![vec![self.session.use_wire(&object, self.variant)?], second];
         if self.stalls || matches!(self.other, Other::Uses) {
-            self.wires.push(self.session.use_wire(&object, Variant::default())?);
+            self.wires.push(vec![self.session.use_wire(&object, Variant::default())?]);
         }
         self.object = Some(object);
-        self.session.budget.spend(self.wires.len() as u64)
+        self.session.budget.spend(self.wires.iter().map(|wires| wires.len() as u64).sum())
     }
 
     fn start(&mut self, request: usize) -> impl Future<Output = Sent> + Send + 'static {
         let (endpoint, clock) = (self.session.endpoint(), self.session.clock);
         let patience = self.session.budget.patience();
-        let wire = self.wires[request].clone();
-        async move { client::send(&endpoint, &wire, patience, clock).await }
+        let wires = self.wires[request].clone();
+        async move { client::send_in_turn(&endpoint, &wires, patience, clock).await }
     }
 
     async fn judge(&mut self, schedule: &Schedule<Sent>) -> Result<ControlFlow<()>, Stop> {
@@ -335,6 +356,12 @@ pub(super) async fn interleave(
 ) -> Result<(), Stop> {
     const SHARE: f64 = 0.65;
     let max_schedules = options.schedules;
+    for (f, changes) in changes(session.target) {
+        if Other::of(f, changes).is_none() {
+            let what = "mixes requests with `sql` or `wait_ms`, or its requests pass values on";
+            gathered.notes.push(format!("use ∥ {}: not interleaved, since it {what}", f.word()));
+        }
+    }
     let (others, max_time) = others(session, options, SHARE, |other| !matches!(other, Other::Held(..)));
     for other in others {
         let pair = Pair::new(session, gathered, payload, other);
@@ -383,11 +410,11 @@ async fn search(
         _ => done.not_followed.first().map(|first| first.reason.clone()),
     };
     if !done.background.is_empty() {
-        let count = done.background.len();
-        requests
-            .gathered
-            .notes
-            .push(format!("{pair}: {count} kinds of statements are the service's own, and were let through"));
+        let whose = match done.background.len() {
+            1 => "1 kind of statement is the service's own, and was".to_owned(),
+            count => format!("{count} kinds of statements are the service's own, and were"),
+        };
+        requests.gathered.notes.push(format!("{pair}: {whose} let through"));
     }
     requests.gathered.interleaved.push(Interleaved {
         pair,
@@ -466,13 +493,43 @@ pub(super) async fn stall(
             done.explored
         );
         if done.waited > 0 {
-            note.push_str(&format!(
-                "; {} times for {} ms, since that was refused",
-                done.waited,
-                time.as_millis()
-            ));
+            let times = if done.waited == 1 { "once".to_owned() } else { format!("{} times", done.waited) };
+            note.push_str(&format!("; {times} for {} ms, since that was refused", time.as_millis()));
         }
         gathered.notes.push(note);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_change_by_several_requests_is_interleaved() {
+        let other = |drift: &str| {
+            let text = format!(
+                "base_url = \"http://127.0.0.1:1\"\n[arrange]\nrequest = \"POST /a\"\n[use]\nrequest = \"POST /u\"\n\
+                 [drift]\nsteps = [{drift}]\n"
+            );
+            let target = crate::target::parse(text.as_bytes(), Path::new(".")).unwrap();
+            Other::of(Action::Drift, target.drift.as_deref().unwrap()).map(|other| match other {
+                Other::Change(_, requests) => format!("{} requests", requests.len()),
+                Other::Held(_, changes) => format!("{} changes while it is held", changes.len()),
+                Other::Use | Other::Uses => other.name(),
+            })
+        };
+        let (one, two) =
+            ("{ request = \"PUT /edit\" }", "{ request = \"PUT /edit\" }, { request = \"PUT /save\" }");
+        assert_eq!(other(one).as_deref(), Some("1 requests"));
+        assert_eq!(other(two).as_deref(), Some("2 requests"));
+        assert_eq!(
+            other("{ sql = \"select 1\" }, { wait_ms = 5 }").as_deref(),
+            Some("2 changes while it is held")
+        );
+        assert_eq!(other(&format!("{one}, {{ wait_ms = 5 }}")), None);
+        assert_eq!(other("{ request = \"PUT /edit\", capture = { v = \"$.v\" } }"), None);
+    }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     scram::Exchange,
-    statement::SqlError,
+    statement::{SqlError, StatementResult},
     upstream::{Transport, Upstream},
     wire::{self, Fields},
 };
@@ -72,6 +72,14 @@ impl std::error::Error for MonitorError {
 
 /// Space for one read.
 const READ_BYTES: usize = 4 << 10;
+
+/// What a simple query did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) rows: Vec<Vec<Option<String>>>,
+    /// Rows that its statements changed; `None` if none of them is one that changes rows.
+    pub(crate) changed: Option<u64>,
+}
 
 /// A message that was received.
 struct Received {
@@ -163,15 +171,28 @@ impl Monitor {
     /// # Errors
     /// The database refuses the query, or the connection ended.
     pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, MonitorError> {
+        self.execute(sql).await.map(|done| done.rows)
+    }
+
+    /// As [`query`](Self::query), with the number of rows that were changed.
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<Done, MonitorError> {
         self.send(b'Q', &[sql.as_bytes(), &[0]].concat()).await?;
-        let mut rows = Vec::new();
+        let mut done = Done::default();
         let mut failed = None;
         loop {
             let message = self.receive().await?;
             match message.kind {
-                b'D' => rows.push(row(&message.body).ok_or(MonitorError::Protocol("a malformed row"))?),
+                b'D' => {
+                    done.rows.push(row(&message.body).ok_or(MonitorError::Protocol("a malformed row"))?);
+                }
+                b'C' => {
+                    let tag = Fields(&message.body).string().unwrap_or_default();
+                    if let Some(rows) = StatementResult::of(tag).changed() {
+                        *done.changed.get_or_insert(0) += rows;
+                    }
+                }
                 b'E' => failed = Some(sql_error(&message.body)),
-                b'Z' => return failed.map_or(Ok(rows), Err),
+                b'Z' => return failed.map_or(Ok(done), Err),
                 _ => {}
             }
         }

@@ -75,6 +75,12 @@ impl StatementResult {
         let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
         Self { tag, rows }
     }
+
+    /// The number of rows that it changed; `None` of a statement that only reads or controls.
+    pub(crate) fn changed(&self) -> Option<u64> {
+        const VERBS: &[&str] = &["INSERT", "UPDATE", "DELETE", "MERGE"];
+        self.rows.filter(|_| VERBS.iter().any(|verb| self.tag.starts_with(verb)))
+    }
 }
 
 impl fmt::Display for Answer {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Object, Session, answer};
 use crate::{
     history::{Action, Details, HARNESS, Kind},
-    proxy::{Monitor, Upstream},
+    proxy::{Done, Monitor, Upstream},
     safety::Stop,
     target::{Counter, Observe},
     template::{self, Escape},
@@ -79,7 +79,8 @@ impl Session<'_> {
             }
             Counter::Sql(text) => {
                 let sql = self.fill(text, &object.values, Escape::Sql)?;
-                let first = self.sql(&sql).await?;
+                let rows = self.sql(&sql).await?.rows;
+                let first = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
                 first.map(|text| text.parse::<u64>().map_or(Value::String(text), Value::from))
             }
             Counter::Request { request, path } => {
@@ -151,13 +152,16 @@ impl Session<'_> {
                 }
                 return Ok(());
             }
+            let may_be_dead = waits_for[3];
             object.trial.operations.truncate(before);
+            if may_be_dead {
+                self.revive(object).await?;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// The first column of the first row of a statement.
-    pub(super) async fn sql(&mut self, sql: &str) -> Result<Option<String>, Stop> {
+    pub(super) async fn sql(&mut self, sql: &str) -> Result<Done, Stop> {
         let bad = |error: String| Stop::BadInput(format!("`{sql}`: {error}"));
         let mut monitor = match self.monitor.take() {
             Some(monitor) => monitor,
@@ -173,9 +177,8 @@ impl Session<'_> {
                 monitor
             }
         };
-        let rows = monitor.query(sql).await.map_err(|error| bad(error.to_string()));
+        let done = monitor.execute(sql).await.map_err(|error| bad(error.to_string()));
         self.monitor = Some(monitor);
-        let rows = rows?;
-        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+        done
     }
 }
