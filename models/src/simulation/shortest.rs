@@ -7,9 +7,9 @@ use countersign::protocol::Flow;
 use crate::{
     explorer::{Explorable, FairnessClass, Findings, Id, Limits, explore},
     liveness::avoidable,
-    model::{Action, Bounds, Model},
-    properties::{Inevitable, Property},
-    world::{Packed, State},
+    model::{Action, Bounds, Cast, Model},
+    properties::{Inevitable, PromotionState, Property},
+    world::{Attempt, Packed, State},
 };
 
 /// The model's shortest run that violates a property, with any number of faults and crashes: the shrinker
@@ -51,8 +51,15 @@ impl Shortest {
             };
             // A job's deploy ends, and its worker notices: here these are two.
             let noticed = states.windows(2).filter(ends_job).count();
+            // A request is sent again, and its attempt begins: the same.
+            let has_begun =
+                |cast: &Cast, one: &Attempt| cast.retry_of.is_some() && one.stage != PromotionState::Waiting;
+            let resent = states.last().map_or(0, |last| {
+                model.cast().iter().zip(&last.attempts).filter(|(cast, one)| has_begun(cast, one)).count()
+            });
             let actions = path.len() - 1;
-            Some((property, Self { actions, here: actions - given_back.min(actions)..=actions + noticed }))
+            let here = actions - given_back.min(actions)..=actions + noticed + resent;
+            Some((property, Self { actions, here }))
         });
         shortest.collect()
     }

@@ -38,7 +38,7 @@ differences! {
     OtherFaults "other faults"
         "a fault that the model does not have makes it shorter; with the model's own it is as long as there";
     CountedOtherwise "counted otherwise"
-        "one action in one of the two is two in the other: a deploy that ends and a worker that notices, an attempt that ends and gives its lease back";
+        "one action in one of the two is two in the other: a deploy that ends and a worker that notices, a request that is sent again and its attempt that begins, an attempt that ends and gives its lease back";
     TooRare "too rare"
         "none of the first seeds that broke it was in the model's own world, where it takes a certain order of many actions";
     OtherActions "other actions"
