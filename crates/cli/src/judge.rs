@@ -150,6 +150,7 @@ fn searched(
     // Drawn on standard error, and only where that is a terminal.
     let bar = ProgressBar::new_spinner().with_style(spinner()).with_prefix(name.to_owned());
     let mut is_silent = bar.is_hidden();
+    let own = Stopwatch::start();
     let callers = counted(model.bounds().consumers.into(), "caller");
     let mut watch = |progress: Progress| {
         let states = HumanCount(progress.states as u64);
@@ -160,7 +161,7 @@ fn searched(
             progress.depth,
             HumanBytes(progress.bytes as u64),
         ));
-        if is_silent && stopwatch.elapsed() >= SILENCE {
+        if is_silent && own.elapsed() >= SILENCE {
             is_silent = false;
             print_error!(
                 "{name}: {states} states so far with {callers}; --time 60s or fewer --callers limit the search"
