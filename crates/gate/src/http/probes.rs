@@ -9,7 +9,7 @@ use axum::{
 
 use super::{App, Backend, Problem, openapi::ProbeRefusals, views::OkView};
 use crate::instance::health::{Health, Unwell};
-use countersign::service::Deployer;
+use countersign::{service::Deployer, store::Causes};
 
 /// The process answers.
 #[utoipa::path(
@@ -48,7 +48,7 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
         }));
     }
     if let Err(error) = app.store().is_ready().await {
-        tracing::warn!(%error, "not ready");
+        tracing::warn!(error = %Causes(&error), "not ready");
         return Err(Problem::not_ready(
             "The store does not answer, takes no writes, or is not the one that was opened.",
         ));

@@ -1,8 +1,9 @@
-//! The sweeper: a loop that expires pending approvals whose window has passed, each with its event.
+//! The sweeper: a loop that expires pending approvals whose window has passed, each with its event, and that recognises its
+//! store.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
 use super::{
@@ -15,11 +16,14 @@ use super::{
 use crate::http::Metrics;
 use countersign::{
     protocol::{Status, Timestamp},
-    store::{Operations, Swept},
+    store::{Causes, Operations, Swept},
 };
 
 /// The most approvals that one transaction expires.
 const AT_A_TIME: usize = 100;
+
+/// Pause between two readiness checks. A store is recognised by the check before, and an instance may never be probed.
+const RECOGNISES_EVERY: Duration = Duration::from_secs(60);
 
 /// A sweeper, with all that it works with.
 pub struct Sweeper<S> {
@@ -65,7 +69,14 @@ impl<S: Operations + 'static> Sweeper<S> {
         // It begins with everything, and then looks at what was asked for since.
         let (mut after, never) = (Timestamp(0), Notify::new());
         let mut idle = Idle::up_to(self.poll);
+        let mut recognises_at = Instant::now();
         while !self.stop.reached(Phase::Draining) {
+            if recognises_at <= Instant::now() {
+                recognises_at = Instant::now() + RECOGNISES_EVERY;
+                if let Err(error) = self.store.is_ready().await {
+                    warn!(error = %Causes(&error), "not ready");
+                }
+            }
             match self.store.expire_overdue(after, AT_A_TIME).await {
                 Ok(Swept { expired, until }) => {
                     pulse.looked(false);

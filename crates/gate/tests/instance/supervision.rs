@@ -87,3 +87,17 @@ async fn a_store_that_fails_for_too_long_is_noticed() {
         instance.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_checks_its_store_when_it_starts_and_each_minute() {
+    let platform = Platform::new();
+    let store = Arc::new(Breaking::new(platform.store.clone()));
+    store.break_next("is_ready", Break::Fail, 10);
+    let instance = start(&platform, &store);
+    for checks in 1..=3 {
+        tokio::time::sleep(Duration::from_secs(if checks == 1 { 1 } else { 60 })).await;
+        assert_eq!(store.left("is_ready"), 10 - checks);
+    }
+    assert_eq!(instance.health.unwell(), None, "a failed check is for the probe to report");
+    instance.stop().await;
+}

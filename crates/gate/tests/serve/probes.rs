@@ -1,8 +1,9 @@
 //! Probes and metrics on an address of their own.
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
-use crate::process::{Workplace, agent, bearer};
+use crate::process::{Workplace, agent, bearer, eventually};
 
 #[test]
 fn probes_and_metrics_move_to_their_own_address_and_have_descriptors_there() {
@@ -26,4 +27,19 @@ fn probes_and_metrics_move_to_their_own_address_and_have_descriptors_there() {
     assert_eq!(exit, Some(0), "{log}");
     // 64 in any case, 8 for each of 4 workers, 16 for the database, 64 for the probes.
     assert!(log.contains("reserved=176"), "{log}");
+}
+
+#[test]
+fn an_older_copy_under_an_instance_that_was_never_probed_is_not_ready_and_the_log_says_why() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&["--store", "sqlite:gate.db"]);
+    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
+    let count = || database.query_one("SELECT count(*) FROM readiness", [], |row| row.get::<_, u32>(0));
+    eventually(|| (count().expect("it answers") == 1).then_some(()));
+    // As in a copy from before the start of this instance.
+    database.execute("DELETE FROM readiness", []).expect("it answers");
+    assert_eq!(server.ask("GET", "/readyz", None, None).0, 503);
+    let (exit, log) = server.stopped(Signal::TERM);
+    assert_eq!(exit, Some(0), "{log}");
+    assert!(log.contains("it is another one, or an older copy"), "{log}");
 }
