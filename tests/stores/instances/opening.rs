@@ -67,12 +67,14 @@ pub(super) async fn a_password_that_is_wrong_is_in_the_error_and_in_the_log(_: A
     let writer = log.clone();
     // On a thread of its own, whose log is its own.
     let failed = tokio::task::spawn_blocking(move || {
-        let _logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let store = PostgresStore::connect(&url, ids(), &PostgresOptions::default()).await;
             let store = store.expect("the password is right");
             client.batch_execute("ALTER ROLE keeper PASSWORD 'an0ther'").await.expect("the server answers");
+            // A message that another thread is the first to log is off for this thread's log as well.
+            store.is_ready().await.expect_err("it is wrong now");
+            let _logged = tracing_subscriber::fmt().with_writer(move || writer.clone()).set_default();
             let opened = PostgresStore::connect(&url, ids(), &PostgresOptions::default()).await;
             (store.is_ready().await.expect_err("it is wrong now"), opened.err().expect("it is wrong now"))
         })
