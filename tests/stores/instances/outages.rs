@@ -1,11 +1,12 @@
-//! A server that stops, is killed, is slow, or does not answer, and callers that give up.
+//! A server that stops, is killed, is slow, has no room, or does not answer, and callers that give up.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use countersign::{
-    protocol::{Digest, Guards, Refusal, Status, Timestamp},
+    protocol::{Digest, Guards, Outcome, Refusal, Status, Timestamp},
+    service::{Driver, InMemoryDeployer},
     store::{
-        Approvals, Committed, Operations, Plan, StoreError, StoreErrorKind, Team, Tenants,
+        Approvals, Committed, Operations, Outbox, Plan, StoreError, StoreErrorKind, Team, Tenants,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -106,6 +107,58 @@ pub(super) async fn a_statement_that_takes_too_long_is_not_applied(cluster: Arc<
     assert!(!promote_digest(&impatient, &ask, digest).await);
     lock.rollback().await.expect("the server answers");
     assert!(promote(&patient, &ask).await, "and nothing is left of it");
+}
+
+/// Triggers answer as the server does when it cannot extend a file: at a statement, or at the COMMIT.
+pub(super) async fn a_server_without_room_changes_nothing_until_it_has_some(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let client = admin(&cluster.url(), &schema).await;
+    let run = async |sql: &str| client.batch_execute(sql).await.expect("the server answers");
+    run("CREATE FUNCTION no_room() RETURNS TRIGGER LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$")
+    .await;
+    let (flow, deployer) = (flow("atomic-commit"), InMemoryDeployer::default());
+    for table in ["approvals", "stacks", "audit", "jobs"] {
+        for (kind, when) in [("", ""), ("CONSTRAINT", "DEFERRABLE INITIALLY DEFERRED")] {
+            let ask = approved(&store).await;
+            let digest = store.digest(&ask).await.expect("nothing fails");
+            let before = store.stacks(TEAM).await.expect("nothing fails");
+            run(&format!(
+                "CREATE {kind} TRIGGER no_room AFTER INSERT OR UPDATE ON {table} {when} FOR EACH ROW \
+                 EXECUTE FUNCTION no_room()"
+            ))
+            .await;
+            let driver = Driver::new(&flow, &store, &deployer).expect("it is supported");
+            let outcome = driver.promote(&ask, digest).await;
+            let refused =
+                matches!(&outcome, Outcome::Refused { refusal, .. } if *refusal == Refusal::EXECUTE_FAILED);
+            assert!(refused, "{table} {when}: {outcome:?}");
+            let approval = ask.request.approval;
+            let record = store.approval(TEAM, approval).await.expect("nothing fails").expect("it is there");
+            assert_eq!(record.approval.status, Status::Approved, "{table} {when}");
+            assert_eq!(store.job(TEAM, approval).await.expect("nothing fails"), None, "{table} {when}");
+            assert_eq!(store.stacks(TEAM).await.expect("nothing fails"), before, "{table} {when}");
+            run(&format!("DROP TRIGGER no_room ON {table}")).await;
+            assert!(promote(&store, &ask).await, "{table} {when}: there is room again");
+        }
+    }
+}
+
+/// As when another instance hangs in the transaction that settles the job.
+pub(super) async fn a_job_whose_row_is_locked_holds_up_no_other_job(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let (first, second) = (approved(&store).await, approved(&store).await);
+    assert!(promote(&store, &first).await && promote(&store, &second).await);
+    let mut client = admin(&cluster.url(), &schema).await;
+    let lock = client.transaction().await.expect("the server answers");
+    let row = "SELECT seq FROM jobs WHERE approval = $1 FOR UPDATE";
+    lock.query_one(row, &[&first.request.approval]).await.expect("it is there");
+    let leased = async || store.lease_job(1_000_000).await.expect("it answers").map(|lease| lease.approval);
+    assert_eq!(leased().await, Some(second.request.approval));
+    lock.rollback().await.expect("the server answers");
+    assert_eq!(leased().await, Some(first.request.approval));
 }
 
 /// Sends a signal to the server's processes that work for our stores.
