@@ -89,6 +89,8 @@ pub(super) enum Atomic {
     Snapshot,
     /// A unique row.
     UniqueRow,
+    /// The row is deleted, which nothing can do twice.
+    Deleted,
     /// The update compares, and matches what it has written.
     AdmitsOwn,
     /// They are two actions.
@@ -244,8 +246,9 @@ fn consume(item: &Item, before: &[(Item, Role)], object: &str, status: Option<&s
         locked().map(|(read, _)| read).chain([item]).map(|item| expiry(item, before)).collect();
     let expiry = compared.iter().any(|(by_database, _)| *by_database);
     let clock = compared.into_iter().filter_map(|(_, clock)| clock).next_back().filter(|_| !expiry);
-    // A row that is deleted cannot be deleted twice.
-    let (status, why) = if is_deleted || is_compared && admits != Some(Some(true)) {
+    let (status, why) = if is_deleted {
+        (true, Atomic::Deleted)
+    } else if is_compared && admits != Some(Some(true)) {
         (true, Atomic::Conditional)
     } else if locked().next().is_some() {
         (true, Atomic::Locked)

@@ -176,3 +176,16 @@ fn transactions_of_one_unit_are_apart() {
     let chained = learnt(&units, &Promised::default());
     assert!(!chained.toml.contains("atomic"), "{}", chained.toml);
 }
+
+#[test]
+fn a_row_is_deleted_once_and_a_second_change_of_the_object_is_asked_for() {
+    let delete = "DELETE FROM links WHERE token = $1";
+    let deleted = learnt(&[unit(&[(delete, &["tok-1"], "DELETE 1")], false)], &Promised::default());
+    has(&deleted, "# A row is deleted once.\ndo = \"consume\"\nguards = [\"status\"]");
+    asks(&deleted, "is the use refused when the delete changes 0 rows?");
+    let claim = "UPDATE links SET state = 'claimed' WHERE token = $1 AND state = 'open'";
+    let done = "UPDATE links SET state = 'done' WHERE token = $1";
+    let units =
+        [unit(&[(claim, &["tok-1"], "UPDATE 1")], false), unit(&[(done, &["tok-1"], "UPDATE 1")], false)];
+    asks(&learnt(&units, &Promised::default()), "another change of the object: is it the effect?");
+}

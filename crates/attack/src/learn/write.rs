@@ -287,6 +287,11 @@ impl Writer<'_> {
                 if *unique && via == "row" {
                     keys.push("unique = true".to_owned());
                 }
+                if table == self.classified.object {
+                    let question =
+                        self.ask("another change of the object: is it the effect? otherwise it can go");
+                    keys[2].push_str(&question);
+                }
                 if via == "outbox" {
                     let question = self.ask("does a worker do this job once, under the object's key?");
                     keys[2].push_str(&question);
@@ -334,16 +339,17 @@ impl Writer<'_> {
             Atomic::Locked => "# The row was locked when it was read.".to_owned(),
             Atomic::Snapshot => "# The transaction fails if what it read was changed.".to_owned(),
             Atomic::UniqueRow => "# A unique row for each object.".to_owned(),
+            Atomic::Deleted => "# A row is deleted once.".to_owned(),
             Atomic::AdmitsOwn => format!("# The update compares {others}, which a used object meets, too."),
             Atomic::No => format!("# The update does not compare `{column}`: it trusts the earlier read."),
         };
         self.line(&why_comment);
         let mut questions = Vec::new();
-        if *why == Atomic::Conditional {
-            questions.push(
-                "is the use refused when the update changes 0 rows? if not: on_conflict = \"continue\""
-                    .to_owned(),
-            );
+        if matches!(why, Atomic::Conditional | Atomic::Deleted) {
+            let what = if *why == Atomic::Deleted { "delete" } else { "update" };
+            questions.push(format!(
+                "is the use refused when the {what} changes 0 rows? if not: on_conflict = \"continue\""
+            ));
         }
         if *why == Atomic::AdmitsOwn {
             questions.push(
