@@ -139,6 +139,7 @@ impl<S: Outbox + 'static, D: Cancel + 'static> Worker<S, D> {
                     idle.wait(&self.wakeups.jobs, &self.stop).await;
                 }
                 Err(error) => {
+                    self.metrics.job("store_failed");
                     warn!(%error, "no job could be leased");
                     idle.wait(&self.wakeups.jobs, &self.stop).await;
                 }

@@ -109,6 +109,21 @@ async fn a_lease_that_is_lost_and_one_that_the_store_does_not_renew() {
     }
 }
 
+/// By workers that have no job, too: an alert about the store must not need one.
+#[tokio::test(start_paused = true)]
+async fn every_look_for_a_job_that_the_store_does_not_answer() {
+    const FAILED: &str = "launch_jobs_total{outcome=\"store_failed\"}";
+    let (platform, metrics) = (Platform::new(), Metrics::new());
+    let store = Arc::new(Breaking::new(platform.store.clone()));
+    let parts = platform.parts_on(store.clone(), dry_run(Duration::ZERO));
+    let instance = Instance::start(Parts { metrics: metrics.clone(), ..parts });
+    assert_eq!(value(&metrics, FAILED), 0.0);
+    store.set_outage(true);
+    until(|| (value(&metrics, FAILED) > 100.0).then_some(())).await;
+    store.set_outage(false);
+    instance.stop().await;
+}
+
 #[tokio::test]
 async fn a_link_that_is_sent_and_one_that_is_not() {
     let platform = Platform::new();
