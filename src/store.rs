@@ -20,7 +20,7 @@ mod system;
 use std::{future::Future, sync::Arc};
 
 pub use decision::{Decider, Decision, Named, PersonalDecision, Verdict};
-pub use error::{Causes, StoreError, StoreErrorKind};
+pub use error::{Causes, Replaced, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use preflight::{PlatformChecks, StoreChecks};
 pub use records::{

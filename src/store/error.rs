@@ -37,12 +37,29 @@ impl StoreError {
         self.kind
     }
 
+    /// True if the store is not the one that was opened.
+    pub fn is_replaced(&self) -> bool {
+        self.source.is::<Replaced>()
+    }
+
     /// The same cause for a change that certainly did not happen.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn into_not_applied(self) -> Self {
         Self { kind: StoreErrorKind::NotApplied, ..self }
     }
 }
+
+/// The cause of an error: the store is not the one that was opened, but was restored, replaced or moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced(pub String);
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Replaced {}
 
 impl PartialEq for StoreError {
     fn eq(&self, other: &Self) -> bool {

@@ -29,8 +29,8 @@ use crate::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,
         NoticeState, Operations, Outbox, Page, Plan, PlatformChecks, PromotionRequest, Query, Reading,
-        Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team,
-        Tenants, TokenHash, secret::seal_of,
+        Replaced, Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept,
+        Team, Tenants, TokenHash, secret::seal_of,
     },
 };
 
@@ -365,7 +365,7 @@ impl<E: Engine> Operations for SqlStore<E> {
         self.engine.is_in_place()?;
         let mut recognised = self.recognised.lock().await;
         let written = self.engine.perform(recognised.next()).await?;
-        recognised.written(written.ok_or_else(|| StoreError::not_applied(ANOTHER))?);
+        recognised.written(written.ok_or_else(|| StoreError::not_applied(Replaced(ANOTHER.to_owned())))?);
         Ok(())
     }
 }

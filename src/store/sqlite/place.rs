@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::store::StoreError;
+use crate::store::{Replaced, StoreError};
 
 /// Where a database is: its file, its log and its index.
 pub(super) struct Place(Vec<(PathBuf, FileId)>);
@@ -56,9 +56,13 @@ impl Place {
         for (path, id) in &self.0 {
             let metadata = fs::metadata(path);
             let path = path.display();
-            let metadata = metadata.map_err(|error| StoreError::not_applied(format!("{path}: {error}")))?;
+            let metadata = metadata.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => StoreError::not_applied(Replaced(format!("{path} is gone"))),
+                _ => StoreError::not_applied(format!("{path}: {error}")),
+            })?;
             if FileId::of(&metadata) != *id {
-                return Err(StoreError::not_applied(format!("{path} is another file than the open one")));
+                let another = format!("{path} is another file than the open one");
+                return Err(StoreError::not_applied(Replaced(another)));
             }
             if metadata.permissions().readonly() {
                 return Err(StoreError::not_applied(format!("{path} is read-only")));

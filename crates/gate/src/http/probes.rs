@@ -49,9 +49,11 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
     }
     if let Err(error) = app.store().is_ready().await {
         tracing::warn!(error = %Causes(&error), "not ready");
-        return Err(Problem::not_ready(
-            "The store does not answer, takes no writes, or is not the one that was opened.",
-        ));
+        return Err(Problem::not_ready(if error.is_replaced() {
+            "The store is not the one that was opened: it was restored or replaced. Restart the instance to go on with it."
+        } else {
+            "The store does not answer, or takes no writes."
+        }));
     }
     Ok(Json(OkView { ok: true }))
 }

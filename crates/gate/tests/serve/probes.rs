@@ -1,7 +1,10 @@
 //! Probes and metrics on an address of their own.
 
+use std::fs;
+
 use rusqlite::Connection;
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::process::{Workplace, agent, bearer, eventually};
 
@@ -42,4 +45,22 @@ fn an_older_copy_under_an_instance_that_was_never_probed_is_not_ready_and_the_lo
     let (exit, log) = server.stopped(Signal::TERM);
     assert_eq!(exit, Some(0), "{log}");
     assert!(log.contains("it is another one, or an older copy"), "{log}");
+}
+
+/// After a restore the instance has to be restarted, which no other trouble of the store needs.
+#[test]
+fn a_replaced_store_is_named_as_such() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&["--store", "sqlite:gate.db"]);
+    let ready = || {
+        let mut answer = agent().get(format!("{}/readyz", server.url)).call().expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("text");
+        (answer.status().as_u16(), text.parse::<Value>().expect("JSON")["detail"].to_string())
+    };
+    assert_eq!(ready().0, 200);
+    fs::rename(workplace.path("gate.db"), workplace.path("moved.db")).expect("it is there");
+    let (status, detail) = ready();
+    assert!(status == 503 && detail.contains("not the one that was opened"), "{status} {detail}");
+    let (_, log) = server.stopped(Signal::TERM);
+    assert!(log.contains("gate.db is gone"), "{log}");
 }
