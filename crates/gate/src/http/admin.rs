@@ -119,8 +119,8 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
     }
 }
 
-/// Gives up on a deploy that has not ended: its command is not started any more, and the target counts as failed. A command
-/// that runs already is not stopped.
+/// Gives up on a deploy that has not started: its command is not started any more, and the target counts as failed. A command
+/// that runs already is not stopped, and its own end decides.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/promotions/{id}/give-up",
@@ -149,6 +149,7 @@ pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
         tracing::warn!(%approval, by, "an administrator gives up on a deploy");
         let output = format!("given up by {by}");
         store.log_deploy(DeployLog { approval, ended_at: mine.now(), exit_code: None, output }).await?;
+        mine.metrics().deploy("failed");
         Ok(Json(GivenUpView { ok: true, id: approval, status: record.approval.status.to_string() }))
     })
     .await?

@@ -1,12 +1,12 @@
 //! Deploys from outside: a deploy that cannot be started is not lost, and deploys of one target do not overlap.
 
-use std::{fs, net::TcpStream, process::Command};
+use std::{fs, net::TcpStream};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{Server, Workplace, ask_as, bearer, decide, eventually},
+    process::{Server, Workplace, ask_as, bearer, decide, eventually, with_descriptors},
     promote::{promote, requested, shop, target},
 };
 
@@ -72,16 +72,7 @@ fn idle_connections_leave_descriptors_for_a_deploy() {
         "--config",
         &config,
     ]);
-    let mut limited = Command::new("/bin/sh");
-    limited.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(gate.get_program()).args(gate.get_args());
-    for (name, value) in gate.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    limited.current_dir(gate.get_current_dir().expect("it is set"));
-    let server = Server::start(limited);
+    let server = Server::start(with_descriptors(&gate, 200));
     let shop = shop(&server);
     let approval = requested(&server, &shop);
     assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
@@ -178,6 +169,7 @@ fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
     assert_eq!((status, &answer["status"]), (200, &json!("executed")), "{answer}");
     eventually(|| (target(&server, &shop) == "failed").then_some(()));
     assert_eq!(admin(&server, &approval).1["code"], "deploy_ended");
+    assert!(metrics().contains("\ndeploys_total{outcome=\"failed\"} 1\n"), "{}", metrics());
     // It was not started although it could be.
     fs::copy("/bin/true", &program).expect("there is one");
     assert_eq!(server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"], "failed");

@@ -160,6 +160,21 @@ pub(crate) fn bare(args: &[&str]) -> Command {
     command
 }
 
+/// The same command, with at most this number of file descriptors.
+pub(crate) fn with_descriptors(gate: &Command, limit: u32) -> Command {
+    let mut limited = Command::new("/bin/sh");
+    let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(gate.get_program()).args(gate.get_args());
+    for (name, value) in gate.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.current_dir(gate.get_current_dir().expect("it is set"));
+    limited
+}
+
 pub(crate) fn finished(args: &[&str]) -> Output {
     bare(args).output().expect("the binary was built")
 }
