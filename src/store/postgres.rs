@@ -97,6 +97,8 @@ pub enum OpenError {
     Tls(String),
     /// The server is older than PostgreSQL 12.
     TooOld(String),
+    /// The role may not do this.
+    MayNot(&'static str),
     /// Its tables are not those that this version knows.
     Schema(SchemaError),
     /// With these settings it may forget commits in a crash, and a used approval is usable again.
@@ -118,6 +120,7 @@ impl fmt::Display for OpenError {
             Self::Url(error) => write!(f, "not a PostgreSQL URL: {}", Causes(error)),
             Self::Server(error) => write!(f, "PostgreSQL: {}", Causes(error)),
             Self::Tls(why) => write!(f, "PostgreSQL over TLS: {why}"),
+            Self::MayNot(what) => write!(f, "PostgreSQL: the role may not {what}"),
             Self::TimedOut => f.write_str("PostgreSQL does not answer in time"),
             Self::TooOld(version) => {
                 write!(f, "PostgreSQL {version} is too old (version 12 or later is required)")
@@ -131,6 +134,7 @@ impl fmt::Display for OpenError {
             Self::OtherStrategy { own } => {
                 let others =
                     if own.locks_teams() { "serializable" } else { "another strategy than serializable" };
+                let own = own.as_str().replace('_', "-");
                 write!(
                     f,
                     "the database is used with {others}, and this instance has {own}: together they could create two \

@@ -53,9 +53,31 @@ pub(super) async fn pending(server: &Server, options: &PostgresOptions) -> Resul
         if !applied.is_empty() && missing.is_empty() {
             agrees(&client, options.cas).await?;
         }
+        may_write(&client, !applied.is_empty(), missing.is_empty()).await?;
         Ok((!applied.is_empty()).then_some(missing.len()))
     };
     driven(&mut Some(driver), look).await
+}
+
+/// Checks that the role may do what a start and its requests need: what cannot be tried without a change.
+async fn may_write(client: &Client, has_tables: bool, is_current: bool) -> Result<(), OpenError> {
+    const MAY: &str = "SELECT current_setting('transaction_read_only') = 'off', \
+        COALESCE(has_schema_privilege(current_schema(), 'CREATE'), \
+        has_database_privilege(current_database(), 'CREATE'))";
+    const MAY_WRITE: &str = "SELECT has_table_privilege('approvals', 'SELECT') \
+        AND has_table_privilege('approvals', 'INSERT') AND has_table_privilege('approvals', 'UPDATE') \
+        AND has_table_privilege('approvals', 'DELETE')";
+    let may = client.query_one(MAY, &[]).await.map_err(OpenError::Server)?;
+    if !may.get::<_, bool>(0) {
+        return Err(OpenError::MayNot("write: transactions are read-only"));
+    }
+    if !is_current && !may.get::<_, bool>(1) {
+        return Err(OpenError::MayNot("create tables"));
+    }
+    if has_tables && !client.query_one(MAY_WRITE, &[]).await.map_err(OpenError::Server)?.get::<_, bool>(0) {
+        return Err(OpenError::MayNot("write to the tables"));
+    }
+    Ok(())
 }
 
 async fn is_young_enough(client: &Client) -> Result<(), OpenError> {
@@ -70,11 +92,17 @@ async fn is_young_enough(client: &Client) -> Result<(), OpenError> {
 async fn bring_up_to_date(client: &mut Client, options: &PostgresOptions) -> Result<(), OpenError> {
     is_young_enough(client).await?;
     let mut setup = format!("SET client_min_messages = warning; SELECT pg_advisory_lock({LOCK});");
-    if let Some(schema) = &options.schema {
-        let schema = quoted(schema);
-        setup.push_str(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema};"));
-    }
     client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+    if let Some(schema) = &options.schema {
+        const THERE: &str = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+        // Even IF NOT EXISTS needs the right to create one.
+        setup.clear();
+        if client.query_opt(THERE, &[schema]).await.map_err(OpenError::Server)?.is_none() {
+            setup.push_str(&format!("CREATE SCHEMA {};", quoted(schema)));
+        }
+        setup.push_str(&format!("SET search_path = {};", quoted(schema)));
+        client.batch_execute(&setup).await.map_err(OpenError::Server)?;
+    }
     if options.refuse_volatile {
         keeps_commits(client, options).await?;
     }

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    process::{Server, Workplace, ask_as, bearer, decide, eventually},
+    process::{Server, Workplace, ask_as, bare, bearer, decide, eventually, postgresql, refusal},
     promote::{promote, requested, shop, target},
 };
 
@@ -88,6 +88,33 @@ fn old_approvals_are_archived_and_deleted_while_the_server_runs() {
         server.post(&format!("/api/v1/stacks/{shop}/promote"), &serde_json::json!({"to": "production"})).0,
         202
     );
+}
+
+/// An operator archives with the server's configuration, where the secret and the deploy command may not be.
+#[test]
+fn neither_a_secret_nor_a_deploy_command_is_needed() {
+    let workplace = Workplace::new();
+    workplace.serve(&STORE).stopped(Signal::TERM);
+    let config = "store = \"sqlite:gate.db\"\nsecret_file = \"nowhere\"\n[deployer]\ncommand = [\"/nowhere/deploy\"]\n";
+    let config = workplace.write("gate.toml", config);
+    let mut command = bare(&["archive", "--older-than", "90d", "--config", &config]);
+    let output = command.current_dir(workplace.path(".")).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), &*said), (Some(0), "0 approvals were archived\n"));
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made() {
+    let workplace = Workplace::new();
+    let said = String::from_utf8(archive(&workplace, "90d").stderr).expect("text");
+    assert!(said.contains("sqlite:gate.db: there is no store of a gate"), "{said}");
+    assert!(!workplace.path("gate.db").exists() && !workplace.path("archive.ndjson").exists());
+    let Some(cluster) = postgresql() else { return };
+    for _ in 0..2 {
+        let said =
+            refusal(&mut workplace.gate(&["archive", "--older-than", "90d", "--store", &cluster.url()]));
+        assert!(said.contains("there is no store of a gate"), "{said}");
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! `check`: it says whether all of it would work, and leaves everything as it was.
 
-use std::{collections::BTreeSet, ffi::OsString, fs, net::TcpListener};
+use std::{
+    collections::BTreeSet, ffi::OsString, fs, net::TcpListener, os::unix::fs::PermissionsExt,
+    process::Command,
+};
 
 use rustix::process::Signal;
 
-use crate::process::{Workplace, postgresql, stdout};
+use crate::process::{SECRET, Workplace, bare, postgresql, refusal, stdout, with_descriptors};
 
 /// The report about this store, if the configuration is valid.
 fn checked(workplace: &Workplace, store: &str) -> String {
@@ -54,6 +57,93 @@ fn a_server_is_asked_and_nothing_is_made_in_it() {
     workplace.serve(&["--store", &url]).stopped(Signal::TERM);
     let said = checked(&workplace, &url);
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_role_that_may_not_do_what_a_start_needs_is_refused() {
+    let Some(cluster) = postgresql() else { return };
+    let psql = |sql: &str| {
+        let mut command = Command::new(cluster.program("psql"));
+        let status = command.args(["-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &cluster.url()]).status();
+        assert!(status.expect("it is installed").success(), "{sql}");
+    };
+    let workplace = Workplace::new();
+    let url = cluster.url().replace(&format!("{}@", cluster.user()), "gate@");
+    psql("CREATE ROLE gate LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    let said = workplace.refusal_of_check(&["--store", &url]);
+    assert!(said.contains("the role may not create tables"), "{said}");
+    psql("GRANT CREATE ON SCHEMA public TO gate");
+    assert!(checked(&workplace, &url).contains("its tables would be made"));
+    psql("ALTER ROLE gate SET default_transaction_read_only = on");
+    let said = workplace.refusal_of_check(&["--store", &url]);
+    assert!(said.contains("transactions are read-only"), "{said}");
+    psql("ALTER ROLE gate RESET ALL");
+    workplace.serve(&["--store", &cluster.url()]).stopped(Signal::TERM);
+    psql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO gate");
+    let said = workplace.refusal_of_check(&["--store", &url]);
+    assert!(said.contains("the role may not write to the tables"), "{said}");
+    // A schema of its own that is there needs no right to create one.
+    psql("CREATE SCHEMA own AUTHORIZATION gate");
+    let config = workplace.write("gate.toml", "[postgres]\nschema = \"own\"\n");
+    workplace.serve(&["--store", &url, "--config", &config]).stopped(Signal::TERM);
+}
+
+#[test]
+fn too_few_file_descriptors_are_refused_as_by_a_server() {
+    let workplace = Workplace::new();
+    let gate = workplace.gate(&["check", "--listen", "127.0.0.1:0", "--store", "memory"]);
+    let said = refusal(&mut with_descriptors(&gate, 100));
+    assert!(said.contains("100 file descriptors are not enough"), "{said}");
+}
+
+#[test]
+fn addresses_of_a_running_gate_are_remarks_and_those_of_other_programs_are_refused() {
+    let workplace = Workplace::new();
+    let listening = |listen: &str, probes: &str| {
+        let config = workplace.write("gate.toml", &format!("probe_listen = \"{probes}\"\n"));
+        workplace.gate(&["check", "--listen", listen, "--store", "memory", "--config", &config])
+    };
+    let config = workplace.write("gate.toml", "probe_listen = \"127.0.0.1:0\"\n");
+    let mut server = workplace.serve(&["--store", "memory", "--config", &config]);
+    let probes = server.line();
+    let probes = probes.strip_prefix("probes on http://").expect("an address");
+    let main = server.url.strip_prefix("http://").expect("an address").to_owned();
+    let said = stdout(&listening(&main, probes).output().expect("it runs"));
+    assert!(said.starts_with("all of it would work"), "{said}");
+    for address in [&*main, probes] {
+        assert!(said.contains(&format!("\na running gate has {address}\n")), "{said}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().expect("it has one").to_string();
+    let said = refusal(&mut listening("127.0.0.1:0", &taken));
+    assert!(said.contains(&format!("cannot listen on {taken}")), "{said}");
+}
+
+#[test]
+fn what_was_not_tried_and_what_goes_nowhere_is_named() {
+    let workplace = Workplace::new();
+    let config = workplace.write("gate.toml", "[notifier]\nsmtp = \"smtps://mail.invalid\"\n");
+    let args = ["check", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
+    let said = stdout(&workplace.gate(&args).output().expect("it runs"));
+    assert!(said.ends_with("\nnot tried: the mail server\n"), "{said}");
+    workplace.write("secret", &format!("{SECRET}\n"));
+    let mut gate =
+        bare(&["check", "--listen", "127.0.0.1:0", "--store", "memory", "--secret-file", "secret"]);
+    gate.args(["--public-url", "https://gate.example.com"]).current_dir(workplace.path("."));
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(workplace.path("secret"), open).expect("it is the test's");
+    let said = String::from_utf8(gate.output().expect("it runs").stderr).expect("text");
+    for warning in [
+        "WARNING: every deploy is a dry run",
+        "WARNING: links are sent to no approver",
+        "may read the secret in secret",
+    ] {
+        assert!(said.contains(warning), "{said}");
+    }
+    fs::set_permissions(workplace.path("secret"), fs::Permissions::from_mode(0o600))
+        .expect("it is the test's");
+    let said = String::from_utf8(gate.output().expect("it runs").stderr).expect("text");
+    assert!(!said.contains("may read the secret"), "{said}");
 }
 
 #[test]

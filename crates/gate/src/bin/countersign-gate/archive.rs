@@ -9,19 +9,20 @@ use std::{
 };
 
 use countersign::store::{
-    StoreError,
+    RandomIds, StoreError,
     sql::{Engine, SqlStore},
 };
-use countersign_gate::instance::system_clock::SecretIds;
 use countersign_terminal::{BadInput, Exit, print_error};
 use tokio::task::JoinSet;
 
 use crate::{
     args::ArchiveArgs,
     serve::{
+        config::Config,
         open::{self, Opened},
         runtime,
-        settings::Settings,
+        settings::StoreSettings,
+        values::StoreAddress,
     },
 };
 
@@ -29,22 +30,29 @@ use crate::{
 const BATCH: usize = 64;
 
 pub(crate) fn run(args: &ArchiveArgs) -> Result<Exit, BadInput> {
-    let settings = Settings::gather(&args.serve)?;
-    let mut output = Output::open(args.output.as_deref())?;
+    // Neither a secret nor a deploy command is needed, or looked for.
+    let settings = StoreSettings::of(&args.serve, &Config::of(&args.serve)?)?;
     let age_ms = u64::try_from(args.older_than.as_millis()).unwrap_or(u64::MAX);
     runtime()?.block_on(async {
-        let ids = Arc::new(SecretIds::new(&settings.secret));
-        let archived = match open::open(&settings, ids).await? {
-            Opened::Memory(_) => {
-                return Err(BadInput::plain(
-                    "a store in memory has nothing to archive",
-                    "expected the store of a gate, as in `--store sqlite:countersign.db`",
-                ));
-            }
+        let expected = "expected the store of a gate, as in `--store sqlite:countersign.db`";
+        let nothing = || BadInput::plain("a store in memory has nothing to archive", expected);
+        if settings.address == StoreAddress::Memory {
+            return Err(nothing());
+        }
+        if open::pending(&settings).await?.is_none() {
+            let found = format!("{}: there is no store of a gate", settings.address);
+            return Err(BadInput::plain(&found, expected));
+        }
+        let mut output = Output::open(args.output.as_deref())?;
+        let archived = match open::open(&settings, Arc::new(RandomIds::new())).await? {
+            Opened::Memory(_) => return Err(nothing()),
             Opened::Sqlite(store) => archive(&store, age_ms, &mut output).await,
             Opened::Postgres(store) => archive(&store, age_ms, &mut output).await,
         }?;
-        print_error!("{archived} approvals were archived");
+        match archived {
+            1 => print_error!("1 approval was archived"),
+            _ => print_error!("{archived} approvals were archived"),
+        }
         Ok(Exit::Expected)
     })
 }

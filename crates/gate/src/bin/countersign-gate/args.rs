@@ -48,7 +48,7 @@ const CHECK_HELP: &str = "\
 Takes the options of `serve`. Nothing is created, and nothing is changed.
 
 Exit codes:
-  0  the configuration is valid, and everything that it names is reachable
+  0  the configuration is valid, and the store and the addresses can be used; it says what was not tried
   2  bad usage, a bad configuration, or a missing resource";
 
 const ARCHIVE_HELP: &str = "\

@@ -82,7 +82,7 @@ fn open(runtime: &Runtime, folder: &Path, secret: &Secret) -> Result<Gate, BadIn
     runtime.block_on(async {
         let listeners = Listeners::open(&settings).await?;
         let ids = Arc::new(SecretIds::new(secret));
-        serve::open::open(&settings, Arc::clone(&ids)).await?.open_gate(
+        serve::open::open(&settings.store, ids.clone()).await?.open_gate(
             settings,
             ids,
             listeners,

@@ -1,7 +1,7 @@
 //! `countersign-gate serve`: from settings to a running gate, until a signal stops it; and `check`, its dry run.
 
 mod check;
-mod config;
+pub(crate) mod config;
 mod descriptors;
 mod folders;
 pub(crate) mod gate;
@@ -18,7 +18,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use countersign_gate::{
     http::Metrics,
-    instance::system_clock::{Secret, SecretIds},
+    instance::{
+        deploy::DeployMethod,
+        system_clock::{Secret, SecretIds},
+    },
 };
 use tokio::{
     net::{TcpListener, lookup_host},
@@ -41,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
     runtime()?.block_on(async {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
-        let store = open::open(&settings, Arc::clone(&ids)).await?;
+        let store = open::open(&settings.store, ids.clone()).await?;
         let log = logging::begin(settings.log)?;
         let listeners = Listeners::open(&settings).await?;
         descriptors::reserve(&mut settings)?;
@@ -76,7 +79,7 @@ pub(crate) fn check(args: &ServeArgs) -> Result<Exit, BadInput> {
     let settings = Settings::gather(args)?;
     runtime()?.block_on(async {
         warn_of_dangers(&settings).await?;
-        check::check(&settings).await?;
+        check::check(settings).await?;
         Ok(Exit::Expected)
     })
 }
@@ -141,6 +144,16 @@ fn warn(settings: &Settings, is_here_only: bool) -> Result<(), BadInput> {
             "WARNING: {} can be reached from other machines without TLS: tokens and links can be read on the way. \
              Put a TLS proxy in front, and set its address with --public-url https://…",
             settings.listen.0
+        );
+    }
+    if has_https && matches!(settings.method, DeployMethod::DryRun(_)) {
+        print_error!(
+            "WARNING: every deploy is a dry run, which runs nothing: there is no [deployer] with a `command`"
+        );
+    }
+    if has_https && settings.notifier.remote().is_none() {
+        print_error!(
+            "WARNING: links are sent to no approver, but written to a folder: [notifier] has neither `smtp` nor `webhook`"
         );
     }
     let secrets = [&settings.secret].into_iter().chain(&settings.earlier_secrets);

@@ -24,7 +24,7 @@ pub(crate) fn reserve(settings: &mut Settings) -> Result<(), BadInput> {
     let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let reserved = FIXED
         .saturating_add(many(settings.workers.count).saturating_mul(PER_WORKER))
-        .saturating_add(many(settings.postgres.connections.get()))
+        .saturating_add(many(settings.store.postgres.connections.get()))
         .saturating_add(if settings.probe_listen.is_some() { PROBES } else { 0 });
     let wanted = many(settings.http.max_connections);
     let limit = raised_to(wanted.saturating_add(reserved));

@@ -1,7 +1,7 @@
 //! The secret: from a file, from systemd, or, for development, from the environment; and a process that shows it to none
 //! of its commands.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use countersign_gate::instance::system_clock::Secret;
 use countersign_terminal::{BadInput, print_error};
@@ -14,6 +14,8 @@ const CREDENTIAL: &str = "countersign-secret";
 /// The longest secret file, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
+const READABLE_BY_ALL: u32 = 0o004;
+
 /// The secret in this file, without the line break at its end.
 pub(crate) fn from_file(path: &Path) -> Result<Secret, BadInput> {
     let refused = |why: &str| {
@@ -22,7 +24,14 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, BadInput> {
             "expected a file with at least 32 random bytes as text: head -c 32 /dev/urandom | base64 > secret",
         )
     };
-    let length = path.metadata().map_err(|error| refused(&error.to_string()))?.len();
+    let metadata = path.metadata().map_err(|error| refused(&error.to_string()))?;
+    if metadata.permissions().mode() & READABLE_BY_ALL != 0 {
+        print_error!(
+            "WARNING: every user of this machine may read the secret in {} (chmod o-r)",
+            path.display()
+        );
+    }
+    let length = metadata.len();
     if length > LONGEST {
         return Err(refused(&format!("it has {length} bytes, and {LONGEST} are the most")));
     }

@@ -39,9 +39,7 @@ use countersign_terminal::{BadInput, input, input::closest};
 
 /// The server's settings.
 pub(crate) struct Settings {
-    pub(crate) store: StoreAddress,
-    pub(crate) cas: Cas,
-    pub(crate) postgres: PostgresOptions,
+    pub(crate) store: StoreSettings,
     pub(crate) listen: Listen,
     /// Of probes and metrics, if they have their own.
     pub(crate) probe_listen: Option<Listen>,
@@ -60,6 +58,13 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     pub(crate) http: http::Settings,
     pub(crate) log: LogFormat,
+}
+
+/// The store, and how it is used: all that a command needs which does not serve.
+pub(crate) struct StoreSettings {
+    pub(crate) address: StoreAddress,
+    pub(crate) cas: Cas,
+    pub(crate) postgres: PostgresOptions,
 }
 
 /// The order of the steps, and whether it is the one to use.
@@ -111,19 +116,8 @@ impl Settings {
         let operators = operators(args, config, forbid_self_approval)?;
         let public_url =
             args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));
-        let postgres = PostgresOptions::default();
-        let cas = strategy(args, config)?;
         Ok(Self {
-            store: store(args, config)?,
-            cas,
-            postgres: PostgresOptions {
-                cas,
-                schema: file.postgres.schema.clone(),
-                connections: file.postgres.connections.map_or(postgres.connections, NonZeroUsize::from),
-                refuse_volatile: !file.postgres.allow_data_loss.unwrap_or_default(),
-                statement_timeout: time(&file.postgres.statement_timeout, postgres.statement_timeout),
-                ..postgres
-            },
+            store: StoreSettings::of(args, config)?,
             listen: args
                 .listen
                 .clone()
@@ -151,7 +145,35 @@ impl Settings {
     }
 }
 
+impl StoreSettings {
+    pub(crate) fn of(args: &ServeArgs, config: &Config) -> Result<Self, BadInput> {
+        let table = &config.file.postgres;
+        let (postgres, cas) = (PostgresOptions::default(), strategy(args, config)?);
+        Ok(Self {
+            address: store(args, config)?,
+            cas,
+            postgres: PostgresOptions {
+                cas,
+                schema: table.schema.clone(),
+                connections: table.connections.map_or(postgres.connections, NonZeroUsize::from),
+                refuse_volatile: !table.allow_data_loss.unwrap_or_default(),
+                statement_timeout: time(&table.statement_timeout, postgres.statement_timeout),
+                ..postgres
+            },
+        })
+    }
+}
+
 impl NotifierSettings {
+    /// Where links are sent to, if it is another machine or program.
+    pub(crate) fn remote(&self) -> Option<&'static str> {
+        match self.way {
+            Way::Folder { .. } => None,
+            Way::Smtp(_) => Some("the mail server"),
+            Way::Webhook { .. } => Some("the webhook"),
+        }
+    }
+
     /// The channel of a server that operators reach here.
     pub(crate) fn channel(self, public_url: &str) -> Result<Channel, BadInput> {
         Ok(match self.way {
