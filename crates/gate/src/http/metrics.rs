@@ -320,6 +320,13 @@ mod tests {
                 continue;
             }
             assert!(names.iter().any(|name| expression.contains(name.as_str())), "{expression}");
+            // Series with different outcomes match only where the label is ignored.
+            for word in [" unless ", " and "] {
+                let Some((left, right)) = expression.split_once(word) else { continue };
+                let outcome = |side: &str| side.split("outcome=").nth(1).map(|rest| rest[..4].to_owned());
+                let is_ignored = right.starts_with("ignoring(outcome) ");
+                assert!(is_ignored || outcome(left) == outcome(right), "{expression}");
+            }
             used += 1;
         }
         assert!(used > 5, "{used}");
