@@ -37,7 +37,7 @@ impl StoreError {
         self.kind
     }
 
-    /// True if the store is not the one that was opened.
+    /// True if this is not the store that was opened.
     pub fn is_replaced(&self) -> bool {
         self.source.is::<Replaced>()
     }
@@ -49,7 +49,7 @@ impl StoreError {
     }
 }
 
-/// The cause of an error: the store is not the one that was opened, but was restored, replaced or moved.
+/// The cause of an error: this is not the store that was opened: it was restored, replaced or moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced(pub String);
 

@@ -50,7 +50,7 @@ pub(super) async fn readyz<B: Backend, D: Deployer + 'static>(
     if let Err(error) = app.store().is_ready().await {
         tracing::warn!(error = %Causes(&error), "not ready");
         return Err(Problem::not_ready(if error.is_replaced() {
-            "The store is not the one that was opened: it was restored or replaced. Restart the instance to go on with it."
+            "This is not the store that was opened: it was restored or replaced. Restart the instance to go on with it."
         } else {
             "The store does not answer, or takes no writes."
         }));

@@ -60,7 +60,7 @@ fn a_replaced_store_is_named_as_such() {
     assert_eq!(ready().0, 200);
     fs::rename(workplace.path("gate.db"), workplace.path("moved.db")).expect("it is there");
     let (status, detail) = ready();
-    assert!(status == 503 && detail.contains("not the one that was opened"), "{status} {detail}");
+    assert!(status == 503 && detail.contains("not the store that was opened"), "{status} {detail}");
     let (_, log) = server.stopped(Signal::TERM);
     assert!(log.contains("gate.db is gone"), "{log}");
 }
