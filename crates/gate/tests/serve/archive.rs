@@ -16,9 +16,10 @@ use crate::{
 };
 
 const STORE: [&str; 2] = ["--store", "sqlite:gate.db"];
+const FILE: &str = "archive.ndjson";
 
-fn archive(workplace: &Workplace, age: &str) -> Output {
-    let args = ["archive", "--older-than", age, "--output", "archive.ndjson"];
+fn archive(workplace: &Workplace, age: &str, output: &str) -> Output {
+    let args = ["archive", "--older-than", age, "--output", output];
     let mut command: Command = workplace.gate(&[&args, &STORE[..]].concat());
     command.output().expect("it runs")
 }
@@ -27,6 +28,15 @@ fn rejected(workplace: &Workplace, server: &Server) -> String {
     let approval = requested(server, &shop(server));
     assert_eq!(decide(&workplace.link(&approval), "reject"), 303);
     approval
+}
+
+/// Ages all approvals of the store.
+fn age_by_100_days(workplace: &Workplace, approvals: usize) {
+    let hundred_days_ms = 100 * 24 * 60 * 60 * 1000_i64;
+    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
+    let aged = "UPDATE approvals SET created_at = created_at - ?1, expires_at = expires_at - ?1, \
+                decided_at = decided_at - ?1";
+    assert_eq!(database.execute(aged, [hundred_days_ms]).expect("the schema is known"), approvals);
 }
 
 fn status_of(server: &Server, approval: &str) -> u16 {
@@ -46,19 +56,14 @@ fn old_approvals_are_archived_and_deleted_while_the_server_runs() {
     eventually(|| (target(&server, &shop) == "healthy").then_some(()));
     let (exit, log) = server.stopped(Signal::TERM);
     assert_eq!(exit, Some(0), "{log}");
-    let hundred_days_ms = 100 * 24 * 60 * 60 * 1000_i64;
-    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
-    let aged = "UPDATE approvals SET created_at = created_at - ?1, expires_at = expires_at - ?1, \
-                decided_at = decided_at - ?1";
-    assert_eq!(database.execute(aged, [hundred_days_ms]).expect("the schema is known"), 3);
-    drop(database);
+    age_by_100_days(&workplace, 3);
 
     let server = workplace.serve(&STORE);
     let young = rejected(&workplace, &server);
-    let output = archive(&workplace, "90d");
+    let output = archive(&workplace, "90d", FILE);
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!((output.status.code(), &*said), (Some(0), "2 approvals were archived\n"));
-    let file = workplace.path("archive.ndjson");
+    let file = workplace.path(FILE);
     assert_eq!(fs::metadata(&file).expect("it was made").permissions().mode() & 0o777, 0o600);
     let lines = fs::read_to_string(&file).expect("text");
     let archived: Vec<Value> = lines.lines().map(|line| line.parse().expect("JSON")).collect();
@@ -81,7 +86,7 @@ fn old_approvals_are_archived_and_deleted_while_the_server_runs() {
         assert_eq!(status_of(&server, approval), status);
     }
     // Again there is nothing, and the archive stays as it is.
-    assert_eq!(archive(&workplace, "90d").status.code(), Some(0));
+    assert_eq!(archive(&workplace, "90d", FILE).status.code(), Some(0));
     assert_eq!(fs::read_to_string(&file).expect("text"), lines);
     // The next promotion of that target is served as before.
     assert_eq!(
@@ -106,7 +111,7 @@ fn neither_a_secret_nor_a_deploy_command_is_needed() {
 #[test]
 fn a_store_that_is_not_there_is_not_made() {
     let workplace = Workplace::new();
-    let said = String::from_utf8(archive(&workplace, "90d").stderr).expect("text");
+    let said = String::from_utf8(archive(&workplace, "90d", FILE).stderr).expect("text");
     assert!(said.contains("sqlite:gate.db: there is no store of a gate"), "{said}");
     assert!(!workplace.path("gate.db").exists() && !workplace.path("archive.ndjson").exists());
     let Some(cluster) = postgresql() else { return };
@@ -117,11 +122,34 @@ fn a_store_that_is_not_there_is_not_made() {
     }
 }
 
+/// Not every system has a device that is always full.
+#[test]
+fn an_archive_without_room_deletes_nothing() {
+    const FULL: &str = "/dev/full";
+    if !fs::exists(FULL).expect("it can be looked for") {
+        return;
+    }
+    let workplace = Workplace::new();
+    let server = workplace.serve(&STORE);
+    let old = [rejected(&workplace, &server), rejected(&workplace, &server)];
+    age_by_100_days(&workplace, old.len());
+    let output = archive(&workplace, "90d", FULL);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("nothing was deleted that is not in the archive"), "{said}");
+    for approval in &old {
+        assert_eq!(status_of(&server, approval), 200);
+    }
+    assert_eq!(archive(&workplace, "90d", FILE).status.code(), Some(0));
+    let archived = fs::read_to_string(workplace.path(FILE)).expect("text");
+    assert_eq!(archived.lines().count(), old.len());
+}
+
 #[test]
 fn an_age_that_a_window_may_still_have_and_a_store_without_a_file_are_refused() {
     let workplace = Workplace::new();
     for (age, expected) in [("1d", "at least 2d"), ("soon", "at least 2d")] {
-        let output = archive(&workplace, age);
+        let output = archive(&workplace, age, FILE);
         let said = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(expected), "{said}");
