@@ -54,10 +54,14 @@ fn a_command_cannot_read_its_servers_environment_or_memory() {
 
 #[test]
 fn a_secret_that_a_command_prints_is_not_kept() {
+    const EARLIER: &str = "the secret that it has replaced, and is long";
     let workplace = Workplace::new();
     let secret = workplace.write("secret", &format!("{SECRET}\n"));
-    let config = "secret_file = \"secret\"\n[deployer]\ncommand = [\"/bin/sh\", \"-c\", \"echo begin; cat secret; \
-                  yes | head -c 65500; cat secret; echo end\"]\n";
+    workplace.write("earlier", EARLIER);
+    // Cut to 64 KiB before it is cleaned, the output would begin inside the first secret.
+    let config = "secret_file = \"secret\"\nearlier_secret_files = [\"earlier\"]\n\
+                  [deployer]\ncommand = [\"/bin/sh\", \"-c\", \"echo begin; cat secret; \
+                  yes | head -c 65428; cat secret; cat earlier; echo end\"]\n";
     let config = workplace.write("gate.toml", config);
     let mut gate = workplace.gate(&["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:gate.db"]);
     gate.env_remove("COUNTERSIGN_SECRET").args(["--config", &config]);
@@ -66,6 +70,7 @@ fn a_secret_that_a_command_prints_is_not_kept() {
     assert!(output.contains("[secret]") && output.ends_with("end\n"), "{output}");
     let half = &SECRET[SECRET.len() / 2..];
     assert!(!output.contains(half), "{secret} is in {output}");
+    assert!(!output.contains(EARLIER), "a secret that was replaced is in {output}");
 }
 
 #[test]
