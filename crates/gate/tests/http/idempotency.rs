@@ -79,6 +79,18 @@ async fn a_key_that_was_refused_is_free_for_another_request() {
 }
 
 #[tokio::test]
+async fn a_key_stays_with_its_request_when_its_approval_is_closed() {
+    let gate = Gate::new();
+    let first = gate.send(gate.promote(None).key("mine")).await;
+    assert_eq!(gate.decide(id_in(&first, "approval_id"), "reject").await.status, 303);
+    let again = gate.send(gate.promote(None).key("mine")).await;
+    assert_eq!(again.problem(), (409, "approval_closed".to_owned()));
+    let another = gate.approved().await;
+    let call = gate.promote(Some(another)).key("mine");
+    assert_eq!(gate.send(call).await.problem(), (422, "idempotency_key_reused".to_owned()));
+}
+
+#[tokio::test]
 async fn what_is_no_key_is_400() {
     let gate = Gate::new();
     let long = "x".repeat(256);
