@@ -58,6 +58,7 @@ pub(crate) fn trials(postgres: &Postgres, executor: &Executor) -> Vec<Trial> {
         outages::a_server_that_is_killed_leaves_no_doubt_unsaid,
         outages::a_server_without_room_changes_nothing_until_it_has_some,
         outages::a_statement_that_takes_too_long_is_not_applied,
+        outages::a_statement_of_a_session_that_is_ended_may_have_been_carried_out,
         outages::a_job_whose_row_is_locked_holds_up_no_other_job,
         outages::a_server_that_does_not_answer_is_given_up,
         outages::a_work_that_is_dropped_half_way_leaves_nothing,

@@ -145,6 +145,27 @@ pub(super) async fn a_server_without_room_changes_nothing_until_it_has_some(clus
     }
 }
 
+/// A session that the server ends says nothing about its statement: it may have been carried out before.
+pub(super) async fn a_statement_of_a_session_that_is_ended_may_have_been_carried_out(cluster: Arc<Cluster>) {
+    let schema = new_schema();
+    let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
+    let one_statement = || store.release_key(TEAM, "key", Timestamp(0), true);
+    assert_eq!(one_statement().await, Ok(()), "and it is prepared");
+    let mut client = admin(&cluster.url(), &schema).await;
+    let ending = admin(&cluster.url(), &schema).await;
+    let lock = client.transaction().await.expect("the server answers");
+    lock.batch_execute("LOCK TABLE idempotency_keys").await.expect("the server answers");
+    let end = async {
+        const WAITING: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_class ON pg_class.oid = relation \
+             WHERE relname = 'idempotency_keys' AND relnamespace = current_schema()::REGNAMESPACE AND NOT granted";
+        while ending.query(WAITING, &[]).await.expect("the server answers").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (released, ()) = tokio::join!(one_statement(), end);
+    assert_eq!(released, Err(StoreError::unknown("any cause")));
+}
+
 /// As when another instance hangs in the transaction that settles the job.
 pub(super) async fn a_job_whose_row_is_locked_holds_up_no_other_job(cluster: Arc<Cluster>) {
     let schema = new_schema();
