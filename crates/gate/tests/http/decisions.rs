@@ -7,7 +7,7 @@ use countersign::{
     store::{Operations, Plan, Team, TokenHash},
 };
 use countersign_gate::{
-    http::{ByPlan, Claims, TenantPolicy},
+    http::{ByPlan, Claims, Settings, TenantPolicy},
     instance::operators::{Operators, link_token},
 };
 use countersign_models::fixtures::token_of;
@@ -192,4 +192,24 @@ async fn a_no_that_comes_too_late_is_its_persons_rejection() {
     // A late yes is neither.
     assert_eq!(by_link(&gate, &bob, "decision=approve").await.status, 410);
     assert_eq!(audit(&gate, swept).await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_requester_does_not_approve_with_a_session_where_self_approval_is_forbidden() {
+    const REQUESTER: &str = "dev@example.com";
+    let gate = |forbid_self_approval| {
+        let everywhere = [REQUESTER, ALICE].map(str::to_owned).to_vec();
+        let operators = Operators { everywhere, ..Operators::default() };
+        Gate::with(|parts| {
+            parts.tenants = Arc::new(Approvers(operators));
+            parts.settings = Settings { forbid_self_approval, ..Settings::default() };
+        })
+    };
+    let (strict, lenient) = (gate(true), gate(false));
+    let approval = strict.requested().await;
+    let own = with_session(&strict, approval, "approve", json!({}), &session(REQUESTER)).await;
+    assert_eq!(own.problem(), (403, "self_approval_forbidden".to_owned()));
+    assert_eq!(with_session(&strict, approval, "approve", json!({}), &session(ALICE)).await.status, 200);
+    let approval = lenient.requested().await;
+    assert_eq!(with_session(&lenient, approval, "approve", json!({}), &session(REQUESTER)).await.status, 200);
 }
