@@ -1,5 +1,6 @@
 //! A connection to the service under attack: fills the roles of the target file, sends them, and records what happened.
 
+mod process;
 mod reads;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -141,59 +142,12 @@ impl<'t> Session<'t> {
         text.fill(&all, escape).map_err(|error| Stop::BadInput(format!("`{}`: {error}", text.source())))
     }
 
-    /// Starts the service, if the target file says how.
-    pub(crate) async fn start_service(&mut self) -> Result<(), Stop> {
-        let Some(service) = &self.target.service else { return Ok(()) };
-        let (folder, authority) = (&self.target.folder, self.target.base_url.authority());
-        let running =
-            Running::start(service, folder, &self.endpoint, &authority, &self.values, &self.log, self.clock)
-                .await;
-        self.service = Some(running.map_err(|stop| self.hide(stop))?);
-        Ok(())
-    }
-
     /// From now on races are sent in one packet, if the service speaks HTTP/2.
     pub(crate) async fn choose_protocol(&mut self) {
         const PATIENCE: Duration = Duration::from_secs(1);
         if client::speaks_http2(&self.endpoint, PATIENCE).await {
             self.protocol = Protocol::Http2;
         }
-    }
-
-    /// Starts the service if it was killed here, or ended by itself: some do when their database cuts a connection.
-    /// Returns how it ended by itself.
-    async fn ensure_running(&mut self) -> Result<Option<String>, Stop> {
-        let ended = self.service.as_mut().and_then(Running::ended);
-        if let Some(end) = &ended {
-            self.ends.entry(self.was_cut).or_insert_with(|| (0, end.clone())).0 += 1;
-            self.service = None;
-        }
-        if self.service.is_none() {
-            self.start_service().await?;
-        }
-        Ok(ended)
-    }
-
-    /// True if the service has ended by itself, or does so now: a request without an answer is a sign of that.
-    async fn is_ending(&mut self) -> bool {
-        const POLLS: u32 = 50;
-        let Some(service) = &mut self.service else { return false };
-        for _ in 0..POLLS {
-            if service.ended().is_some() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        false
-    }
-
-    /// What the report says of a service that ended by itself.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        self.ends.iter().map(|(was_cut, (count, how))| {
-            let when = if *was_cut { ", when a connection to its database was cut" } else { "" };
-            let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
-            format!("the service ended by itself {times}{when} ({how})")
-        })
     }
 
     fn hide(&self, stop: Stop) -> Stop {
@@ -554,35 +508,6 @@ impl<'t> Session<'t> {
         let details = Details { request: Some(wire.line), status, ..Details::default() };
         let kind = if status.is_some() { Kind::Ok } else { Kind::Info };
         self.record(object, HARNESS, Action::Open, kind, sent.released_ns, details);
-        Ok(())
-    }
-
-    /// Kills the service that was started here, and records it.
-    pub(crate) async fn kill(&mut self, object: &mut Object) -> Result<(), Stop> {
-        self.budget.spend_kill()?;
-        let invoked_ns = self.clock.now_ns();
-        if let Some(mut service) = self.service.take() {
-            service.kill().await;
-        }
-        self.record(object, HARNESS, Action::Crash, Kind::Ok, invoked_ns, Details::default());
-        Ok(())
-    }
-
-    /// Starts the service again, and records it.
-    pub(crate) async fn restart(&mut self, object: &mut Object) -> Result<(), Stop> {
-        // A service that was not killed has lost a connection.
-        self.was_cut |= self.service.is_some();
-        self.revive(object).await?;
-        self.record(object, HARNESS, Action::Restart, Kind::Ok, self.clock.now_ns(), Details::default());
-        Ok(())
-    }
-
-    /// Starts the service again if it is dead, and records its end by itself.
-    async fn revive(&mut self, object: &mut Object) -> Result<(), Stop> {
-        let invoked_ns = self.clock.now_ns();
-        let Some(end) = self.ensure_running().await? else { return Ok(()) };
-        let details = Details { error: Some(format!("it ended by itself ({end})")), ..Details::default() };
-        self.record(object, HARNESS, Action::Crash, Kind::Ok, invoked_ns, details);
         Ok(())
     }
 
