@@ -313,7 +313,7 @@ fn check_and_attack_refuse_the_same_target_files() {
         ("\"$.used\" = true", "\"$.used\" = false", "[observe]: a fresh object is shown as used"),
         ("$.count", "$.counted", "[effects]: its answer shows nothing that can be read"),
         ("/link\"", "/{key}\"", "`/cards/{code}/{key}`: "),
-        ("another-one", "{nobody}", "`Bearer {nobody}`: "),
+        ("another-one", "{missing}", "`Bearer {missing}`: "),
         ("/spoil\"", "/spoil\"\ncapture = { x = \"$.x\" }", "[spoil]: POST /cards/"),
     ];
     for (right, wrong, expected) in cases {

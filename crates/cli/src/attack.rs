@@ -5,9 +5,8 @@ use std::{
     convert::Infallible, ffi::OsString, io::ErrorKind, os::unix::process::CommandExt, process::Command,
 };
 
-use countersign_terminal::BadInput;
-
-use crate::args::ColorArg;
+use clap::ValueEnum;
+use countersign_terminal::{BadInput, output::Color};
 
 const PROGRAM: &str = "countersign-attack";
 
@@ -16,10 +15,12 @@ const PROGRAM: &str = "countersign-attack";
 /// # Errors
 ///
 /// The program was not found, or could not be started.
-pub(crate) fn run(color: ColorArg, arguments: &[OsString]) -> Result<Infallible, BadInput> {
+pub(crate) fn run(color: Color, arguments: &[OsString]) -> Result<Infallible, BadInput> {
     let beside = std::env::current_exe().ok().map(|this| this.with_file_name(PROGRAM));
     let program = beside.filter(|program| program.exists()).unwrap_or_else(|| PROGRAM.into());
-    let error = Command::new(&program).args(["--color", color.word()]).args(arguments).exec();
+    let when = color.to_possible_value();
+    let color = when.iter().flat_map(|when| ["--color", when.get_name()]);
+    let error = Command::new(&program).args(color).args(arguments).exec();
     Err(match error.kind() {
         ErrorKind::NotFound => BadInput::plain(
             &format!("`{PROGRAM}` is neither in the folder of this program nor in PATH"),

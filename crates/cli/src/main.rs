@@ -31,7 +31,7 @@ use countersign_terminal::{Exit, output, print_error};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    output::choose(args.color.into());
+    output::choose(args.color);
     let exit = match args.command {
         Command::Attack(attack) => attack::run(args.color, &attack.arguments).map(|never| match never {}),
         Command::Verify(args) => verify::run(&args),

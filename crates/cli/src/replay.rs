@@ -10,20 +10,20 @@ use owo_colors::OwoColorize;
 use serde_json::Value;
 
 use crate::{
-    args::{ColorArg, DiagramFormat, ReplayArgs},
+    args::{DiagramFormat, ReplayArgs},
     attack,
     diagram::{Diagram, mermaid, terminal},
     report::WIDE,
     simulate::AnyFailure,
     wrap::wrap,
 };
-use countersign_terminal::{BadInput, Exit, input, print_data, print_error, print_line};
+use countersign_terminal::{BadInput, Exit, input, output::Color, print_data, print_error, print_line};
 
 /// The longest failure.
 const MOST: usize = 16 << 20;
 const WHAT: &str = "a failure that `countersign simulate` or `countersign attack` wrote";
 
-pub(crate) fn run(color: ColorArg, args: &ReplayArgs) -> Result<Exit, BadInput> {
+pub(crate) fn run(color: Color, args: &ReplayArgs) -> Result<Exit, BadInput> {
     match (&args.audit, &args.failure) {
         (Some(log), _) => audit::run(log, &args.flow),
         (None, Some(failure)) => again(failure, color, args.format),
@@ -39,7 +39,7 @@ fn read(name: &str, text: &str, value: &Value) -> Result<AnyFailure, BadInput> {
     input::json(name, text, WHAT).map(AnyFailure::Driver)
 }
 
-fn again(path: &Path, color: ColorArg, format: DiagramFormat) -> Result<Exit, BadInput> {
+fn again(path: &Path, color: Color, format: DiagramFormat) -> Result<Exit, BadInput> {
     let name = path.display().to_string();
     let text = input::text(path, MOST, WHAT)?;
     let value: Value = serde_json::from_str(&text).unwrap_or_default();

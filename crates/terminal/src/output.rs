@@ -27,8 +27,8 @@ macro_rules! print_data {
     ($($argument:tt)*) => { $crate::output::data_to_stdout(format_args!($($argument)*)) };
 }
 
-/// Coloured output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Coloured output, as a value of `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
     /// On terminals that support it, unless `NO_COLOR` is set.
     #[default]

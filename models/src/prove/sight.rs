@@ -227,8 +227,8 @@ impl Sight {
             world.effects = world.effects.map(|count| count.min(cap));
         }
         if self.undoes_last {
-            // Below what the last user may undo it only matters that there is a use. A flow has one consume: whoever repeats
-            // it undoes one use all the same.
+            // Below what the last user may undo it only matters that there is a use. A flow has one consume: an attempt
+            // that repeats it undoes one use all the same.
             let most = 1 + last_uses.min(1);
             if !self.executed_events {
                 world.uses = world.uses.min(most);

@@ -32,7 +32,7 @@ Exit codes:
 pub(crate) struct Args {
     /// Colours: where the terminal shows them, always, or never
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
-    pub(crate) color: ColorArg,
+    pub(crate) color: Color,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     /// A target file: the roles of the service
@@ -156,23 +156,6 @@ pub(crate) struct JudgeArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ColorArg {
-    Auto,
-    Always,
-    Never,
-}
-
-impl From<ColorArg> for Color {
-    fn from(color: ColorArg) -> Self {
-        match color {
-            ColorArg::Auto => Self::Auto,
-            ColorArg::Always => Self::Always,
-            ColorArg::Never => Self::Never,
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -29,7 +29,7 @@ const MOST: usize = 256 << 20;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    output::choose(args.color.into());
+    output::choose(args.color);
     let exit = match (&args.command, &args.target) {
         (Some(Command::Init(init)), _) => write_target(init),
         (Some(Command::Check(check)), _) => check_target(check),
