@@ -124,6 +124,11 @@ impl Running {
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
 
+    /// True if the process has ended, or does so within this time.
+    pub(crate) async fn ends_within(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.child.wait()).await.is_ok()
+    }
+
     /// How the process ended, and the line of its output that says why; `None` while it runs.
     pub(crate) fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
@@ -181,9 +186,10 @@ mod tests {
             let held = child.stdin.take();
             let address = ([127, 0, 0, 1], 1).into();
             let mut running = Running { child, group: None, address, log, begin: 0 };
+            assert!(!running.ends_within(Duration::from_millis(1)).await);
             assert_eq!(running.ended(), None);
             drop(held);
-            running.child.wait().await.unwrap();
+            assert!(running.ends_within(Duration::from_secs(60)).await);
             assert_eq!(running.ended().as_deref(), Some("exit status: 7, Error: connection lost"));
         });
     }

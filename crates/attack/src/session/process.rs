@@ -37,15 +37,11 @@ impl Session<'_> {
 
     /// True if the service has ended by itself, or does so now: a request without an answer is a sign of that.
     pub(super) async fn is_ending(&mut self) -> bool {
-        const POLLS: u32 = 50;
-        let Some(service) = &mut self.service else { return false };
-        for _ in 0..POLLS {
-            if service.ended().is_some() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        const PATIENCE: Duration = Duration::from_millis(500);
+        match &mut self.service {
+            Some(service) => service.ends_within(PATIENCE).await,
+            None => false,
         }
-        false
     }
 
     /// What the report says of a service that ended by itself.
