@@ -188,6 +188,23 @@ fn a_lock_inside_the_service_is_followed_without_reduction() {
     assert_eq!(found.exploration.not_reduced, Some("requests wait for each other inside the service"));
 }
 
+/// That requests wait for each other may show after the search has begun: it begins again.
+#[test]
+fn a_lock_that_the_service_takes_later_is_followed_too() {
+    for reduce in [false, true] {
+        let found = search(Order::MutexLater, reduce);
+        assert!(found.exploration.is_every_interleaving(), "{:?}", found.exploration.not_followed);
+        assert_eq!(found.exploration.explored, 12);
+    }
+}
+
+#[test]
+fn a_busy_machine_is_not_taken_for_a_service_that_waits() {
+    let found = search(Order::Starved, false);
+    assert_true(&found, 2);
+    assert_eq!(found.exploration.interleavings, Some(2));
+}
+
 #[test]
 fn a_statement_after_the_response_belongs_to_its_request() {
     let found = search(Order::LateInsert, true);

@@ -339,10 +339,10 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
         let began = Instant::now();
         let mut pause = self.settings.blocked_after;
         let mut check = began + pause;
-        let mut quiet_since = began;
+        // The pauses in which nothing came. A machine that is busy makes one longer, and is not the service's silence.
+        let mut quiet = Duration::ZERO;
         while let State::Running(in_flight) = self.states[request] {
-            if in_flight.is_none() && self.responses[request].is_some() && self.is_over(request, quiet_since)
-            {
+            if in_flight.is_none() && self.responses[request].is_some() && self.is_over(request, quiet) {
                 self.states[request] = State::Done;
                 self.assign_ambiguous(None)?;
                 break;
@@ -351,20 +351,21 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
                 biased;
                 event = self.proxy.next_event() => {
                     self.event(request, event)?;
-                    quiet_since = Instant::now();
+                    quiet = Duration::ZERO;
                 }
                 Some(ended) = self.tasks.join_next() => {
                     self.responded(ended)?;
-                    quiet_since = Instant::now();
+                    quiet = Duration::ZERO;
                 }
                 () = sleep_until(check) => {
                     let now = Instant::now();
                     if now - began > self.settings.timeout {
                         return Err(not_followed(format!("request {} made no progress for {:?}", request + 1, now - began)));
                     }
+                    quiet += pause;
                     match in_flight {
                         Some(in_flight) => self.check_blocked(request, in_flight).await?,
-                        None => self.check_service(request, now - quiet_since)?,
+                        None => self.check_service(request, quiet)?,
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     check = Instant::now() + pause;
@@ -375,8 +376,7 @@ impl<'a, R: Requests, P: Policy> Run<'a, R, P> {
     }
 
     /// True if a request that has responded sends no more statements.
-    fn is_over(&self, request: usize, quiet_since: Instant) -> bool {
-        let quiet = Instant::now() - quiet_since;
+    fn is_over(&self, request: usize, quiet: Duration) -> bool {
         let has_transaction =
             self.connections.values().any(|known| known.is_open && known.last_user == Some(request));
         if has_transaction {

@@ -348,7 +348,7 @@ impl Exploration {
 }
 
 impl Search {
-    /// `None` if the search has to begin again, without a reduction.
+    /// `None` if the search has to begin again: without a reduction, or with starts as decisions.
     #[expect(clippy::too_many_arguments, reason = "the parts of one exploration, which its caller owns")]
     async fn run<R: Requests, P: Policy>(
         &mut self,
@@ -375,8 +375,13 @@ impl Search {
             if knowledge.knows_afterwards {
                 quiet(proxy, &knowledge.background).await;
             }
-            let run = Run::new(proxy, requests, settings, policy, knowledge);
-            match run.follow(self).await {
+            let service_waits = knowledge.service_waits;
+            let outcome = Run::new(proxy, requests, settings, policy, knowledge).follow(self).await;
+            // Starts are decisions from now on.
+            if knowledge.service_waits != service_waits && !matches!(outcome, Err(Broken::Database(_))) {
+                return Ok(None);
+            }
+            match outcome {
                 Ok(Outcome::Followed(followed)) => {
                     if self.reduce && reason_not_to_reduce(settings, knowledge).is_some() {
                         return Ok(None);

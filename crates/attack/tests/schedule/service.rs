@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     ops::ControlFlow,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use countersign_attack::{
@@ -29,9 +30,18 @@ pub(crate) enum Order {
     ForUpdate,
     /// As `ReadThenWrite`, under a lock inside the service.
     MutexInService,
+    /// As `MutexInService`; without the lock for the first objects.
+    MutexLater,
     /// As `ConditionalUpdate`; the ledger is written after the response.
     LateInsert,
+    /// One insertion, after a pause in which no task of the whole process gets on.
+    Starved,
 }
+
+/// The objects of the runs before the search, and of its first one.
+const EARLY: [&str; 3] = ["x1", "x2", "x3"];
+/// Longer than the patience with a service.
+const STARVED: Duration = Duration::from_millis(150);
 
 #[derive(Clone)]
 pub(crate) struct Service {
@@ -92,9 +102,15 @@ impl Service {
                 self.autocommit(tag, &code, "INSERT INTO ledger (code) VALUES ('CODE')").await?;
                 Ok(200)
             }
-            Order::MutexInService => {
+            Order::Starved => {
+                std::thread::sleep(STARVED);
+                self.autocommit(tag, &code, "INSERT INTO ledger (code) VALUES ('CODE')").await?;
+                Ok(200)
+            }
+            Order::MutexInService | Order::MutexLater => {
                 let lock = Arc::clone(&self.lock);
-                let guard = lock.lock().await;
+                let is_early = self.order == Order::MutexLater && EARLY.contains(&code.as_str());
+                let guard = if is_early { None } else { Some(lock.lock().await) };
                 let client = self.take();
                 let status = read_then_write(&client, tag, &code, "").await;
                 self.release(client);
@@ -183,7 +199,7 @@ pub(crate) async fn beat(url: String) {
         for sql in ["BEGIN", "INSERT INTO heartbeat (code) VALUES ('b')", "COMMIT"] {
             client.simple_query(sql).await.unwrap();
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
