@@ -9,7 +9,7 @@ use countersign_testkit::SLOW;
 use crate::{campaign, found, missing, run, seeds};
 
 /// Number of schedules of each flow. The fast tier's are enough for every kind of fault to have happened.
-const SCHEDULES: u64 = if SLOW { 50_000 } else { 12_000 };
+const SCHEDULES: u64 = if SLOW { 50_000 } else { 6_000 };
 
 #[test]
 fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {

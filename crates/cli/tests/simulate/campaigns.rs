@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{self, Write as _},
     path::{Path, PathBuf},
     thread,
 };
@@ -31,19 +30,9 @@ fn twice(what: &str, process: impl Fn() -> String + Sync) -> String {
     one
 }
 
-/// True in the slow tier; otherwise reports, past the test harness, that `test` was skipped.
-fn is_slow_tier(test: &str) -> bool {
-    if !cfg!(feature = "slow") {
-        let _ = writeln!(io::stderr(), "skipped in the fast tier: {test} (run with --features slow)");
-    }
-    cfg!(feature = "slow")
-}
-
 #[test]
+#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
 fn the_shipped_orders_do_the_same_in_two_processes() {
-    if !is_slow_tier("the_shipped_orders_do_the_same_in_two_processes") {
-        return;
-    }
     let folder = folder();
     for flow in KEYED.iter().map(|flow| flow.name) {
         twice(flow, || digest(folder.path(), &[flow], "0..50000"));
@@ -51,10 +40,8 @@ fn the_shipped_orders_do_the_same_in_two_processes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
 fn the_canary_of_every_flow_does_the_same_in_two_processes() {
-    if !is_slow_tier("the_canary_of_every_flow_does_the_same_in_two_processes") {
-        return;
-    }
     let folder = folder();
     for flow in BUILT_IN.iter().filter(|flow| supports(&flow.subject().flow).is_ok()) {
         twice(flow.name, || digest(folder.path(), &[flow.name, "--mutant", "canary"], "0..4096"));
@@ -62,10 +49,8 @@ fn the_canary_of_every_flow_does_the_same_in_two_processes() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
 fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_recorded() {
-    if !is_slow_tier("what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_recorded") {
-        return;
-    }
     let folder = folder();
     let detection = || {
         let output = run(folder.path(), &["simulate", "detection", "--seeds", "0..10000"]);
@@ -100,10 +85,8 @@ fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_record
 }
 
 #[test]
+#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
 fn the_recorded_run_was_made_by_this_code() {
-    if !is_slow_tier("the_recorded_run_was_made_by_this_code") {
-        return;
-    }
     let folder = folder();
     let kept = fs::read_to_string(recorded("simulate-atomic-commit.json")).expect("it was recorded");
     let kept: Value = serde_json::from_str(&kept).expect("JSON");
