@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     platform::{Binding, Environment, Kind},
-    protocol::{Digest, Flow, Outcome, Refusal, Request, StepAction, Via},
+    protocol::{Digest, Flow, Outcome, Refusal, StepAction, Via},
     service::{
         Answer, Deployer, Driver, NoDeployer, NoPreflight, Preflight, RetryImmediately, UnsupportedStep,
         Waiter, request_once, supports_with,
@@ -66,19 +66,15 @@ impl Item {
         self.owner
     }
 
-    /// The request to use `approval`, or without one to be given one. A store keeps requests of the platform, so the content
-    /// takes the place of a target's name.
-    fn ask(&self, approval: Option<Uuid>) -> PromotionRequest {
+    /// The request to be given an approval, and to use it. A store keeps requests of the platform, so the content takes
+    /// the place of a target's name.
+    fn ask(&self) -> PromotionRequest {
         let name =
             |name: &str| Environment::parse(name).unwrap_or_else(|_| unreachable!("{name} is a legal name"));
         let binding = Binding { kind: Kind::Stack, from: name("issued"), to: name("used") };
-        let request = match approval {
-            Some(approval) => Request { approval, team: self.owner },
-            None => Request::for_new(self.owner),
-        };
         let payload = Payload { source: self.owner, name: Some(self.content.to_string()), copy_vault: false };
         PromotionRequest {
-            request,
+            team: self.owner,
             binding,
             requested_by: Arc::clone(&self.by),
             payload,
@@ -268,8 +264,8 @@ where
     ///
     /// If an attempt under the same key has used it before, returns that success and changes nothing.
     pub async fn redeem(&self, approval: Uuid, item: &Item) -> Outcome {
-        let ask = item.ask(Some(approval));
-        let Answer { end, .. } = self.driver().promote_once(&ask, digest_of(&ask, &[])).await;
+        let ask = item.ask();
+        let Answer { end, .. } = self.driver().promote_once(approval, &ask, digest_of(&ask, &[])).await;
         end
     }
 
@@ -280,7 +276,7 @@ where
     /// 422 when the key has asked for another item; the store's.
     pub async fn request(&self, item: &Item) -> Result<Requested, RequestError> {
         self.store.put_owner(item.owner).await?;
-        Ok(request_once(&item.ask(None), &*self.store).await??)
+        Ok(request_once(&item.ask(), &*self.store).await??)
     }
 
     /// Approves or rejects.

@@ -134,11 +134,12 @@ pub trait Approvals: Send + Sync {
         id: Uuid,
     ) -> impl Future<Output = Result<Option<ApprovalRecord>, StoreError>> + Send;
 
-    /// Reads the approval that `ask` names, what would run now, and the clock, all as of one moment.
+    /// Reads the approval of this id, what `ask` would run now, and the clock, all as of one moment.
     ///
     /// A digest that is older than the row lets through what was not approved.
     fn read_approval(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
     ) -> impl Future<Output = Result<Reading, StoreError>> + Send;
 
@@ -177,11 +178,12 @@ pub trait AttemptReads: Approvals {
     /// run. Changes nothing.
     fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> impl Future<Output = Result<Result<Digest, Refusal>, StoreError>> + Send {
         let _ = step;
-        async { Ok(Ok(self.read_approval(ask).await?.digest)) }
+        async move { Ok(Ok(self.read_approval(approval, ask).await?.digest)) }
     }
 
     /// The target that there is, if any. Changes nothing.
@@ -200,7 +202,7 @@ pub trait AttemptReads: Approvals {
 /// A lease is requested as a time span, counted by the store's clock: a caller with a wrong clock neither frees nor blocks
 /// anything.
 pub trait Leases: Send + Sync {
-    /// Acquires the lease of the team's approval that `ask` names, if [`protocol::lease`](crate::protocol::lease)
+    /// Acquires the lease of the team's approval, if [`protocol::lease`](crate::protocol::lease)
     /// allows it by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`]
     /// retries.
     ///
@@ -208,14 +210,16 @@ pub trait Leases: Send + Sync {
     /// told apart by a consume under the `lease` guard.
     fn lease_approval(
         &self,
-        ask: &PromotionRequest,
+        team: Uuid,
+        approval: Uuid,
     ) -> impl Future<Output = Result<Leased, StoreError>> + Send;
 
     /// Gives the lease of the team's approval back before it runs out, if this is still the number that was given last.
     /// The number stays given.
     fn release_approval(
         &self,
-        ask: &PromotionRequest,
+        team: Uuid,
+        approval: Uuid,
         fence: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

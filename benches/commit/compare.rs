@@ -8,7 +8,7 @@ use std::{
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Digest, Effect, Flow, Guards, Outcome, Position, Promotion, Request, Timestamp},
+    protocol::{Digest, Effect, Flow, Guards, Outcome, Position, Promotion, Timestamp},
     service::{Driver, InMemoryDeployer},
     store::{
         Approvals, Committed, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team,
@@ -16,7 +16,7 @@ use countersign::{
         memory::strategy::{self, DefaultStrategy, Strategy},
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, run_ready, token_of};
 use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl Dice {
 pub(crate) struct Given {
     store: MemoryStore,
     bare: DefaultStrategy,
-    asks: Vec<PromotionRequest>,
+    asks: Vec<UseRequest>,
 }
 
 impl Given {
@@ -67,38 +67,37 @@ impl Given {
             let source = store.seed_stack(team, "shop", staging.clone(), services, EnvVars::new());
             let by: Arc<str> = "dev@example.com".into();
             for _ in 0..approvals / usize::from(teams) {
-                let (request, binding) = (Request::for_new(team), binding.clone());
+                let binding = binding.clone();
                 let payload = Payload { source, name: None, copy_vault: true };
-                let mut ask =
-                    PromotionRequest { request, binding, requested_by: Arc::clone(&by), payload, key: None };
+                let ask =
+                    PromotionRequest { team, binding, requested_by: Arc::clone(&by), payload, key: None };
                 let record = run_ready(store.request_approval(&ask)).expect("nothing fails in memory").record;
-                ask.request.approval = record.approval.id;
-                asks.push(ask);
+                asks.push(UseRequest::new(record.approval.id, ask));
             }
         }
         let mut dice = Dice(1);
         dice.shuffle(&mut asks);
         let bare = DefaultStrategy::default();
         for ask in &asks {
-            let token = token_of(ask.request.approval);
+            let token = token_of(ask.approval);
             let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
             run_ready(store.decide(decision)).expect("nothing fails in memory").expect("it is pending");
-            let standing = store.standing(ask.request.approval).expect("it was asked for");
-            bare.insert(ask.request.approval, standing);
+            let standing = store.standing(ask.approval).expect("it was asked for");
+            bare.insert(ask.approval, standing);
         }
         dice.shuffle(&mut asks);
         Self { store, bare, asks }
     }
 
     /// Each request with the digest that an attempt holds which reads before it commits.
-    fn with_digests<'a>(&self, asks: &'a [PromotionRequest]) -> Vec<(&'a PromotionRequest, Digest)> {
+    fn with_digests<'a>(&self, asks: &'a [UseRequest]) -> Vec<(&'a UseRequest, Digest)> {
         asks.iter().map(|ask| (ask, self.store.digest(ask).expect("the team is there"))).collect()
     }
 
     /// The commit of `atomic-commit`, after recall, validate and plan; whether it was applied.
-    fn commit(&self, flow: &Flow, ask: &PromotionRequest, digest: Digest) -> bool {
+    fn commit(&self, flow: &Flow, ask: &UseRequest, digest: Digest) -> bool {
         let at = Position { cursor: 3, ..Position::new(digest) };
-        let promotion = Promotion::at_position(flow, &ask.request, at);
+        let promotion = Promotion::at_position(flow, &ask.request(), at);
         let (Some(Effect::Commit(commit)), Some(step)) = (promotion.effect(), promotion.step()) else {
             return false;
         };
@@ -124,11 +123,7 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    fn add(
-        &mut self,
-        chunk: &[(&PromotionRequest, Digest)],
-        mut work: impl FnMut(&PromotionRequest, Digest) -> bool,
-    ) {
+    fn add(&mut self, chunk: &[(&UseRequest, Digest)], mut work: impl FnMut(&UseRequest, Digest) -> bool) {
         #[expect(clippy::disallowed_methods, reason = "this is a benchmark")]
         let start = Instant::now();
         let mut done = 0;
@@ -157,13 +152,16 @@ pub(crate) fn compare(given: &Given, chunk: usize) -> [Taken; 3] {
     for chunks in chunks.chunks_exact(2) {
         let [one, other] = [chunks[0], chunks[1]].map(|asks| given.with_digests(asks));
         bare.add(&one, |ask, digest| {
-            strategy::consume(&given.bare, ask.request.approval, Guards::ALL, digest, NOW).is_ok()
+            strategy::consume(&given.bare, ask.approval, Guards::ALL, digest, NOW).is_ok()
         });
         commit.add(&one, |ask, digest| given.commit(&flow, ask, digest));
         whole.add(&other, |ask, digest| {
-            let ended = run_ready(
-                Driver::new(&flow, &given.store, &deployer).expect("it is supported").promote(ask, digest),
-            );
+            let ended =
+                run_ready(Driver::new(&flow, &given.store, &deployer).expect("it is supported").promote(
+                    ask.approval,
+                    ask,
+                    digest,
+                ));
             matches!(ended, Outcome::Succeeded { target: Some(_), .. })
         });
     }

@@ -16,14 +16,14 @@ use std::{
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Digest, Guards, Request},
+    protocol::{Digest, Guards},
     store::{
         Approvals, Committed, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Team, Tenants,
         Verdict,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, block_on, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, block_on, token_of};
 use countersign_testkit::SqlPeek;
 use rusqlite::{Connection, TransactionBehavior, functions::FunctionFlags, params};
 use uuid::Uuid;
@@ -77,7 +77,7 @@ fn rate_alone(clients: usize, approvals: usize, journal: &str) -> f64 {
     let (store, ask, digest, ids) = platform(&path, approvals);
     let statement = store.consume().statement("consume").expect("the strategy has it");
     let mut first = ask;
-    first.request.approval = ids[0];
+    first.approval = ids[0];
     let applied = block_on(store.consume_alone(&first, digest, Guards::ALL));
     assert!(matches!(applied, Ok(Committed::Applied { .. })));
     drop(store);
@@ -136,7 +136,7 @@ fn rate_of_store(clients: usize, approvals: usize) -> (f64, u64) {
                 let (store, next, won, ids) = (&store, &next, &won, &ids);
                 threads.spawn(move || {
                     while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        ask.request.approval = *id;
+                        ask.approval = *id;
                         let end = block_on(store.consume_alone(&ask, digest, Guards::ALL));
                         let applied = matches!(end.expect("nothing fails"), Committed::Applied { .. });
                         won.fetch_add(applied.into(), Ordering::Relaxed);
@@ -150,7 +150,7 @@ fn rate_of_store(clients: usize, approvals: usize) -> (f64, u64) {
 }
 
 /// A store with this many approved approvals, and a request for each of them.
-fn platform(path: &Path, approvals: usize) -> (SqliteStore, PromotionRequest, Digest, Vec<Uuid>) {
+fn platform(path: &Path, approvals: usize) -> (SqliteStore, UseRequest, Digest, Vec<Uuid>) {
     let clock = Arc::new(HandClock::at(countersign::protocol::Timestamp(1_000)));
     let ids = Arc::new(CountingIds::default());
     let store = SqliteStore::open(path, clock, ids, SqliteOptions::default()).expect("a new file");
@@ -161,19 +161,18 @@ fn platform(path: &Path, approvals: usize) -> (SqliteStore, PromotionRequest, Di
         let stack = NewStack { name, env, parent: None, services: Vec::new(), env_vars: EnvVars::new() };
         let stack = store.create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
         let (from, to) = (stack.env, environment("production"));
-        let mut ask = PromotionRequest {
-            request: Request::for_new(TEAM),
+        let ask = PromotionRequest {
+            team: TEAM,
             binding: Binding { kind: Kind::Stack, from, to },
             requested_by: "dev@example.com".into(),
             payload: Payload { source: stack.id, name: None, copy_vault: false },
             key: None,
         };
         let record = store.request_approval(&ask).await.expect("nothing fails").record;
-        ask.request.approval = record.approval.id;
         let token = token_of(record.approval.id);
         let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
         store.decide(decision).await.expect("nothing fails").expect("it is pending");
-        (ask, record.approval.digest)
+        (UseRequest::new(record.approval.id, ask), record.approval.digest)
     });
     // More copies, written concurrently.
     let raw = connect(path);

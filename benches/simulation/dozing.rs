@@ -7,7 +7,7 @@ use std::{
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Commit, Digest, Flow, Refusal, Request, Step, Timestamp},
+    protocol::{Commit, Digest, Flow, Refusal, Step, Timestamp},
     service::{Deployer, Driver, Launch, Terms, Worked, work},
     store::{
         Approvals, AttemptReads, Committed, Decision, EnvVars, Execution, Lease, Leases, MemoryStore,
@@ -39,9 +39,9 @@ impl Dozing {
 }
 
 impl Approvals for Dozing {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.doze().await;
-        self.store.read_approval(ask).await
+        self.store.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -68,11 +68,12 @@ impl AttemptReads for Dozing {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.doze().await;
-        self.store.check(ask, step).await
+        self.store.check(approval, ask, step).await
     }
 
     async fn find_target(
@@ -155,17 +156,14 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let approved = stack("approved", None);
     let other = stack("other", Some(approved));
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let ask = |source, approval| PromotionRequest {
-        request: match approval {
-            Some(approval) => Request { approval, team: TEAM },
-            None => Request::for_new(TEAM),
-        },
+    let ask = |source| PromotionRequest {
+        team: TEAM,
         binding: binding.clone(),
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: true },
         key: None,
     };
-    let record = run_ready(store.request_approval(&ask(approved, None))).expect("nothing fails").record;
+    let record = run_ready(store.request_approval(&ask(approved))).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     run_ready(store.decide(decision)).expect("nothing fails").expect("it is pending");
     let id = record.approval.id;
@@ -174,14 +172,14 @@ pub(crate) async fn schedule(flow: &Arc<Flow>, seed: u64, renewals: u32) {
     let deployer = Arc::new(slow);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let ask = ask(if client == CLIENTS - 1 { other } else { approved }, Some(id));
+            let ask = ask(if client == CLIENTS - 1 { other } else { approved });
             let (flow, world, deployer) = (Arc::clone(flow), Arc::clone(&world), Arc::clone(&deployer));
             tokio::spawn(async move {
                 world.doze().await;
                 let source = world.store.digest(&ask).expect("the team is there");
                 Driver::new(&flow, &*world, &*deployer)
                     .expect("it is supported")
-                    .promote_once(&ask, source)
+                    .promote_once(id, &ask, source)
                     .await
             })
         })

@@ -13,14 +13,14 @@ use std::{
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Change, Commit, Digest, Flow, Outcome, Refusal, Request, Status, Step, Timestamp},
+    protocol::{Change, Commit, Digest, Flow, Outcome, Refusal, Status, Step, Timestamp},
     service::{Driver, InMemoryDeployer},
     store::{
         Approvals, AttemptReads, AuditKind, Clock, Committed, Decision, EnvVars, Leases, MemoryStore,
         Operations, Payload, Plan, PromotionRequest, Reading, Service, StoreError, Team, Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, token_of};
+use countersign_models::fixtures::{CountingIds, UseRequest, token_of};
 use countersign_testkit::{Peek, Seed};
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
@@ -104,8 +104,8 @@ struct Contender {
 }
 
 impl Approvals for Contender {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
-        self.store.read_approval(ask).await
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+        self.store.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -134,6 +134,7 @@ impl AttemptReads for Contender {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -148,7 +149,7 @@ impl AttemptReads for Contender {
         if self.fails {
             return Ok(Err(Refusal::FETCH_FAILED));
         }
-        self.store.check(ask, step).await
+        self.store.check(approval, ask, step).await
     }
 
     async fn find_target(
@@ -230,11 +231,11 @@ impl Race {
     async fn judge(
         &self,
         store: &MemoryStore,
-        ask: &PromotionRequest,
+        ask: &UseRequest,
         track: &Track,
         answers: &[Answer],
     ) -> Result<Finish, String> {
-        let approval = ask.request.approval;
+        let approval = ask.approval;
         let events = store.audit(approval).await.expect("nothing fails in memory");
         let executed = events.iter().filter(|event| event.kind == AuditKind::Executed).count();
         let consumed = track.consumed.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -274,13 +275,7 @@ impl Race {
 
 impl Contender {
     /// Comes, and tries until it has its answer or dies.
-    async fn contend(
-        &self,
-        ask: &PromotionRequest,
-        source: Digest,
-        line: &WaitQueue,
-        flight: &Flight,
-    ) -> Answer {
+    async fn contend(&self, ask: &UseRequest, source: Digest, line: &WaitQueue, flight: &Flight) -> Answer {
         let Track { race, clock, .. } = &*self.track;
         tokio::time::sleep(Duration::from_millis(race.arrival_ms(self.number))).await;
         let mut death = pin!(self.death.notified());
@@ -292,44 +287,37 @@ impl Contender {
         Answer { told: told.await, at_ms: clock.elapsed_ms() }
     }
 
-    async fn attempt(
-        &self,
-        ask: &PromotionRequest,
-        source: Digest,
-        line: &WaitQueue,
-        flight: &Flight,
-    ) -> Shared {
+    async fn attempt(&self, ask: &UseRequest, source: Digest, line: &WaitQueue, flight: &Flight) -> Shared {
         let Race { contention, flow, .. } = &self.track.race;
         // The launch is the worker's: it is irrelevant here.
         let deployer = InMemoryDeployer::default();
         let driver = Driver::new(flow, self, &deployer).expect("it is supported");
         let own = |end| Shared { end: Some(end), is_own: true };
         match contention {
-            Contention::Optimistic => own(driver.promote(ask, source).await),
-            Contention::Lease => own(driver.waiting(line).promote(ask, source).await),
-            Contention::SingleFlight => flight.join(driver.promote(ask, source)).await,
+            Contention::Optimistic => own(driver.promote(ask.approval, ask, source).await),
+            Contention::Lease => own(driver.waiting(line).promote(ask.approval, ask, source).await),
+            Contention::SingleFlight => flight.join(driver.promote(ask.approval, ask, source)).await,
         }
     }
 }
 
 /// An ask with an approval that the operator has given.
-async fn approved(store: &MemoryStore) -> PromotionRequest {
+async fn approved(store: &MemoryStore) -> UseRequest {
     let environment = |name| Environment::parse(name).expect("a legal name");
     store.seed_team(TEAM, Team { plan: Plan::Pro, deployment_cap: usize::MAX });
     let image_ref = Some("shop:1".to_owned());
     let services = vec![Service { name: "web".to_owned(), image_ref, port: Some(80), expose: true }];
     let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = PromotionRequest {
-        request: Request::for_new(TEAM),
+    let ask = PromotionRequest {
+        team: TEAM,
         binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
         key: None,
     };
     let record = store.request_approval(&ask).await.expect("nothing fails in memory").record;
-    ask.request.approval = record.approval.id;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     store.decide(decision).await.expect("nothing fails in memory").expect("it is pending");
-    ask
+    UseRequest::new(record.approval.id, ask)
 }

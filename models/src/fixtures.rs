@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    ops::{Deref, DerefMut},
     pin::pin,
     sync::{
         Arc,
@@ -12,8 +13,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::Timestamp,
-    store::{Clock, Ids},
+    protocol::{Request, Timestamp},
+    store::{Clock, Ids, PromotionRequest},
 };
 use uuid::Uuid;
 
@@ -125,9 +126,10 @@ macro_rules! promotions_pass_through {
     ($store:tt) => {
         async fn read_approval(
             &self,
+            approval: ::uuid::Uuid,
             ask: &::countersign::store::PromotionRequest,
         ) -> Result<::countersign::store::Reading, ::countersign::store::StoreError> {
-            self.$store.read_approval(ask).await
+            self.$store.read_approval(approval, ask).await
         }
 
         async fn commit(
@@ -159,13 +161,14 @@ macro_rules! reads_pass_through {
 
         async fn check(
             &self,
+            approval: ::uuid::Uuid,
             ask: &::countersign::store::PromotionRequest,
             step: &::countersign::protocol::Step,
         ) -> Result<
             Result<::countersign::protocol::Digest, ::countersign::protocol::Refusal>,
             ::countersign::store::StoreError,
         > {
-            self.$store.check(ask, step).await
+            self.$store.check(approval, ask, step).await
         }
 
         async fn find_target(
@@ -187,19 +190,62 @@ macro_rules! leases_pass_through {
     ($store:tt) => {
         async fn lease_approval(
             &self,
-            ask: &::countersign::store::PromotionRequest,
+            team: ::uuid::Uuid,
+            approval: ::uuid::Uuid,
         ) -> Result<::countersign::store::Leased, ::countersign::store::StoreError> {
-            self.$store.lease_approval(ask).await
+            self.$store.lease_approval(team, approval).await
         }
 
         async fn release_approval(
             &self,
-            ask: &::countersign::store::PromotionRequest,
+            team: ::uuid::Uuid,
+            approval: ::uuid::Uuid,
             fence: u64,
         ) -> Result<(), ::countersign::store::StoreError> {
-            self.$store.release_approval(ask, fence).await
+            self.$store.release_approval(team, approval, fence).await
         }
     };
+}
+
+/// A request to use an approval: the approval that it names, and what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseRequest {
+    /// The approval.
+    pub approval: Uuid,
+    /// What it asks for.
+    pub ask: PromotionRequest,
+}
+
+impl UseRequest {
+    /// The request to use this approval for `ask`.
+    pub fn new(approval: Uuid, ask: PromotionRequest) -> Self {
+        Self { approval, ask }
+    }
+
+    /// Its team and its approval.
+    pub fn request(&self) -> Request {
+        Request { approval: self.approval, team: self.team }
+    }
+
+    /// The same under this idempotency key.
+    pub fn under(&self, key: &str) -> Self {
+        let ask = PromotionRequest { key: Some(key.into()), ..self.ask.clone() };
+        Self { ask, ..*self }
+    }
+}
+
+impl Deref for UseRequest {
+    type Target = PromotionRequest;
+
+    fn deref(&self) -> &PromotionRequest {
+        &self.ask
+    }
+}
+
+impl DerefMut for UseRequest {
+    fn deref_mut(&mut self) -> &mut PromotionRequest {
+        &mut self.ask
+    }
 }
 
 /// The token that [`CountingIds`] gives an approval.

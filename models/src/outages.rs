@@ -53,7 +53,7 @@ impl StoreChecks for Outages {
     }
 
     fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
-        self.is_out(ask.request.team, refusal) || tenant_state.refuses(ask, refusal)
+        self.is_out(ask.team, refusal) || tenant_state.refuses(ask, refusal)
     }
 
     fn binds_target(&self) -> bool {

@@ -3,11 +3,10 @@
 use std::ops::ControlFlow;
 
 use countersign::{
-    platform::{Binding, Environment, Kind},
-    protocol::{ApprovalState, Refusal, Request, Status, Timestamp},
+    protocol::{ApprovalState, Refusal, Status, Timestamp},
     service::supports,
     store::{
-        Leases, Outbox, Payload, PromotionRequest, StackStatus,
+        Leases, Outbox, StackStatus,
         memory::strategy::{
             Actor, OneMutex, Packed, PointerSwap, Record, Sharded, SlotInId, Strategy, sync::Std,
         },
@@ -107,25 +106,12 @@ fn a_strategy_that_forgets_is_found_at_the_first_decision() {
     assert!(divergence.to_string().contains("1 operator approves"));
 }
 
-fn ask_for(approval: Uuid) -> PromotionRequest {
-    let environment = |name| Environment::parse(name).expect("a legal name");
-    let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    PromotionRequest {
-        request: Request { approval, team: TEAM },
-        binding,
-        requested_by: "dev@example.com".into(),
-        payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
-        key: None,
-    }
-}
-
 #[test]
 fn a_lease_that_is_given_back_by_itself_is_found_when_it_is_taken() {
     let mut harness = InMemory::<Sharded>::default();
     let divergence = replay_on(&model("atomic-commit-lease"), &mut harness, |harness, approval| {
-        let ask = ask_for(approval);
         (1..=3).for_each(|fence| {
-            run_ready(harness.store().release_approval(&ask, fence)).expect("nothing fails");
+            run_ready(harness.store().release_approval(TEAM, approval, fence)).expect("nothing fails");
         });
     })
     .expect_err("nobody has to wait");

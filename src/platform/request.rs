@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::records::Service;
 use crate::{
     platform::{Binding, Kind},
-    protocol::{Approval, Digest, Request, Timestamp},
+    protocol::{Approval, Digest, Timestamp},
 };
 
 /// The payload of a request: the body of the original call.
@@ -21,11 +21,12 @@ pub struct Payload {
     pub copy_vault: bool,
 }
 
-/// A caller's request: who asks, for what, with which approval.
+/// A caller's request: who asks, and for what. It is the request for an approval, and is repeated by each attempt to use
+/// that one, which names the approval separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromotionRequest {
-    /// The caller's team, and the approval that the caller names.
-    pub request: Request,
+    /// The caller's team.
+    pub team: Uuid,
     /// What it is for: a use has to repeat what was approved.
     pub binding: Binding,
     /// The e-mail address of the caller.

@@ -345,10 +345,9 @@ impl TenantState {
 
     /// The request for which an approval was made.
     pub fn asked(record: &ApprovalRecord) -> PromotionRequest {
-        let crate::protocol::Approval { id, team, requested_by, .. } = &*record.approval;
-        let request = crate::protocol::Request { approval: *id, team: *team };
+        let crate::protocol::Approval { team, requested_by, .. } = &*record.approval;
         PromotionRequest {
-            request,
+            team: *team,
             binding: record.binding.clone(),
             requested_by: requested_by.clone(),
             payload: record.payload.clone(),

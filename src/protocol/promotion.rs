@@ -70,7 +70,7 @@ impl Position {
 #[derive(Clone, Debug)]
 pub struct Promotion<'a> {
     flow: &'a Flow,
-    request: &'a Request,
+    request: Request,
     at: Position,
     /// The refusal of [`Position::ending`]; from a position alone only its status is known.
     refusal: Option<Refusal>,
@@ -80,7 +80,7 @@ pub struct Promotion<'a> {
 impl<'a> Promotion<'a> {
     /// Begins an attempt. `digest` is that of what the request would launch now; it is held until a read
     /// (validate, check) brings a later one.
-    pub fn begin(flow: &'a Flow, request: &'a Request, digest: Digest) -> Self {
+    pub fn begin(flow: &'a Flow, request: &Request, digest: Digest) -> Self {
         Self::at_position(flow, request, Position::new(digest))
     }
 
@@ -88,19 +88,20 @@ impl<'a> Promotion<'a> {
     ///
     /// # Errors
     /// [`InvalidCheckpoint`] when it is of another flow or another request.
-    pub fn restore(
-        flow: &'a Flow,
-        request: &'a Request,
-        from: &Checkpoint,
-    ) -> Result<Self, InvalidCheckpoint> {
+    pub fn restore(flow: &'a Flow, request: &Request, from: &Checkpoint) -> Result<Self, InvalidCheckpoint> {
         from.check(flow, request)?;
-        Ok(Self { flow, request, at: from.at, refusal: from.refusal.clone(), outcome: None })
+        Ok(Self { flow, request: *request, at: from.at, refusal: from.refusal.clone(), outcome: None })
     }
 
     /// A promotion in this state. For model checkers, which reach the state through a store of their own: it is not
     /// checked that the preceding steps ran. A driver uses [`restore`](Self::restore).
-    pub fn at_position(flow: &'a Flow, request: &'a Request, at: Position) -> Self {
-        Self { flow, request, at, refusal: None, outcome: None }
+    pub fn at_position(flow: &'a Flow, request: &Request, at: Position) -> Self {
+        Self { flow, request: *request, at, refusal: None, outcome: None }
+    }
+
+    /// The request that it carries out.
+    pub fn request(&self) -> Request {
+        self.request
     }
 
     /// The state of its machine. Meaningless once it has ended, but for the lease that it holds.
@@ -111,7 +112,7 @@ impl<'a> Promotion<'a> {
     /// A checkpoint to [`restore`](Self::restore); none once it has ended.
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         let running = self.outcome.is_none();
-        running.then(|| Checkpoint::new(self.flow, self.request, self.at, self.refusal.clone()))
+        running.then(|| Checkpoint::new(self.flow, &self.request, self.at, self.refusal.clone()))
     }
 
     /// Outcome; `None` while it runs.
@@ -200,7 +201,7 @@ impl<'a> Promotion<'a> {
                     same_binding: observed.same_binding,
                     ..Compared::at(now, digest)
                 };
-                match validate(approval, *checks, *accept_own, self.request, against) {
+                match validate(approval, *checks, *accept_own, &self.request, against) {
                     Ok(_) => self.advance(),
                     Err(refusal) => self.refuse(refusal, RefusalKind::Validation),
                 }

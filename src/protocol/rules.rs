@@ -21,14 +21,6 @@ pub struct Request {
 }
 
 impl Request {
-    /// In place of an id in the request for a new approval. No approval has it.
-    const NO_APPROVAL: Uuid = Uuid::nil();
-
-    /// The request for a new approval: it names none.
-    pub fn for_new(team: Uuid) -> Self {
-        Self { approval: Self::NO_APPROVAL, team }
-    }
-
     /// Parses an approval's id.
     ///
     /// # Errors

@@ -44,13 +44,11 @@ impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, 
             };
             let approval = requested.id;
             if requested.status == Status::Pending {
-                let decision = Decision::Policy { team: ask.request.team, approval, by: POLICY };
+                let decision = Decision::Policy { team: ask.team, approval, by: POLICY };
                 // A concurrent request may have decided: the attempt sees how.
                 let _ = self.store.decide(decision).await?;
             }
-            let mut with_it = ask.clone();
-            with_it.request.approval = approval;
-            let answer = self.promote_once(&with_it, source).await;
+            let answer = self.promote_once(approval, ask, source).await;
             let is_useless =
                 matches!(requested.status, Status::Rejected | Status::Expired) || is_stale(&answer.end);
             // Another promotion into the same target was first: no key has been used up.

@@ -1,12 +1,15 @@
 //! The driver: runs one attempt of a flow against a store, a deployer and a preflight.
 
+use uuid::Uuid;
+
 use super::{
     CheckRequest, Deployer, Launch, NoPreflight, Preflight, RetryImmediately, UnsupportedStep, Waiter,
     supports_with,
 };
 use crate::{
     protocol::{
-        Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Step, StepAction, Timestamp,
+        Digest, Effect, Flow, Observed, Outcome, Promotion, Refusal, Reply, Request, Step, StepAction,
+        Timestamp,
     },
     store::{
         Approvals, AttemptReads, AttemptStore, Committed, Leased, PromotionRequest, StoreError,
@@ -66,16 +69,17 @@ impl<'a, S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D,
         Driver { flow, store, deployer, waiter, preflight }
     }
 
-    /// Makes one attempt to use the approval that `ask` names, to its end. `source` is the digest of the current
+    /// Makes one attempt to use `approval` for `ask`, to its end. `source` is the digest of the current
     /// payload. A lease that was acquired is released at the end, in any case, and the next waiter is called.
-    pub async fn promote(self, ask: &PromotionRequest, source: Digest) -> Outcome {
+    pub async fn promote(self, approval: Uuid, ask: &PromotionRequest, source: Digest) -> Outcome {
         let Self { flow, store, waiter, .. } = self;
-        let mut promotion = Promotion::begin(flow, &ask.request, source);
+        let request = Request { approval, team: ask.team };
+        let mut promotion = Promotion::begin(flow, &request, source);
         let mut has_waited = false;
         let outcome = loop {
             let takes_lease =
                 promotion.step().is_some_and(|step| matches!(step.action, StepAction::Lease(_)));
-            let turn = takes_lease.then(|| waiter.wait(ask.request.approval));
+            let turn = takes_lease.then(|| waiter.wait(approval));
             let held = step_with(&mut promotion, ask, store, self.deployer, self.preflight).await;
             // The future is only moved where it is awaited.
             if held.is_some()
@@ -90,11 +94,11 @@ impl<'a, S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D,
         };
         if let Some(fence) = promotion.position().fence {
             // A lease that cannot be released expires.
-            let _ = store.release_approval(ask, fence).await;
+            let _ = store.release_approval(ask.team, approval, fence).await;
         }
         // A waiter that was called and finds the approval used takes no lease, and others still wait.
         if has_waited || promotion.position().fence.is_some() {
-            waiter.next(ask.request.approval);
+            waiter.next(approval);
         }
         outcome
     }
@@ -126,27 +130,30 @@ async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
         }
         return None;
     };
+    let approval = promotion.request().approval;
     match promotion.effect()? {
-        Effect::Validate { .. } | Effect::ReadApproval { .. } => match store.read_approval(ask).await {
-            Ok(reading) => promotion.resume(Reply::Approval {
-                approval: reading.approval.as_deref(),
-                digest: reading.digest,
-                fence: reading.fence,
-                now: reading.now,
-                observed: Observed {
-                    same_binding: reading.binding.as_ref() == Some(&ask.binding),
-                    ..Observed::default()
-                },
-            }),
-            Err(_) => promotion.resume(Reply::Failed),
-        },
+        Effect::Validate { .. } | Effect::ReadApproval { .. } => {
+            match store.read_approval(approval, ask).await {
+                Ok(reading) => promotion.resume(Reply::Approval {
+                    approval: reading.approval.as_deref(),
+                    digest: reading.digest,
+                    fence: reading.fence,
+                    now: reading.now,
+                    observed: Observed {
+                        same_binding: reading.binding.as_ref() == Some(&ask.binding),
+                        ..Observed::default()
+                    },
+                }),
+                Err(_) => promotion.resume(Reply::Failed),
+            }
+        }
         // A failed read changed nothing, regardless of the store's error kind.
-        Effect::Check => promotion.resume(match check(ask, step, store, preflight).await {
+        Effect::Check => promotion.resume(match check(approval, ask, step, store, preflight).await {
             Ok(Ok(digest)) => Reply::Read { digest },
             Ok(Err(refusal)) => Reply::Refused(refusal),
             Err(_) => Reply::Failed,
         }),
-        Effect::Lease { .. } => match store.lease_approval(ask).await {
+        Effect::Lease { .. } => match store.lease_approval(ask.team, approval).await {
             Ok(Leased::Taken { fence }) => promotion.resume(Reply::Leased { fence }),
             Ok(Leased::Held { until }) => {
                 promotion.resume(Reply::LeaseHeld);
@@ -168,12 +175,11 @@ async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
         }),
         Effect::Launch { digest, target, .. } => {
             let target = target.map(|target| target.id);
-            let approval = ask.request.approval;
             deployer.launch(&Launch { approval, key: None, digest, target, fence: 0 }).await;
             promotion.resume(Reply::Done);
         }
         // `supports` refuses a flow that claims.
-        Effect::Recall { .. } => promotion.resume(recall(ask, store).await),
+        Effect::Recall { .. } => promotion.resume(recall(approval, ask, store).await),
         // `supports` refuses a flow with these.
         Effect::Call { .. } | Effect::Prepare { .. } | Effect::Undo { .. } => {
             promotion.resume(Reply::Failed);
@@ -184,11 +190,11 @@ async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
 }
 
 /// The outcome that an earlier attempt under the same key has stored. A request without a key has none.
-async fn recall<S: Approvals>(ask: &PromotionRequest, store: &S) -> Reply<'static> {
+async fn recall<S: Approvals>(approval: Uuid, ask: &PromotionRequest, store: &S) -> Reply<'static> {
     if ask.key.is_none() {
         return Reply::NotRecalled;
     }
-    match store.execution(ask.request.team, ask.request.approval).await {
+    match store.execution(ask.team, approval).await {
         Ok(Some(found)) if found.key != ask.key => Reply::NotRecalled,
         Ok(Some(found)) if found.payload != ask.payload => Reply::Refused(Refusal::IDEMPOTENCY_KEY_REUSED),
         Ok(Some(found)) => Reply::Recalled { target: found.target },
@@ -199,22 +205,20 @@ async fn recall<S: Approvals>(ask: &PromotionRequest, store: &S) -> Reply<'stati
 
 /// The preflight's own checks, then the store's.
 async fn check<S: AttemptReads, P: Preflight>(
+    approval: Uuid,
     ask: &PromotionRequest,
     step: &Step,
     store: &S,
     preflight: &P,
 ) -> Result<Result<Digest, Refusal>, StoreError> {
-    let request = CheckRequest {
-        approval: ask.request.approval,
-        by: &ask.requested_by,
-        step: step.name.as_deref().unwrap_or("check"),
-    };
+    let request =
+        CheckRequest { approval, by: &ask.requested_by, step: step.name.as_deref().unwrap_or("check") };
     for refusal in step.refusals().filter(|refusal| preflight.can_produce(refusal)) {
         if preflight.applies(refusal, &request).await? {
             return Ok(Err(refusal.clone()));
         }
     }
-    store.check(ask, step).await
+    store.check(approval, ask, step).await
 }
 
 /// The reply for a change that the store failed to make.

@@ -5,6 +5,8 @@
 
 use std::pin::pin;
 
+use uuid::Uuid;
+
 use super::{Deployer, Driver, Preflight, Waiter};
 use crate::{
     protocol::{Digest, Outcome, Refusal},
@@ -25,9 +27,9 @@ impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, 
     ///
     /// A flow without [`recall`](crate::protocol::Flow::recalls) replays nothing: there a retry gets a 409. So does an
     /// attempt that overlaps with another one under its key and loses; repeated, it gets the outcome.
-    pub async fn promote_once(self, ask: &PromotionRequest, source: Digest) -> Answer {
+    pub async fn promote_once(self, approval: Uuid, ask: &PromotionRequest, source: Digest) -> Answer {
         // Pinned on the stack, so that the future is not moved.
-        let end = pin!(self.promote(ask, source)).await;
+        let end = pin!(self.promote(approval, ask, source)).await;
         let replayed = matches!(end, Outcome::Succeeded { repeats: true, .. });
         Answer { end, replayed }
     }

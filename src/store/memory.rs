@@ -191,8 +191,8 @@ impl<S: Strategy> Approvals for MemoryStore<S> {
         Tenants::put_team(self, owner, Team { plan: Plan::Free, deployment_cap: 0 }).await
     }
 
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
-        self.reading(ask)
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+        self.reading(approval, ask)
     }
 
     async fn commit(
@@ -235,6 +235,7 @@ impl<S: Strategy> AttemptReads for MemoryStore<S> {
 
     async fn check(
         &self,
+        _: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -247,7 +248,7 @@ impl<S: Strategy> AttemptReads for MemoryStore<S> {
             Some(refusal) => Err(refusal),
             None => Ok(team.digest(ask)),
         };
-        Ok(self.with_team(ask.request.team, check).unwrap_or(Err(Refusal::NOT_FOUND)))
+        Ok(self.with_team(ask.team, check).unwrap_or(Err(Refusal::NOT_FOUND)))
     }
 
     async fn find_target(
@@ -255,18 +256,18 @@ impl<S: Strategy> AttemptReads for MemoryStore<S> {
         ask: &PromotionRequest,
         _: &Step,
     ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        let found = self.with_team(ask.request.team, |team| team.tenant_state.target(ask));
+        let found = self.with_team(ask.team, |team| team.tenant_state.target(ask));
         Ok(found.ok_or(Refusal::NOT_FOUND))
     }
 }
 
 impl<S: Strategy> Leases for MemoryStore<S> {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        Ok(self.take_lease(ask))
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
+        Ok(self.take_lease(team, approval))
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.give_lease_back(ask, fence);
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
+        self.give_lease_back(team, approval, fence);
         Ok(())
     }
 }

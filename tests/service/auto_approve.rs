@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::platform::{Platform, TEAM, environment, service};
 
 fn ask(platform: &Platform, key: Option<&str>) -> PromotionRequest {
-    let mut ask = platform.ask(Uuid::nil());
+    let mut ask = platform.ask();
     ask.binding.to = environment("development");
     ask.key = key.map(Into::into);
     ask
@@ -33,7 +33,7 @@ fn promote(platform: &Platform, ask: &PromotionRequest) -> Result<(Uuid, Answer)
 fn only_development_needs_no_approver() {
     let platform = Platform::new();
     let judge = |from: &str, to: &str, copy_vault| {
-        let mut ask = platform.ask(Uuid::nil());
+        let mut ask = platform.ask();
         (ask.binding.from, ask.binding.to) = (environment(from), environment(to));
         ask.payload.copy_vault = copy_vault;
         is_auto_approved(&ask)
@@ -90,7 +90,7 @@ fn an_approval_that_has_become_useless_is_replaced_under_the_same_key() {
 #[test]
 fn a_rule_decides_about_its_own_teams_pending_approvals_only() {
     let platform = Platform::new();
-    let record = platform.requested(&platform.ask(Uuid::nil()));
+    let record = platform.requested(&platform.ask());
     let decide = |team| {
         let decision = Decision::Policy { team, approval: record.approval.id, by: POLICY };
         run_ready(platform.store.decide(decision))

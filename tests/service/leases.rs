@@ -44,9 +44,9 @@ async fn give_way() {
 }
 
 impl Approvals for Watched {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         give_way().await;
-        self.store.read_approval(ask).await
+        self.store.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -70,12 +70,13 @@ impl AttemptReads for Watched {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.preflights.fetch_add(1, Ordering::Relaxed);
         give_way().await;
-        self.store.check(ask, step).await
+        self.store.check(approval, ask, step).await
     }
 
     async fn find_target(
@@ -89,14 +90,14 @@ impl AttemptReads for Watched {
 }
 
 impl Leases for Watched {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
         self.lease_asks.fetch_add(1, Ordering::Relaxed);
         give_way().await;
-        self.store.lease_approval(ask).await
+        self.store.lease_approval(team, approval).await
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(team, approval, fence).await
     }
 }
 
@@ -127,7 +128,11 @@ fn contend(flow: &Flow) -> (usize, usize) {
     let watched = Watched::new(platform.store);
     let promotions = (0..CONTENDERS)
         .map(|_| -> Promoting<'_> {
-            Box::pin(Driver::new(flow, &watched, &deployer).expect("it is supported").promote(&ask, source))
+            Box::pin(Driver::new(flow, &watched, &deployer).expect("it is supported").promote(
+                ask.approval,
+                &ask,
+                source,
+            ))
         })
         .collect();
     let ends = in_turn(promotions);
@@ -135,7 +140,7 @@ fn contend(flow: &Flow) -> (usize, usize) {
     let lost = |end: &&Outcome| matches!(end, Outcome::Refused { refusal, .. } if refusal.status() == 409);
     assert_eq!((won, ends.iter().filter(lost).count()), (1, CONTENDERS - 1), "{ends:?}");
     if flow.takes_lease() {
-        let lease = watched.store.lease(TEAM, ask.request.approval);
+        let lease = watched.store.lease(TEAM, ask.approval);
         assert_eq!(lease, Some((CONTENDERS as u64, Timestamp(0))), "each had it once, and gave it back");
     }
     (watched.preflights.into_inner(), watched.lease_asks.into_inner())
@@ -157,7 +162,7 @@ fn a_refused_preflight_gives_the_lease_back() {
     let flow = Flow::atomic_commit_lease();
     let refused = platform.promote(&flow, &ask);
     assert_eq!(refused, Outcome::Refused { refusal: Refusal::FETCH_FAILED, kind: RefusalKind::Own });
-    assert_eq!(platform.store.lease(TEAM, ask.request.approval), Some((1, Timestamp(0))));
+    assert_eq!(platform.store.lease(TEAM, ask.approval), Some((1, Timestamp(0))));
     platform.store.end_outage(TEAM, &Refusal::FETCH_FAILED);
     assert!(matches!(platform.promote(&flow, &ask), Outcome::Succeeded { .. }), "nobody has to wait for it");
 }
@@ -188,7 +193,7 @@ fn a_place_is_taken_before_the_lease_is_asked_for() {
     let places = Places { watched: &watched, asked_before: Mutex::default() };
     for flow in [Flow::atomic_commit_lease(), Flow::atomic_commit()] {
         let driver = Driver::new(&flow, &watched, &deployer).expect("it is supported").waiting(&places);
-        in_turn(vec![Box::pin(driver.promote(&ask, source))]);
+        in_turn(vec![Box::pin(driver.promote(ask.approval, &ask, source))]);
     }
     assert_eq!(*places.asked_before.lock().expect("no task panics"), [0], "and only by who asks for one");
 }

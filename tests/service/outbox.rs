@@ -8,9 +8,9 @@ use std::{
 use countersign::{
     protocol::{Digest, Flow, Outcome},
     service::{Deployer, InMemoryDeployer, Launch, Terms, Worked, work},
-    store::{JobState, Outbox, PromotionRequest, StackStatus},
+    store::{JobState, Outbox, StackStatus},
 };
-use countersign_models::fixtures::{HandClock, run_ready};
+use countersign_models::fixtures::{HandClock, UseRequest, run_ready};
 use countersign_testkit::Peek;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::platform::{OPENS, Platform, TEAM};
 
 const APPROVAL: Uuid = Uuid::from_u128(1);
 
-fn executed() -> (Platform, PromotionRequest) {
+fn executed() -> (Platform, UseRequest) {
     let platform = Platform::new();
     let ask = platform.approved();
     assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));
@@ -77,7 +77,7 @@ fn a_deploy_that_ends_settles_its_target_as_it_ended() {
         assert_eq!(platform.deployer.end(running.number, ended), None, "it has ended");
         assert_eq!(poll(), Poll::Ready(Ok(Worked::Finished(ended))));
         assert_eq!(status(), ended);
-        let approval = ask.request.approval;
+        let approval = ask.approval;
         let job = platform.store.job(TEAM, approval).expect("there is a job");
         assert_eq!(job.state, JobState::Done);
         // A target that is not building is unchanged.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Flow, Outcome, Promotion, Request, Timestamp},
+    protocol::{Flow, Outcome, Promotion, Timestamp},
     service::{Driver, InMemoryDeployer, step},
     store::{
         ApprovalRecord, Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service,
         Team, Verdict,
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, run_ready, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, run_ready, token_of};
 use countersign_testkit::{Faulty, Peek, Seed};
 use uuid::Uuid;
 
@@ -49,12 +49,12 @@ impl Platform {
         Self { store, deployer: InMemoryDeployer::default(), clock, source }
     }
 
-    /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
+    /// To promote the stack to production.
+    pub(crate) fn ask(&self) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM },
+            team: TEAM,
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
@@ -73,33 +73,29 @@ impl Platform {
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) fn approved(&self) -> PromotionRequest {
-        self.approve(self.ask(Uuid::nil()))
+    pub(crate) fn approved(&self) -> UseRequest {
+        self.approve(self.ask())
     }
 
-    pub(crate) fn approve(&self, mut ask: PromotionRequest) -> PromotionRequest {
+    pub(crate) fn approve(&self, ask: PromotionRequest) -> UseRequest {
         let record = self.requested(&ask);
         self.decide(&record, Verdict::Approve);
-        ask.request.approval = record.approval.id;
-        ask
+        UseRequest::new(record.approval.id, ask)
     }
 
-    pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
+    pub(crate) fn promote(&self, flow: &Flow, ask: &UseRequest) -> Outcome {
         let source = self.store.digest(ask).expect("the team is there");
-        run_ready(
-            Driver::new(flow, &self.store, &self.deployer).expect("it is supported").promote(ask, source),
-        )
+        run_ready(Driver::new(flow, &self.store, &self.deployer).expect("it is supported").promote(
+            ask.approval,
+            ask,
+            source,
+        ))
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
-    pub(crate) fn drive_to<'a>(
-        &self,
-        flow: &'a Flow,
-        ask: &'a PromotionRequest,
-        index: usize,
-    ) -> Promotion<'a> {
+    pub(crate) fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a UseRequest, index: usize) -> Promotion<'a> {
         let source = self.store.digest(ask).expect("the team is there");
-        let mut promotion = Promotion::begin(flow, &ask.request, source);
+        let mut promotion = Promotion::begin(flow, &ask.request(), source);
         while promotion.step() != flow.steps().get(index) {
             assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
             run_ready(step(&mut promotion, ask, &self.store, &self.deployer));
@@ -107,7 +103,7 @@ impl Platform {
         promotion
     }
 
-    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
+    pub(crate) fn finish(&self, mut promotion: Promotion<'_>, ask: &UseRequest) -> Outcome {
         while promotion.outcome().is_none() {
             run_ready(step(&mut promotion, ask, &self.store, &self.deployer));
         }

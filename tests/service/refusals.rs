@@ -8,8 +8,9 @@ use countersign::{
         Write, WriteTarget,
     },
     service::{Caller, Driver, admit, step},
-    store::{Approvals, Decision, EnvVars, Plan, PromotionRequest, ResourceKind, Team, Verdict},
+    store::{Approvals, Decision, EnvVars, Plan, ResourceKind, Team, Verdict},
 };
+use countersign_models::fixtures::UseRequest;
 use countersign_models::{
     fixtures::{run_ready, token_of},
     flows::BuiltIn,
@@ -26,7 +27,7 @@ fn refused(end: Outcome) -> Refusal {
 }
 
 /// The answer of `atomic-commit` on a spoiled platform.
-fn promoted(spoil: impl FnOnce(&Platform, &mut PromotionRequest)) -> Refusal {
+fn promoted(spoil: impl FnOnce(&Platform, &mut UseRequest)) -> Refusal {
     let platform = Platform::new();
     let mut ask = platform.approved();
     spoil(&platform, &mut ask);
@@ -60,7 +61,7 @@ fn twin_that_exists() -> Refusal {
         environment("staging"),
     );
     let twin = || {
-        let mut ask = platform.ask(Uuid::nil());
+        let mut ask = platform.ask();
         ask.binding.kind = Kind::ResourceTwin;
         ask.payload.source = database;
         platform.approve(ask)
@@ -75,7 +76,7 @@ fn twin_that_exists() -> Refusal {
 /// A second decision.
 fn second_decision(administrator: bool) -> Refusal {
     let platform = Platform::new();
-    let record = platform.requested(&platform.ask(Uuid::nil()));
+    let record = platform.requested(&platform.ask());
     platform.decide(&record, Verdict::Approve);
     let decision = if administrator {
         Decision::Administrator {
@@ -106,9 +107,9 @@ fn every_refusal_can_be_reached() {
         second_decision(false),
         second_decision(true),
         Request::parse_approval_id("17").expect_err("it is none"),
-        promoted(|_, ask| ask.request.approval = Uuid::nil()),
+        promoted(|_, ask| ask.approval = Uuid::from_u128(1)),
         promoted(|platform, _| platform.store.begin_outage(crate::platform::TEAM, Refusal::LOOKUP_FAILED)),
-        promoted(|platform, ask| ask.request.approval = platform.requested(ask).approval.id),
+        promoted(|platform, ask| ask.approval = platform.requested(ask).approval.id),
         promoted(|_, ask| ask.binding.to = environment("qa")),
         promoted(|platform, _| platform.clock.advance_ms(24 * 60 * 60 * 1000)),
         promoted(|platform, _| {
@@ -158,13 +159,13 @@ fn overtaken() -> Refusal {
     let ask = platform.approved();
     let flow = Flow::atomic_commit_lease();
     let source = platform.store.digest(&ask).expect("the team is there");
-    let mut slow = Promotion::begin(&flow, &ask.request, source);
+    let mut slow = Promotion::begin(&flow, &ask.request(), source);
     let go_on =
         |promotion: &mut Promotion<'_>| run_ready(step(promotion, &ask, &platform.store, &platform.deployer));
     while slow.position().fence.is_none() {
         assert_eq!(go_on(&mut slow), None, "nobody else has it");
     }
-    let mut other = Promotion::begin(&flow, &ask.request, source);
+    let mut other = Promotion::begin(&flow, &ask.request(), source);
     assert_eq!(go_on(&mut other), None, "it has no key");
     assert_eq!(go_on(&mut other), None, "validated");
     let until = go_on(&mut other).expect("it has to wait");
@@ -195,7 +196,7 @@ fn unresolved_vault_reference() -> Refusal {
         env_vars,
     );
     platform.store.seed_vault(crate::platform::TEAM, environment("staging"), "DB_PASSWORD", "secret");
-    let mut ask = platform.ask(Uuid::nil());
+    let mut ask = platform.ask();
     ask.payload.source = source;
     let refusal = refused(platform.promote(&Flow::atomic_commit(), &platform.approve(ask.clone())));
     // Copied along, the reference resolves.
@@ -213,16 +214,17 @@ fn unresolved_vault_reference() -> Refusal {
 /// The refusal of a key that was used for another request.
 fn reused_key() -> Refusal {
     let (platform, flow) = (Platform::new(), Flow::atomic_commit());
-    let mut ask = PromotionRequest { key: Some("mine".into()), ..platform.approved() };
-    let ask_once = |ask: &PromotionRequest| {
-        let source = platform.store.digest(ask).expect("the team is there");
-        run_ready(
-            Driver::new(&flow, &platform.store, &platform.deployer)
-                .expect("it is supported")
-                .promote_once(ask, source),
-        )
-        .end
-    };
+    let mut ask = platform.approved().under("mine");
+    let ask_once =
+        |ask: &UseRequest| {
+            let source = platform.store.digest(ask).expect("the team is there");
+            run_ready(
+                Driver::new(&flow, &platform.store, &platform.deployer)
+                    .expect("it is supported")
+                    .promote_once(ask.approval, ask, source),
+            )
+            .end
+        };
     assert!(matches!(ask_once(&ask), Outcome::Succeeded { .. }));
     ask.payload.copy_vault = true;
     refused(ask_once(&ask))

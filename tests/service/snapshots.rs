@@ -10,7 +10,7 @@ use countersign::{
         Operations, Outbox, Plan, PromotionRequest, Query, Resource, ResourceKind, Stack, StackStatus, Team,
     },
 };
-use countersign_models::fixtures::{CountingIds, run_ready};
+use countersign_models::fixtures::{CountingIds, UseRequest, run_ready};
 use countersign_testkit::{Peek, Seed};
 use uuid::Uuid;
 
@@ -58,18 +58,13 @@ fn seen(store: &MemoryStore, approvals: &[Uuid]) -> Seen {
 }
 
 /// Every kind of change that there is, to what the platform has.
-fn change_everything(
-    platform: &Platform,
-    store: &MemoryStore,
-    ask: &PromotionRequest,
-    pending: &PromotionRequest,
-) {
-    run_ready(store.lease_approval(ask)).expect("nothing fails");
+fn change_everything(platform: &Platform, store: &MemoryStore, ask: &UseRequest, pending: Uuid) {
+    run_ready(store.lease_approval(TEAM, ask.approval)).expect("nothing fails");
     let source = store.digest(ask).expect("the team is there");
     let end = run_ready(
         Driver::new(&Flow::atomic_commit(), store, &InMemoryDeployer::default())
             .expect("it is supported")
-            .promote(ask, source),
+            .promote(ask.approval, ask, source),
     );
     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
     let lease = run_ready(store.lease_job(30_000)).expect("nothing fails").expect("there is a job");
@@ -81,12 +76,11 @@ fn change_everything(
     };
     run_ready(store.log_deploy(log)).expect("nothing fails");
     assert_eq!(run_ready(store.finish_job(&lease, StackStatus::Healthy)), Ok(true));
-    let rejected = pending.request.approval;
     let by = "admin@example.com";
-    run_ready(store.decide(Decision::Administrator { team: TEAM, approval: rejected, by }))
+    run_ready(store.decide(Decision::Administrator { team: TEAM, approval: pending, by }))
         .expect("nothing fails")
         .expect("it is pending");
-    let asked = PromotionRequest { key: Some("again".into()), ..platform.ask(Uuid::nil()) };
+    let asked = PromotionRequest { key: Some("again".into()), ..platform.ask() };
     run_ready(store.request_approval(&asked)).expect("nothing fails");
     store.seed_services(TEAM, platform.source, vec![service(Some("shop:2"))]);
     assert_ne!(store.digest(ask), Some(source), "it is another one now");
@@ -109,20 +103,19 @@ fn unused_ids(used: usize) -> Arc<CountingIds> {
 fn a_snapshot_has_what_the_original_has_and_goes_its_own_way() {
     let platform = Platform::new();
     platform.store.seed_vault(TEAM, environment("staging"), KEY, "hunter2");
-    let mut ask = platform.ask(Uuid::nil());
+    let mut ask = platform.ask();
     ask.payload.copy_vault = true;
     let ask = platform.approve(ask);
-    let pending = platform.requested(&platform.ask(Uuid::nil()));
-    let mut pending_ask = platform.ask(pending.approval.id);
-    pending_ask.payload.name = Some("other".to_owned());
-    let known = [ask.request.approval, pending.approval.id];
+    let pending = platform.requested(&platform.ask());
+    let pending = pending.approval.id;
+    let known = [ask.approval, pending];
     let before = seen(&platform.store, &known);
     for round in 0..3 {
         // Changes to one snapshot are absent in the next one.
         let snapshot = platform.store.snapshot(platform.clock.clone(), unused_ids(100));
         assert_eq!(seen(&snapshot, &known), before, "round {round}");
         assert_eq!(snapshot.deployment_cap(Uuid::from_u128(0xB)), None);
-        change_everything(&platform, &snapshot, &ask, &pending_ask);
+        change_everything(&platform, &snapshot, &ask, pending);
         assert_ne!(seen(&snapshot, &known), before, "round {round}");
         assert_eq!(seen(&platform.store, &known), before, "round {round}");
     }

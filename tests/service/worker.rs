@@ -13,9 +13,9 @@ use std::{
 use countersign::{
     protocol::{Flow, Outcome, Timestamp},
     service::{Deployer, Launch, Terms, Worked, launch, work},
-    store::{JobState, Lease, MemoryStore, Outbox, PromotionRequest, StackStatus, StoreError},
+    store::{JobState, Lease, MemoryStore, Outbox, StackStatus, StoreError},
 };
-use countersign_models::fixtures::{HandClock, run_ready};
+use countersign_models::fixtures::{HandClock, UseRequest, run_ready};
 use countersign_testkit::{Faulty, Peek};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ use crate::platform::{OPENS, Platform, TEAM};
 
 const LEASE_MS: u64 = 100;
 
-fn executed() -> (Platform, PromotionRequest) {
+fn executed() -> (Platform, UseRequest) {
     let platform = Platform::new();
     let ask = platform.approved();
     assert!(matches!(platform.promote(&Flow::atomic_commit(), &ask), Outcome::Succeeded { .. }));
@@ -34,8 +34,8 @@ fn poll<T>(task: &mut Pin<&mut impl Future<Output = T>>) -> Poll<T> {
     task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
-fn state(platform: &Platform, ask: &PromotionRequest) -> JobState {
-    platform.store.job(TEAM, ask.request.approval).expect("there is a job").state
+fn state(platform: &Platform, ask: &UseRequest) -> JobState {
+    platform.store.job(TEAM, ask.approval).expect("there is a job").state
 }
 
 fn target(platform: &Platform) -> StackStatus {

@@ -10,13 +10,14 @@ use std::{
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Commit, Digest, Flow, Outcome, Refusal, Request, Status, Step, Timestamp},
+    protocol::{Commit, Digest, Flow, Outcome, Refusal, Status, Step, Timestamp},
     service::{Driver, InMemoryDeployer},
     store::{
         Approvals, AttemptReads, AuditKind, Committed, Decision, EnvVars, Leases, MemoryStore, Operations,
         Payload, Plan, PromotionRequest, Reading, Service, StoreError, Team, Verdict,
     },
 };
+use countersign_models::fixtures::UseRequest;
 use countersign_models::{
     fixtures::{CountingIds, HandClock, run_ready, token_of},
     flows::BuiltIn,
@@ -34,9 +35,9 @@ const PROMOTIONS: usize = 4;
 struct Polite(MemoryStore);
 
 impl Approvals for Polite {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         future::yield_now().await;
-        self.0.read_approval(ask).await
+        self.0.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -60,11 +61,12 @@ impl AttemptReads for Polite {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
         future::yield_now().await;
-        self.0.check(ask, step).await
+        self.0.check(approval, ask, step).await
     }
 
     async fn find_target(
@@ -103,8 +105,8 @@ fn race(flow: &'static str) -> Played {
     let service = Service { name: "web".to_owned(), image_ref, port: None, expose: false };
     let source = store.seed_stack(TEAM, "shop", environment("staging"), vec![service], EnvVars::new());
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = PromotionRequest {
-        request: Request { approval: Uuid::nil(), team: TEAM },
+    let ask = PromotionRequest {
+        team: TEAM,
         binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source, name: None, copy_vault: false },
@@ -113,7 +115,7 @@ fn race(flow: &'static str) -> Played {
     let record = run_ready(store.request_approval(&ask)).expect("nothing fails").record;
     let decision = Decision::Operator { token: &token_of(record.approval.id), verdict: Verdict::Approve };
     run_ready(store.decide(decision)).expect("nothing fails").expect("it is pending");
-    ask.request.approval = record.approval.id;
+    let ask = UseRequest::new(record.approval.id, ask);
     let digest = store.digest(&ask).expect("the team is there");
 
     let shared = Arc::new((Polite(store), InMemoryDeployer::default(), ask));
@@ -122,7 +124,10 @@ fn race(flow: &'static str) -> Played {
             let (flow, shared): (Arc<Flow>, _) = (Arc::clone(&flow), Arc::clone(&shared));
             future::spawn(async move {
                 let (store, deployer, ask) = &*shared;
-                Driver::new(&flow, store, deployer).expect("it is supported").promote(ask, digest).await
+                Driver::new(&flow, store, deployer)
+                    .expect("it is supported")
+                    .promote(ask.approval, ask, digest)
+                    .await
             })
         })
         .collect();
@@ -144,9 +149,9 @@ fn race(flow: &'static str) -> Played {
         "409 for the others: {ends:?}"
     );
     let (Polite(store), _, ask) = &*shared;
-    let approval = run_ready(store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+    let approval = run_ready(store.approval(TEAM, ask.approval)).expect("nothing fails");
     assert_eq!(approval.expect("it was requested").approval.status, Status::Executed);
-    let events = run_ready(store.audit(ask.request.approval)).expect("nothing fails");
+    let events = run_ready(store.audit(ask.approval)).expect("nothing fails");
     assert_eq!(events.iter().filter(|event| event.kind == AuditKind::Executed).count(), 1);
     Played { winner: winners[0], late, targets: store.stacks(TEAM).len() - 1 }
 }

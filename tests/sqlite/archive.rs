@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use countersign::{
     protocol::{Flow, Timestamp},
     store::{
-        Approvals, Decision, DeployLog, Operations, Outbox, PromotionRequest, StackStatus, Verdict,
-        sqlite::SqliteOptions,
+        Approvals, Decision, DeployLog, Operations, Outbox, StackStatus, Verdict, sqlite::SqliteOptions,
     },
 };
-use countersign_models::fixtures::{block_on, token_of};
+use countersign_models::fixtures::{UseRequest, block_on, token_of};
 use rusqlite::Connection;
 use serde_json::Value;
 use uuid::Uuid;
@@ -31,7 +30,7 @@ fn ids(platform: &Platform) -> Vec<Uuid> {
     archivable(platform).into_iter().map(|(id, _)| id).collect()
 }
 
-fn use_up(platform: &Platform) -> PromotionRequest {
+fn use_up(platform: &Platform) -> UseRequest {
     let ask = platform.approved();
     platform.promote(&Flow::atomic_commit(), &ask);
     ask
@@ -56,28 +55,28 @@ fn what_is_old_and_over_is_archived_whole_and_what_is_needed_stays() {
     on_day(&platform, 1);
     let latest = use_up(&platform);
     assert_eq!(deploy(&platform), 2);
-    let rejected = platform.requested(&platform.ask(Uuid::nil())).expect("nothing fails").approval.id;
+    let rejected = platform.requested(&platform.ask()).expect("nothing fails").approval.id;
     let decision = Decision::Operator { token: &token_of(rejected), verdict: Verdict::Reject };
     block_on(platform.store.decide(decision)).expect("nothing fails").expect("it is pending");
     on_day(&platform, 2);
-    let waiting = platform.requested(&platform.ask(Uuid::nil())).expect("nothing fails").approval.id;
+    let waiting = platform.requested(&platform.ask()).expect("nothing fails").approval.id;
 
     on_day(&platform, 90);
     assert!(ids(&platform).is_empty(), "none is older than 90 days");
     on_day(&platform, 91);
-    assert_eq!(ids(&platform), [first.request.approval], "the later ones are a day younger");
+    assert_eq!(ids(&platform), [first.approval], "the later ones are a day younger");
     on_day(&platform, 95);
     let undeployed = use_up(&platform);
     on_day(&platform, 200);
     let old = archivable(&platform);
-    let expected = [first.request.approval, rejected, waiting];
+    let expected = [first.approval, rejected, waiting];
     assert_eq!(old.len(), expected.len(), "fences go on from the latest that was deployed: {old:?}");
     for id in expected {
         assert!(old.iter().any(|(archived, _)| *archived == id), "{id}");
     }
-    assert!(old.iter().all(|(id, _)| *id != undeployed.request.approval), "its deploy is owed");
+    assert!(old.iter().all(|(id, _)| *id != undeployed.approval), "its deploy is owed");
 
-    let (_, line) = old.iter().find(|(id, _)| *id == first.request.approval).expect("it is there");
+    let (_, line) = old.iter().find(|(id, _)| *id == first.approval).expect("it is there");
     let raw = Connection::open(&path).expect("it is there");
     let columns = |table: &str| -> BTreeSet<String> {
         let mut names = raw.prepare("SELECT name FROM pragma_table_info(?1)").expect("it can be read");
@@ -104,7 +103,7 @@ fn what_is_old_and_over_is_archived_whole_and_what_is_needed_stays() {
     }
     assert_eq!(keys(line), whole);
     assert_eq!(line["status"], "executed");
-    assert_eq!(line["id"], first.request.approval.to_string());
+    assert_eq!(line["id"], first.approval.to_string());
     let kinds: Vec<_> =
         line["audit"].as_array().expect("a list").iter().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["promote.approval_requested", "promote.approved", "promote.executed"]);
@@ -120,7 +119,7 @@ fn what_is_old_and_over_is_archived_whole_and_what_is_needed_stays() {
     }
     assert!(ids(&platform).is_empty());
     assert_eq!(deploy(&platform), 3, "fences go on where they were");
-    assert_eq!(ids(&platform), [latest.request.approval]);
+    assert_eq!(ids(&platform), [latest.approval]);
     let damage: i64 = raw
         .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
         .expect("it can be read");
@@ -142,7 +141,7 @@ fn the_latest_of_a_target_stays_however_old_it_is() {
 #[test]
 fn what_is_written_after_it_was_read_is_not_lost() {
     let platform = Platform::in_memory();
-    platform.requested(&platform.ask(Uuid::nil())).expect("nothing fails");
+    platform.requested(&platform.ask()).expect("nothing fails");
     on_day(&platform, 100);
     let read = block_on(platform.store.archivable(90 * DAY_MS, 100)).expect("nothing fails");
     let approval = read[0].id;

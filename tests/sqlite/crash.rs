@@ -40,13 +40,13 @@ fn execute_until_killed(path: &Path) {
             threads.spawn(move || {
                 loop {
                     // A request like another thread's would be given that one's approval.
-                    let mut ask = platform.ask(Uuid::nil());
+                    let mut ask = platform.ask();
                     ask.payload.name = Some(format!("shop-{thread}"));
                     let ask = platform.approve(ask);
                     let end = platform.promote(flow, &ask).end;
                     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
                     let mut out = stdout().lock();
-                    writeln!(out, "\nexecuted {}", ask.request.approval).expect("somebody reads");
+                    writeln!(out, "\nexecuted {}", ask.approval).expect("somebody reads");
                     out.flush().expect("somebody reads");
                 }
             });

@@ -55,7 +55,7 @@ fn a_promote_on_a_full_disk_changes_nothing_and_goes_through_when_there_is_room(
         let family =
             block_on(platform.store.family(TEAM, platform.source.id)).expect("reading needs no room");
         assert_eq!(family.len(), 1);
-        let events = block_on(platform.store.audit(ask.request.approval)).expect("reading needs no room");
+        let events = block_on(platform.store.audit(ask.approval)).expect("reading needs no room");
         assert!(events.iter().all(|event| event.kind != AuditKind::Executed));
     } else {
         panic!("it has found room: {refused:?}");

@@ -16,7 +16,7 @@ use countersign::{
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, block_on};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, block_on};
 use countersign_testkit::SqlPeek;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -33,11 +33,11 @@ fn everything_is_there_when_the_file_is_opened_again() {
     let Platform { store, clock, source, .. } = platform;
     let look = |store: &SqliteStore| {
         block_on(async {
-            let id = used.request.approval;
+            let id = used.approval;
             (
                 (store.approval(TEAM, id).await, store.execution(TEAM, id).await, store.audit(id).await),
                 (store.job(TEAM, id).await, store.family(TEAM, source.id).await),
-                store.approval(TEAM, unused.request.approval).await,
+                store.approval(TEAM, unused.approval).await,
             )
         })
     };
@@ -46,7 +46,7 @@ fn everything_is_there_when_the_file_is_opened_again() {
     let store = open(&path, &clock, SqliteOptions::default()).expect("it is there");
     assert_eq!(look(&store), before);
     let statuses = [&used, &unused].map(|ask| {
-        let record = block_on(store.any_approval(ask.request.approval)).expect("nothing fails");
+        let record = block_on(store.any_approval(ask.approval)).expect("nothing fails");
         record.expect("it is there").approval.status
     });
     assert_eq!(statuses, [Status::Executed, Status::Approved]);
@@ -86,8 +86,8 @@ fn a_file_that_the_first_schema_made_is_migrated_and_its_approval_can_be_used() 
     drop(raw);
     let clock = Arc::new(HandClock::at(OPENS));
     let platform = Platform::on(open(&path, &clock, SqliteOptions::default()).expect("it is ours"), clock);
-    let ask = platform.ask(Uuid::from_u128(1));
-    assert_eq!(block_on(platform.store.lease_approval(&ask)), Ok(Leased::Taken { fence: 1 }));
+    let ask = UseRequest::new(Uuid::from_u128(1), platform.ask());
+    assert_eq!(block_on(platform.store.lease_approval(TEAM, ask.approval)), Ok(Leased::Taken { fence: 1 }));
     let guards = Guards::ALL;
     let consumed = block_on(platform.store.consume_alone(&ask, Digest([0; 32]), guards));
     assert_eq!(consumed, Ok(Committed::Applied { target: None }));

@@ -11,18 +11,18 @@ use std::{
 use countersign::{
     protocol::{Change, Commit, Flow, Guards, Refusal, Step, StepAction},
     store::{
-        Approvals, Causes, Committed, PromotionRequest, StoreError, StoreErrorKind, Tenants,
+        Approvals, Causes, Committed, StoreError, StoreErrorKind, Tenants,
         sql::{Cas, Consume, Done, Engine, Mode, Session, SqlError, Transaction, Value},
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, block_on};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, block_on};
 use countersign_testkit::SqlPeek;
 
 use crate::platform::{OPENS, Platform, TEAM, environment, open};
 
 /// Number of winners among this many concurrent consumers of the approval.
-fn winners(platform: &Platform, ask: &PromotionRequest, consumers: usize) -> usize {
+fn winners(platform: &Platform, ask: &UseRequest, consumers: usize) -> usize {
     let digest = block_on(platform.store.digest(ask)).expect("nothing fails");
     let flow = Flow::atomic_commit();
     let all_of_it =
@@ -49,7 +49,7 @@ fn winners(platform: &Platform, ask: &PromotionRequest, consumers: usize) -> usi
                 threads.spawn(move || {
                     start.wait();
                     let commit = Commit {
-                        approval: ask.request.approval,
+                        approval: ask.approval,
                         digest,
                         target: None,
                         fence: None,

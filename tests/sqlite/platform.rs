@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Flow, Request, Status, Timestamp},
+    protocol::{Flow, Status, Timestamp},
     service::{Answer, Driver, InMemoryDeployer},
     store::{
         ApprovalRecord, Approvals, Decision, EnvVars, NewStack, Payload, Plan, PromotionRequest, Service,
@@ -12,7 +12,7 @@ use countersign::{
         sqlite::{OpenError, SqliteOptions, SqliteStore},
     },
 };
-use countersign_models::fixtures::{CountingIds, HandClock, block_on, token_of};
+use countersign_models::fixtures::{CountingIds, HandClock, UseRequest, block_on, token_of};
 use countersign_testkit::SqlPeek;
 use uuid::Uuid;
 
@@ -68,12 +68,12 @@ impl Platform {
         Self { store, deployer: InMemoryDeployer::default(), clock, source }
     }
 
-    /// To promote the stack to production with this approval.
-    pub(crate) fn ask(&self, approval: Uuid) -> PromotionRequest {
+    /// To promote the stack to production.
+    pub(crate) fn ask(&self) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM },
+            team: TEAM,
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
@@ -85,31 +85,31 @@ impl Platform {
         block_on(self.store.request_approval(ask)).map(|requested| requested.record)
     }
 
-    pub(crate) fn approve(&self, mut ask: PromotionRequest) -> PromotionRequest {
-        ask.request.approval = self.requested(&ask).expect("nothing fails").approval.id;
-        let token = token_of(ask.request.approval);
+    pub(crate) fn approve(&self, ask: PromotionRequest) -> UseRequest {
+        let approval = self.requested(&ask).expect("nothing fails").approval.id;
+        let token = token_of(approval);
         let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
         block_on(self.store.decide(decision)).expect("nothing fails").expect("it is pending");
-        ask
+        UseRequest::new(approval, ask)
     }
 
     /// An ask with an approval that the operator has given.
-    pub(crate) fn approved(&self) -> PromotionRequest {
-        self.approve(self.ask(Uuid::nil()))
+    pub(crate) fn approved(&self) -> UseRequest {
+        self.approve(self.ask())
     }
 
-    pub(crate) fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Answer {
+    pub(crate) fn promote(&self, flow: &Flow, ask: &UseRequest) -> Answer {
         block_on(async {
             let source = self.store.digest(ask).await.expect("nothing fails");
             Driver::new(flow, &self.store, &self.deployer)
                 .expect("it is supported")
-                .promote_once(ask, source)
+                .promote_once(ask.approval, ask, source)
                 .await
         })
     }
 
-    pub(crate) fn status(&self, ask: &PromotionRequest) -> Status {
-        let record = block_on(self.store.approval(TEAM, ask.request.approval)).expect("nothing fails");
+    pub(crate) fn status(&self, ask: &UseRequest) -> Status {
+        let record = block_on(self.store.approval(TEAM, ask.approval)).expect("nothing fails");
         record.expect("it was requested").approval.status
     }
 }

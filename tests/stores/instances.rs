@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use countersign::{
     platform::{Binding, Kind},
-    protocol::{Digest, Request},
+    protocol::Digest,
     service::Driver,
     store::{
         Approvals, Decision, Ids, Payload, Plan, PromotionRequest, Team, Tenants, Verdict,
@@ -22,11 +22,10 @@ use countersign::{
     },
 };
 use countersign_contract::world::{TEAM, World, environment, flow, new_stack, succeeded};
-use countersign_models::fixtures::{CountingIds, token_of};
+use countersign_models::fixtures::{CountingIds, UseRequest, token_of};
 use countersign_testkit::{Cluster, Fsync, SqlPeek};
 use libtest_mimic::Trial;
 use tokio_postgres::{Client, NoTls};
-use uuid::Uuid;
 
 use crate::{Postgres, backend::Executor, database::DatabaseMaker, postgres::InPostgres};
 
@@ -96,39 +95,39 @@ async fn world(cluster: Arc<Cluster>) -> World {
     World::new(Arc::new(maker.make(None).await)).await
 }
 
-async fn promote(store: &PostgresStore, ask: &PromotionRequest) -> bool {
+async fn promote(store: &PostgresStore, ask: &UseRequest) -> bool {
     let digest = store.digest(ask).await.expect("nothing fails");
     promote_digest(store, ask, digest).await
 }
 
-async fn promote_digest(store: &PostgresStore, ask: &PromotionRequest, digest: Digest) -> bool {
+async fn promote_digest(store: &PostgresStore, ask: &UseRequest, digest: Digest) -> bool {
     let deployer = countersign::service::InMemoryDeployer::default();
     succeeded(
         &Driver::new(&flow("atomic-commit"), store, &deployer)
             .expect("it is supported")
-            .promote(ask, digest)
+            .promote(ask.approval, ask, digest)
             .await,
     )
 }
 
 /// A team with a stack, and an approval to promote it.
-async fn approved(store: &PostgresStore) -> PromotionRequest {
+async fn approved(store: &PostgresStore) -> UseRequest {
     store.put_team(TEAM, Team { plan: Plan::Pro, deployment_cap: 100 }).await.expect("nothing fails");
     let stack = store.create_stack(TEAM, new_stack("shop", "shop:1")).await;
     let stack = stack.expect("nothing fails").expect("there is room");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
-    let mut ask = PromotionRequest {
-        request: Request { approval: Uuid::nil(), team: TEAM },
+    let ask = PromotionRequest {
+        team: TEAM,
         binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
         key: None,
     };
-    ask.request.approval = store.request_approval(&ask).await.expect("nothing fails").record.approval.id;
-    let token = token_of(ask.request.approval);
+    let approval = store.request_approval(&ask).await.expect("nothing fails").record.approval.id;
+    let token = token_of(approval);
     let decision = Decision::Operator { token: &token, verdict: Verdict::Approve };
     store.decide(decision).await.expect("nothing fails").expect("it is pending");
-    ask
+    UseRequest::new(approval, ask)
 }
 
 /// Starts a separate cluster: the others must not be disturbed.

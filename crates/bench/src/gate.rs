@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     platform::{Binding, Environment, Kind as About},
-    protocol::{Change, Commit, Digest, Flow, Guards, Request, Step},
+    protocol::{Change, Commit, Digest, Flow, Guards, Step},
     store::{
         Approvals, Committed, Decision, NewStack, Payload, Plan, PromotionRequest, Service, StoreError,
         StoreErrorKind, Team, Tenants, Verdict,
@@ -66,8 +66,8 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
         .create_stack(TEAM, stack)
         .await?
         .map_err(|_| StoreError::not_applied("the template is refused"))?;
-    let mut ask = PromotionRequest {
-        request: Request::for_new(TEAM),
+    let ask = PromotionRequest {
+        team: TEAM,
         binding: Binding { kind: About::Stack, from, to },
         requested_by: "dev@example.com".into(),
         payload: Payload { source: stack.id, name: None, copy_vault: false },
@@ -77,7 +77,6 @@ pub(crate) async fn template<E: Engine>(store: &SqlStore<E>) -> Result<Template,
     let approval = record.approval.id;
     let decision = Decision::Operator { token: &token_of(approval), verdict: Verdict::Approve };
     store.decide(decision).await?.map_err(|_| StoreError::not_applied("the template is refused"))?;
-    ask.request.approval = approval;
     Ok(Template { approval, ask, digest: record.approval.digest })
 }
 

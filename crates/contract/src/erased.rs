@@ -110,19 +110,19 @@ erased! {
         fn request_approval(ask: [&PromotionRequest]) -> Result<Requested, StoreError>;
         fn decide(decision: [<Decision>]) -> Result<Result<ApprovalRecord, Refusal>, StoreError>;
         fn approval(team: [Uuid], id: [Uuid]) -> Result<Option<ApprovalRecord>, StoreError>;
-        fn read_approval(ask: [&PromotionRequest]) -> Result<Reading, StoreError>;
+        fn read_approval(approval: [Uuid], ask: [&PromotionRequest]) -> Result<Reading, StoreError>;
         fn list_approvals(query: [&Query]) -> Result<Page, StoreError>;
         fn commit(ask: [&PromotionRequest], step: [&Step], commit: [<Commit>]) -> Result<Committed, StoreError>;
         fn execution(team: [Uuid], approval: [Uuid]) -> Result<Option<Execution>, StoreError>;
     }
     AttemptReads {
         sync fn can_produce(refusal: [&Refusal]) -> bool;
-        fn check(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
+        fn check(approval: [Uuid], ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Digest, Refusal>, StoreError>;
         fn find_target(ask: [&PromotionRequest], step: [&Step]) -> Result<Result<Option<Uuid>, Refusal>, StoreError>;
     }
     Leases {
-        fn lease_approval(ask: [&PromotionRequest]) -> Result<Leased, StoreError>;
-        fn release_approval(ask: [&PromotionRequest], fence: [u64]) -> Result<(), StoreError>;
+        fn lease_approval(team: [Uuid], approval: [Uuid]) -> Result<Leased, StoreError>;
+        fn release_approval(team: [Uuid], approval: [Uuid], fence: [u64]) -> Result<(), StoreError>;
     }
 }
 

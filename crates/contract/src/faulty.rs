@@ -44,8 +44,8 @@ impl<S> Faulty<S> {
         self.outages.end(team, refusal);
     }
 
-    fn reach(&self, ask: &PromotionRequest, part: &Refusal) -> Result<(), StoreError> {
-        if self.outages.is_out(ask.request.team, part) {
+    fn reach(&self, team: Uuid, part: &Refusal) -> Result<(), StoreError> {
+        if self.outages.is_out(team, part) {
             Err(StoreError::not_applied(format!("injected outage: {part}")))
         } else {
             Ok(())
@@ -62,9 +62,9 @@ impl<S> Deref for Faulty<S> {
 }
 
 impl<S: Approvals> Approvals for Faulty<S> {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
-        self.reach(ask, &Refusal::LOOKUP_FAILED)?;
-        self.store.read_approval(ask).await
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+        self.reach(ask.team, &Refusal::LOOKUP_FAILED)?;
+        self.store.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -75,8 +75,8 @@ impl<S: Approvals> Approvals for Faulty<S> {
     ) -> Result<Committed, StoreError> {
         for op in commit.ops {
             match op {
-                Change::Consume(_) => self.reach(ask, &Refusal::EXECUTE_FAILED)?,
-                Change::Enqueue { .. } => self.reach(ask, &Refusal::ENQUEUE_FAILED)?,
+                Change::Consume(_) => self.reach(ask.team, &Refusal::EXECUTE_FAILED)?,
+                Change::Enqueue { .. } => self.reach(ask.team, &Refusal::ENQUEUE_FAILED)?,
                 Change::WriteTarget { .. }
                 | Change::WriteVault
                 | Change::Audit
@@ -98,10 +98,11 @@ impl<S: AttemptReads> AttemptReads for Faulty<S> {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
-        self.store.check(ask, step).await
+        self.store.check(approval, ask, step).await
     }
 
     async fn find_target(
@@ -109,7 +110,7 @@ impl<S: AttemptReads> AttemptReads for Faulty<S> {
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Option<Uuid>, Refusal>, StoreError> {
-        match step.refusals().find(|refusal| self.outages.is_out(ask.request.team, refusal)) {
+        match step.refusals().find(|refusal| self.outages.is_out(ask.team, refusal)) {
             Some(refusal) => Ok(Err(refusal.clone())),
             None => self.store.find_target(ask, step).await,
         }
@@ -117,13 +118,13 @@ impl<S: AttemptReads> AttemptReads for Faulty<S> {
 }
 
 impl<S: Leases> Leases for Faulty<S> {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        self.reach(ask, &Refusal::LEASE_FAILED)?;
-        self.store.lease_approval(ask).await
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
+        self.reach(team, &Refusal::LEASE_FAILED)?;
+        self.store.lease_approval(team, approval).await
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(team, approval, fence).await
     }
 }
 

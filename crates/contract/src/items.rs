@@ -11,11 +11,6 @@ use countersign::{
         PersonalDecision, Query, Verdict,
     },
 };
-use countersign::{
-    platform::{Binding, Environment, Kind},
-    protocol::Request,
-    store::{Payload, PromotionRequest},
-};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
@@ -274,27 +269,18 @@ async fn another_owner_finds_nothing(shop: Shop) {
 
 async fn a_lease_is_exclusive_until_it_expires_or_is_released(shop: Shop) {
     let code = shop.issue(&coupon()).await;
-    let name = |name| Environment::parse(name).expect("a legal name");
-    let binding = Binding { kind: Kind::Stack, from: name("issued"), to: name("used") };
-    let ask = |team| PromotionRequest {
-        request: Request { approval: code, team },
-        binding: binding.clone(),
-        requested_by: ALICE.into(),
-        payload: Payload { source: team, name: None, copy_vault: false },
-        key: None,
-    };
-    let alice = ask(coupon().team());
-    let lease = async || shop.store().lease_approval(&alice).await.expect("nothing fails");
+    let alice = coupon().team();
+    let lease = async || shop.store().lease_approval(alice, code).await.expect("nothing fails");
     let until = Timestamp(OPENS.0 + APPROVAL_LEASE_MS);
     assert_eq!(lease().await, Leased::Taken { fence: 1 });
     assert_eq!(lease().await, Leased::Held { until });
-    let mallory = ask(Item::new("mallory", "").team());
-    assert_eq!(shop.store().lease_approval(&mallory).await, Ok(Leased::Absent));
+    let mallory = Item::new("mallory", "").team();
+    assert_eq!(shop.store().lease_approval(mallory, code).await, Ok(Leased::Absent));
     shop.set_clock(APPROVAL_LEASE_MS).await;
     assert_eq!(lease().await, Leased::Taken { fence: 2 });
-    shop.store().release_approval(&alice, 1).await.expect("nothing fails");
+    shop.store().release_approval(alice, code, 1).await.expect("nothing fails");
     assert!(matches!(lease().await, Leased::Held { .. }), "an overtaken lease releases nothing");
-    shop.store().release_approval(&alice, 2).await.expect("nothing fails");
+    shop.store().release_approval(alice, code, 2).await.expect("nothing fails");
     assert_eq!(lease().await, Leased::Taken { fence: 3 });
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign::{
     platform::{Binding, Environment, Kind},
     protocol::{
-        Change, Commit, Consume, Flow, Guards, Outcome, Promotion, Refusal, Request, Status, Step,
-        StepAction, Timestamp,
+        Change, Commit, Consume, Flow, Guards, Outcome, Promotion, Refusal, Status, Step, StepAction,
+        Timestamp,
     },
     service::{Driver, InMemoryDeployer, step},
     store::{
@@ -14,7 +14,10 @@ use countersign::{
         Plan, PromotionRequest, Service, Stack, StoreError, Team, Tenants, Verdict, digest_of,
     },
 };
-use countersign_models::{fixtures::token_of, flows::BuiltIn};
+use countersign_models::{
+    fixtures::{UseRequest, token_of},
+    flows::BuiltIn,
+};
 use uuid::Uuid;
 
 use crate::{AnyStore, Backend};
@@ -111,17 +114,22 @@ impl World {
         self.store().put_team(TEAM, team).await.expect("nothing fails");
     }
 
-    /// To promote the stack to production with this approval.
-    pub fn ask(&self, approval: Uuid) -> PromotionRequest {
+    /// To promote the stack to production.
+    pub fn ask(&self) -> PromotionRequest {
         let binding =
             Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
         PromotionRequest {
-            request: Request { approval, team: TEAM },
+            team: TEAM,
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: self.source.id, name: None, copy_vault: false },
             key: None,
         }
+    }
+
+    /// To promote the stack to production with this approval.
+    pub fn ask_with(&self, approval: Uuid) -> UseRequest {
+        UseRequest::new(approval, self.ask())
     }
 
     /// A pending approval for what `ask` says.
@@ -142,46 +150,41 @@ impl World {
     }
 
     /// An ask with an approval that is pending.
-    pub async fn pending(&self, mut ask: PromotionRequest) -> PromotionRequest {
-        ask.request.approval = self.requested(&ask).await.approval.id;
-        ask
+    pub async fn pending(&self, ask: PromotionRequest) -> UseRequest {
+        let approval = self.requested(&ask).await.approval.id;
+        UseRequest::new(approval, ask)
     }
 
     /// An ask with an approval that the operator has given.
-    pub async fn approve(&self, ask: PromotionRequest) -> PromotionRequest {
+    pub async fn approve(&self, ask: PromotionRequest) -> UseRequest {
         let ask = self.pending(ask).await;
-        self.operator(ask.request.approval, Verdict::Approve).await.expect("it is pending");
+        self.operator(ask.approval, Verdict::Approve).await.expect("it is pending");
         ask
     }
 
     /// As [`approve`](Self::approve), for the stack.
-    pub async fn approved(&self) -> PromotionRequest {
-        self.approve(self.ask(Uuid::nil())).await
+    pub async fn approved(&self) -> UseRequest {
+        self.approve(self.ask()).await
     }
 
     /// Digest of what the request would launch now.
     pub async fn source_digest(&self, ask: &PromotionRequest) -> countersign::protocol::Digest {
-        let stacks = self.backend.stacks(ask.request.team).await;
+        let stacks = self.backend.stacks(ask.team).await;
         let source = stacks.iter().find(|stack| stack.id == ask.payload.source);
         digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
     }
 
     /// One attempt, to its end.
-    pub async fn promote(&self, flow: &Flow, ask: &PromotionRequest) -> Outcome {
+    pub async fn promote(&self, flow: &Flow, ask: &UseRequest) -> Outcome {
         Driver::new(flow, self.store(), &self.deployer)
             .expect("it is supported")
-            .promote(ask, self.source_digest(ask).await)
+            .promote(ask.approval, ask, self.source_digest(ask).await)
             .await
     }
 
     /// Begins a promotion and drives it until its next step is the one of this index.
-    pub async fn drive_to<'a>(
-        &self,
-        flow: &'a Flow,
-        ask: &'a PromotionRequest,
-        index: usize,
-    ) -> Promotion<'a> {
-        let mut promotion = Promotion::begin(flow, &ask.request, self.source_digest(ask).await);
+    pub async fn drive_to<'a>(&self, flow: &'a Flow, ask: &'a UseRequest, index: usize) -> Promotion<'a> {
+        let mut promotion = Promotion::begin(flow, &ask.request(), self.source_digest(ask).await);
         while promotion.step() != flow.steps().get(index) {
             assert!(promotion.outcome().is_none(), "it has ended before: {:?}", promotion.outcome());
             step(&mut promotion, ask, self.store(), &self.deployer).await;
@@ -190,7 +193,7 @@ impl World {
     }
 
     /// Drives a promotion to its end.
-    pub async fn finish(&self, mut promotion: Promotion<'_>, ask: &PromotionRequest) -> Outcome {
+    pub async fn finish(&self, mut promotion: Promotion<'_>, ask: &UseRequest) -> Outcome {
         while promotion.outcome().is_none() {
             step(&mut promotion, ask, self.store(), &self.deployer).await;
         }
@@ -200,37 +203,31 @@ impl World {
     /// Only a consume, under these guards, by a promotion that holds this digest.
     pub async fn consume(
         &self,
-        ask: &PromotionRequest,
+        ask: &UseRequest,
         guards: Guards,
         digest: countersign::protocol::Digest,
     ) -> Result<Committed, StoreError> {
         let step = Step::from(StepAction::Consume(Consume::new(guards)));
         let ops = [Change::consume(guards)];
-        let commit = Commit {
-            approval: ask.request.approval,
-            digest,
-            target: None,
-            fence: None,
-            uses_seen: 0,
-            ops: &ops,
-        };
+        let commit =
+            Commit { approval: ask.approval, digest, target: None, fence: None, uses_seen: 0, ops: &ops };
         self.store().commit(ask, &step, commit).await
     }
 
     /// The approval as it stands now.
-    pub async fn record(&self, ask: &PromotionRequest) -> ApprovalRecord {
-        let record = self.store().approval(ask.request.team, ask.request.approval).await;
+    pub async fn record(&self, ask: &UseRequest) -> ApprovalRecord {
+        let record = self.store().approval(ask.team, ask.approval).await;
         record.expect("nothing fails").expect("it was requested")
     }
 
     /// Its status.
-    pub async fn status(&self, ask: &PromotionRequest) -> Status {
+    pub async fn status(&self, ask: &UseRequest) -> Status {
         self.record(ask).await.approval.status
     }
 
     /// The kinds of the events about the approval, oldest first.
-    pub async fn events(&self, ask: &PromotionRequest) -> Vec<AuditKind> {
-        let events = self.store().audit(ask.request.approval).await.expect("nothing fails");
+    pub async fn events(&self, ask: &UseRequest) -> Vec<AuditKind> {
+        let events = self.store().audit(ask.approval).await.expect("nothing fails");
         events.iter().map(|event| event.kind).collect()
     }
 

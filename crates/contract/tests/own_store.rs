@@ -135,14 +135,14 @@ fn move_to(row: &mut Row, status: Status, now: Timestamp) {
 impl Approvals for Coupons {
     async fn request_approval(&self, ask: &PromotionRequest) -> Result<Requested, StoreError> {
         let (now, mut rows) = (self.now(), self.rows());
-        let same = |row: &&Row| row.record.approval.team == ask.request.team && row.key == ask.key;
+        let same = |row: &&Row| row.record.approval.team == ask.team && row.key == ask.key;
         let before = rows.iter().find(same).filter(|_| ask.key.is_some());
         if let Some(row) = before.filter(|_| !self.is(Mistake::ForgetsTheKey)) {
             return Ok(Requested { record: row.record.clone(), created: false });
         }
         let approval = Approval {
             id: Uuid::from_u128(0x100 + rows.len() as u128),
-            team: ask.request.team,
+            team: ask.team,
             requested_by: ask.requested_by.clone(),
             digest: digest_of(ask, &[]),
             status: if self.is(Mistake::NeedsNoDecision) { Status::Approved } else { Status::Pending },
@@ -194,9 +194,9 @@ impl Approvals for Coupons {
         Ok(self.rows().iter().find(|row| self.is_of(row, team, id)).map(|row| row.record.clone()))
     }
 
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let (now, rows) = (self.now(), self.rows());
-        let row = rows.iter().find(|row| row.record.approval.id == ask.request.approval);
+        let row = rows.iter().find(|row| row.record.approval.id == approval);
         let digest = digest_of(ask, &[]);
         let approved = row.map(|row| row.record.approval.digest);
         Ok(Reading {
@@ -271,9 +271,9 @@ impl Approvals for Coupons {
 impl AttemptReads for Coupons {}
 
 impl Leases for Coupons {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
         let (now, mut rows) = (self.now(), self.rows());
-        let own = |row: &&mut Row| self.is_of(row, ask.request.team, ask.request.approval);
+        let own = |row: &&mut Row| self.is_of(row, team, approval);
         let Some(row) = rows.iter_mut().find(own) else { return Ok(Leased::Absent) };
         Ok(match lease(row.fence, row.leased_until, now) {
             Ok(fence) => {
@@ -284,9 +284,9 @@ impl Leases for Coupons {
         })
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
         let (now, mut rows) = (self.now(), self.rows());
-        let own = |row: &&mut Row| self.is_of(row, ask.request.team, ask.request.approval);
+        let own = |row: &&mut Row| self.is_of(row, team, approval);
         if let Some(row) = rows.iter_mut().find(own).filter(|row| row.fence == fence) {
             row.leased_until = now;
         }

@@ -3,9 +3,8 @@
 use countersign::{
     platform::Environment,
     protocol::{Digest, Timestamp},
-    store::{Approvals, Job, MemoryStore, PromotionRequest, Resource, Stack, memory::strategy::Strategy},
+    store::{Job, MemoryStore, PromotionRequest, Resource, Stack, digest_of, memory::strategy::Strategy},
 };
-use countersign_models::fixtures::run_ready;
 use uuid::Uuid;
 
 /// Readings of a store in memory. All of them are copies.
@@ -52,6 +51,9 @@ impl<S: Strategy> Peek for MemoryStore<S> {
     }
 
     fn digest(&self, ask: &PromotionRequest) -> Option<Digest> {
-        run_ready(self.read_approval(ask)).ok().map(|reading| reading.digest)
+        self.look(ask.team, |records| {
+            let source = records.stacks.iter().find(|stack| stack.id == ask.payload.source);
+            digest_of(ask, source.map(|source| &*source.services).unwrap_or_default())
+        })
     }
 }

@@ -7,9 +7,11 @@ use countersign::{
     protocol::{Change, Commit, Consume, Digest, Guards, Step, StepAction, Timestamp},
     store::{
         Approvals, Committed, Job, JobState, PromotionRequest, Resource, Stack, StoreError, Tenants,
+        digest_of,
         sql::{Done, Engine, Mode, Row, Session, SqlError, SqlStore, Transaction, Value},
     },
 };
+use countersign_models::fixtures::UseRequest;
 use uuid::Uuid;
 
 /// Readings of a store in a database, and the consume by itself.
@@ -33,7 +35,7 @@ pub trait SqlPeek {
     /// The consume of an approval and nothing else.
     fn consume_alone(
         &self,
-        ask: &PromotionRequest,
+        ask: &UseRequest,
         digest: Digest,
         guards: Guards,
     ) -> impl Future<Output = Result<Committed, StoreError>> + Send;
@@ -109,17 +111,18 @@ impl<E: Engine> SqlPeek for SqlStore<E> {
     }
 
     async fn digest(&self, ask: &PromotionRequest) -> Result<Digest, StoreError> {
-        Ok(self.read_approval(ask).await?.digest)
+        let source = self.stack_by_id(ask.team, ask.payload.source).await?;
+        Ok(digest_of(ask, source.as_ref().map(|source| &*source.services).unwrap_or_default()))
     }
 
     async fn consume_alone(
         &self,
-        ask: &PromotionRequest,
+        ask: &UseRequest,
         digest: Digest,
         guards: Guards,
     ) -> Result<Committed, StoreError> {
         let step = Step::from(StepAction::Consume(Consume::new(guards)));
-        let (approval, ops) = (ask.request.approval, &[Change::consume(guards)]);
+        let (approval, ops) = (ask.approval, &[Change::consume(guards)]);
         self.commit(ask, &step, Commit { approval, digest, target: None, fence: None, uses_seen: 0, ops })
             .await
     }

@@ -39,9 +39,9 @@ impl<R: StoreHarness> Faulty<'_, R> {
 }
 
 impl<R: StoreHarness> Approvals for Faulty<'_, R> {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         self.is_reached()?;
-        self.store.read_approval(ask).await
+        self.store.read_approval(approval, ask).await
     }
 
     async fn commit(
@@ -74,11 +74,12 @@ impl<R: StoreHarness> AttemptReads for Faulty<'_, R> {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
         self.is_reached()?;
-        self.while_out(step, self.store.check(ask, step)).await
+        self.while_out(step, self.store.check(approval, ask, step)).await
     }
 
     async fn find_target(
@@ -95,9 +96,9 @@ impl<R: StoreHarness> AttemptReads for Faulty<'_, R> {
 }
 
 impl<R: StoreHarness> Leases for Faulty<'_, R> {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
         self.is_reached()?;
-        let leased = self.store.lease_approval(ask).await?;
+        let leased = self.store.lease_approval(team, approval).await?;
         if self.outcome == StepOutcome::LosesAnswer {
             Err(StoreError::unknown("injected"))
         } else {
@@ -105,7 +106,7 @@ impl<R: StoreHarness> Leases for Faulty<'_, R> {
         }
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(team, approval, fence).await
     }
 }

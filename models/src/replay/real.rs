@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Checkpoint, Digest, Effect, Outcome, Promotion, Request, Retry, Timestamp},
+    protocol::{Checkpoint, Digest, Effect, Outcome, Promotion, Retry, Timestamp},
     service::{InMemoryDeployer, launch, step},
     store::{
         Approvals, Decision, EnvVars, JobState, Lease, Leases, NewStack, Outbox, Payload, Plan,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{About, Records, StoreHarness, faulty::Faulty};
 use crate::{
-    fixtures::token_of,
+    fixtures::{UseRequest, token_of},
     model::{Action, Model, StepOutcome},
     properties::PromotionState,
 };
@@ -53,7 +53,7 @@ pub(super) struct Real {
     /// The source's name in addresses.
     slug: Arc<str>,
     /// The request of each consumer.
-    asks: Arc<[PromotionRequest]>,
+    asks: Arc<[UseRequest]>,
     pub(super) progress: Vec<Progress>,
     /// The deploy that each consumer's process has launched and that runs.
     pub(super) deploys: Vec<Option<u64>>,
@@ -92,8 +92,8 @@ impl Real {
         };
         let approved = stack("approved", None);
         let other = stack("other", Some(approved.id));
-        let ask = |source, approval, key| PromotionRequest {
-            request: Request { approval, team: TEAM },
+        let ask = |source, key| PromotionRequest {
+            team: TEAM,
             binding: Binding {
                 kind: Kind::Stack,
                 from: environment("staging"),
@@ -104,20 +104,20 @@ impl Real {
             key,
         };
         let record = harness
-            .wait(harness.store().request_approval(&ask(approved.id, Uuid::nil(), None)))
+            .wait(harness.store().request_approval(&ask(approved.id, None)))
             .expect("nothing fails")
             .record;
         let id = record.approval.id;
         harness.set_clock(Timestamp(record.approval.expires_at.0 - LAST_MS));
         let source = |attempt| if model.is_foreign(attempt) { other.id } else { approved.id };
         let has_keys = model.flow().endpoint().retry == Retry::Key;
-        let asks: Arc<[PromotionRequest]> = (0..)
+        let asks: Arc<[UseRequest]> = (0..)
             .zip(model.cast())
             .map(|(attempt, cast)| {
                 // A retry has the key of its caller's first attempt.
                 let caller = cast.retry_of.unwrap_or(attempt);
                 let key = has_keys.then(|| format!("key-{caller}").into());
-                ask(source(attempt), id, key)
+                UseRequest::new(id, ask(source(attempt), key))
             })
             .collect();
         let attempts = asks.len();
@@ -200,7 +200,9 @@ impl Real {
             Action::LeaseEnds => {
                 // The latest holder may have crashed: expiry is covered by the stores' own tests.
                 let (fence, _) = records.lease;
-                harness.wait(harness.store().release_approval(&self.asks[0], fence)).expect("nothing fails");
+                harness
+                    .wait(harness.store().release_approval(TEAM, self.approval, fence))
+                    .expect("nothing fails");
             }
             // The gate has none of these.
             Action::Revoke | Action::TargetChanges | Action::MarkerEnds { .. } => {}
@@ -227,9 +229,9 @@ impl Real {
             Progress::Waiting => {
                 let source = records.stacks.iter().find(|stack| stack.id == ask.payload.source);
                 let services = source.map(|source| &*source.services).unwrap_or_default();
-                Promotion::begin(model.flow(), &ask.request, digest_of(ask, services))
+                Promotion::begin(model.flow(), &ask.request(), digest_of(ask, services))
             }
-            Progress::Running(at) => Promotion::restore(model.flow(), &ask.request, at)
+            Progress::Running(at) => Promotion::restore(model.flow(), &ask.request(), at)
                 .expect("it is the checkpoint of this attempt"),
             Progress::Ended(_) | Progress::AnswerLost | Progress::Killed => return,
         };
@@ -246,7 +248,9 @@ impl Real {
             Some(end) => {
                 // The driver releases the lease in the same breath.
                 if let Some(fence) = promotion.position().fence {
-                    harness.wait(harness.store().release_approval(ask, fence)).expect("nothing fails");
+                    harness
+                        .wait(harness.store().release_approval(ask.team, self.approval, fence))
+                        .expect("nothing fails");
                 }
                 if is_answer_lost { Progress::AnswerLost } else { Progress::Ended(end.clone()) }
             }

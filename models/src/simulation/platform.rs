@@ -238,12 +238,18 @@ impl Platform {
     }
 
     /// The reading of an earlier moment, where that is wanted and there is one. Keeps this one for later.
-    fn reading_before(&self, ask: &PromotionRequest, fresh: &Reading, stale: bool) -> Option<Reading> {
+    fn reading_before(
+        &self,
+        approval: Uuid,
+        ask: &PromotionRequest,
+        fresh: &Reading,
+        stale: bool,
+    ) -> Option<Reading> {
         if !self.keeps_readings {
             return None;
         }
         let mut control = self.control();
-        let (approval, source) = (ask.request.approval, ask.payload.source);
+        let source = ask.payload.source;
         let seen =
             control.readings.iter_mut().find(|seen| seen.approval == approval && seen.source == source);
         let Some(seen) = seen else {
@@ -267,7 +273,7 @@ impl Platform {
     ) -> Result<Committed, StoreError> {
         let ops = Mutant::ops(self.mutant, commit.ops);
         let commit = Commit { ops: &ops, ..commit };
-        let team = ask.request.team;
+        let team = ask.team;
         let capless = self.mutant == Some(Mutant::CapIgnored);
         let cap = |deployment_cap| {
             run_ready(self.store.put_team(team, Team { plan: Plan::Pro, deployment_cap })).ok();
@@ -288,7 +294,7 @@ impl Platform {
                     Change::Consume(_) => changed.consumed += 1,
                     Change::WriteTarget { .. } => {
                         changed.wrote = true;
-                        changed.other_services |= self.wrote_other(ask, target.as_ref());
+                        changed.other_services |= self.wrote_other(commit.approval, ask, target.as_ref());
                     }
                     Change::WriteVault => {
                         changed.wrote = true;
@@ -308,8 +314,8 @@ impl Platform {
     }
 
     /// True if the target just written has other services than the approved ones.
-    fn wrote_other(&self, ask: &PromotionRequest, target: Option<&Target>) -> bool {
-        let (team, approval) = (ask.request.team, ask.request.approval);
+    fn wrote_other(&self, approval: Uuid, ask: &PromotionRequest, target: Option<&Target>) -> bool {
+        let team = ask.team;
         let Some(target) = target else { return false };
         if self.mutant == Some(Mutant::WritesWhatIsThere) {
             let source = ask.payload.source;
@@ -375,14 +381,14 @@ impl Platform {
             return None;
         }
         let refusal = step.refusals().next().cloned()?;
-        self.outages.begin(ask.request.team, refusal.clone());
+        self.outages.begin(ask.team, refusal.clone());
         Some(refusal)
     }
 
     /// Ends the outage. If the step has refused meanwhile, that is the outcome.
     fn end_outage(&self, ask: &PromotionRequest, outage: Option<Refusal>, refused: bool) {
         if let Some(refusal) = outage {
-            self.outages.end(ask.request.team, &refusal);
+            self.outages.end(ask.team, &refusal);
             if refused {
                 self.step_recorder.outcome(CallOutcome::Refuses);
             }

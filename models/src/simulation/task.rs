@@ -11,24 +11,25 @@ use std::{
 use countersign::{
     protocol::{Digest, Outcome},
     service::{Answer, Driver, Terms, Worked, work},
-    store::{PromotionRequest, StoreError},
+    store::StoreError,
 };
 
 use super::{
     LEASE_MS,
     platform::{At, Platform},
 };
+use crate::fixtures::UseRequest;
 
 /// Something that is under way, up to its end.
 pub(super) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A client's request, up to the answer.
-pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<PromotionRequest>, source: Digest) -> Task<Answer> {
+pub(super) fn request(platform: &Arc<Platform>, ask: &Arc<UseRequest>, source: Digest) -> Task<Answer> {
     let (platform, ask) = (Arc::clone(platform), Arc::clone(ask));
     Box::pin(async move {
         let driver = Driver::new(&platform.flow, &*platform, &*platform);
         let driver = driver.expect("only flows that the driver carries out are played");
-        let answer = pin!(driver.promote_once(&ask, source)).await;
+        let answer = pin!(driver.promote_once(ask.approval, &ask, source)).await;
         if matches!(answer.end, Outcome::Succeeded { .. }) {
             // Until the client has it, the process may die.
             platform.answer().await;

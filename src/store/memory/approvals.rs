@@ -53,11 +53,10 @@ impl<S: Strategy> MemoryStore<S> {
         Some((approval, entry.record.binding.clone(), entry.fence()))
     }
 
-    pub(super) fn reading(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
-        let id = ask.request.approval;
+    pub(super) fn reading(&self, id: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let teams = self.teams();
         // A caller without a team has no stack that could run.
-        let tenant = teams.get(&ask.request.team).ok_or_else(no_such_team)?;
+        let tenant = teams.get(&ask.team).ok_or_else(no_such_team)?;
         let mut team = tenant.state();
         let mut approval = self.approval_now(&team, id);
         if approval.is_none() {
@@ -106,7 +105,7 @@ impl<S: Strategy> MemoryStore<S> {
         ask: &PromotionRequest,
         most_pending: Option<usize>,
     ) -> Result<Result<Requested, Refusal>, StoreError> {
-        let owner = self.teams().get(&ask.request.team).cloned().ok_or_else(no_such_team)?;
+        let owner = self.teams().get(&ask.team).cloned().ok_or_else(no_such_team)?;
         let mut team = owner.state();
         let asked_before = ask.key.as_ref().and_then(|key| team.by_idempotency_key.get(key).copied());
         if let Some(record) = asked_before.and_then(|id| self.record(&team, id)) {
@@ -135,7 +134,7 @@ impl<S: Strategy> MemoryStore<S> {
         let record = ApprovalRecord {
             approval: Arc::new(Approval {
                 id,
-                team: ask.request.team,
+                team: ask.team,
                 requested_by: ask.requested_by.clone(),
                 digest: standing.digest,
                 status: standing.status,

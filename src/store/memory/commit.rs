@@ -21,11 +21,11 @@ impl<S: Strategy> MemoryStore<S> {
         commit: Commit<'_>,
     ) -> Result<Committed, StoreError> {
         let teams = self.teams();
-        let Some(tenant) = teams.get(&ask.request.team) else {
+        let Some(tenant) = teams.get(&ask.team) else {
             return Ok(Committed::Refused(Refusal::NOT_FOUND));
         };
         // Another team's approval is in another entry, whose fence is read before: no two teams' locks are held together.
-        let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.request.team, commit.approval));
+        let foreign = commit.fence.and_then(|_| self.foreign_fence(ask.team, commit.approval));
         let mut team = tenant.state();
         let TeamState { tenant_state, approvals, events, foreign_executions, launches, .. } = &mut *team;
         // The one reading of the clock that this commit goes by.
@@ -77,7 +77,7 @@ impl<S: Strategy> MemoryStore<S> {
             if let Some(target) = target {
                 launches.entry(target).or_default().add(approval);
             }
-            self.write_job(entry, ask.request.team, Job { approval, digest, target, state: JobState::Ready });
+            self.write_job(entry, ask.team, Job { approval, digest, target, state: JobState::Ready });
         }
         Ok(Committed::Applied { target: applied.target })
     }

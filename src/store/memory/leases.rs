@@ -1,10 +1,12 @@
 //! The leases of approvals: which attempt may run now.
 
+use uuid::Uuid;
+
 use super::{ApprovalEntry, MemoryStore, TeamState, after};
 use crate::{
     protocol::{Timestamp, lease},
     store::memory::strategy::Strategy,
-    store::{APPROVAL_LEASE_MS, Clock as _, Leased, PromotionRequest},
+    store::{APPROVAL_LEASE_MS, Clock as _, Leased},
 };
 
 /// The lease that was taken last.
@@ -27,10 +29,10 @@ impl ApprovalEntry {
 }
 
 impl<S: Strategy> MemoryStore<S> {
-    pub(super) fn take_lease(&self, ask: &PromotionRequest) -> Leased {
+    pub(super) fn take_lease(&self, team: Uuid, approval: Uuid) -> Leased {
         let take = |team: &mut TeamState| {
             // Another team's is in another entry.
-            let Some(entry) = team.approvals.get_mut(&ask.request.approval) else {
+            let Some(entry) = team.approvals.get_mut(&approval) else {
                 return Leased::Absent;
             };
             let now = self.lease_clock.now();
@@ -43,12 +45,12 @@ impl<S: Strategy> MemoryStore<S> {
                 Err(until) => Leased::Held { until },
             }
         };
-        self.with_team(ask.request.team, take).unwrap_or(Leased::Absent)
+        self.with_team(team, take).unwrap_or(Leased::Absent)
     }
 
-    pub(super) fn give_lease_back(&self, ask: &PromotionRequest, fence: u64) {
-        self.with_team(ask.request.team, |team| {
-            let row = team.approvals.get_mut(&ask.request.approval).and_then(|entry| entry.lease.as_mut());
+    pub(super) fn give_lease_back(&self, team: Uuid, approval: Uuid, fence: u64) {
+        self.with_team(team, |team| {
+            let row = team.approvals.get_mut(&approval).and_then(|entry| entry.lease.as_mut());
             if let Some(row) = row.filter(|row| row.fence == fence) {
                 row.until = Timestamp(0);
             }

@@ -22,6 +22,7 @@ use crate::{
 
 /// Reads an approval, what would run, and the clock, in one statement.
 pub(super) struct ReadApproval {
+    pub(super) approval: Uuid,
     pub(super) ask: PromotionRequest,
 }
 
@@ -41,8 +42,8 @@ impl Transaction for ReadApproval {
             " FROM teams AS t LEFT JOIN stacks AS s ON s.id = $1 AND s.team = t.id \
              LEFT JOIN approvals AS a ON a.id = $2 WHERE t.id = $3"
         );
-        let Self { ask } = self;
-        let parameters = values![ask.payload.source, ask.request.approval, ask.request.team];
+        let Self { approval, ask } = self;
+        let parameters = values![ask.payload.source, *approval, ask.team];
         let Some(row) = session.query(READ, &parameters).await?.into_iter().next() else {
             return Ok(Done::Commit(None));
         };
@@ -80,7 +81,7 @@ impl Transaction for Request {
         let ask = &self.ask;
         if self.most_pending.is_some() {
             // Of two requests for the same one is first.
-            lock_team(session, ask.request.team, self.mode()).await?;
+            lock_team(session, ask.team, self.mode()).await?;
         }
         if let Some(record) = self.asked_before(session).await? {
             return Ok(Done::Rollback(Some(Ok(Requested { record, created: false }))));
@@ -106,7 +107,7 @@ impl Transaction for Request {
         let record = ApprovalRecord {
             approval: Arc::new(Approval {
                 id: self.ids.next(),
-                team: ask.request.team,
+                team: ask.team,
                 requested_by: ask.requested_by.clone(),
                 digest,
                 status: Status::Pending,
@@ -134,7 +135,7 @@ impl Transaction for Request {
             next_turn!("notices", "$3"),
             ")"
         );
-        session.execute(NOTICE, &values![id, now, ask.request.team]).await?;
+        session.execute(NOTICE, &values![id, now, ask.team]).await?;
         Ok(Done::Commit(Some(Ok(Requested { record, created: true }))))
     }
 }
@@ -155,7 +156,7 @@ impl Request {
             " FROM approvals AS a WHERE a.team = $1 AND a.created_at > $2 AND a.digest = $3 \
              AND a.status IN ('pending', 'approved') AND a.expires_at > $4 ORDER BY a.created_at, a.id"
         );
-        let parameters = values![self.ask.request.team, oldest(now), digest, now];
+        let parameters = values![self.ask.team, oldest(now), digest, now];
         for row in session.query(SAME, &parameters).await? {
             let record = Columns::of(row).approval()?;
             if record.bound.as_deref() == Some(bound) {
@@ -169,7 +170,7 @@ impl Request {
     async fn pending<S: Session>(&self, session: &mut S, now: Timestamp) -> Result<usize, SqlError> {
         const COUNT: &str = "SELECT count(*) FROM approvals WHERE team = $1 AND created_at > $2 \
                              AND status = 'pending' AND expires_at > $3";
-        let rows = session.query(COUNT, &values![self.ask.request.team, oldest(now), now]).await?;
+        let rows = session.query(COUNT, &values![self.ask.team, oldest(now), now]).await?;
         Ok(first(rows)?.unwrap_or(0))
     }
 
@@ -178,7 +179,7 @@ impl Request {
         const WRITE: &str = "INSERT INTO further_keys (team, key, approval) VALUES ($1, $2, $3) \
                              ON CONFLICT (team, key) DO NOTHING";
         let Some(key) = &self.ask.key else { return Ok(()) };
-        session.execute(WRITE, &values![self.ask.request.team, key, approval]).await.map(drop)
+        session.execute(WRITE, &values![self.ask.team, key, approval]).await.map(drop)
     }
 
     async fn asked_before<S: Session>(&self, session: &mut S) -> Result<Option<ApprovalRecord>, SqlError> {
@@ -189,7 +190,7 @@ impl Request {
              (SELECT k.approval FROM further_keys AS k WHERE k.team = $1 AND k.key = $2))"
         );
         let Some(key) = &self.ask.key else { return Ok(None) };
-        let rows = session.query(ASKED, &values![self.ask.request.team, key]).await?;
+        let rows = session.query(ASKED, &values![self.ask.team, key]).await?;
         rows.into_iter().next().map(|row| Columns::of(row).approval()).transpose()
     }
 

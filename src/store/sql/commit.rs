@@ -90,7 +90,7 @@ impl Commit {
 
     async fn run_all<S: Session>(&self, session: &mut S) -> Result<Done<Committed>, SqlError> {
         let (ask, commit) = (&self.ask, self.commit());
-        lock_team(session, ask.request.team, self.mode()).await?;
+        lock_team(session, ask.team, self.mode()).await?;
         let needs = Needs::of_commit(ask, &self.step, &self.ops, self.target.map(|target| target.id));
         let Some(mut tenant_state) = load(session, ask, needs).await? else {
             return Ok(Done::Rollback(Committed::Refused(Refusal::NOT_FOUND)));
@@ -105,7 +105,7 @@ impl Commit {
             commit,
             standing: found.as_ref().map(|record| record.approval.state()),
             // The approval of another team gets no record here.
-            approved: found.as_ref().filter(|record| record.approval.team == ask.request.team),
+            approved: found.as_ref().filter(|record| record.approval.team == ask.team),
             seal: self.seal,
             fences,
             now,
@@ -119,7 +119,7 @@ impl Commit {
             return Ok(Done::Rollback(Committed::NotConsumed(Refusal::APPROVAL_NOT_FOUND)));
         }
         // The approval of another team gets no event and no job here.
-        let ours = found.filter(|record| record.approval.team == ask.request.team);
+        let ours = found.filter(|record| record.approval.team == ask.team);
         let before = tenant_state.clone();
         let applied = tenant_state.apply(ask, commit, ours.as_ref(), &mut || self.ids.next());
         let mut at = now;
@@ -168,7 +168,7 @@ impl Commit {
         // Entries of the target's environment are not overwritten: the first writer wins.
         const VAULT: &str = "INSERT INTO vault (team, env, key, value) VALUES ($1, $2, $3, $4) \
                              ON CONFLICT (team, env, key) DO NOTHING";
-        let team = self.ask.request.team;
+        let team = self.ask.team;
         for stack in after.stacks.iter().filter(|stack| !before.stacks.contains(stack)) {
             put_stack(session, team, stack).await?;
         }
@@ -191,10 +191,7 @@ impl Commit {
             ") ON CONFLICT (approval) DO NOTHING"
         );
         let target = target.map(|target| target.id);
-        session
-            .execute(ENQUEUE, &values![self.approval, self.digest, target, self.ask.request.team])
-            .await
-            .map(drop)
+        session.execute(ENQUEUE, &values![self.approval, self.digest, target, self.ask.team]).await.map(drop)
     }
 }
 

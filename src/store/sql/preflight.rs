@@ -89,7 +89,7 @@ pub(super) async fn load<S: Session>(
     needs: Needs,
 ) -> Result<Option<TenantState>, SqlError> {
     let sql = if ask.is_twin() { TWINS } else { STACKS };
-    let (team, binding) = (ask.request.team, &ask.binding);
+    let (team, binding) = (ask.team, &ask.binding);
     let parameters = values![ask.payload.source, team, needs.also, &binding.to];
     let rows = session.query(sql, &parameters).await?;
     let Some(mut tenant_state) = tenant_state_of(rows, ask.is_twin())? else { return Ok(None) };

@@ -95,8 +95,8 @@ impl<E: Engine> Approvals for SqlStore<E> {
         self.put_team(owner, Team { plan: Plan::Free, deployment_cap: 0 }).await
     }
 
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
-        self.engine.perform(ReadApproval { ask: ask.clone() }).await?.ok_or_else(no_such_team)
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+        self.engine.perform(ReadApproval { approval, ask: ask.clone() }).await?.ok_or_else(no_such_team)
     }
 
     async fn commit(
@@ -150,6 +150,7 @@ impl<E: Engine> AttemptReads for SqlStore<E> {
 
     async fn check(
         &self,
+        _: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -167,13 +168,11 @@ impl<E: Engine> AttemptReads for SqlStore<E> {
 }
 
 impl<E: Engine> Leases for SqlStore<E> {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
-        let (team, approval) = (ask.request.team, ask.request.approval);
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
         self.engine.perform(LeaseApproval { team, approval }).await
     }
 
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        let (team, approval) = (ask.request.team, ask.request.approval);
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
         self.engine.perform(ReleaseApproval { team, approval, fence }).await
     }
 }

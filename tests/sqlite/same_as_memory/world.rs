@@ -5,8 +5,8 @@ use std::{fmt::Debug, sync::Arc};
 use countersign::{
     platform::{Binding, Environment, Kind},
     protocol::{
-        Atomicity, Change, Commit, Consume, Digest, Flow, Member, Refusal, Request, Step, StepAction, Swap,
-        Target, Timestamp, Via, Write, WriteTarget,
+        Atomicity, Change, Commit, Consume, Digest, Flow, Member, Refusal, Step, StepAction, Swap, Target,
+        Timestamp, Via, Write, WriteTarget,
     },
     service::{Driver, InMemoryDeployer},
     store::{
@@ -35,7 +35,7 @@ pub(super) struct World<S> {
     deployer: InMemoryDeployer,
     stacks: Vec<Stack>,
     twins: Vec<Uuid>,
-    /// The requests, with approval and time.
+    /// The requests, with the approvals that they were given.
     approvals: Vec<(PromotionRequest, Place)>,
     leases: Vec<Lease>,
     notices: Vec<Notice>,
@@ -89,11 +89,10 @@ impl<S: Store + Tenants + Operations> World<S> {
                 String::new()
             }
             Act::Request(wish, key) => {
-                let mut ask = self.ask(wish, Uuid::nil(), *key);
+                let ask = self.ask(wish, *key);
                 let requested = store.request_approval(&ask).await;
                 if let Ok(Requested { record, .. }) = &requested {
                     let place = Place { created_at: record.created_at, id: record.approval.id };
-                    ask.request.approval = place.id;
                     self.approvals.push((ask, place));
                 }
                 told(requested)
@@ -124,18 +123,18 @@ impl<S: Store + Tenants + Operations> World<S> {
                 ))
             }
             Act::Read { wish, approval, ours } => {
-                let mut ask = self.ask(wish, self.approval(*approval).1.id, None);
-                ask.request.team = OF_TEAM[usize::from(*ours)];
-                told(store.read_approval(&ask).await)
+                let mut ask = self.ask(wish, None);
+                ask.team = OF_TEAM[usize::from(*ours)];
+                told(store.read_approval(self.approval(*approval).1.id, &ask).await)
             }
             Act::Check { wish, refusals } => {
                 let step = Step::from(StepAction::Check { refusals: refusals.clone() });
-                told(store.check(&self.ask(wish, Uuid::nil(), None), &step).await)
+                told(store.check(Uuid::from_u128(1), &self.ask(wish, None), &step).await)
             }
             Act::FindTarget(wish) => {
                 let how = Atomicity::ReadThenWrite;
                 let step = StepAction::Write(Write { atomicity: how, ..Write::new(WriteTarget::Target) });
-                let found = store.find_target(&self.ask(wish, Uuid::nil(), None), &step.into()).await;
+                let found = store.find_target(&self.ask(wish, None), &step.into()).await;
                 if let Ok(Ok(found)) = found {
                     self.looked = found.map(|id| (Target { id, created: false }, wish.twin));
                 }
@@ -143,7 +142,7 @@ impl<S: Store + Tenants + Operations> World<S> {
             }
             Act::Commit { wish, approval, ops, key, stale, look } => {
                 let (asked, place) = self.approval(*approval);
-                let ask = self.ask(wish, place.id, *key);
+                let ask = self.ask(wish, *key);
                 // Most are asked for what was approved.
                 let ask = if *stale { ask } else { PromotionRequest { key: ask.key, ..asked } };
                 let digest = if *stale { Digest([7; 32]) } else { self.digest(&ask).await };
@@ -154,15 +153,15 @@ impl<S: Store + Tenants + Operations> World<S> {
             }
             Act::Promote { wish, approval, key, flow } => {
                 let flow = flow_of(*flow);
-                let mut ask = self.approval(*approval).0;
+                let (mut ask, place) = self.approval(*approval);
                 ask.key = key_of(*key);
                 ask.payload.copy_vault ^= wish.copy_vault && wish.twin;
                 let digest = self.digest(&ask).await;
                 let answer = Driver::new(&flow, store, &self.deployer)
                     .expect("it is supported")
-                    .promote_once(&ask, digest)
+                    .promote_once(place.id, &ask, digest)
                     .await;
-                told((answer, self.all_stacks().await, store.audit(ask.request.approval).await))
+                told((answer, self.all_stacks().await, store.audit(place.id).await))
             }
             Act::List { ours, status, limit, after } => {
                 let team = ours.map(|ours| OF_TEAM[usize::from(ours)]);
@@ -290,7 +289,7 @@ impl<S: Store + Tenants + Operations> World<S> {
         record.approval.status == countersign::protocol::Status::Pending
     }
 
-    fn ask(&self, wish: &Wish, approval: Uuid, key: Option<u8>) -> PromotionRequest {
+    fn ask(&self, wish: &Wish, key: Option<u8>) -> PromotionRequest {
         let kind = if wish.twin { Kind::ResourceTwin } else { Kind::Stack };
         let from = environment("staging");
         let binding = Binding { kind, from, to: environment_of(1 + wish.to) };
@@ -298,7 +297,7 @@ impl<S: Store + Tenants + Operations> World<S> {
             if wish.twin { self.twins[wish.source % self.twins.len()] } else { self.source(wish.source).id };
         let name = wish.name.map(|name| format!("name {name}"));
         PromotionRequest {
-            request: Request { approval, team: TEAM },
+            team: TEAM,
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name, copy_vault: wish.copy_vault },

@@ -25,7 +25,7 @@ pub(super) async fn what_is_archived_is_whole_and_is_deleted_once(cluster: Arc<C
         "UPDATE approvals SET created_at = created_at - 8640000000, expires_at = expires_at - 8640000000";
     client.batch_execute(age).await.expect("the server answers");
     let old = store.archivable(90 * DAY_MS, 10).await.expect("nothing fails");
-    assert_eq!(old.iter().map(|archived| archived.id).collect::<Vec<_>>(), [unused.request.approval]);
+    assert_eq!(old.iter().map(|archived| archived.id).collect::<Vec<_>>(), [unused.approval]);
     let line: serde_json::Value = old[0].line().parse().expect("JSON");
     let columns = "SELECT column_name::TEXT FROM information_schema.columns \
                    WHERE table_name = 'approvals' AND table_schema = $1 AND column_name <> 'token_hash'";
@@ -46,6 +46,6 @@ pub(super) async fn what_is_archived_is_whole_and_is_deleted_once(cluster: Arc<C
     for deleted in deleting {
         assert_eq!(deleted.await.expect("no panic"), Ok(true));
     }
-    assert_eq!(store.approval(TEAM, unused.request.approval).await, Ok(None));
-    assert!(store.approval(TEAM, used.request.approval).await.expect("nothing fails").is_some());
+    assert_eq!(store.approval(TEAM, unused.approval).await, Ok(None));
+    assert!(store.approval(TEAM, used.approval).await.expect("nothing fails").is_some());
 }

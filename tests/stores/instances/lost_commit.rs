@@ -218,12 +218,14 @@ pub(super) async fn a_commit_whose_answer_is_lost_is_not_tried_again(cluster: Ar
         proxy.shared.drops.store(true, Ordering::SeqCst);
         let deployer = countersign::service::InMemoryDeployer::default();
         let flow = flow("atomic-commit");
-        let outcome =
-            Driver::new(&flow, &store, &deployer).expect("it is supported").promote(&ask, digest).await;
+        let outcome = Driver::new(&flow, &store, &deployer)
+            .expect("it is supported")
+            .promote(ask.approval, &ask, digest)
+            .await;
         assert!(!proxy.shared.drops.load(Ordering::SeqCst), "{cas}: no answer was dropped");
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{cas}: {outcome:?}");
         assert_eq!(proxy.shared.commits.load(Ordering::SeqCst) - before, 1, "{cas}: it was committed once");
-        let events = store.audit(ask.request.approval).await.expect("nothing fails");
+        let events = store.audit(ask.approval).await.expect("nothing fails");
         let executed = events.iter().filter(|event| event.kind == AuditKind::Executed).count();
         assert_eq!(executed, 1, "{cas}");
     }

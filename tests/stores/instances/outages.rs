@@ -130,11 +130,11 @@ pub(super) async fn a_server_without_room_changes_nothing_until_it_has_some(clus
             ))
             .await;
             let driver = Driver::new(&flow, &store, &deployer).expect("it is supported");
-            let outcome = driver.promote(&ask, digest).await;
+            let outcome = driver.promote(ask.approval, &ask, digest).await;
             let refused =
                 matches!(&outcome, Outcome::Refused { refusal, .. } if *refusal == Refusal::EXECUTE_FAILED);
             assert!(refused, "{table} {when}: {outcome:?}");
-            let approval = ask.request.approval;
+            let approval = ask.approval;
             let record = store.approval(TEAM, approval).await.expect("nothing fails").expect("it is there");
             assert_eq!(record.approval.status, Status::Approved, "{table} {when}");
             assert_eq!(store.job(TEAM, approval).await.expect("nothing fails"), None, "{table} {when}");
@@ -175,11 +175,11 @@ pub(super) async fn a_job_whose_row_is_locked_holds_up_no_other_job(cluster: Arc
     let mut client = admin(&cluster.url(), &schema).await;
     let lock = client.transaction().await.expect("the server answers");
     let row = "SELECT seq FROM jobs WHERE approval = $1 FOR UPDATE";
-    lock.query_one(row, &[&first.request.approval]).await.expect("it is there");
+    lock.query_one(row, &[&first.approval]).await.expect("it is there");
     let leased = async || store.lease_job(1_000_000).await.expect("it answers").map(|lease| lease.approval);
-    assert_eq!(leased().await, Some(second.request.approval));
+    assert_eq!(leased().await, Some(second.approval));
     lock.rollback().await.expect("the server answers");
-    assert_eq!(leased().await, Some(first.request.approval));
+    assert_eq!(leased().await, Some(first.approval));
 }
 
 /// Sends a signal to the server's processes that work for our stores.
@@ -237,9 +237,9 @@ pub(super) async fn a_work_that_is_dropped_half_way_leaves_nothing(cluster: Arc<
         let done = done.await.expect("the call has ended");
         drop(promoting);
         // The one connection is free again, and the interrupted work is over: applied or not.
-        let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
+        let status = store.approval(TEAM, ask.approval).await.expect("nothing fails");
         let status = status.expect("it is there").approval.status;
-        let job = store.job(TEAM, ask.request.approval).await.expect("nothing fails").is_some();
+        let job = store.job(TEAM, ask.approval).await.expect("nothing fails").is_some();
         assert_eq!(status == Status::Executed, job, "all or nothing");
         if done || status == Status::Executed {
             return;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::{
     platform::{Binding, Kind},
-    protocol::{Digest, Guards, Request},
+    protocol::{Digest, Guards},
     store::{
         Committed, Leased, Leases, Operations, Payload, PromotionRequest,
         postgres::{OpenError, PostgresStore},
@@ -12,6 +12,7 @@ use countersign::{
     },
 };
 use countersign_contract::world::{TEAM, environment};
+use countersign_models::fixtures::UseRequest;
 use countersign_testkit::{Cluster, SqlPeek};
 use tokio::sync::Barrier;
 use uuid::Uuid;
@@ -59,13 +60,14 @@ pub(super) async fn tables_of_the_first_schema_are_migrated_and_their_approval_c
     let store = PostgresStore::connect(&cluster.url(), ids(), &options(&schema)).await.expect("it starts");
     let binding = Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") };
     let ask = PromotionRequest {
-        request: Request { approval: Uuid::from_u128(1), team: TEAM },
+        team: TEAM,
         binding,
         requested_by: "dev@example.com".into(),
         payload: Payload { source: Uuid::nil(), name: None, copy_vault: false },
         key: None,
     };
-    assert_eq!(store.lease_approval(&ask).await, Ok(Leased::Taken { fence: 1 }));
+    let ask = UseRequest::new(Uuid::from_u128(1), ask);
+    assert_eq!(store.lease_approval(ask.team, ask.approval).await, Ok(Leased::Taken { fence: 1 }));
     let consumed = store.consume_alone(&ask, Digest([0; 32]), Guards::ALL).await;
     assert_eq!(consumed, Ok(Committed::Applied { target: None }));
 }

@@ -136,7 +136,7 @@ pub(super) async fn a_commit_that_waited_past_the_window_is_refused_by_the_serve
         client.batch_execute(expire).await.expect("the server answers");
         lock.rollback().await.expect("the server answers");
         assert!(!promoting.await.expect("no task panics"), "{cas}: it was executed after its window");
-        let status = store.approval(TEAM, ask.request.approval).await.expect("nothing fails");
+        let status = store.approval(TEAM, ask.approval).await.expect("nothing fails");
         assert_eq!(status.expect("it is there").approval.status, Status::Approved, "{cas}");
     }
 }

@@ -19,13 +19,13 @@ async fn ask(world: &World, ask: &PromotionRequest) -> Result<Requested, Refusal
 
 /// The approval, and whether this request created it.
 async fn asked(world: &World, key: Option<&str>) -> (Uuid, bool) {
-    let wish = PromotionRequest { key: key.map(Into::into), ..world.ask(Uuid::nil()) };
+    let wish = PromotionRequest { key: key.map(Into::into), ..world.ask() };
     let Requested { record, created } = ask(world, &wish).await.expect("there is room");
     (record.approval.id, created)
 }
 
 fn named(world: &World, name: &str) -> PromotionRequest {
-    let mut ask = world.ask(Uuid::nil());
+    let mut ask = world.ask();
     ask.payload.name = Some(name.to_owned());
     ask
 }
@@ -36,10 +36,10 @@ pub(super) async fn the_same_again_is_the_same_approval_until_it_is_closed(world
     for key in [None, Some("one"), Some("two"), Some("one")] {
         assert_eq!(asked(world, key).await, (first, false), "{key:?}");
     }
-    assert_eq!(world.events(&world.ask(first)).await, [AuditKind::Requested]);
+    assert_eq!(world.events(&world.ask_with(first)).await, [AuditKind::Requested]);
     world.operator(first, Verdict::Approve).await.expect("it is pending");
     assert_eq!(asked(world, None).await, (first, false), "it is usable");
-    assert!(succeeded(&world.promote(&flow("atomic-commit"), &world.ask(first)).await));
+    assert!(succeeded(&world.promote(&flow("atomic-commit"), &world.ask_with(first)).await));
     let (second, created) = asked(world, None).await;
     assert!(created && second != first, "the first one is used");
     world.operator(second, Verdict::Reject).await.expect("it is pending");
@@ -70,7 +70,7 @@ pub(super) async fn a_team_has_as_many_undecided_approvals_as_it_may_have(world:
     assert_eq!(ask(world, &named(world, "four")).await, Err(Refusal::TOO_MANY_PENDING));
     assert!(ask(world, &named(world, "two")).await.is_ok(), "it is there already");
     let mut theirs = named(world, "four");
-    theirs.request.team = STRANGERS;
+    theirs.team = STRANGERS;
     assert!(ask(world, &theirs).await.is_ok(), "another team has its own");
     world.operator(ids[0], Verdict::Approve).await.expect("it is pending");
     assert!(ask(world, &named(world, "four")).await.is_ok());
@@ -85,7 +85,7 @@ pub(super) async fn what_can_never_be_used_is_refused_and_nothing_is_written(wor
         [(Vec::new(), Refusal::NO_SERVICES), (vec![service(None)], Refusal::MISSING_IMAGE_REF)]
     {
         world.put_services(TEAM, world.source.id, services).await;
-        let wish = PromotionRequest { key: Some("mine".into()), ..world.ask(Uuid::nil()) };
+        let wish = PromotionRequest { key: Some("mine".into()), ..world.ask() };
         assert_eq!(ask(world, &wish).await, Err(refusal));
     }
     let (before, after) = (before.get("approvals"), world.backend.everything().await);
@@ -96,7 +96,7 @@ pub(super) async fn what_can_never_be_used_is_refused_and_nothing_is_written(wor
     // Under its key it is what it was, also when the source has changed.
     world.put_services(TEAM, world.source.id, Vec::new()).await;
     assert_eq!(asked(world, Some("mine")).await, (approval, false));
-    assert_eq!(world.status(&world.ask(approval)).await, Status::Pending);
+    assert_eq!(world.status(&world.ask_with(approval)).await, Status::Pending);
 }
 
 pub(super) async fn of_eight_that_ask_for_the_same_one_creates_it(world: &Arc<World>) {

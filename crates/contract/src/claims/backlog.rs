@@ -1,7 +1,6 @@
 //! The work that is owed is counted, with the age of the oldest.
 
 use countersign::store::{Backlog, NoticeState, Operations, Outbox, Owed, StackStatus, Verdict};
-use uuid::Uuid;
 
 use super::outbox::executed;
 use crate::world::{World, later};
@@ -9,7 +8,7 @@ use crate::world::{World, later};
 pub(super) async fn the_backlog_is_what_is_owed_and_since_when(world: &World) {
     let backlog = async || world.store().backlog().await.expect("nothing fails");
     assert_eq!(backlog().await, Backlog::default());
-    let ask = world.ask(Uuid::nil());
+    let ask = world.ask();
     world.requested(&ask).await;
     world.backend.set_clock(later(100)).await;
     let second = world.requested(&ask).await.approval.id;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use countersign::{
     protocol::{Outcome, Refusal, Status},
-    store::{Difference, PromotionRequest, Tenants},
+    store::{Difference, Tenants},
 };
-use uuid::Uuid;
+
+use countersign_models::fixtures::UseRequest;
 
 use crate::world::{TEAM, World, environment, flow, refused, service, succeeded};
 
@@ -20,12 +21,12 @@ async fn put_vault(world: &World, env: &str, key: &str, value: &str) {
     world.store().put_vault(TEAM, &environment(env), key, value).await.expect("nothing fails");
 }
 
-async fn promote(world: &World, ask: &PromotionRequest) -> Outcome {
+async fn promote(world: &World, ask: &UseRequest) -> Outcome {
     world.promote(&flow("atomic-commit"), ask).await
 }
 
 /// Asserts this refusal, and that the approval can still be used.
-async fn is_refused(world: &World, ask: &PromotionRequest, refusal: Refusal) {
+async fn is_refused(world: &World, ask: &UseRequest, refusal: Refusal) {
     assert_eq!(refused(promote(world, ask).await), refusal);
     assert_eq!(world.status(ask).await, Status::Approved);
     assert!(world.targets().await.iter().all(|target| target.env_vars.get("A").is_none_or(|a| a != "evil")));
@@ -67,7 +68,7 @@ pub(super) async fn a_vault_key_that_had_no_value_may_get_one(world: &World) {
 
 pub(super) async fn secrets_that_were_not_there_are_not_copied(world: &World) {
     put_vault(world, "staging", "DB", "one").await;
-    let mut ask = world.ask(Uuid::nil());
+    let mut ask = world.ask();
     ask.payload.copy_vault = true;
     let ask = world.approve(ask).await;
     put_vault(world, "staging", "DB", "two").await;

@@ -5,8 +5,6 @@ use countersign::{
     store::{APPROVAL_LEASE_MS, Claim, Leased, Leases, Notice, NoticeState, Operations, Outbox},
 };
 
-use uuid::Uuid;
-
 use super::outbox::executed;
 use crate::world::{TEAM, World, later};
 
@@ -60,7 +58,7 @@ pub(super) async fn after_a_clock_reset_links_are_sent_in_the_time_of_a_pause(wo
     begin(world).await;
     let next = async || world.store().lease_notice(1_000).await.expect("nothing fails");
     let settle = async |notice: &Notice, state| world.store().settle_notice(notice, state).await;
-    let ask = world.ask(Uuid::nil());
+    let ask = world.ask();
     let (one, two) = (world.requested(&ask).await, world.requested(&ask).await);
     let sending = next().await.expect("there is a notice");
     let failed = next().await.expect("there are two");
@@ -83,7 +81,7 @@ pub(super) async fn after_a_clock_reset_keys_and_leases_are_free_in_the_time_of_
     let ask = world.approved().await;
     assert!(matches!(claim().await, Claim::Granted { .. }));
     assert_eq!(claim().await, Claim::InFlight);
-    let lease = async || world.store().lease_approval(&ask).await.expect("nothing fails");
+    let lease = async || world.store().lease_approval(ask.team, ask.approval).await.expect("nothing fails");
     assert_eq!(lease().await, Leased::Taken { fence: 1 });
     set_back(world).await;
     set_back_to(world, APPROVAL_LEASE_MS).await;

@@ -7,11 +7,12 @@ use countersign::{
         StepAction, Target, Via, Write, WriteTarget,
     },
     store::{
-        APPROVAL_WINDOW_MS, Approvals, AuditKind, Committed, JobState, NewResource, PromotionRequest,
-        ResourceKind, StackStatus, StoreError, Tenants,
+        APPROVAL_WINDOW_MS, Approvals, AuditKind, Committed, JobState, NewResource, ResourceKind,
+        StackStatus, StoreError, Tenants,
     },
 };
-use uuid::Uuid;
+
+use countersign_models::fixtures::UseRequest;
 
 use crate::world::{OPENS, TEAM, UNKNOWN, World, environment, flow, later, refused, succeeded};
 
@@ -22,23 +23,17 @@ fn not_consumed(refusal: Refusal) -> Result<Committed, StoreError> {
     Ok(Committed::NotConsumed(refusal))
 }
 
-async fn digest(world: &World, ask: &PromotionRequest) -> Digest {
+async fn digest(world: &World, ask: &UseRequest) -> Digest {
     world.record(ask).await.approval.digest
 }
 
 /// One write of the target, alone.
-async fn write_target(
-    world: &World,
-    ask: &PromotionRequest,
-    trust_look: bool,
-    target: Option<Target>,
-) -> Target {
+async fn write_target(world: &World, ask: &UseRequest, trust_look: bool, target: Option<Target>) -> Target {
     let how = if trust_look { Atomicity::ReadThenWrite } else { Atomicity::Atomic };
     let step = Step::from(StepAction::Write(Write { atomicity: how, ..Write::new(WriteTarget::Target) }));
     let ops = [Change::WriteTarget { trust_look }];
     let digest = world.source_digest(ask).await;
-    let commit =
-        Commit { approval: ask.request.approval, digest, target, fence: None, uses_seen: 0, ops: &ops };
+    let commit = Commit { approval: ask.approval, digest, target, fence: None, uses_seen: 0, ops: &ops };
     match world.store().commit(ask, &step, commit).await {
         Ok(Committed::Applied { target: Some(target) }) => target,
         other => panic!("{other:?}"),
@@ -46,11 +41,11 @@ async fn write_target(
 }
 
 pub(super) async fn a_consume_is_refused_in_the_order_of_the_rules(world: &World) {
-    let unknown = world.ask(UNKNOWN);
+    let unknown = world.ask_with(UNKNOWN);
     let consumed = world.consume(&unknown, Guards::ALL, WRONG).await;
     assert_eq!(consumed, not_consumed(Refusal::APPROVAL_NOT_FOUND));
     let (open, late, used) = (world.approved().await, world.approved().await, world.approved().await);
-    let pending = world.pending(world.ask(Uuid::nil())).await;
+    let pending = world.pending(world.ask()).await;
     let consumed = world.consume(&open, Guards::ALL, WRONG).await;
     assert_eq!(consumed, not_consumed(Refusal::APPROVAL_PAYLOAD_MISMATCH));
     let right = digest(world, &used).await;
@@ -74,7 +69,7 @@ pub(super) async fn a_guard_that_is_left_out_is_not_looked_at(world: &World) {
     assert_eq!(world.consume(&ask, without_status, right).await, APPLIED, "an unconditional update");
     let consumed = world.consume(&ask, without_status, WRONG).await;
     assert_eq!(consumed, not_consumed(Refusal::APPROVAL_PAYLOAD_MISMATCH));
-    let pending = world.pending(world.ask(Uuid::nil())).await;
+    let pending = world.pending(world.ask()).await;
     assert_eq!(world.consume(&pending, Guards::default(), WRONG).await, APPLIED);
     assert_eq!(world.status(&pending).await, Status::Executed);
     let late = world.approved().await;
@@ -103,7 +98,7 @@ pub(super) async fn the_stores_own_clock_decides_expiry(world: &World) {
     let ends = world.record(&first).await.approval.expires_at;
     let right = digest(world, &first).await;
     world.backend.set_clock(later(APPROVAL_WINDOW_MS - 1)).await;
-    let reading = world.store().read_approval(&first).await.expect("nothing fails");
+    let reading = world.store().read_approval(first.approval, &first).await.expect("nothing fails");
     assert_eq!(reading.now, later(APPROVAL_WINDOW_MS - 1));
     assert_eq!(world.consume(&first, Guards::ALL, right).await, APPLIED);
     assert_eq!(world.record(&first).await.decided_at, Some(later(APPROVAL_WINDOW_MS - 1)));
@@ -125,8 +120,8 @@ pub(super) async fn a_refused_member_leaves_no_trace(world: &World) {
     // The consume stands before the write that refuses, and the write before those that would follow.
     assert_eq!(refused(world.promote(&flow, &ask).await), Refusal::DEPLOYMENT_LIMIT_REACHED);
     assert_eq!(world.backend.everything().await, before);
-    assert_eq!(world.backend.job(TEAM, ask.request.approval).await, None);
-    assert_eq!(world.store().execution(TEAM, ask.request.approval).await, Ok(None));
+    assert_eq!(world.backend.job(TEAM, ask.approval).await, None);
+    assert_eq!(world.store().execution(TEAM, ask.approval).await, Ok(None));
     world.set_cap(2).await;
     assert!(succeeded(&world.promote(&flow, &ask).await), "it can be asked for again");
 }
@@ -137,7 +132,7 @@ pub(super) async fn a_group_refuses_in_the_order_of_its_members(world: &World) {
         ..Write::new(WriteTarget::Target)
     });
     let consume = Member::Consume(Consume::new(Guards::ALL));
-    let ask = world.pending(world.ask(Uuid::nil())).await;
+    let ask = world.pending(world.ask()).await;
     world.backend.begin_outage(TEAM, &Refusal::DEPLOYMENT_LIMIT_REACHED);
     for (members, refusal) in [
         (vec![limit.clone(), consume.clone()], Refusal::DEPLOYMENT_LIMIT_REACHED),
@@ -150,7 +145,7 @@ pub(super) async fn a_group_refuses_in_the_order_of_its_members(world: &World) {
 }
 
 pub(super) async fn a_commit_writes_all_of_it(world: &World) {
-    let mut ask = world.ask(Uuid::nil());
+    let mut ask = world.ask();
     ask.payload.name = Some("shop live".to_owned());
     let ask = world.approve(ask).await;
     world.backend.set_clock(later(5)).await;
@@ -162,7 +157,7 @@ pub(super) async fn a_commit_writes_all_of_it(world: &World) {
     assert_eq!((&*target.name, target.status), ("shop live", StackStatus::Building));
     assert_eq!((target.parent, target.root), (Some(world.source.id), world.source.id));
     assert_eq!((&target.services, &target.env_vars), (&world.source.services, &world.source.env_vars));
-    let job = world.backend.job(TEAM, ask.request.approval).await.expect("there is a job");
+    let job = world.backend.job(TEAM, ask.approval).await.expect("there is a job");
     assert_eq!(
         (job.digest, job.target, job.state),
         (record.approval.digest, Some(target.id), JobState::Ready)
@@ -193,7 +188,7 @@ pub(super) async fn a_target_that_is_there_is_updated_and_its_own_variables_win(
     assert_eq!(updated.services[0].image_ref.as_deref(), Some("shop:2"));
     let variables: Vec<_> = updated.env_vars.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(variables, [("A", "target"), ("B", "source"), ("C", "target")]);
-    let execution = world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
+    let execution = world.store().execution(TEAM, ask.approval).await.expect("nothing fails");
     let written = execution.expect("it is executed").target;
     assert_eq!(written, Some(Target { id: target.id, created: false }));
 }
@@ -214,7 +209,7 @@ pub(super) async fn a_second_job_changes_nothing(world: &World) {
     let ask = world.approved().await;
     let enqueue = async |digest| {
         let commit = Commit {
-            approval: ask.request.approval,
+            approval: ask.approval,
             digest,
             target: None,
             fence: None,
@@ -224,7 +219,7 @@ pub(super) async fn a_second_job_changes_nothing(world: &World) {
         let committed =
             world.store().commit(&ask, &Step::from(StepAction::Act(Act::new(Via::Outbox))), commit).await;
         assert_eq!(committed, APPLIED);
-        world.backend.job(TEAM, ask.request.approval).await.expect("there is a job")
+        world.backend.job(TEAM, ask.approval).await.expect("there is a job")
     };
     let first = enqueue(Digest([1; 32])).await;
     assert_eq!((first.digest, first.target, first.state), (Digest([1; 32]), None, JobState::Ready));
@@ -244,7 +239,7 @@ pub(super) async fn vault_keys_are_copied_and_none_is_overwritten(world: &World)
     let flow = flow("atomic-commit");
     assert!(succeeded(&world.promote(&flow, &world.approved().await).await));
     assert_eq!(world.backend.vault(TEAM, &production, "NEW").await, None, "nobody asked for it");
-    let mut ask = world.ask(Uuid::nil());
+    let mut ask = world.ask();
     ask.payload.copy_vault = true;
     let ask = world.approve(ask).await;
     assert!(succeeded(&world.promote(&flow, &ask).await));
@@ -252,7 +247,7 @@ pub(super) async fn vault_keys_are_copied_and_none_is_overwritten(world: &World)
     assert_eq!(vault("OLD").await.as_deref(), Some("production"));
     assert_eq!(vault("NEW").await.as_deref(), Some("staging"));
     assert_eq!(vault("OTHER").await, None);
-    let execution = world.store().execution(TEAM, ask.request.approval).await.expect("nothing fails");
+    let execution = world.store().execution(TEAM, ask.approval).await.expect("nothing fails");
     assert_eq!(execution.expect("it is executed").vault_keys, ["NEW"]);
 }
 
@@ -261,7 +256,7 @@ pub(super) async fn a_twin_is_created_once(world: &World) {
         NewResource { name: "db".to_owned(), kind: ResourceKind::Postgres, env: environment("staging") };
     let database = world.store().create_resource(TEAM, new).await.expect("nothing fails");
     let twin = async || {
-        let mut ask = world.ask(Uuid::nil());
+        let mut ask = world.ask();
         ask.binding.kind = Kind::ResourceTwin;
         ask.payload.source = database.id;
         world.approve(ask).await

@@ -6,12 +6,13 @@ use countersign::{
     protocol::{Refusal, Status, Timestamp},
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, Approvals, AuditEvent, AuditKind, Decision, Named, Operations,
-        PersonalDecision, PromotionRequest, TokenHash, Verdict, Way,
+        PersonalDecision, TokenHash, Verdict, Way,
     },
 };
-use uuid::Uuid;
 
 use super::races::{ROUNDS, concurrently};
+use countersign_models::fixtures::UseRequest;
+
 use crate::world::{OPENS, STRANGERS, TEAM, World, flow, later, succeeded};
 
 const ALICE: &str = "alice@example.com";
@@ -28,23 +29,23 @@ async fn decide(
     world.store().decide(decision).await.expect("nothing fails")
 }
 
-fn of_team(ask: &PromotionRequest) -> Named<'static> {
-    Named::OfTeam { team: TEAM, approval: ask.request.approval }
+fn of_team(ask: &UseRequest) -> Named<'static> {
+    Named::OfTeam { team: TEAM, approval: ask.approval }
 }
 
-async fn pending(world: &World) -> PromotionRequest {
-    world.pending(world.ask(Uuid::nil())).await
+async fn pending(world: &World) -> UseRequest {
+    world.pending(world.ask()).await
 }
 
-async fn audit(world: &World, ask: &PromotionRequest) -> Vec<AuditEvent> {
-    world.store().audit(ask.request.approval).await.expect("nothing fails")
+async fn audit(world: &World, ask: &UseRequest) -> Vec<AuditEvent> {
+    world.store().audit(ask.approval).await.expect("nothing fails")
 }
 
 pub(super) async fn a_person_decides_by_a_link_or_with_a_session_and_is_named(world: &World) {
     let (one, other) = (pending(world).await, pending(world).await);
     let links = [(TokenHash::of("alice's"), ALICE.to_owned()), (TokenHash::of("bob's"), BOB.to_owned())];
     for _ in 0..2 {
-        world.store().put_links(one.request.approval, &links).await.expect("nothing fails");
+        world.store().put_links(one.approval, &links).await.expect("nothing fails");
     }
     let found = world.store().approval_by_token("bob's").await.expect("nothing fails");
     assert_eq!(found, Some(world.record(&one).await));
@@ -67,7 +68,7 @@ pub(super) async fn a_person_decides_by_a_link_or_with_a_session_and_is_named(wo
     let late = decide(world, Named::Link("alice's"), Verdict::Reject, ALICE, None).await;
     assert_eq!(late, Err(Refusal::APPROVAL_GONE));
     assert_eq!(decide(world, of_team(&one), Verdict::Reject, ALICE, None).await, Err(Refusal::NOT_PENDING));
-    let theirs = Named::OfTeam { team: STRANGERS, approval: one.request.approval };
+    let theirs = Named::OfTeam { team: STRANGERS, approval: one.approval };
     assert_eq!(decide(world, theirs, Verdict::Revoke, "eve", None).await, Err(Refusal::NOT_FOUND));
     assert_eq!(
         decide(world, Named::Link("guessed"), Verdict::Approve, "eve", None).await,
@@ -76,9 +77,8 @@ pub(super) async fn a_person_decides_by_a_link_or_with_a_session_and_is_named(wo
 }
 
 pub(super) async fn an_approval_is_revoked_until_it_is_used_and_never_after(world: &World) {
-    let revoke = async |ask: &PromotionRequest| {
-        decide(world, of_team(ask), Verdict::Revoke, ALICE, Some("a mistake")).await
-    };
+    let revoke =
+        async |ask: &UseRequest| decide(world, of_team(ask), Verdict::Revoke, ALICE, Some("a mistake")).await;
     let ask = pending(world).await;
     assert_eq!(revoke(&ask).await, Err(Refusal::APPROVAL_NOT_APPROVED), "it is pending");
     let ask = world.approved().await;

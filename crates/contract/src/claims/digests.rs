@@ -6,15 +6,15 @@ use countersign::{
 };
 use uuid::Uuid;
 
-use crate::world::{TEAM, World, environment, flow, service, succeeded};
+use crate::world::{TEAM, UNKNOWN, World, environment, flow, service, succeeded};
 
 /// The store's digest.
 async fn digest(world: &World, ask: &PromotionRequest) -> Digest {
-    world.store().read_approval(ask).await.expect("nothing fails").digest
+    world.store().read_approval(UNKNOWN, ask).await.expect("nothing fails").digest
 }
 
 pub(super) async fn every_part_of_a_request_is_in_its_digest(world: &World) {
-    let ask = world.ask(Uuid::nil());
+    let ask = world.ask();
     let payload = |change: fn(&mut Payload)| {
         let mut ask = ask.clone();
         change(&mut ask.payload);
@@ -51,7 +51,7 @@ pub(super) async fn no_digest_is_remembered_past_a_new_build(world: &World) {
     // More than are remembered.
     let asks: Vec<PromotionRequest> = (0..40)
         .map(|number| {
-            let mut ask = world.ask(Uuid::nil());
+            let mut ask = world.ask();
             ask.payload.name = Some(format!("target-{number}"));
             ask
         })
@@ -75,7 +75,7 @@ pub(super) async fn no_digest_is_remembered_past_a_new_build(world: &World) {
 pub(super) async fn a_target_that_is_a_source_itself_is_seen_as_it_was_written(world: &World) {
     let flow = flow("atomic-commit");
     assert!(succeeded(&world.promote(&flow, &world.approved().await).await));
-    let mut onwards = world.ask(Uuid::nil());
+    let mut onwards = world.ask();
     onwards.payload.source = world.targets().await[0].id;
     let before = digest(world, &onwards).await;
     world.put_services(TEAM, world.source.id, vec![service(Some("shop:2"))]).await;

@@ -12,8 +12,8 @@ const LEASE_MS: u64 = 1_000_000;
 /// A request of the other team, which has a stack of its own for it.
 async fn of_strangers(world: &World, number: u32) -> PromotionRequest {
     let stack = world.store().create_stack(STRANGERS, new_stack(&format!("other {number}"), "other:1")).await;
-    let mut ask = world.ask(Uuid::nil());
-    ask.request.team = STRANGERS;
+    let mut ask = world.ask();
+    ask.team = STRANGERS;
     ask.payload.source = stack.expect("nothing fails").expect("there is room").id;
     ask
 }
@@ -22,7 +22,7 @@ async fn of_strangers(world: &World, number: u32) -> PromotionRequest {
 async fn jobs(world: &World, names: &[&str]) -> Vec<Uuid> {
     let mut executed = Vec::new();
     for name in names {
-        executed.push(executed_into(world, environment(name)).await.request.approval);
+        executed.push(executed_into(world, environment(name)).await.approval);
     }
     executed
 }
@@ -30,7 +30,7 @@ async fn jobs(world: &World, names: &[&str]) -> Vec<Uuid> {
 async fn job_of_strangers(world: &World, number: u32) -> Uuid {
     let ask = world.approve(of_strangers(world, number).await).await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
-    ask.request.approval
+    ask.approval
 }
 
 async fn lease(world: &World) -> Option<Uuid> {
@@ -64,7 +64,7 @@ pub(super) async fn a_team_with_many_jobs_gets_its_turn_too(world: &World) {
 pub(super) async fn links_of_teams_are_sent_in_turns(world: &World) {
     let mut many = Vec::new();
     for _ in 0..4 {
-        many.push(world.requested(&world.ask(Uuid::nil())).await.approval.id);
+        many.push(world.requested(&world.ask()).await.approval.id);
     }
     let mut few = Vec::new();
     for number in 0..2 {

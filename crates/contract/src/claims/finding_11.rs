@@ -21,7 +21,7 @@ fn consume(flow: &Flow) -> usize {
     flow.steps().iter().position(|step| consumes(&step.action)).expect("a flow consumes")
 }
 
-async fn executed_events(world: &World, ask: &countersign::store::PromotionRequest) -> usize {
+async fn executed_events(world: &World, ask: &countersign_models::fixtures::UseRequest) -> usize {
     world.events(ask).await.iter().filter(|kind| **kind == AuditKind::Executed).count()
 }
 

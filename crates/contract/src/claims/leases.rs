@@ -6,8 +6,9 @@ use countersign::{
     protocol::{
         Change, Commit, Consume, Digest, Guards, Outcome, Refusal, RefusalKind, StepAction, Timestamp,
     },
-    store::{APPROVAL_LEASE_MS, Approvals, Committed, Leased, Leases, PromotionRequest},
+    store::{APPROVAL_LEASE_MS, Approvals, Committed, Leased, Leases},
 };
+use countersign_models::fixtures::UseRequest;
 
 use super::races::{EIGHT, ROUNDS, concurrently};
 use crate::world::{STRANGERS, TEAM, UNKNOWN, World, flow, later, succeeded};
@@ -16,28 +17,23 @@ const FIRST: Leased = Leased::Taken { fence: 1 };
 const SECOND: Leased = Leased::Taken { fence: 2 };
 const GUARDED: Guards = Guards { lease: true, ..Guards::ALL };
 
-async fn lease(world: &World, ask: &PromotionRequest) -> Leased {
-    world.store().lease_approval(ask).await.expect("nothing fails")
+async fn lease(world: &World, ask: &UseRequest) -> Leased {
+    world.store().lease_approval(ask.team, ask.approval).await.expect("nothing fails")
 }
 
-async fn release(world: &World, ask: &PromotionRequest, fence: u64) {
-    world.store().release_approval(ask, fence).await.expect("nothing fails");
+async fn release(world: &World, ask: &UseRequest, fence: u64) {
+    world.store().release_approval(ask.team, ask.approval, fence).await.expect("nothing fails");
 }
 
 /// Only a consume under the guard, by a promotion whose lease has this number.
-async fn consume(world: &World, ask: &PromotionRequest, fence: Option<u64>) -> Committed {
+async fn consume(world: &World, ask: &UseRequest, fence: Option<u64>) -> Committed {
     consume_with(world, ask, world.source_digest(ask).await, fence).await
 }
 
 /// As [`consume`], by a promotion that holds this digest.
-async fn consume_with(
-    world: &World,
-    ask: &PromotionRequest,
-    digest: Digest,
-    fence: Option<u64>,
-) -> Committed {
+async fn consume_with(world: &World, ask: &UseRequest, digest: Digest, fence: Option<u64>) -> Committed {
     let step = StepAction::Consume(Consume::new(GUARDED)).into();
-    let approval = ask.request.approval;
+    let approval = ask.approval;
     let ops = [Change::consume(GUARDED)];
     let commit = Commit { approval, digest, target: None, fence, uses_seen: 0, ops: &ops };
     world.store().commit(ask, &step, commit).await.expect("nothing fails")
@@ -59,7 +55,7 @@ pub(super) async fn a_lease_is_exclusive_until_it_expires_or_is_released(world: 
     release(world, &ask, 2).await;
     assert_eq!(lease(world, &ask).await, Leased::Taken { fence: 3 });
     let mut unknown = ask;
-    unknown.request.approval = UNKNOWN;
+    unknown.approval = UNKNOWN;
     assert_eq!(lease(world, &unknown).await, Leased::Absent);
     release(world, &unknown, 1).await;
 }
@@ -67,7 +63,7 @@ pub(super) async fn a_lease_is_exclusive_until_it_expires_or_is_released(world: 
 pub(super) async fn an_approvals_lease_is_its_teams_own(world: &World) {
     let ask = world.approved().await;
     let mut foreign = ask.clone();
-    foreign.request.team = STRANGERS;
+    foreign.team = STRANGERS;
     assert_eq!(lease(world, &foreign).await, Leased::Absent);
     assert_eq!(lease(world, &ask).await, FIRST, "nobody has taken it");
     release(world, &foreign, 1).await;
@@ -82,8 +78,11 @@ pub(super) async fn another_teams_fence_is_the_real_one(world: &World) {
     release(world, &ask, 1).await;
     assert_eq!(lease(world, &ask).await, SECOND);
     let mut foreign = ask;
-    foreign.request.team = STRANGERS;
-    assert_eq!(world.store().read_approval(&foreign).await.expect("nothing fails").fence, 2);
+    foreign.team = STRANGERS;
+    assert_eq!(
+        world.store().read_approval(foreign.approval, &foreign).await.expect("nothing fails").fence,
+        2
+    );
     for fence in [None, Some(0), Some(1)] {
         let lost = Committed::NotConsumed(Refusal::LEASE_LOST);
         assert_eq!(consume_with(world, &foreign, digest, fence).await, lost, "{fence:?}");
@@ -123,9 +122,7 @@ pub(super) async fn an_overtaken_promotion_leaves_no_trace(world: &World) {
     let next = world.drive_to(&flow, &ask, commit).await;
     let refused = Outcome::Refused { refusal: Refusal::LEASE_LOST, kind: RefusalKind::Conflict };
     assert_eq!(world.finish(slow, &ask).await, refused);
-    assert!(
-        world.targets().await.is_empty() && world.backend.job(TEAM, ask.request.approval).await.is_none()
-    );
+    assert!(world.targets().await.is_empty() && world.backend.job(TEAM, ask.approval).await.is_none());
     assert!(succeeded(&world.finish(next, &ask).await));
 }
 

@@ -16,7 +16,7 @@ async fn fill(world: &World, approvals: u64) {
     for number in 0..approvals {
         let second = if number == 1 { 0 } else { number };
         world.backend.set_clock(later(second * 1_000)).await;
-        let record = world.requested(&world.ask(Uuid::nil())).await;
+        let record = world.requested(&world.ask()).await;
         if number % 3 == 0 {
             world.operator(record.approval.id, Verdict::Approve).await.expect("it is pending");
         }
@@ -75,8 +75,8 @@ pub(super) async fn a_list_has_no_row_of_another_team(world: &World) {
     let mut own = BTreeMap::from([(TEAM, BTreeSet::new()), (STRANGERS, BTreeSet::new())]);
     for number in 0..12 {
         let team = if number % 2 == 0 { TEAM } else { STRANGERS };
-        let mut ask = world.ask(Uuid::nil());
-        ask.request.team = team;
+        let mut ask = world.ask();
+        ask.team = team;
         let record = world.requested(&ask).await;
         own.get_mut(&team).expect("one of the two").insert(record.approval.id);
     }
@@ -101,7 +101,7 @@ pub(super) async fn a_list_has_no_row_of_another_team(world: &World) {
 }
 
 pub(super) async fn a_token_is_in_no_debug_output(world: &World) {
-    let record = world.requested(&world.ask(Uuid::nil())).await;
+    let record = world.requested(&world.ask()).await;
     let token = token_of(record.approval.id);
     assert!(!format!("{record:?}").contains(&token));
     assert!(!format!("{:?}", list(world, &Query::default()).await).contains(&token));

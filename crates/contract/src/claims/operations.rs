@@ -35,7 +35,7 @@ async fn claim(world: &World, team: Uuid, request: Digest, lease_ms: u64) -> Cla
 
 pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_out(world: &World) {
     assert_eq!(lease(world, 100).await, None);
-    let record = world.requested(&world.ask(Uuid::nil())).await;
+    let record = world.requested(&world.ask()).await;
     let first = lease(world, 100).await.expect("one is due");
     assert_eq!((&first.record, first.attempts, first.now), (&record, 0, later(0)));
     assert_eq!(lease(world, 100).await, None);
@@ -51,7 +51,7 @@ pub(super) async fn a_notice_is_leased_once_and_comes_back_when_the_lease_runs_o
 }
 
 pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said(world: &World) {
-    world.requested(&world.ask(Uuid::nil())).await;
+    world.requested(&world.ask()).await;
     let failed = lease(world, 100).await.expect("one is due");
     assert!(settle(world, &failed, NoticeState::Due { after_ms: 500 }).await);
     world.backend.set_clock(later(499)).await;
@@ -61,7 +61,7 @@ pub(super) async fn a_notice_that_failed_is_due_again_when_it_was_said(world: &W
 }
 
 pub(super) async fn a_stale_notice_settles_nothing(world: &World) {
-    world.requested(&world.ask(Uuid::nil())).await;
+    world.requested(&world.ask()).await;
     let stale = lease(world, 100).await.expect("one is due");
     world.backend.set_clock(later(100)).await;
     let fresh = lease(world, 200).await.expect("the lease has run out");
@@ -73,8 +73,7 @@ pub(super) async fn a_stale_notice_settles_nothing(world: &World) {
 }
 
 pub(super) async fn notices_of_what_is_decided_are_done(world: &World) {
-    let (first, second) =
-        (world.requested(&world.ask(Uuid::nil())).await, world.requested(&world.ask(Uuid::nil())).await);
+    let (first, second) = (world.requested(&world.ask()).await, world.requested(&world.ask()).await);
     let sent = lease(world, 100).await.expect("one is due");
     assert_eq!(sent.record.approval.id, first.approval.id);
     world.operator(second.approval.id, Verdict::Reject).await.expect("it is pending");
@@ -87,7 +86,7 @@ pub(super) async fn notices_of_what_is_decided_are_done(world: &World) {
 pub(super) async fn notices_go_out_oldest_first(world: &World) {
     let mut asked = Vec::new();
     for _ in 0..3 {
-        asked.push(world.requested(&world.ask(Uuid::nil())).await.approval.id);
+        asked.push(world.requested(&world.ask()).await.approval.id);
     }
     let mut sent = Vec::new();
     while let Some(notice) = lease(world, 100).await {
@@ -158,7 +157,7 @@ pub(super) async fn a_key_is_a_teams_own(world: &World) {
 /// Longer than a database's largest number.
 pub(super) async fn what_is_held_for_ever_is_held(world: &World) {
     assert!(matches!(claim(world, TEAM, REQUEST, u64::MAX).await, Claim::Granted { .. }));
-    world.requested(&world.ask(Uuid::nil())).await;
+    world.requested(&world.ask()).await;
     assert!(lease(world, u64::MAX).await.is_some());
     world.backend.set_clock(later(1 << 40)).await;
     assert_eq!(claim(world, TEAM, REQUEST, 100).await, Claim::InFlight);
@@ -167,7 +166,7 @@ pub(super) async fn what_is_held_for_ever_is_held(world: &World) {
 
 pub(super) async fn deploy_logs_are_kept_in_their_order(world: &World) {
     let ask = world.approved().await;
-    let approval = ask.request.approval;
+    let approval = ask.approval;
     let log = |ended, exit_code, output: &str| DeployLog {
         approval,
         ended_at: later(ended),

@@ -3,14 +3,15 @@
 use countersign::{
     platform::Environment,
     service::launch,
-    store::{JobState, Lease, Outbox, PromotionRequest, StackStatus},
+    store::{JobState, Lease, Outbox, StackStatus},
 };
-use uuid::Uuid;
+
+use countersign_models::fixtures::UseRequest;
 
 use crate::world::{TEAM, UNKNOWN, World, environment, flow, later, succeeded};
 
 /// An approval that was executed, with a job.
-pub(super) async fn executed(world: &World) -> PromotionRequest {
+pub(super) async fn executed(world: &World) -> UseRequest {
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
     ask
@@ -28,7 +29,7 @@ pub(super) async fn a_leased_job_is_exclusive_until_the_lease_expires(world: &Wo
     assert_eq!(lease(world, 100).await, None);
     let ask = executed(world).await;
     let first = lease(world, 100).await.expect("there is a job");
-    assert_eq!((first.approval, first.digest), (ask.request.approval, world.source_digest(&ask).await));
+    assert_eq!((first.approval, first.digest), (ask.approval, world.source_digest(&ask).await));
     assert_eq!(first.target, Some(world.targets().await[0].id));
     assert_eq!(lease(world, 100).await, None);
     world.backend.set_clock(later(99)).await;
@@ -47,7 +48,7 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
     let finish = async |lease: &Lease| {
         world.store().finish_job(lease, StackStatus::Healthy).await.expect("nothing fails")
     };
-    let state = async || world.backend.job(TEAM, ask.request.approval).await.expect("there is a job").state;
+    let state = async || world.backend.job(TEAM, ask.approval).await.expect("there is a job").state;
     let stale = lease(world, 100).await.expect("there is a job");
     world.backend.set_clock(later(100)).await;
     // Expired, but not acquired by another worker.
@@ -67,8 +68,8 @@ pub(super) async fn a_worker_whose_lease_ran_out_can_neither_renew_nor_finish(wo
 }
 
 /// An approval for this environment that was executed, with a job.
-pub(super) async fn executed_into(world: &World, environment: Environment) -> PromotionRequest {
-    let mut ask = world.ask(Uuid::nil());
+pub(super) async fn executed_into(world: &World, environment: Environment) -> UseRequest {
+    let mut ask = world.ask();
     ask.binding.to = environment;
     let ask = world.approve(ask).await;
     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
@@ -82,14 +83,14 @@ pub(super) async fn deploys_of_a_target_do_not_overlap(world: &World) {
         async |lease: &Lease, ended| world.store().finish_job(lease, ended).await.expect("nothing fails");
     let mut in_order_of_use = Vec::new();
     for _ in 0..3 {
-        in_order_of_use.push(executed(world).await.request.approval);
+        in_order_of_use.push(executed(world).await.approval);
     }
     let elsewhere = executed_into(world, environment("qa")).await;
     let first = lease(world, 100).await.expect("there is a job");
     assert_eq!(first.approval, in_order_of_use[0]);
     // Another target's is not held up.
     let other = lease(world, 1_000).await.expect("there is another target");
-    assert_eq!((other.approval, lease(world, 100).await), (elsewhere.request.approval, None));
+    assert_eq!((other.approval, lease(world, 100).await), (elsewhere.approval, None));
     // Neither does a lease that has expired let another one begin: its deploy is begun again first.
     world.backend.set_clock(later(100)).await;
     let again = lease(world, 100).await.expect("the lease has run out");
@@ -113,7 +114,7 @@ pub(super) async fn deploys_of_a_target_do_not_overlap(world: &World) {
 pub(super) async fn jobs_are_leased_oldest_first(world: &World) {
     let mut executed_in_turn = Vec::new();
     for name in ["production", "qa", "canary"] {
-        executed_in_turn.push(executed_into(world, environment(name)).await.request.approval);
+        executed_in_turn.push(executed_into(world, environment(name)).await.approval);
     }
     let mut leased = Vec::new();
     while let Some(lease) = lease(world, 100).await {
@@ -135,7 +136,7 @@ pub(super) async fn a_job_that_is_launched_twice_is_one_launch(world: &World) {
     let running = world.deployer.running();
     assert_eq!(running.len(), 1);
     let launch = running[0].launch;
-    assert_eq!((launch.key, launch.digest), (Some(ask.request.approval), again.digest));
+    assert_eq!((launch.key, launch.digest), (Some(ask.approval), again.digest));
 }
 
 pub(super) async fn what_is_not_building_stays_as_it_is(world: &World) {
@@ -145,7 +146,7 @@ pub(super) async fn what_is_not_building_stays_as_it_is(world: &World) {
         let lease = lease(world, 100).await.expect("there is a job");
         assert_eq!(world.store().finish_job(&lease, ended).await, Ok(true));
         assert_eq!(target(world).await, ended);
-        let settled = world.store().settle(ask.request.approval, None, StackStatus::Healthy).await;
+        let settled = world.store().settle(ask.approval, None, StackStatus::Healthy).await;
         assert_eq!((settled, target(world).await), (Ok(()), ended));
     }
     let settled = world.store().settle(UNKNOWN, None, StackStatus::Failed).await;
@@ -156,10 +157,10 @@ pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &Worl
     let ask = world.approved().await;
     assert!(succeeded(&world.promote(&flow("consume-last"), &ask).await));
     assert_eq!(target(world).await, StackStatus::Building);
-    let settled = world.store().settle(ask.request.approval, None, StackStatus::Failed).await;
+    let settled = world.store().settle(ask.approval, None, StackStatus::Failed).await;
     assert_eq!((settled, target(world).await), (Ok(()), StackStatus::Failed));
     // Or the given one.
-    let mut elsewhere = world.ask(Uuid::nil());
+    let mut elsewhere = world.ask();
     elsewhere.binding.to = environment("qa");
     let elsewhere = world.approve(elsewhere).await;
     assert!(succeeded(&world.promote(&flow("consume-last"), &elsewhere).await));
@@ -168,7 +169,7 @@ pub(super) async fn a_deploy_without_a_job_settles_the_first_target(world: &Worl
         stacks.into_iter().find(|stack| stack.env == environment("qa")).expect("the target")
     };
     let there = find().await.id;
-    let settled = world.store().settle(ask.request.approval, Some(there), StackStatus::Healthy).await;
+    let settled = world.store().settle(ask.approval, Some(there), StackStatus::Healthy).await;
     assert_eq!((settled, find().await.status), (Ok(()), StackStatus::Healthy));
     assert_eq!(target(world).await, StackStatus::Failed);
 }

@@ -10,7 +10,6 @@ use countersign::{
     },
 };
 use tokio::sync::Barrier;
-use uuid::Uuid;
 
 use super::outbox::executed_into;
 use crate::world::{TEAM, World, environment, flow, later, new_stack, succeeded};
@@ -82,8 +81,8 @@ pub(super) async fn of_eight_bare_consumes_one_is_applied(world: &Arc<World>) {
 
 pub(super) async fn of_concurrent_decisions_one_wins(world: &Arc<World>) {
     for _ in 0..ROUNDS {
-        let ask = world.pending(world.ask(Uuid::nil())).await;
-        let id = ask.request.approval;
+        let ask = world.pending(world.ask()).await;
+        let id = ask.approval;
         let decided = concurrently(world, EIGHT, |world, number| async move {
             match number % 3 {
                 0 => world.operator(id, Verdict::Approve).await,
@@ -107,11 +106,11 @@ pub(super) async fn of_concurrent_decisions_one_wins(world: &Arc<World>) {
 
 pub(super) async fn consumers_and_a_rejection_agree(world: &Arc<World>) {
     for _ in 0..ROUNDS {
-        let ask = world.pending(world.ask(Uuid::nil())).await;
+        let ask = world.pending(world.ask()).await;
         let executed = concurrently(world, EIGHT, |world, number| {
             let ask = ask.clone();
             async move {
-                let id = ask.request.approval;
+                let id = ask.approval;
                 match number {
                     0 => world.operator(id, Verdict::Approve).await.map_or(0, |_| 0),
                     1 => world.administrator(TEAM, id).await.map_or(0, |_| 0),
@@ -162,7 +161,7 @@ pub(super) async fn two_creators_do_not_pass_the_cap(world: &Arc<World>) {
 pub(super) async fn a_promotion_and_a_creator_do_not_pass_the_cap(world: &Arc<World>) {
     for round in 0..ROUNDS {
         let there = world.backend.stacks(TEAM).await.len();
-        let mut ask = world.ask(Uuid::nil());
+        let mut ask = world.ask();
         ask.binding.to = environment(&format!("production-{round}"));
         let ask = world.approve(ask).await;
         world.set_cap(there + 1).await;
@@ -187,7 +186,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
     for _ in 0..ROUNDS {
         let mut executed = Vec::new();
         for name in ["production", "qa", "canary"] {
-            executed.push(executed_into(world, environment(name)).await.request.approval);
+            executed.push(executed_into(world, environment(name)).await.approval);
         }
         let leased = concurrently(world, EIGHT, |world, _| async move {
             world.store().lease_job(1_000).await.expect("nothing fails")
@@ -210,7 +209,7 @@ pub(super) async fn a_job_is_leased_by_one_of_eight(world: &Arc<World>) {
 
 pub(super) async fn a_notice_is_leased_by_one_of_eight(world: &Arc<World>) {
     for _ in 0..ROUNDS {
-        let asked = world.requested(&world.ask(Uuid::nil())).await;
+        let asked = world.requested(&world.ask()).await;
         let leased = concurrently(world, EIGHT, |world, _| async move {
             world.store().lease_notice(100).await.expect("nothing fails")
         })
@@ -235,7 +234,7 @@ pub(super) async fn one_of_eight_gets_a_key(world: &Arc<World>) {
 
 pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) {
     for round in 0..ROUNDS {
-        let ask = PromotionRequest { key: Some(format!("key {round}").into()), ..world.ask(Uuid::nil()) };
+        let ask = PromotionRequest { key: Some(format!("key {round}").into()), ..world.ask() };
         let asked = concurrently(world, EIGHT, |world, _| {
             let ask = ask.clone();
             async move { world.store().request_approval(&ask).await.expect("nothing fails") }
@@ -245,7 +244,7 @@ pub(super) async fn one_request_under_a_key_is_one_approval(world: &Arc<World>) 
         let records: Vec<_> = asked.into_iter().map(|requested| requested.record).collect();
         assert_eq!(count(&records, &records[0]), EIGHT, "{records:?}");
         let id = records[0].approval.id;
-        assert_eq!(world.events(&world.ask(id)).await, [AuditKind::Requested]);
+        assert_eq!(world.events(&world.ask_with(id)).await, [AuditKind::Requested]);
     }
 }
 
@@ -255,7 +254,7 @@ pub(super) async fn a_reader_never_sees_half_a_commit(world: &Arc<World>) {
         let seen = concurrently(world, 4, |world, number| {
             let ask = ask.clone();
             async move {
-                let id = ask.request.approval;
+                let id = ask.approval;
                 if number == 0 {
                     assert!(succeeded(&world.promote(&flow("atomic-commit"), &ask).await));
                     return 0;

@@ -6,6 +6,8 @@ use countersign::{
 };
 use uuid::Uuid;
 
+use countersign_models::fixtures::UseRequest;
+
 use crate::world::{
     STRANGERS, TEAM, UNKNOWN, World, environment, flow, later, new_stack, refused, service, succeeded,
 };
@@ -27,7 +29,7 @@ fn write(refusal: Refusal) -> StepAction {
 }
 
 /// The answer of `atomic-commit` to this request, approved in its unspoiled form.
-async fn promoted(world: &World, spoil: impl FnOnce(&mut PromotionRequest)) -> Refusal {
+async fn promoted(world: &World, spoil: impl FnOnce(&mut UseRequest)) -> Refusal {
     let mut ask = world.approved().await;
     spoil(&mut ask);
     refused(world.promote(&flow("atomic-commit"), &ask).await)
@@ -46,7 +48,7 @@ async fn unresolved_vault_reference(world: &World) -> Refusal {
     let stack = NewStack { env_vars, ..new_stack("api", "api:1") };
     let source =
         world.store().create_stack(TEAM, stack).await.expect("nothing fails").expect("there is room");
-    let mut ask = world.ask(Uuid::nil());
+    let mut ask = world.ask();
     ask.payload.source = source.id;
     let refusal = refused(world.promote(&flow("atomic-commit"), &world.approve(ask.clone()).await).await);
     world
@@ -70,13 +72,11 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
     let during = async |(action, refusal)| during_outage(world, action, refusal).await;
     let lookup_failed = {
         world.backend.begin_outage(TEAM, &Refusal::LOOKUP_FAILED);
-        let mut ask = world.ask(Uuid::nil());
-        ask.request.approval = UNKNOWN;
-        let refusal = refused(world.promote(&flow("atomic-commit"), &ask).await);
+        let refusal = refused(world.promote(&flow("atomic-commit"), &world.ask_with(UNKNOWN)).await);
         world.backend.end_outage(TEAM, &Refusal::LOOKUP_FAILED);
         refusal
     };
-    let pending = world.pending(world.ask(Uuid::nil())).await;
+    let pending = world.pending(world.ask()).await;
     let limit = {
         world.set_cap(1).await;
         let refusal = promoted(world, |_| {}).await;
@@ -98,7 +98,7 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
         refusal
     };
     let reached = [
-        (promoted(world, |ask| ask.request.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
+        (promoted(world, |ask| ask.approval = UNKNOWN).await, Refusal::APPROVAL_NOT_FOUND),
         (lookup_failed, Refusal::LOOKUP_FAILED),
         (refused(world.promote(&flow("atomic-commit"), &pending).await), Refusal::APPROVAL_NOT_APPROVED),
         (promoted(world, |ask| ask.binding.to = environment("qa")).await, Refusal::APPROVAL_MISMATCH),
@@ -129,25 +129,28 @@ pub(super) async fn every_refusal_of_a_promotion_can_be_reached(world: &World) {
 
 pub(super) async fn another_teams_approval_answers_as_one_that_does_not_exist(world: &World) {
     let mut ask = world.approved().await;
-    ask.request.team = STRANGERS;
+    ask.team = STRANGERS;
     let theirs = world.promote(&flow("atomic-commit"), &ask).await;
-    ask.request.approval = UNKNOWN;
+    ask.approval = UNKNOWN;
     assert_eq!(theirs, world.promote(&flow("atomic-commit"), &ask).await);
     assert_eq!(refused(theirs), Refusal::APPROVAL_NOT_FOUND);
 }
 
 pub(super) async fn a_caller_without_a_team_has_nothing(world: &World) {
     let mut ask = world.approved().await;
-    ask.request.team = Uuid::from_u128(0xC);
-    assert_eq!(world.store().read_approval(&ask).await, Err(StoreError::not_applied("any cause")));
+    ask.team = Uuid::from_u128(0xC);
+    assert_eq!(
+        world.store().read_approval(ask.approval, &ask).await,
+        Err(StoreError::not_applied("any cause"))
+    );
     assert_eq!(world.store().request_approval(&ask).await, Err(StoreError::not_applied("any cause")));
     let step = Step::from(StepAction::Check { refusals: Vec::new() });
-    assert_eq!(world.store().check(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
+    assert_eq!(world.store().check(ask.approval, &ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Err(Refusal::NOT_FOUND)));
     // A source of another team has no target either.
-    ask.request.team = STRANGERS;
+    ask.team = STRANGERS;
     assert_eq!(world.store().find_target(&ask, &step).await, Ok(Ok(None)));
     let elsewhere = Payload { source: UNKNOWN, ..ask.payload.clone() };
-    let nothing = PromotionRequest { payload: elsewhere, ..ask.clone() };
+    let nothing = PromotionRequest { payload: elsewhere, ..ask.ask.clone() };
     assert_eq!(world.store().find_target(&nothing, &step).await, Ok(Ok(None)));
 }

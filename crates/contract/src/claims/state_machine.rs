@@ -2,10 +2,11 @@
 
 use countersign::{
     protocol::{Event, Outcome, Refusal, Status, Timestamp, Validity, transition},
-    store::{APPROVAL_WINDOW_MS, AuditKind, PromotionRequest, Verdict},
+    store::{APPROVAL_WINDOW_MS, AuditKind, Verdict},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
-use uuid::Uuid;
+
+use countersign_models::fixtures::UseRequest;
 
 use crate::world::{OPENS, TEAM, World, flow};
 
@@ -52,7 +53,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// The state of one approval according to the transition table.
 struct Expected {
-    ask: PromotionRequest,
+    ask: UseRequest,
     status: Status,
     expires_at: Timestamp,
     moves: Vec<AuditKind>,
@@ -99,7 +100,7 @@ async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
         match act {
             Act::Request => {
                 approvals.push(Expected {
-                    ask: world.pending(world.ask(Uuid::nil())).await,
+                    ask: world.pending(world.ask()).await,
                     status: Status::Pending,
                     expires_at: Timestamp(now.0 + APPROVAL_WINDOW_MS),
                     moves: vec![AuditKind::Requested],
@@ -116,7 +117,7 @@ async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
                     Yes::Approve => (Verdict::Approve, Event::Approve),
                     Yes::Reject => (Verdict::Reject, Event::Reject),
                 };
-                let answer = world.operator(expected.ask.request.approval, verdict).await;
+                let answer = world.operator(expected.ask.approval, verdict).await;
                 let is_late = *now >= expected.expires_at;
                 let moved = expected.happen(if is_late { Event::Expire } else { event }, *now);
                 assert_eq!(answer.is_ok(), moved && !is_late);
@@ -127,7 +128,7 @@ async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
             Act::Administrator { approval } => {
                 let Some(index) = meant(*approval) else { continue };
                 let expected = &mut approvals[index];
-                let answer = world.administrator(TEAM, expected.ask.request.approval).await;
+                let answer = world.administrator(TEAM, expected.ask.approval).await;
                 let moved = expected.happen(Event::Reject, *now);
                 assert_eq!(answer.map(|_| ()), if moved { Ok(()) } else { Err(Refusal::NOT_PENDING) });
             }
@@ -154,7 +155,7 @@ async fn run(world: &World, now: &mut Timestamp, acts: &[Act]) {
     for expected in &approvals {
         assert_eq!(world.status(&expected.ask).await, expected.status);
         assert_eq!(world.events(&expected.ask).await, expected.moves, "each transition has its event");
-        let job = world.backend.job(TEAM, expected.ask.request.approval).await;
+        let job = world.backend.job(TEAM, expected.ask.approval).await;
         assert_eq!(job.is_some(), expected.status == Status::Executed, "a job for each executed one");
     }
 }

@@ -31,11 +31,11 @@ macro_rules! refused {
 }
 
 impl Approvals for Idle {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let digest = digest_of(ask, &self.stack.services);
         let approval = Approval {
-            id: ask.request.approval,
-            team: ask.request.team,
+            id: approval,
+            team: ask.team,
             requested_by: ask.requested_by.clone(),
             digest,
             status: Status::Approved,
@@ -66,7 +66,12 @@ impl AttemptReads for Idle {
         PlatformChecks.can_produce(refusal)
     }
 
-    async fn check(&self, ask: &PromotionRequest, _: &Step) -> Result<Result<Digest, Refusal>, StoreError> {
+    async fn check(
+        &self,
+        _: Uuid,
+        ask: &PromotionRequest,
+        _: &Step,
+    ) -> Result<Result<Digest, Refusal>, StoreError> {
         Ok(Ok(digest_of(ask, &self.stack.services)))
     }
 
@@ -81,8 +86,8 @@ impl AttemptReads for Idle {
 
 impl Leases for Idle {
     refused! {
-        fn lease_approval(&PromotionRequest) -> Leased;
-        fn release_approval(&PromotionRequest, u64) -> ();
+        fn lease_approval(Uuid, Uuid) -> Leased;
+        fn release_approval(Uuid, Uuid, u64) -> ();
     }
 }
 

@@ -24,7 +24,7 @@ use axum::{
 };
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Request, Target, Timestamp},
+    protocol::{Target, Timestamp},
     service::InMemoryDeployer,
     store::{
         Approvals, Decision, EnvVars, MemoryStore, Payload, Plan, PromotionRequest, Service, Team, Verdict,
@@ -136,7 +136,7 @@ impl Gate {
         let bearer = mint(SECRET, &claims);
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
         let ask = PromotionRequest {
-            request: Request::for_new(TEAM),
+            team: TEAM,
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source, name: None, copy_vault: false },

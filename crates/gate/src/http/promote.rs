@@ -161,8 +161,8 @@ pub(super) enum PromoteAccepted {
 /// A request that was admitted.
 struct Order {
     ask: PromotionRequest,
-    /// The caller names the approval to use.
-    has_approval: bool,
+    /// The approval to use, if the caller names one.
+    approval: Option<Uuid>,
 }
 
 impl Order {
@@ -173,16 +173,12 @@ impl Order {
         approval: Option<&str>,
         keyed: &Keyed,
     ) -> Result<Self, Problem> {
-        let named = approval.map(Request::parse_approval_id).transpose()?;
-        let request = match named {
-            Some(approval) => Request { approval, team: session.team },
-            None => Request::for_new(session.team),
-        };
+        let approval = approval.map(Request::parse_approval_id).transpose()?;
         let by = session.email.as_deref().unwrap_or_default().into();
         let key = keyed.key.as_ref().map(|key| key.as_str().into());
         Ok(Self {
-            ask: PromotionRequest { request, binding, requested_by: by, payload, key },
-            has_approval: named.is_some(),
+            ask: PromotionRequest { team: session.team, binding, requested_by: by, payload, key },
+            approval,
         })
     }
 
@@ -223,9 +219,9 @@ impl Order {
         };
         let source = digest_of(ask, services);
         let driver = Driver::new(flow, store, app.deployer())?.waiting(app.wait_queue());
-        if self.has_approval {
-            let answer = driver.promote_once(ask, source).await;
-            return ended(app, flow, ask, ask.request.approval, answer).await;
+        if let Some(approval) = self.approval {
+            let answer = driver.promote_once(approval, ask, source).await;
+            return self.ended(app, flow, approval, answer).await;
         }
         if is_auto_approved(ask) {
             let (approval, answer) = driver.promote_auto_approved(ask, source).await??;
@@ -233,9 +229,9 @@ impl Order {
                 app.metrics().transition(None, Status::Pending);
                 app.metrics().transition(Some(Status::Pending), Status::Approved);
             }
-            return ended(app, flow, ask, approval, answer).await;
+            return self.ended(app, flow, approval, answer).await;
         }
-        if !app.tenants().has_approver(ask.request.team, &ask.requested_by) {
+        if !app.tenants().has_approver(ask.team, &ask.requested_by) {
             return Err(Failed {
                 problem: Problem::new(Code::SelfApprovalForbidden),
                 may_have_happened: false,
@@ -259,48 +255,49 @@ impl Order {
         }
         Ok(Done::Pending { record: Box::new(record), replayed: !created })
     }
-}
 
-/// Answer to a promotion that has ended.
-async fn ended<B: Backend, D: Deployer + 'static>(
-    app: &App<B, D>,
-    flow: &Flow,
-    ask: &PromotionRequest,
-    approval: Uuid,
-    Answer { end, replayed }: Answer,
-) -> Result<Done, Failed> {
-    let team = ask.request.team;
-    let (refusal, may_have_happened) = match end {
-        Outcome::Succeeded { target, .. } => {
-            app.metrics().consumed(if replayed { "replayed" } else { "executed" });
-            if !replayed {
-                app.metrics().transition(Some(Status::Approved), Status::Executed);
-                if let Some(wakeups) = app.wakeups() {
-                    wakeups.wake_workers();
+    /// Answer to a promotion that has ended.
+    async fn ended<B: Backend, D: Deployer + 'static>(
+        &self,
+        app: &App<B, D>,
+        flow: &Flow,
+        approval: Uuid,
+        Answer { end, replayed }: Answer,
+    ) -> Result<Done, Failed> {
+        let ask = &self.ask;
+        let team = ask.team;
+        let (refusal, may_have_happened) = match end {
+            Outcome::Succeeded { target, .. } => {
+                app.metrics().consumed(if replayed { "replayed" } else { "executed" });
+                if !replayed {
+                    app.metrics().transition(Some(Status::Approved), Status::Executed);
+                    if let Some(wakeups) = app.wakeups() {
+                        wakeups.wake_workers();
+                    }
                 }
+                let vault_keys = match ask.binding.kind {
+                    Kind::Stack => match app.store().execution(team, approval).await {
+                        Ok(execution) => execution.map(|execution| execution.vault_keys),
+                        Err(_) => without_vault_keys(flow, ask)?,
+                    },
+                    Kind::ResourceTwin => None,
+                };
+                let env = ask.binding.to.to_string();
+                return Ok(Done::Promoted(Promoted { approval, target, env, vault_keys, replayed }));
             }
-            let vault_keys = match ask.binding.kind {
-                Kind::Stack => match app.store().execution(team, approval).await {
-                    Ok(execution) => execution.map(|execution| execution.vault_keys),
-                    Err(_) => without_vault_keys(flow, ask)?,
-                },
-                Kind::ResourceTwin => None,
-            };
-            let env = ask.binding.to.to_string();
-            return Ok(Done::Promoted(Promoted { approval, target, env, vault_keys, replayed }));
-        }
-        Outcome::Refused { refusal, .. } => (refusal, false),
-        Outcome::Unknown { refusal } => (refusal, true),
-    };
-    app.metrics().consumed(refusal.code());
-    let record = app.store().approval(team, approval).await.ok().flatten();
-    let about = record.map(|record| about(&record, may_have_happened));
-    let problem = Problem::from(refusal.clone()).about(about);
-    // The remedy for these changes the digest.
-    let is_lost = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF].contains(&refusal);
-    let names_approval = !ask.request.approval.is_nil();
-    let problem = if is_lost && names_approval { problem.needs_another_approval() } else { problem };
-    Err(Failed { problem, may_have_happened })
+            Outcome::Refused { refusal, .. } => (refusal, false),
+            Outcome::Unknown { refusal } => (refusal, true),
+        };
+        app.metrics().consumed(refusal.code());
+        let record = app.store().approval(team, approval).await.ok().flatten();
+        let about = record.map(|record| about(&record, may_have_happened));
+        let problem = Problem::from(refusal.clone()).about(about);
+        // The remedy for these changes the digest.
+        let is_lost = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF].contains(&refusal);
+        let problem =
+            if is_lost && self.approval.is_some() { problem.needs_another_approval() } else { problem };
+        Err(Failed { problem, may_have_happened })
+    }
 }
 
 /// Answer to a successful promotion after the store failed to return the copied keys. With a key the caller retries and
@@ -408,7 +405,7 @@ mod tests {
         let env = |name| Environment::parse(name).expect("a legal name");
         let binding = Binding { kind: Kind::Stack, from: env("staging"), to: env("production") };
         let ask = PromotionRequest {
-            request: Request { approval: Uuid::nil(), team: Uuid::nil() },
+            team: Uuid::nil(),
             binding,
             requested_by: "dev@example.com".into(),
             payload: Payload { source: Uuid::nil(), name: None, copy_vault: true },

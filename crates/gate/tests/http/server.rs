@@ -171,7 +171,7 @@ async fn a_promote_goes_on_when_its_caller_hangs_up() {
     ask.payload.source = slow.source;
     let digest = record.approval.digest;
     let own = tokio::spawn(async move {
-        Driver::new(&flow, &*store, &*deployer).expect("it is supported").promote(&ask, digest).await
+        Driver::new(&flow, &*store, &*deployer).expect("it is supported").promote(second, &ask, digest).await
     });
     slow.deployer.begun.acquire().await.expect("never closed").forget();
     own.abort();

@@ -193,7 +193,7 @@ async fn a_deploy_with_a_recorded_end_is_not_repeated_after_a_crash() {
     let platform = Platform::new();
     let instance = platform.with_script("echo run >> runs");
     let ask = platform.approved().await;
-    let approval = ask.request.approval;
+    let approval = ask.approval;
     // As left by an instance that crashed before it finished the job.
     let output = "it was long".to_owned();
     let log = DeployLog { approval, ended_at: Timestamp(1), exit_code: Some(9), output };

@@ -38,7 +38,7 @@ async fn mail(platform: &Platform, approval: Uuid) -> String {
 async fn each_approver_gets_a_mail_that_says_who_asks_for_what_with_a_link_of_their_own() {
     let platform = Platform::new();
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR, REQUESTER])));
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     instance.wakeups.wake_notifier();
     let first = mail(&platform, approval).await;
     let second = until(|| fs::read_to_string(platform.path(&format!("mail/{approval}-2.eml"))).ok()).await;
@@ -79,7 +79,7 @@ async fn characters_that_hide_or_reorder_text_are_marked_in_a_mail() {
     let service = Service { name: "web".to_owned(), image_ref: image, port: None, expose: false };
     platform.store.seed_services(TEAM, platform.source, vec![service]);
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     instance.wakeups.wake_notifier();
     let mail = mail(&platform, approval).await;
     instance.stop().await;
@@ -93,7 +93,7 @@ async fn a_link_is_sent_only_when_the_store_knows_it() {
     store.break_next("put_links", Break::Fail, 1);
     let parts = platform.parts_on(store.clone(), dry_run(std::time::Duration::ZERO));
     let instance = Instance::start(parts);
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     instance.wakeups.wake_notifier();
     mail(&platform, approval).await;
     let link = link_token(&platform.ids.token(approval), OPERATOR);
@@ -105,12 +105,12 @@ async fn a_link_is_sent_only_when_the_store_knows_it() {
 #[tokio::test]
 async fn a_link_that_was_sent_is_not_sent_again_by_the_next_instance() {
     let platform = Platform::new();
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     let first = Instance::start(parts(&platform, operators(&[OPERATOR])));
     mail(&platform, approval).await;
     first.stop().await;
     fs::remove_file(platform.path(&format!("mail/{approval}.eml"))).expect("it is there");
-    let other = platform.requested().await.request.approval;
+    let other = platform.requested().await.approval;
     let next = Instance::start(parts(&platform, operators(&[OPERATOR])));
     mail(&platform, other).await;
     next.stop().await;
@@ -122,7 +122,7 @@ async fn the_requester_gets_no_link_where_self_approval_is_forbidden() {
     let platform = Platform::new();
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER, OPERATOR]) };
     let instance = Instance::start(parts(&platform, operators));
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     let mail = mail(&platform, approval).await;
     instance.stop().await;
     assert!(mail.contains(&format!("To: {OPERATOR}\r\n")), "{mail}");
@@ -133,7 +133,7 @@ async fn without_an_approver_no_link_is_sent() {
     let platform = Platform::new();
     let operators = Operators { forbid_self_approval: true, ..operators(&[REQUESTER]) };
     let instance = Instance::start(parts(&platform, operators));
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     until(|| log::of_this_thread().contains("the requester is the only operator").then_some(())).await;
     instance.stop().await;
     assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
@@ -142,12 +142,12 @@ async fn without_an_approver_no_link_is_sent() {
 #[tokio::test]
 async fn a_decided_approvals_link_is_not_sent_any_more() {
     let platform = Platform::new();
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     let token = &platform.ids.token(approval);
     let decided = platform.store.decide(Decision::Operator { token, verdict: Verdict::Reject }).await;
     decided.expect("it answers").expect("it is pending");
     let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
-    let other = platform.requested().await.request.approval;
+    let other = platform.requested().await.approval;
     mail(&platform, other).await;
     instance.stop().await;
     assert!(!fs::exists(platform.path(&format!("mail/{approval}.eml"))).expect("the folder"));
@@ -156,7 +156,7 @@ async fn a_decided_approvals_link_is_not_sent_any_more() {
 #[tokio::test]
 async fn a_notice_that_was_not_settled_is_sent_again_as_the_same_mail() {
     let platform = Platform::new();
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     let taken = platform.store.lease_notice(0).await.expect("it answers");
     let Some(Notice { attempts: 0, .. }) = taken else { panic!("it is due: {taken:?}") };
     // The instance that leased it has crashed.
@@ -221,7 +221,7 @@ async fn a_refused_mail_is_tried_again_and_no_log_has_the_token_that_the_server_
     let smtp = Smtp::connect(&format!("smtp://{address}?tls=none"), from).expect("a server");
     let instance =
         Instance::start(Parts { channel: Channel::Smtp(smtp), ..parts(&platform, operators(&[OPERATOR])) });
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
     let token = link_token(&platform.ids.token(approval), OPERATOR);
@@ -259,7 +259,7 @@ fn a_mail_server_without_tls_has_to_be_asked_for_by_name() {
 #[tokio::test]
 async fn a_link_that_is_made_with_another_secret_is_good() {
     let platform = Platform::new();
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     let other = Arc::new(SecretIds::new(&Secret::new("another secret of 32 bytes, or so.")));
     let changed = Instance::start(Parts { ids: other.clone(), ..parts(&platform, operators(&[OPERATOR])) });
     let link = link_token(&other.token(approval), OPERATOR);

@@ -189,7 +189,7 @@ async fn each_approval_that_expires_whenever_it_was_asked_for() {
     clock.set(Timestamp(1_000 + 2 * APPROVAL_WINDOW_MS));
     reaches(&metrics, EXPIRED, 2.0).await;
     for ask in [before, since] {
-        let events = platform.store.audit(ask.request.approval).await.expect("it answers");
+        let events = platform.store.audit(ask.approval).await.expect("it answers");
         let expiries = events.iter().filter(|event| event.kind == AuditKind::Expired).count();
         assert_eq!(expiries, 1, "{events:?}");
     }
@@ -217,7 +217,7 @@ async fn what_is_owed_and_since_when() {
     store.set_outage(false);
     let ask = platform.requested().await;
     assert!(shown().await.contains("\nnotices_owed 1.0\n"));
-    let token = platform.ids.token(ask.request.approval);
+    let token = platform.ids.token(ask.approval);
     let reject = Decision::Operator { token: &token, verdict: Verdict::Reject };
     platform.store.decide(reject).await.expect("it answers").expect("it is pending");
     assert!(shown().await.contains("\nnotices_owed 0.0\n"));

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use countersign::{
     platform::{Binding, Environment, Kind},
-    protocol::{Flow, Outcome, Request},
+    protocol::{Flow, Outcome},
     service::{Driver, Launch},
     store::{
         Approvals, Clock, Decision, EnvVars, Ids, MemoryStore, Operations, Payload, Plan, PromotionRequest,
@@ -23,6 +23,7 @@ use countersign_gate::{
         workers::WorkerSettings,
     },
 };
+use countersign_models::fixtures::UseRequest;
 use countersign_testkit::{Peek, Seed};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -67,24 +68,23 @@ impl Platform {
     }
 
     /// An ask for which there is a pending approval.
-    pub(crate) async fn requested(&self) -> PromotionRequest {
+    pub(crate) async fn requested(&self) -> UseRequest {
         let (from, to) = (environment("staging"), environment("production"));
         let binding = Binding { kind: Kind::Stack, from, to };
-        let mut ask = PromotionRequest {
-            request: Request { approval: Uuid::nil(), team: TEAM },
+        let ask = PromotionRequest {
+            team: TEAM,
             binding,
             requested_by: REQUESTER.into(),
             payload: Payload { source: self.source, name: None, copy_vault: false },
             key: None,
         };
-        ask.request.approval =
-            self.store.request_approval(&ask).await.expect("it answers").record.approval.id;
-        ask
+        let requested = self.store.request_approval(&ask).await.expect("it answers");
+        UseRequest::new(requested.record.approval.id, ask)
     }
 
-    pub(crate) async fn approved(&self) -> PromotionRequest {
+    pub(crate) async fn approved(&self) -> UseRequest {
         let ask = self.requested().await;
-        let token = &self.ids.token(ask.request.approval);
+        let token = &self.ids.token(ask.approval);
         let decided = self.store.decide(Decision::Operator { token, verdict: Verdict::Approve }).await;
         decided.expect("it answers").expect("it is pending");
         ask
@@ -100,11 +100,11 @@ impl Platform {
         let digest = self.store.digest(&ask).expect("the team is there");
         let end = Driver::new(flow, &*self.store, &*instance.deployer)
             .expect("it is supported")
-            .promote(&ask, digest)
+            .promote(ask.approval, &ask, digest)
             .await;
         let Outcome::Succeeded { target, .. } = end else { panic!("it should succeed: {end:?}") };
         let target = target.map(|target| target.id);
-        let approval = ask.request.approval;
+        let approval = ask.approval;
         instance.wakeups.wake_workers();
         Launch { approval, key: Some(approval), digest, target, fence: 1 }
     }

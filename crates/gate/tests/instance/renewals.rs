@@ -134,10 +134,10 @@ impl Running {
         let digest = platform.store.digest(&ask).expect("the team is there");
         Driver::new(&Flow::atomic_commit(), &*platform.store, &*self.deployer)
             .expect("it is supported")
-            .promote(&ask, digest)
+            .promote(ask.approval, &ask, digest)
             .await;
         self.wakeups.wake_workers();
-        ask.request.approval
+        ask.approval
     }
 
     /// Waits for this number of leases.

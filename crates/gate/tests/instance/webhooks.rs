@@ -59,7 +59,7 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
         channel: Channel::Webhook(webhook.expect("it is safe")),
         ..platform.parts(dry_run(std::time::Duration::ZERO))
     });
-    let approval = platform.requested().await.request.approval;
+    let approval = platform.requested().await.approval;
     until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
 

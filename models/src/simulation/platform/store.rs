@@ -20,17 +20,17 @@ fn has_answer(step: &Step) -> bool {
 }
 
 impl Approvals for Platform {
-    async fn read_approval(&self, ask: &PromotionRequest) -> Result<Reading, StoreError> {
+    async fn read_approval(&self, approval: Uuid, ask: &PromotionRequest) -> Result<Reading, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Validate { approval: ask.request.approval }, None);
+        self.name(&Effect::Validate { approval }, None);
         self.reach(outcome)?;
-        let mut fresh = self.store.read_approval(ask).await?;
+        let mut fresh = self.store.read_approval(approval, ask).await?;
         if self.mutant == Some(Mutant::OwnerIgnored)
             && let Some(approval) = &mut fresh.approval
         {
-            Arc::make_mut(approval).team = ask.request.team;
+            Arc::make_mut(approval).team = ask.team;
         }
-        match self.reading_before(ask, &fresh, outcome == CallOutcome::StaleRead) {
+        match self.reading_before(approval, ask, &fresh, outcome == CallOutcome::StaleRead) {
             Some(before) => Ok(before),
             None => Ok(fresh),
         }
@@ -125,6 +125,7 @@ impl AttemptReads for Platform {
 
     async fn check(
         &self,
+        approval: Uuid,
         ask: &PromotionRequest,
         step: &Step,
     ) -> Result<Result<Digest, Refusal>, StoreError> {
@@ -132,12 +133,12 @@ impl AttemptReads for Platform {
         self.name(&Effect::Check, Some(step));
         self.reach(outcome)?;
         let refused = self.begin_outage(ask, step, outcome);
-        let mut checked = self.store.check(ask, step).await?;
+        let mut checked = self.store.check(approval, ask, step).await?;
         self.end_outage(ask, refused, checked.is_err());
         if let (Ok(digest), CallOutcome::StaleRead) = (&mut checked, outcome)
-            && let Ok(fresh) = self.store.read_approval(ask).await
+            && let Ok(fresh) = self.store.read_approval(approval, ask).await
         {
-            *digest = self.reading_before(ask, &fresh, true).unwrap_or(fresh).digest;
+            *digest = self.reading_before(approval, ask, &fresh, true).unwrap_or(fresh).digest;
         }
         self.answer_of(&checked);
         Ok(checked)
@@ -170,11 +171,11 @@ impl AttemptReads for Platform {
 }
 
 impl Leases for Platform {
-    async fn lease_approval(&self, ask: &PromotionRequest) -> Result<Leased, StoreError> {
+    async fn lease_approval(&self, team: Uuid, approval: Uuid) -> Result<Leased, StoreError> {
         let outcome = self.pass(At::Elsewhere).await;
-        self.name(&Effect::Lease { approval: ask.request.approval }, None);
+        self.name(&Effect::Lease { approval }, None);
         self.reach(outcome)?;
-        let leased = self.store.lease_approval(ask).await?;
+        let leased = self.store.lease_approval(team, approval).await?;
         match leased {
             Leased::Taken { .. } if outcome == CallOutcome::AnswerLost => {
                 self.step_recorder.outcome(outcome);
@@ -193,8 +194,8 @@ impl Leases for Platform {
     }
 
     /// Happens with the end of the promotion, and is not a separate action: a crash before that releases nothing.
-    async fn release_approval(&self, ask: &PromotionRequest, fence: u64) -> Result<(), StoreError> {
-        self.store.release_approval(ask, fence).await
+    async fn release_approval(&self, team: Uuid, approval: Uuid, fence: u64) -> Result<(), StoreError> {
+        self.store.release_approval(team, approval, fence).await
     }
 }
 

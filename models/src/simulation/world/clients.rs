@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Ending, Simulation, Taken, services};
 use crate::{
-    fixtures::run_ready,
+    fixtures::{UseRequest, run_ready},
     model::{self, Actor},
     properties::{PromotionFacts, PromotionState},
     simulation::{
@@ -64,7 +64,7 @@ impl Attempt {
 
 pub(super) struct Consumer {
     pub(super) plan: Client,
-    pub(super) ask: Arc<PromotionRequest>,
+    pub(super) ask: Arc<UseRequest>,
     pub(super) attempts: [Attempt; 2],
     /// Under its key the approval was consumed, with this target.
     pub(super) consumed: Option<Option<Uuid>>,
@@ -108,7 +108,8 @@ impl Simulation {
         let observer = &mut self.observers[usize::from(plan.approval)];
         let attempt = &mut consumer.attempts[usize::from(duplicate)];
         if matches!(attempt.slot, Slot::Waiting) {
-            let source = run_ready(self.platform.store.read_approval(&consumer.ask)).ok()?.digest;
+            let source =
+                run_ready(self.platform.store.read_approval(observer.id, &consumer.ask)).ok()?.digest;
             attempt.slot = Slot::Running(task::request(&self.platform, &consumer.ask, source));
             attempt.had_consumed = consumer.consumed.is_some();
             observer.requests += 1;
@@ -206,8 +207,11 @@ impl Simulation {
             .find(|one| usize::from(one.plan.approval) == approval && one.plan.wants == Wants::Approved);
         let Some(known) = known else { return Ok(()) };
         let plan = known.plan;
-        let ask = Arc::new(PromotionRequest { key: None, ..PromotionRequest::clone(&known.ask) });
-        let Ok(reading) = run_ready(self.platform.store.read_approval(&ask)) else { return Ok(()) };
+        let ask = PromotionRequest { key: None, ..PromotionRequest::clone(&known.ask) };
+        let ask = Arc::new(UseRequest::new(observer.id, ask));
+        let Ok(reading) = run_ready(self.platform.store.read_approval(observer.id, &ask)) else {
+            return Ok(());
+        };
         let facts = begin_facts(observer, Wants::Approved, self.begins_at);
         let mut attempt = Attempt::new(Slot::Waiting, facts);
         attempt.slot = Slot::Running(task::request(&self.platform, &ask, reading.digest));

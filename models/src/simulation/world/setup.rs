@@ -14,7 +14,7 @@ use super::{
     services, team_id,
 };
 use crate::{
-    fixtures::run_ready,
+    fixtures::{UseRequest, run_ready},
     simulation::{
         Client, Mutant, Permission, Scenario, Wants,
         observer::ApprovalObserver,
@@ -91,9 +91,9 @@ fn binding() -> Binding {
     Binding { kind: Kind::Stack, from: environment("staging"), to: environment("production") }
 }
 
-fn ask(approval: Uuid, team: u8, source: Uuid, key: Option<Arc<str>>) -> PromotionRequest {
+fn ask(team: u8, source: Uuid, key: Option<Arc<str>>) -> PromotionRequest {
     PromotionRequest {
-        request: Request { approval, team: team_id(team) },
+        team: team_id(team),
         binding: binding(),
         requested_by: REQUESTER.into(),
         payload: Payload { source, name: None, copy_vault: true },
@@ -108,7 +108,7 @@ fn ask_of(
     observer: &ApprovalObserver,
     families: &[Family],
     key: Option<Arc<str>>,
-) -> PromotionRequest {
+) -> UseRequest {
     let (team, source) = match client.wants {
         Wants::Approved => (permission.team, observer.sources[0]),
         Wants::OtherStack => (permission.team, observer.sources[1]),
@@ -117,7 +117,7 @@ fn ask_of(
             (team, stacks_of(families, team, 0)[0])
         }
     };
-    ask(observer.id, team, source, key)
+    UseRequest::new(observer.id, ask(team, source, key))
 }
 
 /// Requests the scenario's approvals, and opens an observer for each.
@@ -127,7 +127,7 @@ fn request_approvals(platform: &Platform, scenario: &Scenario, families: &[Famil
             platform.clock.advance_ms(BETWEEN_REQUESTS_MS);
         }
         let sources = stacks_of(families, permission.team, permission.family);
-        let ask = ask(Uuid::nil(), permission.team, sources[0], None);
+        let ask = ask(permission.team, sources[0], None);
         let record =
             run_ready(platform.store.request_approval(&ask)).expect("nothing fails in memory").record;
         let Approval { id, team, digest, expires_at, .. } = *record.approval;
