@@ -55,6 +55,10 @@ pub trait Ids: Send + Sync {
     ///
     /// Deterministic, so that the sender of the link can derive it: a store keeps only a hash of it.
     fn token(&self, approval: Uuid) -> String;
+    /// The seal of the store's values. It is derived from the secret behind the tokens and is none of them.
+    ///
+    /// Approvals keep values under the seal: with another one their values have changed, and they are refused.
+    fn seal(&self) -> Seal;
 }
 
 /// Result of reading an approval.

@@ -14,7 +14,7 @@ use std::{
 
 use countersign::{
     protocol::{Request, Timestamp},
-    store::{Clock, Ids, PromotionRequest},
+    store::{Clock, Ids, PromotionRequest, Seal},
 };
 use uuid::Uuid;
 
@@ -312,6 +312,10 @@ impl Ids for CountingIds {
 
     fn token(&self, approval: Uuid) -> String {
         token_of(approval)
+    }
+
+    fn seal(&self) -> Seal {
+        Seal::from_secret("seal")
     }
 }
 

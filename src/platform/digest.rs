@@ -45,6 +45,10 @@ pub fn digest_of(ask: &PromotionRequest, services: &[Service]) -> Digest {
 pub struct Seal([u8; 32]);
 
 impl Seal {
+    /// The message from which the secret of a seal is derived, where that of a link's token is derived from the approval's
+    /// id. A generated id is never all zeros.
+    pub const MESSAGE: [u8; 16] = [0; 16];
+
     /// Under a key that is derived from this secret.
     pub fn from_secret(secret: &str) -> Self {
         let hash = Sha256::new().chain_update("countersign: the seal of a value\n").chain_update(secret);

@@ -38,7 +38,7 @@ use super::{
     ApprovalRecord, Approvals, AttemptReads, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog,
     Execution, GlassBroken, Ids, Lease, Leased, Leases, MonotonicClock, Outbox, Page, Plan, PlatformChecks,
     PromotionRequest, Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team,
-    TenantState, Tenants, TokenHash, Way, digest_of, preflight, secret::seal_of,
+    TenantState, Tenants, TokenHash, Way, digest_of, preflight,
 };
 use crate::{
     protocol::{Commit, Digest, Refusal, Step, Timestamp},
@@ -139,7 +139,7 @@ fn no_such_team() -> StoreError {
 impl<S: Strategy> MemoryStore<S> {
     /// An empty store whose approvals move by this strategy.
     pub fn with_strategy(standings: S, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        let (preflight, seal) = (Arc::new(PlatformChecks), seal_of(&*ids));
+        let (preflight, seal) = (Arc::new(PlatformChecks), ids.seal());
         let lease_clock = MonotonicClock::of(Arc::clone(&clock));
         Self {
             standings,

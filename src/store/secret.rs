@@ -1,18 +1,6 @@
-//! The secrets of a store: the hash of a link's token, and the seal that is derived from its [`Ids`].
+//! The hash of a link's token.
 
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
-
-use super::Ids;
-use crate::platform::Seal;
-
-/// The id whose token is the secret behind the seal. No approval has it, so its token is never sent.
-const SEAL: Uuid = Uuid::nil();
-
-/// The seal of a store with these ids.
-pub(super) fn seal_of(ids: &dyn Ids) -> Seal {
-    Seal::from_secret(&ids.token(SEAL))
-}
 
 /// Hash of the secret in an approval's link. Read access to a store reveals no link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

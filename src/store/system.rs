@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Clock, Ids};
+use super::{Clock, Ids, Seal};
 use crate::protocol::{Digest, Timestamp};
 
 /// The clock of the operating system.
@@ -92,6 +92,13 @@ impl RandomIds {
         Self { secret: secret.finalize().into() }
     }
 
+    /// 64 hexadecimal digits. The hash is nested, so that a secret cannot be extended to that of a longer message.
+    fn derive(&self, message: &[u8; 16]) -> String {
+        let inner = Sha256::new().chain_update(self.secret).chain_update(message).finalize();
+        let outer = Sha256::new().chain_update(self.secret).chain_update(inner).finalize();
+        Digest(outer.into()).to_string()
+    }
+
     /// With this secret, at least 32 random bytes, the same in every process that shares a store.
     pub fn with_secret(secret: &[u8]) -> Self {
         Self { secret: Sha256::digest(secret).into() }
@@ -117,11 +124,12 @@ impl Ids for RandomIds {
         Uuid::new_v4()
     }
 
-    /// 64 hexadecimal digits. The hash is nested, so that a token cannot be extended to that of a longer message.
     fn token(&self, approval: Uuid) -> String {
-        let inner = Sha256::new().chain_update(self.secret).chain_update(approval.as_bytes()).finalize();
-        let outer = Sha256::new().chain_update(self.secret).chain_update(inner).finalize();
-        Digest(outer.into()).to_string()
+        self.derive(approval.as_bytes())
+    }
+
+    fn seal(&self) -> Seal {
+        Seal::from_secret(&self.derive(&Seal::MESSAGE))
     }
 }
 
@@ -139,6 +147,13 @@ mod tests {
         assert_ne!(ids.token(first), ids.token(second));
         assert_ne!(ids.token(first), RandomIds::with_secret(b"two").token(first));
         assert_ne!(RandomIds::new().token(first), RandomIds::new().token(first));
+    }
+
+    #[test]
+    fn the_seal_is_that_of_existing_databases() {
+        let seal = RandomIds::with_secret(b"one").seal();
+        let expected = "bcba8f8c61e14fe7d6d02113090bd0cf475e563ccc6cbf8502ddec9d8af8f3c4";
+        assert_eq!(seal.seal("DB", "hunter2").to_string(), expected);
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::{
         DeployLog, Execution, GlassBroken, Ids, Lease, Leased, Leases, NewResource, NewStack, Notice,
         NoticeState, Operations, Outbox, Page, Plan, PlatformChecks, PromotionRequest, Query, Reading,
         Replaced, Requested, Resource, Seal, Service, Stack, StackStatus, StoreChecks, StoreError, Swept,
-        Team, Tenants, TokenHash, secret::seal_of,
+        Team, Tenants, TokenHash,
     },
 };
 
@@ -47,7 +47,7 @@ pub struct SqlStore<E> {
 impl<E: Engine> SqlStore<E> {
     /// A store whose transactions are run by this engine, and whose approvals move by this strategy.
     pub fn new(engine: E, ids: Arc<dyn Ids>, consume: Consume) -> Self {
-        let seal = seal_of(&*ids);
+        let seal = ids.seal();
         let (consume, preflight) = (Arc::new(consume), Arc::new(PlatformChecks));
         Self { engine, ids, consume, preflight, seal, recognised: Mutex::default() }
     }

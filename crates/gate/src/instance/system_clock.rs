@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub use countersign::store::SystemClock;
 use countersign::{
     protocol::Timestamp,
-    store::{Clock, Ids},
+    store::{Clock, Ids, Seal},
 };
 
 /// The server's secret. Neither its `Debug` output nor an error contains it.
@@ -72,6 +72,10 @@ impl SecretIds {
     pub fn new(secret: &Secret) -> Self {
         Self { key: secret.key_for("countersign: the token in an approval's link") }
     }
+
+    fn derive(&self, message: &[u8; 16]) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(mac(self.key.as_bytes(), message))
+    }
 }
 
 impl Ids for SecretIds {
@@ -81,7 +85,11 @@ impl Ids for SecretIds {
     }
 
     fn token(&self, approval: Uuid) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(mac(self.key.as_bytes(), approval.as_bytes()))
+        self.derive(approval.as_bytes())
+    }
+
+    fn seal(&self) -> Seal {
+        Seal::from_secret(&self.derive(&Seal::MESSAGE))
     }
 }
 
@@ -110,6 +118,14 @@ mod tests {
         let (approval, other) = (ids.next(), ids.next());
         assert_ne!(ids.token(approval), ids.token(other));
         assert_ne!(ids.token(approval), SecretIds::new(&Secret::new("two")).token(approval));
+    }
+
+    #[test]
+    fn the_seal_is_that_of_existing_databases() {
+        let ids = SecretIds::new(&Secret::new("one"));
+        // They derive it from an id of zeros.
+        let before = Seal::from_secret(&ids.token(Uuid::from_bytes(Seal::MESSAGE)));
+        assert_eq!(ids.seal().seal("DB", "hunter2"), before.seal("DB", "hunter2"));
     }
 
     #[test]
