@@ -7,7 +7,8 @@ use std::sync::{
 
 use countersign::{
     Flow, Gate, Item, Outcome, RandomIds, Refusal, SystemClock,
-    service::{CheckRequest, Preflight},
+    protocol::Preflight,
+    service::{CheckRequest, Lookup},
     store::{MemoryStore, StoreError},
 };
 
@@ -17,14 +18,23 @@ struct Baskets {
     too_small: Refusal,
 }
 
-impl Preflight for Baskets {
+impl Lookup for Baskets {
+    /// The total of the caller's basket.
+    type Facts = u32;
+
+    // A real shop looks up the basket of `request.by` here. When that fails, the attempt ends with a 503 and uses nothing.
+    async fn look_up(&self, _: &CheckRequest<'_>) -> Result<u32, StoreError> {
+        Ok(self.total.load(Ordering::Relaxed))
+    }
+}
+
+impl Preflight<u32> for Baskets {
     fn can_produce(&self, refusal: &Refusal) -> bool {
         *refusal == self.too_small
     }
 
-    // A real shop looks up the basket of `request.by` here. When that fails, the attempt ends with a 503 and uses nothing.
-    async fn applies(&self, _: &Refusal, _: &CheckRequest<'_>) -> Result<bool, StoreError> {
-        Ok(self.total.load(Ordering::Relaxed) < 50)
+    fn applies(&self, _: &Refusal, total: &u32) -> bool {
+        *total < 50
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     platform::{Binding, Environment, Kind},
     protocol::{Digest, Flow, Outcome, Refusal, StepAction, Via},
     service::{
-        Answer, Deployer, Driver, NoDeployer, NoPreflight, Preflight, RetryImmediately, UnsupportedStep,
-        Waiter, request_once, supports_with,
+        Answer, Deployer, Driver, Lookup, NoDeployer, NoPreflight, RetryImmediately, UnsupportedStep, Waiter,
+        request_once, supports_with,
     },
     store::{
         ApprovalRecord, Approvals, AttemptReads, AttemptStore, Decision, Payload, PromotionRequest,
@@ -126,7 +126,7 @@ impl<S, P, D, W> GateBuilder<S, P, D, W> {
     pub fn build(self) -> Result<Gate<S, P, D, W>, BuildError>
     where
         S: Deref<Target: AttemptReads + Sized>,
-        P: Deref<Target: Preflight + Sized>,
+        P: Deref<Target: Lookup + Sized>,
     {
         let flow = &self.gate.flow;
         supports_with(flow, &*self.gate.store, &*self.gate.preflight).map_err(BuildError::Unsupported)?;
@@ -212,7 +212,7 @@ impl From<StoreError> for RequestError {
     }
 }
 
-/// A gate. `S`, `P`, `D` and `W` are pointers to an [`AttemptStore`], a [`Preflight`], a [`Deployer`] and a [`Waiter`]:
+/// A gate. `S`, `P`, `D` and `W` are pointers to an [`AttemptStore`], a [`Lookup`], a [`Deployer`] and a [`Waiter`]:
 /// references, or [`Arc`]s in a server.
 #[derive(Clone, Debug)]
 pub struct Gate<S, P = &'static NoPreflight, D = &'static NoDeployer, W = &'static RetryImmediately> {
@@ -240,7 +240,7 @@ impl<S> Gate<S> {
 impl<S, P, D, W> Gate<S, P, D, W>
 where
     S: Deref<Target: AttemptStore + Sized>,
-    P: Deref<Target: Preflight + Sized>,
+    P: Deref<Target: Lookup + Sized>,
     D: Deref<Target: Deployer + Sized>,
     W: Deref<Target: Waiter + Sized>,
 {

@@ -6,6 +6,7 @@
 mod admission;
 mod binding;
 mod digest;
+mod preflight;
 mod records;
 mod request;
 mod tenant_state;
@@ -14,11 +15,11 @@ mod vault;
 pub use admission::{Admitted, Caller, admit, admit_change, admit_source, is_auto_approved, is_protected};
 pub use binding::{Binding, Environment, Kind};
 pub use digest::{Seal, digest_of};
+pub use preflight::{PlatformChecks, TenantFacts};
 pub use records::{
     BreakGlass, EnvVars, GlassBroken, NewResource, NewStack, Plan, Resource, ResourceKind, Service, Stack,
     StackStatus, Team,
 };
 pub use request::{ApprovalRecord, Bound, BoundTarget, BoundValue, Difference, Payload, PromotionRequest};
-pub(crate) use tenant_state::check_behind;
 pub use tenant_state::{Applied, TenantState};
 pub use vault::{Vault, VaultEntry};

@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod effect;
 pub mod flow;
+pub mod preflight;
 pub mod promotion;
 pub mod refusal;
 pub mod rules;
@@ -19,6 +20,7 @@ pub use flow::{
     FlowProblem, Guards, InvalidFlow, Lease, Member, Method, Object, OnConflict, OnError, OnHeld, Retry,
     Step, StepAction, Storage, Swap, Via, Write, WriteTarget,
 };
+pub use preflight::Preflight;
 pub use promotion::{Checkpoint, Ending, InvalidCheckpoint, Outcome, Position, Promotion, RefusalKind};
 pub use refusal::{InvalidRefusal, Refusal};
 pub use rules::{Compared, Fences, Granted, Request, consume, lease, use_object, validate};

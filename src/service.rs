@@ -23,7 +23,7 @@ pub use deployer::{Deployer, InMemoryDeployer, Launch, NoDeployer, Running};
 pub use driver::{Driver, step};
 pub use idempotency::{IdempotencyKey, InvalidKey, Use, under_key};
 pub use once::{Answer, request_decision, request_once};
-pub use preflight::{CheckRequest, NoPreflight, Preflight};
+pub use preflight::{CheckRequest, Lookup, NoPreflight};
 pub use supports::{UnsupportedStep, supports, supports_with};
 pub use timer::{NoopTimer, Timer};
 pub use waiter::{RetryImmediately, Waiter};

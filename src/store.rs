@@ -22,7 +22,7 @@ use std::{future::Future, sync::Arc};
 pub use decision::{Decider, Decision, Named, PersonalDecision, Verdict};
 pub use error::{Causes, Replaced, StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
-pub use preflight::{PlatformChecks, StoreChecks};
+pub use preflight::StoreChecks;
 pub use records::{
     AuditEvent, AuditKind, Backlog, Claim, DeployLog, Execution, Job, JobState, Lease, Leased, Listed,
     Notice, NoticeState, Owed, Page, Place, Query, Requested, Swept, Way,
@@ -33,8 +33,8 @@ use uuid::Uuid;
 
 pub use crate::platform::{
     Applied, ApprovalRecord, Bound, BoundTarget, BoundValue, BreakGlass, Difference, EnvVars, GlassBroken,
-    NewResource, NewStack, Payload, Plan, PromotionRequest, Resource, ResourceKind, Seal, Service, Stack,
-    StackStatus, Team, TenantState, Vault, VaultEntry, digest_of,
+    NewResource, NewStack, Payload, Plan, PlatformChecks, PromotionRequest, Resource, ResourceKind, Seal,
+    Service, Stack, StackStatus, Team, TenantFacts, TenantState, Vault, VaultEntry, digest_of,
 };
 use crate::{
     platform::{Binding, Environment},

@@ -9,8 +9,8 @@ use std::{
 };
 
 use countersign::{
-    protocol::Refusal,
-    store::{PlatformChecks, PromotionRequest, StoreChecks, TenantState},
+    platform::{PlatformChecks, TenantFacts},
+    protocol::{Preflight, Refusal},
 };
 use uuid::Uuid;
 
@@ -46,17 +46,16 @@ impl Outages {
     }
 }
 
-impl StoreChecks for Outages {
+impl Preflight<TenantFacts<'_>> for Outages {
     /// An outage is of a refusal that the flow lists anyway.
     fn can_produce(&self, refusal: &Refusal) -> bool {
         PlatformChecks.can_produce(refusal)
     }
 
-    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
-        self.is_out(ask.team, refusal) || tenant_state.refuses(ask, refusal)
-    }
-
-    fn binds_target(&self) -> bool {
-        self.1.load(Ordering::SeqCst)
+    fn applies(&self, refusal: &Refusal, facts: &TenantFacts<'_>) -> bool {
+        if *refusal == Refusal::TARGET_CHANGED && !self.1.load(Ordering::SeqCst) {
+            return false;
+        }
+        self.is_out(facts.ask.team, refusal) || PlatformChecks.applies(refusal, facts)
     }
 }

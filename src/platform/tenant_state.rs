@@ -1,4 +1,4 @@
-//! A team's state, as far as one request needs it: preflight checks and the changes of a commit.
+//! A team's state, as far as one request needs it: what the checks ask of it, and the changes of a commit.
 //!
 //! The platform's rules stand here once for every store: an SQL store loads the records of the request, lets this
 //! module judge and change them, and writes the difference.
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     platform::Binding,
-    protocol::{Change, Commit, Refusal, Target},
+    protocol::{Change, Commit, Target},
 };
 
 /// Prefix of a variable's value that refers to a vault key.
@@ -51,29 +51,6 @@ pub struct Applied {
     pub enqueued: bool,
 }
 
-/// Checks if a refusal applies to a request, given its team's state.
-type PlatformCheck = fn(&TenantState, &PromotionRequest) -> bool;
-
-/// The platform's check behind this refusal; `None` when it has no such check.
-pub(crate) fn check_behind(refusal: &Refusal) -> Option<PlatformCheck> {
-    static CHECKS: [(Refusal, PlatformCheck); 6] = [
-        (Refusal::NO_SERVICES, |tenant_state, ask| {
-            tenant_state.stack(ask.payload.source).is_some_and(|stack| stack.services.is_empty())
-        }),
-        (Refusal::MISSING_IMAGE_REF, |tenant_state, ask| {
-            let missing = |stack: &Stack| stack.services.iter().any(|one| one.image_ref.is_none());
-            tenant_state.stack(ask.payload.source).is_some_and(missing)
-        }),
-        (Refusal::VAULT_REF_FAILED, |tenant_state, ask| !tenant_state.vault_refs_resolve(ask)),
-        (Refusal::TWIN_EXISTS, |tenant_state, ask| ask.is_twin() && tenant_state.target(ask).is_some()),
-        (Refusal::NOT_FOUND, |tenant_state, ask| !tenant_state.source_exists(ask)),
-        (Refusal::DEPLOYMENT_LIMIT_REACHED, |tenant_state, ask| {
-            tenant_state.target(ask).is_none() && tenant_state.is_full(ask)
-        }),
-    ];
-    CHECKS.iter().find(|(checked, _)| checked == refusal).map(|(_, check)| *check)
-}
-
 impl TenantState {
     /// An empty state.
     pub fn new(team: Team) -> Self {
@@ -95,11 +72,6 @@ impl TenantState {
         self.stack(ask.payload.source).map_or(&[], |stack| &stack.services)
     }
 
-    /// True if the platform's checks produce this refusal now.
-    pub fn refuses(&self, ask: &PromotionRequest, refusal: &Refusal) -> bool {
-        check_behind(refusal).is_some_and(|applies| applies(self, ask))
-    }
-
     /// True if another target would exceed the tier's cap. Twins are not counted.
     pub fn is_full(&self, ask: &PromotionRequest) -> bool {
         !ask.is_twin() && self.has_no_room()
@@ -115,7 +87,7 @@ impl TenantState {
         self.stacks.iter().any(speaks_of_vault)
     }
 
-    fn source_exists(&self, ask: &PromotionRequest) -> bool {
+    pub(super) fn source_exists(&self, ask: &PromotionRequest) -> bool {
         let source = ask.payload.source;
         if ask.is_twin() { self.resource(source).is_some() } else { self.stack(source).is_some() }
     }
@@ -142,7 +114,7 @@ impl TenantState {
         merged
     }
 
-    fn vault_refs_resolve(&self, ask: &PromotionRequest) -> bool {
+    pub(super) fn vault_refs_resolve(&self, ask: &PromotionRequest) -> bool {
         let target = self.target(ask);
         let stacks = [Some(ask.payload.source), target].into_iter().flatten();
         if !stacks.filter_map(|id| self.stack(id)).any(speaks_of_vault) {
@@ -198,28 +170,24 @@ impl TenantState {
         Bound { target, variables, vault }
     }
 
-    /// Why what would run now is not what the approval is bound to, if it is not. A vault key that had no value when it was
+    /// True if the target is another one than the approval is bound to, or was written since.
+    pub(super) fn has_other_target(&self, ask: &PromotionRequest, bound: &Bound) -> bool {
+        let now = if ask.is_twin() { None } else { self.target(ask).and_then(|id| self.stack(id)) };
+        let bound = bound.target.as_ref();
+        bound.map(|target| (target.id, target.version)) != now.map(|target| (target.id, target.version))
+    }
+
+    /// True if the target would get other values than the approval is bound to. A vault key that had no value when it was
     /// asked for may have got one since.
-    pub(crate) fn unbound(
-        &self,
-        ask: &PromotionRequest,
-        bound: &Bound,
-        seal: &Seal,
-        binds_target: bool,
-    ) -> Option<Refusal> {
+    pub(crate) fn has_other_values(&self, ask: &PromotionRequest, bound: &Bound, seal: &Seal) -> bool {
         let now = self.bound(ask, seal);
-        let version = |bound: &Bound| bound.target.as_ref().map(|target| (target.id, target.version));
-        if binds_target && version(bound) != version(&now) {
-            return Some(Refusal::TARGET_CHANGED);
-        }
-        let same = |before: &[BoundValue], now: &[BoundValue]| {
-            let agree = |(before, now): (&BoundValue, &BoundValue)| {
-                before.name == now.name && (before.seal.is_none() || before.seal == now.seal)
+        let differ = |before: &[BoundValue], now: &[BoundValue]| {
+            let differ = |(before, now): (&BoundValue, &BoundValue)| {
+                before.name != now.name || (before.seal.is_some() && before.seal != now.seal)
             };
-            before.len() == now.len() && before.iter().zip(now).all(agree)
+            before.len() != now.len() || before.iter().zip(now).any(differ)
         };
-        let is_same = same(&bound.variables, &now.variables) && same(&bound.vault, &now.vault);
-        (!is_same).then_some(Refusal::APPROVAL_PAYLOAD_MISMATCH)
+        differ(&bound.variables, &now.variables) || differ(&bound.vault, &now.vault)
     }
 
     /// Applies a commit except for the approval, its event and its job. Infallible: the refusals were checked before.

@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::{Answer, Deployer, Driver, Preflight, Waiter, request_once};
+use super::{Answer, Deployer, Driver, Lookup, Waiter, request_once};
 use crate::{
     protocol::{Digest, Outcome, Refusal, Status},
     store::{AttemptStore, Decision, PromotionRequest, Requested, StoreError},
@@ -17,7 +17,7 @@ pub const POLICY: &str = "policy:development";
 /// The most approvals that one key may use up, when its request changed each time before it was used.
 const MAX_TRIES: usize = 16;
 
-impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
+impl<S: AttemptStore, D: Deployer, W: Waiter, P: Lookup> Driver<'_, S, D, W, P> {
     /// Requests an approval, approves it by the platform's rule, and promotes with it. Returns the approval and the
     /// attempt's outcome.
     ///

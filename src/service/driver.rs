@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    CheckRequest, Deployer, Launch, NoPreflight, Preflight, RetryImmediately, UnsupportedStep, Waiter,
+    CheckRequest, Deployer, Launch, Lookup, NoPreflight, RetryImmediately, UnsupportedStep, Waiter,
     supports_with,
 };
 use crate::{
@@ -46,7 +46,7 @@ impl<'a, S: AttemptStore, D: Deployer> Driver<'a, S, D> {
     }
 }
 
-impl<'a, S: AttemptReads, D, P: Preflight> Driver<'a, S, D, RetryImmediately, P> {
+impl<'a, S: AttemptReads, D, P: Lookup> Driver<'a, S, D, RetryImmediately, P> {
     /// As [`new`](Driver::new), with checks besides the store's.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl<'a, S: AttemptReads, D, P: Preflight> Driver<'a, S, D, RetryImmediately, P>
     }
 }
 
-impl<'a, S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'a, S, D, W, P> {
+impl<'a, S: AttemptStore, D: Deployer, W: Waiter, P: Lookup> Driver<'a, S, D, W, P> {
     /// The same driver, with another way to wait for an approval's lease.
     pub fn waiting<V: Waiter>(self, waiter: &'a V) -> Driver<'a, S, D, V, P> {
         let Self { flow, store, deployer, preflight, .. } = self;
@@ -116,7 +116,7 @@ pub async fn step<S: AttemptStore, D: Deployer>(
     step_with(promotion, ask, store, deployer, &NoPreflight).await
 }
 
-async fn step_with<S: AttemptStore, D: Deployer, P: Preflight>(
+async fn step_with<S: AttemptStore, D: Deployer, P: Lookup>(
     promotion: &mut Promotion<'_>,
     ask: &PromotionRequest,
     store: &S,
@@ -204,7 +204,7 @@ async fn recall<S: Approvals>(approval: Uuid, ask: &PromotionRequest, store: &S)
 }
 
 /// The preflight's own checks, then the store's.
-async fn check<S: AttemptReads, P: Preflight>(
+async fn check<S: AttemptReads, P: Lookup>(
     approval: Uuid,
     ask: &PromotionRequest,
     step: &Step,
@@ -213,8 +213,11 @@ async fn check<S: AttemptReads, P: Preflight>(
 ) -> Result<Result<Digest, Refusal>, StoreError> {
     let request =
         CheckRequest { approval, by: &ask.requested_by, step: step.name.as_deref().unwrap_or("check") };
-    for refusal in step.refusals().filter(|refusal| preflight.can_produce(refusal)) {
-        if preflight.applies(refusal, &request).await? {
+    if step.refusals().any(|refusal| preflight.can_produce(refusal)) {
+        let facts = preflight.look_up(&request).await?;
+        let applies =
+            |refusal: &&Refusal| preflight.can_produce(refusal) && preflight.applies(refusal, &facts);
+        if let Some(refusal) = step.refusals().find(applies) {
             return Ok(Err(refusal.clone()));
         }
     }

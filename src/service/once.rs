@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use uuid::Uuid;
 
-use super::{Deployer, Driver, Preflight, Waiter};
+use super::{Deployer, Driver, Lookup, Waiter};
 use crate::{
     protocol::{Digest, Outcome, Refusal},
     store::{Approvals, AttemptStore, Operations, PromotionRequest, Requested, StoreError},
@@ -22,7 +22,7 @@ pub struct Answer {
     pub replayed: bool,
 }
 
-impl<S: AttemptStore, D: Deployer, W: Waiter, P: Preflight> Driver<'_, S, D, W, P> {
+impl<S: AttemptStore, D: Deployer, W: Waiter, P: Lookup> Driver<'_, S, D, W, P> {
     /// As [`promote`](Self::promote), and says whether the outcome is that of an earlier attempt under the same key.
     ///
     /// A flow without [`recall`](crate::protocol::Flow::recalls) replays nothing: there a retry gets a 409. So does an

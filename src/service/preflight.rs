@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::{protocol::Refusal, store::StoreError};
+use crate::{
+    protocol::{Preflight, Refusal},
+    store::StoreError,
+};
 
 /// The attempt that a preflight judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,37 +18,43 @@ pub struct CheckRequest<'a> {
     pub step: &'a str,
 }
 
-/// Judges the refusals that a flow's `check` steps list, before anything is written.
+/// Looks up the facts that a custom [`Preflight`] judges, before anything is written.
 ///
-/// The driver queries each listed refusal that the preflight [can produce](Self::can_produce), in the flow's order, and
-/// ends the attempt with the first that applies. The store's own checks run afterwards. A preflight may be queried more
-/// than once for one attempt, and its answer may be out of date at the commit.
-pub trait Preflight: Send + Sync {
-    /// True if this preflight has a check behind the refusal. A flow that lists a refusal without a check is refused
-    /// when the gate is built.
-    fn can_produce(&self, refusal: &Refusal) -> bool;
+/// A `check` step that lists a refusal which the preflight [can produce](Preflight::can_produce) looks them up once, and
+/// ends the attempt with the first of these refusals that applies, in the flow's order. The store's own checks run
+/// afterwards. The facts may be out of date at the commit.
+pub trait Lookup: Preflight<<Self as Lookup>::Facts> {
+    /// The facts.
+    type Facts: Send;
 
-    /// True if the refusal applies to the attempt now.
+    /// Looks them up for this attempt.
     ///
     /// # Errors
-    /// The check itself failed: the attempt ends with a 503, and nothing is used.
-    fn applies(
+    /// The lookup itself failed: the attempt ends with a 503, and nothing is used.
+    fn look_up(
         &self,
-        refusal: &Refusal,
         request: &CheckRequest<'_>,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Self::Facts, StoreError>> + Send;
 }
 
 /// No checks besides the store's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoPreflight;
 
-impl Preflight for NoPreflight {
+impl Preflight<()> for NoPreflight {
     fn can_produce(&self, _: &Refusal) -> bool {
         false
     }
 
-    async fn applies(&self, _: &Refusal, _: &CheckRequest<'_>) -> Result<bool, StoreError> {
-        Ok(false)
+    fn applies(&self, _: &Refusal, (): &()) -> bool {
+        false
+    }
+}
+
+impl Lookup for NoPreflight {
+    type Facts = ();
+
+    async fn look_up(&self, _: &CheckRequest<'_>) -> Result<(), StoreError> {
+        Ok(())
     }
 }

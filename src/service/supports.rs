@@ -5,13 +5,13 @@
 
 use std::fmt;
 
-use super::Preflight;
+use super::Lookup;
 use crate::{
     protocol::{
         Act, Checks, Consume, DecisionRule, Endpoint, FailedAttempt, Flow, Guards, Lease, Member, Method,
-        Object, OnConflict, OnHeld, Refusal, Retry, Step, StepAction, Storage, Via, Write,
+        Object, OnConflict, OnHeld, Preflight, Refusal, Retry, Step, StepAction, Storage, Via, Write,
     },
-    store::{AttemptReads, PlatformChecks, StoreChecks},
+    store::{AttemptReads, PlatformChecks},
 };
 
 /// The first part of a flow that the driver and the stores do not carry out.
@@ -74,7 +74,7 @@ pub fn supports(flow: &Flow) -> Result<(), UnsupportedStep> {
 ///
 /// # Errors
 /// [`UnsupportedStep`] names the first part that is not carried out.
-pub fn supports_with<S: AttemptReads, P: Preflight>(
+pub fn supports_with<S: AttemptReads, P: Lookup>(
     flow: &Flow,
     store: &S,
     preflight: &P,

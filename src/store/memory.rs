@@ -38,7 +38,7 @@ use super::{
     ApprovalRecord, Approvals, AttemptReads, AuditEvent, AuditKind, Clock, Committed, Decision, DeployLog,
     Execution, GlassBroken, Ids, Lease, Leased, Leases, MonotonicClock, Outbox, Page, Plan, PlatformChecks,
     PromotionRequest, Query, Reading, Requested, Seal, StackStatus, StoreChecks, StoreError, Team,
-    TenantState, Tenants, TokenHash, Way, digest_of, preflight,
+    TenantFacts, TenantState, Tenants, TokenHash, Way, digest_of, preflight,
 };
 use crate::{
     protocol::{Commit, Digest, Refusal, Step, Timestamp},
@@ -54,7 +54,7 @@ pub struct MemoryStore<S = DefaultStrategy> {
     /// The clock of leases, pauses and keys, which end with the process.
     lease_clock: MonotonicClock,
     ids: Arc<dyn Ids>,
-    preflight: Arc<dyn StoreChecks>,
+    preflight: Arc<StoreChecks>,
     seal: Seal,
 }
 
@@ -153,8 +153,9 @@ impl<S: Strategy> MemoryStore<S> {
         }
     }
 
-    /// The same store, with other checks than the platform's.
-    pub fn with_checks(self, preflight: Arc<dyn StoreChecks>) -> Self {
+    /// The same store, with these checks in place of all of the [platform's](PlatformChecks), also of that for
+    /// [`Refusal::TARGET_CHANGED`] at the use of an approval. What they do not judge they have to pass on.
+    pub fn with_checks(self, preflight: Arc<StoreChecks>) -> Self {
         Self { preflight, ..self }
     }
 
@@ -241,8 +242,7 @@ impl<S: Strategy> AttemptReads for MemoryStore<S> {
     ) -> Result<Result<Digest, Refusal>, StoreError> {
         let check = |team: &mut TeamState| match preflight::first_refusal(
             &*self.preflight,
-            &team.tenant_state,
-            ask,
+            &TenantFacts::new(&team.tenant_state, ask),
             step,
         ) {
             Some(refusal) => Err(refusal),

@@ -1,68 +1,37 @@
-//! The checks behind a step's refusals.
+//! The moments at which a store asks its checks: a request, a `check` step, and a commit.
 
 use super::Committed;
-use crate::platform::{ApprovalRecord, PromotionRequest, Seal, TenantState, check_behind};
+use crate::platform::{ApprovalRecord, Seal, TenantFacts};
 use crate::protocol::{
-    ApprovalState, Change, Commit, Fences, Guards, Member, Refusal, Step, StepAction, Swap, Timestamp,
-    consume,
+    ApprovalState, Change, Commit, Fences, Guards, Member, Preflight, Refusal, Step, StepAction, Swap,
+    Timestamp, consume,
 };
 
-/// Judges the refusals that a step lists. A store calls it under its lock, or inside its transaction, with what the team
-/// has at that moment.
-pub trait StoreChecks: Send + Sync {
-    /// True if a check is behind this refusal. A flow with a step that lists another one is refused when it is loaded.
-    fn can_produce(&self, refusal: &Refusal) -> bool;
-
-    /// True if this refusal applies to `ask`. Returning `false` for a refusal without a check lets the request pass.
-    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool;
-
-    /// True if an approval binds the version of its target: a later write to the target refuses its use.
-    fn binds_target(&self) -> bool {
-        true
-    }
-}
-
-/// The platform's own checks: services, images, vault references, twins, and the plan's cap.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PlatformChecks;
-
-impl StoreChecks for PlatformChecks {
-    fn can_produce(&self, refusal: &Refusal) -> bool {
-        check_behind(refusal).is_some()
-    }
-
-    fn refuses(&self, tenant_state: &TenantState, ask: &PromotionRequest, refusal: &Refusal) -> bool {
-        tenant_state.refuses(ask, refusal)
-    }
-}
+/// The checks that a store makes under its lock or inside its transaction, on what the team has at that moment:
+/// [`PlatformChecks`](crate::platform::PlatformChecks), or others in their place.
+pub type StoreChecks = dyn for<'a> Preflight<TenantFacts<'a>>;
 
 /// The refusals of a request that cannot be used later either: what would mend them is another digest, or impossible.
 const HOPELESS: [Refusal; 3] = [Refusal::NO_SERVICES, Refusal::MISSING_IMAGE_REF, Refusal::TWIN_EXISTS];
 
 /// Why an approval of this could never be used.
-pub(super) fn hopeless(
-    preflight: &dyn StoreChecks,
-    tenant_state: &TenantState,
-    ask: &PromotionRequest,
-) -> Option<Refusal> {
-    HOPELESS.into_iter().find(|refusal| preflight.refuses(tenant_state, ask, refusal))
+pub(super) fn hopeless(preflight: &StoreChecks, facts: &TenantFacts<'_>) -> Option<Refusal> {
+    HOPELESS.into_iter().find(|refusal| preflight.applies(refusal, facts))
 }
 
 /// The first of the step's refusals that applies.
 pub(super) fn first_refusal(
-    preflight: &dyn StoreChecks,
-    tenant_state: &TenantState,
-    ask: &PromotionRequest,
+    preflight: &StoreChecks,
+    facts: &TenantFacts<'_>,
     step: &Step,
 ) -> Option<Refusal> {
-    step.refusals().find(|refusal| preflight.refuses(tenant_state, ask, refusal)).cloned()
+    step.refusals().find(|refusal| preflight.applies(refusal, facts)).cloned()
 }
 
 /// A commit that is about to be judged, with everything that it is judged by.
 pub(super) struct Judgement<'a> {
-    pub(super) preflight: &'a dyn StoreChecks,
-    pub(super) tenant_state: &'a TenantState,
-    pub(super) ask: &'a PromotionRequest,
+    pub(super) preflight: &'a StoreChecks,
+    pub(super) facts: TenantFacts<'a>,
     pub(super) step: &'a Step,
     pub(super) commit: Commit<'a>,
     /// The approval; `None` if it does not exist.
@@ -102,14 +71,19 @@ impl Judgement<'_> {
         }
         let record = self.approved.filter(|record| record.approval.digest == self.commit.digest)?;
         let bound = record.bound.as_deref()?;
-        self.tenant_state.unbound(self.ask, bound, &self.seal, self.preflight.binds_target())
+        let facts = TenantFacts { bound: Some(bound), ..self.facts };
+        if self.preflight.applies(&Refusal::TARGET_CHANGED, &facts) {
+            return Some(Refusal::TARGET_CHANGED);
+        }
+        let has_other_values = facts.state.has_other_values(facts.ask, bound, &self.seal);
+        has_other_values.then_some(Refusal::APPROVAL_PAYLOAD_MISMATCH)
     }
 
     /// Why the change at this index refuses by its own judgement, if it does.
     fn write_refused(&self, index: usize) -> Option<Refusal> {
-        let Self { preflight, tenant_state, ask, step, commit, .. } = *self;
+        let Self { preflight, facts, step, commit, .. } = *self;
         let own = || {
-            let applies = |refusal: &&Refusal| preflight.refuses(tenant_state, ask, refusal);
+            let applies = |refusal: &&Refusal| preflight.applies(refusal, &facts);
             own_refusals(step, index).iter().find(applies).cloned()
         };
         match commit.ops.get(index)? {
@@ -117,9 +91,10 @@ impl Judgement<'_> {
                 let target = if *trust_look {
                     commit.target.map(|target| target.id)
                 } else {
-                    tenant_state.target(ask)
+                    facts.state.target(facts.ask)
                 };
-                (target.is_none() && tenant_state.is_full(ask)).then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
+                (target.is_none() && facts.state.is_full(facts.ask))
+                    .then_some(Refusal::DEPLOYMENT_LIMIT_REACHED)
             }),
             Change::WriteVault => own(),
             Change::Consume(_)

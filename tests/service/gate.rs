@@ -6,12 +6,9 @@ use std::sync::Arc;
 use countersign::{
     Flow, Gate, Item, Outcome, RandomIds, Refusal,
     gate::{BuildError, ISSUED, RequestError},
-    protocol::{Act, Checks, Consume, Guards, Step, StepAction, Timestamp, Via},
-    service::{CheckRequest, Driver, InMemoryDeployer, Preflight, UnsupportedStep},
-    store::{
-        AuditKind, Decision, Ids, MemoryStore, Operations, PromotionRequest, StoreChecks, StoreError,
-        TenantState, Verdict,
-    },
+    protocol::{Act, Checks, Consume, Guards, Preflight, Step, StepAction, Timestamp, Via},
+    service::{CheckRequest, Driver, InMemoryDeployer, Lookup, UnsupportedStep},
+    store::{AuditKind, Decision, Ids, MemoryStore, Operations, StoreError, TenantFacts, Verdict},
 };
 use countersign_models::fixtures::{HandClock, run_ready};
 use uuid::Uuid;
@@ -113,12 +110,20 @@ fn closed() -> Refusal {
     Refusal::parse("423 shop_closed").expect("a refusal")
 }
 
-impl Preflight for Till {
+impl Preflight<bool> for Till {
     fn can_produce(&self, refusal: &Refusal) -> bool {
         *refusal == closed()
     }
 
-    async fn applies(&self, _: &Refusal, request: &CheckRequest<'_>) -> Result<bool, StoreError> {
+    fn applies(&self, _: &Refusal, is_closed: &bool) -> bool {
+        *is_closed
+    }
+}
+
+impl Lookup for Till {
+    type Facts = bool;
+
+    async fn look_up(&self, request: &CheckRequest<'_>) -> Result<bool, StoreError> {
         assert_eq!((request.by, request.step), ("alice", "preflight"));
         self.0.clone()
     }
@@ -171,12 +176,12 @@ fn no_driver_is_made_for_a_flow_that_it_does_not_carry_out() {
 /// The checks of a store that knows when the shop is closed, and nothing of stacks.
 struct Hours;
 
-impl StoreChecks for Hours {
+impl Preflight<TenantFacts<'_>> for Hours {
     fn can_produce(&self, refusal: &Refusal) -> bool {
         *refusal == closed()
     }
 
-    fn refuses(&self, _: &TenantState, _: &PromotionRequest, refusal: &Refusal) -> bool {
+    fn applies(&self, refusal: &Refusal, _: &TenantFacts<'_>) -> bool {
         *refusal == closed()
     }
 }

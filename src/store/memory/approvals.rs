@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{ApprovalEntry, MemoryStore, TeamState, no_such_team, operations::NoticeRow};
 use crate::{
-    platform::Binding,
+    platform::{Binding, TenantFacts},
     protocol::{
         Approval, ApprovalState, Event as ProtocolEvent, Refusal, Status, Timestamp, Validity, transition,
     },
@@ -185,7 +185,7 @@ impl<S: Strategy> MemoryStore<S> {
         if same.is_some() {
             return Ok(same);
         }
-        match preflight::hopeless(&*self.preflight, &team.tenant_state, ask) {
+        match preflight::hopeless(&*self.preflight, &TenantFacts::new(&team.tenant_state, ask)) {
             Some(refusal) => Err(refusal),
             None if pending >= most_pending => Err(Refusal::TOO_MANY_PENDING),
             None => Ok(None),

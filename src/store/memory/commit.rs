@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{MemoryStore, TeamState};
 use crate::{
+    platform::TenantFacts,
     protocol::{Commit, Fences, Guards, Refusal, Status, Step, Timestamp, consume},
     store::memory::strategy::Strategy,
     store::{
@@ -39,8 +40,8 @@ impl<S: Strategy> MemoryStore<S> {
         let preflight = &*self.preflight;
         let approved = entry.as_ref().map(|entry| &entry.record);
         let seal = self.seal;
-        let judgement =
-            Judgement { preflight, tenant_state, ask, step, commit, standing, approved, seal, fences, now };
+        let facts = TenantFacts::new(tenant_state, ask);
+        let judgement = Judgement { preflight, facts, step, commit, standing, approved, seal, fences, now };
         let guards = match judgement.guards() {
             Ok(guards) => guards,
             Err(refused) => return Ok(refused),

@@ -16,7 +16,8 @@ use crate::{
     store::{
         APPROVAL_WINDOW_MS, ApprovalRecord, AuditEvent, AuditKind, Bound, Decider, Decision, Execution, Ids,
         Listed, Named, Page, PersonalDecision, Place, PromotionRequest, Query, Reading, Requested, Seal,
-        Service, StoreChecks, Swept, TokenHash, Way, decision::EXPIRY, digest_of, preflight::hopeless,
+        Service, StoreChecks, Swept, TenantFacts, TokenHash, Way, decision::EXPIRY, digest_of,
+        preflight::hopeless,
     },
 };
 
@@ -64,7 +65,7 @@ pub(super) struct Request {
     pub(super) ask: PromotionRequest,
     pub(super) ids: Arc<dyn Ids>,
     pub(super) seal: Seal,
-    pub(super) preflight: Arc<dyn StoreChecks>,
+    pub(super) preflight: Arc<StoreChecks>,
     /// For a person's decision: how many undecided approvals the team may have.
     pub(super) most_pending: Option<usize>,
 }
@@ -97,7 +98,7 @@ impl Transaction for Request {
                 self.remember_key(session, record.approval.id).await?;
                 return Ok(Done::Commit(Some(Ok(Requested { record, created: false }))));
             }
-            if let Some(refusal) = hopeless(&*self.preflight, &tenant_state, ask) {
+            if let Some(refusal) = hopeless(&*self.preflight, &TenantFacts::new(&tenant_state, ask)) {
                 return Ok(Done::Rollback(Some(Err(refusal))));
             }
             if self.pending(session, now).await? >= most_pending {

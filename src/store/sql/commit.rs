@@ -19,7 +19,7 @@ use crate::{
     protocol::{self, Change, Digest, Fences, Guards, Refusal, Step, Target, Timestamp},
     store::{
         ApprovalRecord, AuditKind, Committed, Execution, Ids, PromotionRequest, Resource, Seal, Stack,
-        StoreChecks, TenantState, VaultEntry, preflight::Judgement,
+        StoreChecks, TenantFacts, TenantState, VaultEntry, preflight::Judgement,
     },
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Commit {
     pub(super) ops: Vec<Change>,
     pub(super) consume: Arc<Consume>,
     pub(super) ids: Arc<dyn Ids>,
-    pub(super) preflight: Arc<dyn StoreChecks>,
+    pub(super) preflight: Arc<StoreChecks>,
     pub(super) seal: Seal,
 }
 
@@ -99,8 +99,7 @@ impl Commit {
         let fences = Fences { held: self.fence, latest };
         let judgement = Judgement {
             preflight: &*self.preflight,
-            tenant_state: &tenant_state,
-            ask,
+            facts: TenantFacts::new(&tenant_state, ask),
             step: &self.step,
             commit,
             standing: found.as_ref().map(|record| record.approval.state()),

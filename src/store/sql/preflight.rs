@@ -12,7 +12,8 @@ use super::{
 use crate::{
     protocol::{Change, Digest, Refusal, Step},
     store::{
-        PromotionRequest, StoreChecks, Team, TenantState, VaultEntry, digest_of, preflight::first_refusal,
+        PromotionRequest, StoreChecks, Team, TenantFacts, TenantState, VaultEntry, digest_of,
+        preflight::first_refusal,
     },
 };
 
@@ -171,7 +172,7 @@ pub(super) fn digest_now(ask: &PromotionRequest, tenant_state: &TenantState) -> 
 pub(super) struct Check {
     pub(super) ask: PromotionRequest,
     pub(super) step: Step,
-    pub(super) preflight: Arc<dyn StoreChecks>,
+    pub(super) preflight: Arc<StoreChecks>,
 }
 
 impl Transaction for Check {
@@ -188,7 +189,7 @@ impl Transaction for Check {
         let Some(tenant_state) = load(session, ask, needs).await? else {
             return Ok(Done::Commit(Err(Refusal::NOT_FOUND)));
         };
-        Ok(Done::Commit(match first_refusal(&**preflight, &tenant_state, ask, step) {
+        Ok(Done::Commit(match first_refusal(&**preflight, &TenantFacts::new(&tenant_state, ask), step) {
             Some(refusal) => Err(refusal),
             None => Ok(digest_now(ask, &tenant_state)),
         }))

@@ -39,7 +39,7 @@ pub struct SqlStore<E> {
     engine: E,
     ids: Arc<dyn Ids>,
     consume: Arc<Consume>,
-    preflight: Arc<dyn StoreChecks>,
+    preflight: Arc<StoreChecks>,
     recognised: Mutex<Recognised>,
     seal: Seal,
 }
@@ -52,8 +52,9 @@ impl<E: Engine> SqlStore<E> {
         Self { engine, ids, consume, preflight, seal, recognised: Mutex::default() }
     }
 
-    /// The same store, with other checks than the platform's.
-    pub fn with_checks(self, preflight: Arc<dyn StoreChecks>) -> Self {
+    /// The same store, with these checks in place of all of the [platform's](PlatformChecks), also of that for
+    /// [`Refusal::TARGET_CHANGED`] at the use of an approval. What they do not judge they have to pass on.
+    pub fn with_checks(self, preflight: Arc<StoreChecks>) -> Self {
         Self { preflight, ..self }
     }
 

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use countersign::{
     platform::Environment,
-    protocol::{Approval, Commit, Digest, Refusal, Status, Step, Target, Timestamp},
+    protocol::{Approval, Commit, Digest, Preflight as _, Refusal, Status, Step, Target, Timestamp},
     store::{
         ApprovalRecord, Approvals, AttemptReads, AuditEvent, Backlog, BreakGlass, Claim, Committed, Decision,
         DeployLog, Execution, GlassBroken, Lease, Leased, Leases, NewResource, NewStack, Notice, NoticeState,
         Operations, Outbox, Page, PlatformChecks, PromotionRequest, Query, Reading, Requested, Resource,
-        Service, Stack, StackStatus, StoreChecks, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
+        Service, Stack, StackStatus, StoreError, Swept, Team, Tenants, TokenHash, digest_of,
     },
 };
 use uuid::Uuid;
