@@ -178,8 +178,8 @@ pub trait AttemptReads: Approvals {
         false
     }
 
-    /// Judges each of the step's refusals, in their order, on what there is now; with none, the digest of what would
-    /// run. Changes nothing.
+    /// Judges each of the step's refusals, in their order, for an attempt to use `approval`, on what there is now; with
+    /// none, the digest of what would run. Changes nothing.
     fn check(
         &self,
         approval: Uuid,
@@ -206,9 +206,8 @@ pub trait AttemptReads: Approvals {
 /// A lease is requested as a time span, counted by the store's clock: a caller with a wrong clock neither frees nor blocks
 /// anything.
 pub trait Leases: Send + Sync {
-    /// Acquires the lease of the team's approval, if [`protocol::lease`](crate::protocol::lease)
-    /// allows it by the store's clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`]
-    /// retries.
+    /// Acquires the lease of the team's approval, if [`protocol::lease`](crate::protocol::lease) allows it by the store's
+    /// clock, for [`APPROVAL_LEASE_MS`]. It never waits: a caller that gets [`Leased::Held`] retries.
     ///
     /// Two concurrent holders of one lease cost a preflight; two with the same number, or a decreasing one, cannot be
     /// told apart by a consume under the `lease` guard.
