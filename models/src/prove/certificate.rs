@@ -20,6 +20,9 @@ const TITLE: &str = "countersign certificate 1";
 /// The version that writes certificates, and checks those that it wrote.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The numbers of a context and of another participant, in the order in which they are listed.
+pub(super) type View = (usize, Option<usize>);
+
 /// Some properties, and the views that none of them is violated by.
 pub(super) struct Claim<'t> {
     /// The line of the certificate, from 1.
@@ -32,7 +35,14 @@ pub(super) struct Claim<'t> {
     pub(super) contexts: Vec<&'t str>,
     pub(super) participants: Vec<&'t str>,
     /// In the order in which they follow, each with its line.
-    pub(super) views: Vec<(usize, (usize, Option<usize>))>,
+    pub(super) views: Vec<(usize, View)>,
+}
+
+impl Claim<'_> {
+    /// The properties that the views were made for.
+    fn wanted(&self) -> Set {
+        self.proved | self.open
+    }
 }
 
 /// Why a certificate is refused.
@@ -156,11 +166,34 @@ pub(super) fn write_views(
     Ok(())
 }
 
+/// What a certificate says, before any of it is checked.
+pub(super) struct Certificate<'t> {
+    pub(super) base: Model,
+    pub(super) claims: Vec<Claim<'t>>,
+    flow_sha256: String,
+    flow_file: String,
+}
+
 /// Checks a certificate. `flow_file`: the flow that it has to be about; it has its own all the same.
 ///
 /// # Errors
 /// [`Refusal`] says why it proves nothing.
 pub fn check(text: &str, flow_file: Option<&str>) -> Result<Certified, Refusal> {
+    let certificate = read(text, flow_file)?;
+    let (mut properties, mut views) = (0, 0);
+    for claim in &certificate.claims {
+        let steps = ModelSteps::new(certificate.base.clone(), claim.wanted(), !claim.is_coarse);
+        checker::check(&steps, claim)?;
+        properties |= claim.proved;
+        views += claim.views.len();
+    }
+    let proved = Property::ALL.iter().copied().filter(|one| properties & one.bit() != 0).collect();
+    let Certificate { flow_sha256, flow_file, .. } = certificate;
+    Ok(Certified { properties: proved, views, flow_sha256, flow_file })
+}
+
+/// Reads a certificate, and its flow.
+pub(super) fn read<'t>(text: &'t str, flow_file: Option<&str>) -> Result<Certificate<'t>, Refusal> {
     let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
     let mut reader = Reader { lines, at: 0 };
     if reader.next_line() != Some(TITLE) {
@@ -188,19 +221,14 @@ pub fn check(text: &str, flow_file: Option<&str>) -> Result<Certified, Refusal> 
         expected: "a flow file of this version",
     })?;
     let base = Model::unseated(flow.flow);
-    let (mut properties, mut views) = (0, 0);
+    let mut claims = Vec::new();
     while reader.peek().is_some() {
-        let claim = reader.claim(&base)?;
-        let steps = ModelSteps::new(base.clone(), claim.proved | claim.open, !claim.is_coarse);
-        checker::check(&steps, &claim)?;
-        properties |= claim.proved;
-        views += claim.views.len();
+        claims.push(reader.claim(&base)?);
     }
-    if properties == 0 {
+    if claims.is_empty() {
         return Err(reader.malformed("`proved` and properties"));
     }
-    let proved = Property::ALL.iter().copied().filter(|one| properties & one.bit() != 0).collect();
-    Ok(Certified { properties: proved, views, flow_sha256: certified, flow_file: file })
+    Ok(Certificate { base, claims, flow_sha256: certified, flow_file: file })
 }
 
 /// Reads a certificate line by line.
@@ -265,7 +293,7 @@ impl<'t> Reader<'t> {
             self.at += 1;
             claim.is_coarse = true;
         }
-        let wanted = claim.proved | claim.open;
+        let wanted = claim.wanted();
         if wanted & Property::S3.bit() != 0 && wanted != Property::S3.bit() {
             return Err(self.malformed("S3 alone: it is proved on runs without what it leaves out"));
         }

@@ -1,42 +1,43 @@
 //! The checker of certificates: the initial view is listed, every move of a listed view leads to listed views, every
-//! view follows from earlier ones, and none violates what is claimed.
+//! view follows from earlier ones, and none violates what is claimed. Moves in whole states have to lead to listed views, too: for
+//! each view there is one that was reached without forgetting, and two moves are made in it without forgetting.
 //!
-//! The checker reads the views once, in their order, and searches nothing. With the prover it shares what a view is and how the
-//! model moves one (`view`, `sight`, `steps`), and nothing of the fixpoint. Only a value that was derived is moved: a
-//! certificate names states, and cannot bring its own.
+//! The checker searches nothing. It shares with the prover what a view is, and how it is moved, but nothing of the fixpoint.
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    certificate::{Claim, Refusal},
-    steps::{ModelSteps, Mover, Steps},
-    view::{Context, NoRoom, Participant},
+    certificate::{Claim, Refusal, View},
+    steps::{ModelSteps, Mover, Step, Steps},
+    view::{Context, Participant},
 };
 use crate::properties::{Property, Set};
 
-type View = (usize, Option<usize>);
-
-/// The values that are listed: by text, and as they were derived.
+/// The values that are listed, by text: each as it was derived, and the first with nothing forgotten.
 struct Listed<'c, T> {
     numbers: HashMap<&'c str, usize, FixedState>,
-    values: Vec<Option<T>>,
+    values: Vec<[Option<T>; 2]>,
 }
 
 impl<'c, T: Clone> Listed<'c, T> {
     fn new(texts: &[&'c str]) -> Self {
-        Self { numbers: texts.iter().copied().zip(0..).collect(), values: vec![None; texts.len()] }
+        Self { numbers: texts.iter().copied().zip(0..).collect(), values: vec![[None, None]; texts.len()] }
     }
 
-    fn derive(&mut self, text: &str, value: &T) -> Result<usize, String> {
-        let number =
-            *self.numbers.get(text).ok_or_else(|| format!("a move leads to `{text}`, not listed"))?;
-        self.values[number].get_or_insert_with(|| value.clone());
+    fn find(&mut self, text: &str, derived: Option<&T>, whole: Option<&T>) -> Result<usize, String> {
+        let missing = || format!("a move leads to `{text}`, not listed");
+        let number = *self.numbers.get(text).ok_or_else(missing)?;
+        for (known, value) in self.values[number].iter_mut().zip([derived, whole]) {
+            *known = known.take().or_else(|| value.cloned());
+        }
         Ok(number)
     }
 
-    fn value(&self, number: usize) -> T {
-        self.values[number].clone().expect("only what was derived is moved")
+    fn value(&self, number: usize, is_whole: bool) -> T {
+        let [derived, whole] = &self.values[number];
+        let value = whole.as_ref().filter(|_| is_whole).or(derived.as_ref());
+        value.expect("only what was derived is moved").clone()
     }
 }
 
@@ -54,8 +55,8 @@ struct Checker<'c> {
     contexts: Listed<'c, Context>,
     participants: Listed<'c, Participant>,
     nodes: Vec<Node>,
-    views: HashSet<View, FixedState>,
-    derived: HashSet<View, FixedState>,
+    /// True for a view that was derived.
+    views: HashMap<View, bool, FixedState>,
 }
 
 /// Checks one claim of a certificate.
@@ -66,35 +67,34 @@ pub(super) fn check(steps: &ModelSteps, claim: &Claim<'_>) -> Result<(), Refusal
         contexts: Listed::new(&claim.contexts),
         participants: Listed::new(&claim.participants),
         nodes: vec![Node::default(); claim.contexts.len()],
-        views: claim.views.iter().map(|(_, view)| *view).collect(),
-        derived: HashSet::default(),
+        views: claim.views.iter().map(|(_, view)| (*view, false)).collect(),
     };
     let at = |line: usize| move |why: String| Refusal::Unsound { line, why };
-    checker.arrive(&steps.initial(), &[]).map_err(at(claim.line))?;
+    checker.arrive(&Step::to(steps.initial()), true).map_err(at(claim.line))?;
     claim.views.iter().try_for_each(|(line, view)| checker.expand(*view).map_err(at(*line)))
 }
 
-fn room<T>(result: Result<T, NoRoom>) -> Result<T, String> {
-    result.map_err(|NoRoom| "the views after it need more room than a state has".to_owned())
-}
-
 impl Checker<'_> {
-    /// These views are derived. The number of their context.
-    fn arrive(&mut self, context: &Context, others: &[Participant]) -> Result<usize, String> {
-        let to = self.contexts.derive(&room(self.steps.abstraction.text_of_context(context))?, context)?;
-        self.derive((to, None))?;
-        for one in others {
-            let text = room(self.steps.abstraction.text_of_participant(one))?;
-            let one = self.participants.derive(&text, one)?;
-            self.derive((to, Some(one)))?;
+    /// Judges a step: its views are listed and, if it `derives` them, follow. The number of their context.
+    fn arrive(&mut self, step: &Step, derives: bool) -> Result<usize, String> {
+        self.judge(step.violated)?;
+        let views = &self.steps.abstraction;
+        let text = views.known_text_of_context(&step.context)?;
+        let to = self.contexts.find(&text, derives.then_some(&step.context), step.whole_context())?;
+        self.view((to, None), derives)?;
+        for (at, one) in step.others.iter().enumerate() {
+            let text = views.known_text_of_participant(one)?;
+            let number = self.participants.find(&text, derives.then_some(one), step.whole_other(at))?;
+            self.view((to, Some(number)), derives)?;
         }
         Ok(to)
     }
 
-    fn derive(&mut self, view: View) -> Result<(), String> {
-        self.derived.insert(view);
-        let missing = || format!("a move leads to {view:?}, not listed");
-        self.views.contains(&view).then_some(()).ok_or_else(missing)
+    fn view(&mut self, view: View, derives: bool) -> Result<(), String> {
+        let view =
+            self.views.get_mut(&view).ok_or_else(|| format!("a move leads to {view:?}, not listed"))?;
+        *view |= derives;
+        Ok(())
     }
 
     fn judge(&self, violated: Set) -> Result<(), String> {
@@ -102,48 +102,47 @@ impl Checker<'_> {
         found.map_or(Ok(()), |one| Err(format!("the view, or a move of it, violates {one}")))
     }
 
-    /// Makes the moves of `mover`. The contexts after them.
+    fn values(&self, at: usize, others: &[usize], is_whole: bool) -> (Context, Vec<Participant>) {
+        let others = others.iter().map(|one| self.participants.value(*one, is_whole)).collect();
+        (self.contexts.value(at, is_whole), others)
+    }
+
+    /// Makes the moves of `mover`: up to two in the whole state, and one in the view. The contexts after that one.
     fn moves(&mut self, at: usize, others: &[usize], mover: Mover) -> Result<Vec<usize>, String> {
-        let others: Vec<_> = others.iter().map(|one| self.participants.value(*one)).collect();
-        let steps = room(self.steps.steps(&self.contexts.value(at), &others, mover))?;
-        steps.iter().try_for_each(|step| self.judge(step.violated))?;
-        steps.iter().map(|step| self.arrive(&step.context, &step.others)).collect()
+        let (context, values) = self.values(at, others, true);
+        let steps = self.steps.two_steps(&context, &values, mover)?;
+        steps.iter().try_for_each(|step| self.arrive(step, false).map(drop))?;
+        let (context, values) = self.values(at, others, false);
+        self.steps.steps(&context, &values, mover)?.iter().map(|step| self.arrive(step, true)).collect()
     }
 
     /// Judges a view; makes its moves, as it and those before it see them; shows it the moves of those before it.
     fn expand(&mut self, view: View) -> Result<(), String> {
         let (at, others) = (view.0, Vec::from_iter(view.1));
-        if !self.derived.contains(&view) {
-            return Err("the view does not follow from those before it".to_owned());
-        }
-        let context = self.contexts.value(at);
-        let values: Vec<_> = others.iter().map(|one| self.participants.value(*one)).collect();
-        self.judge(room(self.steps.violated(&context, &values))?)?;
+        self.views[&view].then_some(()).ok_or("the view does not follow from those before it")?;
+        let (context, values) = self.values(at, &others, false);
+        self.judge(self.steps.violated(&context, &values)?)?;
         let in_pairs = self.steps.reaches_others();
         let seen = self.nodes[at].others.clone();
-        let mover = if others.is_empty() { Mover::Context } else { Mover::Other(0) };
-        for to in self.moves(at, &others, mover)? {
+        for to in self.moves(at, &others, view.1.map_or(Mover::Context, |_| Mover::Other(0)))? {
             if !in_pairs && to != at && self.nodes[at].after.insert(to) {
-                seen.iter().try_for_each(|earlier| self.derive((to, Some(*earlier))))?;
+                seen.iter().try_for_each(|earlier| self.view((to, Some(*earlier)), true))?;
             }
         }
-        if !self.nodes[at].crashes && room(self.steps.may_crash(&context, &values))? {
+        if !self.nodes[at].crashes && self.steps.may_crash(&context, &values)? {
             self.nodes[at].crashes = true;
-            self.moves(at, &[], Mover::Crash)?;
             seen.iter().try_for_each(|earlier| self.moves(at, &[*earlier], Mover::Crash).map(drop))?;
+        }
+        if self.nodes[at].crashes {
+            self.moves(at, &others, Mover::Crash)?;
         }
         let Some(other) = view.1 else { return Ok(()) };
         self.nodes[at].others.push(other);
-        self.nodes[at].after.clone().into_iter().try_for_each(|to| self.derive((to, Some(other))))?;
-        if self.nodes[at].crashes {
-            self.moves(at, &[other], Mover::Crash)?;
-        }
-        if in_pairs {
-            self.moves(at, &[other], Mover::Context)?;
-            for earlier in seen.into_iter().chain([other]) {
-                self.moves(at, &[other, earlier], Mover::Other(0))?;
-                self.moves(at, &[other, earlier], Mover::Other(1))?;
-            }
+        self.nodes[at].after.clone().into_iter().try_for_each(|to| self.view((to, Some(other)), true))?;
+        self.moves(at, &[other], Mover::Context)?;
+        for earlier in seen.into_iter().chain([other]).filter(|_| in_pairs) {
+            self.moves(at, &[other, earlier], Mover::Other(0))?;
+            self.moves(at, &[other, earlier], Mover::Other(1))?;
         }
         Ok(())
     }

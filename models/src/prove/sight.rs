@@ -33,64 +33,64 @@ pub(super) struct Sight {
     /// The number of successes.
     pub(super) successes: bool,
     pub(super) targets: bool,
-    decisions: bool,
-    executed_events: bool,
-    applied: bool,
-    effects: bool,
-    building: bool,
-    promised: bool,
-    began_on_usable: bool,
-    is_excused: bool,
-    is_owed: bool,
-    wrote: bool,
+    pub(super) decisions: bool,
+    pub(super) executed_events: bool,
+    pub(super) applied: bool,
+    pub(super) effects: bool,
+    pub(super) building: bool,
+    pub(super) promised: bool,
+    pub(super) began_on_usable: bool,
+    pub(super) is_excused: bool,
+    pub(super) is_owed: bool,
+    pub(super) wrote: bool,
     pub(super) acted: bool,
-    deploys: bool,
+    pub(super) deploys: bool,
     /// A step compares the digest, or an act with another one is a violation.
-    payload: bool,
+    pub(super) payload: bool,
     /// The digest with which an act takes effect.
-    acted_payload: bool,
-    live: Live,
+    pub(super) acted_payload: bool,
+    pub(super) live: Live,
     /// Callers who ask for another payload are a class of their own, and so are strangers and scanners. If not, each is one
     /// more caller.
-    foreign: bool,
-    other_tenants: bool,
-    scanners: bool,
+    pub(super) foreign: bool,
+    pub(super) other_tenants: bool,
+    pub(super) scanners: bool,
     /// The number of a lease is compared.
-    fences: bool,
+    pub(super) fences: bool,
     /// The end of the window is forgotten: at any time, or once the object is decided.
-    forgets_window: bool,
-    is_decided: bool,
-    was_revoked: bool,
+    pub(super) forgets_window: bool,
+    pub(super) is_decided: bool,
+    pub(super) was_revoked: bool,
     /// How far a written job is.
-    jobs: bool,
+    pub(super) jobs: bool,
     /// The uses of an attempt.
-    attempt_uses: bool,
-    repeats: bool,
+    pub(super) attempt_uses: bool,
+    pub(super) repeats: bool,
     /// The kind of a refusal that is answered after its undos.
-    endings: bool,
-    scanner_press: bool,
+    pub(super) endings: bool,
+    pub(super) scanner_press: bool,
     /// The largest distinct counts of uses and swaps; `None` where a move decrements.
-    cap: Option<u8>,
+    pub(super) cap: Option<u8>,
     /// The same of effects.
-    effects_cap: Option<u8>,
-    /// The object has one use, and only the last one is undone.
-    undoes_last: bool,
-    swaps_are_counted: bool,
-    target_drift: bool,
-    people: bool,
-    requester: bool,
+    pub(super) effects_cap: Option<u8>,
+    /// The object has one use, and only the last one is undone: the uses that the last attempt gives back at most.
+    pub(super) undoes_last: Option<u8>,
+    pub(super) swaps_are_counted: bool,
+    pub(super) target_drift: bool,
+    pub(super) people: bool,
+    pub(super) requester: bool,
     /// Of uses and events only the difference is read, once the object is used up.
-    only_difference: bool,
+    pub(super) only_difference: bool,
     /// Of swaps and the effects of this many acts only the differences are read.
-    only_missing: Option<usize>,
-    has_undone_writes: bool,
-    recalls: bool,
+    pub(super) only_missing: Option<usize>,
+    pub(super) has_undone_writes: bool,
+    pub(super) recalls: bool,
     /// An attempt that has found the stored outcome is left out: it has only its answer left.
     pub(super) leaves_out_recalled: bool,
-    counts_uses_of_successes: bool,
+    pub(super) counts_uses_of_successes: bool,
     /// L1 is owed to the uses of attempts that succeeded.
-    owed_to_successes: bool,
-    uses: u8,
+    pub(super) owed_to_successes: bool,
+    pub(super) uses: u8,
 }
 
 impl Sight {
@@ -177,7 +177,8 @@ impl Sight {
             effects_cap: (!refunds && !compares).then_some(cap),
             only_missing: (compares && !gives_back && !refunds && !burns && !sees(&[S2, L3]))
                 .then(|| flow.acts().count()),
-            undoes_last: gives_back && uses == 1,
+            // A flow has one consume: an attempt that repeats it undoes one use all the same.
+            undoes_last: (gives_back && uses == 1).then_some(1),
             swaps_are_counted: sees(&[S2]),
             target_drift: sees(&[S22]) || compares_target(flow),
             people: sees(&[S18]),
@@ -226,10 +227,9 @@ impl Sight {
         if let Some(cap) = self.effects_cap {
             world.effects = world.effects.map(|count| count.min(cap));
         }
-        if self.undoes_last {
-            // Below what the last user may undo it only matters that there is a use. A flow has one consume: an attempt
-            // that repeats it undoes one use all the same.
-            let most = 1 + last_uses.min(1);
+        if let Some(undone) = self.undoes_last {
+            // Below what the last user may undo it only matters that there is a use.
+            let most = 1 + last_uses.min(undone);
             if !self.executed_events {
                 world.uses = world.uses.min(most);
             }
@@ -368,7 +368,7 @@ impl Sight {
         if !self.acted {
             one.acted = Default::default();
         }
-        if (self.cap.is_some() || self.undoes_last) && !self.executed_events {
+        if (self.cap.is_some() || self.undoes_last.is_some()) && !self.executed_events {
             one.seen = one.seen.min(self.uses);
         }
         if !self.deploys {

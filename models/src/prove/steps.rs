@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::view::{Abstraction, Class, Context, NoRoom, Participant, Seating, judge};
+use super::view::{Abstraction, Class, Context, NoRoom, Participant, Parts, Seating, judge};
 use crate::{
     model::{Action, Model},
     properties::{Property, Set},
@@ -31,6 +31,36 @@ pub(super) struct Step {
     pub(super) others: Vec<Participant>,
     /// Violations in the state that its views no longer show.
     pub(super) violated: Set,
+    /// The context and the others with nothing forgotten, where asked for.
+    whole: Option<Box<(Context, Vec<Participant>)>>,
+}
+
+impl Step {
+    /// A step that leads to this context alone, and violates nothing.
+    pub(super) fn to(context: Context) -> Self {
+        Self { context, others: Vec::new(), violated: 0, whole: None }
+    }
+
+    /// The context with nothing forgotten.
+    pub(super) fn whole_context(&self) -> Option<&Context> {
+        self.whole.as_deref().map(|(context, _)| context)
+    }
+
+    /// One of the others with nothing forgotten.
+    pub(super) fn whole_other(&self, at: usize) -> Option<&Participant> {
+        self.whole.as_deref().map(|(_, others)| &others[at])
+    }
+}
+
+/// A state of which nothing is forgotten.
+struct Whole {
+    seating: Rc<Seating>,
+    state: State,
+    /// The seats of the participants that its context names, in their order.
+    named: Vec<usize>,
+    /// The number of others that are not new.
+    others: usize,
+    successes: u8,
 }
 
 /// States as views, and their moves.
@@ -88,21 +118,9 @@ impl Steps for ModelSteps {
             Mover::New(class) => vec![class],
             Mover::Named | Mover::Other(_) | Mover::Crash => Vec::new(),
         };
-        let mut all = others.to_vec();
-        all.extend(classes.iter().map(|class| self.abstraction.waiting(*class)));
         let mut steps = Vec::new();
-        match self.abstraction.state(context, &all) {
-            Ok(state) => self.add_steps(context, others.len(), &state, mover, &mut steps),
-            Err(NoRoom) if classes.len() < 2 => return Err(NoRoom),
-            // One at a time, where there is no room for all.
-            Err(NoRoom) => {
-                for class in classes {
-                    all.truncate(others.len());
-                    all.push(self.abstraction.waiting(class));
-                    let state = self.abstraction.state(context, &all)?;
-                    self.add_steps(context, others.len(), &state, mover, &mut steps);
-                }
-            }
+        for from in self.with_new(context, others, &classes)? {
+            self.moves_of(&from, mover, false, |parts, next| steps.push(self.step(parts, &from, next)));
         }
         Ok(steps)
     }
@@ -127,23 +145,69 @@ impl Steps for ModelSteps {
 }
 
 impl ModelSteps {
-    fn add_steps(
+    /// The state of these participants with new ones of all `classes`; or, where there is no room for all, one for each class.
+    fn with_new(
         &self,
         context: &Context,
-        others: usize,
-        (seating, state): &(Rc<Seating>, State),
-        mover: Mover,
-        steps: &mut Vec<Step>,
-    ) {
-        let model = &seating.model;
-        let named = context.named.len();
+        others: &[Participant],
+        classes: &[Class],
+    ) -> Result<Vec<Whole>, NoRoom> {
+        let of = |classes: &[Class]| {
+            let mut all = others.to_vec();
+            all.extend(classes.iter().map(|class| self.abstraction.waiting(*class)));
+            let (seating, state) = self.abstraction.state(context, &all)?;
+            let named = (1..=context.named.len()).collect();
+            Ok(Whole { seating, state, named, others: others.len(), successes: context.successes })
+        };
+        match of(classes) {
+            Err(NoRoom) if classes.len() > 1 => classes.iter().map(|class| of(&[*class])).collect(),
+            whole => Ok(vec![whole?]),
+        }
+    }
+
+    fn step(&self, parts: Parts, from: &Whole, next: &State) -> Step {
+        let violated = if parts.lossy { judge(&from.seating.model, next, self.lossy) } else { 0 };
+        Step { context: parts.context, others: parts.others, violated, whole: parts.whole }
+    }
+
+    /// Makes the moves of `mover` in a state in which the first seats are those of the named participants.
+    fn moves_of(&self, from: &Whole, mover: Mover, keeps: bool, found: impl FnMut(Parts, &State)) {
+        let named = from.named.len();
         let is_named = |seat: usize| (1..=named).contains(&seat);
-        let is_new = |seat: usize| seat > named + others;
+        let is_new = |seat: usize| seat > named + from.others;
+        let mut actions = Vec::new();
+        from.seating.model.candidates(&from.state, &mut actions);
+        if mover == Mover::Crash && !actions.contains(&Action::Crash) {
+            // Another participant, which is not seen here, is killed.
+            actions.push(Action::Crash);
+        }
+        let wanted = |action: &Action, by: Option<usize>| match (mover, by) {
+            (_, None) if *action == Action::Crash => mover == Mover::Crash,
+            (_, None) => matches!(mover, Mover::Context | Mover::Named),
+            (Mover::Context, Some(seat)) => is_named(seat) || is_new(seat),
+            (Mover::Named, Some(seat)) => is_named(seat),
+            (Mover::New(_), Some(seat)) => is_new(seat),
+            (Mover::Other(index), Some(seat)) => seat == 1 + named + index,
+            (Mover::Crash, Some(_)) => false,
+        };
+        self.make(from, actions, keeps, wanted, found);
+    }
+
+    /// Makes those of these moves that are `wanted`, by the seat of the participant that moves: none moves in a crash and in
+    /// the world's moves.
+    fn make(
+        &self,
+        from: &Whole,
+        actions: Vec<Action>,
+        keeps: bool,
+        wanted: impl Fn(&Action, Option<usize>) -> bool,
+        mut found: impl FnMut(Parts, &State),
+    ) {
+        let Seating { model, seats } = &*from.seating;
         let seat_of = |attempt: u8| {
-            seating.seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
+            seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
         };
         let own_keys = model.flow().object().uses > 1;
-        // The seat of the participant that makes this move; none of a crash and of the world's moves.
         let by = |action: &Action| match *action {
             Action::Promotion { consumer, .. }
             | Action::DeployEnds { consumer, .. }
@@ -157,39 +221,74 @@ impl ModelSteps {
             }
             _ => None,
         };
-        let wanted = |action: &Action| {
-            let by = match by(action) {
-                None if *action == Action::Crash => return mover == Mover::Crash,
-                None => return matches!(mover, Mover::Context | Mover::Named),
-                by => by,
-            };
-            match mover {
-                Mover::Context => by.is_some_and(|seat| is_named(seat) || is_new(seat)),
-                Mover::Named => by.is_some_and(is_named),
-                Mover::New(_) => by.is_some_and(is_new),
-                Mover::Other(index) => by == Some(1 + named + index),
-                Mover::Crash => false,
+        for action in actions {
+            let by = by(&action);
+            if !wanted(&action, by) {
+                continue;
             }
-        };
-        let mut actions = Vec::new();
-        model.candidates(state, &mut actions);
-        if mover == Mover::Crash && !actions.contains(&Action::Crash) {
-            // Another participant, which is not seen here, is killed.
-            actions.push(Action::Crash);
-        }
-        for action in actions.into_iter().filter(wanted) {
-            let Some(next) = model.apply(state, action) else { continue };
+            let Some(next) = model.apply(&from.state, action) else { continue };
             if self.abstraction.sight.clean_only && !next.world.clean {
                 continue;
             }
             // Those that were named stay named; the participant that moves is, while there is room. Another one is not: it would be
             // in another context than the rest of the state.
-            let names: Vec<usize> = (1..=named).chain(by(&action)).collect();
-            let parts =
-                self.abstraction.split(&seating.seats, Some((state, context.successes)), &next, &names);
-            let violated = if parts.lossy { judge(model, &next, self.lossy) } else { 0 };
-            steps.push(Step { context: parts.context, others: parts.others, violated });
+            let names: Vec<usize> = from.named.iter().copied().chain(by).collect();
+            let before = Some((&from.state, from.successes));
+            found(self.abstraction.split(seats, before, &next, &names, keeps), &next);
         }
+    }
+}
+
+impl ModelSteps {
+    /// The steps of `mover` with what is whole after them, in a state in which a new participant of each class may begin; and every
+    /// step from the state after each of them, before anything of it is forgotten. Where another participant is there and the
+    /// context moves, the second step is that one's.
+    ///
+    /// Violations are those of the whole state after a step, but of S3: successful participants that were left out are not in it.
+    pub(super) fn two_steps(
+        &self,
+        context: &Context,
+        others: &[Participant],
+        mover: Mover,
+    ) -> Result<Vec<Step>, NoRoom> {
+        let asked = self.wanted & !Property::S3.bit();
+        let from = match self.with_new(context, others, &self.abstraction.classes()) {
+            Err(NoRoom) if mover != Mover::Context || !others.is_empty() => {
+                self.with_new(context, others, &[])
+            }
+            from => from,
+        };
+        let is_other =
+            |seat: usize| (context.named.len() + 1..=context.named.len() + others.len()).contains(&seat);
+        let wanted = |_: &Action, by: Option<usize>| match by {
+            // The blank caller never begins.
+            Some(0) => false,
+            _ if mover == Mover::Context && !others.is_empty() => by.is_some_and(is_other),
+            _ => true,
+        };
+        let mut steps = Vec::new();
+        for from in from? {
+            let model = &from.seating.model;
+            let step = |parts: Parts, next: &State| {
+                let Parts { context, others, whole, .. } = parts;
+                Step { context, others, violated: judge(model, next, asked), whole }
+            };
+            let mut states = Vec::new();
+            self.moves_of(&from, mover, true, |parts, next| {
+                let (seating, mut state, named) = (Rc::clone(&from.seating), *next, parts.seats.clone());
+                // A crash and a fault may happen again, as in a view.
+                (state.world.crashes_left, state.world.faults_left) = (1, 1);
+                let successes = parts.context.successes;
+                states.push(Whole { seating, state, named, others: from.others, successes });
+                steps.push(step(parts, next));
+            });
+            for whole in states {
+                let mut actions = Vec::new();
+                model.candidates(&whole.state, &mut actions);
+                self.make(&whole, actions, false, wanted, |parts, next| steps.push(step(parts, next)));
+            }
+        }
+        Ok(steps)
     }
 }
 
@@ -208,7 +307,7 @@ impl ModelSteps {
         (0..1_u32 << candidates.len()).any(|choice| {
             let named = candidates.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
             let named: Vec<usize> = named.map(|(_, seat)| *seat).collect();
-            let parts = self.abstraction.split(&seats, None, state, &named);
+            let parts = self.abstraction.split(&seats, None, state, &named, false);
             has(&parts.context, None) && parts.others.iter().all(|one| has(&parts.context, Some(one)))
         })
     }

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use super::{
     Limits,
     certificate::{self, Refusal},
+    checker,
     fixpoint::Fixpoint,
+    sight::Sight,
     steps::{ModelSteps, Mover, Step, Steps},
     view::{Class, Context, NoRoom, Participant},
 };
@@ -296,5 +298,127 @@ fn a_stage_of_a_view_is_one_that_a_run_has() {
     for (context, others) in fixpoint.iter() {
         let waits = |one: &Participant| one.attempts[0].stage == PromotionState::Waiting;
         assert!(!context.named.iter().any(waits) && !others.into_iter().any(waits));
+    }
+}
+
+/// A random flow (seed 40): a validation accepts a use of the same caller's earlier attempt.
+const ACCEPTS_OWN: &str = r#"
+[object]
+approvers = 3
+expires = false
+bound = false
+owner = false
+audited = false
+
+[decision]
+guards = ["expiry", "distinct"]
+
+[endpoint]
+retry = "keyless"
+method = "GET"
+
+[[step]]
+do = "validate"
+checks = ["owner", "status", "binding", "expiry"]
+accept_own = true
+on_error = "retry"
+
+[[step]]
+do = "lease"
+on_held = "refuse"
+on_error = "retry"
+
+[[step]]
+atomic = [{ do = "consume", guards = [] }, { do = "audit" }]
+"#;
+
+/// A random flow (seed 215): a consume may be repeated, and is undone.
+const UNDOES_A_USE: &str = r#"
+[object]
+approvers = 2
+separate = true
+expires = false
+bound = false
+owner = false
+
+[endpoint]
+
+[[step]]
+do = "validate"
+checks = ["expiry", "binding"]
+
+[[step]]
+do = "consume"
+guards = []
+how = "read-then-write"
+undo = true
+on_error = "retry"
+
+[[step]]
+do = "audit"
+
+[[step]]
+do = "check"
+
+[[step]]
+do = "act"
+via = "outbox"
+refusals = ["503 fetch_failed"]
+name = "act 1"
+"#;
+
+/// Why the checker refuses the certificate of a prover with this forgetting, which it shares. The certificate is closed under single
+/// moves, and lacks a view of a state within bounds.
+fn refusal_of_forgetting(
+    source: &str,
+    wanted: Property,
+    names_users: bool,
+    forget: fn(&mut Sight),
+) -> Option<Refusal> {
+    let flow = Subject::read(source.as_bytes()).expect("a flow file").flow;
+    let mut steps = ModelSteps::new(Model::unseated(flow.clone()), wanted.bit(), names_users);
+    forget(&mut steps.abstraction.sight);
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let fixpoint = Fixpoint::run(&steps, Limits::default(), false, go_on).expect("a small flow");
+    assert_eq!(fixpoint.violated(), 0);
+    for (context, others) in fixpoint.iter() {
+        let mut all = steps.steps(context, &[], Mover::Context).expect("a small flow");
+        for one in others {
+            all.extend(steps.steps(context, &[*one], Mover::Other(0)).expect("a small flow"));
+        }
+        assert!(all.iter().all(|step| fixpoint.contains(&step.context, None)));
+    }
+    let model = Model::new(flow, Bounds { consumers: 2, crashes: 1, faults: 2 });
+    let limits = explorer::Limits { max_states: 20_000, ..explorer::Limits::default() };
+    let explored = explore(&model, limits, &mut |_| ControlFlow::Continue(()));
+    let has = |context: &Context, one: Option<&Participant>| fixpoint.contains(context, one);
+    let mut states = explored.ids().map(|id| model.unpack(explored.packed(id)));
+    assert!(states.any(|state| !steps.is_covered(&model, &state, has)));
+    let mut text = format!("{}proved {}\n", certificate::heading(source), wanted.id());
+    text.push_str(if names_users { "" } else { "coarse\n" });
+    certificate::write_views(&steps, &fixpoint, &mut text).expect("a small flow");
+    let certificate = certificate::read(&text, None).expect("a certificate");
+    checker::check(&steps, &certificate.claims[0]).err()
+}
+
+#[test]
+fn a_certificate_of_views_that_forget_what_a_later_move_reads_is_refused() {
+    let of = |name: &str| BuiltIn::find(name).expect("a built-in flow").source;
+    let (keyed, downloads) = (of("atomic-commit-keyed"), of("14-secure-ftp-downloads-buggy"));
+    let lease = of("12-queue-worker-lock-fixed");
+    let table: [(&str, &str, Property, bool, fn(&mut Sight), bool); 7] = [
+        ("both uses are undone", UNDOES_A_USE, Property::S10, true, |one| one.undoes_last = Some(9), true),
+        ("uses of an attempt", ACCEPTS_OWN, Property::S4, false, |one| one.attempt_uses = false, true),
+        ("how far a job is", keyed, Property::S17, false, |one| one.jobs = false, true),
+        ("the window", keyed, Property::S13, false, |one| one.forgets_window = true, true),
+        ("the count that is read", downloads, Property::S1, false, |one| one.live.seen.fill(false), true),
+        ("targets", of("consume-first"), Property::L2, false, |one| one.targets = false, true),
+        // Whom the world refers to is named in a view: that is what a view is, and not what it forgets.
+        ("the last lease", lease, Property::S1, false, |one| one.fences = false, false),
+    ];
+    for (name, source, wanted, names_users, forget, is_refused) in table {
+        let refusal = refusal_of_forgetting(source, wanted, names_users, forget);
+        println!("{name}: {refusal:?}");
+        assert_eq!(matches!(refusal, Some(Refusal::Unsound { .. })), is_refused, "{name}");
     }
 }

@@ -2,8 +2,38 @@
 //!
 //! Invariant: equal texts are of equal values. A value that the packed form would not keep whole has no text.
 
+use std::{cell::RefCell, hash::Hash, rc::Rc};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
 use super::view::{Abstraction, Class, Context, NoRoom, Participant};
 use crate::world::Packed;
+
+/// The texts of values, each made once.
+pub(super) struct Texts<T>(RefCell<HashMap<T, Rc<str>, FixedState>>);
+
+impl<T> Default for Texts<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Clone + Eq + Hash> Texts<T> {
+    /// The text of `value`, which `make` makes.
+    pub(super) fn of(
+        &self,
+        value: &T,
+        make: impl FnOnce(&T) -> Result<String, NoRoom>,
+    ) -> Result<Rc<str>, NoRoom> {
+        if let Some(known) = self.0.borrow().get(value) {
+            return Ok(Rc::clone(known));
+        }
+        let text: Rc<str> = make(value)?.into();
+        self.0.borrow_mut().insert(value.clone(), Rc::clone(&text));
+        Ok(text)
+    }
+}
 
 impl Class {
     fn letter(self) -> char {
@@ -28,6 +58,16 @@ impl Abstraction {
     /// `c 1f.4`: the class, and the state in which it is the only participant.
     pub(super) fn text_of_participant(&self, one: &Participant) -> Result<String, NoRoom> {
         Ok(format!("{} {}", one.class.letter(), self.packed(&self.initial(), std::slice::from_ref(one))?))
+    }
+
+    /// As [`text_of_context`](Self::text_of_context), made once.
+    pub(super) fn known_text_of_context(&self, context: &Context) -> Result<Rc<str>, NoRoom> {
+        self.texts.0.of(context, |context| self.text_of_context(context))
+    }
+
+    /// As [`text_of_participant`](Self::text_of_participant), made once.
+    pub(super) fn known_text_of_participant(&self, one: &Participant) -> Result<Rc<str>, NoRoom> {
+        self.texts.1.of(one, |one| self.text_of_participant(one))
     }
 
     fn packed(&self, context: &Context, others: &[Participant]) -> Result<String, NoRoom> {
