@@ -401,12 +401,15 @@ fn refusal_of_forgetting(
     checker::check(&steps, &certificate.claims[0]).err()
 }
 
+/// Its name, the flow, the property, if users are named, the defect, and if the checker refuses its certificate.
+type Forgetting<'t> = (&'t str, &'t str, Property, bool, fn(&mut Sight), bool);
+
 #[test]
 fn a_certificate_of_views_that_forget_what_a_later_move_reads_is_refused() {
     let of = |name: &str| BuiltIn::find(name).expect("a built-in flow").source;
     let (keyed, downloads) = (of("atomic-commit-keyed"), of("14-secure-ftp-downloads-buggy"));
     let lease = of("12-queue-worker-lock-fixed");
-    let table: [(&str, &str, Property, bool, fn(&mut Sight), bool); 7] = [
+    let table: [Forgetting; 7] = [
         ("both uses are undone", UNDOES_A_USE, Property::S10, true, |one| one.undoes_last = Some(9), true),
         ("uses of an attempt", ACCEPTS_OWN, Property::S4, false, |one| one.attempt_uses = false, true),
         ("how far a job is", keyed, Property::S17, false, |one| one.jobs = false, true),
