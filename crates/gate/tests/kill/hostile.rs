@@ -128,8 +128,10 @@ fn a_full_disk_changes_nothing() -> Result<(), Failed> {
     while file.write_all(&[0; 4096]).is_ok() {}
     // Uses up the free space within the existing pages first.
     let large = json!({"value": "x".repeat(60_000)});
+    let administrator = Service::token(TEAM, "admin@example.com", true);
     let put = |number: usize| {
-        let (bearer, path) = (Some(house.bearer.as_str()), format!("/api/v1/vault/staging/FILL_{number}"));
+        let (bearer, path) =
+            (Some(administrator.as_str()), format!("/api/v1/vault/development/FILL_{number}"));
         let call = Call { method: "PUT", path: &path, bearer, key: None, body: Body::Json(&large) };
         house.clients.once(call).expect("it answers")
     };
