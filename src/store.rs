@@ -10,12 +10,12 @@ pub mod memory;
 pub mod postgres;
 mod preflight;
 mod records;
-mod secret;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod system;
+mod token_hash;
 
 use std::{future::Future, sync::Arc};
 
@@ -27,8 +27,8 @@ pub use records::{
     AuditEvent, AuditKind, Backlog, Claim, DeployLog, Execution, Job, JobState, Lease, Leased, Listed,
     Notice, NoticeState, Owed, Page, Place, Query, Requested, Swept, Way,
 };
-pub use secret::TokenHash;
 pub use system::{MonotonicClock, RandomIds, SystemClock};
+pub use token_hash::TokenHash;
 use uuid::Uuid;
 
 pub use crate::platform::{

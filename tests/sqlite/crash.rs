@@ -46,8 +46,8 @@ fn execute_until_killed(path: &Path) {
                     let end = platform.promote(flow, &ask).end;
                     assert!(matches!(end, Outcome::Succeeded { .. }), "{end:?}");
                     let mut out = stdout().lock();
-                    writeln!(out, "\nexecuted {}", ask.approval).expect("somebody reads");
-                    out.flush().expect("somebody reads");
+                    writeln!(out, "\nexecuted {}", ask.approval).expect("the test reads");
+                    out.flush().expect("the test reads");
                 }
             });
         }
