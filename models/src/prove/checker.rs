@@ -1,6 +1,6 @@
 //! The checker of certificates: the initial view is listed, every move of a listed view leads to listed views, every
-//! view follows from earlier ones, and none violates what is claimed. Moves in whole states have to lead to listed views, too: for
-//! each view there is one that was reached without forgetting, and two moves are made in it without forgetting.
+//! view follows from earlier ones, and none violates what is claimed. The same is asked of whole states, of which nothing was
+//! forgotten: one for each view, and two moves from there.
 //!
 //! The checker searches nothing. It shares with the prover what a view is, and how it is moved, but nothing of the fixpoint.
 

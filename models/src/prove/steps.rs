@@ -193,8 +193,8 @@ impl ModelSteps {
         self.make(from, actions, keeps, wanted, found);
     }
 
-    /// Makes those of these moves that are `wanted`, by the seat of the participant that moves: none moves in a crash and in
-    /// the world's moves.
+    /// Makes the moves that are `wanted`, which is asked with the seat of the participant that moves. A crash and the world's moves
+    /// have none.
     fn make(
         &self,
         from: &Whole,
