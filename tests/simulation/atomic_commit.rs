@@ -2,6 +2,7 @@
 
 use countersign_models::{
     flows::SHIPPED,
+    properties::Property,
     simulation::{Size, Swarm, crash_points},
 };
 use countersign_testkit::SLOW;
@@ -19,6 +20,14 @@ fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
     assert_eq!(report.divergences, []);
     assert_eq!((report.schedules, report.modelled > SCHEDULES / 5), (SCHEDULES, true));
     assert!(report.longest > 500, "some schedules are hundreds of actions long: {}", report.longest);
+}
+
+/// A worker that was paused launches a job again after another one has ended it. The target has seen that one's fence, and refuses.
+#[test]
+fn a_target_has_seen_the_fence_of_a_launch_that_was_repeated() {
+    let campaign = campaign(SHIPPED, None);
+    let found = campaign.watcher().watch(92_873, &mut |_, _| {});
+    assert_eq!(found.broken, 0, "S23 is at {}", Property::S23 as u32);
 }
 
 #[test]

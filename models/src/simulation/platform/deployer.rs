@@ -34,7 +34,7 @@ impl Deployer for Platform {
         let same = |deploy: &Deploy| key.is_some() && deploy.launch.key == key;
         if control.deploys.iter().any(same) {
             // Running or ended: the same deploy, without a new launch.
-            self.step_recorder.worker(Some(WorkerStep::LaunchedAgain));
+            self.step_recorder.launched_again(*launch);
             return;
         }
         self.step_recorder.worker(keyed.then_some(WorkerStep::Launched));

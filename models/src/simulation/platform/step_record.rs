@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use countersign::protocol::Target;
+use countersign::{protocol::Target, service::Launch};
 use uuid::Uuid;
 
 use super::CallOutcome;
@@ -19,6 +19,8 @@ pub(in crate::simulation) struct StepRecord {
     pub(in crate::simulation) changed: Changed,
     /// The deploy that began last is its doing.
     pub(in crate::simulation) launched: bool,
+    /// A launch of a deploy that had been launched before: the target sees its fence, and nothing else.
+    pub(in crate::simulation) launched_again: Option<Launch>,
     /// The target that the promotion knows of from now on, if that has changed.
     pub(in crate::simulation) target: Option<Option<Target>>,
     /// Another attempt holds the lease: nothing changed.
@@ -81,6 +83,13 @@ impl StepRecorder {
     /// The deploy that began last is its doing.
     pub(super) fn launched(&self) {
         self.record().launched = true;
+    }
+
+    /// The deploy of this launch was there.
+    pub(super) fn launched_again(&self, launch: Launch) {
+        let mut record = self.record();
+        record.worker = Some(WorkerStep::LaunchedAgain);
+        record.launched_again = Some(launch);
     }
 
     pub(super) fn waits(&self) {

@@ -64,6 +64,10 @@ impl Simulation {
                 observer.known.extra.deploys_overlapped |= overlaps;
             }
         }
+        if let Some(Launch { target: Some(target), fence, .. }) = record.launched_again {
+            let seen = self.fences_seen.entry(target).or_default();
+            *seen = fence.max(*seen);
+        }
         let mut is_stale = false;
         if let Some((fence, succeeded)) = record.acted
             && let Some(observer) =
