@@ -132,7 +132,10 @@ impl Shrunk {
     /// Says anew how long the model's shortest runs are, and why the failures are not as long.
     pub(crate) fn compare(all: &mut BTreeMap<String, Self>, flow: &Flow) {
         let is_mutant = |shrunk: &Self| shrunk.failure.mutant().is_some();
-        let model = if all.values().all(is_mutant) { BTreeMap::new() } else { Shortest::of(flow) };
+        // The model may take long to be explored: it is not, for what it does not judge.
+        let is_judged = |id: &str| Property::from_id(id).is_some_and(|one| Property::MODELLED.contains(&one));
+        let is_compared = all.iter().any(|(id, shrunk)| !is_mutant(shrunk) && is_judged(id));
+        let model = if is_compared { Shortest::of(flow) } else { BTreeMap::new() };
         for (id, shrunk) in all {
             let shortest = Property::from_id(id).and_then(|property| model.get(&property));
             let length = shrunk.failure.length();
