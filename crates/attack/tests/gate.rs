@@ -131,9 +131,8 @@ fn when_notified(text: &str) -> String {
     text.replace(approval, &format!("sql = \"{notified} update approvals set status = 'approved'"))
 }
 
-/// Every interleaving of two promotions' statements. The only worker
-/// has a deploy that does not end, so that it leases no job: the effect is the job, and launches are left to the crash
-/// points.
+/// Every interleaving of two promotions' statements. The only worker has a deploy that does not end, so that it leases no job:
+/// the effect is the job, and launches are left to the crash points.
 fn interleavings(flow: &'static str) {
     let cluster = Cluster::start(Fsync::Off).unwrap();
     let home = Home::new();
