@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     history::Event,
     report::{Report, Verdict},
-    schedule::{Fault, Moment},
+    schedule::{Fault, Moment, Place},
 };
 
 /// The part of a campaign in which a violation came about.
@@ -34,8 +34,9 @@ pub enum Scenario {
     },
     /// A crash at a statement of a use.
     Crash {
-        /// Its index.
-        statement: usize,
+        /// The statement.
+        #[serde(flatten)]
+        place: Place,
         /// Before or after it.
         moment: Moment,
         /// The part that ends: the service, or its connection to the database.
@@ -45,7 +46,7 @@ pub enum Scenario {
     Stall {
         /// `use`, or the role of the change.
         other: String,
-        /// Its index.
+        /// The statements before it.
         statement: usize,
     },
 }

@@ -61,7 +61,9 @@ pub mod stall;
 use std::{fmt, ops::ControlFlow, time::Duration};
 
 use crate::proxy::{Answer, Proxy, Statement};
-pub use crash::{CrashExploration, CrashPoint, CrashRun, CrashableRequests, Fault, Moment, explore_crashes};
+pub use crash::{
+    CrashExploration, CrashPoint, CrashRun, CrashableRequests, Fault, Moment, Place, explore_crashes,
+};
 use policy::{Causal, Policy};
 pub use stall::{StallExploration, StallableRequests, explore_stalls};
 

@@ -2,20 +2,22 @@
 
 mod schedule {
     pub(crate) mod fake;
+    pub(crate) mod held;
     pub(crate) mod service;
 }
-use schedule::{fake, service};
+use schedule::{fake, held, service};
 
 use std::time::Duration;
 
 use countersign_attack::{
     proxy::Proxy,
     schedule::{
-        Exploration, SearchSettings, explore_with,
+        Exploration, SearchSettings, explore_stalls, explore_with,
         policy::{Arrival, Causal, Policy, WhenBlocked},
     },
 };
 use fake::Fake;
+use held::Held;
 use service::{Judged, Order, Redeems, Service};
 
 fn settings(reduce: bool) -> SearchSettings {
@@ -231,6 +233,27 @@ fn a_bound_on_schedules_is_said() {
 }
 
 /// Also where a worker's transactions begin as those of the requests do.
+#[test]
+fn a_use_is_held_before_every_statement_whatever_a_worker_sends_between() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (explored, before, payouts) = runtime.block_on(async {
+        let (fake, address) = Fake::start().await;
+        let mut proxy =
+            Proxy::start(format!("postgres://app@{address}/shop").parse().unwrap()).await.unwrap();
+        let service = Service::start(Order::AfterWorker, &proxy, 4).await;
+        let redeems = Redeems { fake, service, count: 2, number: 0, schedules: Vec::new() };
+        let mut held = Held { redeems, before: Vec::new() };
+        let found = explore_stalls(&mut proxy, &mut held, Duration::ZERO, &settings(true)).await.unwrap();
+        assert_eq!(found.not_followed, Vec::<String>::new());
+        let payouts: Vec<_> = held.redeems.schedules.iter().map(|judged| judged.payouts).collect();
+        (found.explored, held.before, payouts)
+    });
+    let mut places = before.clone();
+    places.sort_unstable();
+    assert_eq!(places, ["BEGIN", "COMMIT", "INSERT", "INSERT", "UPDATE"], "in the order {before:?}");
+    assert_eq!((explored, payouts), (5, vec![1; 5]));
+}
+
 #[test]
 fn background_statements_are_let_through() {
     let watched = SearchSettings { quiet_phase: Duration::from_millis(200), ..settings(true) };

@@ -75,8 +75,8 @@ async fn run(
             let left_out = left_out.map_err(statements::stop)?;
             left_out.map_or(Ok(()), |why| Err(Stop::CutOff(format!("the order could not be kept: {why}"))))
         }
-        Scenario::Crash { statement, moment, fault } => {
-            let point = crate::schedule::CrashPoint { statement: *statement, moment: *moment, fault: *fault };
+        Scenario::Crash { place, moment, fault } => {
+            let point = crate::schedule::CrashPoint { place: place.clone(), moment: *moment, fault: *fault };
             statements::crash_again(session, required(proxy)?, gathered, point).await
         }
         Scenario::Stall { .. } => {

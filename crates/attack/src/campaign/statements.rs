@@ -293,8 +293,8 @@ impl CrashableRequests for Pair<'_, '_, '_> {
     }
 
     async fn judge_crash(&mut self, run: &CrashRun<Sent>) -> Result<ControlFlow<()>, Stop> {
-        let CrashPoint { statement, moment, fault } = run.point;
-        self.gathered.scenario = Scenario::Crash { statement, moment, fault };
+        let CrashPoint { place, moment, fault } = run.point.clone();
+        self.gathered.scenario = Scenario::Crash { place, moment, fault };
         if let Some(mut object) = self.record(&run.steps, std::slice::from_ref(&run.response)) {
             kills::aftermath(self.session, self.gathered, &mut object, self.variant).await?;
         }

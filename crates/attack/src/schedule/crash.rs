@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{ExploreError, Requests, SearchSettings, Step, search};
 use crate::{
-    proxy::{Event, Proxy, TransactionStatus},
+    proxy::{Event, Proxy, Statement, TransactionStatus},
     sql,
 };
 
@@ -57,11 +57,33 @@ pub enum Moment {
     After,
 }
 
+/// A statement of a run, whichever statements of the service's own come between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// The text, without its values.
+    pub statement: String,
+    /// Statements with the same text that came before.
+    pub occurrence: usize,
+}
+
+impl Place {
+    /// The place of a step that comes after these.
+    fn after(before: &[Step], statements: &[Statement]) -> Self {
+        let text = |statements: &[Statement]| {
+            let texts = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
+            texts.collect::<Vec<_>>().join("; ")
+        };
+        let statement = text(statements);
+        let occurrence = before.iter().filter(|step| text(&step.statements) == statement).count();
+        Self { statement, occurrence }
+    }
+}
+
 /// One place at which to crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CrashPoint {
-    /// The index of the statement.
-    pub statement: usize,
+    /// The statement.
+    pub place: Place,
     /// Before or after it.
     pub moment: Moment,
     /// The fault.
@@ -84,10 +106,10 @@ pub struct CrashRun<R> {
 pub struct CrashExploration {
     /// Crash points that were reached and judged.
     pub explored: u64,
-    /// Statements of the longest run.
+    /// Places of all runs.
     pub statements: usize,
     /// Crash points that could not be reached, and why.
-    pub not_followed: Vec<(CrashPoint, String)>,
+    pub not_followed: Vec<(Fault, Moment, String)>,
     /// True if `judge_crash` ended the exploration.
     pub was_stopped: bool,
     /// [`SearchSettings::max_time`] ended the exploration.
@@ -113,27 +135,35 @@ pub async fn crash_once<R: CrashableRequests>(
 ) -> Result<Option<String>, ExploreError<R::Error>> {
     let background = search::background(proxy, settings.quiet_phase).await;
     requests.reset().await.map_err(ExploreError::Requests)?;
-    let ended = crash_at(point, proxy, requests, &background, settings).await?;
+    let crash = Crash {
+        fault: point.fault,
+        moment: point.moment,
+        is_wanted: &|place| *place == point.place,
+        background: &background,
+        settings,
+    };
+    let ended = crash.run(proxy, requests).await?;
     requests.recover().await.map_err(ExploreError::Requests)?;
     Ok(match ended {
-        Ended::Crashed(steps, response) => {
+        Ended::Crashed(_, steps, response) => {
             let run = CrashRun { point, steps, response };
             // The run is over.
             requests.judge_crash(&run).await.map(drop).map_err(ExploreError::Requests)?;
             None
         }
-        Ended::NoSuchStatement => Some("the request has fewer statements".to_owned()),
-        Ended::NotFollowed(reason) => Some(reason),
+        Ended::NotReached => Some("the request does not have this statement".to_owned()),
+        Ended::NotFollowed(_, reason) => Some(reason),
     })
 }
 
 /// End of a run.
 enum Ended<R> {
-    /// At the crash point.
-    Crashed(Vec<Step>, R),
-    /// The request has fewer statements.
-    NoSuchStatement,
-    NotFollowed(String),
+    /// At this place.
+    Crashed(Place, Vec<Step>, R),
+    /// The request ended before.
+    NotReached,
+    /// At this place, or before any.
+    NotFollowed(Option<Place>, String),
 }
 
 /// Crashes the first request at every statement, before and after it, with each of the faults.
@@ -150,35 +180,45 @@ pub async fn explore_crashes<R: CrashableRequests>(
     requests.reset().await.map_err(ExploreError::Requests)?;
     let background = search::background(proxy, settings.quiet_phase).await;
     let mut exploration = CrashExploration::default();
+    let mut places = BTreeSet::new();
     let kinds = faults.iter().flat_map(|fault| [(*fault, Moment::Before), (*fault, Moment::After)]);
     for (fault, moment) in kinds {
-        for statement in 0.. {
-            let point = CrashPoint { statement, moment, fault };
+        // Each run crashes at the first place at which none has crashed.
+        let mut visited = BTreeSet::new();
+        loop {
             if began.elapsed() >= settings.max_time {
                 exploration.out_of_time = true;
                 return Ok(exploration);
             }
             requests.reset().await.map_err(ExploreError::Requests)?;
-            match crash_at(point, proxy, requests, &background, settings).await? {
-                Ended::Crashed(steps, response) => {
-                    requests.recover().await.map_err(ExploreError::Requests)?;
+            let is_wanted = &|place: &Place| !visited.contains(place);
+            let crash = Crash { fault, moment, is_wanted, background: &background, settings };
+            let ended = crash.run(proxy, requests).await?;
+            if matches!(ended, Ended::NotReached) {
+                break;
+            }
+            requests.recover().await.map_err(ExploreError::Requests)?;
+            let place = match ended {
+                Ended::Crashed(place, steps, response) => {
                     exploration.explored += 1;
+                    let point = CrashPoint { place: place.clone(), moment, fault };
                     let run = CrashRun { point, steps, response };
                     if requests.judge_crash(&run).await.map_err(ExploreError::Requests)?.is_break() {
                         exploration.was_stopped = true;
                         return Ok(exploration);
                     }
+                    place
                 }
-                Ended::NoSuchStatement => {
-                    exploration.statements = exploration.statements.max(statement);
-                    break;
+                Ended::NotFollowed(place, reason) => {
+                    exploration.not_followed.push((fault, moment, reason));
+                    let Some(place) = place else { break };
+                    place
                 }
-                Ended::NotFollowed(reason) => {
-                    exploration.not_followed.push((point, reason));
-                    requests.recover().await.map_err(ExploreError::Requests)?;
-                    break;
-                }
-            }
+                Ended::NotReached => break,
+            };
+            places.insert(place.clone());
+            exploration.statements = places.len();
+            visited.insert(place);
         }
     }
     let has_seen_none = exploration.statements == 0 && exploration.explored == 0;
@@ -188,78 +228,87 @@ pub async fn explore_crashes<R: CrashableRequests>(
     Ok(exploration)
 }
 
-async fn crash_at<R: CrashableRequests>(
-    point: CrashPoint,
-    proxy: &mut Proxy,
-    requests: &mut R,
-    background: &BTreeSet<String>,
-    settings: &SearchSettings,
-) -> Result<Ended<R::Response>, ExploreError<R::Error>> {
-    proxy.hold();
-    let mut response = tokio::spawn(requests.start(0));
-    let mut steps = Vec::new();
-    let reached = timeout(settings.timeout, reach(point, proxy, &mut response, background, &mut steps)).await;
-    let connection = match reached {
-        Ok(Reached::Point(connection)) => connection,
-        Ok(Reached::Response(_)) => {
-            proxy.open();
-            return Ok(Ended::NoSuchStatement);
+/// A crash at the first place that is wanted.
+struct Crash<'a> {
+    fault: Fault,
+    moment: Moment,
+    is_wanted: &'a dyn Fn(&Place) -> bool,
+    background: &'a BTreeSet<String>,
+    settings: &'a SearchSettings,
+}
+
+impl Crash<'_> {
+    async fn run<R: CrashableRequests>(
+        &self,
+        proxy: &mut Proxy,
+        requests: &mut R,
+    ) -> Result<Ended<R::Response>, ExploreError<R::Error>> {
+        let Self { fault, moment, is_wanted, background, settings } = *self;
+        proxy.hold();
+        let mut response = tokio::spawn(requests.start(0));
+        let mut steps = Vec::new();
+        let reach = reach((moment, is_wanted), proxy, &mut response, background, &mut steps);
+        let (place, connection) = match timeout(settings.timeout, reach).await {
+            Ok(Reached::Place(place, connection)) => (place, connection),
+            Ok(Reached::Response(_)) => {
+                proxy.open();
+                return Ok(Ended::NotReached);
+            }
+            Ok(Reached::Failed(error)) => {
+                proxy.open();
+                return Ok(Ended::NotFollowed(None, format!("the task of the request ended: {error}")));
+            }
+            Err(_) => {
+                proxy.open();
+                response.abort();
+                let reason = format!("the request made no progress for {:?}", settings.timeout);
+                return Ok(Ended::NotFollowed(None, reason));
+            }
+        };
+        let backends = match fault {
+            Fault::Kill => {
+                let backends = proxy.backends();
+                requests.kill().await.map_err(ExploreError::Requests)?;
+                proxy.cut_all();
+                backends
+            }
+            Fault::Cut => {
+                proxy.cut(connection);
+                proxy.backend(connection).into_iter().collect()
+            }
+        };
+        proxy.open();
+        let not_followed = |reason: String| Ok(Ended::NotFollowed(Some(place.clone()), reason));
+        // The database rolls back when it notices; until then the object may be locked.
+        let began = Instant::now();
+        let monitor = proxy.monitor().await.map_err(ExploreError::Database)?;
+        while monitor.any_alive(&backends).await.map_err(ExploreError::Database)? {
+            if Instant::now() - began > settings.timeout {
+                return not_followed("the database did not notice that the connection ended".to_owned());
+            }
+            sleep(Duration::from_millis(1)).await;
         }
-        Ok(Reached::Failed(error)) => {
-            proxy.open();
-            return Ok(Ended::NotFollowed(format!("the task of the request ended: {error}")));
-        }
-        Err(_) => {
-            proxy.open();
-            response.abort();
-            let reason = format!("the request made no progress for {:?}", settings.timeout);
-            return Ok(Ended::NotFollowed(reason));
-        }
-    };
-    let backends = match point.fault {
-        Fault::Kill => {
-            let backends = proxy.backends();
-            requests.kill().await.map_err(ExploreError::Requests)?;
-            proxy.cut_all();
-            backends
-        }
-        Fault::Cut => {
-            proxy.cut(connection);
-            proxy.backend(connection).into_iter().collect()
-        }
-    };
-    proxy.open();
-    // The database rolls back when it notices; until then the object may be locked.
-    let began = Instant::now();
-    let monitor = proxy.monitor().await.map_err(ExploreError::Database)?;
-    while monitor.any_alive(&backends).await.map_err(ExploreError::Database)? {
-        if Instant::now() - began > settings.timeout {
-            return Ok(Ended::NotFollowed(
-                "the database did not notice that the connection ended".to_owned(),
-            ));
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    match timeout(settings.timeout, &mut response).await {
-        Ok(Ok(response)) => Ok(Ended::Crashed(steps, response)),
-        Ok(Err(error)) => Ok(Ended::NotFollowed(format!("the task of the request ended: {error}"))),
-        Err(_) => {
-            response.abort();
-            Ok(Ended::NotFollowed("the request did not end after the crash".to_owned()))
+        match timeout(settings.timeout, &mut response).await {
+            Ok(Ok(response)) => Ok(Ended::Crashed(place, steps, response)),
+            Ok(Err(error)) => not_followed(format!("the task of the request ended: {error}")),
+            Err(_) => {
+                response.abort();
+                not_followed("the request did not end after the crash".to_owned())
+            }
         }
     }
 }
 
 pub(super) enum Reached<R> {
-    /// The connection of the point's statement.
-    Point(u64),
+    /// Before or after its statement, which is on this connection.
+    Place(Place, u64),
     Response(R),
     Failed(JoinError),
 }
 
-/// Runs the request up to the point; from then on nothing is relayed.
+/// Runs the request up to the first place that is wanted; from then on nothing is relayed.
 pub(super) async fn reach<R>(
-    point: CrashPoint,
+    (moment, is_wanted): (Moment, &dyn Fn(&Place) -> bool),
     proxy: &mut Proxy,
     response: &mut JoinHandle<R>,
     background: &BTreeSet<String>,
@@ -267,6 +316,8 @@ pub(super) async fn reach<R>(
 ) -> Reached<R> {
     // Connections in a transaction of the request, and the ones that do background work.
     let (mut open, mut passing) = (BTreeSet::new(), BTreeSet::new());
+    // Of the steps.
+    let mut places = Vec::new();
     loop {
         tokio::select! {
             biased;
@@ -278,10 +329,12 @@ pub(super) async fn reach<R>(
                         proxy.release(connection);
                         continue;
                     }
-                    let index = steps.len();
+                    places.push(Place::after(steps, &statements));
                     steps.push(Step { request: 0, connection, statements, answer: None, answered_at: None });
-                    if point.statement == index && point.moment == Moment::Before {
-                        return Reached::Point(connection);
+                    if moment == Moment::Before
+                        && let Some(place) = places.pop_if(|place| is_wanted(place))
+                    {
+                        return Reached::Place(place, connection);
                     }
                     proxy.release(connection);
                 }
@@ -299,8 +352,8 @@ pub(super) async fn reach<R>(
                     if let Some((index, step)) = unanswered {
                         step.answer = Some(answer);
                         step.answered_at = Some(index);
-                        if point.statement == index && point.moment == Moment::After {
-                            return Reached::Point(connection);
+                        if moment == Moment::After && is_wanted(&places[index]) {
+                            return Reached::Place(places.swap_remove(index), connection);
                         }
                     }
                     proxy.deliver(connection);

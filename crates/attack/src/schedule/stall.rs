@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use super::{
-    CrashPoint, ExploreError, Fault, Moment, Requests, Schedule, SearchSettings, Step,
-    crash::{Reached, reach},
+    ExploreError, Moment, Requests, Schedule, SearchSettings, Step,
+    crash::{Place, Reached, reach},
     search,
 };
 use crate::{
@@ -44,8 +44,8 @@ pub struct StallExploration {
     pub explored: u64,
     /// Of these, the number held for the whole time, since the second request was refused.
     pub waited: u64,
-    /// Statements before which it could not be held, and why.
-    pub not_followed: Vec<(usize, String)>,
+    /// Why it could not be held, or what it did then was not followed.
+    pub not_followed: Vec<String>,
     /// [`SearchSettings::max_time`] ended it.
     pub out_of_time: bool,
 }
@@ -63,61 +63,79 @@ pub async fn explore_stalls<R: StallableRequests>(
     let began = Instant::now();
     let background = search::background(proxy, settings.quiet_phase).await;
     let mut exploration = StallExploration::default();
-    for statement in 0.. {
+    // Each run holds it at the first place at which none has held it.
+    let mut visited = BTreeSet::new();
+    loop {
         if began.elapsed() >= settings.max_time {
             exploration.out_of_time = true;
             break;
         }
         requests.reset().await.map_err(ExploreError::Requests)?;
-        match stall_at(statement, stall, proxy, requests, &background, settings).await? {
-            Ok(Some(run)) => {
+        match stall_at(&mut visited, stall, proxy, requests, &background, settings).await? {
+            Stalled::Held(run) => {
                 exploration.explored += 1;
                 exploration.waited += u64::from(run.responses.len() > 2);
-                let schedule = Schedule { number: statement as u64, ..run };
-                if requests.judge(&schedule).await.map_err(ExploreError::Requests)? == ControlFlow::Break(())
-                {
+                if requests.judge(&run).await.map_err(ExploreError::Requests)? == ControlFlow::Break(()) {
                     break;
                 }
             }
-            Ok(None) => break,
-            Err(reason) => exploration.not_followed.push((statement, reason)),
+            Stalled::NotReached => break,
+            Stalled::NotFollowed(reason) => exploration.not_followed.push(reason),
+            Stalled::NotStarted(reason) => {
+                exploration.not_followed.push(reason);
+                break;
+            }
         }
     }
     Ok(exploration)
 }
 
-/// `None` if the request has fewer statements.
+/// End of a run.
+enum Stalled<R> {
+    Held(Schedule<R>),
+    /// The request ended before.
+    NotReached,
+    /// After it was held.
+    NotFollowed(String),
+    /// Before it was held.
+    NotStarted(String),
+}
+
+/// The schedule's number is the number of statements before which the request was held.
 async fn stall_at<R: StallableRequests>(
-    statement: usize,
+    visited: &mut BTreeSet<Place>,
     stall: Duration,
     proxy: &mut Proxy,
     requests: &mut R,
     background: &BTreeSet<String>,
     settings: &SearchSettings,
-) -> Result<Result<Option<Schedule<R::Response>>, String>, ExploreError<R::Error>> {
-    let point = CrashPoint { statement, moment: Moment::Before, fault: Fault::Cut };
+) -> Result<Stalled<R::Response>, ExploreError<R::Error>> {
     proxy.hold();
     let mut first = tokio::spawn(requests.start(0));
     let mut steps = Vec::new();
-    let reached = timeout(settings.timeout, reach(point, proxy, &mut first, background, &mut steps)).await;
-    let connection = match reached {
-        Ok(Reached::Point(connection)) => connection,
+    let is_wanted = &|place: &Place| !visited.contains(place);
+    let reach = reach((Moment::Before, is_wanted), proxy, &mut first, background, &mut steps);
+    let (place, connection) = match timeout(settings.timeout, reach).await {
+        Ok(Reached::Place(place, connection)) => (place, connection),
         Ok(Reached::Response(_)) => {
             proxy.open();
-            return Ok(Ok(None));
+            return Ok(Stalled::NotReached);
         }
         Ok(Reached::Failed(error)) => {
             proxy.open();
-            return Ok(Err(format!("the task of the request ended: {error}")));
+            return Ok(Stalled::NotStarted(format!("the task of the request ended: {error}")));
         }
         Err(_) => {
             proxy.open();
             drop(first.await);
-            return Ok(Err(format!("the request made no progress for {:?}", settings.timeout)));
+            let reason = format!("the request made no progress for {:?}", settings.timeout);
+            return Ok(Stalled::NotStarted(reason));
         }
     };
+    visited.insert(place);
     // It is executed later.
     let held = steps.pop();
+    let number = steps.len() as u64;
     let patience = settings.service_patience;
     let before = steps.clone();
     let mut relay = Relay { proxy, background, passing: BTreeSet::new(), steps, patience };
@@ -131,7 +149,10 @@ async fn stall_at<R: StallableRequests>(
     let responses = others.run(&mut relay, &mut first).await;
     let steps = relay.steps;
     proxy.open();
-    Ok(responses.map(|responses| Some(Schedule { number: 0, steps, responses, interleavings: None })))
+    Ok(match responses {
+        Ok(responses) => Stalled::Held(Schedule { number, steps, responses, interleavings: None }),
+        Err(reason) => Stalled::NotFollowed(reason),
+    })
 }
 
 /// The rest of a run, once the first request is held.

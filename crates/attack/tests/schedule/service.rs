@@ -34,6 +34,8 @@ pub(crate) enum Order {
     MutexLater,
     /// As `ConditionalUpdate`; the ledger is written after the response.
     LateInsert,
+    /// As `ConditionalUpdate`; for every second object a worker's statement comes first, which no quiet phase has shown.
+    AfterWorker,
     /// One insertion, after a pause in which no task of the whole process gets on.
     Starved,
 }
@@ -117,14 +119,21 @@ impl Service {
                 drop(guard);
                 status
             }
-            Order::ReadThenWrite | Order::ForUpdate | Order::ConditionalUpdate | Order::LateInsert => {
+            Order::ReadThenWrite
+            | Order::ForUpdate
+            | Order::ConditionalUpdate
+            | Order::LateInsert
+            | Order::AfterWorker => {
                 let client = self.take();
+                let is_second = code.ends_with(['0', '2', '4', '6', '8']);
+                if self.order == Order::AfterWorker && tag == 0 && is_second {
+                    let beat = with_code(tag, &code, "INSERT INTO heartbeat (code) VALUES ('CODE')");
+                    client.simple_query(&beat).await?;
+                }
                 let status = match self.order {
                     Order::ReadThenWrite => read_then_write(&client, tag, &code, "").await,
                     Order::ForUpdate => read_then_write(&client, tag, &code, " FOR UPDATE").await,
-                    _ => {
-                        conditional_update(&client, tag, &code, self.order == Order::ConditionalUpdate).await
-                    }
+                    _ => conditional_update(&client, tag, &code, self.order != Order::LateInsert).await,
                 };
                 if self.order == Order::LateInsert && matches!(status, Ok(200)) {
                     tokio::spawn(async move {
