@@ -44,6 +44,11 @@ pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
         .collect()
 }
 
+/// Its model has more edges than those of all others together.
+pub(crate) fn is_large(trial: &str) -> bool {
+    ["consume-last", "atomic-commit-lease-keyed"].iter().any(|name| trial.ends_with(&format!("::{name}")))
+}
+
 /// A caller who repeats its request makes two attempts.
 fn model(name: &str) -> Model {
     let flow = flow(name);
