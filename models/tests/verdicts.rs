@@ -148,21 +148,28 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
         BUILT_IN.iter().map(|flow| flow.name).collect::<Vec<_>>()
     );
     for (name, states, edges) in COUNTS {
-        for threads in [1, 2] {
+        for threads in if is_slow(name) { 2..=2 } else { 1..=2 } {
             let report = report(name, threads);
             assert_eq!((report.states, report.edges), (states, edges), "{name}, ours, {threads} threads");
             assert_eq!(report.cut_off, None);
         }
         // One thread of stateright's takes half of the time of all of these: the slow tier has it.
         for threads in if cfg!(feature = "slow") { 1..=2 } else { 2..=2 } {
-            assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
+            if !is_slow(name) {
+                assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
+            }
         }
     }
 }
 
+/// Its model has more states than all others together. In the fast tier it is explored once, by our explorer.
+fn is_slow(name: &str) -> bool {
+    name == "consume-last" && !cfg!(feature = "slow")
+}
+
 #[test]
 fn stateright_finds_the_same_safety_properties_broken() {
-    for (name, expected) in BROKEN {
+    for (name, expected) in BROKEN.into_iter().filter(|(name, _)| !is_slow(name)) {
         let explored = explored(name, 2);
         for property in Property::MODELLED.iter().filter(|property| !property.is_inevitable()) {
             let is_broken = expected.iter().any(|(known, _)| known == property);
@@ -173,7 +180,7 @@ fn stateright_finds_the_same_safety_properties_broken() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    for flow in BUILT_IN {
+    for flow in BUILT_IN.iter().filter(|flow| !is_slow(flow.name)) {
         assert_eq!(report(flow.name, 1).judgements, report(flow.name, 2).judgements, "{}", flow.name);
     }
 }
