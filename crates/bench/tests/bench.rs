@@ -235,7 +235,8 @@ fn an_interrupted_run_removes_its_files_and_says_that_it_is_not_complete() {
     let folder = folder();
     let temp = folder.path().join("temp");
     fs::create_dir(&temp).expect("a folder");
-    let args = ["--store", "sqlite", "--time", "10m", "--clients", "2", "--out", "run.json"];
+    // There are several passes of this time, and the approvals of each are created before it.
+    let args = ["--store", "sqlite", "--time", "20s", "--clients", "2", "--out", "run.json"];
     let mut bench = command(folder.path(), &args)
         .env("TMPDIR", &temp)
         .stdout(Stdio::piped())

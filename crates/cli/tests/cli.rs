@@ -265,7 +265,7 @@ fn a_property_named_before_the_flow_gets_a_hint() {
 
 #[test]
 fn a_counterexample_is_drawn() {
-    let s11 = countersign(&["show", "consume-last", "S11"]);
+    let s11 = countersign(&["show", "consume-last", "S11", "--callers", "2"]);
     assert_eq!(code(&s11), 0);
     assert_snapshot!("show_s11", stdout(&s11));
     assert_snapshot!(
