@@ -17,7 +17,7 @@ const SEEDS: u64 = 30_000;
 /// All of these, where nothing else may be found. In the fast tier fewer are enough for the orders whose violations are
 /// frequent.
 fn every_seed(flow: &str) -> u64 {
-    if SLOW || flow == "lease-unfenced" { SEEDS } else { 6_000 }
+    if SLOW || flow == "lease-unfenced" { SEEDS } else { 3_000 }
 }
 
 fn known_bad(bad: Bad) -> Vec<KnownBad> {
