@@ -120,6 +120,7 @@ impl<S: Store + Operations + 'static> Instance<S> {
             channel: Arc::new(channel),
             public_url: public_url.into(),
             retries,
+            reached: Arc::default(),
             poll: workers.poll,
             wakeups: Arc::clone(&wakeups),
             health: Arc::clone(&health),

@@ -1,18 +1,26 @@
 //! The notifier: loops that take notices from the outbox, send each operator their link, and try again what failed.
 //!
 //! Delivery is at least once: after a crash between sending and recording it, the link is sent again under the same
-//! Message-ID or webhook id. The link and its token are in the notification and nowhere else: in no log and in no error.
+//! Message-ID or webhook id. A retry leaves out the approvers that this process has reached. The link and its token are in
+//! the notification and nowhere else: in no log and in no error.
 
 mod mail;
 mod notification;
 mod webhook;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 pub use mail::{Folder, NoSuchServer, Sender, Smtp, is_address};
 pub use notification::Notification;
 use tracing::{info, warn};
+use uuid::Uuid;
 pub use webhook::{EVENT_TYPE, InvalidWebhook, Webhook};
 
 use super::{
@@ -25,7 +33,10 @@ use super::{
     workers::LONGEST_LOOK,
 };
 use crate::http::Metrics;
-use countersign::store::{Ids, Notice, NoticeState, Operations, StoreError, TokenHash};
+use countersign::{
+    protocol::Timestamp,
+    store::{Ids, Notice, NoticeState, Operations, StoreError, TokenHash},
+};
 
 /// Which way a link takes.
 #[derive(Clone, Debug)]
@@ -96,6 +107,30 @@ impl Retries {
     }
 }
 
+/// The approvers that this process has reached, and the end of the window, for each approval whose notice is to be tried
+/// again.
+#[derive(Debug, Default)]
+pub struct Reached(Mutex<BTreeMap<Uuid, (Timestamp, BTreeSet<String>)>>);
+
+impl Reached {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<Uuid, (Timestamp, BTreeSet<String>)>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn has(&self, approval: Uuid, approver: &str) -> bool {
+        self.with(|all| all.get(&approval).is_some_and(|(_, reached)| reached.contains(approver)))
+    }
+
+    fn add(&self, approval: Uuid, expires_at: Timestamp, approver: String) {
+        self.with(|all| all.entry(approval).or_insert((expires_at, BTreeSet::new())).1.insert(approver));
+    }
+
+    /// Also drops what a decision has made obsolete: its notices never come back.
+    fn forget(&self, approval: Uuid, now: Timestamp) {
+        self.with(|all| all.retain(|id, (expires_at, _)| *id != approval && *expires_at > now));
+    }
+}
+
 /// A notifier, with all that it works with.
 pub struct Notifier<S> {
     /// The store of the notices.
@@ -110,6 +145,8 @@ pub struct Notifier<S> {
     pub public_url: Arc<str>,
     /// Retries after failures.
     pub retries: Retries,
+    /// The approvers that a retry leaves out.
+    pub reached: Arc<Reached>,
     /// The longest pause between two looks for a notice of another instance.
     pub poll: Duration,
     /// Wakes it.
@@ -131,6 +168,7 @@ impl<S> Clone for Notifier<S> {
             channel,
             public_url,
             retries,
+            reached,
             poll,
             wakeups,
             health,
@@ -144,6 +182,7 @@ impl<S> Clone for Notifier<S> {
             channel: Arc::clone(channel),
             public_url: Arc::clone(public_url),
             retries: *retries,
+            reached: Arc::clone(reached),
             poll: *poll,
             wakeups: Arc::clone(wakeups),
             health: Arc::clone(health),
@@ -216,6 +255,7 @@ impl<S: Operations + 'static> Notifier<S> {
             }
         };
         match self.store.settle_notice(notice, state).await {
+            Ok(true) if state == NoticeState::Done => self.reached.forget(approval, notice.now),
             Ok(true) => {}
             Ok(false) => warn!(%approval, "another notifier has the notice: the link may be sent twice"),
             Err(error) => warn!(%approval, %error, "the link may be sent twice"),
@@ -239,19 +279,33 @@ impl<S: Operations + 'static> Notifier<S> {
         let known: Vec<_> =
             links.iter().map(|(link, approver)| (TokenHash::of(link), approver.clone())).collect();
         self.store.put_links(approval.id, &known).await.map_err(Trouble::Store)?;
+        let mut missing = 0;
         for (place, (link, approver)) in links.into_iter().enumerate() {
-            let notification = Notification::new(&notice.record, (place, approver), &self.public_url, link);
-            within(PATIENCE, self.channel.send(&notification)).await?;
+            if self.reached.has(approval.id, &approver) {
+                continue;
+            }
+            // Each further delivery may take its full time limit.
+            if missing > 0 && self.stop.reached(Phase::Draining) {
+                missing += 1;
+                continue;
+            }
+            let notification =
+                Notification::new(&notice.record, (place, approver.clone()), &self.public_url, link);
+            match within(PATIENCE, self.channel.send(&notification)).await {
+                Ok(()) => self.reached.add(approval.id, approval.expires_at, approver),
+                Err(error) => {
+                    missing += 1;
+                    warn!(approval = %approval.id, %approver, %error, "an approver was not reached");
+                }
+            }
         }
-        Ok(count)
+        if missing == 0 { Ok(count) } else { Err(Trouble::NotReached { missing, count }) }
     }
 }
 
-async fn within(patience: Duration, sent: impl Future<Output = Result<(), NotSent>>) -> Result<(), Trouble> {
-    match tokio::time::timeout(patience, sent).await {
-        Ok(sent) => sent.map_err(Trouble::NotSent),
-        Err(_) => Err(Trouble::NotSent(NotSent("it took too long".to_owned()))),
-    }
+async fn within(patience: Duration, sent: impl Future<Output = Result<(), NotSent>>) -> Result<(), NotSent> {
+    let in_time = tokio::time::timeout(patience, sent).await;
+    in_time.unwrap_or_else(|_| Err(NotSent("it took too long".to_owned())))
 }
 
 /// Why a notice is not done.
@@ -262,8 +316,8 @@ enum Trouble {
     NoRecipient,
     /// The store does not say whether the link is good.
     Store(StoreError),
-    /// A retry may succeed.
-    NotSent(NotSent),
+    /// A retry may reach the others.
+    NotReached { missing: usize, count: usize },
 }
 
 impl fmt::Display for Trouble {
@@ -272,7 +326,9 @@ impl fmt::Display for Trouble {
             Self::TooLate => f.write_str("the approval's window has passed"),
             Self::NoRecipient => f.write_str("the requester is the only operator"),
             Self::Store(error) => error.fmt(f),
-            Self::NotSent(not_sent) => not_sent.fmt(f),
+            Self::NotReached { missing, count } => {
+                write!(f, "{missing} of {count} approvers were not reached")
+            }
         }
     }
 }

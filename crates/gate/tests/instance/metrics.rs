@@ -161,6 +161,7 @@ async fn a_link_that_comes_too_late() {
         channel: Arc::new(parts.channel),
         public_url: parts.public_url.into(),
         retries: parts.retries,
+        reached: Arc::default(),
         poll,
         wakeups: Arc::default(),
         health: Arc::default(),

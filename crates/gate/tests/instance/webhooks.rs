@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     log,
-    platform::{OPERATOR, Platform, REQUESTER, dry_run, until},
+    platform::{OPERATOR, Platform, REQUESTER, dry_run, operators, until},
 };
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -43,22 +43,25 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     (answer.unwrap_or(StatusCode::NO_CONTENT), [("location", "/elsewhere")], body)
 }
 
-#[tokio::test]
-async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
-    let platform = Platform::new();
+/// A receiver with these answers, and then 204; what it received.
+async fn receiver(answers: &[StatusCode]) -> (Channel, mpsc::UnboundedReceiver<(HeaderMap, Bytes)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/hook", listener.local_addr().expect("it has one"));
-    let answers = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TEMPORARY_REDIRECT].into();
-    let (sender, mut received) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
+    let answers = answers.iter().copied().collect();
     let receiver = Receiver { answers: Arc::new(Mutex::new(answers)), received: sender };
     let router = Router::new().route("/hook", post(receive)).with_state(receiver);
     tokio::spawn(async move { axum::serve(listener, router).await });
-
     let webhook = Webhook::new(&url, SECRET, "https://gate.example.com", Arc::new(SystemClock));
-    let instance = Instance::start(Parts {
-        channel: Channel::Webhook(webhook.expect("it is safe")),
-        ..platform.parts(dry_run(std::time::Duration::ZERO))
-    });
+    (Channel::Webhook(webhook.expect("it is safe")), received)
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
+    let platform = Platform::new();
+    let (channel, mut received) =
+        receiver(&[StatusCode::INTERNAL_SERVER_ERROR, StatusCode::TEMPORARY_REDIRECT]).await;
+    let instance = Instance::start(Parts { channel, ..platform.parts(dry_run(std::time::Duration::ZERO)) });
     let approval = platform.requested().await.approval;
     until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
     instance.stop().await;
@@ -85,4 +88,34 @@ async fn a_webhook_is_signed_and_tried_again_until_it_is_taken() {
     let log = log::of_this_thread();
     assert!(log.contains("500 Internal Server Error") && log.contains("307 Temporary Redirect"), "{log}");
     assert!(!log.contains(&token), "{log}");
+}
+
+#[tokio::test]
+async fn an_approver_who_cannot_be_reached_withholds_no_link_and_the_others_get_it_once() {
+    let platform = Platform::new();
+    let bad = StatusCode::INTERNAL_SERVER_ERROR;
+    let good = StatusCode::NO_CONTENT;
+    let (channel, mut received) = receiver(&[bad, good, good, bad, good]).await;
+    let approvers = ["gone@example.com", OPERATOR, "more@example.com"];
+    let parts = platform.parts(dry_run(std::time::Duration::ZERO));
+    parts.operators.store(Arc::new(operators(&approvers)));
+    let metrics = parts.metrics.clone();
+    let instance = Instance::start(Parts { channel, ..parts });
+    let approval = platform.requested().await.approval;
+    until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
+    instance.stop().await;
+    let mut sent = Vec::new();
+    while let Ok((headers, body)) = received.try_recv() {
+        let event: Value = serde_json::from_slice(&body).expect("JSON");
+        let id = headers["webhook-id"].to_str().expect("text").to_owned();
+        sent.push((id, event["data"]["recipients"][0].as_str().expect("an address").to_owned()));
+    }
+    let expected = [("", 0), ("-2", 1), ("-3", 2), ("", 0), ("", 0)];
+    assert_eq!(sent, expected.map(|(place, at)| (format!("{approval}{place}"), approvers[at].to_owned())));
+    let text = metrics.text();
+    for series in ["notices_total{outcome=\"failed\"} 2\n", "notices_total{outcome=\"sent\"} 1\n"] {
+        assert!(text.contains(series), "{series}: {text}");
+    }
+    let log = log::of_this_thread();
+    assert!(log.contains("gone@example.com") && log.contains("1 of 3 approvers were not reached"), "{log}");
 }
