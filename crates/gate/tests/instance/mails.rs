@@ -73,6 +73,23 @@ async fn each_approver_gets_a_mail_that_says_who_asks_for_what_with_a_link_of_th
 }
 
 #[tokio::test]
+async fn a_mail_names_the_variables_and_vault_keys_that_change_and_shows_no_value() {
+    let platform = Platform::with_values();
+    let instance = Instance::start(parts(&platform, operators(&[OPERATOR])));
+    let approval = platform.requested().await.approval;
+    let mail = mail(&platform, approval).await;
+    instance.stop().await;
+    let change = "changed: set to the value in staging";
+    for (kind, name) in [("variable ", "MODE"), ("variable ", "DB"), ("vault key", "DB_PASSWORD")] {
+        let (text, cell) =
+            (format!("    {kind} {name}  ({change})\r\n"), format!("{name} <code></code> {change}"));
+        let html = format!(">{}</th><td>{cell}</td>", kind.trim());
+        assert!(mail.contains(&text) && mail.contains(&html), "{text}{html} should be in\n{mail}");
+    }
+    assert!(!mail.contains("hunter"), "{mail}");
+}
+
+#[tokio::test]
 async fn characters_that_hide_or_reorder_text_are_marked_in_a_mail() {
     let platform = Platform::new();
     let image = Some("shop\u{202e}1:pohs".to_owned());

@@ -40,6 +40,7 @@ pub(crate) struct Platform {
     pub(crate) ids: Arc<SecretIds>,
     pub(crate) folder: TempDir,
     pub(crate) source: Uuid,
+    pub(crate) copy_vault: bool,
 }
 
 impl Platform {
@@ -60,7 +61,18 @@ impl Platform {
             expose: true,
         }];
         let source = store.seed_stack(TEAM, "shop", environment("staging"), services, EnvVars::new());
-        Self { store, ids, folder: tempfile::tempdir().expect("a folder"), source }
+        Self { store, ids, folder: tempfile::tempdir().expect("a folder"), source, copy_vault: false }
+    }
+
+    /// With a source that has a variable and a vault key, whose values begin with `hunter`.
+    pub(crate) fn with_values() -> Self {
+        let platform = Self::new();
+        let variables = [("MODE", "hunter1"), ("DB", "vault:DB_PASSWORD")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let (staging, services) = (environment("staging"), platform.store.stacks(TEAM)[0].services.clone());
+        let source = platform.store.seed_stack(TEAM, "bank", staging.clone(), services.to_vec(), variables);
+        platform.store.seed_vault(TEAM, staging, "DB_PASSWORD", "hunter2");
+        Self { source, copy_vault: true, ..platform }
     }
 
     pub(crate) fn path(&self, name: &str) -> String {
@@ -75,7 +87,7 @@ impl Platform {
             team: TEAM,
             binding,
             requested_by: REQUESTER.into(),
-            payload: Payload { source: self.source, name: None, copy_vault: false },
+            payload: Payload { source: self.source, name: None, copy_vault: self.copy_vault },
             key: None,
         };
         let requested = self.store.request_approval(&ask).await.expect("it answers");

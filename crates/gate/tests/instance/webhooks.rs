@@ -119,3 +119,24 @@ async fn an_approver_who_cannot_be_reached_withholds_no_link_and_the_others_get_
     let log = log::of_this_thread();
     assert!(log.contains("gone@example.com") && log.contains("1 of 3 approvers were not reached"), "{log}");
 }
+
+#[tokio::test]
+async fn a_webhook_names_the_variables_and_vault_keys_that_change_and_shows_no_value() {
+    let platform = Platform::with_values();
+    let (channel, mut received) = receiver(&[]).await;
+    let instance = Instance::start(Parts { channel, ..platform.parts(dry_run(std::time::Duration::ZERO)) });
+    platform.requested().await;
+    let (_, body) = received.recv().await.expect("it came");
+    instance.stop().await;
+    let event: Value = serde_json::from_slice(&body).expect("JSON");
+    let changed = |kind, name| json!({"kind": kind, "name": name, "value": "", "change": "changed: set to the value in staging"});
+    let service = json!({"kind": "service", "name": "web", "value": "shop:1, port 80, reachable from outside", "change": "new"});
+    let changes = [
+        service,
+        changed("variable", "DB"),
+        changed("variable", "MODE"),
+        changed("vault key", "DB_PASSWORD"),
+    ];
+    assert_eq!(event["data"]["changes"], json!(changes));
+    assert!(!event.to_string().contains("hunter"), "{event}");
+}
