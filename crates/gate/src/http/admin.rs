@@ -2,7 +2,11 @@
 //!
 //! Administrators belong to one team: another team's approvals are not found.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    body::HttpBody,
+    extract::{Request, State},
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
@@ -11,6 +15,8 @@ use uuid::Uuid;
 
 use super::{
     App, Backend, Problem,
+    bodies::Body,
+    decisions::{DecisionBody, reason_of},
     extract::{Parameters, Segments, id},
     openapi::{GiveUpRefusals, ListRefusals, RejectRefusals},
     problem::Code,
@@ -21,7 +27,7 @@ use super::{
 use countersign::{
     protocol::{Refusal, Status, Timestamp},
     service::Deployer,
-    store::{Decision, DeployLog, Place, Query},
+    store::{Decision, DeployLog, Named, PersonalDecision, Place, Query, Verdict},
 };
 
 /// Which of the team's approvals.
@@ -81,12 +87,13 @@ pub(super) async fn list<B: Backend, D: Deployer + 'static>(
     }))
 }
 
-/// Rejects a pending approval.
+/// Rejects a pending approval. The body may be left out.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/promotions/{id}/reject",
     tag = "admin",
     params(("id" = String, Path)),
+    request_body = Option<DecisionBody>,
     responses((status = 200, body = RejectedView, description = "Rejected"), RejectRefusals),
     security(("bearer" = [])),
 )]
@@ -94,16 +101,22 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
     State(app): State<App<B, D>>,
     Administrator(session): Administrator,
     Segments(approval): Segments<String>,
+    request: Request,
 ) -> Result<Json<RejectedView>, Problem> {
     let approval = id(&approval).ok_or_else(|| Problem::new(Code::InvalidId))?;
-    let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
+    let (team, by) = (session.team, session.person()?.to_owned());
+    let body = match request.body().is_end_stream() {
+        true => None,
+        false => Body::take(request, &app, "application/json").await?.parse()?,
+    };
+    let reason = reason_of(body)?;
     let mine = app.clone();
-    let team = session.team;
-    let decided = app
-        .detached(
-            async move { mine.store().decide(Decision::Administrator { team, approval, by: &by }).await },
-        )
-        .await??;
+    let work = async move {
+        let (about, verdict) = (Named::OfTeam { team, approval }, Verdict::Reject);
+        let decision = PersonalDecision { about, verdict, by: &by, reason: reason.as_deref() };
+        mine.store().decide(Decision::Person(decision)).await
+    };
+    let decided = app.detached(work).await??;
     match decided {
         Ok(record) => {
             app.metrics().transition(Some(Status::Pending), record.approval.status);
@@ -135,8 +148,7 @@ pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
     Segments(approval): Segments<String>,
 ) -> Result<Json<GivenUpView>, Problem> {
     let approval = id(&approval).ok_or_else(|| Problem::new(Code::InvalidId))?;
-    let by = session.email.clone().unwrap_or_else(|| "administrator".to_owned());
-    let (mine, team) = (app.clone(), session.team);
+    let (mine, team, by) = (app.clone(), session.team, session.person()?.to_owned());
     app.detached(async move {
         let store = mine.store();
         let record = store.approval(team, approval).await?.ok_or_else(|| Problem::new(Code::NotFound))?;

@@ -50,10 +50,11 @@ impl Reason {
         env: &Environment,
         change: String,
     ) -> Result<(), Problem> {
-        let by = session.email.as_deref().unwrap_or("administrator");
+        let by = session.email.as_deref().unwrap_or_default();
         match admit_change(env, change, by, session.admin, self.0)? {
             Admitted::Open => Ok(()),
             Admitted::AfterEvent(event) => {
+                let by = session.person()?;
                 tracing::warn!(team = %session.team, %env, by, "an administrator changes a protected environment directly");
                 Ok(app.store().break_glass(session.team, event).await?)
             }

@@ -67,6 +67,13 @@ decisions! {
     revoke "/api/v1/approvals/{id}/revoke" Revoke;
 }
 
+/// The reason that a decision's body gives.
+pub(super) fn reason_of(body: Option<DecisionBody>) -> Result<Option<String>, Problem> {
+    let reason = body.and_then(|body| body.reason);
+    reason.as_ref().map_or(Ok(()), |reason| checked_text("reason", reason, LONGEST_REASON))?;
+    Ok(reason)
+}
+
 async fn decide<B: Backend, D: Deployer + 'static>(
     app: App<B, D>,
     session: Session,
@@ -76,7 +83,7 @@ async fn decide<B: Backend, D: Deployer + 'static>(
 ) -> Result<Json<DecidedView>, Problem> {
     let (team, approval) = (session.team, Request::parse_approval_id(id)?);
     let record = app.store().approval(team, approval).await?.ok_or(Refusal::APPROVAL_NOT_FOUND)?;
-    let by = session.email.filter(|email| !email.is_empty()).ok_or(Refusal::MISSING_EMAIL)?;
+    let by = session.person()?.to_owned();
     let requester = &record.approval.requested_by;
     if app.settings().forbid_self_approval && verdict == Verdict::Approve && same_mailbox(&by, requester) {
         return Err(Problem::new(Code::SelfApprovalForbidden));
@@ -85,8 +92,7 @@ async fn decide<B: Backend, D: Deployer + 'static>(
     if !is_administrator && !app.tenants().may_decide(team, requester, &by) {
         return Err(Problem::new(Code::NotAnApprover));
     }
-    let DecisionBody { reason } = body.parse()?;
-    reason.as_ref().map_or(Ok(()), |reason| checked_text("reason", reason, LONGEST_REASON))?;
+    let reason = reason_of(Some(body.parse()?))?;
     let mine = app.clone();
     let work = async move {
         let about = Named::OfTeam { team, approval };

@@ -105,7 +105,8 @@ const WITH_BODY: &[&str] = &[
     "invalid_env",
     "env_look_alike",
 ];
-const PROTECTED: &[&str] = &["protected_environment", "admin_required", "invalid_break_glass"];
+const PROTECTED: &[&str] =
+    &["protected_environment", "admin_required", "invalid_break_glass", "missing_email"];
 const WITH_KEY: &[&str] = &["invalid_idempotency_key", "idempotency_key_reused", "idempotency_key_in_flight"];
 const ADMISSION: &[&str] = &[
     "plan_required",
@@ -174,10 +175,12 @@ refusals! {
     ]];
     /// Of giving up on a deploy.
     GiveUpRefusals = [ANY, WITH_SESSION, [
-        "admin_required", "invalid_id", "not_found", "approval_not_executed", "deploy_ended",
+        "admin_required", "invalid_id", "missing_email", "not_found", "approval_not_executed", "deploy_ended",
     ]];
     /// Codes of a rejection.
-    RejectRefusals = [ANY, WITH_SESSION, ["admin_required", "invalid_id", "not_found", "not_pending"]];
+    RejectRefusals = [ANY, WITH_SESSION, WITH_BODY, [
+        "admin_required", "invalid_id", "missing_email", "not_found", "not_pending",
+    ]];
     /// Codes of the approval's page.
     PageRefusals (true) = [ANY, ["not_found", "approval_gone", "lookup_failed"]];
     /// Codes of a decision on it.

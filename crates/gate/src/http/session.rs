@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{App, Backend, IdentityProvider, Problem, problem::Code};
 use countersign::{
-    protocol::Timestamp,
+    protocol::{Refusal, Timestamp},
     service::{Caller, Deployer},
     store::{Plan, Team},
 };
@@ -272,6 +272,11 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller { plan: self.plan, email: self.email.as_deref() }
+    }
+
+    /// The name that a decision or a direct change is recorded under. Without one it is refused.
+    pub(super) fn person(&self) -> Result<&str, Refusal> {
+        self.email.as_deref().filter(|email| !email.is_empty()).ok_or(Refusal::MISSING_EMAIL)
     }
 }
 

@@ -168,6 +168,37 @@ async fn only_approvers_approve_and_administrators_reject_and_revoke_too() {
 }
 
 #[tokio::test]
+async fn what_an_administrator_does_is_done_by_name() {
+    let gate = gate();
+    let (used, pending) = (gate.approved().await, gate.requested().await);
+    assert_eq!(gate.send(gate.promote(Some(used))).await.status, 202);
+    let on = |approval, what| format!("/api/v1/admin/promotions/{approval}/{what}");
+    let calls = || {
+        let variables = format!("/api/v1/stacks/{}/env", gate.slug);
+        let change = Call::new("PATCH", &variables).json(&json!({"A": "b"})).header("break-glass", "INC-1");
+        [Call::new("POST", &on(pending, "reject")), Call::new("POST", &on(used, "give-up")), change]
+    };
+    for email in [None, Some(String::new())] {
+        for call in calls() {
+            let nameless = bearer(&Claims { admin: true, email: email.clone(), ..claims() });
+            assert_eq!(gate.send(call.by(&nameless)).await.problem(), (400, "missing_email".to_owned()));
+        }
+    }
+    assert_eq!(audit(&gate, pending).await.len(), 1);
+    let reject = |body: Value| Call::new("POST", &on(pending, "reject")).json(&body);
+    for body in [json!({"reason": ""}), json!({"why": "so"})] {
+        assert_eq!(gate.send(reject(body).by(&admin())).await.problem(), (400, "invalid_body".to_owned()));
+    }
+    for call in [reject(json!({"reason": "not on a Friday"}))].into_iter().chain(calls().into_iter().skip(1))
+    {
+        let answer = gate.send(call.by(&admin())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let expected = event("rejected", "admin@example.com", "session", "not on a Friday");
+    assert_eq!(audit(&gate, pending).await[1], expected);
+}
+
+#[tokio::test]
 async fn a_no_that_comes_too_late_is_its_persons_rejection() {
     let gate = gate();
     let (pending, swept) = (gate.requested().await, gate.requested().await);
