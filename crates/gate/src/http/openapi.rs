@@ -182,12 +182,12 @@ refusals! {
         "admin_required", "invalid_id", "missing_email", "not_found", "not_pending",
     ]];
     /// Codes of the approval's page.
-    PageRefusals (true) = [ANY, ["not_found", "approval_gone", "lookup_failed"]];
+    PageRefusals (true) = [ANY, ["not_found", "not_an_approver", "approval_gone", "lookup_failed"]];
     /// Codes of a decision on it.
     DecisionRefusals (true) = [ANY, [
         "not_found", "approval_gone", "lookup_failed", "store_failed", "invalid_body",
         "body_too_large", "unsupported_media_type", "body_too_slow", "unauthorized", "cross_site",
-        "self_approval_forbidden", "approval_not_approved",
+        "self_approval_forbidden", "not_an_approver", "approval_not_approved",
     ]];
     /// Codes of the probes.
     ProbeRefusals = [ANY];

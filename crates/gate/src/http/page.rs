@@ -115,7 +115,7 @@ pub(super) async fn show_page<B: Backend, D: Deployer + 'static>(
     _: Limited,
     Segments(token): Segments<String>,
 ) -> Result<Html<String>, Problem> {
-    let record = find(&app, &token).await?;
+    let (record, _) = find(&app, &token).await?;
     // By this instance's clock, and only to be shown: the decision is judged by the store's.
     let is_open = record.approval.validity(app.now()) == Validity::Valid;
     if !matches!(record.approval.status, Status::Pending | Status::Approved) || !is_open {
@@ -179,13 +179,12 @@ pub(super) async fn decide<B: Backend, D: Deployer + 'static>(
         return Err(Problem::new(Code::CrossSite));
     }
     let headers = request.headers().clone();
-    let record = find(&app, &token).await?;
+    let (record, approver) = find(&app, &token).await?;
     let form = Body::take(request, &app, "application/x-www-form-urlencoded").await?;
     let (verdict, reason) = decision_of(form.bytes())?;
     if app.settings().forbid_self_approval && verdict == Verdict::Approve {
         refuse_requester(&app, &headers, &record)?;
     }
-    let approver = app.store().approver_of_link(&token).await?;
     let (mine, link) = (app.clone(), token.clone());
     let decided = app
         .detached(async move {
@@ -271,7 +270,7 @@ pub(super) async fn show_result<B: Backend, D: Deployer + 'static>(
     _: Limited,
     Segments(token): Segments<String>,
 ) -> Result<Html<String>, Problem> {
-    let record = find(&app, &token).await?;
+    let (record, _) = find(&app, &token).await?;
     let (title, mut text) = told(&record);
     let events = app.store().audit(record.approval.id).await?;
     if let Some(event) = decision(&events) {
@@ -304,12 +303,18 @@ fn told(record: &ApprovalRecord) -> (&'static str, String) {
     }
 }
 
-/// The link's approval.
+/// The link's approval, and whose link it is. The link of a former approver is refused.
 async fn find<B: Backend, D: Deployer + 'static>(
     app: &App<B, D>,
     token: &str,
-) -> Result<ApprovalRecord, Problem> {
-    Ok(app.store().approval_by_token(token).await?.ok_or(Refusal::NOT_FOUND)?)
+) -> Result<(ApprovalRecord, Option<String>), Problem> {
+    let record = app.store().approval_by_token(token).await?.ok_or(Refusal::NOT_FOUND)?;
+    let approver = app.store().approver_of_link(token).await?;
+    let (team, requester) = (record.approval.team, &record.approval.requested_by);
+    if approver.as_ref().is_some_and(|by| !app.tenants().may_decide(team, requester, by)) {
+        return Err(Problem::new(Code::NotAnApprover));
+    }
+    Ok((record, approver))
 }
 
 /// Name of the source, or its id if it has been deleted.

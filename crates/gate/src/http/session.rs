@@ -117,7 +117,7 @@ pub trait TenantPolicy: Send + Sync {
         true
     }
 
-    /// True if this person may decide with a session about what `requester` requests.
+    /// True if this person may decide, with a session or a link, about what `requester` requests.
     fn may_decide(&self, _team: Uuid, _requester: &str, _person: &str) -> bool {
         false
     }

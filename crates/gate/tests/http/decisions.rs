@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use countersign::{
     protocol::Status,
     store::{Operations, Plan, Team, TokenHash},
@@ -20,7 +21,7 @@ const ALICE: &str = "alice@example.com";
 const BOB: &str = "bob@example.com";
 
 /// Alice and Bob approve.
-struct Approvers(Operators);
+struct Approvers(ArcSwap<Operators>);
 
 impl TenantPolicy for Approvers {
     fn terms(&self, team: Uuid, claimed: Option<Plan>) -> Team {
@@ -28,14 +29,21 @@ impl TenantPolicy for Approvers {
     }
 
     fn may_decide(&self, team: Uuid, requester: &str, person: &str) -> bool {
-        self.0.may_decide(team, requester, person)
+        self.0.load().may_decide(team, requester, person)
     }
 }
 
+fn approvers(addresses: &[&str]) -> Operators {
+    let everywhere = addresses.iter().map(|&address| address.to_owned()).collect();
+    Operators { everywhere, ..Operators::default() }
+}
+
 fn gate() -> Gate {
-    let everywhere = [ALICE, BOB].map(str::to_owned).to_vec();
-    let operators = Operators { everywhere, ..Operators::default() };
-    Gate::with(|parts| parts.tenants = Arc::new(Approvers(operators)))
+    gate_with(&Arc::new(Approvers(ArcSwap::from_pointee(approvers(&[ALICE, BOB])))))
+}
+
+fn gate_with(approvers: &Arc<Approvers>) -> Gate {
+    Gate::with(|parts| parts.tenants = approvers.clone())
 }
 
 fn session(email: &str) -> String {
@@ -199,6 +207,26 @@ async fn what_an_administrator_does_is_done_by_name() {
 }
 
 #[tokio::test]
+async fn the_link_of_a_former_approver_neither_shows_nor_decides() {
+    let operators = Arc::new(Approvers(ArcSwap::from_pointee(approvers(&[ALICE, BOB]))));
+    let gate = gate_with(&operators);
+    let approval = gate.requested().await;
+    let (alice, bob) = (link(&gate, approval, ALICE).await, link(&gate, approval, BOB).await);
+    operators.0.store(Arc::new(approvers(&[BOB])));
+    for path in [alice.clone(), format!("{alice}/result")] {
+        let shown = gate.send(Call::new("GET", &path).header("accept", "text/html")).await;
+        assert_eq!(shown.status, 403, "{path}");
+        assert!(shown.text.contains("<h1>Not an approver</h1>"), "{}", shown.text);
+    }
+    for form in ["decision=approve", "decision=reject"] {
+        assert_eq!(by_link(&gate, &alice, form).await.problem(), (403, "not_an_approver".to_owned()));
+    }
+    assert_eq!(by_link(&gate, &bob, "decision=approve").await.status, 303);
+    let revoked = by_link(&gate, &alice, "decision=revoke").await;
+    assert_eq!(revoked.problem(), (403, "not_an_approver".to_owned()));
+}
+
+#[tokio::test]
 async fn a_no_that_comes_too_late_is_its_persons_rejection() {
     let gate = gate();
     let (pending, swept) = (gate.requested().await, gate.requested().await);
@@ -229,10 +257,8 @@ async fn a_no_that_comes_too_late_is_its_persons_rejection() {
 async fn the_requester_does_not_approve_with_a_session_where_self_approval_is_forbidden() {
     const REQUESTER: &str = "dev@example.com";
     let gate = |forbid_self_approval| {
-        let everywhere = [REQUESTER, ALICE].map(str::to_owned).to_vec();
-        let operators = Operators { everywhere, ..Operators::default() };
         Gate::with(|parts| {
-            parts.tenants = Arc::new(Approvers(operators));
+            parts.tenants = Arc::new(Approvers(ArcSwap::from_pointee(approvers(&[REQUESTER, ALICE]))));
             parts.settings = Settings { forbid_self_approval, ..Settings::default() };
         })
     };

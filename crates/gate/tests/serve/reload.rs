@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    process::{Server, TEAM, Workplace, ask_as, bearer, eventually},
+    process::{Server, TEAM, Workplace, agent, ask_as, bearer, decide, eventually},
     promote::shop,
     signer::Signer,
 };
@@ -40,6 +40,10 @@ impl Running {
 
     /// The recipient of the link of a new request.
     fn recipient(&self) -> String {
+        self.recipient_and_link().0
+    }
+
+    fn recipient_and_link(&self) -> (String, String) {
         let shop = shop(&self.server);
         let path = format!("/api/v1/stacks/{shop}/promote");
         let (status, body) = self.server.post(&path, &json!({ "to": "production" }));
@@ -48,7 +52,7 @@ impl Running {
         let file = self.workplace.path("mail").join(format!("{approval}.eml"));
         let mail = eventually(|| fs::read_to_string(&file).ok());
         let to = mail.lines().find_map(|line| line.strip_prefix("To: ")).expect("a recipient");
-        to.to_owned()
+        (to.to_owned(), self.workplace.link(approval))
     }
 }
 
@@ -78,6 +82,18 @@ fn operators_and_tenants_apply_from_then_on_and_the_log_names_what_needs_a_resta
     assert_eq!(promote.0, 402, "the tenant's plan: {}", promote.1);
     running.reload(&tenant.replace("free", "pro"), READ);
     assert_eq!(running.recipient(), "own@example.com");
+}
+
+#[test]
+fn the_link_of_a_removed_operator_neither_shows_nor_decides() {
+    let running = Running::with("operators = [\"one@example.com\"]\n");
+    let (_, link) = running.recipient_and_link();
+    let shown = || agent().get(&link).call().expect("it answers").status().as_u16();
+    assert_eq!(shown(), 200);
+    running.reload("operators = [\"two@example.com\"]\n", READ);
+    assert_eq!((shown(), decide(&link, "approve"), decide(&link, "reject")), (403, 403, 403));
+    running.reload("operators = [\"two@example.com\", \"One@example.com\"]\n", READ);
+    assert_eq!((shown(), decide(&link, "approve"), decide(&link, "revoke")), (200, 303, 303));
 }
 
 #[test]
