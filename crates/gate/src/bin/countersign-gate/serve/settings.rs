@@ -568,3 +568,6 @@ fn http_settings(
         grace: time(&table.grace, defaults.grace),
     })
 }
+
+#[cfg(test)]
+mod tests;
