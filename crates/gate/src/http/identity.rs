@@ -6,7 +6,7 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use jsonwebtoken::{
     jwk::{Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
+use tracing::warn;
 
 use super::Claims;
 
@@ -94,6 +95,20 @@ impl IdentityProvider {
         let keys = read(&self.settings.jwks)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
+    }
+
+    /// Reads its keys again every five minutes, because it replaces them without notice. Does not end.
+    pub async fn keep_fresh(self: Arc<Self>) {
+        const PAUSE: Duration = Duration::from_secs(300);
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let provider = Arc::clone(&self);
+            match tokio::task::spawn_blocking(move || provider.refresh()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "the keys of the identity provider stay as they are"),
+                Err(error) => warn!(%error, "reading the keys of the identity provider was interrupted"),
+            }
+        }
     }
 
     /// The claims of a token with this header that the provider has signed. Their times are the caller's to judge.

@@ -46,7 +46,8 @@ pub struct Claims {
     pub admin: bool,
     /// The end of the token's validity, in seconds since the Unix epoch.
     pub exp: u64,
-    /// The beginning of the token's validity, in seconds since the Unix epoch; none: immediately.
+    /// The beginning of the token's validity, in seconds since the Unix epoch; none: immediately. A token is good up to 60 s
+    /// earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
     /// Time of issue. Of two tokens without it the one with the longer validity counts as later.
@@ -145,6 +146,9 @@ impl TenantPolicy for ByPlan {
     }
 }
 
+/// How far an issuer's clock may be ahead of this instance's. The end of a token has no leeway.
+const LEEWAY_S: u64 = 60;
+
 /// Tells good tokens from others.
 pub(super) struct Sessions {
     /// By their ids, the newest first.
@@ -217,7 +221,7 @@ impl Sessions {
         }
         let claims = self.verified(token.trim())?;
         let now_s = now.0 / 1000;
-        let is_good = now_s < claims.exp && claims.nbf.is_none_or(|from| from <= now_s);
+        let is_good = now_s < claims.exp && claims.nbf.is_none_or(|from| from <= now_s + LEEWAY_S);
         // A store may be unable to keep what no address has in it.
         let is_text = claims.email.as_ref().is_none_or(|email| !email.contains(char::is_control));
         (is_good && is_text).then_some(claims)

@@ -1,6 +1,6 @@
 //! Whose bearer tokens are accepted: those of earlier secrets, and those of an identity provider.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use countersign_gate::http::{IdentityProvider, IdentitySettings, mint};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -69,6 +69,8 @@ async fn a_token_of_the_identity_provider_needs_its_key_its_issuer_and_this_audi
             200
         );
         let now_s = OPENS.0 / 1000;
+        let ahead = issued(|claims| claims["nbf"] = json!(now_s + 60));
+        assert_eq!(status(&gate, &signer.sign(&ahead)).await, 200, "its clock is ahead");
         let bad = [
             issued(|claims| claims["iss"] = json!("https://id.example.org")),
             issued(|claims| claims["aud"] = json!("another")),
@@ -76,7 +78,7 @@ async fn a_token_of_the_identity_provider_needs_its_key_its_issuer_and_this_audi
             issued(|claims| drop(claims.as_object_mut().expect("an object").remove("aud"))),
             issued(|claims| drop(claims.as_object_mut().expect("an object").remove("exp"))),
             issued(|claims| claims["exp"] = json!(now_s)),
-            issued(|claims| claims["nbf"] = json!(now_s + 1)),
+            issued(|claims| claims["nbf"] = json!(now_s + 61)),
         ];
         for claims in &bad {
             assert_eq!(status(&gate, &signer.sign(claims)).await, 401, "{claims}");
@@ -147,4 +149,36 @@ async fn a_key_of_the_provider_that_is_for_another_purpose_verifies_nothing() {
         }
         assert_eq!(status(&gate, &signs.sign(&issued(|_| ()))).await, 200, "{member}: {value}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_the_provider_are_read_again_every_five_minutes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, new) = (Signer::ec(folder.path(), "old"), Signer::ec(folder.path(), "new"));
+    let file = folder.path().join("jwks.json");
+    let publish = |signer: &Signer| {
+        fs::write(&file, json!({ "keys": [signer.public()] }).to_string()).expect("a file");
+    };
+    publish(&old);
+    let jwks = file.display().to_string();
+    let settings = IdentitySettings { issuer: ISSUER.to_owned(), audience: AUDIENCE.to_owned(), jwks };
+    let provider = Arc::new(IdentityProvider::open(settings).expect("it has a key"));
+    let gate = Gate::with(|parts| parts.identity = Some(Arc::clone(&provider)));
+    let good = async || {
+        let token = issued(|_| ());
+        (status(&gate, &old.sign(&token)).await, status(&gate, &new.sign(&token)).await)
+    };
+    tokio::spawn(provider.keep_fresh());
+    publish(&new);
+    tokio::time::sleep(Duration::from_secs(299)).await;
+    assert_eq!(good().await, (200, 401));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(good().await, (401, 200));
+    // After a failure, too.
+    fs::write(&file, "no JSON").expect("a file");
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(good().await, (401, 200));
+    publish(&old);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(good().await, (200, 401));
 }

@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use countersign_gate::{
@@ -14,7 +13,6 @@ use countersign_gate::{
     },
 };
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tracing::warn;
 
 use super::{Listeners, settings::Settings};
 use countersign_terminal::BadInput;
@@ -79,7 +77,7 @@ impl Gate {
         app.wake_with(Arc::clone(&instance.wakeups));
         app.ready_with(Arc::clone(&instance.health));
         if let Some(identity) = settings.identity {
-            tokio::spawn(keep_fresh(identity));
+            tokio::spawn(identity.keep_fresh());
         }
         let (shutdown, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
@@ -115,20 +113,6 @@ impl Gate {
     pub(crate) async fn close(self) {
         let _ = self.shutdown.send(());
         let _ = self.running.await;
-    }
-}
-
-/// Reads the keys of the identity provider again and again: it replaces them without notice.
-async fn keep_fresh(identity: Arc<http::IdentityProvider>) {
-    const PAUSE: Duration = Duration::from_secs(300);
-    loop {
-        tokio::time::sleep(PAUSE).await;
-        let identity = Arc::clone(&identity);
-        match tokio::task::spawn_blocking(move || identity.refresh()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the keys of the identity provider stay as they are"),
-            Err(error) => warn!(%error, "reading the keys of the identity provider was interrupted"),
-        }
     }
 }
 
