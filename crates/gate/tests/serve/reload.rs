@@ -1,6 +1,13 @@
 //! SIGHUP: what can be replaced in a running server is replaced, and the log names the rest.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -55,6 +62,9 @@ impl Running {
         (to.to_owned(), self.workplace.link(approval))
     }
 }
+
+/// Reached only if the server hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const READ: &str = "the configuration was read again";
 
@@ -170,6 +180,39 @@ fn a_new_secret_needs_a_restart_and_is_not_logged() {
     let said = eventually(|| Some(read()).filter(|said| said.contains("need a restart")));
     assert!(said.contains("settings=the content of a secret file"), "{said}");
     assert!(!said.contains("earlier secret"), "{said}");
+}
+
+#[test]
+fn a_configuration_that_takes_long_to_read_delays_no_stop() {
+    let workplace = Workplace::new();
+    let secret = workplace.path("earlier");
+    workplace.write("earlier", "an earlier secret, and a long one");
+    let config = workplace.write("gate.toml", "earlier_secret_files = [\"earlier\"]\n");
+    let server = workplace.serve(&["--store", "memory", "--config", &config]);
+    fs::remove_file(&secret).expect("it is there");
+    assert!(Command::new("mkfifo").arg(&secret).status().expect("mkfifo").success());
+    server.signal(Signal::HUP);
+    // Opening it waits until the server reads it, and nothing is written while it is open.
+    let (opened, reading) = mpsc::channel();
+    thread::spawn(move || opened.send(File::options().write(true).open(secret)));
+    let _unwritten = reading.recv_timeout(PATIENCE).expect("it is read").expect("it is there");
+    let (ended, stopped) = mpsc::channel();
+    thread::spawn(move || ended.send(server.stopped(Signal::TERM)));
+    let (exit, log) = stopped.recv_timeout(PATIENCE).expect("it stops");
+    assert_eq!(exit, Some(0), "{log}");
+}
+
+#[test]
+fn a_secret_that_others_may_read_is_a_line_of_the_log() {
+    let workplace = Workplace::new();
+    workplace.write("earlier", "an earlier secret, and a long one");
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(workplace.path("earlier"), readable).expect("it is there");
+    let config = "earlier_secret_files = [\"earlier\"]\n";
+    let running = Running::within(workplace, config);
+    let log = running.reload(config, READ);
+    assert!(log.contains(" WARN ") && log.contains("may read the secret in earlier"), "{log}");
+    assert!(!log.contains("WARNING"), "{log}");
 }
 
 #[test]

@@ -37,11 +37,15 @@ use countersign_terminal::{BadInput, Exit, print_error, print_line};
 /// Time limit for flushing the log.
 const TIME_TO_FLUSH: Duration = Duration::from_secs(1);
 
+/// Time limit for work that blocks a thread.
+const TIME_TO_END: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
     secrets::hide_process();
     let config = Config::of(args)?;
     let mut settings = Settings::of(args, &config)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let exit = runtime.block_on(async {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
         let store = open::open(&settings.store, ids.clone()).await?;
@@ -55,24 +59,25 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
         if let Some(probes) = gate.probes {
             print_line!("probes on http://{probes}");
         }
-        let exit = loop {
-            tokio::select! {
-                () = signals.wait() => {
-                    info!("it was asked to stop");
-                    gate.close().await;
-                    break Exit::Expected;
-                }
-                () = gate.failed() => {
-                    // It cannot work without its listener: the process supervisor starts another one.
-                    error!("the server has ended without being asked to");
-                    break Exit::Unexpected;
-                }
-                () = reload.asked() => reload.read_again().await,
+        let exit = tokio::select! {
+            () = signals.wait() => {
+                info!("it was asked to stop");
+                gate.close().await;
+                Exit::Expected
             }
+            () = gate.failed() => {
+                // It cannot work without its listener: the process supervisor starts another one.
+                error!("the server has ended without being asked to");
+                Exit::Unexpected
+            }
+            never = reload.whenever_asked() => match never {},
         };
         log.flush_within(TIME_TO_FLUSH);
         Ok(exit)
-    })
+    });
+    // Dropped, it would wait for a configuration that is still being read.
+    runtime.shutdown_timeout(TIME_TO_END);
+    exit
 }
 
 pub(crate) fn check(args: &ServeArgs) -> Result<Exit, BadInput> {

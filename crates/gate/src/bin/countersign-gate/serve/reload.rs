@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again. What can be replaced is, and the log names what needs a restart.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, future::pending, sync::Arc};
 
 use countersign_gate::{http::IdentityProvider, instance::system_clock::Secret};
 use countersign_terminal::BadInput;
@@ -38,16 +38,17 @@ impl Reload {
         })
     }
 
-    /// Waits for the signal.
-    pub(crate) async fn asked(&mut self) {
-        // `None` would mean that no signal can come any more.
-        if self.hang_up.recv().await.is_none() {
-            std::future::pending::<()>().await;
+    /// Reads the configuration again at each signal.
+    pub(crate) async fn whenever_asked(&mut self) -> Infallible {
+        while self.hang_up.recv().await.is_some() {
+            self.read_again().await;
         }
+        // No signal can come any more.
+        pending().await
     }
 
     /// Applies all of a valid configuration that can be, and nothing of an invalid one.
-    pub(crate) async fn read_again(&self) {
+    async fn read_again(&self) {
         let (args, identity) = (Arc::clone(&self.args), self.identity.clone());
         // The keys of the identity provider may come over the network.
         let read = tokio::task::spawn_blocking(move || {

@@ -5,8 +5,9 @@ use std::{env, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use countersign_gate::instance::system_clock::Secret;
 use countersign_terminal::{BadInput, print_error};
+use tracing::warn;
 
-use super::values;
+use super::{logging, values};
 
 /// The credential's name: `LoadCredential=countersign-secret:/etc/countersign/secret`.
 const CREDENTIAL: &str = "countersign-secret";
@@ -26,10 +27,10 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, BadInput> {
     };
     let metadata = path.metadata().map_err(|error| refused(&error.to_string()))?;
     if metadata.permissions().mode() & READABLE_BY_ALL != 0 {
-        print_error!(
-            "WARNING: every user of this machine may read the secret in {} (chmod o-r)",
-            path.display()
-        );
+        let danger =
+            format!("every user of this machine may read the secret in {} (chmod o-r)", path.display());
+        // Standard error may block. Before the log begins, that delays only the start.
+        if logging::has_begun() { warn!("{danger}") } else { print_error!("WARNING: {danger}") }
     }
     let length = metadata.len();
     if length > LONGEST {
