@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the tests need in addition to the Rust toolchain: PostgreSQL, Chromium, spin and z3 from Debian's packages,
-# schemathesis and selenium from PyPI, tla-checker from crates.io. Prints the folder that has the programs of the last two.
+# Installs what the tests need in addition to the Rust toolchain: PostgreSQL, sqlite3, Chromium, spin and z3 from Debian's
+# packages, schemathesis and selenium from PyPI, tla-checker from crates.io. Prints the folder that has the programs of the last two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 missing=()
 [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing+=(postgresql)
 command -v pgbench > /dev/null || missing+=(postgresql-contrib)
+command -v sqlite3 > /dev/null || missing+=(sqlite3)
 command -v chromium > /dev/null || missing+=(chromium)
 command -v chromedriver > /dev/null || missing+=(chromium-driver)
 command -v valgrind > /dev/null || missing+=(valgrind)

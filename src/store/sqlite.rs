@@ -184,6 +184,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 10, name: "fair_order", sql: include_str!("sqlite/migrations/0010_fair_order.sql") },
     Migration { version: 11, name: "lists", sql: include_str!("sqlite/migrations/0011_lists.sql") },
+    Migration { version: 12, name: "restorable", sql: include_str!("sqlite/migrations/0012_restorable.sql") },
 ];
 
 /// The statements of a strategy, if it means anything in SQLite.
@@ -233,6 +234,7 @@ mod tests {
                 "057bd083de2882a8f8b9cb0383f53c304899024cfc4da403c349ac44979f01da",
                 "4aaec527d86f2646ef1e11a7d48b2b3ddb18c370a9be8e1b87c05e9be6b1f212",
                 "19b8197c0300a31fd095777e4cf4a9ade83be9fa88eceaea64017d8d08f8a4de",
+                "be2d23dde571b30ac1a85bc3470c3789125ca36fb3d4ce3fe863acbf2e748167",
             ],
         );
     }

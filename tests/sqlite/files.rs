@@ -100,7 +100,11 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     let clock = Arc::new(HandClock::at(OPENS));
     let theirs = dir.path().join("theirs.db");
     let raw = Connection::open(&theirs).expect("a new one");
-    raw.execute_batch("CREATE TABLE approvals (a)").expect("nothing fails");
+    // The names are ours, and the tables are not.
+    let tables = "CREATE TABLE approvals (a); CREATE TABLE teams (id); CREATE TABLE consumptions (id);
+        CREATE TABLE migrations (version INTEGER PRIMARY KEY NOT NULL, name TEXT NOT NULL, applied_at INTEGER NOT NULL);
+        INSERT INTO migrations VALUES (1, 'initial', 0)";
+    raw.execute_batch(tables).expect("nothing fails");
     drop(raw);
     let text = dir.path().join("notes.txt");
     std::fs::write(&text, "not a database, and longer than a page's header would be".repeat(10))

@@ -4,6 +4,7 @@ mod archive;
 mod contract;
 mod crash;
 mod disk_full;
+mod dump;
 mod files;
 mod group_commit;
 mod platform;

@@ -132,6 +132,10 @@ mod tests {
         assert!(matches!(nothing, Ok(None)), "{nothing:?}");
         assert_eq!(files(folder.path()).len(), 0);
         let path = made(folder.path(), MIGRATIONS);
+        let restored = SqliteStore::pending_migrations(&path);
+        assert!(matches!(restored, Ok(Some(0))), "a dump has no application's id: {restored:?}");
+        let file = Connection::open(&path).expect("it is there");
+        file.pragma_update(None, "application_id", 1).expect("nothing fails");
         let theirs = SqliteStore::pending_migrations(path);
         assert!(matches!(theirs, Err(OpenError::NotOurs)), "{theirs:?}");
     }
