@@ -80,6 +80,7 @@ claims! {
     }
     clock {
         after_a_clock_reset_a_dead_workers_job_is_ready_in_the_time_of_a_lease,
+        after_a_clock_reset_a_dead_workers_job_is_ready_though_others_are_waiting,
         after_a_clock_reset_a_live_worker_keeps_its_job,
         after_a_clock_reset_links_are_sent_in_the_time_of_a_pause,
         after_a_clock_reset_keys_and_leases_are_free_in_the_time_of_a_lease,

@@ -102,8 +102,10 @@ impl Transaction for CutLeases {
     }
 
     async fn run<S: Session>(&self, session: &mut S) -> Result<Done<()>, SqlError> {
+        // `state <> 'done'` is for the index.
         const CUT: &str = "UPDATE jobs SET leased_until = countersign_now() + leased_for \
-                           WHERE state = 'leased' AND leased_until > countersign_now() + leased_for";
+                           WHERE state <> 'done' AND state = 'leased' \
+                           AND leased_until > countersign_now() + leased_for";
         session.execute(CUT, &[]).await.map(|_| Done::Commit(()))
     }
 }

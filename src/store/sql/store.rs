@@ -180,11 +180,9 @@ impl<E: Engine> Leases for SqlStore<E> {
 
 impl<E: Engine> Outbox for SqlStore<E> {
     async fn lease_job(&self, lease_ms: u64) -> Result<Option<Lease>, StoreError> {
-        let leased = self.engine.perform(LeaseJob { lease_ms }).await?;
-        if leased.is_none() {
-            self.engine.perform(CutLeases).await?;
-        }
-        Ok(leased)
+        // First: after the clock was set back, a dead worker's job must not wait until the queue is empty.
+        self.engine.perform(CutLeases).await?;
+        self.engine.perform(LeaseJob { lease_ms }).await
     }
 
     async fn renew_lease(&self, lease: &Lease, lease_ms: u64) -> Result<bool, StoreError> {

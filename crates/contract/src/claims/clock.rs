@@ -5,8 +5,8 @@ use countersign::{
     store::{APPROVAL_LEASE_MS, Claim, Leased, Leases, Notice, NoticeState, Operations, Outbox},
 };
 
-use super::outbox::executed;
-use crate::world::{TEAM, World, later};
+use super::outbox::{executed, executed_into};
+use crate::world::{TEAM, World, environment, later};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -37,6 +37,23 @@ pub(super) async fn after_a_clock_reset_a_dead_workers_job_is_ready_in_the_time_
     assert_eq!(lease().await, None);
     set_back_to(world, 1_000).await;
     let second = lease().await.expect("a whole lease has passed since");
+    assert!(second.approval == first.approval && second.fence > first.fence);
+}
+
+/// Also while every look for a job finds another one.
+pub(super) async fn after_a_clock_reset_a_dead_workers_job_is_ready_though_others_are_waiting(world: &World) {
+    begin(world).await;
+    let lease =
+        async || world.store().lease_job(1_000).await.expect("nothing fails").expect("there is a job");
+    executed(world).await;
+    let first = lease().await;
+    for name in ["qa", "canary"] {
+        executed_into(world, environment(name)).await;
+    }
+    set_back_to(world, 0).await;
+    assert_ne!(lease().await.approval, first.approval, "its worker may be alive");
+    set_back_to(world, 1_000).await;
+    let second = lease().await;
     assert!(second.approval == first.approval && second.fence > first.fence);
 }
 
