@@ -21,7 +21,13 @@ mod session;
 mod task;
 mod writer;
 
-use std::{error::Error, fmt, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::engine::SqliteEngine;
 use super::{
@@ -142,6 +148,12 @@ impl SqlStore<SqliteEngine> {
         let file = consume_file(options.cas).ok_or(OpenError::NoSuchStrategy(options.cas))?;
         let consume = Consume::new(options.cas, file).map_err(OpenError::Statement)?;
         Self::open_with(path, clock, ids, options, consume)
+    }
+
+    /// The files of the database in this file that other users can read or write. [`SqliteStore::open`] takes them away
+    /// from these users if it may, and logs which.
+    pub fn open_to_others(path: impl AsRef<Path>) -> Vec<PathBuf> {
+        place::open_to_others(path.as_ref()).into_iter().map(|(file, _)| file).collect()
     }
 
     /// As [`SqliteStore::open`], with other statements: for tests which show that wrong ones are detected.

@@ -232,6 +232,32 @@ fn a_new_file_and_its_log_are_its_owners_alone() {
     assert!(modes.len() >= 2 && modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
 }
 
+/// Files of earlier versions may be open to others.
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_read_becomes_its_owners_alone() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("gate.db");
+    let first = Platform::at(&path, SqliteOptions::default());
+    let files = ["gate.db", "gate.db-wal", "gate.db-shm"].map(|name| dir.path().join(name));
+    for (file, mode) in files.iter().zip([0o644, 0o666, 0o640]) {
+        fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("it is there");
+    }
+    assert_eq!(SqliteStore::open_to_others(&path), files);
+    let second = open(&path, &first.clock, SqliteOptions::default()).expect("it is there");
+    let modes = files.each_ref().map(|file| fs::metadata(file).expect("it is there").permissions().mode());
+    assert_eq!(modes.map(|mode| mode & 0o777), [0o600; 3]);
+    assert_eq!(SqliteStore::open_to_others(&path), Vec::<std::path::PathBuf>::new());
+    block_on(second.is_ready()).expect("it is open");
+    let theirs = dir.path().join("theirs.db");
+    Connection::open(&theirs).and_then(|raw| raw.execute_batch("CREATE TABLE a (a)")).expect("a new one");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o644)).expect("it is there");
+    assert!(open(&theirs, &first.clock, SqliteOptions::default()).is_err());
+    let mode = fs::metadata(&theirs).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "another program's stays as it is");
+}
+
 /// A clock that panics on demand.
 struct Breakable {
     clock: HandClock,

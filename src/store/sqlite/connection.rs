@@ -14,7 +14,7 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, functions::FunctionFlags,
 };
 
-use super::{Durability, MIGRATIONS, OpenError, SqliteOptions, SqliteStore};
+use super::{Durability, MIGRATIONS, OpenError, SqliteOptions, SqliteStore, place};
 use crate::store::{Clock, sql};
 
 /// Says in a file's header whose it is: "CSGN".
@@ -44,11 +44,14 @@ impl Timed {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         if !is_in_memory(path) {
-            make_private(path);
+            create_private(path);
         }
         let mut writer = Self::with_clock(Connection::open_with_flags(path, flags)?, clock, options)?;
         if !is_ours(&mut writer.connection)? {
             return Err(OpenError::NotOurs);
+        }
+        if !is_in_memory(path) {
+            place::make_private(path);
         }
         let connection = &writer.connection;
         // Applies to a new file only. A commit writes whole pages, though it changes few bytes of each.
@@ -116,7 +119,7 @@ impl Timed {
 
 /// Makes a file that only its owner can read, where there is none. SQLite gives the log and the index the same mode. Where
 /// this fails, SQLite says why.
-fn make_private(path: &Path) {
+fn create_private(path: &Path) {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::warn;
+
 use crate::store::{Replaced, StoreError};
 
 /// Where a database is: its file, its log and its index.
@@ -32,17 +34,57 @@ impl FileId {
     }
 }
 
+/// The database's file, its log and its index, after following links.
+fn files_of(database: &Path) -> io::Result<[PathBuf; 3]> {
+    let database = database.canonicalize()?;
+    Ok(["", "-wal", "-shm"].map(|end| {
+        let mut file = database.clone().into_os_string();
+        file.push(end);
+        file.into()
+    }))
+}
+
+/// The files that other users can read or write, with their permissions.
+#[cfg(unix)]
+pub(super) fn open_to_others(database: &Path) -> Vec<(PathBuf, fs::Permissions)> {
+    use std::os::unix::fs::PermissionsExt;
+    let open = |file: PathBuf| {
+        let permissions = fs::metadata(&file).ok()?.permissions();
+        (permissions.mode() & 0o077 != 0).then_some((file, permissions))
+    };
+    files_of(database).into_iter().flatten().filter_map(open).collect()
+}
+
+#[cfg(not(unix))]
+pub(super) fn open_to_others(_: &Path) -> Vec<(PathBuf, fs::Permissions)> {
+    Vec::new()
+}
+
+/// Takes the files of an earlier version away from other users.
+pub(super) fn make_private(database: &Path) {
+    for (file, permissions) in open_to_others(database) {
+        #[cfg(unix)]
+        let permissions = {
+            use std::os::unix::fs::PermissionsExt;
+            fs::Permissions::from_mode(permissions.mode() & 0o700)
+        };
+        let changed = fs::set_permissions(&file, permissions);
+        let file = file.display();
+        match changed {
+            Ok(()) => warn!(%file, "other users could read or write the file, and cannot any more"),
+            Err(error) => warn!(%file, %error, "other users can read or write the file (chmod go= it)"),
+        }
+    }
+}
+
 impl Place {
     /// The files of an open database.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize()?;
         let mut files = Vec::new();
-        for end in ["", "-wal", "-shm"] {
-            let mut file = path.clone().into_os_string();
-            file.push(end);
+        for (place, file) in files_of(path)?.into_iter().enumerate() {
             match fs::metadata(&file) {
-                Ok(metadata) => files.push((file.into(), FileId::of(&metadata))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !end.is_empty() => {}
+                Ok(metadata) => files.push((file, FileId::of(&metadata))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && place > 0 => {}
                 Err(error) => return Err(error),
             }
         }

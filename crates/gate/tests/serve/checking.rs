@@ -1,13 +1,17 @@
 //! `check`: it says whether all of it would work, and leaves everything as it was.
 
 use std::{
-    collections::BTreeSet, ffi::OsString, fs, net::TcpListener, os::unix::fs::PermissionsExt,
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Command,
 };
 
 use rustix::process::Signal;
 
-use crate::process::{SECRET, Workplace, bare, postgresql, refusal, stdout, with_descriptors};
+use crate::process::{SECRET, Server, Workplace, bare, postgresql, refusal, stdout, with_descriptors};
 
 /// The report about this store, if the configuration is valid.
 fn checked(workplace: &Workplace, store: &str) -> String {
@@ -144,6 +148,42 @@ fn what_was_not_tried_and_what_goes_nowhere_is_named() {
         .expect("it is the test's");
     let said = String::from_utf8(gate.output().expect("it runs").stderr).expect("text");
     assert!(!said.contains("may read the secret"), "{said}");
+}
+
+/// Files of earlier versions are open to others.
+#[test]
+fn a_database_that_others_can_read_is_named_and_taken_away_from_them() {
+    const STORE: [&str; 2] = ["--store", "sqlite:gate.db"];
+    const OTHER_USER: u32 = 65_534;
+    let workplace = Workplace::new();
+    workplace.serve(&STORE).stopped(Signal::TERM);
+    let file = workplace.path("gate.db");
+    let mode = || fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+    let set = |path: &str, mode| {
+        fs::set_permissions(workplace.path(path), fs::Permissions::from_mode(mode))
+            .expect("it is the test's");
+    };
+    set("gate.db", 0o644);
+    let mut check = workplace.gate(&[&["check", "--listen", "127.0.0.1:0"], &STORE[..]].concat());
+    let said = String::from_utf8(check.output().expect("it runs").stderr).expect("text");
+    assert!(said.contains("WARNING: other users can read or write") && said.contains("gate.db"), "{said}");
+    assert_eq!(mode(), 0o644);
+    let (_, log) = workplace.serve(&STORE).stopped(Signal::TERM);
+    assert!(log.contains("other users could read or write the file") && log.contains("gate.db"), "{log}");
+    assert_eq!(mode(), 0o600);
+    let said = String::from_utf8(check.output().expect("it runs").stderr).expect("text");
+    assert!(!said.contains("other users"), "{said}");
+    if rustix::process::getuid().is_root() {
+        // Another user's file cannot be changed.
+        set("gate.db", 0o666);
+        set(".", 0o777);
+        let args = ["serve", "--listen", "127.0.0.1:0", "--mail-dir", "links"];
+        let mut gate = workplace.gate(&[&args, &STORE[..]].concat());
+        gate.uid(OTHER_USER);
+        let (_, log) = Server::start(gate).stopped(Signal::TERM);
+        assert!(log.contains("other users can read or write the file (chmod go= it)"), "{log}");
+        assert_eq!(mode(), 0o666);
+    }
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, BadInput> {
     let exit = runtime.block_on(async {
         warn_of_dangers(&settings).await?;
         let ids = Arc::new(SecretIds::new(&settings.secret));
-        let store = open::open(&settings.store, ids.clone()).await?;
         let log = logging::begin(settings.log)?;
+        let store = open::open(&settings.store, ids.clone()).await?;
         let listeners = Listeners::open(&settings).await?;
         descriptors::reserve(&mut settings)?;
         let mut signals = Signals::begin()?;

@@ -16,7 +16,7 @@ use super::{
     settings::{Settings, StoreSettings},
     values::{Listen, StoreAddress},
 };
-use countersign_terminal::{BadInput, print_line};
+use countersign_terminal::{BadInput, print_error, print_line};
 
 /// Says that it would, or what would not; what would be done to the store; and what was not tried.
 pub(crate) async fn check(mut settings: Settings) -> Result<(), BadInput> {
@@ -77,6 +77,12 @@ async fn store(settings: &StoreSettings) -> Result<Option<String>, BadInput> {
         folder(parent(path))
             .and_then(|()| can_be_written(path))
             .map_err(|error| open::no_file(address, &error))?;
+        for file in SqliteStore::open_to_others(path) {
+            print_error!(
+                "WARNING: other users can read or write {} (chmod go= it; a start does so if it may)",
+                file.display()
+            );
+        }
     }
     if *address == StoreAddress::Memory {
         return Ok(None);
