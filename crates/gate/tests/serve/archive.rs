@@ -1,8 +1,9 @@
 //! `archive` next to a server that runs: old approvals are lines of JSON, and gone; the others are served on.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     process::{Command, Output},
 };
 
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
+    disk::watched,
     process::{Server, Workplace, ask_as, bare, bearer, decide, eventually, postgresql, refusal},
     promote::{promote, requested, shop, target},
 };
@@ -143,6 +145,93 @@ fn an_archive_without_room_deletes_nothing() {
     assert_eq!(archive(&workplace, "90d", FILE).status.code(), Some(0));
     let archived = fs::read_to_string(workplace.path(FILE)).expect("text");
     assert_eq!(archived.lines().count(), old.len());
+}
+
+/// Makes copies of the only approval, so that there are 2 to the power of this.
+fn multiply(workplace: &Workplace, power: usize) {
+    const DOUBLE: &str = "CREATE TEMP TABLE more AS SELECT * FROM approvals;
+        UPDATE more SET id = randomblob(16), token_hash = randomblob(32), request_key = NULL;
+        INSERT INTO approvals SELECT * FROM more;
+        DROP TABLE more";
+    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
+    (0..power).for_each(|_| database.execute_batch(DOUBLE).expect("the schema is known"));
+}
+
+/// Ids of the approvals in the store.
+fn stored(workplace: &Workplace) -> BTreeSet<String> {
+    let database = Connection::open(workplace.path("gate.db")).expect("it is there");
+    let mut ids = database.prepare("SELECT lower(hex(id)) FROM approvals").expect("the schema is known");
+    let ids = ids.query_map([], |row| row.get(0)).expect("it can be read");
+    ids.map(|id| id.expect("text")).collect()
+}
+
+/// Ids of the approvals in an archive, and the number of lines that are cut off.
+fn archived(workplace: &Workplace) -> (BTreeSet<String>, usize) {
+    let (mut ids, mut cut) = (BTreeSet::new(), 0);
+    for line in fs::read_to_string(workplace.path(FILE)).expect("text").lines() {
+        match line.parse::<Value>() {
+            Ok(line) => drop(ids.insert(line["id"].as_str().expect("an id").replace('-', ""))),
+            Err(_) => cut += 1,
+        }
+    }
+    (ids, cut)
+}
+
+#[test]
+fn an_archive_that_is_killed_has_all_that_was_deleted_and_is_continued() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&STORE);
+    rejected(&workplace, &server);
+    server.stopped(Signal::TERM);
+    multiply(&workplace, 7);
+    age_by_100_days(&workplace, 128);
+    let all = stored(&workplace);
+    let args = [&["archive", "--older-than", "90d", "--output", FILE], &STORE[..]].concat();
+    let mut command = watched(&workplace, workplace.gate(&args));
+    // Of the second batch, which is written by then.
+    command.env("DISK_OF", format!("/{FILE}")).env("DISK_KILL_AT", "2");
+    assert_eq!(command.output().expect("it runs").status.signal(), Some(Signal::KILL.as_raw()));
+    // As after a loss of power: of what was not synced there is a part of a line.
+    let lines = fs::read(workplace.path(FILE)).expect("it was made");
+    let synced: usize = lines.split_inclusive(|byte| *byte == b'\n').take(64).map(<[u8]>::len).sum();
+    fs::write(workplace.path(FILE), &lines[..synced + 100]).expect("it is the test's");
+    let ((written, cut), left) = (archived(&workplace), stored(&workplace));
+    assert_eq!((cut, left.len()), (1, 64), "the first batch was deleted");
+    assert!(all.difference(&left).all(|id| written.contains(id)), "what was deleted is in the archive");
+    // The next line does not continue the one that was cut off.
+    assert_eq!(archive(&workplace, "90d", FILE).status.code(), Some(0));
+    assert_eq!((archived(&workplace), stored(&workplace).len()), ((all, 1), 0));
+}
+
+#[test]
+fn nothing_is_deleted_before_it_is_on_the_disk() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&STORE);
+    let old = rejected(&workplace, &server);
+    age_by_100_days(&workplace, 1);
+    fs::create_dir(workplace.path("archives")).expect("a folder");
+    workplace.write("fail", "");
+    let args = [&["archive", "--older-than", "90d"], &STORE[..]].concat();
+    let to_file = [&args[..], &["--output", "archives/a.ndjson"]].concat();
+    // The lines, the entry of the new file in its folder, and the lines again, by the shell's redirection.
+    for (args, redirected, fails) in
+        [(&to_file, None, "a.ndjson"), (&to_file, None, "archives"), (&args, Some("b.ndjson"), "b.ndjson")]
+    {
+        let mut command = watched(&workplace, workplace.gate(args));
+        command.env("DISK_OF", format!("/{fails}"));
+        if let Some(file) = redirected {
+            command.stdout(fs::File::create(workplace.path(file)).expect("a file"));
+        }
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{fails}: {said}");
+        assert!(said.contains("the archive cannot be written"), "{fails}: {said}");
+        assert_eq!(status_of(&server, &old), 200, "{fails}");
+    }
+    fs::remove_file(workplace.path("fail")).expect("it is there");
+    let output = workplace.gate(&args).output().expect("it runs");
+    assert_eq!(String::from_utf8(output.stdout).expect("text").lines().count(), 1, "into a pipe");
+    assert_eq!(status_of(&server, &old), 404);
 }
 
 #[test]

@@ -9,20 +9,24 @@ use crate::{
     promote::{promote, requested, shop},
 };
 
-/// A server whose syncs are counted.
-fn serve(workplace: &Workplace) -> Server {
+/// Counts the syncs of a command's files, and lets them fail.
+pub(crate) fn watched(workplace: &Workplace, mut command: Command) -> Command {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/disk.c");
     let shim = workplace.path("disk.so");
     let compiled =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).arg("-ldl").status();
     // SQLite itself is compiled by it.
     assert!(compiled.expect("there is a C compiler").success());
+    command.env("LD_PRELOAD", &shim).env("DISK", workplace.path("."));
+    command
+}
+
+/// A server whose syncs are counted.
+fn serve(workplace: &Workplace) -> Server {
     // No deploys: every sync belongs to a request.
     let config = workplace.write("gate.toml", "[workers]\npoll = \"1h\"\n[deployer]\ndry_run = \"1h\"\n");
     let args = ["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:gate.db", "--config", &config];
-    let mut gate = workplace.gate(&args);
-    gate.env("LD_PRELOAD", &shim).env("DISK", workplace.path("."));
-    Server::start(gate)
+    Server::start(watched(workplace, workplace.gate(&args)))
 }
 
 fn syncs(workplace: &Workplace) -> usize {

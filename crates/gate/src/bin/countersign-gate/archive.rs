@@ -2,8 +2,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -19,6 +19,7 @@ use crate::{
     args::ArchiveArgs,
     serve::{
         config::Config,
+        folders::parent,
         open::{self, Opened},
         runtime,
         settings::StoreSettings,
@@ -58,18 +59,22 @@ pub(crate) fn run(args: &ArchiveArgs) -> Result<Exit, BadInput> {
 }
 
 /// Where the lines go.
-enum Output {
-    Standard(io::Stdout),
-    File(File),
+struct Output {
+    file: File,
+    /// It is on a disk; a pipe or a terminal is not.
+    is_synced: bool,
 }
 
 impl Output {
     fn open(path: Option<&Path>) -> Result<Self, BadInput> {
-        let Some(path) = path else { return Ok(Self::Standard(io::stdout())) };
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-        file.map(Self::File).map_err(|error| {
+        let name = path.map_or("standard output".into(), |path| path.display().to_string());
+        let opened = path.map_or_else(standard_output, continued).and_then(|file| {
+            let is_synced = file.metadata()?.is_file();
+            Ok(Self { file, is_synced })
+        });
+        opened.map_err(|error| {
             BadInput::plain(
-                &format!("{}: the archive cannot be written: {error}", path.display()),
+                &format!("{name}: the archive cannot be written: {error}"),
                 "expected a file that can be made or appended to",
             )
         })
@@ -77,11 +82,30 @@ impl Output {
 
     /// Returns when the lines are written, and on the disk where this is a file.
     fn write(&mut self, lines: &str) -> io::Result<()> {
-        match self {
-            Self::Standard(output) => output.write_all(lines.as_bytes()).and_then(|()| output.flush()),
-            Self::File(file) => file.write_all(lines.as_bytes()).and_then(|()| file.sync_all()),
-        }
+        self.file.write_all(lines.as_bytes())?;
+        if self.is_synced { self.file.sync_all() } else { Ok(()) }
     }
+}
+
+fn standard_output() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// The file, to be appended to. A line that an earlier run left unfinished is ended.
+fn continued(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() {
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+        // A new file is found again after a loss of power once its folder is on the disk.
+        File::open(parent(path))?.sync_all()?;
+    }
+    Ok(file)
 }
 
 /// Writes and deletes one batch after another; how many approvals that were.

@@ -3,7 +3,7 @@
 mod check;
 pub(crate) mod config;
 mod descriptors;
-mod folders;
+pub(crate) mod folders;
 pub(crate) mod gate;
 mod logging;
 pub(crate) mod open;
