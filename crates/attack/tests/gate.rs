@@ -42,8 +42,9 @@ folder = "mail"
 [postgres]
 # The throwaway server does not sync.
 allow_data_loss = true
+statement_timeout = "800ms"
 [http]
-request_time = "5s"
+request_time = "1s"
 key_lease = "1s"
 [[tenant]]
 team = "6f1f4c1e-6f0e-4f5e-9d7b-1f2a3b4c5d6e"

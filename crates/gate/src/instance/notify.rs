@@ -85,8 +85,8 @@ pub struct Retries {
     pub first: Duration,
     /// Never longer than this.
     pub longest: Duration,
-    /// Time until another instance retries a notification whose sender crashed. It has to be longer than any
-    /// delivery takes, or the notification is sent twice.
+    /// Time until another instance retries a notification whose sender crashed. Each recipient's delivery has a whole one,
+    /// which has to be longer than any delivery takes, or the notification is sent twice.
     pub lease: Duration,
 }
 
@@ -101,6 +101,9 @@ impl Default for Retries {
 }
 
 impl Retries {
+    /// The shortest lease for mails and webhooks: a delivery ends in it, and the store has time to answer.
+    pub const SHORTEST_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(10));
+
     fn pause(&self, attempts: u32) -> Duration {
         let doubled = 1_u32.checked_shl(attempts).and_then(|factor| self.first.checked_mul(factor));
         doubled.unwrap_or(self.longest).min(self.longest)
@@ -195,8 +198,8 @@ impl<S> Clone for Notifier<S> {
 /// Number of concurrent notifications: one slow mail server must not delay every link.
 const AT_A_TIME: usize = 2;
 
-/// Time limit of a notification.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of one recipient's notification.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<S: Operations + 'static> Notifier<S> {
     /// Runs as many notifiers as may send concurrently, until the last one ends.
@@ -280,6 +283,8 @@ impl<S: Operations + 'static> Notifier<S> {
             links.iter().map(|(link, approver)| (TokenHash::of(link), approver.clone())).collect();
         self.store.put_links(approval.id, &known).await.map_err(Trouble::Store)?;
         let mut missing = 0;
+        // The first delivery has the lease with which the notice was taken.
+        let mut needs_renewal = false;
         for (place, (link, approver)) in links.into_iter().enumerate() {
             if self.reached.has(approval.id, &approver) {
                 continue;
@@ -289,6 +294,10 @@ impl<S: Operations + 'static> Notifier<S> {
                 missing += 1;
                 continue;
             }
+            if needs_renewal {
+                self.renew(notice).await?;
+            }
+            needs_renewal = true;
             let notification =
                 Notification::new(&notice.record, (place, approver.clone()), &self.public_url, link);
             match within(PATIENCE, self.channel.send(&notification)).await {
@@ -300,6 +309,13 @@ impl<S: Operations + 'static> Notifier<S> {
             }
         }
         if missing == 0 { Ok(count) } else { Err(Trouble::NotReached { missing, count }) }
+    }
+
+    /// The lease begins anew.
+    async fn renew(&self, notice: &Notice) -> Result<(), Trouble> {
+        let renewed = NoticeState::Due { after_ms: in_ms(self.retries.lease) };
+        let holds = self.store.settle_notice(notice, renewed).await.map_err(Trouble::Store)?;
+        if holds { Ok(()) } else { Err(Trouble::LeaseLost) }
     }
 }
 
@@ -316,6 +332,8 @@ enum Trouble {
     NoRecipient,
     /// The store does not say whether the link is good.
     Store(StoreError),
+    /// Another notifier has the notice.
+    LeaseLost,
     /// A retry may reach the others.
     NotReached { missing: usize, count: usize },
 }
@@ -326,6 +344,7 @@ impl fmt::Display for Trouble {
             Self::TooLate => f.write_str("the approval's window has passed"),
             Self::NoRecipient => f.write_str("the requester is the only operator"),
             Self::Store(error) => error.fmt(f),
+            Self::LeaseLost => f.write_str("another notifier has the notice"),
             Self::NotReached { missing, count } => {
                 write!(f, "{missing} of {count} approvers were not reached")
             }

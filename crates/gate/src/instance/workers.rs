@@ -57,6 +57,11 @@ impl WorkerSettings {
         (deploy * 3 / 2).max(Self::default().lease)
     }
 
+    /// The shortest lease with a store whose statements may take this long: eight tenths of it are for a renewal.
+    pub fn shortest_lease(statement: Duration) -> Duration {
+        (statement * 5 / 4).max(Duration::from_secs(1))
+    }
+
     /// The time that a deploy may take to clean up when it is ended: 2 s, or less where the last tenth of the lease is
     /// too short for it. A deploy that outlives its lease overlaps with the next one.
     pub fn time_to_clean_up(lease: Duration) -> Duration {

@@ -1,14 +1,15 @@
 //! Links by mail: content, recipients, and secrecy of the link.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use countersign::store::{Approvals, Decision, Ids, Notice, NoticeState, Operations, Service, Verdict};
 use countersign_gate::instance::{
     Instance, Parts,
-    notify::{Channel, Sender, Smtp},
+    notify::{Channel, Retries, Sender, Smtp},
     operators::{Operators, link_token},
     system_clock::{Secret, SecretIds},
+    workers::WorkerSettings,
 };
 use countersign_testkit::{Break, Breaking, Seed};
 use tokio::{
@@ -24,10 +25,7 @@ use crate::{
 };
 
 fn parts(platform: &Platform, operators: Operators) -> Parts<countersign::store::MemoryStore> {
-    Parts {
-        operators: Arc::new(ArcSwap::from_pointee(operators)),
-        ..platform.parts(dry_run(std::time::Duration::ZERO))
-    }
+    Parts { operators: Arc::new(ArcSwap::from_pointee(operators)), ..platform.parts(dry_run(Duration::ZERO)) }
 }
 
 async fn mail(platform: &Platform, approval: Uuid) -> String {
@@ -108,7 +106,7 @@ async fn a_link_is_sent_only_when_the_store_knows_it() {
     let platform = Platform::new();
     let store = Arc::new(Breaking::new(platform.store.clone()));
     store.break_next("put_links", Break::Fail, 1);
-    let parts = platform.parts_on(store.clone(), dry_run(std::time::Duration::ZERO));
+    let parts = platform.parts_on(store.clone(), dry_run(Duration::ZERO));
     let instance = Instance::start(parts);
     let approval = platform.requested().await.approval;
     instance.wakeups.wake_notifier();
@@ -270,6 +268,43 @@ fn a_mail_server_without_tls_has_to_be_asked_for_by_name() {
     ] {
         assert!(!connect(url), "{url}");
     }
+}
+
+/// A mail server that takes each mail after this long; what it took.
+async fn slow_server(listener: TcpListener, pause: Duration, taken: mpsc::UnboundedSender<String>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let taken = taken.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let _ = taken.send(converse(stream, false).await);
+        });
+    }
+}
+
+/// Several deliveries outlast a lease, and each has a whole one: the other notifier of the instance sends none again.
+#[tokio::test]
+async fn each_approver_gets_one_mail_though_all_deliveries_outlast_the_lease() {
+    const LEASE: Duration = Duration::from_secs(2);
+    let platform = Platform::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    let (sender, mut taken) = mpsc::unbounded_channel();
+    tokio::spawn(slow_server(listener, LEASE * 2 / 5, sender));
+    let from = Sender::parse("Gate <gate@example.com>").expect("an address");
+    let smtp = Smtp::connect(&format!("smtp://{address}?tls=none"), from).expect("a server");
+    let parts =
+        parts(&platform, operators(&[OPERATOR, REQUESTER, "third@example.com", "fourth@example.com"]));
+    let retries = Retries { lease: LEASE, ..parts.retries };
+    let workers = WorkerSettings { poll: Duration::from_millis(20), ..parts.workers };
+    let instance = Instance::start(Parts { channel: Channel::Smtp(smtp), retries, workers, ..parts });
+    platform.requested().await;
+    until(|| log::of_this_thread().contains("the link was sent").then_some(())).await;
+    instance.stop().await;
+    let mut mails = 0;
+    while taken.try_recv().is_ok() {
+        mails += 1;
+    }
+    assert_eq!(mails, 4);
 }
 
 /// The secret was changed before the link was sent.

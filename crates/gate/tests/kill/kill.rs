@@ -59,7 +59,11 @@ poll = "50ms"
 
 [http]
 page_requests_per_second = 100000
+request_time = "{LEASE_MS}ms"
 key_lease = "{LEASE_MS}ms"
+
+[postgres]
+statement_timeout = "800ms"
 
 [[tenant]]
 team = "{TEAM}"

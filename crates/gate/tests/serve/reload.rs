@@ -216,9 +216,33 @@ fn a_secret_that_others_may_read_is_a_line_of_the_log() {
 }
 
 #[test]
-fn a_lease_that_no_worker_can_renew_in_time_is_refused() {
+fn a_lease_that_is_too_short_for_what_it_protects_is_refused() {
+    const POSTGRES: &str = "postgres://127.0.0.1/gate";
+    const WEBHOOK: &str = "webhook = \"https://chat.example.com/hook\"\n\
+                           webhook_secret = \"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\"\n";
     let workplace = Workplace::new();
-    let config = workplace.write("gate.toml", "[workers]\nlease = \"900ms\"\n");
-    let said = workplace.refusal_of_check(&["--store", "memory", "--config", &config]);
-    assert!(said.contains("a lease of 900ms") && said.contains("at least 1s"), "{said}");
+    let refused = |store: &str, config: &str, parts: [&str; 2]| {
+        let config = workplace.write("gate.toml", config);
+        let said = workplace.refusal_of_check(&["--store", store, "--config", &config]);
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    };
+    refused("memory", "[workers]\nlease = \"900ms\"\n", ["a lease of 900ms", "at least 1s"]);
+    refused(POSTGRES, "[workers]\nlease = \"12s\"\n", ["a lease of 12s", "at least 12s 500ms: 80% of it"]);
+    let timeout = "[postgres]\nstatement_timeout = \"40s\"\n";
+    refused(POSTGRES, &format!("[workers]\nlease = \"49s\"\n{timeout}"), ["a lease of 49s", "at least 50s"]);
+    let config = format!("[notifier]\n{WEBHOOK}lease = \"35s\"\n");
+    refused("memory", &config, ["a lease of 35s", "at least 40s: a delivery may take 30s"]);
+    refused(
+        "memory",
+        "[http]\nkey_lease = \"29s\"\n",
+        ["a lease of 29s", "at least 30s: a request may run for http.request_time"],
+    );
+    // The defaults fit, and so do leases without a mail server or PostgreSQL.
+    let fits = "[notifier]\nlease = \"10ms\"\n[workers]\nlease = \"1s\"\n[http]\nrequest_time = \"2m\"\n";
+    let config = workplace.write("gate.toml", &format!("{fits}{timeout}"));
+    let args = ["check", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
+    let output = workplace.gate(&args).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -5,6 +5,7 @@ pub(crate) mod config;
 mod descriptors;
 pub(crate) mod folders;
 pub(crate) mod gate;
+mod leases;
 mod logging;
 pub(crate) mod open;
 mod reload;

@@ -89,7 +89,7 @@ pub(crate) struct NotifierTable {
     pub(crate) from: Option<Text<From>>,
     pub(crate) retry_after: Option<Text<Pause>>,
     pub(crate) retry_at_most_after: Option<Text<Pause>>,
-    pub(crate) lease: Option<Text<Pause>>,
+    pub(crate) lease: Option<Spanned<Text<Pause>>>,
 }
 
 /// Limits of the HTTP server.
@@ -104,7 +104,7 @@ pub(crate) struct HttpTable {
     pub(crate) max_connections: Option<NonZeroU32>,
     pub(crate) max_under_way: Option<NonZeroU32>,
     pub(crate) max_pending_approvals: Option<NonZeroU32>,
-    pub(crate) key_lease: Option<Text<Time>>,
+    pub(crate) key_lease: Option<Spanned<Text<Time>>>,
     pub(crate) page_requests_per_second: Option<NonZeroU32>,
     pub(crate) max_connections_per_address: Option<NonZeroU32>,
     pub(crate) max_requests_per_address: Option<NonZeroU32>,

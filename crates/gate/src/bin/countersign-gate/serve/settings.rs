@@ -17,18 +17,20 @@ use countersign_gate::{
     http::{self, Flows, IdentityProvider, IdentitySettings, TrustedHeader},
     instance::{
         deploy::{CommandLine, DeployMethod, DryRun},
-        notify::{Channel, Folder, InvalidWebhook, Retries, Sender, Smtp, Webhook},
+        notify::{Channel, Folder, InvalidWebhook, PATIENCE, Retries, Sender, Smtp, Webhook},
         operators::Operators,
         system_clock::{Secret, SystemClock},
         workers::WorkerSettings,
     },
 };
+use humantime::format_duration;
 use toml::Spanned;
 use uuid::Uuid;
 
 use super::{
     config::{Config, DeployerTable, File, HttpTable, IdentityTable, NotifierTable},
     folders::folder_or_its_parent,
+    leases::{lease, worker_lease},
     secrets,
     tenants::Tenants,
     users,
@@ -107,7 +109,8 @@ impl Settings {
             .map(|path| secrets::from_file(path))
             .collect::<Result<Vec<_>, _>>()?;
         let mut method = method(config, &[std::slice::from_ref(&secret), &earlier_secrets].concat())?;
-        let lease = worker_lease(config, &method)?;
+        let store = StoreSettings::of(args, config)?;
+        let lease = worker_lease(config, &store, &method)?;
         if let DeployMethod::Command(command) = &mut method {
             command.time_to_clean_up = WorkerSettings::time_to_clean_up(lease);
         }
@@ -117,7 +120,7 @@ impl Settings {
         let public_url =
             args.public_url.clone().or_else(|| file.public_url.as_ref().map(|Text(url)| url.clone()));
         Ok(Self {
-            store: StoreSettings::of(args, config)?,
+            store,
             listen: args
                 .listen
                 .clone()
@@ -195,29 +198,6 @@ impl NotifierSettings {
 
 fn time(value: &Option<Text<Time>>, default: Duration) -> Duration {
     value.as_ref().map_or(default, |Text(Time(time))| *time)
-}
-
-/// A worker renews its lease after a tenth of it, and has to hear of that before it ends.
-fn worker_lease(config: &Config, method: &DeployMethod) -> Result<Duration, BadInput> {
-    const SHORTEST: Duration = Duration::from_secs(1);
-    match &config.file.workers.lease {
-        None => Ok(match method {
-            DeployMethod::Command(command) => WorkerSettings::lease_for(command.timeout),
-            DeployMethod::DryRun(dry_run) => WorkerSettings::lease_for(dry_run.duration),
-        }),
-        Some(lease) => {
-            let Text(Pause(asked)) = lease.get_ref();
-            if *asked < SHORTEST {
-                let found = format!("a lease of {}", humantime::format_duration(*asked));
-                return Err(config.problem(
-                    lease.span(),
-                    &found,
-                    "at least 1s: a worker has to renew it in time",
-                ));
-            }
-            Ok(*asked)
-        }
-    }
 }
 
 fn pause(value: &Option<Text<Pause>>, default: Duration) -> Duration {
@@ -439,7 +419,7 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
         from,
         retry_after,
         retry_at_most_after,
-        lease,
+        lease: asked,
     } = table;
     let ways = [folder.is_some(), smtp.is_some(), webhook.is_some()].into_iter().filter(|way| *way).count();
     if ways > 1 {
@@ -492,13 +472,18 @@ fn notifier(args: &ServeArgs, config: &Config) -> Result<NotifierSettings, BadIn
             mail_folder(path, sender)?
         }
     };
-    let retries = Retries::default();
-    let retries = Retries {
-        first: pause(retry_after, retries.first),
-        longest: pause(retry_at_most_after, retries.longest),
-        lease: pause(lease, retries.lease),
-    };
-    Ok(NotifierSettings { way, retries })
+    let mut retries = Retries::default();
+    retries.first = pause(retry_after, retries.first);
+    retries.longest = pause(retry_at_most_after, retries.longest);
+    let mut settings = NotifierSettings { way, retries };
+    if let Some(asked) = asked {
+        let Text(Pause(wanted)) = asked.get_ref();
+        // A file is written immediately.
+        let shortest = settings.remote().map_or(Duration::ZERO, |_| Retries::SHORTEST_LEASE);
+        let why = format!("a delivery may take {}", format_duration(PATIENCE));
+        settings.retries.lease = lease(config, asked.span(), *wanted, shortest, &why)?;
+    }
+    Ok(settings)
 }
 
 fn without_expected(text: &str) -> &str {
@@ -543,16 +528,25 @@ fn http_settings(
         }
     };
     let defaults = http::Settings::default();
+    let request_time = time(&table.request_time, defaults.request_time);
+    let key_lease = match &table.key_lease {
+        None => request_time * 2,
+        Some(asked) => {
+            let Text(Time(wanted)) = asked.get_ref();
+            let why = "a request may run for http.request_time under its key";
+            lease(config, asked.span(), *wanted, request_time, why)?
+        }
+    };
     Ok(http::Settings {
         max_body: table.max_body.as_ref().map_or(defaults.max_body, |Text(size)| size.0),
         body_time: time(&table.body_time, defaults.body_time),
         header_time: time(&table.header_time, defaults.header_time),
         write_time: time(&table.write_time, defaults.write_time),
-        request_time: time(&table.request_time, defaults.request_time),
+        request_time,
         max_connections: table.max_connections.map_or(defaults.max_connections, many),
         max_under_way: table.max_under_way.map_or(defaults.max_under_way, many),
         max_pending_approvals: table.max_pending_approvals.map_or(defaults.max_pending_approvals, many),
-        key_lease: time(&table.key_lease, defaults.key_lease),
+        key_lease,
         page_requests_per_second: table.page_requests_per_second.unwrap_or(defaults.page_requests_per_second),
         max_connections_per_address: table
             .max_connections_per_address
