@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
-    process::{Server, Workplace, agent, ask_as, bearer, eventually},
+    process::{SECRET, Server, Workplace, agent, ask_as, bearer, decide, eventually},
     promote::{requested, shop},
 };
 
@@ -196,4 +196,40 @@ fn a_link_that_could_only_be_dead_is_not_sent() {
     // One may have been under way when it was rejected.
     assert!(dead < 2, "{dead} were sent after the rejection");
     assert_eq!(notices(&server, "sent"), 0);
+}
+
+#[test]
+fn a_link_that_was_sent_before_a_rotation_of_the_secret_opens_and_decides_after_it() {
+    const NEWER: &str = "the newer secret, of 32 bytes and more";
+    let workplace = Workplace::new();
+    let store = ["--store", "sqlite:gate.db"];
+    let server = workplace.serve(&store);
+    let asked = [requested(&server, &shop(&server)), requested(&server, &shop(&server))];
+    let links = asked.each_ref().map(|approval| workplace.link(approval));
+    assert_eq!(decide(&links[1], "approve"), 303);
+    server.stopped(Signal::TERM);
+
+    workplace.write("earlier", SECRET);
+    let config = workplace.write("gate.toml", "earlier_secret_files = [\"earlier\"]\n");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--config", &config];
+    let mut rotated = workplace.gate(&[&args, &store[..]].concat());
+    rotated.env("COUNTERSIGN_SECRET", NEWER);
+    let server = Server::start(rotated);
+    let links = links.map(|link| {
+        let (_, token) = link.rsplit_once('/').expect("a token");
+        format!("{}/approve/{token}", server.url)
+    });
+    for (link, title) in [(&links[0], "Approve "), (&links[1], "values can no longer be compared")] {
+        let mut page = agent().get(link).call().expect("it answers");
+        let text = page.body_mut().read_to_string().expect("text");
+        assert!(page.status() == 200 && text.contains(title), "{text}");
+    }
+    assert_eq!((decide(&links[0], "approve"), decide(&links[1], "revoke")), (303, 303));
+    let status = |approval: &str| {
+        let record = server.get(&format!("/api/v1/approvals/{approval}"));
+        record["status"].as_str().expect("a status").to_owned()
+    };
+    assert_eq!(asked.each_ref().map(|approval| status(approval)), ["approved", "revoked"]);
+    let decided = server.get(&format!("/api/v1/approvals/{}", asked[0]));
+    assert_eq!(decided["decided_by"], "operator@localhost", "{decided}");
 }
