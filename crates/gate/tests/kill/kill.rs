@@ -59,6 +59,7 @@ poll = "50ms"
 
 [http]
 page_requests_per_second = 100000
+body_time = "750ms"
 request_time = "{LEASE_MS}ms"
 key_lease = "{LEASE_MS}ms"
 
