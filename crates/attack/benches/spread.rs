@@ -1,12 +1,22 @@
 //! Prints the time between the first and the last of 32 requests at a server on loopback: released by their last byte,
-//! over HTTP/2 in one packet, and sent one after the other.
+//! over HTTP/2 in one packet, and sent one after the other. A server with a thread for each connection notices a request when the
+//! thread runs, one with a loop when the loop reads it.
 
-use std::time::Duration;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use countersign_attack::{
     Clock,
     canary::{Canary, Window},
-    client::{self, Protocol, Wire},
+    client::{self, Protocol, Runner, Wire},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
 };
 
 const CALLERS: usize = 32;
@@ -29,6 +39,47 @@ fn spread_us(arrivals_ns: &[u64]) -> u64 {
     first.zip(last).map_or(0, |(first, last)| (last - first) / 1_000)
 }
 
+/// A server that reads all of its connections in one loop, and notes when it has read a request.
+struct Loop {
+    address: SocketAddr,
+    arrivals_ns: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Loop {
+    fn start(clock: Clock) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
+        let (address, arrivals_ns) = (listener.local_addr()?, Arc::<Mutex<Vec<u64>>>::default());
+        let noted = Arc::clone(&arrivals_ns);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::spawn(move || runtime.block_on(accept_all(listener, noted, clock)));
+        Ok(Self { address, arrivals_ns })
+    }
+}
+
+async fn accept_all(
+    listener: std::net::TcpListener,
+    arrivals_ns: Arc<Mutex<Vec<u64>>>,
+    clock: Clock,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::spawn(answer(stream, Arc::clone(&arrivals_ns), clock));
+    }
+}
+
+async fn answer(mut stream: TcpStream, arrivals_ns: Arc<Mutex<Vec<u64>>>, clock: Clock) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    arrivals_ns.lock().expect("no holder panics").push(clock.now_ns());
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await
+}
+
 fn main() {
     let clock = Clock::start();
     let runtime =
@@ -45,6 +96,21 @@ fn main() {
             }
             summary(name, together);
         }
+        let one_loop = Loop::start(clock).expect("a port is free");
+        let mut in_one_loop = Vec::new();
+        for _ in 0..ROUNDS {
+            let (address, authority) = (one_loop.address, one_loop.address.to_string());
+            let wire = || Wire::new("POST", "/together", &authority, &[], None);
+            let runners: Vec<Runner> = (0..CALLERS).map(|_| Runner::new(wire())).collect();
+            let sent =
+                client::race(Protocol::Http1, &address.into(), &runners, Duration::from_secs(10), clock)
+                    .await;
+            assert_eq!(sent.len(), CALLERS);
+            in_one_loop.push(spread_us(&std::mem::take(
+                &mut *one_loop.arrivals_ns.lock().expect("no holder panics"),
+            )));
+        }
+        summary("32 requests, last byte together, read in one loop", in_one_loop);
         let mut one_by_one = Vec::new();
         for _ in 0..ROUNDS {
             let mut sends = Vec::new();
