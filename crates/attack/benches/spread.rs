@@ -100,15 +100,12 @@ fn main() {
         let mut in_one_loop = Vec::new();
         for _ in 0..ROUNDS {
             let (address, authority) = (one_loop.address, one_loop.address.to_string());
-            let wire = || Wire::new("POST", "/together", &authority, &[], None);
-            let runners: Vec<Runner> = (0..CALLERS).map(|_| Runner::new(wire())).collect();
-            let sent =
-                client::race(Protocol::Http1, &address.into(), &runners, Duration::from_secs(10), clock)
-                    .await;
-            assert_eq!(sent.len(), CALLERS);
-            in_one_loop.push(spread_us(&std::mem::take(
-                &mut *one_loop.arrivals_ns.lock().expect("no holder panics"),
-            )));
+            let wire = Wire::new("POST", "/together", &authority, &[], None);
+            let runners = vec![Runner::new(wire); CALLERS];
+            client::race(Protocol::Http1, &address.into(), &runners, Duration::from_secs(10), clock).await;
+            let arrivals_ns = std::mem::take(&mut *one_loop.arrivals_ns.lock().expect("no holder panics"));
+            assert_eq!(arrivals_ns.len(), CALLERS, "every request has been read");
+            in_one_loop.push(spread_us(&arrivals_ns));
         }
         summary("32 requests, last byte together, read in one loop", in_one_loop);
         let mut one_by_one = Vec::new();

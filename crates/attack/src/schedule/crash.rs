@@ -67,7 +67,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a step that comes after these.
+    /// The place of these statements, after these steps.
     fn after(before: &[Step], statements: &[Statement]) -> Self {
         let text = |statements: &[Statement]| {
             let texts = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
@@ -145,14 +145,14 @@ pub async fn crash_once<R: CrashableRequests>(
     let ended = crash.run(proxy, requests).await?;
     requests.recover().await.map_err(ExploreError::Requests)?;
     Ok(match ended {
-        Ended::Crashed(_, steps, response) => {
+        Some(Ended::Crashed(_, steps, response)) => {
             let run = CrashRun { point, steps, response };
             // The run is over.
             requests.judge_crash(&run).await.map(drop).map_err(ExploreError::Requests)?;
             None
         }
-        Ended::NotReached => Some("the request does not have this statement".to_owned()),
-        Ended::NotFollowed(_, reason) => Some(reason),
+        Some(Ended::NotFollowed(_, reason)) => Some(reason),
+        None => Some("the request does not have this statement".to_owned()),
     })
 }
 
@@ -160,9 +160,7 @@ pub async fn crash_once<R: CrashableRequests>(
 enum Ended<R> {
     /// At this place.
     Crashed(Place, Vec<Step>, R),
-    /// The request ended before.
-    NotReached,
-    /// At this place, or before any.
+    /// At this place, or before it was reached.
     NotFollowed(Option<Place>, String),
 }
 
@@ -193,10 +191,7 @@ pub async fn explore_crashes<R: CrashableRequests>(
             requests.reset().await.map_err(ExploreError::Requests)?;
             let is_wanted = &|place: &Place| !visited.contains(place);
             let crash = Crash { fault, moment, is_wanted, background: &background, settings };
-            let ended = crash.run(proxy, requests).await?;
-            if matches!(ended, Ended::NotReached) {
-                break;
-            }
+            let Some(ended) = crash.run(proxy, requests).await? else { break };
             requests.recover().await.map_err(ExploreError::Requests)?;
             let place = match ended {
                 Ended::Crashed(place, steps, response) => {
@@ -214,7 +209,6 @@ pub async fn explore_crashes<R: CrashableRequests>(
                     let Some(place) = place else { break };
                     place
                 }
-                Ended::NotReached => break,
             };
             places.insert(place.clone());
             exploration.statements = places.len();
@@ -238,32 +232,21 @@ struct Crash<'a> {
 }
 
 impl Crash<'_> {
+    /// `None` if the request ended before such a place.
     async fn run<R: CrashableRequests>(
         &self,
         proxy: &mut Proxy,
         requests: &mut R,
-    ) -> Result<Ended<R::Response>, ExploreError<R::Error>> {
+    ) -> Result<Option<Ended<R::Response>>, ExploreError<R::Error>> {
         let Self { fault, moment, is_wanted, background, settings } = *self;
         proxy.hold();
         let mut response = tokio::spawn(requests.start(0));
         let mut steps = Vec::new();
-        let reach = reach((moment, is_wanted), proxy, &mut response, background, &mut steps);
-        let (place, connection) = match timeout(settings.timeout, reach).await {
-            Ok(Reached::Place(place, connection)) => (place, connection),
-            Ok(Reached::Response(_)) => {
-                proxy.open();
-                return Ok(Ended::NotReached);
-            }
-            Ok(Reached::Failed(error)) => {
-                proxy.open();
-                return Ok(Ended::NotFollowed(None, format!("the task of the request ended: {error}")));
-            }
-            Err(_) => {
-                proxy.open();
-                response.abort();
-                let reason = format!("the request made no progress for {:?}", settings.timeout);
-                return Ok(Ended::NotFollowed(None, reason));
-            }
+        let reach = Reach { moment, is_wanted, background, most: settings.timeout };
+        let (place, connection) = match reach.run(proxy, &mut response, &mut steps).await {
+            Ok(Some(reached)) => reached,
+            Ok(None) => return Ok(None),
+            Err(reason) => return Ok(Some(Ended::NotFollowed(None, reason))),
         };
         let backends = match fault {
             Fault::Kill => {
@@ -278,7 +261,7 @@ impl Crash<'_> {
             }
         };
         proxy.open();
-        let not_followed = |reason: String| Ok(Ended::NotFollowed(Some(place.clone()), reason));
+        let not_followed = |reason: String| Ok(Some(Ended::NotFollowed(Some(place.clone()), reason)));
         // The database rolls back when it notices; until then the object may be locked.
         let began = Instant::now();
         let monitor = proxy.monitor().await.map_err(ExploreError::Database)?;
@@ -289,7 +272,7 @@ impl Crash<'_> {
             sleep(Duration::from_millis(1)).await;
         }
         match timeout(settings.timeout, &mut response).await {
-            Ok(Ok(response)) => Ok(Ended::Crashed(place, steps, response)),
+            Ok(Ok(response)) => Ok(Some(Ended::Crashed(place, steps, response))),
             Ok(Err(error)) => not_followed(format!("the task of the request ended: {error}")),
             Err(_) => {
                 response.abort();
@@ -299,71 +282,93 @@ impl Crash<'_> {
     }
 }
 
-pub(super) enum Reached<R> {
-    /// Before or after its statement, which is on this connection.
-    Place(Place, u64),
-    Response(R),
-    Failed(JoinError),
+/// The way of a request to the first place that is wanted.
+pub(super) struct Reach<'a> {
+    pub(super) moment: Moment,
+    pub(super) is_wanted: &'a dyn Fn(&Place) -> bool,
+    pub(super) background: &'a BTreeSet<String>,
+    /// Time limit.
+    pub(super) most: Duration,
 }
 
-/// Runs the request up to the first place that is wanted; from then on nothing is relayed.
-pub(super) async fn reach<R>(
-    (moment, is_wanted): (Moment, &dyn Fn(&Place) -> bool),
-    proxy: &mut Proxy,
-    response: &mut JoinHandle<R>,
-    background: &BTreeSet<String>,
-    steps: &mut Vec<Step>,
-) -> Reached<R> {
-    // Connections in a transaction of the request, and the ones that do background work.
-    let (mut open, mut passing) = (BTreeSet::new(), BTreeSet::new());
-    // Of the steps.
-    let mut places = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(event) = proxy.next_event() => match event {
-                Event::Arrived { connection, statements } => {
-                    let mut fingerprints = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
-                    if !open.contains(&connection) && fingerprints.all(|text| background.contains(&text)) {
-                        passing.insert(connection);
-                        proxy.release(connection);
-                        continue;
-                    }
-                    places.push(Place::after(steps, &statements));
-                    steps.push(Step { request: 0, connection, statements, answer: None, answered_at: None });
-                    if moment == Moment::Before
-                        && let Some(place) = places.pop_if(|place| is_wanted(place))
-                    {
-                        return Reached::Place(place, connection);
-                    }
-                    proxy.release(connection);
-                }
-                Event::Answered { connection, answer } => {
-                    if passing.remove(&connection) {
-                        proxy.deliver(connection);
-                        continue;
-                    }
-                    match answer.transaction {
-                        Some(TransactionStatus::Idle) => open.remove(&connection),
-                        _ => open.insert(connection),
-                    };
-                    let unanswered =
-                        steps.iter_mut().enumerate().rev().find(|(_, step)| step.connection == connection);
-                    if let Some((index, step)) = unanswered {
-                        step.answer = Some(answer);
-                        step.answered_at = Some(index);
-                        if moment == Moment::After && is_wanted(&places[index]) {
-                            return Reached::Place(places.swap_remove(index), connection);
-                        }
-                    }
-                    proxy.deliver(connection);
-                }
-                Event::Closed { .. } => {}
-            },
-            ended = &mut *response => return match ended {
-                Ok(response) => Reached::Response(response),
-                Err(error) => Reached::Failed(error),
-            },
+impl Reach<'_> {
+    /// The place, and the connection of its statement: from then on nothing is relayed. `None` if the request ended before. The
+    /// proxy holds statements already, and no longer does if there is no such place.
+    ///
+    /// An error says why the request did not get on.
+    pub(super) async fn run<R>(
+        &self,
+        proxy: &mut Proxy,
+        response: &mut JoinHandle<R>,
+        steps: &mut Vec<Step>,
+    ) -> Result<Option<(Place, u64)>, String> {
+        let reached = match timeout(self.most, self.relay(proxy, response, steps)).await {
+            Ok(reached) => reached.map_err(|error| format!("the task of the request ended: {error}")),
+            Err(_) => {
+                response.abort();
+                Err(format!("the request made no progress for {:?}", self.most))
+            }
+        };
+        if !matches!(reached, Ok(Some(_))) {
+            proxy.open();
         }
+        reached
+    }
+
+    async fn relay<R>(
+        &self,
+        proxy: &mut Proxy,
+        response: &mut JoinHandle<R>,
+        steps: &mut Vec<Step>,
+    ) -> Result<Option<(Place, u64)>, JoinError> {
+        // Connections in a transaction of the request, and the ones that do background work.
+        let (mut open, mut passing) = (BTreeSet::new(), BTreeSet::new());
+        loop {
+            tokio::select! {
+                biased;
+                Some(event) = proxy.next_event() => match event {
+                    Event::Arrived { connection, statements } => {
+                        let mut texts = statements.iter().map(|statement| sql::fingerprint(&statement.sql));
+                        if !open.contains(&connection) && texts.all(|text| self.background.contains(&text)) {
+                            passing.insert(connection);
+                            proxy.release(connection);
+                            continue;
+                        }
+                        let step = Step { request: 0, connection, statements, answer: None, answered_at: None };
+                        steps.push(step);
+                        if let Some(place) = self.wanted(Moment::Before, steps) {
+                            return Ok(Some((place, connection)));
+                        }
+                        proxy.release(connection);
+                    }
+                    Event::Answered { connection, answer } => {
+                        if passing.remove(&connection) {
+                            proxy.deliver(connection);
+                            continue;
+                        }
+                        match answer.transaction {
+                            Some(TransactionStatus::Idle) => open.remove(&connection),
+                            _ => open.insert(connection),
+                        };
+                        if let Some(index) = steps.iter().rposition(|step| step.connection == connection) {
+                            steps[index].answer = Some(answer);
+                            steps[index].answered_at = Some(index);
+                            if let Some(place) = self.wanted(Moment::After, &steps[..=index]) {
+                                return Ok(Some((place, connection)));
+                            }
+                        }
+                        proxy.deliver(connection);
+                    }
+                    Event::Closed { .. } => {}
+                },
+                ended = &mut *response => return ended.map(|_| None),
+            }
+        }
+    }
+
+    /// The place of the last of these steps, if this moment of it is wanted.
+    fn wanted(&self, moment: Moment, steps: &[Step]) -> Option<Place> {
+        let (last, before) = steps.split_last().filter(|_| moment == self.moment)?;
+        Some(Place::after(before, &last.statements)).filter(self.is_wanted)
     }
 }

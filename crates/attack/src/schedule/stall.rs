@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
 use tokio::{
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::{
     ExploreError, Moment, Requests, Schedule, SearchSettings, Step,
-    crash::{Place, Reached, reach},
+    crash::{Place, Reach},
     search,
 };
 use crate::{
@@ -114,23 +114,11 @@ async fn stall_at<R: StallableRequests>(
     let mut first = tokio::spawn(requests.start(0));
     let mut steps = Vec::new();
     let is_wanted = &|place: &Place| !visited.contains(place);
-    let reach = reach((Moment::Before, is_wanted), proxy, &mut first, background, &mut steps);
-    let (place, connection) = match timeout(settings.timeout, reach).await {
-        Ok(Reached::Place(place, connection)) => (place, connection),
-        Ok(Reached::Response(_)) => {
-            proxy.open();
-            return Ok(Stalled::NotReached);
-        }
-        Ok(Reached::Failed(error)) => {
-            proxy.open();
-            return Ok(Stalled::NotStarted(format!("the task of the request ended: {error}")));
-        }
-        Err(_) => {
-            proxy.open();
-            drop(first.await);
-            let reason = format!("the request made no progress for {:?}", settings.timeout);
-            return Ok(Stalled::NotStarted(reason));
-        }
+    let reach = Reach { moment: Moment::Before, is_wanted, background, most: settings.timeout };
+    let (place, connection) = match reach.run(proxy, &mut first, &mut steps).await {
+        Ok(Some(reached)) => reached,
+        Ok(None) => return Ok(Stalled::NotReached),
+        Err(reason) => return Ok(Stalled::NotStarted(reason)),
     };
     visited.insert(place);
     // It is executed later.
