@@ -153,11 +153,12 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
             assert_eq!((report.states, report.edges), (states, edges), "{name}, ours, {threads} threads");
             assert_eq!(report.cut_off, None);
         }
+        if is_slow(name) {
+            continue;
+        }
         // One thread of stateright's takes half of the time of all of these: the slow tier has it.
         for threads in if cfg!(feature = "slow") { 1..=2 } else { 2..=2 } {
-            if !is_slow(name) {
-                assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
-            }
+            assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
         }
     }
 }
