@@ -93,11 +93,11 @@ fn standard_output() -> io::Result<File> {
 
 /// The file, to be appended to. A line that an earlier run left unfinished is ended.
 fn continued(path: &Path) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     if file.metadata()?.is_file() {
-        let mut last = [b'\n'];
-        if file.seek(SeekFrom::End(-1)).is_ok() {
-            file.read_exact(&mut last)?;
+        let (mut before, mut last) = (File::open(path)?, [b'\n']);
+        if before.seek(SeekFrom::End(-1)).is_ok() {
+            before.read_exact(&mut last)?;
         }
         if last != *b"\n" {
             file.write_all(b"\n")?;

@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal},
     panic,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
 use countersign_gate::log_writer::LogWriter;
@@ -14,13 +13,6 @@ use countersign_terminal::BadInput;
 
 /// The filter without RUST_LOG.
 const DEFAULT: &str = "info";
-
-static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
-
-/// True once events are logged.
-pub(crate) fn has_begun() -> bool {
-    HAS_BEGUN.load(Ordering::Relaxed)
-}
 
 /// From now on events are logged, panics too. What cannot be written is lost, and counted by the writer.
 pub(crate) fn begin(format: LogFormat) -> Result<LogWriter, BadInput> {
@@ -43,7 +35,6 @@ pub(crate) fn begin(format: LogFormat) -> Result<LogWriter, BadInput> {
         LogFormat::Human => log.try_init(),
         LogFormat::Json => log.json().try_init(),
     };
-    HAS_BEGUN.store(true, Ordering::Relaxed);
     // The standard hook writes to standard error itself, and waits for its reader.
     panic::set_hook(Box::new(|panicked| {
         let place = panicked.location().map(ToString::to_string).unwrap_or_default();

@@ -5,9 +5,9 @@ use std::{env, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use countersign_gate::instance::system_clock::Secret;
 use countersign_terminal::{BadInput, print_error};
-use tracing::warn;
+use tracing::{dispatcher::has_been_set, warn};
 
-use super::{logging, values};
+use super::values;
 
 /// The credential's name: `LoadCredential=countersign-secret:/etc/countersign/secret`.
 const CREDENTIAL: &str = "countersign-secret";
@@ -30,7 +30,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Secret, BadInput> {
         let danger =
             format!("every user of this machine may read the secret in {} (chmod o-r)", path.display());
         // Standard error may block. Before the log begins, that delays only the start.
-        if logging::has_begun() { warn!("{danger}") } else { print_error!("WARNING: {danger}") }
+        if has_been_set() { warn!("{danger}") } else { print_error!("WARNING: {danger}") }
     }
     let length = metadata.len();
     if length > LONGEST {

@@ -135,12 +135,18 @@ impl FromStr for From {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
 
+/// The longest that can be set. A multiple of it does not overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 impl FromStr for Time {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let time = humantime::parse_duration(text);
-        time.map(Self).map_err(|_| "expected a length of time, as in 500ms, 30s or 15m".to_owned())
+        match humantime::parse_duration(text) {
+            Ok(time) if time <= LONGEST => Ok(Self(time)),
+            Ok(_) => Err("expected a length of time of at most 100 years".to_owned()),
+            Err(_) => Err("expected a length of time, as in 500ms, 30s or 15m".to_owned()),
+        }
     }
 }
 
@@ -155,7 +161,7 @@ impl FromStr for Pause {
         const SHORTEST: Duration = Duration::from_millis(10);
         match text.parse() {
             Ok(Time(time)) if time >= SHORTEST => Ok(Self(time)),
-            _ => Err("expected a length of time from 10ms on, as in 500ms, 30s or 15m".to_owned()),
+            _ => Err("expected a length of time from 10ms to 100 years, as in 500ms, 30s or 15m".to_owned()),
         }
     }
 }

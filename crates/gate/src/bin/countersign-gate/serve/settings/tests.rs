@@ -127,3 +127,15 @@ fn at_most_one_header_is_trusted() {
     let Err(problem) = both else { panic!("two headers are refused") };
     assert!(format!("{problem:?}").contains("two headers to trust"), "{problem:?}");
 }
+
+#[test]
+fn a_time_that_is_too_long_to_calculate_with_is_refused() {
+    for config in [
+        "[deployer]\ncommand = [\"/bin/sh\"]\ntimeout = \"500000000000y\"\n",
+        "[http]\nrequest_time = \"500000000000y\"\n",
+        "[postgres]\nstatement_timeout = \"500000000000y\"\n",
+    ] {
+        let Err(problem) = settings(config) else { panic!("{config} is refused") };
+        assert!(format!("{problem:?}").contains("100 years"), "{problem:?}");
+    }
+}
