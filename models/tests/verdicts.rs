@@ -101,7 +101,7 @@ fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn the_orders_of_a_gate_break_exactly_what_is_published() {
-    for (name, expected) in BROKEN {
+    for (name, expected) in BROKEN.into_iter().filter(|(name, _)| !is_slow(name)) {
         assert_eq!(broken(report(name, 2)), expected, "{name}");
         assert!(expected.iter().all(|(_, length)| *length <= 16));
     }
@@ -109,7 +109,7 @@ fn the_orders_of_a_gate_break_exactly_what_is_published() {
 
 #[test]
 fn every_verdict_on_a_built_in_flow_is_expected() {
-    for flow in BUILT_IN {
+    for flow in BUILT_IN.iter().filter(|flow| !is_slow(flow.name)) {
         let report = report(flow.name, 2);
         assert!(report.is_expected(), "{}: {:?}", flow.name, report.judgements);
     }
@@ -118,7 +118,9 @@ fn every_verdict_on_a_built_in_flow_is_expected() {
 #[test]
 fn within_smaller_bounds_a_subset_is_broken() {
     for (name, expected) in BROKEN {
-        for (consumers, crashes, faults) in [(1, 0, 0), (1, 1, 1), (2, 0, 0), (2, 1, 1), (3, 0, 0), (3, 1, 0)]
+        let bounds = [(1, 0, 0), (1, 1, 1), (2, 0, 0), (2, 1, 1), (3, 0, 0), (3, 1, 0)];
+        for (consumers, crashes, faults) in
+            bounds.into_iter().filter(|(most, ..)| *most < 3 || !is_slow(name))
         {
             let report = run(built_in(name), Bounds { consumers, crashes, faults }, Limits::default());
             let smaller = broken(&report);
@@ -147,14 +149,11 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
         COUNTS.map(|(name, ..)| name).as_slice(),
         BUILT_IN.iter().map(|flow| flow.name).collect::<Vec<_>>()
     );
-    for (name, states, edges) in COUNTS {
-        for threads in if is_slow(name) { 2..=2 } else { 1..=2 } {
+    for (name, states, edges) in COUNTS.into_iter().filter(|(name, ..)| !is_slow(name)) {
+        for threads in 1..=2 {
             let report = report(name, threads);
             assert_eq!((report.states, report.edges), (states, edges), "{name}, ours, {threads} threads");
             assert_eq!(report.cut_off, None);
-        }
-        if is_slow(name) {
-            continue;
         }
         // One thread of stateright's takes half of the time of all of these: the slow tier has it.
         for threads in if cfg!(feature = "slow") { 1..=2 } else { 2..=2 } {
@@ -163,7 +162,8 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
     }
 }
 
-/// Its model has more states than all others together. In the fast tier it is explored once, by our explorer.
+/// Its model has more states than all others together. In the fast tier `countersign verify` alone explores it whole, in a
+/// test of the command line.
 fn is_slow(name: &str) -> bool {
     name == "consume-last" && !cfg!(feature = "slow")
 }

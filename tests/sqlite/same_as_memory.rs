@@ -59,7 +59,7 @@ fn compare(cas: Cas, statements: Option<&'static str>, cases: u32) -> Result<(),
 }
 
 fn gives_the_answers_of_the_store_in_memory(cas: Cas) {
-    let cases = if SLOW { 300 } else { 100 };
+    let cases = if SLOW { 300 } else { 50 };
     if let Err(error) = compare(cas, None, cases) {
         panic!("{cas}: {error}");
     }

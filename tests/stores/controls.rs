@@ -46,8 +46,10 @@ struct Broken {
 impl Broken {
     fn contract(&self) -> Result<(), Failed> {
         let executor = Executor::named(THREAD);
+        let expected = self.mistake.makes_false();
+        let claims = Claim::all().into_iter().filter(|claim| expected.contains(&claim.name()));
         let mut failed = BTreeSet::new();
-        for claim in Claim::all() {
+        for claim in claims {
             let (maker, mistake) = (Arc::clone(&self.maker), self.mistake);
             let work = executor.spawn(async move {
                 let backend = maker.make(Some(mistake)).await;
@@ -58,9 +60,11 @@ impl Broken {
             }
         }
         self.say(format_args!("{} claims", failed.len()));
-        match self.mistake.makes_false().iter().find(|claim| !failed.contains(*claim)) {
+        match expected.iter().find(|claim| !failed.contains(*claim)) {
             None => Ok(()),
-            Some(claim) => Err(format!("{claim} holds; what does not: {failed:?}").into()),
+            Some(claim) => {
+                Err(format!("{claim} holds, or is no claim; what does not hold: {failed:?}").into())
+            }
         }
     }
 

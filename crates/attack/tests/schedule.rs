@@ -69,6 +69,14 @@ fn search_next_to_a_worker(order: Order, settings: &SearchSettings) -> Found {
     })
 }
 
+/// The same search twice at the same time: it waits more than it computes.
+fn search_twice(order: Order, reduce: [bool; 2]) -> [Found; 2] {
+    std::thread::scope(|scope| {
+        let searches = reduce.map(|reduce| scope.spawn(move || search(order, reduce)));
+        searches.map(|search| search.join().expect("a search does not panic"))
+    })
+}
+
 fn search(order: Order, reduce: bool) -> Found {
     search_with(order, 2, &settings(reduce), &Causal)
 }
@@ -148,8 +156,7 @@ fn what_the_reduction_leaves_out_is_counted_exactly() {
         (Order::ConditionalUpdate, 4, 24, false),
         (Order::ForUpdate, 6, 36, false),
     ] {
-        let unreduced = search(order, false);
-        let found = search(order, true);
+        let [unreduced, found] = search_twice(order, [false, true]);
         println!(
             "{order:?}: {} of {:?}, redundant {}, blocked {}; double {}; unreduced {}, double {}, blocked {}",
             found.exploration.explored,
@@ -176,8 +183,8 @@ fn what_the_reduction_leaves_out_is_counted_exactly() {
 #[test]
 fn two_searches_explore_the_same_schedules() {
     for reduce in [false, true] {
-        let [one, two] = [(); 2].map(|()| search(Order::ForUpdate, reduce).schedules);
-        assert_eq!(one, two);
+        let [one, two] = search_twice(Order::ForUpdate, [reduce; 2]);
+        assert_eq!(one.schedules, two.schedules);
     }
 }
 
@@ -193,8 +200,7 @@ fn a_lock_inside_the_service_is_followed_without_reduction() {
 /// That requests wait for each other may show after the search has begun: it begins again.
 #[test]
 fn a_lock_that_the_service_takes_later_is_followed_too() {
-    for reduce in [false, true] {
-        let found = search(Order::MutexLater, reduce);
+    for found in search_twice(Order::MutexLater, [false, true]) {
         assert!(found.exploration.is_every_interleaving(), "{:?}", found.exploration.not_followed);
         assert_eq!(found.exploration.explored, 12);
     }

@@ -267,15 +267,16 @@ pub(super) fn in_blocks(
 ) -> Report {
     /// Seeds in one task.
     const BLOCK: u64 = 64;
-    /// Tasks between two looks at the clock.
-    const BLOCKS: u64 = 64;
+    /// The most tasks between two calls of `watch`. The first calls come early, for who waits for a frequent finding.
+    const MOST_BLOCKS: u64 = 64;
     let mut report = empty(vec![seeds]);
     let count = seeds.count();
-    let mut done = 0;
+    let (mut done, mut blocks) = (0, 4);
     while done < count {
-        let until = count.min(done + BLOCK * BLOCKS);
-        let blocks: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
-        let part = blocks.into_par_iter().map(|from| block(from..until.min(from + BLOCK))).reduce(
+        let until = count.min(done + BLOCK * blocks);
+        blocks = MOST_BLOCKS.min(2 * blocks);
+        let begins: Vec<_> = (done..until).step_by(BLOCK as usize).collect();
+        let part = begins.into_par_iter().map(|from| block(from..until.min(from + BLOCK))).reduce(
             || empty(Vec::new()),
             |mut one, other| {
                 one.add(other);

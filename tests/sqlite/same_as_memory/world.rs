@@ -328,7 +328,7 @@ fn back<T>(all: &[T], number: usize) -> Option<&T> {
 }
 
 fn told(answer: impl Debug) -> String {
-    format!("{answer:#?}")
+    format!("{answer:?}")
 }
 
 fn ended(well: bool) -> StackStatus {
