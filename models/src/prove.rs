@@ -8,10 +8,11 @@ pub mod certificate;
 mod checker;
 mod cutoff;
 mod fixpoint;
+mod listing;
 mod live;
+mod naive;
 mod sight;
 mod steps;
-mod text;
 mod view;
 
 use std::{fmt, ops::ControlFlow};

@@ -7,7 +7,7 @@ use countersign_models::{
     flows::Subject,
     model::{Bounds, Model},
     properties::{Property, Set},
-    prove::{self, Cutoff, Limits},
+    prove::{self, Cutoff, Limits, certificate::Written},
     verdict::{Expectations, Run, Verdict, verify},
     world::MAX_CONSUMERS,
 };
@@ -38,8 +38,8 @@ pub(crate) struct AnyNumber {
     /// Those that hold within the bounds, and that a run with more callers violates.
     pub(crate) violated: Vec<Beyond>,
     views: usize,
-    /// Its text, where it was asked for.
-    pub(crate) certificate: Option<String>,
+    /// Where it was asked for; or the reason why there is none.
+    pub(crate) certificate: Option<Result<Written, String>>,
     /// The number of callers that reach every view, where that was asked for.
     pub(crate) cutoff: Option<Cutoff>,
     seconds: f64,
@@ -67,6 +67,18 @@ fn proof(model: &Model, wanted: Set, most: Duration, stopwatch: &Stopwatch) -> p
     proof
 }
 
+/// The certificate of a proof. It takes its time, and ends at an interrupt.
+fn certificate(proof: &prove::Proof, judged: &Judged) -> Result<Written, String> {
+    let bar = ProgressBar::new_spinner();
+    let written = proof.certificate(judged.model.flow(), &judged.file, &mut |views| {
+        bar.tick();
+        bar.set_message(format!("writing the certificate: {views} views"));
+        if interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish_and_clear();
+    written
+}
+
 /// True if this property is proved for any number of callers, crashes and faults.
 pub(crate) fn is_proved(model: &Model, property: Property, time: Option<Duration>) -> bool {
     let most = time.map_or(MOST, |time| time.min(MOST));
@@ -91,7 +103,7 @@ pub(crate) fn prove(judged: &Judged, time: Option<Duration>, asked: Asked) -> An
         unknown: Vec::new(),
         violated: Vec::new(),
         views: proof.views(),
-        certificate: asked.certificate.then(|| proof.certificate(&judged.file)).flatten(),
+        certificate: asked.certificate.then(|| certificate(&proof, judged)),
         cutoff: asked.cutoff.then(|| proof.cutoff(Cutoff::STATES)).flatten(),
         seconds: 0.0,
     };

@@ -31,17 +31,26 @@ pub(crate) fn destination(flows: &[Named], file: &Path) -> Result<(), BadInput> 
 /// Writes the certificate of what was proved.
 pub(crate) fn write(judged: &Judged, file: &Path) -> Result<Exit, BadInput> {
     let shown = file.display();
-    let Some(text) = judged.any_number.as_ref().and_then(|any| any.certificate.as_ref()) else {
-        print_error!("nothing was proved of {}: {shown} was not written", judged.name);
-        return Ok(Exit::CutOff);
+    let written = judged.any_number.as_ref().and_then(|any| any.certificate.as_ref());
+    let written = match written.map_or(Err("nothing was proved"), |one| one.as_ref().map_err(String::as_str))
+    {
+        Ok(written) => written,
+        Err(why) => {
+            print_error!("there is no certificate of {}: {why}; {shown} was not written", judged.name);
+            return Ok(Exit::CutOff);
+        }
     };
-    fs::write(file, text).map_err(|error| {
+    fs::write(file, &written.text).map_err(|error| {
         BadInput::plain(
             &format!("{shown}: cannot be written: {error}"),
             "name another file: --certificate FILE",
         )
     })?;
     print_error!("{} {shown}; `countersign certify {shown}` checks it", "wrote".bold());
+    if !written.left_out.is_empty() {
+        let ids: Vec<&str> = written.left_out.iter().map(|one| one.id()).collect();
+        print_error!("proved, and not in the certificate: {}", ids.join(", "));
+    }
     Ok(Exit::Expected)
 }
 

@@ -97,6 +97,19 @@ impl Action {
         )
     }
 
+    /// The attempt whose move it is; `None` for the world's. A job is its attempt's where keys are (`own_keys`).
+    pub(crate) fn attempt(self, own_keys: bool) -> Option<u8> {
+        match self {
+            Self::Promotion { consumer, .. }
+            | Self::DeployEnds { consumer, .. }
+            | Self::MarkerEnds { consumer } => Some(consumer),
+            Self::Lease { slot, .. } | Self::LaunchJob { slot, .. } | Self::JobDeployEnds { slot, .. } => {
+                own_keys.then_some(slot)
+            }
+            _ => None,
+        }
+    }
+
     /// The caller of the move, for counting switches between callers; `None` for the world's.
     pub fn mover(self) -> Option<u8> {
         match self {

@@ -228,7 +228,7 @@ impl Model {
     /// The kinds of refusal are distinguished by S3 (409 or not), until an event that it excludes, and by the action
     /// that answers; afterwards they are merged. An attempt whose caller has no attempt left drops the fields that only
     /// such an attempt would read.
-    pub(super) fn normalise(&self, state: &mut State) {
+    pub(crate) fn normalise(&self, state: &mut State) {
         let clean = state.world.clean;
         for attempt in 0..self.attempts() {
             let index = usize::from(attempt);

@@ -2,47 +2,41 @@
 //!
 //! docs/proof.md has the format. A certificate is read as text from anywhere: nothing in it is trusted.
 
-use std::fmt::{self, Write as _};
+use std::{fmt, ops::ControlFlow};
 
-use countersign::flow_file;
+use countersign::{flow_file, protocol::Flow};
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use sha2::{Digest as _, Sha256};
 
-use super::{Proof, checker, steps::ModelSteps, view::NoRoom};
+use super::{AnyNumber, Proof, checker, listing::Listing, naive::Views};
 use crate::{
     flows::Subject,
     model::Model,
     properties::{Property, Set},
 };
 
-const TITLE: &str = "countersign certificate 1";
+const TITLE: &str = "countersign certificate 2";
 /// The version that writes certificates, and checks those that it wrote.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The numbers of a context and of another participant, in the order in which they are listed.
 pub(super) type View = (usize, Option<usize>);
 
+/// The most views of a certificate: ten megabytes, and tens of seconds.
+const MOST_VIEWS: usize = 800_000;
+
 /// Some properties, and the views that none of them is violated by.
 pub(super) struct Claim<'t> {
     /// The line of the certificate, from 1.
     pub(super) line: usize,
     pub(super) proved: Set,
-    /// Further properties that the views were made for, and that some of them violate.
-    open: Set,
-    /// The contexts name no users.
-    is_coarse: bool,
+    /// The contexts name users.
+    names_users: bool,
     pub(super) contexts: Vec<&'t str>,
     pub(super) participants: Vec<&'t str>,
     /// In the order in which they follow, each with its line.
     pub(super) views: Vec<(usize, View)>,
-}
-
-impl Claim<'_> {
-    /// The properties that the views were made for.
-    fn wanted(&self) -> Set {
-        self.proved | self.open
-    }
 }
 
 /// Why a certificate is refused.
@@ -112,64 +106,66 @@ pub(super) fn ids(set: Set) -> String {
     ids.collect()
 }
 
+/// A certificate, and what it does not say.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Its text.
+    pub text: String,
+    /// The properties that are proved, and that its views do not show.
+    pub left_out: Vec<Property>,
+}
+
 impl Proof {
-    /// The certificate of what is proved of the flow of this file; none when that is nothing, or a view does not fit
-    /// into the packed form of a state.
-    pub fn certificate(&self, flow_file: &str) -> Option<String> {
-        let mut text = heading(flow_file);
-        let mut has_claims = false;
-        for run in &self.runs {
-            let open = run.fixpoint.violated();
-            has_claims = true;
-            let _ = writeln!(text, "proved{}", ids(run.proved()));
-            if open != 0 {
-                let _ = writeln!(text, "open{}", ids(run.wanted & open));
-            }
-            if !run.steps.abstraction.names_users {
-                text.push_str("coarse\n");
-            }
-            write_views(&run.steps, &run.fixpoint, &mut text).ok()?;
-        }
-        has_claims.then_some(text)
-    }
-}
-
-/// The lines above the first claim.
-pub(super) fn heading(flow_file: &str) -> String {
-    let mut text = format!("{TITLE}\nversion {VERSION}\nflow {}\n", sha256(flow_file));
-    flow_file.split('\n').for_each(|line| text.extend(["| ", line, "\n"]));
-    text
-}
-
-/// The lines of the views, in the order in which they were found.
-pub(super) fn write_views(
-    steps: &ModelSteps,
-    fixpoint: &super::fixpoint::Fixpoint,
-    text: &mut String,
-) -> Result<(), NoRoom> {
-    // Numbered in the order in which they are written: a participant may be known before it is in a view.
-    let mut numbers = hashbrown::HashMap::with_hasher(FixedState::default());
-    for (number, context, other) in fixpoint.in_order() {
-        match other {
-            None => {
-                let _ = writeln!(text, "context {}", steps.abstraction.text_of_context(context)?);
-            }
-            Some(one) => {
-                let next = numbers.len();
-                if !numbers.contains_key(one) {
-                    let _ = writeln!(text, "participant {}", steps.abstraction.text_of_participant(one)?);
+    /// The certificate of what is proved of `flow`, whose file is `flow_file`. `watch` may stop it, and is called with the
+    /// number of views.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    pub fn certificate(
+        &self,
+        flow: &Flow,
+        flow_file: &str,
+        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Written, String> {
+        let is_proved = |one: &&Property| self.of(**one) == AnyNumber::Proved;
+        let proved: Vec<Property> = Property::ALL.iter().filter(is_proved).copied().collect();
+        let proved_set = proved.iter().fold(0, |set, one| set | one.bit());
+        let mut reason = "nothing was proved".to_owned();
+        for names_users in [true, false].into_iter().filter(|_| proved_set != 0) {
+            let views = Views::new(Model::unseated(flow.clone()), names_users);
+            let few = &mut |views| if views > MOST_VIEWS { ControlFlow::Break(()) } else { watch(views) };
+            let listing = match Listing::new(&views, few, &|_| ()) {
+                Ok(listing) => listing,
+                Err(why) => {
+                    reason = why;
+                    continue;
                 }
-                let _ = writeln!(text, "view {number} {}", numbers.entry(one).or_insert(next));
+            };
+            let claimed = proved_set & !listing.violated;
+            reason = "its views show nothing of what was proved".to_owned();
+            if claimed != 0 {
+                let mut text = heading(flow_file, claimed, names_users);
+                listing.write(&mut text);
+                let left_out = proved.iter().filter(|one| claimed & one.bit() == 0).copied().collect();
+                return Ok(Written { text, left_out });
             }
         }
+        Err(reason)
     }
-    Ok(())
+}
+
+/// The lines above the views.
+pub(super) fn heading(flow_file: &str, claimed: Set, names_users: bool) -> String {
+    let file: String = flow_file.split('\n').map(|line| format!("| {line}\n")).collect();
+    let users = if names_users { "users\n" } else { "" };
+    let hash = sha256(flow_file);
+    format!("{TITLE}\nversion {VERSION}\nflow {hash}\n{file}proved{}\n{users}", ids(claimed))
 }
 
 /// What a certificate says, before any of it is checked.
 pub(super) struct Certificate<'t> {
     pub(super) base: Model,
-    pub(super) claims: Vec<Claim<'t>>,
+    pub(super) claim: Claim<'t>,
     flow_sha256: String,
     flow_file: String,
 }
@@ -179,17 +175,11 @@ pub(super) struct Certificate<'t> {
 /// # Errors
 /// [`Refusal`] says why it proves nothing.
 pub fn check(text: &str, flow_file: Option<&str>) -> Result<Certified, Refusal> {
-    let certificate = read(text, flow_file)?;
-    let (mut properties, mut views) = (0, 0);
-    for claim in &certificate.claims {
-        let steps = ModelSteps::new(certificate.base.clone(), claim.wanted(), !claim.is_coarse);
-        checker::check(&steps, claim)?;
-        properties |= claim.proved;
-        views += claim.views.len();
-    }
-    let proved = Property::ALL.iter().copied().filter(|one| properties & one.bit() != 0).collect();
-    let Certificate { flow_sha256, flow_file, .. } = certificate;
-    Ok(Certified { properties: proved, views, flow_sha256, flow_file })
+    let Certificate { base, claim, flow_sha256, flow_file } = read(text, flow_file)?;
+    checker::check(&Views::new(base, claim.names_users), &claim)?;
+    let is_claimed = |one: &&Property| claim.proved & one.bit() != 0;
+    let properties = Property::ALL.iter().filter(is_claimed).copied().collect();
+    Ok(Certified { properties, views: claim.views.len(), flow_sha256, flow_file })
 }
 
 /// Reads a certificate, and its flow.
@@ -197,7 +187,7 @@ pub(super) fn read<'t>(text: &'t str, flow_file: Option<&str>) -> Result<Certifi
     let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
     let mut reader = Reader { lines, at: 0 };
     if reader.next_line() != Some(TITLE) {
-        return Err(reader.malformed("`countersign certificate 1`"));
+        return Err(reader.malformed("`countersign certificate 2`"));
     }
     let version = reader.field("version ").ok_or_else(|| reader.malformed("`version`"))?;
     if version != VERSION {
@@ -221,14 +211,8 @@ pub(super) fn read<'t>(text: &'t str, flow_file: Option<&str>) -> Result<Certifi
         expected: "a flow file of this version",
     })?;
     let base = Model::unseated(flow.flow);
-    let mut claims = Vec::new();
-    while reader.peek().is_some() {
-        claims.push(reader.claim(&base)?);
-    }
-    if claims.is_empty() {
-        return Err(reader.malformed("`proved` and properties"));
-    }
-    Ok(Certificate { base, claims, flow_sha256: certified, flow_file: file })
+    let claim = reader.claim(&base)?;
+    Ok(Certificate { base, claim, flow_sha256: certified, flow_file: file })
 }
 
 /// Reads a certificate line by line.
@@ -279,27 +263,18 @@ impl<'t> Reader<'t> {
         let mut claim = Claim {
             line: self.at,
             proved,
-            open: 0,
-            is_coarse: false,
+            names_users: false,
             contexts: vec![],
             participants: vec![],
             views: vec![],
         };
-        if let Some(open) = self.peek().and_then(|line| line.strip_prefix("open ")) {
+        if self.peek() == Some("users") {
             self.at += 1;
-            claim.open = self.properties(base, open)?;
-        }
-        if self.peek() == Some("coarse") {
-            self.at += 1;
-            claim.is_coarse = true;
-        }
-        let wanted = claim.wanted();
-        if wanted & Property::S3.bit() != 0 && wanted != Property::S3.bit() {
-            return Err(self.malformed("S3 alone: it is proved on runs without what it leaves out"));
+            claim.names_users = true;
         }
         let (mut texts, mut listed) =
             (HashSet::with_hasher(FixedState::default()), HashSet::with_hasher(FixedState::default()));
-        while let Some(line) = self.peek().filter(|line| !line.starts_with("proved")) {
+        while let Some(line) = self.peek() {
             self.at += 1;
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let is_new = match word {
@@ -323,7 +298,7 @@ impl<'t> Reader<'t> {
                     claim.views.push((self.at, view));
                     listed.insert(view)
                 }
-                _ => return Err(self.malformed("`context`, `participant`, `view` or `proved`")),
+                _ => return Err(self.malformed("`context`, `participant` or `view`")),
             };
             if !is_new {
                 return Err(self.malformed("a line that was not there before"));

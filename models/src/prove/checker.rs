@@ -1,148 +1,148 @@
-//! The checker of certificates: the initial view is listed, every move of a listed view leads to listed views, every
-//! view follows from earlier ones, and none violates what is claimed. The same is asked of whole states, of which nothing was
-//! forgotten: one for each view, and two moves from there.
+//! The checker of certificates: the initial views are listed, every move of a listed view leads to listed views, every view
+//! follows from earlier ones, and none violates what is claimed.
 //!
-//! The checker searches nothing. It shares with the prover what a view is, and how it is moved, but nothing of the fixpoint.
+//! The checker searches nothing, and shares with the prover nothing but the model.
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
     certificate::{Claim, Refusal, View},
-    steps::{ModelSteps, Mover, Step, Steps},
-    view::{Context, Participant},
+    naive::{Move, Scene, Views},
 };
-use crate::properties::{Property, Set};
+use crate::{
+    explorer::{Explorable, FairnessClass},
+    model::Action,
+    properties::{Inevitable, Property, Set},
+};
 
-/// The values that are listed, by text: each as it was derived, and the first with nothing forgotten.
-struct Listed<'c, T> {
-    numbers: HashMap<&'c str, usize, FixedState>,
-    values: Vec<[Option<T>; 2]>,
-}
-
-impl<'c, T: Clone> Listed<'c, T> {
-    fn new(texts: &[&'c str]) -> Self {
-        Self { numbers: texts.iter().copied().zip(0..).collect(), values: vec![[None, None]; texts.len()] }
+impl Views {
+    /// The moves of the other participant; where there is none, those of the world and of named participants. And the crash.
+    pub(super) fn moves(&self, context: &Scene, other: Option<&Scene>) -> Result<Vec<Move>, String> {
+        let all = self.join(context, other)?;
+        let model = self.model(&all.classes)?;
+        let mut actions = Vec::new();
+        model.candidates(&all.state, &mut actions);
+        let own_keys = self.model.flow().object().uses > 1;
+        // The first attempt of those that move here: the other's, or that of the first who is named.
+        let seats = self.seats(&all.classes);
+        let from = if other.is_some() { seats[seats.len() - 1].1 } else { seats[0].2 };
+        // The crash is there once, whether or not it kills one that is seen here.
+        let is_here =
+            |action: &Action| action.attempt(own_keys).map_or(other.is_none(), |by| usize::from(by) >= from);
+        actions.retain(|action| *action != Action::Crash && is_here(action));
+        actions.push(Action::Crash);
+        let after = actions.into_iter().filter_map(|action| Some((action, model.apply(&all.state, action)?)));
+        let split = |state| self.split(&Scene { classes: all.classes.clone(), state });
+        after.map(|(action, state)| Ok((action != Action::Crash, split(state)?))).collect()
     }
 
-    fn find(&mut self, text: &str, derived: Option<&T>, whole: Option<&T>) -> Result<usize, String> {
-        let missing = || format!("a move leads to `{text}`, not listed");
-        let number = *self.numbers.get(text).ok_or_else(missing)?;
-        for (known, value) in self.values[number].iter_mut().zip([derived, whole]) {
-            *known = known.take().or_else(|| value.cloned());
-        }
+    /// The view of a context after a move of others, which the model merges with what is over in every state.
+    pub(super) fn settled(&self, context: Scene, other: &Scene) -> Result<(Scene, Vec<Scene>), String> {
+        let mut all = self.join(&context, Some(other))?;
+        self.model(&all.classes)?.normalise(&mut all.state);
+        self.split(&all)
+    }
+
+    /// The properties that this view violates. L1 and L2: pending, without an enabled owed move. Where successes are not named,
+    /// nothing is said of what counts them.
+    pub(super) fn violated(&self, context: &Scene, other: Option<&Scene>) -> Result<Set, String> {
+        let all = self.join(context, other)?;
+        let model = self.model(&all.classes)?;
+        let found = model.judge(&all.state);
+        let is_pending = |one: &&Inevitable| found.pending >> **one as u8 & 1 == 1;
+        let pending =
+            Inevitable::ALL.iter().filter(is_pending).fold(0, |set, one| set | one.property().bit());
+        let is_owed = |action: &Action| matches!(model.mover(&all.state, action), FairnessClass::Owed(_));
+        let stays = pending != 0 && !model.moves(&all.state).any(|(_, action)| is_owed(&action));
+        let counts_uses = if model.counts_uses_of_successes() { Property::L1.bit() } else { 0 };
+        let counted = Property::S2.bit() | Property::S3.bit() | counts_uses;
+        Ok(found.broken | if stays { pending } else { 0 } | if self.names_users { 0 } else { counted })
+    }
+}
+
+/// The scenes that are listed, by text: each as it was derived. Only what was derived is moved.
+struct Listed<'c>(HashMap<&'c str, usize, FixedState>, Vec<Option<Scene>>);
+
+impl<'c> Listed<'c> {
+    fn new(texts: &[&'c str]) -> Self {
+        Self(texts.iter().copied().zip(0..).collect(), vec![None; texts.len()])
+    }
+
+    fn find(&mut self, views: &Views, scene: Scene) -> Result<usize, String> {
+        let text = views.text(&scene)?;
+        let number = *self.0.get(&*text).ok_or_else(|| format!("a move leads to `{text}`, not listed"))?;
+        self.1[number].get_or_insert(scene);
         Ok(number)
     }
-
-    fn value(&self, number: usize, is_whole: bool) -> T {
-        let [derived, whole] = &self.values[number];
-        let value = whole.as_ref().filter(|_| is_whole).or(derived.as_ref());
-        value.expect("only what was derived is moved").clone()
-    }
-}
-
-/// A context up to the current view; `after`: the contexts after moves that leave others as they were.
-#[derive(Clone, Default)]
-struct Node {
-    others: Vec<usize>,
-    after: HashSet<usize, FixedState>,
-    crashes: bool,
 }
 
 struct Checker<'c> {
-    steps: &'c ModelSteps,
-    proved: Set,
-    contexts: Listed<'c, Context>,
-    participants: Listed<'c, Participant>,
-    nodes: Vec<Node>,
+    views: &'c Views,
+    contexts: Listed<'c>,
+    participants: Listed<'c>,
+    /// For each context its others up to the current view, and the contexts after moves that leave others as they were.
+    nodes: Vec<(Vec<usize>, HashSet<usize, FixedState>)>,
     /// True for a view that was derived.
-    views: HashMap<View, bool, FixedState>,
+    derived: HashMap<View, bool, FixedState>,
 }
 
-/// Checks one claim of a certificate.
-pub(super) fn check(steps: &ModelSteps, claim: &Claim<'_>) -> Result<(), Refusal> {
+/// Checks the claim of a certificate.
+pub(super) fn check(views: &Views, claim: &Claim<'_>) -> Result<(), Refusal> {
     let mut checker = Checker {
-        steps,
-        proved: claim.proved,
+        views,
         contexts: Listed::new(&claim.contexts),
         participants: Listed::new(&claim.participants),
-        nodes: vec![Node::default(); claim.contexts.len()],
-        views: claim.views.iter().map(|(_, view)| (*view, false)).collect(),
+        nodes: vec![Default::default(); claim.contexts.len()],
+        derived: claim.views.iter().map(|(_, view)| (*view, false)).collect(),
     };
     let at = |line: usize| move |why: String| Refusal::Unsound { line, why };
-    checker.arrive(&Step::to(steps.initial()), true).map_err(at(claim.line))?;
-    claim.views.iter().try_for_each(|(line, view)| checker.expand(*view).map_err(at(*line)))
+    checker.arrive(views.initial()).map_err(at(claim.line))?;
+    claim.views.iter().try_for_each(|(line, view)| checker.expand(*view, claim.proved).map_err(at(*line)))
 }
 
 impl Checker<'_> {
-    /// Judges a step: its views are listed and, if it `derives` them, follow. The number of their context.
-    fn arrive(&mut self, step: &Step, derives: bool) -> Result<usize, String> {
-        self.judge(step.violated)?;
-        let views = &self.steps.abstraction;
-        let text = views.known_text_of_context(&step.context)?;
-        let to = self.contexts.find(&text, derives.then_some(&step.context), step.whole_context())?;
-        self.view((to, None), derives)?;
-        for (at, one) in step.others.iter().enumerate() {
-            let text = views.known_text_of_participant(one)?;
-            let number = self.participants.find(&text, derives.then_some(one), step.whole_other(at))?;
-            self.view((to, Some(number)), derives)?;
-        }
+    /// These views are listed. The number of their context.
+    fn arrive(&mut self, (context, others): (Scene, Vec<Scene>)) -> Result<usize, String> {
+        let to = self.contexts.find(self.views, context)?;
+        self.derive((to, None))?;
+        others.into_iter().try_for_each(|one| {
+            let one = self.participants.find(self.views, one)?;
+            self.derive((to, Some(one)))
+        })?;
         Ok(to)
     }
 
-    fn view(&mut self, view: View, derives: bool) -> Result<(), String> {
-        let view =
-            self.views.get_mut(&view).ok_or_else(|| format!("a move leads to {view:?}, not listed"))?;
-        *view |= derives;
-        Ok(())
+    fn derive(&mut self, view: View) -> Result<(), String> {
+        let missing = || format!("a move leads to {view:?}, not listed");
+        self.derived.get_mut(&view).map(|derived| *derived = true).ok_or_else(missing)
     }
 
-    fn judge(&self, violated: Set) -> Result<(), String> {
-        let found = Property::ALL.iter().find(|one| violated & self.proved & one.bit() != 0);
-        found.map_or(Ok(()), |one| Err(format!("the view, or a move of it, violates {one}")))
-    }
-
-    fn values(&self, at: usize, others: &[usize], is_whole: bool) -> (Context, Vec<Participant>) {
-        let others = others.iter().map(|one| self.participants.value(*one, is_whole)).collect();
-        (self.contexts.value(at, is_whole), others)
-    }
-
-    /// Makes the moves of `mover`: up to two in the whole state, and one in the view. The contexts after that one.
-    fn moves(&mut self, at: usize, others: &[usize], mover: Mover) -> Result<Vec<usize>, String> {
-        let (context, values) = self.values(at, others, true);
-        let steps = self.steps.two_steps(&context, &values, mover)?;
-        steps.iter().try_for_each(|step| self.arrive(step, false).map(drop))?;
-        let (context, values) = self.values(at, others, false);
-        self.steps.steps(&context, &values, mover)?.iter().map(|step| self.arrive(step, true)).collect()
-    }
-
-    /// Judges a view; makes its moves, as it and those before it see them; shows it the moves of those before it.
-    fn expand(&mut self, view: View) -> Result<(), String> {
-        let (at, others) = (view.0, Vec::from_iter(view.1));
-        self.views[&view].then_some(()).ok_or("the view does not follow from those before it")?;
-        let (context, values) = self.values(at, &others, false);
-        self.judge(self.steps.violated(&context, &values)?)?;
-        let in_pairs = self.steps.reaches_others();
-        let seen = self.nodes[at].others.clone();
-        for to in self.moves(at, &others, view.1.map_or(Mover::Context, |_| Mover::Other(0)))? {
-            if !in_pairs && to != at && self.nodes[at].after.insert(to) {
-                seen.iter().try_for_each(|earlier| self.view((to, Some(*earlier)), true))?;
+    /// Judges a view; makes its moves; shows it the moves of the views before it, and its moves to them.
+    fn expand(&mut self, (at, other): View, proved: Set) -> Result<(), String> {
+        self.derived[&(at, other)].then_some(()).ok_or("the view does not follow from those before it")?;
+        let context = self.contexts.1[at].clone().expect("it was derived");
+        let one = other.map(|other| self.participants.1[other].clone().expect("it was derived"));
+        let violated = self.views.violated(&context, one.as_ref())? & proved;
+        let found = Property::ALL.iter().find(|one| violated & one.bit() != 0);
+        found.map_or(Ok(()), |one| Err(format!("the view violates {one}")))?;
+        let mut seen = Vec::new();
+        for (leaves_others, after) in self.views.moves(&context, one.as_ref())? {
+            let to = self.arrive(after)?;
+            if leaves_others && self.nodes[at].1.insert(to) {
+                seen.extend(self.nodes[at].0.iter().map(|earlier| (to, *earlier)));
             }
         }
-        if !self.nodes[at].crashes && self.steps.may_crash(&context, &values)? {
-            self.nodes[at].crashes = true;
-            seen.iter().try_for_each(|earlier| self.moves(at, &[*earlier], Mover::Crash).map(drop))?;
-        }
-        if self.nodes[at].crashes {
-            self.moves(at, &others, Mover::Crash)?;
-        }
-        let Some(other) = view.1 else { return Ok(()) };
-        self.nodes[at].others.push(other);
-        self.nodes[at].after.clone().into_iter().try_for_each(|to| self.view((to, Some(other)), true))?;
-        self.moves(at, &[other], Mover::Context)?;
-        for earlier in seen.into_iter().chain([other]).filter(|_| in_pairs) {
-            self.moves(at, &[other, earlier], Mover::Other(0))?;
-            self.moves(at, &[other, earlier], Mover::Other(1))?;
+        seen.extend(other.into_iter().flat_map(|other| self.nodes[at].1.iter().map(move |to| (*to, other))));
+        self.nodes[at].0.extend(other);
+        for (to, other) in seen {
+            let after = self.contexts.1[to].clone().expect("a move led to it");
+            match self.participants.1[other].as_ref().expect("it was derived") {
+                _ if context.state.world.clean == after.state.world.clean => {
+                    self.derive((to, Some(other)))?;
+                }
+                other => self.views.settled(after, other).and_then(|after| self.arrive(after)).map(drop)?,
+            }
         }
         Ok(())
     }

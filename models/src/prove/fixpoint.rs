@@ -84,8 +84,7 @@ pub(super) struct Fixpoint {
     /// For each property that a view violates the first such view.
     pub(super) violating: Vec<(Property, Context, Vec<Participant>)>,
     violated: Set,
-    /// The views in the order in which they were found.
-    order: Vec<(u32, Option<u32>)>,
+    views: usize,
     queue: Vec<(u32, Option<u32>)>,
 }
 
@@ -104,7 +103,7 @@ impl Fixpoint {
             nodes: Vec::new(),
             violating: Vec::new(),
             violated: 0,
-            order: Vec::new(),
+            views: 0,
             queue: Vec::new(),
         };
         let together = together || steps.reaches_others();
@@ -135,7 +134,7 @@ impl Fixpoint {
 
     /// The number of views.
     pub(super) fn views(&self) -> usize {
-        self.order.len()
+        self.views
     }
 
     /// About the memory that is held.
@@ -143,8 +142,8 @@ impl Fixpoint {
         self.contexts.bytes()
             + self.participants.bytes()
             + self.nodes.capacity() * size_of::<Node>()
-            // The list of a context's participants, the set, the order, and the queue.
-            + self.order.len() * 44
+            // The list of a context's participants, the set, and the queue.
+            + self.views * 32
     }
 
     /// Every context with its other participants.
@@ -155,13 +154,6 @@ impl Fixpoint {
             .iter()
             .zip(&self.nodes)
             .map(|(context, node)| (context, node.others.iter().map(|number| self.participants.get(*number))))
-    }
-
-    /// Every view in the order in which they were found: the number of its context, and its other participant.
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (u32, &Context, Option<&Participant>)> {
-        self.order.iter().map(|(context, other)| {
-            (*context, self.contexts.get(*context), other.map(|other| self.participants.get(other)))
-        })
     }
 
     /// Properties violated in some view.
@@ -213,7 +205,7 @@ impl Fixpoint {
             edges: Vec::new(),
             crashes: false,
         });
-        self.order.push((number, None));
+        self.views += 1;
         self.queue.push((number, None));
         Ok(number)
     }
@@ -224,7 +216,7 @@ impl Fixpoint {
             return Ok(());
         }
         self.nodes[node as usize].others.push(other);
-        self.order.push((node, Some(other)));
+        self.views += 1;
         let one = *self.participants.get(other);
         let context = self.contexts.get(node);
         let violated = steps.violated(context, &[one])?;

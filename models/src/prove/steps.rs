@@ -31,33 +31,14 @@ pub(super) struct Step {
     pub(super) others: Vec<Participant>,
     /// Violations in the state that its views no longer show.
     pub(super) violated: Set,
-    /// The context and the others with nothing forgotten, where asked for.
-    whole: Option<Box<(Context, Vec<Participant>)>>,
 }
 
-impl Step {
-    /// A step that leads to this context alone, and violates nothing.
-    pub(super) fn to(context: Context) -> Self {
-        Self { context, others: Vec::new(), violated: 0, whole: None }
-    }
-
-    /// The context with nothing forgotten.
-    pub(super) fn whole_context(&self) -> Option<&Context> {
-        self.whole.as_deref().map(|(context, _)| context)
-    }
-
-    /// One of the others with nothing forgotten.
-    pub(super) fn whole_other(&self, at: usize) -> Option<&Participant> {
-        self.whole.as_deref().map(|(_, others)| &others[at])
-    }
-}
-
-/// A state of which nothing is forgotten.
+/// The state of a view.
 struct Whole {
     seating: Rc<Seating>,
     state: State,
-    /// The seats of the participants that its context names, in their order.
-    named: Vec<usize>,
+    /// The number of those that its context names, in the first seats.
+    named: usize,
     /// The number of others that are not new.
     others: usize,
     successes: u8,
@@ -120,7 +101,7 @@ impl Steps for ModelSteps {
         };
         let mut steps = Vec::new();
         for from in self.with_new(context, others, &classes)? {
-            self.moves_of(&from, mover, false, |parts, next| steps.push(self.step(parts, &from, next)));
+            self.moves_of(&from, mover, |parts, next| steps.push(self.step(parts, &from, next)));
         }
         Ok(steps)
     }
@@ -156,7 +137,7 @@ impl ModelSteps {
             let mut all = others.to_vec();
             all.extend(classes.iter().map(|class| self.abstraction.waiting(*class)));
             let (seating, state) = self.abstraction.state(context, &all)?;
-            let named = (1..=context.named.len()).collect();
+            let named = context.named.len();
             Ok(Whole { seating, state, named, others: others.len(), successes: context.successes })
         };
         match of(classes) {
@@ -167,12 +148,12 @@ impl ModelSteps {
 
     fn step(&self, parts: Parts, from: &Whole, next: &State) -> Step {
         let violated = if parts.lossy { judge(&from.seating.model, next, self.lossy) } else { 0 };
-        Step { context: parts.context, others: parts.others, violated, whole: parts.whole }
+        Step { context: parts.context, others: parts.others, violated }
     }
 
     /// Makes the moves of `mover` in a state in which the first seats are those of the named participants.
-    fn moves_of(&self, from: &Whole, mover: Mover, keeps: bool, found: impl FnMut(Parts, &State)) {
-        let named = from.named.len();
+    fn moves_of(&self, from: &Whole, mover: Mover, found: impl FnMut(Parts, &State)) {
+        let named = from.named;
         let is_named = |seat: usize| (1..=named).contains(&seat);
         let is_new = |seat: usize| seat > named + from.others;
         let mut actions = Vec::new();
@@ -190,7 +171,7 @@ impl ModelSteps {
             (Mover::Other(index), Some(seat)) => seat == 1 + named + index,
             (Mover::Crash, Some(_)) => false,
         };
-        self.make(from, actions, keeps, wanted, found);
+        self.make(from, actions, wanted, found);
     }
 
     /// Makes the moves that are `wanted`, which is asked with the seat of the participant that moves. A crash and the world's moves
@@ -199,7 +180,6 @@ impl ModelSteps {
         &self,
         from: &Whole,
         actions: Vec<Action>,
-        keeps: bool,
         wanted: impl Fn(&Action, Option<usize>) -> bool,
         mut found: impl FnMut(Parts, &State),
     ) {
@@ -208,21 +188,8 @@ impl ModelSteps {
             seats.iter().position(|(_, first, width)| (*first..first + width).contains(&attempt))
         };
         let own_keys = model.flow().object().uses > 1;
-        let by = |action: &Action| match *action {
-            Action::Promotion { consumer, .. }
-            | Action::DeployEnds { consumer, .. }
-            | Action::MarkerEnds { consumer } => seat_of(consumer),
-            Action::Lease { slot, .. }
-            | Action::LaunchJob { slot, .. }
-            | Action::JobDeployEnds { slot, .. }
-                if own_keys =>
-            {
-                seat_of(slot)
-            }
-            _ => None,
-        };
         for action in actions {
-            let by = by(&action);
+            let by = action.attempt(own_keys).and_then(seat_of);
             if !wanted(&action, by) {
                 continue;
             }
@@ -232,63 +199,10 @@ impl ModelSteps {
             }
             // Those that were named stay named; the participant that moves is, while there is room. Another one is not: it would be
             // in another context than the rest of the state.
-            let names: Vec<usize> = from.named.iter().copied().chain(by).collect();
+            let names: Vec<usize> = (1..=from.named).chain(by).collect();
             let before = Some((&from.state, from.successes));
-            found(self.abstraction.split(seats, before, &next, &names, keeps), &next);
+            found(self.abstraction.split(seats, before, &next, &names), &next);
         }
-    }
-}
-
-impl ModelSteps {
-    /// The steps of `mover` with what is whole after them, in a state in which a new participant of each class may begin; and every
-    /// step from the state after each of them, before anything of it is forgotten. Where another participant is there and the
-    /// context moves, the second step is that one's.
-    ///
-    /// Violations are those of the whole state after a step, but of S3: successful participants that were left out are not in it.
-    pub(super) fn two_steps(
-        &self,
-        context: &Context,
-        others: &[Participant],
-        mover: Mover,
-    ) -> Result<Vec<Step>, NoRoom> {
-        let asked = self.wanted & !Property::S3.bit();
-        let from = match self.with_new(context, others, &self.abstraction.classes()) {
-            Err(NoRoom) if mover != Mover::Context || !others.is_empty() => {
-                self.with_new(context, others, &[])
-            }
-            from => from,
-        };
-        let is_other =
-            |seat: usize| (context.named.len() + 1..=context.named.len() + others.len()).contains(&seat);
-        let wanted = |_: &Action, by: Option<usize>| match by {
-            // The blank caller never begins.
-            Some(0) => false,
-            _ if mover == Mover::Context && !others.is_empty() => by.is_some_and(is_other),
-            _ => true,
-        };
-        let mut steps = Vec::new();
-        for from in from? {
-            let model = &from.seating.model;
-            let step = |parts: Parts, next: &State| {
-                let Parts { context, others, whole, .. } = parts;
-                Step { context, others, violated: judge(model, next, asked), whole }
-            };
-            let mut states = Vec::new();
-            self.moves_of(&from, mover, true, |parts, next| {
-                let (seating, mut state, named) = (Rc::clone(&from.seating), *next, parts.seats.clone());
-                // A crash and a fault may happen again, as in a view.
-                (state.world.crashes_left, state.world.faults_left) = (1, 1);
-                let successes = parts.context.successes;
-                states.push(Whole { seating, state, named, others: from.others, successes });
-                steps.push(step(parts, next));
-            });
-            for whole in states {
-                let mut actions = Vec::new();
-                model.candidates(&whole.state, &mut actions);
-                self.make(&whole, actions, false, wanted, |parts, next| steps.push(step(parts, next)));
-            }
-        }
-        Ok(steps)
     }
 }
 
@@ -307,7 +221,7 @@ impl ModelSteps {
         (0..1_u32 << candidates.len()).any(|choice| {
             let named = candidates.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1);
             let named: Vec<usize> = named.map(|(_, seat)| *seat).collect();
-            let parts = self.abstraction.split(&seats, None, state, &named, false);
+            let parts = self.abstraction.split(&seats, None, state, &named);
             has(&parts.context, None) && parts.others.iter().all(|one| has(&parts.context, Some(one)))
         })
     }

@@ -14,7 +14,7 @@ use std::{
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::{sight::Sight, text::Texts};
+use super::sight::Sight;
 use crate::{
     model::{Cast, Model, Role},
     properties::{PromotionState, Property, Set},
@@ -189,10 +189,6 @@ impl Hash for Context {
 pub(super) struct Parts {
     pub(super) context: Context,
     pub(super) others: Vec<Participant>,
-    /// The seats of the named participants, in their order.
-    pub(super) seats: Vec<usize>,
-    /// The same context and others with nothing forgotten, where asked for.
-    pub(super) whole: Option<Box<(Context, Vec<Participant>)>>,
     /// A participant was left out, or the world's flags were forgotten: what the whole state shows is not all in the
     /// views.
     pub(super) lossy: bool,
@@ -212,12 +208,6 @@ pub(super) struct Seating {
 #[derive(Debug)]
 pub(super) struct NoRoom;
 
-impl From<NoRoom> for String {
-    fn from(NoRoom: NoRoom) -> Self {
-        "the views after it need more room than a state has".to_owned()
-    }
-}
-
 /// States as views.
 pub(super) struct Abstraction {
     base: Model,
@@ -227,15 +217,13 @@ pub(super) struct Abstraction {
     own_keys: bool,
     uses: u8,
     seatings: RefCell<HashMap<Vec<Class>, Rc<Seating>, FixedState>>,
-    pub(super) texts: (Texts<Context>, Texts<Participant>),
 }
 
 impl Abstraction {
     pub(super) fn new(base: Model, wanted: Set, names_users: bool) -> Self {
         let sight = Sight::new(&base, wanted, names_users);
         let uses = base.flow().object().uses;
-        let (seatings, texts) = Default::default();
-        Self { sight, names_users, own_keys: uses > 1, uses, base, seatings, texts }
+        Self { sight, names_users, own_keys: uses > 1, uses, base, seatings: RefCell::default() }
     }
 
     /// The classes that take part.
@@ -357,14 +345,13 @@ impl Abstraction {
     }
 
     /// The parts of `next`, the state after a move from `before`. Of the participants with an effect those at the seats `named`
-    /// may be named, the first ones while there is room. `keeps`: the whole parts, too.
+    /// may be named, the first ones while there is room.
     pub(super) fn split(
         &self,
         seats: &[Seat],
         before: Option<(&State, u8)>,
         next: &State,
         named: &[usize],
-        keeps: bool,
     ) -> Parts {
         let mut world = next.world;
         self.sight.forget_references(&mut world);
@@ -403,7 +390,6 @@ impl Abstraction {
             }
         }
         let mut parts: Vec<(usize, Participant)> = Vec::new();
-        let mut wholes: Vec<(usize, Participant)> = Vec::new();
         for (seat, place) in seats.iter().enumerate().skip(1) {
             let mut one = self.participant(next, *place);
             if one.attempts[0].stage == PromotionState::Waiting && !order.contains(&seat) {
@@ -413,7 +399,6 @@ impl Abstraction {
                 lossy = true;
                 continue;
             }
-            let mut whole = keeps.then_some(one);
             one.attempts.iter_mut().for_each(|one| self.sight.forget_of(one));
             if self.own_keys {
                 // First, since a participant with an open job is not over.
@@ -429,22 +414,14 @@ impl Abstraction {
                     }
                     None => continue,
                 };
-                // Of one that is over nothing else is read.
-                whole = whole.and(Some(one));
             }
-            wholes.extend(whole.map(|whole| (seat, whole)));
             parts.push((seat, one));
         }
         let users = self.users(&parts, &order, named);
         order.extend(users);
-        let members_of = |parts: &[(usize, Participant)]| -> Vec<Participant> {
-            let find = |seat: &usize| parts.iter().find(|(other, _)| other == seat).map(|(_, one)| *one);
-            order.iter().filter_map(find).collect()
-        };
-        let others_of = |parts: &[(usize, Participant)]| -> Vec<Participant> {
-            parts.iter().filter(|(seat, _)| !order.contains(seat)).map(|(_, one)| *one).collect()
-        };
-        let (members, others) = (members_of(&parts), others_of(&parts));
+        let find = |seat: &usize| parts.iter().find(|(other, _)| other == seat).map(|(_, one)| *one);
+        let members: Vec<Participant> = order.iter().filter_map(find).collect();
+        let others = parts.iter().filter(|(seat, _)| !order.contains(seat)).map(|(_, one)| *one).collect();
         let last_uses = world.last_user.map_or(0, |last| next.attempts[usize::from(last)].uses);
         self.renumber(&mut world, seats, &order, &members);
         if self.own_keys {
@@ -455,14 +432,8 @@ impl Abstraction {
                 .flatten()
                 .for_each(|job| *job = Job { status: JobStatus::Absent, ..Job::default() });
         }
-        let whole = keeps.then(|| {
-            // A crash and a fault may always happen, and a violation was judged.
-            let mut world = world;
-            (world.crashes_left, world.faults_left, world.violated) = (1, 1, Violated::default());
-            Box::new((Context { world, named: members_of(&wholes), successes }, others_of(&wholes)))
-        });
         self.sight.forget(&mut world, last_uses);
-        Parts { context: Context { world, named: members, successes }, others, seats: order, whole, lossy }
+        Parts { context: Context { world, named: members, successes }, others, lossy }
     }
 
     /// The seats of the first that have an effect and are not over, besides those that are referred to: as many that
