@@ -10,7 +10,7 @@ mod cutoff;
 mod fixpoint;
 mod listing;
 mod live;
-mod naive;
+mod plain;
 mod sight;
 mod steps;
 mod view;

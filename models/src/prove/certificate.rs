@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use sha2::{Digest as _, Sha256};
 
-use super::{AnyNumber, Proof, checker, listing::Listing, naive::Views};
+use super::{AnyNumber, Proof, checker, listing::Listing, plain::Views};
 use crate::{
     flows::Subject,
     model::Model,

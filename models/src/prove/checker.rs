@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     certificate::{Claim, Refusal, View},
-    naive::{Move, Scene, Views},
+    plain::{Move, Scene, Views},
 };
 use crate::{
     explorer::{Explorable, FairnessClass},

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     certificate::View,
-    naive::{Move, Scene, Views},
+    plain::{Move, Scene, Views},
 };
 use crate::properties::Set;
 

@@ -8,7 +8,7 @@ use super::{
     certificate::{self, Refusal},
     fixpoint::Fixpoint,
     listing::Listing,
-    naive::{self, Move, Scene, Views},
+    plain::{self, Move, Scene, Views},
     steps::{ModelSteps, Mover, Step, Steps},
     view::{Class, Context, NoRoom, Participant},
 };
@@ -363,7 +363,7 @@ fn seated(views: &Views, model: &Model, state: State) -> Scene {
     };
     let (_, _, shift) = views.seats("")[0];
     scene.state.attempts.rotate_right(shift);
-    naive::references(&mut scene.state.world).for_each(|by| *by += shift as u8);
+    plain::references(&mut scene.state.world).for_each(|by| *by += shift as u8);
     if model.flow().object().uses > 1 {
         scene.state.world.keyed.iter_mut().for_each(|keyed| *keyed <<= shift);
         scene.state.world.jobs.iter_mut().for_each(|jobs| jobs.rotate_right(shift));
