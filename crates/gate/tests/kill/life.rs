@@ -40,10 +40,14 @@ pub(crate) enum Twist {
     Expires,
     /// By the store's clock its job's lease ends while the deploy runs, and its worker does not know.
     LeaseEnds,
+    /// The administrator revokes it, before its clients begin or concurrently with them.
+    Revoked,
+    /// After the approval a newer version goes out, and the image is what it was again.
+    Overtaken,
 }
 
 impl Twist {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::None,
         Self::Vault,
         Self::VaultLate,
@@ -51,6 +55,8 @@ impl Twist {
         Self::Contested,
         Self::Expires,
         Self::LeaseEnds,
+        Self::Revoked,
+        Self::Overtaken,
     ];
 }
 
@@ -64,6 +70,8 @@ pub(crate) struct Life {
     number: usize,
     twist: Twist,
     expires_at: Timestamp,
+    /// A newer version of its target is known to have gone out.
+    is_overtaken: bool,
     /// The statuses that were seen, in order.
     seen: Vec<Status>,
     /// Its clients' requests, and what happened to it.
@@ -88,6 +96,13 @@ impl Life {
         self.operations.push(done(f, began_ns, Details { read: Some(read.into()), ..Details::default() }));
     }
 
+    fn revoked(&mut self, operation: Operation) {
+        if operation.kind == Kind::Ok {
+            self.seen.push(Status::Revoked);
+        }
+        self.operations.push(operation);
+    }
+
     fn trial(&self, operations: Vec<Operation>) -> Trial {
         Trial { object: self.id.clone(), promise: promise(), operations }
     }
@@ -99,7 +114,7 @@ fn promise() -> Promise {
 }
 
 /// Something that succeeded, other than a use.
-fn done(f: Action, began_ns: u64, details: Details) -> Operation {
+pub(crate) fn done(f: Action, began_ns: u64, details: Details) -> Operation {
     Operation { process: HARNESS, f, kind: Kind::Ok, invoked_ns: began_ns, completed_ns: now_ns(), details }
 }
 
@@ -139,12 +154,12 @@ fn status(text: &str) -> Status {
 }
 
 impl Campaign {
-    fn post(&self, bearer: &str, path: &str, key: Option<&str>, body: &Value) -> Answer {
+    pub(crate) fn post(&self, bearer: &str, path: &str, key: Option<&str>, body: &Value) -> Answer {
         let bearer = Some(bearer);
         self.clients.until_answered(Call { method: "POST", path, bearer, key, body: Body::Json(body) })
     }
 
-    fn status_now(&self, id: &str) -> Status {
+    pub(crate) fn status_now(&self, id: &str) -> Status {
         let answer = self.clients.until_answered(get(&format!("/api/v1/approvals/{id}"), &self.bearer));
         assert_eq!(answer.status, 200, "{}", answer.body);
         status(&answer.text("status"))
@@ -156,6 +171,14 @@ impl Campaign {
         let created = self.post(bearer, "/api/v1/stacks", None, &body);
         assert_eq!(created.status, 201, "{}", created.body);
         created.text("slug")
+    }
+
+    /// A new build of the stack's service.
+    fn build(&self, slug: &str, image: &str) {
+        let (path, image) = (format!("/api/v1/stacks/{slug}/services/web"), json!({ "image_ref": image }));
+        let (method, bearer) = ("PATCH", Some(self.bearer.as_str()));
+        let call = Call { method, path: &path, bearer, key: None, body: Body::Json(&image) };
+        assert_eq!(self.clients.until_answered(call).status, 200);
     }
 
     /// Lives it, up to the last answer to the last client.
@@ -171,6 +194,10 @@ impl Campaign {
         };
         let slug = self.stack(&self.bearer, &name, &variables);
         let other = self.stack(&self.bearer, &format!("other-{number}"), &json!({}));
+        if twist == Twist::Overtaken {
+            // Its target has a version.
+            self.promote(&slug, &format!("{number}-before"));
+        }
         let path = format!("/api/v1/stacks/{slug}/promote");
         let wish = json!({"from": "development", "to": "production"});
         let asked = self.post(&self.bearer, &path, Some(&format!("ask-{number}")), &wish);
@@ -183,6 +210,7 @@ impl Campaign {
             number,
             twist,
             expires_at: time(&asked.json()["expires_at"]).expect("it ends"),
+            is_overtaken: false,
             seen: vec![Status::Pending],
             operations: Vec::new(),
             trials: Vec::new(),
@@ -205,12 +233,19 @@ impl Campaign {
         match twist {
             Twist::Drift => {
                 let began_ns = now_ns();
-                let bearer = Some(self.bearer.as_str());
-                let image = json!({"image_ref": format!("{name}:2")});
-                let path = format!("/api/v1/stacks/{slug}/services/web");
-                let call = Call { method: "PATCH", path: &path, bearer, key: None, body: Body::Json(&image) };
-                assert_eq!(self.clients.until_answered(call).status, 200);
+                self.build(&slug, &format!("{name}:2"));
                 life.did(Action::Drift, began_ns);
+            }
+            Twist::Overtaken => {
+                let began_ns = now_ns();
+                self.build(&slug, &format!("{name}:2"));
+                life.is_overtaken = self.promote(&slug, &format!("{number}-newer"));
+                self.build(&slug, &format!("{name}:1"));
+                life.did(Action::Drift, began_ns);
+            }
+            Twist::Revoked if generation.is_multiple_of(2) => {
+                let operation = self.revoke(&life.id);
+                life.revoked(operation);
             }
             Twist::Expires => {
                 life.expires_at = self.expire_soon(&life.id);
@@ -219,7 +254,12 @@ impl Campaign {
                 (expired.invoked_ns, expired.completed_ns) = ends(life.expires_at);
                 life.operations.push(expired);
             }
-            Twist::None | Twist::Vault | Twist::VaultLate | Twist::Contested | Twist::LeaseEnds => {}
+            Twist::None
+            | Twist::Vault
+            | Twist::VaultLate
+            | Twist::Contested
+            | Twist::LeaseEnds
+            | Twist::Revoked => {}
         }
         self.observe(&mut life);
         let family = self.targets(&life);
@@ -234,11 +274,18 @@ impl Campaign {
             }
             _ => vec![slug.as_str(); CLIENTS],
         };
-        if twist == Twist::LeaseEnds {
-            let id = life.id.clone();
-            self.while_its_lease_ends(&id, || self.race(&mut life, 0, &slugs));
-        } else {
-            self.race(&mut life, 0, &slugs);
+        let id = life.id.clone();
+        match twist {
+            Twist::LeaseEnds => self.while_its_lease_ends(&id, || self.race(&mut life, 0, &slugs)),
+            Twist::Revoked if !generation.is_multiple_of(2) => {
+                let operation = thread::scope(|scope| {
+                    let revoking = scope.spawn(|| self.revoke(&id));
+                    self.race(&mut life, 0, &slugs);
+                    revoking.join().expect("the administrator does not panic")
+                });
+                life.revoked(operation);
+            }
+            _ => self.race(&mut life, 0, &slugs),
         }
         if twist == Twist::Vault {
             self.mended(&mut life);
@@ -338,22 +385,20 @@ impl Campaign {
         life.trials.push(life.trial(operations));
     }
 
+    /// Presses the button of the link's page.
+    pub(crate) fn approve(&self, token: &str) {
+        let (path, body) = (format!("/approve/{token}"), Body::Form("decision=approve"));
+        let form = Call { method: "POST", path: &path, bearer: None, key: None, body };
+        let answer = self.clients.until_answered(form);
+        assert!(matches!(answer.status, 303 | 410), "{} {}", answer.status, answer.body);
+    }
+
     fn decide(&self, life: &mut Life, twist: Twist) {
-        let path = format!("/approve/{}", life.token);
-        let form = Call {
-            method: "POST",
-            path: &path,
-            bearer: None,
-            key: None,
-            body: Body::Form("decision=approve"),
-        };
         let reject = format!("/api/v1/admin/promotions/{}/reject", life.id);
         let began_ns = now_ns();
         thread::scope(|scope| {
-            scope.spawn(|| {
-                let answer = self.clients.until_answered(form);
-                assert!(matches!(answer.status, 303 | 410), "{} {}", answer.status, answer.body);
-            });
+            let token = life.token.as_str();
+            scope.spawn(|| self.approve(token));
             if twist == Twist::Contested {
                 scope.spawn(|| {
                     let bearer = Some(self.administrator.as_str());
@@ -424,14 +469,17 @@ impl Campaign {
 
     /// True once its deploy, if any, is over.
     pub(crate) fn is_at_rest(&self, life: &Life) -> bool {
-        let family = self.family(life);
-        let building = family.iter().any(|stack| stack["status"] == "building");
         let launched = sink::launches(&self.service.home.join("sink")).contains_key(&life.id);
-        !building && (launched || self.status_now(&life.id) != Status::Executed)
+        !self.is_building(&life.slug) && (launched || self.status_now(&life.id) != Status::Executed)
     }
 
-    fn family(&self, life: &Life) -> Vec<Value> {
-        let path = format!("/api/v1/stacks/{}/family", life.slug);
+    /// A deploy of the stack's family has not ended.
+    pub(crate) fn is_building(&self, slug: &str) -> bool {
+        self.family(slug).iter().any(|stack| stack["status"] == "building")
+    }
+
+    fn family(&self, slug: &str) -> Vec<Value> {
+        let path = format!("/api/v1/stacks/{slug}/family");
         let answer = self.clients.until_answered(get(&path, &self.bearer));
         assert_eq!(answer.status, 200, "{}", answer.body);
         let json = answer.json();
@@ -441,7 +489,7 @@ impl Campaign {
     }
 
     fn targets(&self, life: &Life) -> Vec<Value> {
-        let mut family = self.family(life);
+        let mut family = self.family(&life.slug);
         family.retain(|stack| stack["env"] == "production");
         family
     }
@@ -463,7 +511,11 @@ impl Campaign {
             let kind = kind.unwrap_or_else(|| panic!("{event} is an event"));
             events.push((kind, time(&event["at"]).expect("it has a time")));
         }
-        let executed = events.iter().filter(|(kind, _)| *kind == AuditKind::Executed).count();
+        let is_executed = |(kind, _): &&(AuditKind, Timestamp)| *kind == AuditKind::Executed;
+        let executed = events.iter().filter(is_executed).count();
+        if let Some(revoked) = events.iter().position(|(kind, _)| *kind == AuditKind::Revoked) {
+            life.facts.push((Property::S20, events[revoked..].iter().any(|event| is_executed(&event))));
+        }
         life.read(Action::Audit, began_ns, executed);
         let began_ns = now_ns();
         let targets = self.targets(&life);
@@ -485,6 +537,9 @@ impl Campaign {
         life.seen.push(status);
         let left = |pair: &[Status]| pair[0].is_final() && pair[1] != pair[0];
         life.facts.push((Property::S9, life.seen.windows(2).any(left)));
+        if life.is_overtaken {
+            life.facts.push((Property::S22, status == Status::Executed));
+        }
         if let Some(fences) = fences.filter(|fences| fences.stale_worker_tried()) {
             life.facts.push((Property::S14, fences.stale_worker_acted()));
         }

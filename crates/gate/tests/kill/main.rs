@@ -2,6 +2,7 @@
 //!
 //! Without PostgreSQL the cases that need it are ignored, each with the reason; in CI they fail.
 
+mod changes;
 mod client;
 mod fences;
 mod hostile;

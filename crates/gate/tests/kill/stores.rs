@@ -93,6 +93,24 @@ impl Database {
         connect(home).execute_batch(LOSES).expect("a trigger can be made");
     }
 
+    /// From now on what is revoked is approved again.
+    pub(crate) fn forget_revocations(&self, home: &Path) {
+        const FORGETS: &str = "CREATE TRIGGER forgets_revocations AFTER UPDATE OF status ON approvals \
+                               WHEN new.status = 'revoked' \
+                               BEGIN UPDATE approvals SET status = 'approved' WHERE id = new.id; END";
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+    }
+
+    /// From now on no stack keeps a new version.
+    pub(crate) fn forget_versions(&self, home: &Path) {
+        const FORGETS: &str = "CREATE TRIGGER forgets_versions AFTER UPDATE OF version ON stacks \
+                               WHEN new.version <> old.version \
+                               BEGIN UPDATE stacks SET version = old.version WHERE id = new.id; END";
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+    }
+
     /// Keeps this text in a table of its own.
     pub(crate) fn keep(&self, home: &Path, text: &str) {
         assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
