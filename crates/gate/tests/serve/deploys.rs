@@ -11,12 +11,18 @@ use crate::{
 };
 
 /// An approval that is used.
-fn used(workplace: &Workplace, server: &Server, shop: &str) -> String {
+pub(crate) fn used(workplace: &Workplace, server: &Server, shop: &str) -> String {
     let approval = requested(server, shop);
     assert_eq!(decide(&workplace.link(&approval), "approve"), 303);
     let (status, answer) = promote(server, shop, &approval, &approval);
     assert!(status == 202 || status == 200, "{answer}");
     approval
+}
+
+/// Waits until the command has written this, and no more.
+pub(crate) fn runs_become(workplace: &Workplace, expected: &str) {
+    let runs = || fs::read_to_string(workplace.path("runs")).unwrap_or_default();
+    eventually(|| (runs() == expected).then_some(()));
 }
 
 fn admin(server: &Server, approval: &str) -> (u16, Value) {

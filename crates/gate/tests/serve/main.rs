@@ -8,6 +8,7 @@ mod deploys;
 mod disk;
 mod links;
 mod logs;
+mod outages;
 mod probes;
 mod process;
 mod promote;

@@ -1,0 +1,75 @@
+//! PostgreSQL that is out for a while under a server that runs.
+
+use std::{
+    fs::{self, File},
+    thread,
+    time::Duration,
+};
+
+use serde_json::json;
+
+use crate::{
+    deploys::{runs_become, used},
+    process::{Server, Workplace, eventually, postgresql},
+    promote::shop,
+};
+
+/// The command ends while the database is out, or after that.
+#[test]
+fn a_deploy_goes_on_while_postgresql_is_stopped_and_started_again() {
+    let Some(cluster) = postgresql() else { return };
+    let workplace = Workplace::new();
+    let script = "echo begin >> runs; until [ -e go ]; do sleep 0.05; done; rm go; echo end >> runs";
+    fs::write(workplace.path("deploy"), script).expect("a file");
+    // The lease has 30 s, and is renewed every three.
+    let config = "[deployer]\ncommand = [\"/bin/sh\", \"deploy\"]\ntimeout = \"20s\"\n\
+                  [postgres]\nstatement_timeout = \"1s\"\n";
+    let between_renewals = Duration::from_secs(3);
+    let config = workplace.write("gate.toml", config);
+    let url = cluster.url();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--store", &url, "--config", &config];
+    let log = File::create(workplace.path("log")).expect("a file");
+    let server = Server::start_with_log(workplace.gate(&args), log);
+    let ready = |expected: u16| {
+        eventually(|| (server.ask("GET", "/readyz", None, None).0 == expected).then_some(()));
+    };
+    let end = || {
+        fs::write(workplace.path("go"), "").expect("a file");
+    };
+    for ends_meanwhile in [true, false] {
+        let _ = fs::remove_file(workplace.path("runs"));
+        let shop = shop(&server);
+        let approval = used(&workplace, &server, &shop);
+        runs_become(&workplace, "begin\n");
+        cluster.stop().expect("it stops");
+        ready(503);
+        thread::sleep(between_renewals + Duration::from_secs(1));
+        if ends_meanwhile {
+            end();
+            eventually(|| {
+                let log = fs::read_to_string(workplace.path("log")).expect("text");
+                log.contains("the end of a deploy could not be written down yet").then_some(())
+            });
+        }
+        cluster.start_again().expect("it starts");
+        ready(200);
+        if !ends_meanwhile {
+            end();
+        }
+        let outcome = eventually(|| {
+            let (status, answer) = server.ask("GET", &format!("/api/v1/approvals/{approval}"), None, None);
+            let outcome = &answer["outcome"];
+            (status == 200 && outcome["status"] != "building").then(|| outcome.clone())
+        });
+        assert_eq!(outcome["status"], "healthy", "{outcome}");
+        assert_eq!(outcome["deploys"].as_array().map(Vec::len), Some(1), "{outcome}");
+        assert_eq!(fs::read_to_string(workplace.path("runs")).expect("text"), "begin\nend\n");
+        // Its job is done: the target has the outcome, too.
+        eventually(|| {
+            let (_, family) = server.ask("GET", &format!("/api/v1/stacks/{shop}/family"), None, None);
+            let of_target = |member: &&serde_json::Value| member["env"] == "production";
+            let target = family["items"].as_array()?.iter().find(of_target)?;
+            (target["status"] == json!("healthy")).then_some(())
+        });
+    }
+}
