@@ -4,6 +4,7 @@
 //! - [`log_writer`] takes the log out of the process without ever holding it up.
 //! - [`instance`] owns the real clock and randomness, the workers, the deployer and the notifier.
 
+mod authorities;
 mod difference;
 pub mod http;
 pub mod instance;

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::Claims;
+use crate::authorities;
 
 /// The largest key set, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -163,6 +164,7 @@ fn fetched(address: &str) -> Result<String, ureq::Error> {
     let agent = ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
         .https_only(true)
+        .tls_config(authorities::trusted())
         .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
         .build()
         .new_agent();

@@ -2,6 +2,7 @@
 
 mod archive;
 mod audit;
+mod authorities;
 mod bad_input;
 mod checking;
 mod deploys;

@@ -6,6 +6,7 @@ use serde_json::json;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
 use super::{NotSent, Notification};
+use crate::authorities;
 use countersign::store::Clock;
 
 /// The type of the event for a requested approval.
@@ -62,6 +63,7 @@ impl Webhook {
         let key = standardwebhooks::Webhook::new(secret).map_err(|_| InvalidWebhook::Secret)?;
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(PATIENCE))
+            .tls_config(authorities::trusted())
             // A proxy of the environment would be sent the link, and in clear where the receiver is on this machine.
             .proxy(None)
             // A link is not handed on to wherever the receiver says.
