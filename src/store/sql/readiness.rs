@@ -62,6 +62,9 @@ impl Transaction for CheckReadiness {
         const REPLACED: &str = "DELETE FROM readiness WHERE instance = $1 AND beat >= $2 AND beat < $3";
         const FORGOTTEN: &str = "DELETE FROM readiness WHERE at < countersign_now() - $1";
         session.query(every_table(S::DIALECT), &[]).await?;
+        for statement in more_room(S::DIALECT) {
+            session.query(statement, &[]).await?;
+        }
         let instance = match self.instance {
             Some(instance) => instance,
             None => {
@@ -99,6 +102,19 @@ fn every_table(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Sqlite => every_table!(),
         Dialect::Postgres => every_table!("shared_settings"),
+    }
+}
+
+/// Statements that need room on the disk for as long as they take. In PostgreSQL the pages that earlier checks have given back
+/// are free for this table only: a disk without room for any other one would have room for the row. A result that does not
+/// fit into memory is a file next to the tables. In SQLite a free page is every table's.
+fn more_room(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Sqlite => &[],
+        Dialect::Postgres => &[
+            "SELECT set_config('work_mem', '64kB', true), set_config('temp_tablespaces', '', true)",
+            "SELECT count(*) FROM generate_series(1, 10000)",
+        ],
     }
 }
 

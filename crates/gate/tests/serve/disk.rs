@@ -1,6 +1,10 @@
 //! SQLite's log on its way to the disk: what was answered is synced, and a sync that fails leaves the outcome unknown.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::json;
 
@@ -9,14 +13,20 @@ use crate::{
     promote::{promote, requested, shop},
 };
 
-/// Counts the syncs of a command's files, and lets them fail.
-pub(crate) fn watched(workplace: &Workplace, mut command: Command) -> Command {
+/// Compiles `disk.c` into this folder: a library for `LD_PRELOAD`.
+pub(crate) fn compiled(folder: &Path) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/disk.c");
-    let shim = workplace.path("disk.so");
+    let shim = folder.join("disk.so");
     let compiled =
         Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(source).arg("-ldl").status();
     // SQLite itself is compiled by it.
     assert!(compiled.expect("there is a C compiler").success());
+    shim
+}
+
+/// Counts the syncs of a command's files, and lets them fail.
+pub(crate) fn watched(workplace: &Workplace, mut command: Command) -> Command {
+    let shim = compiled(&workplace.path("."));
     command.env("LD_PRELOAD", &shim).env("DISK", workplace.path("."));
     command
 }

@@ -1,7 +1,8 @@
-//! PostgreSQL that is out for a while under a server that runs.
+//! PostgreSQL that is out for a while, or has no room, under a server that runs.
 
 use std::{
     fs::{self, File},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     deploys::{runs_become, used},
+    disk::compiled,
     process::{Server, Workplace, eventually, postgresql},
     promote::shop,
 };
@@ -72,4 +74,32 @@ fn a_deploy_goes_on_while_postgresql_is_stopped_and_started_again() {
             (target["status"] == json!("healthy")).then_some(())
         });
     }
+}
+
+/// No file of the server's can grow, and the pages that earlier checks have given back are free.
+#[test]
+fn postgresql_without_room_is_not_ready_until_there_is_some() {
+    let Some(cluster) = postgresql() else { return };
+    let folder = cluster.socket_directory();
+    let environment = format!("LD_PRELOAD={}\nDISK={}\n", compiled(folder).display(), folder.display());
+    fs::write(folder.join("environment"), environment).expect("a file");
+    cluster.stop().expect("it stops");
+    cluster.start_again().expect("it starts");
+    let workplace = Workplace::new();
+    let server = workplace.serve(&["--store", &cluster.url()]);
+    let ready = || server.ask("GET", "/readyz", None, None).0;
+    for _ in 0..40 {
+        assert_eq!(ready(), 200);
+    }
+    let mut psql = Command::new(cluster.program("psql"));
+    psql.arg("--host").arg(folder).args(["--username", cluster.user(), "--dbname", "postgres"]);
+    let vacuumed = psql.args(["--command", "VACUUM readiness"]).output().expect("it runs");
+    assert!(vacuumed.status.success(), "{vacuumed:?}");
+    let full = folder.join("full");
+    fs::write(&full, "").expect("a file");
+    for _ in 0..40 {
+        assert_eq!(ready(), 503);
+    }
+    fs::remove_file(full).expect("it is there");
+    eventually(|| (ready() == 200).then_some(()));
 }
