@@ -43,6 +43,8 @@ folder = "mail"
 # The throwaway server does not sync.
 allow_data_loss = true
 statement_timeout = "800ms"
+[sqlite]
+busy_timeout = "800ms"
 [http]
 request_time = "1s"
 key_lease = "1s"

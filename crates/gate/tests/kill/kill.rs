@@ -66,6 +66,9 @@ key_lease = "{LEASE_MS}ms"
 [postgres]
 statement_timeout = "800ms"
 
+[sqlite]
+busy_timeout = "800ms"
+
 [[tenant]]
 team = "{TEAM}"
 plan = "pro"

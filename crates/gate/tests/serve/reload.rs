@@ -232,6 +232,14 @@ fn a_lease_that_is_too_short_for_what_it_protects_is_refused() {
     refused(POSTGRES, "[workers]\nlease = \"12s\"\n", ["a lease of 12s", "at least 12s 500ms: 80% of it"]);
     let timeout = "[postgres]\nstatement_timeout = \"40s\"\n";
     refused(POSTGRES, &format!("[workers]\nlease = \"49s\"\n{timeout}"), ["a lease of 49s", "at least 50s"]);
+    refused(
+        "sqlite:gate.db",
+        "[workers]\nlease = \"6s\"\n",
+        [
+            "a lease of 6s",
+            "at least 6s 250ms: 80% of it are for a renewal, which may take sqlite.busy_timeout (5s)",
+        ],
+    );
     let config = format!("[notifier]\n{WEBHOOK}lease = \"35s\"\n");
     refused("memory", &config, ["a lease of 35s", "at least 40s: a delivery may take 30s"]);
     refused(
@@ -241,8 +249,11 @@ fn a_lease_that_is_too_short_for_what_it_protects_is_refused() {
     );
     // The defaults fit, and so do leases without a mail server or PostgreSQL.
     let fits = "[notifier]\nlease = \"10ms\"\n[workers]\nlease = \"1s\"\n[http]\nrequest_time = \"2m\"\n";
-    let config = workplace.write("gate.toml", &format!("{fits}{timeout}"));
-    let args = ["check", "--listen", "127.0.0.1:0", "--store", "memory", "--config", &config];
-    let output = workplace.gate(&args).output().expect("it runs");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let config =
+        workplace.write("gate.toml", &format!("{fits}{timeout}[sqlite]\nbusy_timeout = \"800ms\"\n"));
+    for store in ["memory", "sqlite:gate.db"] {
+        let args = ["check", "--listen", "127.0.0.1:0", "--store", store, "--config", &config];
+        let output = workplace.gate(&args).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

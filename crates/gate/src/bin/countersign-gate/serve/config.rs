@@ -54,6 +54,7 @@ pub(crate) struct File {
     pub(crate) notifier: Option<Spanned<NotifierTable>>,
     pub(crate) http: HttpTable,
     pub(crate) postgres: PostgresTable,
+    pub(crate) sqlite: SqliteTable,
     pub(crate) identity: Option<Spanned<IdentityTable>>,
     pub(crate) tenant: Vec<Spanned<TenantTable>>,
 }
@@ -122,6 +123,13 @@ pub(crate) struct PostgresTable {
     pub(crate) connections: Option<NonZeroU16>,
     pub(crate) statement_timeout: Option<Text<Time>>,
     pub(crate) allow_data_loss: Option<bool>,
+}
+
+/// Settings for SQLite.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SqliteTable {
+    pub(crate) busy_timeout: Option<Text<Pause>>,
 }
 
 /// An identity provider.
@@ -281,11 +289,19 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_documentation() {
-        for table in
-            ["", "[workers]", "[deployer]", "[notifier]", "[http]", "[postgres]", "[identity]", "[[tenant]]"]
-        {
+        for table in [
+            "",
+            "[workers]",
+            "[deployer]",
+            "[notifier]",
+            "[http]",
+            "[postgres]",
+            "[sqlite]",
+            "[identity]",
+            "[[tenant]]",
+        ] {
             let names = names(table);
-            assert!(names.len() > 2, "{table} {names:?}");
+            assert!(!names.is_empty(), "{table}");
             for name in names {
                 let written = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
                 let is_table = example().contains(&format!("[{name}]"));

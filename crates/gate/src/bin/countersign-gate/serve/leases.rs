@@ -33,17 +33,16 @@ pub(super) fn worker_lease(
     store: &StoreSettings,
     method: &DeployMethod,
 ) -> Result<Duration, BadInput> {
-    let (statement, why) = match store.address {
-        StoreAddress::Postgres(_) => {
-            let statement = store.postgres.statement_timeout;
+    let (statement, name) = match store.address {
+        StoreAddress::Postgres(_) => (store.postgres.statement_timeout, "postgres.statement_timeout"),
+        StoreAddress::Sqlite(_) => (store.busy_timeout, "sqlite.busy_timeout"),
+        StoreAddress::Memory => (Duration::ZERO, ""),
+    };
+    let why = match store.address {
+        StoreAddress::Memory => "a worker has to renew it in time".to_owned(),
+        StoreAddress::Postgres(_) | StoreAddress::Sqlite(_) => {
             let takes = format_duration(statement);
-            (
-                statement,
-                format!("80% of it are for a renewal, which may take postgres.statement_timeout ({takes})"),
-            )
-        }
-        StoreAddress::Memory | StoreAddress::Sqlite(_) => {
-            (Duration::ZERO, "a worker has to renew it in time".to_owned())
+            format!("80% of it are for a renewal, which may take {name} ({takes})")
         }
     };
     let shortest = WorkerSettings::shortest_lease(statement);

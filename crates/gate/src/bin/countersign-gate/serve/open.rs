@@ -51,7 +51,8 @@ pub(crate) async fn open(settings: &StoreSettings, ids: Arc<dyn Ids>) -> Result<
     match address {
         StoreAddress::Memory => Ok(Opened::Memory(Arc::new(MemoryStore::new(Arc::new(SystemClock), ids)))),
         StoreAddress::Sqlite(path) => {
-            let options = SqliteOptions { cas: settings.cas, ..SqliteOptions::default() };
+            let patience = settings.busy_timeout;
+            let options = SqliteOptions { cas: settings.cas, patience, ..SqliteOptions::default() };
             let store = SqliteStore::open(path, Arc::new(SystemClock), ids, options);
             store.map(|store| Opened::Sqlite(Arc::new(store))).map_err(|error| no_file(address, &error))
         }

@@ -11,7 +11,7 @@ use std::{
 
 use countersign::{
     service::supports,
-    store::{postgres::PostgresOptions, sql::Cas},
+    store::{postgres::PostgresOptions, sql::Cas, sqlite::SqliteOptions},
 };
 use countersign_gate::{
     http::{self, Flows, IdentityProvider, IdentitySettings, TrustedHeader},
@@ -67,6 +67,8 @@ pub(crate) struct StoreSettings {
     pub(crate) address: StoreAddress,
     pub(crate) cas: Cas,
     pub(crate) postgres: PostgresOptions,
+    /// The longest that a statement waits for another process's lock on a SQLite file.
+    pub(crate) busy_timeout: Duration,
 }
 
 /// The order of the steps, and whether it is the one to use.
@@ -152,7 +154,10 @@ impl StoreSettings {
     pub(crate) fn of(args: &ServeArgs, config: &Config) -> Result<Self, BadInput> {
         let table = &config.file.postgres;
         let (postgres, cas) = (PostgresOptions::default(), strategy(args, config)?);
+        let busy_timeout = pause(&config.file.sqlite.busy_timeout, SqliteOptions::default().patience);
         Ok(Self {
+            // SQLite counts milliseconds in 32 bits.
+            busy_timeout: busy_timeout.min(Duration::from_secs(24 * 60 * 60)),
             address: store(args, config)?,
             cas,
             postgres: PostgresOptions {

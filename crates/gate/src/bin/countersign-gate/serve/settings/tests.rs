@@ -48,13 +48,24 @@ fn the_command_gets_its_user_its_timeout_and_the_time_that_its_lease_leaves() {
         DeployMethod::Command(command) => command,
         DeployMethod::DryRun(_) => panic!("it has a command"),
     };
-    let (plain, command) = (of(""), of("user = \"7:8\"\ntimeout = \"3s\"\n[workers]\nlease = \"3s\"\n"));
+    let (plain, command) = (of(""), of("user = \"7:8\"\ntimeout = \"3s\"\n[workers]\nlease = \"9s\"\n"));
     assert_eq!((plain.user, command.user), (None, Some(User { uid: 7, gid: 8 })));
     assert_eq!((plain.timeout, command.timeout), (Duration::from_secs(900), Duration::from_secs(3)));
     assert_eq!(
         (plain.time_to_clean_up, command.time_to_clean_up),
-        (Duration::from_secs(2), Duration::from_millis(200))
+        (Duration::from_secs(2), Duration::from_millis(600))
     );
+}
+
+#[test]
+fn a_statement_waits_for_a_lock_as_long_as_is_set_and_never_longer_than_sqlite_can_count() {
+    for (config, seconds) in [
+        ("", 5),
+        ("[sqlite]\nbusy_timeout = \"20s\"\n", 20),
+        ("[sqlite]\nbusy_timeout = \"30d\"\n", 24 * 60 * 60),
+    ] {
+        assert_eq!(good(config).store.busy_timeout, Duration::from_secs(seconds), "{config}");
+    }
 }
 
 #[test]
