@@ -132,8 +132,8 @@ pub(super) async fn reject<B: Backend, D: Deployer + 'static>(
     }
 }
 
-/// Gives up on a deploy that has not started: its command is not started any more, and the target counts as failed. A command
-/// that runs already is not stopped, and its own end decides.
+/// Gives up on a deploy: it counts as failed, and its command is not started any more. A command that runs is ended by its
+/// instance within seconds; one that exits before that decides by its exit code.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/promotions/{id}/give-up",
@@ -160,7 +160,12 @@ pub(super) async fn give_up<B: Backend, D: Deployer + 'static>(
         }
         tracing::warn!(%approval, by, "an administrator gives up on a deploy");
         let output = format!("given up by {by}");
-        store.log_deploy(DeployLog { approval, ended_at: mine.now(), exit_code: None, output }).await?;
+        let log = DeployLog { approval, ended_at: mine.now(), exit_code: None, output };
+        store.log_deploy(log.clone()).await?;
+        // The deploy may have ended meanwhile.
+        if store.deploy_logs(approval).await?.first() != Some(&log) {
+            return Err(Problem::new(Code::DeployEnded));
+        }
         mine.metrics().deploy("failed");
         Ok(Json(GivenUpView { ok: true, id: approval, status: record.approval.status.to_string() }))
     })

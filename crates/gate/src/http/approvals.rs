@@ -12,11 +12,12 @@ use super::{
     time::rfc3339,
     views::{ApprovalView, AuditView, DeployView, EventView, ListedView, OutcomeView, status_name},
 };
+use crate::instance::deploy::own_end;
 use countersign::{
     platform::Kind,
     protocol::{Refusal, Request, Status},
     service::Deployer,
-    store::{ApprovalRecord, AuditEvent, AuditKind, Listed, StackStatus, StoreError},
+    store::{ApprovalRecord, AuditEvent, AuditKind, Listed, StoreError},
 };
 
 /// An approval, with the outcome of the promote that used it.
@@ -134,10 +135,7 @@ async fn outcome<B: Backend, D: Deployer + 'static>(
     let of_kind = |kind| target.filter(|_| record.binding.kind == kind);
     let logs = store.deploy_logs(approval).await?;
     // The target may be another deploy's by now.
-    let own = logs.last().map(|log| match log.exit_code {
-        Some(0) => StackStatus::Healthy,
-        _ => StackStatus::Failed,
-    });
+    let own = own_end(&logs);
     Ok(Some(OutcomeView {
         action: action(execution.target),
         stack_id: of_kind(Kind::Stack),

@@ -296,7 +296,7 @@ pub(super) struct DecidedView {
 pub(super) struct GivenUpView {
     pub(super) ok: bool,
     pub(super) id: Uuid,
-    /// `rejected`.
+    /// `executed`: the approval is used.
     pub(super) status: String,
 }
 

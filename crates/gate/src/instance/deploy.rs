@@ -19,6 +19,7 @@ use std::{
 pub use command::{APPROVAL_ID_VARIABLE, CommandLine, FENCE_VARIABLE, User};
 pub use dry_run::DryRun;
 pub use plan::{Plan, PlanService, PlanTarget};
+pub(crate) use run::own_end;
 use tokio::sync::watch;
 use tracing::error;
 use uuid::Uuid;

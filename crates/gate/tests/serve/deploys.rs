@@ -150,6 +150,38 @@ fn a_lease_is_given_back_when_the_deploy_has_ended_and_not_before() {
     assert_eq!(runs(), "begin\nend\nbegin\n");
 }
 
+/// Another instance than the asked one runs the command, which says that it succeeded.
+#[test]
+fn a_deploy_that_runs_is_ended_when_an_administrator_gives_it_up() {
+    let workplace = Workplace::new();
+    let script = "trap 'echo end >> runs; exit 0' TERM; echo begin >> runs; while :; do sleep 0.05; done";
+    fs::write(workplace.path("deploy"), script).expect("a file");
+    let config = workplace.write("gate.toml", "[deployer]\ncommand = [\"/bin/sh\", \"deploy\"]\n");
+    let args = ["--store", "sqlite:gate.db", "--config", &config];
+    let server = workplace.serve(&args);
+    let shop = shop(&server);
+    let approval = used(&workplace, &server, &shop);
+    runs_become(&workplace, "begin\n");
+    let another = workplace.serve(&args);
+    let (status, answer) = admin(&another, &approval);
+    assert_eq!((status, &answer["status"]), (200, &json!("executed")), "{answer}");
+    runs_become(&workplace, "begin\nend\n");
+    eventually(|| (target(&server, &shop) == "failed").then_some(()));
+    let outcome = server.get(&format!("/api/v1/approvals/{approval}"))["outcome"].clone();
+    let exit_codes: Vec<_> =
+        outcome["deploys"].as_array().expect("a list").iter().map(|deploy| &deploy["exit_code"]).collect();
+    // That it was given up, and the command's own end.
+    assert_eq!((&outcome["status"], exit_codes), (&json!("failed"), vec![&Value::Null; 2]));
+    assert_eq!(admin(&another, &approval).1["code"], "deploy_ended");
+    let failed = |server: &Server| {
+        let answer = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
+        let metrics = answer.into_body().read_to_string().expect("text");
+        metrics.contains("\ndeploys_total{outcome=\"failed\"} 1\n")
+    };
+    assert_eq!((failed(&server), failed(&another)), (false, true), "it is counted once");
+    assert_eq!(fs::read_to_string(workplace.path("runs")).expect("text"), "begin\nend\n");
+}
+
 #[test]
 fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
     let workplace = Workplace::new();

@@ -57,6 +57,9 @@ pub struct User {
 /// Time limit for reading output after the command has ended while another process still holds its pipe.
 const TIME_TO_DRAIN: Duration = Duration::from_millis(500);
 
+/// The end of the output of a command that was given up.
+const GIVEN_UP: &str = "\nended because it was given up\n";
+
 /// Size of the output to keep.
 const KEPT: usize = 64 * 1024;
 
@@ -64,7 +67,8 @@ const KEPT: usize = 64 * 1024;
 const BEFORE_THE_CUT: usize = 4 * 1024;
 
 impl CommandLine {
-    /// Runs to completion; `None` after a cancellation. After a timeout or a cancellation its process group is killed.
+    /// Runs to completion; `None` after a cancellation. After a timeout, a cancellation, and when it is given up its process
+    /// group is killed.
     ///
     /// # Errors
     /// The command could not be started: nothing was launched.
@@ -72,6 +76,7 @@ impl CommandLine {
         &self,
         plan: &Plan,
         cancelled: &mut Cancelled,
+        given_up: impl Future<Output = ()>,
         metrics: &Metrics,
     ) -> Result<Option<Ended>, NotStarted> {
         let approval = plan.approval_id;
@@ -82,6 +87,7 @@ impl CommandLine {
         let (status, note) = tokio::select! {
             status = group.leader.wait() => (status, ""),
             () = tokio::time::sleep(self.timeout) => (group.end(self.time_to_clean_up).await, "\nended after its timeout\n"),
+            () = given_up => (group.end(self.time_to_clean_up).await, GIVEN_UP),
             () = cancelled.wait() => {
                 let _ = group.end(self.time_to_clean_up).await;
                 return Ok(None);
@@ -90,7 +96,7 @@ impl CommandLine {
         group.is_over = true;
         let output = output.finish(note, &self.secrets).await;
         let exit_code = status.ok().filter(|_| note.is_empty()).and_then(|status| status.code());
-        Ok(Some(Ended { exit_code, output }))
+        Ok(Some(Ended { exit_code, output, is_given_up: note == GIVEN_UP }))
     }
 
     fn start(&self, plan: &Plan) -> io::Result<(Child, Output)> {

@@ -15,12 +15,19 @@ pub struct DryRun {
 
 impl DryRun {
     /// To its end; `None` when it was cancelled.
-    pub(super) async fn run(&self, cancelled: &mut Cancelled) -> Option<Ended> {
-        tokio::select! {
-            () = tokio::time::sleep(self.duration) => {}
+    pub(super) async fn run(
+        &self,
+        cancelled: &mut Cancelled,
+        given_up: impl Future<Output = ()>,
+    ) -> Option<Ended> {
+        let (exit_code, output) = tokio::select! {
+            () = tokio::time::sleep(self.duration) => match self.fails {
+                true => (Some(1), "pretended to fail"),
+                false => (Some(0), "pretended"),
+            },
+            () = given_up => (None, "given up"),
             () = cancelled.wait() => return None,
-        }
-        let output = if self.fails { "pretended to fail" } else { "pretended" };
-        Some(Ended { exit_code: Some(self.fails.into()), output: output.to_owned() })
+        };
+        Some(Ended { exit_code, output: output.to_owned(), is_given_up: exit_code.is_none() })
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Ended {
     pub(super) exit_code: Option<i32>,
     /// The end of its output.
     pub(super) output: String,
+    /// It was ended because it was given up.
+    pub(super) is_given_up: bool,
 }
 
 /// Cancellation of a running deploy.
@@ -50,6 +52,9 @@ pub(super) struct Run<S> {
 /// The longest pause between two attempts to start a command.
 const LONGEST_BEFORE_ANOTHER_START: Duration = Duration::from_secs(10);
 
+/// The pause between two looks whether a running deploy was given up.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
 /// Number of attempts to record the end of a deploy that was cancelled.
 const ATTEMPTS: u32 = 8;
 
@@ -59,9 +64,9 @@ impl<S: Store + Operations> Run<S> {
         let launch = self.launch;
         let approval = launch.approval;
         if launch.key.is_some()
-            && let Some(ended) = self.ended_before().await?.last()
+            && let Some(ended) = own_end(&self.ended_before().await?)
         {
-            return Some(status(ended.exit_code));
+            return Some(ended);
         }
         let store = Arc::clone(&self.store);
         let Some(record) = self.until_answered(|| store.any_approval(approval)).await? else {
@@ -73,9 +78,12 @@ impl<S: Store + Operations> Run<S> {
             Ok(ended) => ended,
             Err(given_up) => return Some(given_up),
         };
-        let status = status(ended.exit_code);
-        self.metrics.deploy(if status == StackStatus::Healthy { "healthy" } else { "failed" });
-        let Ended { exit_code, output } = ended;
+        let Ended { exit_code, output, is_given_up } = ended;
+        let status = status(exit_code);
+        // One that was given up was counted then.
+        if !is_given_up {
+            self.metrics.deploy(if status == StackStatus::Healthy { "healthy" } else { "failed" });
+        }
         let log = DeployLog { approval, ended_at: self.clock.now(), exit_code, output };
         // Before it is reported: after a crash the next holder of the job must find the result.
         self.insist(|| self.store.log_deploy(log.clone())).await;
@@ -93,12 +101,15 @@ impl<S: Store + Operations> Run<S> {
         let mut pause = Pause::up_to(LONGEST_BEFORE_ANOTHER_START);
         let mut waiting = None;
         loop {
+            let given_up = given_up(Arc::clone(&self.store), self.launch);
             let run = match &*self.method {
                 DeployMethod::DryRun(dry_run) => {
                     self.metrics.launched();
-                    Ok(dry_run.run(&mut self.cancelled).await)
+                    Ok(dry_run.run(&mut self.cancelled, given_up).await)
                 }
-                DeployMethod::Command(command) => command.run(plan, &mut self.cancelled, &self.metrics).await,
+                DeployMethod::Command(command) => {
+                    command.run(plan, &mut self.cancelled, given_up, &self.metrics).await
+                }
             };
             match run {
                 Ok(ended) => return ended.map(Ok),
@@ -113,9 +124,9 @@ impl<S: Store + Operations> Run<S> {
                 () = self.cancelled.wait() => return None,
             }
             if self.launch.key.is_some()
-                && let Some(given_up) = self.ended_before().await?.last()
+                && let Some(given_up) = own_end(&self.ended_before().await?)
             {
-                return Some(Err(status(given_up.exit_code)));
+                return Some(Err(given_up));
             }
         }
     }
@@ -166,6 +177,24 @@ impl<S: Store + Operations> Run<S> {
     }
 }
 
+/// Returns once an administrator has given the deploy up. Without a key there may be other deploys for its approval, whose ends
+/// look the same.
+async fn given_up<S: Operations>(store: Arc<S>, launch: Launch) {
+    loop {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        let has_end = async || store.deploy_logs(launch.approval).await.is_ok_and(|logs| !logs.is_empty());
+        if launch.key.is_some() && has_end().await {
+            return;
+        }
+    }
+}
+
+/// The end of a deploy in the store's log. The exit code of its command decides, also where it was given up meanwhile.
+pub(crate) fn own_end(logs: &[DeployLog]) -> Option<StackStatus> {
+    let exit_code = logs.iter().rev().find_map(|log| log.exit_code);
+    logs.last().map(|_| status(exit_code))
+}
+
 /// A healthy deploy exits with 0.
 fn status(exit_code: Option<i32>) -> StackStatus {
     if exit_code == Some(0) { StackStatus::Healthy } else { StackStatus::Failed }
@@ -188,5 +217,36 @@ impl Pause {
     async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(self.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign::protocol::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_decides_also_where_the_deploy_was_given_up_meanwhile() {
+        let end = |exit_codes: &[Option<i32>]| {
+            let log = |exit_code: &Option<i32>| {
+                let (approval, output) = (Uuid::nil(), String::new());
+                DeployLog { approval, ended_at: Timestamp(0), exit_code: *exit_code, output }
+            };
+            own_end(&exit_codes.iter().map(log).collect::<Vec<_>>())
+        };
+        let (healthy, failed) = (Some(StackStatus::Healthy), Some(StackStatus::Failed));
+        for (exit_codes, expected) in [
+            (&[][..], None),
+            (&[Some(0)], healthy),
+            (&[Some(3)], failed),
+            (&[None], failed),
+            (&[None, None], failed),
+            (&[None, Some(0)], healthy),
+            (&[Some(0), None], healthy),
+        ] {
+            assert_eq!(end(exit_codes), expected, "{exit_codes:?}");
+        }
     }
 }
