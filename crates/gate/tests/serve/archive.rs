@@ -5,6 +5,8 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -232,6 +234,28 @@ fn nothing_is_deleted_before_it_is_on_the_disk() {
     let output = workplace.gate(&args).output().expect("it runs");
     assert_eq!(String::from_utf8(output.stdout).expect("text").lines().count(), 1, "into a pipe");
     assert_eq!(status_of(&server, &old), 404);
+}
+
+/// Without a reader the lines would be lost, and their approvals deleted.
+#[test]
+fn an_archive_into_a_fifo_waits_for_its_reader() {
+    let workplace = Workplace::new();
+    let server = workplace.serve(&STORE);
+    let old = rejected(&workplace, &server);
+    age_by_100_days(&workplace, 1);
+    let fifo = workplace.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let args = [&["archive", "--older-than", "90d", "--output", "fifo"], &STORE[..]].concat();
+    let mut archiving = workplace.gate(&args).spawn().expect("it runs");
+    // It waits for ever. An archive that does not has ended by then; on a slow machine it may go unnoticed.
+    for _ in 0..50 {
+        assert_eq!(archiving.try_wait().expect("it runs"), None, "it ends without a reader");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(status_of(&server, &old), 200);
+    let lines = fs::read_to_string(fifo).expect("text");
+    assert_eq!(archiving.wait().expect("it ends").code(), Some(0));
+    assert_eq!((lines.lines().count(), status_of(&server, &old)), (1, 404), "{lines}");
 }
 
 #[test]
