@@ -13,11 +13,19 @@ use countersign_models::{
 };
 use rayon::prelude::*;
 
-/// Also what takes minutes.
+/// Also what takes long.
 const SLOW: bool = cfg!(feature = "slow");
-/// Flows whose certificates take minutes.
-const LARGE: [&str; 4] =
-    ["atomic-commit-keyed", "atomic-commit-lease-keyed", "consume-last", "lease-unfenced"];
+/// Flows whose certificates take the most time: minutes for the first four, seconds for the others.
+const LARGE: [&str; 8] = [
+    "atomic-commit-keyed",
+    "atomic-commit-lease-keyed",
+    "consume-last",
+    "lease-unfenced",
+    "coupon-redeem",
+    "oauth-code",
+    "consume-first",
+    "twin-consume-first",
+];
 /// Flows of which there is no certificate: their views are too many.
 const WITHOUT: [&str; 2] = ["atomic-commit-lease-keyed", "consume-last"];
 /// Flows with a property that is proved, and that a certificate does not show: unboundedly many callers use the object or act, so
