@@ -294,12 +294,18 @@ fn refusal_of(source: &str, names_users: bool, change: &dyn Fn(&mut Vec<Move>)) 
     certificate::check(&text, None).err()
 }
 
+/// A field that is forgotten: its name, a flow in which it shows, and how.
+type Forgotten<'f> = (&'f str, &'f str, fn(&mut State));
+
+/// What is left out, and how.
+type LeftOut<'f> = (&'f str, fn(&mut Vec<Move>));
+
 #[test]
 fn the_certificate_of_a_writer_that_forgets_is_refused() {
     let of = |name: &str| BuiltIn::find(name).expect("a built-in flow").source;
     let (lease, downloads) = (of("12-queue-worker-lock-fixed"), of("14-secure-ftp-downloads-buggy"));
     let (small, retried) = (of("atomic-commit"), of("03-cert-manager-order-fixed"));
-    let table: [(&str, &str, fn(&mut State)); 8] = [
+    let table: [Forgotten<'_>; 8] = [
         ("uses", small, |state| state.world.uses = 0),
         ("uses of an attempt", retried, |state| state.attempts.iter_mut().for_each(|one| one.uses = 0)),
         ("how far a job is", small, |state| {
@@ -329,7 +335,7 @@ fn the_certificate_of_a_writer_that_forgets_is_refused() {
 
 #[test]
 fn the_certificate_of_a_writer_that_leaves_out_is_refused() {
-    let table: [(&str, fn(&mut Vec<Move>)); 7] = [
+    let table: [LeftOut<'_>; 7] = [
         ("a move", |moves| moves.truncate(moves.len().max(2) - 1)),
         ("the crash", |moves| moves.retain(|(leaves_others, _)| *leaves_others)),
         ("others", |moves| moves.iter_mut().for_each(|(_, (_, others))| others.clear())),
