@@ -216,6 +216,11 @@ fn what_is_no_certificate_is_refused_with_its_line() {
         with("\nview ", "\nlook "),
         with("\nview ", "\nview 99999999999999999999 "),
         with("\nview ", "\nview -1 "),
+        with("\nview ", "\nview 0"),
+        with("\nview ", "\nview +"),
+        text.clone() + "participant x7",
+        // One view more than there may be.
+        text.clone() + &(0..=800_000).map(|number| format!("context {number}\n")).collect::<String>(),
         with("\nflow ", "\nflows "),
         with("\nversion ", "\n"),
     ] {

@@ -13,7 +13,7 @@ use owo_colors::OwoColorize;
 use crate::{advice, args::CertifyArgs, judge::Judged, wrap};
 
 /// The longest certificate, in bytes.
-const MOST: usize = 1 << 29;
+const MOST: usize = 1 << 25;
 const WHAT: &str = "a certificate that `countersign verify FLOW --certificate FILE` wrote";
 
 /// Refuses, before anything is judged, a file that cannot become the certificate of the one flow that is named.
@@ -63,11 +63,11 @@ pub(crate) fn run(args: &CertifyArgs) -> Result<Exit, BadInput> {
             let ids: Vec<&str> = certified.properties.iter().map(|one| one.id()).collect();
             match &flow {
                 Some(flow) => print_line!("{name}: {} for the flow {}", "valid".green().bold(), flow.name),
-                None => print_line!(
-                    "{name}: {} for this flow:\n\n{}",
-                    "valid".green().bold(),
-                    certified.flow_file
-                ),
+                None => {
+                    let is_hidden = |one: char| one.is_control() && !matches!(one, '\n' | '\t');
+                    let shown = certified.flow_file.replace(is_hidden, "\u{fffd}");
+                    print_line!("{name}: {} for this flow:\n\n{shown}", "valid".green().bold());
+                }
             }
             print_line!("SHA-256 of the flow file: {}", certified.flow_sha256);
             let said = format!("proved for any number of callers, crashes and faults: {}", ids.join(", "));

@@ -202,6 +202,7 @@ pub(super) fn read<'t>(text: &'t str, flow_file: Option<&str>) -> Result<Certifi
     let file = file_lines.join("\n");
     for given in [Some(file.as_str()), flow_file].into_iter().flatten().map(sha256) {
         if given != certified {
+            let certified = certified.chars().take(given.len()).collect();
             return Err(Refusal::Flow { certified, given });
         }
     }
@@ -284,11 +285,22 @@ impl<'t> Reader<'t> {
                     texts.insert(line)
                 }
                 "participant" => {
+                    // It is there for the view after it.
+                    let number = format!(" {}", claim.participants.len());
+                    let is_of = |view: &str| view.starts_with("view ") && view.ends_with(&number);
+                    if !self.peek().is_some_and(is_of) {
+                        self.at += 1;
+                        return Err(self.malformed("a view of the participant above"));
+                    }
                     claim.participants.push(rest);
                     texts.insert(line)
                 }
                 "view" => {
-                    let number = |text: &str, most: usize| text.parse().ok().filter(|number| *number < most);
+                    let number = |text: &str, most: usize| {
+                        text.parse()
+                            .ok()
+                            .filter(|number: &usize| *number < most && number.to_string() == text)
+                    };
                     let view = rest.split_once(' ').and_then(|(context, one)| {
                         let context: usize = number(context, claim.contexts.len())?;
                         Some((context, Some(number(one, claim.participants.len())?)))
@@ -302,6 +314,9 @@ impl<'t> Reader<'t> {
             };
             if !is_new {
                 return Err(self.malformed("a line that was not there before"));
+            }
+            if claim.views.len() > MOST_VIEWS {
+                return Err(self.malformed("at most 800000 views"));
             }
         }
         Ok(claim)

@@ -61,18 +61,18 @@ impl Views {
     }
 }
 
-/// The scenes that are listed, by text: each as it was derived. Only what was derived is moved.
-struct Listed<'c>(HashMap<&'c str, usize, FixedState>, Vec<Option<Scene>>);
+/// The scenes that are listed, by text, and by number those that were derived. Only they are moved.
+struct Listed<'c>(HashMap<&'c str, usize, FixedState>, HashMap<usize, Scene, FixedState>);
 
 impl<'c> Listed<'c> {
     fn new(texts: &[&'c str]) -> Self {
-        Self(texts.iter().copied().zip(0..).collect(), vec![None; texts.len()])
+        Self(texts.iter().copied().zip(0..).collect(), HashMap::default())
     }
 
     fn find(&mut self, views: &Views, scene: Scene) -> Result<usize, String> {
         let text = views.text(&scene)?;
         let number = *self.0.get(&*text).ok_or_else(|| format!("a move leads to `{text}`, not listed"))?;
-        self.1[number].get_or_insert(scene);
+        self.1.entry(number).or_insert(scene);
         Ok(number)
     }
 }
@@ -121,8 +121,8 @@ impl Checker<'_> {
     /// Judges a view; makes its moves; shows it the moves of the views before it, and its moves to them.
     fn expand(&mut self, (at, other): View, proved: Set) -> Result<(), String> {
         self.derived[&(at, other)].then_some(()).ok_or("the view does not follow from those before it")?;
-        let context = self.contexts.1[at].clone().expect("it was derived");
-        let one = other.map(|other| self.participants.1[other].clone().expect("it was derived"));
+        let context = self.contexts.1[&at].clone();
+        let one = other.map(|other| self.participants.1[&other].clone());
         let violated = self.views.violated(&context, one.as_ref())? & proved;
         let found = Property::ALL.iter().find(|one| violated & one.bit() != 0);
         found.map_or(Ok(()), |one| Err(format!("the view violates {one}")))?;
@@ -136,8 +136,8 @@ impl Checker<'_> {
         seen.extend(other.into_iter().flat_map(|other| self.nodes[at].1.iter().map(move |to| (*to, other))));
         self.nodes[at].0.extend(other);
         for (to, other) in seen {
-            let after = self.contexts.1[to].clone().expect("a move led to it");
-            match self.participants.1[other].as_ref().expect("it was derived") {
+            let after = self.contexts.1[&to].clone();
+            match &self.participants.1[&other] {
                 _ if context.state.world.clean == after.state.world.clean => {
                     self.derive((to, Some(other)))?;
                 }
