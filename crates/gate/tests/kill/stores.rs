@@ -69,28 +69,30 @@ impl Database {
         self.update(home, "UPDATE jobs SET leased_until = 0 WHERE state = 'leased' AND approval = ", id);
     }
 
+    fn break_by(&self, home: &Path, trigger: &str) {
+        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
+        connect(home).execute_batch(trigger).expect("a trigger can be made");
+    }
+
     /// From now on no job keeps a fence that is not its first one.
     pub(crate) fn forget_fences(&self, home: &Path) {
         const FORGETS: &str = "CREATE TRIGGER forgets AFTER UPDATE OF fence ON jobs WHEN old.fence > 0 \
                                BEGIN UPDATE jobs SET fence = old.fence WHERE seq = old.seq; END";
-        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
-        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+        self.break_by(home, FORGETS);
     }
 
     /// From now on no job knows its target; the fences still follow the order of use.
     pub(crate) fn forget_targets(&self, home: &Path) {
         const FORGETS: &str = "CREATE TRIGGER forgets_targets AFTER INSERT ON jobs \
                                BEGIN UPDATE jobs SET target = NULL, fence = seq * 1000 WHERE seq = new.seq; END";
-        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
-        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+        self.break_by(home, FORGETS);
     }
 
     /// From now on every third job counts as done before it is launched.
     pub(crate) fn lose_jobs(&self, home: &Path) {
         const LOSES: &str = "CREATE TRIGGER loses AFTER INSERT ON jobs WHEN new.seq % 3 = 0 \
                              BEGIN UPDATE jobs SET state = 'done' WHERE seq = new.seq; END";
-        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
-        connect(home).execute_batch(LOSES).expect("a trigger can be made");
+        self.break_by(home, LOSES);
     }
 
     /// From now on what is revoked is approved again.
@@ -98,8 +100,7 @@ impl Database {
         const FORGETS: &str = "CREATE TRIGGER forgets_revocations AFTER UPDATE OF status ON approvals \
                                WHEN new.status = 'revoked' \
                                BEGIN UPDATE approvals SET status = 'approved' WHERE id = new.id; END";
-        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
-        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+        self.break_by(home, FORGETS);
     }
 
     /// From now on no stack keeps a new version.
@@ -107,8 +108,7 @@ impl Database {
         const FORGETS: &str = "CREATE TRIGGER forgets_versions AFTER UPDATE OF version ON stacks \
                                WHEN new.version <> old.version \
                                BEGIN UPDATE stacks SET version = old.version WHERE id = new.id; END";
-        assert!(matches!(self, Self::Sqlite), "it is broken in SQLite only");
-        connect(home).execute_batch(FORGETS).expect("a trigger can be made");
+        self.break_by(home, FORGETS);
     }
 
     /// Keeps this text in a table of its own.

@@ -9,7 +9,7 @@ use countersign_testkit::certificate;
 use serde_json::json;
 
 use crate::{
-    process::{Server, TEAM, Workplace, ask_as, eventually},
+    process::{Server, Workplace, eventually},
     promote::{requested, shop},
     signer::Signer,
 };
@@ -76,16 +76,7 @@ fn keys_come_over_https_from_a_server_that_is_trusted() {
     let config = workplace.write("gate.toml", &config);
     let refused = workplace.refusal(&["--store", "memory", "--config", &config]);
     assert!(refused.contains(&jwks) && refused.contains("UnknownIssuer"), "{refused}");
-    let claims = json!({
-        "iss": "https://id.example.com",
-        "aud": "gate",
-        "exp": 4_102_444_800_u64,
-        "team": TEAM,
-        "email": "dev@example.com",
-    });
-    let server = trusting(&workplace, &config);
-    let status = ask_as(&server.url, &signer.sign(&claims), "GET", "/api/v1/stacks/unknown", None, None).0;
-    assert_eq!(status, 404, "the token is accepted");
+    assert_eq!(trusting(&workplace, &config).status_of_token_by(&signer), 404, "the token is accepted");
 }
 
 #[test]
@@ -100,10 +91,7 @@ fn links_go_to_a_webhook_that_is_trusted() {
     let server = trusting(&workplace, &config);
     https.input.write_all(b"HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n").expect("it is taken");
     let approval = requested(&server, &shop(&server));
-    eventually(|| {
-        let answer = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
-        let metrics = answer.into_body().read_to_string().expect("text");
-        metrics.contains("\nnotices_total{outcome=\"sent\"} 1\n").then_some(())
-    });
+    let sent = "\nnotices_total{outcome=\"sent\"} 1\n";
+    eventually(|| server.metrics().contains(sent).then_some(()));
     https.line_with(&approval);
 }

@@ -173,11 +173,7 @@ fn a_deploy_that_runs_is_ended_when_an_administrator_gives_it_up() {
     // That it was given up, and the command's own end.
     assert_eq!((&outcome["status"], exit_codes), (&json!("failed"), vec![&Value::Null; 2]));
     assert_eq!(admin(&another, &approval).1["code"], "deploy_ended");
-    let failed = |server: &Server| {
-        let answer = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
-        let metrics = answer.into_body().read_to_string().expect("text");
-        metrics.contains("\ndeploys_total{outcome=\"failed\"} 1\n")
-    };
+    let failed = |server: &Server| server.metrics().contains("\ndeploys_total{outcome=\"failed\"} 1\n");
     assert_eq!((failed(&server), failed(&another)), (false, true), "it is counted once");
     assert_eq!(fs::read_to_string(workplace.path("runs")).expect("text"), "begin\nend\n");
 }
@@ -195,11 +191,7 @@ fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
     assert_eq!(admin(&server, &pending).1["code"], "approval_not_executed");
     fs::remove_file(&program).expect("it is there");
     let approval = used(&workplace, &server, &shop);
-    let metrics = || {
-        let answer = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
-        answer.into_body().read_to_string().expect("text")
-    };
-    eventually(|| metrics().contains("\ndeploys_not_started 1\n").then_some(()));
+    eventually(|| server.metrics().contains("\ndeploys_not_started 1\n").then_some(()));
     assert_eq!(target(&server, &shop), "building");
     let path = format!("/api/v1/admin/promotions/{approval}/give-up");
     assert_eq!(server.ask("POST", &path, None, None).1["code"], "admin_required");
@@ -207,7 +199,7 @@ fn a_deploy_that_cannot_be_started_waits_until_an_administrator_gives_it_up() {
     assert_eq!((status, &answer["status"]), (200, &json!("executed")), "{answer}");
     eventually(|| (target(&server, &shop) == "failed").then_some(()));
     assert_eq!(admin(&server, &approval).1["code"], "deploy_ended");
-    assert!(metrics().contains("\ndeploys_total{outcome=\"failed\"} 1\n"), "{}", metrics());
+    assert!(server.metrics().contains("\ndeploys_total{outcome=\"failed\"} 1\n"), "{}", server.metrics());
     // It was not started although it could be.
     fs::copy("/bin/true", &program).expect("there is one");
     assert_eq!(server.get(&format!("/api/v1/approvals/{approval}"))["outcome"]["status"], "failed");

@@ -32,8 +32,7 @@ fn status_by(agent: &ureq::Agent, server: &Server, path: &str) -> Option<u16> {
 }
 
 fn lost(server: &Server) -> u64 {
-    let metrics = ureq::get(format!("{}/metrics", server.url)).call().expect("it answers");
-    let text = metrics.into_body().read_to_string().expect("text");
+    let text = server.metrics();
     let line =
         text.lines().find_map(|line| line.strip_prefix("log_lines_lost_total ")).expect("it is counted");
     line.parse().expect("a number")

@@ -11,8 +11,10 @@ use std::{
 
 use countersign_testkit::{Cluster, Failed, Fsync, may_be_skipped};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::signer::Signer;
 
 pub(crate) const SECRET: &str = "a secret of 32 bytes, and no more";
 pub(crate) const TEAM: &str = "00000000-0000-0000-0000-00000000000a";
@@ -118,6 +120,23 @@ impl Server {
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.ask("POST", path, Some(body), None)
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        let mut answer = agent().get(format!("{}/metrics", self.url)).call().expect("it answers");
+        answer.body_mut().read_to_string().expect("text")
+    }
+
+    /// The status of a request with a token of the identity provider `https://id.example.com`: 401, or 404 where it is accepted.
+    pub(crate) fn status_of_token_by(&self, signer: &Signer) -> u16 {
+        let claims = json!({
+            "iss": "https://id.example.com",
+            "aud": "gate",
+            "exp": 4_102_444_800_u64,
+            "team": TEAM,
+            "email": "dev@example.com",
+        });
+        ask_as(&self.url, &signer.sign(&claims), "GET", "/api/v1/stacks/unknown", None, None).0
     }
 
     /// The next line of its output.

@@ -138,17 +138,7 @@ fn the_keys_of_the_identity_provider_are_read_again() {
     let config =
         "[identity]\nissuer = \"https://id.example.com\"\naudience = \"gate\"\njwks = \"jwks.json\"\n";
     let running = Running::within(workplace, config);
-    let claims = json!({
-        "iss": "https://id.example.com",
-        "aud": "gate",
-        "exp": 4_102_444_800_u64,
-        "team": TEAM,
-        "email": "dev@example.com",
-    });
-    let status = |signer: &Signer| {
-        let (url, token) = (&running.server.url, signer.sign(&claims));
-        ask_as(url, &token, "GET", "/api/v1/stacks/unknown", None, None).0
-    };
+    let status = |signer: &Signer| running.server.status_of_token_by(signer);
     assert_eq!((status(&old), status(&new)), (404, 401));
     publish(&running.workplace, &new);
     let log = running.reload(config, READ);

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    process::{SECRET, Server, Workplace, agent, bearer, decide, eventually},
+    process::{SECRET, Server, Workplace, bearer, decide, eventually},
     promote::{promote, requested, shop, target},
 };
 
@@ -119,11 +119,7 @@ fn a_job_that_comes_up_while_a_server_stops_is_left_for_the_next_one() {
         })
         .collect();
     // Their heads have arrived, and the one that asks is counted, too.
-    let in_flight = || {
-        let mut answer = agent().get(format!("{}/metrics", server.url)).call().expect("it answers");
-        answer.body_mut().read_to_string().expect("text").contains("\nhttp_requests_in_flight 4\n")
-    };
-    eventually(|| in_flight().then_some(()));
+    eventually(|| server.metrics().contains("\nhttp_requests_in_flight 4\n").then_some(()));
     server.signal(Signal::TERM);
     // It stops listening at the beginning of the shutdown.
     let address = server.url.strip_prefix("http://").expect("an address").to_owned();
