@@ -9,7 +9,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use sha2::{Digest as _, Sha256};
 
-use super::{AnyNumber, Proof, checker, listing::Listing, plain::Views};
+use super::{
+    AnyNumber, Proof, checker,
+    listing::Listing,
+    plain::{Scene, Views},
+};
 use crate::{
     flows::Subject,
     model::Model,
@@ -134,7 +138,8 @@ impl Proof {
         for names_users in [true, false].into_iter().filter(|_| proved_set != 0) {
             let views = Views::new(Model::unseated(flow.clone()), names_users);
             let few = &mut |views| if views > MOST_VIEWS { ControlFlow::Break(()) } else { watch(views) };
-            let listing = match Listing::new(&views, few, &|_| ()) {
+            let moves = |context: &Scene, other: Option<&Scene>| views.moves(context, other);
+            let listing = match Listing::new(&views, &moves, few) {
                 Ok(listing) => listing,
                 Err(why) => {
                     reason = why;
@@ -316,7 +321,7 @@ impl<'t> Reader<'t> {
                 return Err(self.malformed("a line that was not there before"));
             }
             if claim.views.len() > MOST_VIEWS {
-                return Err(self.malformed("at most 800000 views"));
+                return Err(self.malformed("no more views than a certificate may have"));
             }
         }
         Ok(claim)

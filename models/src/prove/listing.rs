@@ -11,6 +11,9 @@ use super::{
 };
 use crate::properties::Set;
 
+/// The moves of a view.
+pub(super) type Moves<'m> = dyn Fn(&Scene, Option<&Scene>) -> Result<Vec<Move>, String> + 'm;
+
 /// Scenes by number, each once.
 #[derive(Default)]
 struct Numbered {
@@ -46,23 +49,24 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Lists the views. `watch` is called with their number, and may stop it. `change` is given the moves of each view: a test
-    /// has it leave out or change some.
+    /// Lists the views that `moves` leads to. `watch` is called with their number, and may stop it.
     pub(super) fn new(
         views: &Views,
+        moves: &Moves<'_>,
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
-        change: &dyn Fn(&mut Vec<Move>),
     ) -> Result<Self, String> {
         let mut listing = Self::default();
         listing.arrive(views, views.initial())?;
-        for turn in 0.. {
-            let Some(view) = listing.order.get(turn) else { break };
-            listing.expand(views, *view, change)?;
-            if turn.is_multiple_of(256) && watch(listing.order.len()).is_break() {
-                return Err(format!("its views are more than {}", listing.order.len()));
+        let mut turn: usize = 0;
+        loop {
+            let found = listing.order.len();
+            if (turn.is_multiple_of(256) || turn == found) && watch(found).is_break() {
+                return Err(format!("its views are more than {found}"));
             }
+            let Some(view) = listing.order.get(turn) else { return Ok(listing) };
+            listing.expand(views, moves, *view)?;
+            turn += 1;
         }
-        Ok(listing)
     }
 
     fn arrive(&mut self, views: &Views, (context, others): (Scene, Vec<Scene>)) -> Result<usize, String> {
@@ -84,19 +88,12 @@ impl Listing {
         }
     }
 
-    fn expand(
-        &mut self,
-        views: &Views,
-        (at, other): View,
-        change: &dyn Fn(&mut Vec<Move>),
-    ) -> Result<(), String> {
+    fn expand(&mut self, views: &Views, moves: &Moves<'_>, (at, other): View) -> Result<(), String> {
         let context = self.contexts.scenes[at].clone();
         let one = other.map(|other| self.participants.scenes[other].clone());
         self.violated |= views.violated(&context, one.as_ref())?;
-        let mut moves = views.moves(&context, one.as_ref())?;
-        change(&mut moves);
         let mut carried: Vec<(usize, usize)> = Vec::new();
-        for (leaves_others, after) in moves {
+        for (leaves_others, after) in moves(&context, one.as_ref())? {
             let to = self.arrive(views, after)?;
             if leaves_others && self.nodes[at].1.insert(to) {
                 carried.extend(self.nodes[at].0.iter().map(|earlier| (to, *earlier)));

@@ -285,7 +285,12 @@ fn a_stage_of_a_view_is_one_that_a_run_has() {
 fn refusal_of(source: &str, names_users: bool, change: &dyn Fn(&mut Vec<Move>)) -> Option<Refusal> {
     let base = Model::unseated(Subject::read(source.as_bytes()).expect("a flow file").flow);
     let views = Views::new(base.clone(), names_users);
-    let listing = Listing::new(&views, &mut |_| ControlFlow::Continue(()), change).expect("a small flow");
+    let moves = |context: &Scene, other: Option<&Scene>| {
+        let mut moves = views.moves(context, other)?;
+        change(&mut moves);
+        Ok(moves)
+    };
+    let listing = Listing::new(&views, &moves, &mut |_| ControlFlow::Continue(())).expect("a small flow");
     let applied = Property::MODELLED.iter().filter(|one| base.applies(**one));
     let claimed = applied.fold(0, |set, one| set | one.bit()) & !listing.violated;
     assert_ne!(claimed, 0);
@@ -384,8 +389,8 @@ fn every_view_of_every_state_within_bounds_is_listed() {
     for (name, names_users) in flows.map(|name| (name, true)).into_iter().chain(plain) {
         let flow = BuiltIn::find(name).expect("a built-in flow").subject().flow;
         let views = Views::new(Model::unseated(flow.clone()), names_users);
-        let listing =
-            Listing::new(&views, &mut |_| ControlFlow::Continue(()), &|_| ()).expect("a small flow");
+        let moves = |context: &Scene, other: Option<&Scene>| views.moves(context, other);
+        let listing = Listing::new(&views, &moves, &mut |_| ControlFlow::Continue(())).expect("a small flow");
         let model = Model::new(flow, Bounds { consumers: 3, crashes: 1, faults: 1 });
         let limits = explorer::Limits { max_states: 50_000, ..explorer::Limits::default() };
         let explored = explore(&model, limits, &mut |_| ControlFlow::Continue(()));
