@@ -5,4 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export MIRIFLAGS="-Zmiri-many-seeds=0..${SEEDS:-32} -Zmiri-disable-isolation"
-cargo +nightly miri test --no-default-features --test miri
+cargo +nightly miri test -p countersign-tests --test miri

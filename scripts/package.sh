@@ -13,7 +13,7 @@ cd "$clone/countersign"
 
 published=(countersign countersign-models countersign-terminal countersign-contract countersign-attack countersign-cli countersign-gate)
 cargo package --quiet --no-verify --target-dir "$clone/target" --workspace \
-    --exclude countersign-bench --exclude countersign-testkit
+    --exclude countersign-bench --exclude countersign-testkit --exclude countersign-tests
 
 status=0
 for crate in "${published[@]}"; do

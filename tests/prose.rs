@@ -43,6 +43,8 @@ fn avoided(line: &str) -> impl Iterator<Item = &'static str> {
     AVOIDED.into_iter().filter(move |word| line.contains(&format!(" {word} ")))
 }
 
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// Every file below a folder, with its path from the root of the repository.
 fn files(folder: &Path, found: &mut BTreeMap<String, String>) {
     let is_built = |name: &str| name == "target" || name == "node_modules" || name.starts_with('.');
@@ -52,7 +54,7 @@ fn files(folder: &Path, found: &mut BTreeMap<String, String>) {
         if path.is_dir() && !is_built(&name) {
             files(&path, found);
         } else if [".rs", ".md"].iter().any(|end| name.ends_with(end)) {
-            let path_from_root = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("it is below the root");
+            let path_from_root = path.strip_prefix(ROOT).expect("it is below the root");
             found.insert(
                 path_from_root.to_string_lossy().into_owned(),
                 fs::read_to_string(&path).expect("text"),
@@ -63,7 +65,7 @@ fn files(folder: &Path, found: &mut BTreeMap<String, String>) {
 
 fn repository() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    files(Path::new(env!("CARGO_MANIFEST_DIR")), &mut found);
+    files(Path::new(ROOT), &mut found);
     found
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use countersign_models::simulation::{Failure, Mutant, Schedule, play};
 
 fn kept() -> Vec<(String, Failure)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulation/failures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation/failures");
     let mut files: Vec<_> = fs::read_dir(folder)
         .expect("the folder is there")
         .map(|file| file.expect("it can be listed").path())
