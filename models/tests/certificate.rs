@@ -11,10 +11,9 @@ use countersign_models::{
         prove,
     },
 };
+use countersign_testkit::slow;
 use rayon::prelude::*;
 
-/// Also what takes long.
-const SLOW: bool = cfg!(feature = "slow");
 /// Flows whose certificates take the most time: minutes for the first four, seconds for the others.
 const LARGE: [&str; 8] = [
     "atomic-commit-keyed",
@@ -77,7 +76,7 @@ fn lines_with(text: &str, word: &str) -> Vec<usize> {
 #[test]
 fn the_certificate_of_every_built_in_flow_is_valid_and_proves_what_the_prover_proves() {
     let flows = BuiltIn::every().chain(KEYED.iter().copied());
-    let flows: Vec<BuiltIn> = flows.filter(|flow| SLOW || !LARGE.contains(&flow.name)).collect();
+    let flows: Vec<BuiltIn> = flows.filter(|flow| slow() || !LARGE.contains(&flow.name)).collect();
     let left_out: Vec<Vec<(&str, Property)>> = flows
         .par_iter()
         .map(|flow| {
@@ -133,7 +132,7 @@ fn what_counts_successes_cannot_be_claimed_where_they_are_not_named() {
 #[test]
 fn a_view_less_is_refused() {
     let text = small();
-    let step = if SLOW { 1 } else { 29 };
+    let step = if slow() { 1 } else { 29 };
     for word in ["view ", "context ", "participant "] {
         let lines = lines_with(&text, word);
         assert!(!lines.is_empty());
@@ -232,7 +231,7 @@ fn what_is_no_certificate_is_refused_with_its_line() {
 #[test]
 fn a_certificate_cut_at_any_place_is_refused() {
     let text = small();
-    let step = if SLOW { 97 } else { 999 };
+    let step = if slow() { 97 } else { 999 };
     let cuts: Vec<usize> = (0..text.len() - 1).step_by(step).collect();
     cuts.par_iter().for_each(|at| {
         assert!(certificate::check(&text[..*at], None).is_err(), "the first {at} bytes");

@@ -65,7 +65,7 @@ fn the_store_on_slots_in_ids_does_what_the_model_says() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn the_store_on_an_actor_does_what_the_model_says() {
     every_edge_of_every_built_in_flow::<Actor>();
 }

@@ -11,10 +11,8 @@ use countersign_models::{
     prove::{self, AnyNumber, Cutoff, Proof, prove},
     verdict::{Expectations, Verdict, verify},
 };
+use countersign_testkit::slow;
 use rayon::prelude::*;
-
-/// Also what takes minutes.
-const SLOW: bool = cfg!(feature = "slow");
 
 /// Every property that the model judges.
 fn all() -> Set {
@@ -143,7 +141,7 @@ fn compared(flow: &BuiltIn, proofs: &[&Proof], bounds: Bounds) -> Tally {
 
 #[test]
 fn the_prover_and_the_search_agree_wherever_both_speak() {
-    let grid: Vec<Bounds> = if SLOW {
+    let grid: Vec<Bounds> = if slow() {
         let all = (2..=5).flat_map(|consumers| (0..=2).map(move |crashes| (consumers, crashes)));
         all.flat_map(|(consumers, crashes)| (0..=2).map(move |faults| Bounds { consumers, crashes, faults }))
             .collect()
@@ -173,15 +171,15 @@ fn the_prover_and_the_search_agree_wherever_both_speak() {
 #[test]
 fn every_view_of_every_state_within_bounds_is_in_the_fixpoint() {
     // Smaller budgets of crashes and faults reach a part of the same states.
-    let most = if SLOW { 5 } else { 2 };
+    let most = if slow() { 5 } else { 2 };
     let checked: Vec<(usize, bool)> = flows()
         .par_iter()
         .flat_map(|flow| {
             let subject = flow.subject();
             let proof = proof(&subject.flow, expected_to_hold(&subject.expectations));
-            let most = if flow.name == "atomic-commit" && SLOW { 6 } else { most };
+            let most = if flow.name == "atomic-commit" && slow() { 6 } else { most };
             let of_flow = (2..=most).map(|consumers| {
-                let budget = if SLOW { 2 } else { 1 };
+                let budget = if slow() { 2 } else { 1 };
                 let bounds = Bounds { consumers, crashes: budget, faults: budget };
                 let model = Model::new(subject.flow.clone(), bounds);
                 let explored = explore(&model, limits(), &mut |_| ControlFlow::Continue(()));
@@ -207,7 +205,7 @@ fn every_view_of_every_state_within_bounds_is_in_the_fixpoint() {
 
 #[test]
 fn the_cutoff_is_found_for_two_flows_of_three() {
-    let max_states = if SLOW { 100_000 } else { Cutoff::STATES };
+    let max_states = if slow() { 100_000 } else { Cutoff::STATES };
     let cutoffs: Vec<(&str, Option<Cutoff>)> = flows()
         .par_iter()
         .map(|flow| {

@@ -10,6 +10,7 @@ use countersign_models::{
     properties::Property,
     verdict::{Report, Verdict, verify},
 };
+use countersign_testkit::slow;
 use stateright::{Checker, Model as _};
 
 /// Unique states and edges at the default bounds. A change of the model changes them, and has to say so here.
@@ -156,7 +157,7 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
             assert_eq!(report.cut_off, None);
         }
         // One thread of stateright's takes half of the time of all of these: the slow tier has it.
-        for threads in if cfg!(feature = "slow") { 1..=2 } else { 2..=2 } {
+        for threads in if slow() { 1..=2 } else { 2..=2 } {
             assert_eq!(explored(name, threads).states, states, "{name}, stateright's, {threads} threads");
         }
     }
@@ -165,7 +166,7 @@ fn both_explorers_count_the_same_states_with_one_thread_and_with_two() {
 /// Its model has more states than all others together. In the fast tier `countersign verify` alone explores it whole, in a
 /// test of the command line.
 fn is_slow(name: &str) -> bool {
-    name == "consume-last" && !cfg!(feature = "slow")
+    name == "consume-last" && !slow()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use countersign::store::memory::strategy::{
     Actor, OneMutex, Packed, PointerSwap, Sharded, SlotInId, Strategy,
 };
-use countersign_testkit::SLOW;
+use countersign_testkit::{SLOW_TIER, slow, unless};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{explore, primitives::Loom, scenarios::*};
@@ -94,8 +94,12 @@ const ASKED: Pinned = [
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
-        // The longest first, so that it does not run alone at the end.
-        if SLOW { of::<Actor<Loom>>(ASKED) } else { vec![skipped(Actor::<Loom>::NAME)] },
+        // The longest first, so that it does not run alone at the end. It takes minutes.
+        if slow() {
+            of::<Actor<Loom>>(ASKED)
+        } else {
+            vec![unless(Some(SLOW_TIER), Trial::test(Actor::<Loom>::NAME, || Ok(())))]
+        },
         of::<OneMutex<Loom>>(LOCKED),
         of::<Sharded<Loom, FEW>>(LOCKED),
         of::<Packed<Loom, FEW>>(INDEXED),
@@ -106,12 +110,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// A strategy that takes minutes.
-fn skipped(strategy: &str) -> Trial {
-    println!("skipped in the fast tier: {strategy} (run with --features slow)");
-    Trial::test(strategy, || Ok(())).with_ignored_flag(true)
 }
 
 fn of<S: Strategy + Default + 'static>(pinned: Pinned) -> Vec<Trial> {

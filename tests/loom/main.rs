@@ -1,6 +1,6 @@
 //! Every interleaving of the real strategies, by loom: what was explored is printed, and pinned from below.
 //!
-//! `cargo test --test loom` prints for each strategy and scenario how many executions there were, whether they were
+//! `cargo test --workspace --test loom` prints for each strategy and scenario how many executions there were, whether they were
 //! all (`exhaustive`) or those with at most n preemptions (`bounded P=n`), and the outcomes that were seen.
 
 mod cases;

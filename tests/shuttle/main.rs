@@ -7,14 +7,17 @@ mod driver;
 mod primitives;
 mod strategies;
 
-use countersign_testkit::SLOW;
+use countersign_testkit::slow;
 use shuttle::{
     Config, Runner,
     scheduler::{PctScheduler, RandomScheduler, Scheduler},
 };
 
 /// Schedules for each strategy and scheduler.
-const SCHEDULES: usize = if SLOW { 10_000 } else { 1_500 };
+fn schedules() -> usize {
+    if slow() { 10_000 } else { 1_500 }
+}
+
 /// Number of priority changes in one schedule of PCT.
 const PCT_DEPTH: usize = 3;
 /// The same schedules in every run.
@@ -28,7 +31,7 @@ enum Draw {
 }
 
 impl Draw {
-    /// Runs the scenario in [`SCHEDULES`] schedules.
+    /// Runs the scenario in [`schedules`] schedules.
     fn check(self, scenario: impl Fn() + Send + Sync + 'static) {
         fn run<S: Scheduler + 'static>(scheduler: S, scenario: impl Fn() + Send + Sync + 'static) {
             Runner::new(scheduler, Config::new()).run(scenario);
@@ -36,8 +39,8 @@ impl Draw {
         // Shown when the test fails, with the schedule that shuttle prints.
         println!("{self:?}, seed {SEED}");
         match self {
-            Self::AtRandom => run(RandomScheduler::new_from_seed(SEED, SCHEDULES), scenario),
-            Self::ByPct => run(PctScheduler::new_from_seed(SEED, PCT_DEPTH, SCHEDULES), scenario),
+            Self::AtRandom => run(RandomScheduler::new_from_seed(SEED, schedules()), scenario),
+            Self::ByPct => run(PctScheduler::new_from_seed(SEED, PCT_DEPTH, schedules()), scenario),
         }
     }
 }

@@ -15,7 +15,7 @@ use countersign::{
 use shuttle::{sync::Barrier, thread};
 use uuid::Uuid;
 
-use crate::{Draw, SCHEDULES, primitives::Shuttle};
+use crate::{Draw, primitives::Shuttle, schedules};
 
 const CONSUMERS: u64 = 12;
 const REJECTERS: u64 = 4;
@@ -83,8 +83,9 @@ fn on<S: Strategy + Default + 'static>(draw: Draw) {
     });
     let winners = winners.lock().expect("not poisoned").clone();
     println!(
-        "{}: {SCHEDULES} schedules, {} of {CONSUMERS} consumers have won in some",
+        "{}: {} schedules, {} of {CONSUMERS} consumers have won in some",
         S::NAME,
+        schedules(),
         winners.len() - 1
     );
     let everybody: BTreeSet<_> = (0..CONSUMERS).map(Some).chain([None]).collect();

@@ -4,20 +4,22 @@ use countersign_models::{
     flows::SHIPPED,
     simulation::{Size, Swarm, crash_points},
 };
-use countersign_testkit::SLOW;
+use countersign_testkit::slow;
 
 use crate::{campaign, found, missing, run, seeds};
 
 /// Number of schedules of each flow. The fast tier's are enough for every kind of fault to have happened.
-const SCHEDULES: u64 = if SLOW { 50_000 } else { 6_000 };
+fn schedules() -> u64 {
+    if slow() { 50_000 } else { 6_000 }
+}
 
 #[test]
 fn no_schedule_breaks_the_shipped_order_and_every_kind_of_trouble_came() {
-    let report = run(&campaign(SHIPPED, None), seeds(0, SCHEDULES));
+    let report = run(&campaign(SHIPPED, None), seeds(0, schedules()));
     assert_eq!(found(&report), Vec::<&str>::new());
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);
-    assert_eq!((report.schedules, report.modelled > SCHEDULES / 5), (SCHEDULES, true));
+    assert_eq!((report.schedules, report.modelled > schedules() / 5), (schedules(), true));
     assert!(report.longest > 500, "some schedules are hundreds of actions long: {}", report.longest);
 }
 
@@ -39,7 +41,7 @@ fn it_survives_a_crash_before_and_after_every_effect() {
 #[test]
 fn the_order_with_a_lease_survives_as_much() {
     let campaign = campaign("atomic-commit-lease", None);
-    let report = run(&campaign, seeds(0, SCHEDULES));
+    let report = run(&campaign, seeds(0, schedules()));
     assert_eq!(found(&report), Vec::<&str>::new());
     assert_eq!(missing(&report), Vec::<String>::new(), "what never happened was not tested");
     assert_eq!(report.divergences, []);

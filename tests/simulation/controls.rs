@@ -8,7 +8,7 @@ use countersign_models::{
     simulation::{Bad, KnownBad, Mutant, Report, Shortest},
 };
 
-use countersign_testkit::SLOW;
+use countersign_testkit::slow;
 
 use crate::{campaign, found, missing, run, run_until, seeds};
 
@@ -17,7 +17,7 @@ const SEEDS: u64 = 30_000;
 /// All of these, where nothing else may be found. In the fast tier fewer are enough for the orders whose violations are
 /// frequent.
 fn every_seed(flow: &str) -> u64 {
-    if SLOW || flow == "lease-unfenced" { SEEDS } else { 3_000 }
+    if slow() || flow == "lease-unfenced" { SEEDS } else { 3_000 }
 }
 
 fn known_bad(bad: Bad) -> Vec<KnownBad> {
@@ -111,7 +111,7 @@ fn twin_consume_first_shrinks_to_the_models_shortest_run() {
 /// The model of consume-last has more than a million states: the slow tier has it.
 #[test]
 fn the_orders_with_large_models_shrink_to_their_shortest_runs() {
-    let flows = if SLOW { &["lease-unfenced", "consume-last"][..] } else { &["lease-unfenced"] };
+    let flows = if slow() { &["lease-unfenced", "consume-last"][..] } else { &["lease-unfenced"] };
     flows.iter().copied().for_each(shrinks_to_the_models_shortest_run);
 }
 

@@ -13,7 +13,7 @@ use countersign::store::{
     sqlite::{SqliteOptions, SqliteStore},
 };
 use countersign_models::fixtures::{CountingIds, HandClock, block_on, run_ready};
-use countersign_testkit::SLOW;
+use countersign_testkit::slow;
 use proptest::{
     collection::vec,
     test_runner::{Config, TestCaseError, TestError, TestRunner},
@@ -59,7 +59,7 @@ fn compare(cas: Cas, statements: Option<&'static str>, cases: u32) -> Result<(),
 }
 
 fn gives_the_answers_of_the_store_in_memory(cas: Cas) {
-    let cases = if SLOW { 300 } else { 50 };
+    let cases = if slow() { 300 } else { 50 };
     if let Err(error) = compare(cas, None, cases) {
         panic!("{cas}: {error}");
     }

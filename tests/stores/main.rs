@@ -1,6 +1,6 @@
 //! The contract of every store with every strategy, a claim each, and every edge of the model on all of them.
 //!
-//! `cargo test --test stores` prints for each store and strategy how many claims
+//! `cargo test --workspace --test stores` prints for each store and strategy how many claims
 //! there were, and how many edges of which flow were replayed. Without PostgreSQL its cases are ignored, each with the
 //! reason; in CI they fail.
 
@@ -24,8 +24,8 @@ use countersign::{
 };
 use countersign_contract::{AnyAttemptStore, Backend, Claim, ItemBackend, ItemClaim, Later};
 use countersign_models::fixtures::token_of;
-use countersign_testkit::{Cluster, Failed, Fsync, SLOW, may_be_skipped};
-use libtest_mimic::{Arguments, Completion, Trial};
+use countersign_testkit::{Cluster, Failed, Fsync, SLOW_TIER, may_be_skipped, slow, unless};
+use libtest_mimic::{Arguments, Trial};
 use uuid::Uuid;
 
 use crate::{
@@ -35,9 +35,6 @@ use crate::{
     postgres::InPostgres,
     sqlite::InSqlite,
 };
-
-/// Why the fast tier skips a test.
-const SLOW_TIER: &str = "slow tier: --features slow";
 
 /// PostgreSQL, or the reason why it is missing.
 type Postgres = Result<Arc<Cluster>, String>;
@@ -51,10 +48,8 @@ fn main() {
     trials.extend(in_databases(&in_sqlite, &executor));
     let postgres = start_postgres(&arguments);
     let on_postgres = on_postgres(&postgres, &executor);
-    trials.extend(match &postgres {
-        Ok(_) => on_postgres,
-        Err(why) => on_postgres.iter().map(|trial| skipped(trial, why)).collect(),
-    });
+    let why_not = postgres.as_ref().err().map(String::as_str);
+    trials.extend(on_postgres.into_iter().map(|trial| unless(why_not, trial)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(postgres);
     conclusion.exit();
@@ -86,9 +81,9 @@ fn in_databases(makers: &[Arc<dyn DatabaseMaker>], executor: &Executor) -> Vec<T
     for (index, maker) in makers.iter().enumerate() {
         let of_any_store: Arc<dyn Maker> = Arc::new(Arc::clone(maker));
         trials.extend(contract(&of_any_store, executor));
-        let is_run = |edges: &Trial| SLOW || (index == 0 && !replay::is_large(edges.name()));
+        let is_run = |edges: &Trial| slow() || (index == 0 && !replay::is_large(edges.name()));
         let edges = replay::trials(maker).into_iter();
-        trials.extend(edges.map(|one| if is_run(&one) { one } else { skipped(&one, SLOW_TIER) }));
+        trials.extend(edges.map(|one| unless((!is_run(&one)).then_some(SLOW_TIER), one)));
     }
     trials.extend(makers.first().into_iter().flat_map(controls::trials));
     trials
@@ -136,18 +131,12 @@ impl ItemBackend for Items {
     }
 }
 
-/// The same case, skipped.
-fn skipped(trial: &Trial, why: &str) -> Trial {
-    let why = why.to_owned();
-    Trial::ignorable_test(trial.name(), move || Ok(Completion::ignored_with(why)))
-}
-
 /// One server for all cases. It need not survive a loss of power, so it does not wait for the disk.
 fn start_postgres(arguments: &Arguments) -> Postgres {
     if arguments.list {
         return Err("only listed".to_owned());
     }
-    if !SLOW {
+    if !slow() {
         return Err(SLOW_TIER.to_owned());
     }
     match Cluster::start(Fsync::Off) {

@@ -55,7 +55,6 @@ deployment_cap = 1000000
 "#;
 
 fn main() {
-    let (arguments, skip) = trials::begin(missing().as_deref());
     let mut trials = Vec::new();
     for flow in FLOWS {
         let postgres = Trial::test(format!("postgres/{flow}"), move || {
@@ -66,14 +65,14 @@ fn main() {
             sqlite(flow);
             Ok(())
         });
-        trials.extend([postgres, sqlite].map(|trial| trial.with_ignored_flag(skip)));
+        trials.extend([postgres, sqlite]);
     }
     let interleaved = Trial::test("interleavings/atomic-commit", || {
         interleavings("atomic-commit");
         Ok(())
     });
-    trials.push(interleaved.with_ignored_flag(skip));
-    libtest_mimic::run(&arguments, trials).exit();
+    trials.push(interleaved);
+    trials::run(missing(), trials);
 }
 
 fn gate() -> PathBuf {

@@ -13,7 +13,7 @@ use countersign_attack::{
     proxy::Proxy,
     schedule::{Exploration, Fault, Requests, SearchSettings, catalog::Catalog, explore, explore_crashes},
 };
-use countersign_testkit::{Cluster, Failed, Fsync, Installation, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, Installation, may_be_skipped, unless};
 use libtest_mimic::{Arguments, Trial};
 use postgres::{
     passes, roles,
@@ -53,16 +53,16 @@ fn main() {
         ("in_a_transaction_no_crash_loses_the_payout", crashes_keep),
         ("learn_maps_each_order_to_its_flow", learns),
     ];
-    let skip = missing.is_some();
-    let cluster = if skip { None } else { Some(start()) };
+    let why_not = missing.map(|missing| missing.to_string());
+    let cluster = if why_not.is_some() { None } else { Some(start()) };
     let url = cluster.as_ref().map(Cluster::url).unwrap_or_default();
     let trials = tests.into_iter().map(|(name, test)| {
         let url = url.clone();
-        Trial::test(name, move || {
+        let trial = Trial::test(name, move || {
             test(&url);
             Ok(())
-        })
-        .with_ignored_flag(skip)
+        });
+        unless(why_not.as_deref(), trial)
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     drop(cluster);

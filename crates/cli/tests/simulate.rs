@@ -135,7 +135,7 @@ fn a_known_bad_order_is_broken_as_expected() {
 
 /// The model of this one has more than a million states.
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn a_run_that_needs_other_faults_than_the_models_shortest_says_so() {
     is_broken_as_expected(
         "consume-last",

@@ -28,5 +28,5 @@ pub use self::{
     port::unused_port,
     seed::Seed,
     sql_peek::SqlPeek,
-    tier::SLOW,
+    tier::{SLOW_TIER, slow, unless},
 };

@@ -9,12 +9,11 @@ use countersign_models::{
     properties::Property,
     prove::{self, AnyNumber, prove},
 };
+use countersign_testkit::slow;
 use rayon::prelude::*;
 
 use crate::generator;
 
-/// Also what takes minutes.
-const SLOW: bool = cfg!(feature = "slow");
 /// Seeds of which an earlier prover left views out: a validation accepts a use of the same caller's earlier attempt; a job
 /// that is not seen is open when its owner ends; a caller repeats its use, and undoes one.
 const LEFT_OUT: [u64; 3] = [40, 255, 215];
@@ -53,7 +52,7 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
     if !Model::fits(&flow, bounds) {
         return Ok(tally);
     }
-    let effort = if SLOW || LEFT_OUT.contains(&seed) { LONG } else { SHORT };
+    let effort = if slow() || LEFT_OUT.contains(&seed) { LONG } else { SHORT };
     let model = Model::new(flow.clone(), bounds);
     let limits = Limits { max_states: effort.max_states, ..Limits::default() };
     let explored = explore(&model, limits, &mut |_| ControlFlow::Continue(()));
@@ -95,11 +94,12 @@ fn held_against_the_search((seed, consumers): (u64, u8)) -> Result<Tally, String
 #[test]
 fn nothing_is_proved_of_a_random_flow_that_a_run_violates() {
     let callers = |seed| {
-        let both = SLOW || LEFT_OUT.contains(&seed);
+        let both = slow() || LEFT_OUT.contains(&seed);
         if both { vec![(seed, 2), (seed, 3)] } else { vec![(seed, 2 + (seed % 2) as u8)] }
     };
     // Those that take longest come first.
-    let seeds: Vec<u64> = if SLOW { (0..500).collect() } else { LEFT_OUT.into_iter().chain(0..10).collect() };
+    let seeds: Vec<u64> =
+        if slow() { (0..500).collect() } else { LEFT_OUT.into_iter().chain(0..10).collect() };
     let runs: Vec<(u64, u8)> = seeds.iter().copied().flat_map(callers).collect();
     let (wrong, tallies): (Vec<String>, Vec<Tally>) =
         runs.par_iter().with_max_len(1).partition_map(|one| held_against_the_search(*one).into());

@@ -8,6 +8,7 @@ use countersign_models::{
     model::{self, Model},
     verdict::{self, verify},
 };
+use countersign_testkit::slow;
 use rayon::prelude::*;
 use stateright::Model as _;
 
@@ -88,8 +89,10 @@ fn built_in_flows_get_the_same_verdicts_and_costs() {
     agree(&flows);
 }
 
-/// Random flows that are compared. In the slow tier (`--features slow`) more than 500 of them are small enough.
-const COMPARED: u64 = if cfg!(feature = "slow") { 600 } else { 60 };
+/// Random flows that are compared. In the slow tier more than 500 of them are small enough.
+fn compared() -> u64 {
+    if slow() { 600 } else { 60 }
+}
 /// Seeds beyond these on which the two had disagreed once.
 const ONCE_DIFFERENT: [u64; 24] = [
     94, 109, 121, 127, 153, 172, 174, 193, 198, 208, 285, 287, 290, 340, 342, 372, 407, 415, 416, 448, 452,
@@ -98,9 +101,9 @@ const ONCE_DIFFERENT: [u64; 24] = [
 
 #[test]
 fn random_flows_get_the_same_verdicts_and_costs() {
-    let seeds: BTreeSet<u64> = (0..COMPARED).chain(ONCE_DIFFERENT).collect();
+    let seeds: BTreeSet<u64> = (0..compared()).chain(ONCE_DIFFERENT).collect();
     let mut drafts: Vec<_> = seeds.into_iter().map(generator::random_flow).collect();
-    if cfg!(feature = "slow") {
+    if slow() {
         drafts.extend(generator::rare_flows());
     }
     let compared: Vec<_> = drafts

@@ -82,7 +82,7 @@ fn the_deployment_flows_violate_what_is_published() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn random_flows_put_every_word_and_every_property_to_use() {
     let drafts: Vec<_> = (0..RANDOM_FLOWS).map(generator::random_flow).collect();
     let judged: Vec<Option<Verdicts>> = drafts

@@ -1,20 +1,21 @@
 //! The common part of the slow tests: one trial at a time, skipped where something is missing.
 
-use countersign_testkit::{Installation, may_be_skipped, unused_port};
-use libtest_mimic::Arguments;
+use countersign_testkit::{Installation, SLOW_TIER, may_be_skipped, slow, unless, unused_port};
+use libtest_mimic::{Arguments, Trial};
 
-/// The arguments of the test program, and true if every trial is skipped.
+/// Runs trials of the slow tier, or skips all of them: in the fast tier, and where something is missing.
 ///
 /// # Panics
 /// Something is missing in CI.
-pub(crate) fn begin(missing: Option<&str>) -> (Arguments, bool) {
+pub(crate) fn run(missing: Option<String>, trials: Vec<Trial>) -> ! {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    if let Some(missing) = missing {
+    let why_not = if slow() { missing } else { Some(SLOW_TIER.to_owned()) };
+    if let Some(missing) = why_not.as_ref().filter(|_| slow()) {
         assert!(std::env::var_os("CI").is_none(), "in CI everything has to be there, and {missing}");
-        eprintln!("every trial is skipped: {missing}");
     }
-    (arguments, missing.is_some())
+    let trials = trials.into_iter().map(|trial| unless(why_not.as_deref(), trial)).collect();
+    libtest_mimic::run(&arguments, trials).exit()
 }
 
 /// Says so if PostgreSQL is not installed.

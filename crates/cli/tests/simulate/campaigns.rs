@@ -31,7 +31,7 @@ fn twice(what: &str, process: impl Fn() -> String + Sync) -> String {
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn the_shipped_orders_do_the_same_in_two_processes() {
     let folder = folder();
     for flow in KEYED.iter().map(|flow| flow.name) {
@@ -40,7 +40,7 @@ fn the_shipped_orders_do_the_same_in_two_processes() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn the_canary_of_every_flow_does_the_same_in_two_processes() {
     let folder = folder();
     for flow in BUILT_IN.iter().filter(|flow| supports(&flow.subject().flow).is_ok()) {
@@ -49,7 +49,7 @@ fn the_canary_of_every_flow_does_the_same_in_two_processes() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_recorded() {
     let folder = folder();
     let detection = || {
@@ -85,7 +85,7 @@ fn what_is_known_to_be_bad_does_the_same_in_two_processes_and_is_found_as_record
 }
 
 #[test]
-#[cfg_attr(not(feature = "slow"), ignore = "slow tier: --features slow")]
+#[ignore = "slow tier"]
 fn the_recorded_run_was_made_by_this_code() {
     let folder = folder();
     let kept = fs::read_to_string(recorded("simulate-atomic-commit.json")).expect("it was recorded");

@@ -15,15 +15,14 @@ mod stores;
 
 use std::sync::Arc;
 
-use countersign_testkit::{Cluster, Failed, Fsync, SLOW, may_be_skipped};
+use countersign_testkit::{Cluster, Failed, Fsync, SLOW_TIER, may_be_skipped, slow, unless};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    if !SLOW {
-        println!("skipped in the fast tier: the kill tests (run with --features slow)");
-        let skipped = Trial::test("kill", || Ok(())).with_ignored_flag(true);
-        libtest_mimic::run(&arguments, vec![skipped]).exit();
+    if !slow() {
+        let kill = unless(Some(SLOW_TIER), Trial::test("kill", || Ok(())));
+        libtest_mimic::run(&arguments, vec![kill]).exit();
     }
     // Each starts processes and threads of its own.
     arguments.test_threads.get_or_insert(1);
@@ -39,7 +38,7 @@ fn main() {
         }
         Err(why) => {
             println!("PostgreSQL's cases are skipped: {why}");
-            trials.push(Trial::test("postgresql", || Ok(())).with_ignored_flag(true));
+            trials.push(unless(Some(why), Trial::test("postgresql", || Ok(()))));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
