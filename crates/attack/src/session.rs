@@ -72,7 +72,7 @@ pub(crate) struct Session<'t> {
     monitor: Option<Monitor>,
     objects: u64,
     log: PathBuf,
-    /// Number of expired waits for an effect, a settled target, an event and a readable answer.
+    /// Waits in vain, one after the other, for an effect, a settled target, an event and a readable answer.
     in_vain: [u32; 4],
     /// A connection of the service to its database was cut since the last object was made.
     was_cut: bool,

@@ -13,6 +13,11 @@ use crate::{
     template::{self, Escape},
 };
 
+/// Time for an effect to come. Each wait in vain halves it, until one is not in vain.
+fn patience(in_vain: u32) -> Duration {
+    Duration::from_secs(2) / (1 << in_vain.min(5))
+}
+
 /// A change by SQL waits no longer for a row: the statement that has locked it may be held here.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '500ms'";
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -111,6 +116,7 @@ impl Session<'_> {
     /// Waits for the effect of an object that is used, and reads its whole state.
     pub(crate) async fn settle(&mut self, object: &mut Object) -> Result<(), Stop> {
         let began = self.clock.elapsed();
+        let mut has_waited = [false; 4];
         loop {
             let before = object.trial.operations.len();
             self.read(
@@ -138,17 +144,15 @@ impl Session<'_> {
                 unaudited,
                 reads.iter().any(|read| read.kind != Kind::Ok),
             ];
-            // After repeated timeouts the wait is shortened.
-            let patience =
-                |vain: u32| if vain < 3 { Duration::from_secs(2) } else { Duration::from_millis(200) };
             let elapsed = self.clock.elapsed() - began;
             let mut waits = false;
-            for (waits_for, vain) in waits_for.into_iter().zip(&mut self.in_vain) {
-                waits |= waits_for && elapsed < patience(*vain);
+            for (at, waits_for) in waits_for.into_iter().enumerate() {
+                waits |= waits_for && elapsed < patience(self.in_vain[at]);
+                has_waited[at] |= waits_for;
             }
             if !waits {
-                for (waits_for, vain) in waits_for.into_iter().zip(&mut self.in_vain) {
-                    *vain += u32::from(waits_for);
+                for (at, vain) in self.in_vain.iter_mut().enumerate().filter(|(at, _)| has_waited[*at]) {
+                    *vain = if waits_for[at] { *vain + 1 } else { 0 };
                 }
                 return Ok(());
             }
