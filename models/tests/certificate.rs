@@ -14,8 +14,8 @@ use countersign_models::{
 use countersign_testkit::slow;
 use rayon::prelude::*;
 
-/// Flows whose certificates take the most time: minutes for the first four, seconds for the others.
-const LARGE: [&str; 8] = [
+/// Flows whose certificates take the most time, minutes to seconds: the slow tier has them.
+const LARGE: [&str; 14] = [
     "atomic-commit-keyed",
     "atomic-commit-lease-keyed",
     "consume-last",
@@ -24,6 +24,12 @@ const LARGE: [&str; 8] = [
     "oauth-code",
     "consume-first",
     "twin-consume-first",
+    "10-newspack-claim-buggy",
+    "11-medusa-payment-fixed",
+    "08-nocturne-refresh-buggy",
+    "12-queue-worker-lock-buggy",
+    "payment-confirm",
+    "19-idempot-retry-buggy",
 ];
 /// The flow of which there is no certificate: its views are too many.
 const WITHOUT: &str = "atomic-commit-lease-keyed";
@@ -76,7 +82,8 @@ fn lines_with(text: &str, word: &str) -> Vec<usize> {
 #[test]
 fn the_certificate_of_every_built_in_flow_is_valid_and_proves_what_the_prover_proves() {
     let flows = BuiltIn::every().chain(KEYED.iter().copied());
-    let flows: Vec<BuiltIn> = flows.filter(|flow| slow() || !LARGE.contains(&flow.name)).collect();
+    let is_here = |flow: &str| slow() || !LARGE.contains(&flow);
+    let flows: Vec<BuiltIn> = flows.filter(|flow| is_here(flow.name)).collect();
     let left_out: Vec<Vec<(&str, Property)>> = flows
         .par_iter()
         .map(|flow| {
@@ -99,7 +106,8 @@ fn the_certificate_of_every_built_in_flow_is_valid_and_proves_what_the_prover_pr
             left_out.into_iter().map(|one| (flow.name, one)).collect()
         })
         .collect();
-    assert_eq!(left_out.concat(), LEFT_OUT);
+    let expected = LEFT_OUT.into_iter().filter(|(flow, _)| is_here(flow));
+    assert_eq!(left_out.concat(), Vec::from_iter(expected));
 }
 
 #[test]
@@ -122,7 +130,7 @@ fn a_property_that_a_view_violates_cannot_be_claimed() {
 
 #[test]
 fn what_counts_successes_cannot_be_claimed_where_they_are_not_named() {
-    for flow in ["atomic-commit", "coupon-redeem"] {
+    for flow in ["atomic-commit", "09-postel-webhook-look-first"] {
         let text = text_of(flow).replacen("\nusers\n", "\n", 1);
         let claimed = text.replacen("proved ", "proved S3 ", 1).replacen("S3 S3", "S3", 1);
         assert!(matches!(certificate::check(&claimed, None), Err(Refusal::Unsound { .. })), "{flow}");

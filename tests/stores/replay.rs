@@ -44,9 +44,11 @@ pub(crate) fn trials(maker: &Arc<dyn DatabaseMaker>) -> Vec<Trial> {
         .collect()
 }
 
-/// Its model has more edges than those of all others together.
+/// Their models have more edges than those of all others together.
 pub(crate) fn is_large(trial: &str) -> bool {
-    ["consume-last", "atomic-commit-lease-keyed"].iter().any(|name| trial.ends_with(&format!("::{name}")))
+    ["consume-last", "atomic-commit-keyed", "atomic-commit-lease-keyed"]
+        .iter()
+        .any(|name| trial.ends_with(&format!("::{name}")))
 }
 
 /// A caller who repeats its request makes two attempts.

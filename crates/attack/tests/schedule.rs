@@ -18,45 +18,7 @@ use countersign_attack::{
 };
 use fake::Fake;
 use held::Held;
-use libtest_mimic::{Arguments, Trial};
 use service::{Judged, Order, Redeems, Service};
-
-/// A trial for each of these functions.
-macro_rules! trials {
-    ($($name:ident),+ $(,)?) => {
-        vec![$(Trial::test(stringify!($name), || {
-            $name();
-            Ok(())
-        })),+]
-    };
-}
-
-fn main() {
-    let mut arguments = Arguments::from_args();
-    // They wait more than they compute.
-    arguments.test_threads.get_or_insert(8);
-    let trials = trials![
-        without_reduction_every_interleaving_is_explored_once,
-        three_requests_are_interleaved_too,
-        statements_of_different_tables_need_one_order_only,
-        read_then_write_pays_twice_in_12_of_16_interleavings,
-        what_the_reduction_leaves_out_is_counted_exactly,
-        two_searches_explore_the_same_schedules,
-        a_lock_inside_the_service_is_followed_without_reduction,
-        a_lock_that_the_service_takes_later_is_followed_too,
-        a_busy_machine_is_not_taken_for_a_service_that_waits,
-        a_statement_after_the_response_belongs_to_its_request,
-        a_bound_on_preemptions_is_exact_and_said,
-        a_bound_on_schedules_is_said,
-        a_use_is_held_before_every_statement_whatever_a_worker_sends_between,
-        background_statements_are_let_through,
-        releasing_two_statements_together_is_noticed,
-        attribution_by_connection_is_noticed,
-        taking_blocked_for_done_is_noticed,
-        skipping_the_last_alternative_is_noticed,
-    ];
-    libtest_mimic::run(&arguments, trials).exit();
-}
 
 fn settings(reduce: bool) -> SearchSettings {
     SearchSettings {
@@ -143,6 +105,7 @@ fn assert_true(found: &Found, expected: u64) {
     assert!(found.exploration.is_every_interleaving());
 }
 
+#[test]
 fn without_reduction_every_interleaving_is_explored_once() {
     for (statements, binomial) in [(1, 2), (2, 6), (3, 20)] {
         let found = search(Order::Blind { statements, shared: true }, false);
@@ -155,11 +118,13 @@ fn without_reduction_every_interleaving_is_explored_once() {
     }
 }
 
+#[test]
 fn three_requests_are_interleaved_too() {
     let order = Order::Blind { statements: 2, shared: true };
     assert_true(&search_with(order, 3, &settings(false), &Causal), 90);
 }
 
+#[test]
 fn statements_of_different_tables_need_one_order_only() {
     let found = search(Order::Blind { statements: 3, shared: false }, true);
     assert_true(&found, 1);
@@ -167,6 +132,7 @@ fn statements_of_different_tables_need_one_order_only() {
 }
 
 /// Both reads before both writes: 2 · 6 interleavings. Otherwise the second read is refused: 2 · 2.
+#[test]
 fn read_then_write_pays_twice_in_12_of_16_interleavings() {
     let all = search(Order::ReadThenWriteAutocommit, false);
     assert_true(&all, 16);
@@ -183,6 +149,7 @@ fn read_then_write_pays_twice_in_12_of_16_interleavings() {
 }
 
 /// The reduced search stands for exactly the interleavings that the other one runs, also where statements wait.
+#[test]
 fn what_the_reduction_leaves_out_is_counted_exactly() {
     for (order, reduced, all, double) in [
         (Order::ReadThenWrite, 6, 92, true),
@@ -213,6 +180,7 @@ fn what_the_reduction_leaves_out_is_counted_exactly() {
     }
 }
 
+#[test]
 fn two_searches_explore_the_same_schedules() {
     for reduce in [false, true] {
         let [one, two] = search_twice(Order::ForUpdate, [reduce; 2]);
@@ -220,6 +188,7 @@ fn two_searches_explore_the_same_schedules() {
     }
 }
 
+#[test]
 fn a_lock_inside_the_service_is_followed_without_reduction() {
     let found = search(Order::MutexInService, true);
     // The second request starts before the first one does, or after each of its statements: 6 in either order.
@@ -229,6 +198,7 @@ fn a_lock_inside_the_service_is_followed_without_reduction() {
 }
 
 /// That requests wait for each other may show after the search has begun: it begins again.
+#[test]
 fn a_lock_that_the_service_takes_later_is_followed_too() {
     for found in search_twice(Order::MutexLater, [false, true]) {
         assert!(found.exploration.is_every_interleaving(), "{:?}", found.exploration.not_followed);
@@ -236,18 +206,21 @@ fn a_lock_that_the_service_takes_later_is_followed_too() {
     }
 }
 
+#[test]
 fn a_busy_machine_is_not_taken_for_a_service_that_waits() {
     let found = search(Order::Starved, false);
     assert_true(&found, 2);
     assert_eq!(found.exploration.interleavings, Some(2));
 }
 
+#[test]
 fn a_statement_after_the_response_belongs_to_its_request() {
     let found = search(Order::LateInsert, true);
     assert_true(&found, 4);
     assert_eq!(found.double(), 0);
 }
 
+#[test]
 fn a_bound_on_preemptions_is_exact_and_said() {
     let bounded = SearchSettings { max_preemptions: Some(1), ..settings(true) };
     let found = search_with(Order::Blind { statements: 3, shared: true }, 2, &bounded, &Causal);
@@ -256,6 +229,7 @@ fn a_bound_on_preemptions_is_exact_and_said() {
     assert!(found.exploration.is_complete() && !found.exploration.is_every_interleaving());
 }
 
+#[test]
 fn a_bound_on_schedules_is_said() {
     let bounded = SearchSettings { max_schedules: 3, ..settings(false) };
     let found = search_with(Order::Blind { statements: 2, shared: true }, 2, &bounded, &Causal);
@@ -265,6 +239,7 @@ fn a_bound_on_schedules_is_said() {
 }
 
 /// Also where a worker's transactions begin as those of the requests do.
+#[test]
 fn a_use_is_held_before_every_statement_whatever_a_worker_sends_between() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (explored, before, payouts) = runtime.block_on(async {
@@ -285,6 +260,7 @@ fn a_use_is_held_before_every_statement_whatever_a_worker_sends_between() {
     assert_eq!((explored, payouts), (5, vec![1; 5]));
 }
 
+#[test]
 fn background_statements_are_let_through() {
     let watched = SearchSettings { quiet_phase: Duration::from_millis(200), ..settings(true) };
     let found = search_next_to_a_worker(Order::ReadThenWrite, &watched);
@@ -368,21 +344,25 @@ fn complaint(order: Order, expected: u64, policy: &impl Policy) -> String {
     is_true(&search_with(order, 2, &impatient, policy), expected).unwrap_err()
 }
 
+#[test]
 fn releasing_two_statements_together_is_noticed() {
     let said = complaint(Order::Blind { statements: 2, shared: true }, 6, &ReleasesTwo);
     assert!(said.contains("concurrent") || said.contains("misattributed"), "{said}");
 }
 
+#[test]
 fn attribution_by_connection_is_noticed() {
     let said = complaint(Order::ReadThenWriteAutocommit, 16, &AttributesByConnection);
     assert!(said.contains("misattributed") || said.contains("not followed"), "{said}");
 }
 
+#[test]
 fn taking_blocked_for_done_is_noticed() {
     let said = complaint(Order::ForUpdate, 36, &TakesBlockedForDone);
     assert!(said.contains("misattributed") || said.contains("not followed"), "{said}");
 }
 
+#[test]
 fn skipping_the_last_alternative_is_noticed() {
     let said = complaint(Order::Blind { statements: 2, shared: true }, 6, &SkipsTheLast);
     assert!(said.contains("schedules instead of"), "{said}");

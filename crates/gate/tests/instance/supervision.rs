@@ -15,6 +15,8 @@ use countersign_gate::instance::{
 };
 use countersign_testkit::{Break, Breaking, Peek};
 
+use tokio::task::JoinSet;
+
 use crate::platform::{Platform, TEAM, dry_run, until};
 
 /// Longer than half of the lease, so that it is renewed.
@@ -30,32 +32,36 @@ fn start(platform: &Platform, store: &Arc<Breaking<MemoryStore>>) -> Instance<Br
 
 #[tokio::test]
 async fn a_loop_that_panics_or_meets_errors_goes_on_and_nothing_that_was_executed_is_left() {
-    tokio::join!(goes_on(Break::Panic), goes_on(Break::Fail), goes_on(Break::FailAfterwards));
+    let mut breaks = JoinSet::new();
+    for call in Breaking::<MemoryStore>::CALLS {
+        for how in [Break::Panic, Break::Fail, Break::FailAfterwards] {
+            breaks.spawn(goes_on(call, how));
+        }
+    }
+    breaks.join_all().await;
 }
 
-/// After a break of each call of the store.
-async fn goes_on(how: Break) {
-    for call in Breaking::<MemoryStore>::CALLS {
-        let platform = Platform::new();
-        let store = Arc::new(Breaking::new(platform.store.clone()));
-        // A call that has succeeded is not always repeated.
-        store.break_next(call, how, if how == Break::FailAfterwards { 1 } else { 2 });
-        let instance = start(&platform, &store);
-        let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
-        let approval = launch.approval;
-        // A pending one, whose link is sent.
-        platform.requested().await;
-        instance.wakeups.wake_notifier();
-        let done = || {
-            let job = platform.store.job(TEAM, approval)?;
-            (job.state == JobState::Done && store.left(call) == 0).then_some(())
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(20), until(done)).await;
-        assert!(waited.is_ok(), "{call}, {how:?}: it was executed and is not launched");
-        assert_eq!(platform.settled().await, StackStatus::Healthy, "{call}, {how:?}");
-        until(|| instance.health.unwell().is_none().then_some(())).await;
-        instance.stop().await;
-    }
+/// After a break of this call of the store.
+async fn goes_on(call: &'static str, how: Break) {
+    let platform = Platform::new();
+    let store = Arc::new(Breaking::new(platform.store.clone()));
+    // A call that has succeeded is not always repeated.
+    store.break_next(call, how, if how == Break::FailAfterwards { 1 } else { 2 });
+    let instance = start(&platform, &store);
+    let launch = platform.promoted(&Flow::atomic_commit(), &instance).await;
+    let approval = launch.approval;
+    // A pending one, whose link is sent.
+    platform.requested().await;
+    instance.wakeups.wake_notifier();
+    let done = || {
+        let job = platform.store.job(TEAM, approval)?;
+        (job.state == JobState::Done && store.left(call) == 0).then_some(())
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), until(done)).await;
+    assert!(waited.is_ok(), "{call}, {how:?}: it was executed and is not launched");
+    assert_eq!(platform.settled().await, StackStatus::Healthy, "{call}, {how:?}");
+    until(|| instance.health.unwell().is_none().then_some(())).await;
+    instance.stop().await;
 }
 
 #[tokio::test]

@@ -16,9 +16,18 @@ use crate::{
     promote::shop,
 };
 
-/// The command ends while the database is out, or after that.
 #[test]
-fn a_deploy_goes_on_while_postgresql_is_stopped_and_started_again() {
+fn a_deploy_that_ends_while_postgresql_is_out_is_written_down_afterwards() {
+    goes_on_while_postgresql_is_out(true);
+}
+
+#[test]
+fn a_deploy_that_outlasts_an_outage_of_postgresql_goes_on() {
+    goes_on_while_postgresql_is_out(false);
+}
+
+/// PostgreSQL is stopped and started again during a deploy. Its command ends meanwhile, or after that.
+fn goes_on_while_postgresql_is_out(ends_meanwhile: bool) {
     let Some(cluster) = postgresql() else { return };
     let workplace = Workplace::new();
     let script = "echo begin >> runs; until [ -e go ]; do sleep 0.05; done; rm go; echo end >> runs";
@@ -38,42 +47,39 @@ fn a_deploy_goes_on_while_postgresql_is_stopped_and_started_again() {
     let end = || {
         fs::write(workplace.path("go"), "").expect("a file");
     };
-    for ends_meanwhile in [true, false] {
-        let _ = fs::remove_file(workplace.path("runs"));
-        let shop = shop(&server);
-        let approval = used(&workplace, &server, &shop);
-        runs_become(&workplace, "begin\n");
-        cluster.stop().expect("it stops");
-        ready(503);
-        thread::sleep(between_renewals + Duration::from_secs(1));
-        if ends_meanwhile {
-            end();
-            eventually(|| {
-                let log = fs::read_to_string(workplace.path("log")).expect("text");
-                log.contains("the end of a deploy could not be written down yet").then_some(())
-            });
-        }
-        cluster.start_again().expect("it starts");
-        ready(200);
-        if !ends_meanwhile {
-            end();
-        }
-        let outcome = eventually(|| {
-            let (status, answer) = server.ask("GET", &format!("/api/v1/approvals/{approval}"), None, None);
-            let outcome = &answer["outcome"];
-            (status == 200 && outcome["status"] != "building").then(|| outcome.clone())
-        });
-        assert_eq!(outcome["status"], "healthy", "{outcome}");
-        assert_eq!(outcome["deploys"].as_array().map(Vec::len), Some(1), "{outcome}");
-        assert_eq!(fs::read_to_string(workplace.path("runs")).expect("text"), "begin\nend\n");
-        // Its job is done: the target has the outcome, too.
+    let shop = shop(&server);
+    let approval = used(&workplace, &server, &shop);
+    runs_become(&workplace, "begin\n");
+    cluster.stop().expect("it stops");
+    ready(503);
+    thread::sleep(between_renewals + Duration::from_secs(1));
+    if ends_meanwhile {
+        end();
         eventually(|| {
-            let (_, family) = server.ask("GET", &format!("/api/v1/stacks/{shop}/family"), None, None);
-            let of_target = |member: &&serde_json::Value| member["env"] == "production";
-            let target = family["items"].as_array()?.iter().find(of_target)?;
-            (target["status"] == json!("healthy")).then_some(())
+            let log = fs::read_to_string(workplace.path("log")).expect("text");
+            log.contains("the end of a deploy could not be written down yet").then_some(())
         });
     }
+    cluster.start_again().expect("it starts");
+    ready(200);
+    if !ends_meanwhile {
+        end();
+    }
+    let outcome = eventually(|| {
+        let (status, answer) = server.ask("GET", &format!("/api/v1/approvals/{approval}"), None, None);
+        let outcome = &answer["outcome"];
+        (status == 200 && outcome["status"] != "building").then(|| outcome.clone())
+    });
+    assert_eq!(outcome["status"], "healthy", "{outcome}");
+    assert_eq!(outcome["deploys"].as_array().map(Vec::len), Some(1), "{outcome}");
+    assert_eq!(fs::read_to_string(workplace.path("runs")).expect("text"), "begin\nend\n");
+    // Its job is done: the target has the outcome, too.
+    eventually(|| {
+        let (_, family) = server.ask("GET", &format!("/api/v1/stacks/{shop}/family"), None, None);
+        let of_target = |member: &&serde_json::Value| member["env"] == "production";
+        let target = family["items"].as_array()?.iter().find(of_target)?;
+        (target["status"] == json!("healthy")).then_some(())
+    });
 }
 
 /// No file of the server's can grow, and the pages that earlier checks have given back are free.
