@@ -24,5 +24,7 @@ if [ ! -x "$tools/bin/schemathesis" ] || [ ! -d "$tools"/lib/python3*/site-packa
     python3 -m venv "$tools" >&2
     "$tools/bin/pip" install --quiet schemathesis==4.32.5 selenium==4.51.0 >&2
 fi
-[ -x "$tools/bin/tla" ] || cargo install --quiet --locked --root "$tools" --version 0.24.11 tla-checker >&2
+# Its own profile optimises across all of its crates, which takes minutes and saves none here.
+[ -x "$tools/bin/tla" ] || CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --root "$tools" --version 0.24.11 tla-checker >&2
 echo "$PWD/$tools/bin"
