@@ -72,8 +72,8 @@ pub(crate) struct Session<'t> {
     monitor: Option<Monitor>,
     objects: u64,
     log: PathBuf,
-    /// Waits in vain, one after the other, for an effect, a settled target, an event and a readable answer.
-    in_vain: [u32; 4],
+    /// For an effect, a settled target, an event and a readable answer.
+    patience: [reads::Patience; 4],
     /// A connection of the service to its database was cut since the last object was made.
     was_cut: bool,
     /// How often the service ended by itself, and how at first: after such a cut, and otherwise.
@@ -111,7 +111,7 @@ impl<'t> Session<'t> {
             monitor: None,
             objects: 0,
             log,
-            in_vain: [0; 4],
+            patience: [reads::Patience::default(); 4],
             was_cut: false,
             ends: BTreeMap::new(),
         };

@@ -13,9 +13,20 @@ use crate::{
     template::{self, Escape},
 };
 
-/// Time for an effect to come. Each wait in vain halves it, until one is not in vain.
-fn patience(in_vain: u32) -> Duration {
-    Duration::from_secs(2) / (1 << in_vain.min(5))
+/// The time for something to come. Each wait in vain halves it, until one is not in vain.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Patience {
+    in_vain: u32,
+}
+
+impl Patience {
+    fn time(self) -> Duration {
+        Duration::from_secs(2) / (1 << self.in_vain.min(5))
+    }
+
+    fn end(&mut self, in_vain: bool) {
+        self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
+    }
 }
 
 /// A change by SQL waits no longer for a row: the statement that has locked it may be held here.
@@ -147,12 +158,12 @@ impl Session<'_> {
             let elapsed = self.clock.elapsed() - began;
             let mut waits = false;
             for (at, waits_for) in waits_for.into_iter().enumerate() {
-                waits |= waits_for && elapsed < patience(self.in_vain[at]);
+                waits |= waits_for && elapsed < self.patience[at].time();
                 has_waited[at] |= waits_for;
             }
             if !waits {
-                for (at, vain) in self.in_vain.iter_mut().enumerate().filter(|(at, _)| has_waited[*at]) {
-                    *vain = if waits_for[at] { *vain + 1 } else { 0 };
+                for (at, patience) in self.patience.iter_mut().enumerate().filter(|(at, _)| has_waited[*at]) {
+                    patience.end(waits_for[at]);
                 }
                 return Ok(());
             }
@@ -184,5 +195,22 @@ impl Session<'_> {
         let done = monitor.execute(sql).await.map_err(|error| bad(error.to_string()));
         self.monitor = Some(monitor);
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_in_vain_shortens_the_next_one_and_any_other_restores_it() {
+        let mut patience = Patience::default();
+        let mut times = Vec::new();
+        for in_vain in [true, true, true, true, true, true, true, false] {
+            times.push(patience.time().as_micros());
+            patience.end(in_vain);
+        }
+        assert_eq!(times, [2_000_000, 1_000_000, 500_000, 250_000, 125_000, 62_500, 62_500, 62_500]);
+        assert_eq!(patience.time(), Duration::from_secs(2));
     }
 }
