@@ -318,7 +318,7 @@ async fn a_shutdown_takes_no_more_and_waits_for_what_is_under_way() {
     assert!(!server.is_finished());
     // Until it runs its own program, a process that another test has just started shares the listener.
     let refused = async { while TcpStream::connect(address).await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("nobody listens any more");
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the port is closed");
     slow.launch().await;
     assert!(rest(&mut caller).await.starts_with("HTTP/1.1 202 "));
     server.await.expect("it does not panic");
